@@ -1,0 +1,305 @@
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::did::Did;
+use crate::error::ChainError;
+use crate::key::Keypair;
+use crate::name::Name;
+use crate::role::{Role, Roles};
+use crate::signed::{Domain, Signature};
+use crate::time::Timestamp;
+
+/// The longest chain from the root to a member.
+pub const CHAIN_LINKS_MAX: usize = 8;
+
+/// The longest claims, in canonical bytes: a name and sixteen roles fit several times over.
+const CLAIMS_BYTES_MAX: usize = 1024;
+
+const FORMAT: u16 = 1;
+
+/// What a credential says: `subject` is a member of `mesh` with these roles.
+///
+/// Canonical bytes: the borsh encoding, fields in this order (see `docs/spec.md`).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Claims {
+    /// 1; a later format is refused as too new.
+    format: u16,
+    /// The mesh: the DID of its root key.
+    pub mesh: Did,
+    /// Who signs: the root, or an admin.
+    pub issuer: Did,
+    /// Whom it is for.
+    pub subject: Did,
+    /// What people call the subject.
+    pub name: Name,
+    /// What the subject may do.
+    pub roles: Roles,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends, if it does. Concerns who is connected to, never which entries count.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Claims {
+    /// Claims issued by the root; see [`Claims::issued_by`] for an admin's.
+    pub fn new(mesh: Did, subject: Did, name: Name, roles: impl IntoIterator<Item = Role>, issued_at: Timestamp) -> Self {
+        let roles = roles.into_iter().collect();
+        Self { format: FORMAT, mesh, issuer: mesh, subject, name, roles, issued_at, expires_at: None }
+    }
+
+    /// The same claims with another issuer.
+    #[must_use]
+    pub fn issued_by(self, issuer: Did) -> Self {
+        Self { issuer, ..self }
+    }
+
+    /// The same claims with an end.
+    #[must_use]
+    pub fn expiring(self, expires_at: Option<Timestamp>) -> Self {
+        Self { expires_at, ..self }
+    }
+
+    /// Signs the claims; chains check that the key is the issuer's.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn sign(&self, key: &Keypair) -> Credential {
+        let claims = borsh::to_vec(self).expect("claims encode");
+        let signature = key.sign(Domain::Credential, &digest(&claims));
+        Credential { claims, signature }
+    }
+
+    /// Whether the credential has ended at `now`.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end < now)
+    }
+}
+
+/// What a credential's signature is over.
+fn digest(claims: &[u8]) -> [u8; 32] {
+    blake3::derive_key("nexus credential v1", claims)
+}
+
+/// Signed [`Claims`], as the exact bytes that were signed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Credential {
+    claims: Vec<u8>,
+    signature: Signature,
+}
+
+impl Credential {
+    /// The claims, if the bytes are their canonical encoding. Says nothing about the signature.
+    ///
+    /// # Errors
+    /// [`ChainError::TooNew`] or [`ChainError::Malformed`].
+    pub fn claims(&self) -> Result<Claims, ChainError> {
+        let Some(format) = self.claims.first_chunk().map(|bytes| u16::from_le_bytes(*bytes)) else {
+            return Err(ChainError::Malformed);
+        };
+        if format > FORMAT {
+            return Err(ChainError::TooNew { format });
+        }
+        if format == 0 || self.claims.len() > CLAIMS_BYTES_MAX {
+            return Err(ChainError::Malformed);
+        }
+        let claims: Claims = borsh::from_slice(&self.claims).map_err(|_| ChainError::Malformed)?;
+        (borsh::to_vec(&claims).ok().as_ref() == Some(&self.claims)).then_some(claims).ok_or(ChainError::Malformed)
+    }
+
+    fn verify(&self, claims: &Claims) -> Result<(), ChainError> {
+        Ok(claims.issuer.verify(Domain::Credential, &digest(&self.claims), &self.signature)?)
+    }
+}
+
+/// Credentials from the root of a mesh down to one member. Self-contained: whoever knows the mesh
+/// DID can check it, offline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Chain(Vec<Credential>);
+
+impl Chain {
+    /// A chain of one link, for whom the root itself admits.
+    ///
+    /// # Errors
+    /// As [`Chain::verify`] against the issuer of that link.
+    pub fn found(credential: Credential) -> Result<Self, ChainError> {
+        let mesh = credential.claims()?.mesh;
+        let chain = Self(vec![credential]);
+        chain.verify(&mesh)?;
+        Ok(chain)
+    }
+
+    /// This chain and one more link, for whom its member admits.
+    ///
+    /// # Errors
+    /// As [`Chain::verify`] for the longer chain.
+    pub fn extend(&self, credential: Credential) -> Result<Self, ChainError> {
+        let mesh = credential.claims()?.mesh;
+        let chain = Self(self.0.iter().cloned().chain([credential]).collect());
+        chain.verify(&mesh)?;
+        Ok(chain)
+    }
+
+    /// Checks every link from the root of `mesh` down: the bytes, the mesh, the issuer and its
+    /// right to issue, the signature. Returns the last link's claims. Expiry is the gate's matter:
+    /// see [`Chain::expires_at`].
+    ///
+    /// # Errors
+    /// The first link's [`ChainError`] from the root.
+    pub fn verify(&self, mesh: &Did) -> Result<Claims, ChainError> {
+        self.walk(mesh, |_| ())
+    }
+
+    /// All claims from the root down, checked as by [`Chain::verify`].
+    ///
+    /// # Errors
+    /// As [`Chain::verify`].
+    pub fn verify_all(&self, mesh: &Did) -> Result<Vec<Claims>, ChainError> {
+        let mut all = Vec::with_capacity(self.0.len());
+        self.walk(mesh, |claims| all.push(claims.clone()))?;
+        Ok(all)
+    }
+
+    fn walk(&self, mesh: &Did, mut each: impl FnMut(&Claims)) -> Result<Claims, ChainError> {
+        if self.0.len() > CHAIN_LINKS_MAX {
+            return Err(ChainError::Length { links: self.0.len() });
+        }
+        let mut above: Option<Claims> = None;
+        for credential in &self.0 {
+            let claims = credential.claims()?;
+            if claims.mesh != *mesh {
+                return Err(ChainError::OtherMesh { expected: *mesh, found: claims.mesh });
+            }
+            let expected_issuer = above.as_ref().map_or(*mesh, |above| above.subject);
+            if claims.issuer != expected_issuer {
+                return Err(ChainError::Broken { subject: claims.subject, issuer: claims.issuer });
+            }
+            if above.is_some_and(|above| !above.roles.allow(Role::Admin)) {
+                return Err(ChainError::NotAdmin { issuer: claims.issuer });
+            }
+            credential.verify(&claims)?;
+            each(&claims);
+            above = Some(claims);
+        }
+        above.ok_or(ChainError::Length { links: 0 })
+    }
+
+    /// The earliest end of any link, if one has an end.
+    ///
+    /// # Errors
+    /// [`ChainError::Malformed`] or [`ChainError::TooNew`] if a link cannot be read.
+    pub fn expires_at(&self) -> Result<Option<Timestamp>, ChainError> {
+        let mut earliest = None;
+        for credential in &self.0 {
+            let end = credential.claims()?.expires_at;
+            earliest = [earliest, end].into_iter().flatten().min();
+        }
+        Ok(earliest)
+    }
+
+    /// The chain as canonical bytes.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a chain encodes")
+    }
+
+    /// A chain from its canonical bytes; not yet verified.
+    ///
+    /// # Errors
+    /// [`ChainError::Malformed`] if they are not such bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChainError> {
+        if bytes.len() > CHAIN_LINKS_MAX * (CLAIMS_BYTES_MAX + 128) {
+            return Err(ChainError::Malformed);
+        }
+        borsh::from_slice(bytes).map_err(|_| ChainError::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_000);
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_seed(&[n; 32])
+    }
+
+    fn claims(issuer: u8, subject: u8, role: Role) -> Claims {
+        let name = format!("n{subject}").parse().unwrap();
+        Claims::new(key(0).did(), key(subject).did(), name, [role], NOW).issued_by(key(issuer).did())
+    }
+
+    fn founder() -> Chain {
+        Chain::found(claims(0, 1, Role::Admin).sign(&key(0))).unwrap()
+    }
+
+    #[test]
+    fn a_chain_leads_from_the_root_to_its_member() {
+        let chain = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();
+        let last = chain.verify(&key(0).did()).unwrap();
+        assert_eq!((last.subject, last.name.as_str()), (key(2).did(), "n2"));
+        assert_eq!(Chain::from_bytes(&chain.to_bytes()).unwrap(), chain);
+        assert_eq!(chain.verify_all(&key(0).did()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_chain_of_another_mesh_is_refused() {
+        assert!(matches!(founder().verify(&key(9).did()), Err(ChainError::OtherMesh { .. })));
+    }
+
+    #[test]
+    fn a_member_cannot_admit() {
+        let member = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();
+        let refused = member.extend(claims(2, 3, Role::Member).sign(&key(2)));
+        assert_eq!(refused, Err(ChainError::NotAdmin { issuer: key(2).did() }));
+    }
+
+    #[test]
+    fn a_link_by_someone_outside_the_chain_is_refused() {
+        let broken = founder().extend(claims(5, 2, Role::Member).sign(&key(5)));
+        assert!(matches!(broken, Err(ChainError::Broken { .. })));
+        let forged = founder().extend(claims(1, 2, Role::Member).sign(&key(5)));
+        assert!(matches!(forged, Err(ChainError::Signature(_))));
+    }
+
+    #[test]
+    fn the_earliest_end_of_any_link_is_the_chains() {
+        let ends = |ms| Some(Timestamp::from_ms(ms));
+        let chain = Chain::found(claims(0, 1, Role::Admin).expiring(ends(50)).sign(&key(0))).unwrap();
+        let chain = chain.extend(claims(1, 2, Role::Member).expiring(ends(90)).sign(&key(1))).unwrap();
+        assert_eq!(chain.expires_at().unwrap(), ends(50));
+    }
+
+    #[test]
+    fn a_later_format_says_so() {
+        let mut later = claims(0, 1, Role::Admin);
+        later.format = 2;
+        let chain = Chain(vec![later.sign(&key(0))]);
+        assert_eq!(chain.verify(&key(0).did()), Err(ChainError::TooNew { format: 2 }));
+    }
+
+    #[test]
+    fn too_many_links_and_none_are_refused() {
+        let mut chain = founder();
+        for n in 2..=u8::try_from(CHAIN_LINKS_MAX).unwrap() {
+            chain = chain.extend(claims(n - 1, n, Role::Admin).sign(&key(n - 1))).unwrap();
+        }
+        assert!(matches!(chain.extend(claims(8, 9, Role::Admin).sign(&key(8))), Err(ChainError::Length { .. })));
+        assert!(matches!(Chain(vec![]).verify(&key(0).did()), Err(ChainError::Length { links: 0 })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_altered_byte_passes(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let chain = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();
+            let mut bytes = chain.to_bytes();
+            let at = position.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let verified = Chain::from_bytes(&bytes).and_then(|chain| chain.verify(&key(0).did()));
+            prop_assert!(verified.is_err(), "byte {} bit {}", at, bit);
+        }
+
+        #[test]
+        fn any_bytes_are_a_chain_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Chain::from_bytes(&bytes).and_then(|chain| chain.verify(&key(0).did()));
+        }
+    }
+}

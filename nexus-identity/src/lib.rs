@@ -1,0 +1,39 @@
+//! Who is who in a Nexus mesh.
+//!
+//! One Ed25519 key is everything an instance is known by: its [`Did`] (`did:key:z6Mk…`), its
+//! libp2p peer id and the author of its log entries are the same 32 bytes. A mesh is named by the
+//! DID of its root key; a [`Chain`] of [`Credential`]s leads from that root to each member, and a
+//! [`Ticket`] is what a person carries from one machine to the next.
+//!
+//! Nothing here does I/O, knows a clock or is async: times are arguments.
+//!
+//! ```
+//! use nexus_identity::{Chain, Claims, Keypair, Role, Timestamp};
+//!
+//! let root = Keypair::generate();
+//! let laptop = Keypair::generate();
+//! let claims = Claims::new(root.did(), laptop.did(), "laptop".parse()?, [Role::Admin], Timestamp::from_ms(0));
+//! let chain = Chain::found(claims.sign(&root))?;
+//! assert_eq!(chain.verify(&root.did())?.subject, laptop.did());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod credential;
+mod did;
+mod error;
+mod key;
+mod name;
+mod role;
+mod signed;
+mod ticket;
+mod time;
+
+pub use credential::{CHAIN_LINKS_MAX, Chain, Claims, Credential};
+pub use did::Did;
+pub use error::{BadSignature, ChainError, DidError, NameError, TicketError};
+pub use key::Keypair;
+pub use name::{NAME_BYTES_MAX, Name};
+pub use role::{Role, Roles};
+pub use signed::{Domain, Signature};
+pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketId};
+pub use time::Timestamp;

@@ -1,0 +1,54 @@
+use std::fmt;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// What a signature is about. Each domain puts its own prefix before the signed digest, so that
+/// a signature made for one purpose is worthless for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Domain {
+    /// A log entry's id.
+    Entry,
+    /// A credential's claims.
+    Credential,
+    /// A presence beat.
+    Presence,
+}
+
+impl Domain {
+    /// The bytes before the digest.
+    pub const fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Entry => b"nexus/entry/1",
+            Self::Credential => b"nexus/credential/1",
+            Self::Presence => b"nexus/presence/1",
+        }
+    }
+
+    /// What is signed: the prefix, then the digest.
+    pub(crate) fn message(self, digest: &[u8; 32]) -> Vec<u8> {
+        [self.prefix(), digest].concat()
+    }
+}
+
+/// An Ed25519 signature (RFC 8032), 64 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Signature([u8; 64]);
+
+impl Signature {
+    /// A signature from its bytes; whether it verifies is another question.
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, R then s.
+    pub const fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({}…)", data_encoding::HEXLOWER.encode(&self.0[..6]))
+    }
+}

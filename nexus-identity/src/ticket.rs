@@ -1,0 +1,178 @@
+use std::fmt;
+use std::str::FromStr;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use data_encoding::{Encoding, Specification};
+use std::sync::LazyLock;
+
+use crate::did::Did;
+use crate::error::TicketError;
+use crate::role::Role;
+use crate::time::Timestamp;
+
+/// How many addresses of the inviter a ticket carries at most.
+pub const TICKET_ADDRESSES_MAX: usize = 8;
+
+const PREFIX: &str = "nexus1";
+const FORMAT: u16 = 1;
+const CHECKSUM_BYTES: usize = 5;
+const BYTES_MAX: usize = 4096;
+
+/// RFC 4648 base32 in lower case; upper case is read too, since people retype and phones shout.
+static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification.translate.from.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    specification.translate.to.push_str("abcdefghijklmnopqrstuvwxyz");
+    #[expect(clippy::expect_used, reason = "a constant specification")]
+    specification.encoding().expect("a valid alphabet")
+});
+
+/// Names a ticket in the inviter's records.
+pub type TicketId = [u8; 16];
+
+/// An invitation that a person carries from one machine to the next: which mesh, who invites and
+/// where to reach it, and a secret that the inviter redeems.
+///
+/// Text form: `nexus1`, then base32 of the canonical bytes and a checksum, so that a mistyped
+/// ticket is refused before anything is dialled. Whoever holds it can join: treat it as a password.
+#[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Ticket {
+    /// The mesh: the DID of its root key.
+    pub mesh: Did,
+    /// The admin who redeems it.
+    pub inviter: Did,
+    /// Multiaddresses of the inviter without `/p2p/…`, best first, at most
+    /// [`TICKET_ADDRESSES_MAX`].
+    pub addresses: Vec<String>,
+    /// The number of the role it gives ([`Role::number`]).
+    role: u16,
+    /// When the inviter stops redeeming it.
+    pub expires_at: Timestamp,
+    /// How many instances may join with it.
+    pub uses: u32,
+    /// Its name in the inviter's records.
+    pub id: TicketId,
+    /// What the inviter asks to see.
+    pub secret: [u8; 16],
+}
+
+impl Ticket {
+    /// A new ticket with a random id and secret.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[expect(clippy::expect_used, reason = "a machine without randomness cannot make secrets")]
+    pub fn new(mesh: Did, inviter: Did, addresses: Vec<String>, role: Role, expires_at: Timestamp, uses: u32) -> Self {
+        let (mut id, mut secret) = ([0; 16], [0; 16]);
+        getrandom::fill(&mut id).expect("the operating system gives randomness");
+        getrandom::fill(&mut secret).expect("the operating system gives randomness");
+        let addresses = addresses.into_iter().take(TICKET_ADDRESSES_MAX).collect();
+        Self { mesh, inviter, addresses, role: role.number(), expires_at, uses, id, secret }
+    }
+
+    /// The role it gives, if this version knows it.
+    pub fn role(&self) -> Option<Role> {
+        [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == self.role)
+    }
+
+    fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+        let digest = blake3::derive_key("nexus ticket checksum v1", bytes);
+        let mut checksum = [0; CHECKSUM_BYTES];
+        checksum.copy_from_slice(&digest[..CHECKSUM_BYTES]);
+        checksum
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = FORMAT.to_le_bytes().to_vec();
+        self.serialize(&mut bytes).map_err(|_| fmt::Error)?;
+        let checksum = Self::checksum(&bytes);
+        bytes.extend(checksum);
+        write!(f, "{PREFIX}{}", BASE32.encode(&bytes))
+    }
+}
+
+/// Without the secret: tickets end up in logs.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("mesh", &self.mesh)
+            .field("inviter", &self.inviter)
+            .field("addresses", &self.addresses)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = TicketError;
+
+    fn from_str(text: &str) -> Result<Self, TicketError> {
+        let text = text.trim();
+        let (prefix, body) = text.split_at_checked(PREFIX.len()).ok_or(TicketError::NotATicket)?;
+        if !prefix.eq_ignore_ascii_case(PREFIX) {
+            return Err(TicketError::NotATicket);
+        }
+        if body.len() > BYTES_MAX * 8 / 5 {
+            return Err(TicketError::Mistyped);
+        }
+        let bytes = BASE32.decode(body.as_bytes()).map_err(|_| TicketError::Mistyped)?;
+        let (bytes, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TicketError::Mistyped)?;
+        if Self::checksum(bytes) != *checksum {
+            return Err(TicketError::Mistyped);
+        }
+        let (format, mut rest) = bytes.split_first_chunk::<2>().ok_or(TicketError::Mistyped)?;
+        let format = u16::from_le_bytes(*format);
+        if format != FORMAT {
+            return Err(TicketError::TooNew { format });
+        }
+        let ticket = Self::deserialize(&mut rest).map_err(|_| TicketError::Mistyped)?;
+        let whole = rest.is_empty() && ticket.addresses.len() <= TICKET_ADDRESSES_MAX;
+        whole.then_some(ticket).ok_or(TicketError::Mistyped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Keypair;
+    use proptest::prelude::*;
+
+    fn ticket() -> Ticket {
+        let addresses = vec!["/ip4/192.0.2.1/udp/4002/quic-v1".to_owned(), "/ip4/192.0.2.1/tcp/4002".to_owned()];
+        let (mesh, inviter) = (Keypair::generate().did(), Keypair::generate().did());
+        Ticket::new(mesh, inviter, addresses, Role::Member, Timestamp::from_ms(9), 1)
+    }
+
+    #[test]
+    fn a_ticket_survives_being_written_down() {
+        let ticket = ticket();
+        let text = ticket.to_string();
+        assert_eq!(text.parse::<Ticket>().unwrap(), ticket);
+        assert_eq!(format!("  {}\n", text.to_uppercase()).parse::<Ticket>().unwrap(), ticket);
+        assert_eq!(ticket.role(), Some(Role::Member));
+        assert!(!format!("{ticket:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_is_no_ticket_says_so() {
+        for text in ["", "nexus", "hello", "nexüs1abc", "did:key:z6Mk"] {
+            assert_eq!(text.parse::<Ticket>(), Err(TicketError::NotATicket), "{text}");
+        }
+        assert_eq!("nexus1".parse::<Ticket>(), Err(TicketError::Mistyped));
+    }
+
+    proptest! {
+        #[test]
+        fn a_mistyped_ticket_is_refused(position in any::<prop::sample::Index>(), letter in "[a-z2-7]", dropped: bool) {
+            let text = ticket().to_string();
+            let at = PREFIX.len() + position.index(text.len() - PREFIX.len());
+            let mut typed = text.clone();
+            typed.replace_range(at..=at, if dropped { "" } else { &letter });
+            prop_assume!(typed != text);
+            prop_assert_eq!(typed.parse::<Ticket>(), Err(TicketError::Mistyped));
+        }
+    }
+}
