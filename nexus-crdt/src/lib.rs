@@ -1,1 +1,46 @@
-//! placeholder
+//! What is known in a Nexus mesh.
+//!
+//! Everything durable that a node does is an [`Entry`] in its own signed, hash-chained log; what
+//! people see (records, members, spaces) is a *fold* over the entries held. This crate holds the
+//! formats and the rules, and does no I/O: it never reads a clock, never draws a random number
+//! and never depends on the order in which entries arrive.
+//!
+//! | room | what is decided there |
+//! |---|---|
+//! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
+//! | [`Head::admit`] | whether an entry continues its log |
+//! | [`Frontier`], [`plan`] | who lacks which entries |
+//! | [`Writes`], [`Dot`], [`Core`] | what an entry of memory writes says, and its rules of form |
+//! | [`Fold`] | which values of a record are live |
+//! | [`project`] | a page of records as an Automerge document |
+//! | [`Members`] | who belongs to the mesh |
+
+mod entry;
+mod error;
+mod fold;
+mod frontier;
+mod hlc;
+mod json;
+mod log;
+mod members;
+mod page;
+mod record;
+mod space;
+mod sync;
+
+pub use entry::{
+    Draft, Entry, EntryId, HEADER_BYTES_MAX, Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
+};
+pub use error::{EntryError, FormError};
+pub use fold::{Fold, Live, version_of};
+pub use frontier::{Frontier, Head};
+pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
+pub use log::{Admission, Incarnation, LogId};
+pub use members::{Member, Members, Profile};
+pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
+pub use record::{
+    Core, DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Was, Write,
+    Writes,
+};
+pub use space::{SpaceDefinition, SpaceId};
+pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};

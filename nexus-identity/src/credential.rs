@@ -41,7 +41,13 @@ pub struct Claims {
 
 impl Claims {
     /// Claims issued by the root; see [`Claims::issued_by`] for an admin's.
-    pub fn new(mesh: Did, subject: Did, name: Name, roles: impl IntoIterator<Item = Role>, issued_at: Timestamp) -> Self {
+    pub fn new(
+        mesh: Did,
+        subject: Did,
+        name: Name,
+        roles: impl IntoIterator<Item = Role>,
+        issued_at: Timestamp,
+    ) -> Self {
         let roles = roles.into_iter().collect();
         Self { format: FORMAT, mesh, issuer: mesh, subject, name, roles, issued_at, expires_at: None }
     }

@@ -139,10 +139,11 @@ mod tests {
     #[test]
     fn other_methods_codecs_lengths_and_weak_keys_are_refused() {
         let good = Keypair::from_seed(&[7; 32]).did().to_string();
-        let encode = |codec: [u8; 2], key: &[u8]| {
-            format!("did:key:z{}", bs58::encode([&codec[..], key].concat()).into_string())
-        };
-        for text in ["", "did:key:", "did:web:example.org", &good[..good.len() - 1], &format!("{good}1"), &good.to_uppercase()] {
+        let encode =
+            |codec: [u8; 2], key: &[u8]| format!("did:key:z{}", bs58::encode([&codec[..], key].concat()).into_string());
+        for text in
+            ["", "did:key:", "did:web:example.org", &good[..good.len() - 1], &format!("{good}1"), &good.to_uppercase()]
+        {
             assert!(text.parse::<Did>().is_err(), "{text}");
         }
         assert!(matches!(encode([0xec, 0x01], &[9; 32]).parse::<Did>(), Err(DidError::NotEd25519)));

@@ -1,0 +1,360 @@
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use data_encoding::HEXLOWER;
+use nexus_identity::{Did, Domain, Keypair, Signature};
+
+use crate::error::EntryError;
+use crate::hlc::Hlc;
+use crate::log::{Incarnation, LogId};
+use crate::space::SpaceId;
+
+/// The longest payload, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// The longest header, in bytes: the fixed fields and [`REFS_MAX`] references.
+pub const HEADER_BYTES_MAX: usize = 198 + 32 * REFS_MAX;
+/// How many entries of other logs a header refers to at most.
+pub const REFS_MAX: usize = 16;
+
+const FORMAT: u16 = 1;
+
+/// Names an entry: BLAKE3 in key-derivation mode, context `nexus entry v1`, over the header bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct EntryId([u8; 32]);
+
+impl EntryId {
+    /// The id before every log's first entry, and a placeholder that names nothing.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// The id of header bytes.
+    pub fn of(header: &[u8]) -> Self {
+        Self(blake3::derive_key("nexus entry v1", header))
+    }
+
+    /// An id from its bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Eight hexadecimal digits, for logs.
+    pub fn short(&self) -> String {
+        HEXLOWER.encode(&self.0[..4])
+    }
+}
+
+impl fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryId({})", self.short())
+    }
+}
+
+/// What kind of thing an entry says. Numbers are never reused; one that this version does not
+/// know is verified, kept and forwarded, and not applied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Kind(pub u16);
+
+impl Kind {
+    /// Writes to records ([`crate::Writes`]).
+    pub const WRITES: Self = Self(1);
+    /// An Automerge change of a typed document.
+    pub const DOCUMENT: Self = Self(2);
+    /// Creates a space ([`crate::SpaceDefinition`]).
+    pub const SPACE: Self = Self(3);
+    /// Admits a member ([`nexus_identity::Chain`]).
+    pub const CREDENTIAL: Self = Self(4);
+    /// Takes a membership away.
+    pub const REVOCATION: Self = Self(5);
+    /// Gives or takes access to a space.
+    pub const GRANT: Self = Self(6);
+    /// Proves a fork.
+    pub const EVIDENCE: Self = Self(7);
+    /// Acknowledges a frontier.
+    pub const FRONTIER_ACK: Self = Self(8);
+    /// An agreed checkpoint.
+    pub const CHECKPOINT: Self = Self(9);
+    /// Erases content.
+    pub const ERASE: Self = Self(10);
+    /// Task events.
+    pub const TASKS: Self = Self(11);
+    /// References to blobs.
+    pub const REFERENCES: Self = Self(12);
+    /// Audits a command.
+    pub const COMMAND: Self = Self(13);
+    /// What a member says of itself ([`crate::Profile`]).
+    pub const PROFILE: Self = Self(14);
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({})", self.0)
+    }
+}
+
+/// The signed part of an entry. Canonical bytes: the borsh encoding, fields in this order (see
+/// `docs/spec.md`).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
+pub struct Header {
+    format: u16,
+    /// The mesh: the DID of its root key.
+    pub mesh: Did,
+    /// The space it belongs to.
+    pub space: SpaceId,
+    /// Who wrote it.
+    pub author: Did,
+    /// Which life of the author's store.
+    pub incarnation: Incarnation,
+    /// Its place in the log, from 0 without gaps.
+    pub seq: u64,
+    /// The entry before it; [`EntryId::ZERO`] at seq 0 and only there.
+    pub prev: EntryId,
+    /// When it was written, by the author's clock. For people and recency alone.
+    pub hlc: Hlc,
+    /// What kind of payload follows.
+    pub kind: Kind,
+    /// Entries of other logs that it depends on and that the payload does not name; ascending,
+    /// at most [`REFS_MAX`].
+    pub refs: Vec<EntryId>,
+    /// The payload's size in bytes.
+    pub payload_len: u32,
+    /// BLAKE3 of the payload.
+    pub payload_hash: [u8; 32],
+}
+
+/// BLAKE3 of a payload, context `nexus payload v1`.
+pub fn payload_hash(payload: &[u8]) -> [u8; 32] {
+    blake3::derive_key("nexus payload v1", payload)
+}
+
+/// The fields as they are read; [`Header`] adds the rules.
+#[derive(BorshDeserialize)]
+struct RawHeader {
+    format: u16,
+    mesh: Did,
+    space: SpaceId,
+    author: Did,
+    incarnation: Incarnation,
+    seq: u64,
+    prev: EntryId,
+    hlc: Hlc,
+    kind: Kind,
+    refs: Refs,
+    payload_len: u32,
+    payload_hash: [u8; 32],
+}
+
+/// Reads no more references than a header may have, whatever the count claims.
+struct Refs(Vec<EntryId>);
+
+impl BorshDeserialize for Refs {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let count = u32::deserialize_reader(reader)?;
+        if count as usize > REFS_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        (0..count).map(|_| EntryId::deserialize_reader(reader)).collect::<io::Result<_>>().map(Self)
+    }
+}
+
+impl Header {
+    /// Reads canonical header bytes.
+    ///
+    /// # Errors
+    /// [`EntryError::TooLarge`], [`EntryError::TooNew`] or [`EntryError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > HEADER_BYTES_MAX {
+            return Err(EntryError::TooLarge { part: "header", bytes: bytes.len(), max: HEADER_BYTES_MAX });
+        }
+        let format =
+            bytes.first_chunk().map(|bytes| u16::from_le_bytes(*bytes)).ok_or(EntryError::Malformed("too short"))?;
+        if format > FORMAT {
+            return Err(EntryError::TooNew { format });
+        }
+        if format < FORMAT {
+            return Err(EntryError::Malformed("format 0"));
+        }
+        let raw: RawHeader =
+            borsh::from_slice(bytes).map_err(|_| EntryError::Malformed("not the fields of a header"))?;
+        let RawHeader {
+            format,
+            mesh,
+            space,
+            author,
+            incarnation,
+            seq,
+            prev,
+            hlc,
+            kind,
+            refs,
+            payload_len,
+            payload_hash,
+        } = raw;
+        let refs = refs.0;
+        if !refs.is_sorted_by(|a, b| a < b) {
+            return Err(EntryError::Malformed("references are not ascending"));
+        }
+        if (seq == 0) != (prev == EntryId::ZERO) {
+            return Err(EntryError::Malformed("the first entry and only that has no entry before it"));
+        }
+        if payload_len as usize > PAYLOAD_BYTES_MAX {
+            return Err(EntryError::TooLarge { part: "payload", bytes: payload_len as usize, max: PAYLOAD_BYTES_MAX });
+        }
+        Ok(Self { format, mesh, space, author, incarnation, seq, prev, hlc, kind, refs, payload_len, payload_hash })
+    }
+
+    /// The canonical bytes.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a header encodes")
+    }
+
+    /// The log this entry belongs to.
+    pub const fn log(&self) -> LogId {
+        LogId { space: self.space, author: self.author, incarnation: self.incarnation }
+    }
+}
+
+/// A header, its signature, and the payload unless that was left out: canonical, not yet verified.
+///
+/// The exact header bytes are kept: they are what was signed, and what is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    id: EntryId,
+    header: Header,
+    header_bytes: Vec<u8>,
+    signature: Signature,
+    payload: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// Reads an entry's parts. Only sizes and form are checked: see [`Entry::verify`].
+    ///
+    /// # Errors
+    /// As [`Header::decode`].
+    pub fn decode(header_bytes: Vec<u8>, signature: Signature, payload: Option<Vec<u8>>) -> Result<Self, EntryError> {
+        let header = Header::decode(&header_bytes)?;
+        let id = EntryId::of(&header_bytes);
+        Ok(Self { id, header, header_bytes, signature, payload })
+    }
+
+    /// Checks the mesh, that the payload (if here) is the header's, and the signature: the cheap
+    /// first.
+    ///
+    /// # Errors
+    /// [`EntryError::OtherMesh`], [`EntryError::PayloadMismatch`] or [`EntryError::Signature`].
+    pub fn verify(self, mesh: &Did) -> Result<Verified, EntryError> {
+        if self.header.mesh != *mesh {
+            return Err(EntryError::OtherMesh);
+        }
+        if let Some(payload) = &self.payload {
+            let matches =
+                payload.len() == self.header.payload_len as usize && payload_hash(payload) == self.header.payload_hash;
+            if !matches {
+                return Err(EntryError::PayloadMismatch);
+            }
+        }
+        self.header.author.verify(Domain::Entry, self.id.as_bytes(), &self.signature)?;
+        Ok(Verified(self))
+    }
+
+    /// The entry's name.
+    pub const fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// The signed fields.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The exact bytes that the id is over.
+    pub fn header_bytes(&self) -> &[u8] {
+        &self.header_bytes
+    }
+
+    /// The author's signature over the id.
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The payload, if it is here.
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.payload.as_deref()
+    }
+}
+
+/// An [`Entry`] whose signature and payload were checked: the only kind that the engine takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified(Entry);
+
+impl Verified {
+    /// Writes and signs the next entry of a log of one's own.
+    ///
+    /// # Panics
+    /// If the payload or the references are larger than an entry's may be: callers check first.
+    pub fn write(draft: Draft<'_>, key: &Keypair) -> Self {
+        let Draft { mesh, log, after, hlc, kind, refs, payload } = draft;
+        assert!(payload.len() <= PAYLOAD_BYTES_MAX && refs.len() <= REFS_MAX, "an entry within its limits");
+        let (seq, prev) = after.map_or((0, EntryId::ZERO), |head| (head.seq + 1, head.id));
+        let mut refs = refs;
+        refs.sort_unstable();
+        refs.dedup();
+        let header = Header {
+            format: FORMAT,
+            mesh,
+            space: log.space,
+            author: log.author,
+            incarnation: log.incarnation,
+            seq,
+            prev,
+            hlc,
+            kind,
+            refs,
+            payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_hash: payload_hash(&payload),
+        };
+        let header_bytes = header.encode();
+        let id = EntryId::of(&header_bytes);
+        let signature = key.sign(Domain::Entry, id.as_bytes());
+        Self(Entry { id, header, header_bytes, signature, payload: Some(payload) })
+    }
+
+    /// An entry that was verified before it was stored, read back from the store, whose own
+    /// checksums vouch for it.
+    pub const fn trusted(entry: Entry) -> Self {
+        Self(entry)
+    }
+}
+
+impl Deref for Verified {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
+
+/// What [`Verified::write`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    /// The mesh.
+    pub mesh: Did,
+    /// The log; its author is the signing key.
+    pub log: LogId,
+    /// The log's last entry, if it has one.
+    pub after: Option<&'a crate::frontier::Head>,
+    /// The author's clock.
+    pub hlc: Hlc,
+    /// The payload's kind.
+    pub kind: Kind,
+    /// Entries of other logs it depends on and that the payload does not name.
+    pub refs: Vec<EntryId>,
+    /// The payload.
+    pub payload: Vec<u8>,
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::entry::EntryId;
+use crate::log::LogId;
+
+/// The last entry of a log as it is held here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Head {
+    /// Its place.
+    pub seq: u64,
+    /// Its name.
+    pub id: EntryId,
+}
+
+/// How far each log is held: everything up to and including its [`Head`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier(BTreeMap<LogId, Head>);
+
+impl Frontier {
+    /// The head of a log, if any of it is held.
+    pub fn head(&self, log: &LogId) -> Option<&Head> {
+        self.0.get(log)
+    }
+
+    /// Moves a log's head; an earlier one than is known changes nothing.
+    pub fn advance(&mut self, log: LogId, head: Head) {
+        let known = self.0.entry(log).or_insert(head);
+        if head.seq > known.seq {
+            *known = head;
+        }
+    }
+
+    /// Whether a log is held up to `seq`.
+    pub fn covers(&self, log: &LogId, seq: u64) -> bool {
+        self.0.get(log).is_some_and(|head| head.seq >= seq)
+    }
+
+    /// All logs with their heads, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&LogId, &Head)> {
+        self.0.iter()
+    }
+
+    /// How many logs are held.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many entries held here `theirs` lacks.
+    pub fn ahead_of(&self, theirs: &Self) -> u64 {
+        let lacking = |(log, head): (&LogId, &Head)| match theirs.0.get(log) {
+            Some(their) => head.seq.saturating_sub(their.seq),
+            None => head.seq + 1,
+        };
+        self.0.iter().map(lacking).sum()
+    }
+
+    /// A digest that is equal wherever the same entries are held.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("nexus frontier v1");
+        for (log, head) in &self.0 {
+            hasher.update(log.space.as_bytes());
+            hasher.update(log.author.as_bytes());
+            hasher.update(&log.incarnation.0);
+            hasher.update(&head.seq.to_le_bytes());
+            hasher.update(head.id.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+impl FromIterator<(LogId, Head)> for Frontier {
+    fn from_iter<I: IntoIterator<Item = (LogId, Head)>>(logs: I) -> Self {
+        let mut frontier = Self::default();
+        for (log, head) in logs {
+            frontier.advance(log, head);
+        }
+        frontier
+    }
+}

@@ -1,0 +1,203 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::{Chain, ChainError, Claims, Did, Name, Role, Timestamp};
+
+use crate::entry::EntryId;
+use crate::error::FormError;
+use crate::hlc::Hlc;
+
+/// What a member says of itself: the payload of an entry of kind [`crate::Kind::PROFILE`].
+/// Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Profile {
+    /// What it is called now.
+    pub name: Name,
+}
+
+impl Profile {
+    /// Reads canonical payload bytes.
+    ///
+    /// # Errors
+    /// [`FormError::NotCanonical`].
+    pub fn decode(payload: &[u8]) -> Result<Self, FormError> {
+        borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)
+    }
+
+    /// The canonical bytes.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a profile encodes")
+    }
+}
+
+/// One member, as the credentials held here say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Every chain that leads to it.
+    chains: BTreeMap<Vec<u8>, Claims>,
+    profile: Option<(Hlc, EntryId, Name)>,
+}
+
+impl Member {
+    /// What people call it: its latest profile's name, else its latest credential's.
+    pub fn name(&self) -> Option<&Name> {
+        let latest = self.latest().map(|claims| &claims.name);
+        self.profile.as_ref().map(|(_, _, name)| name).or(latest)
+    }
+
+    /// Whether some credential allows what `role` allows.
+    pub fn allows(&self, role: Role) -> bool {
+        self.chains.values().any(|claims| claims.roles.allow(role))
+    }
+
+    /// The roles of all its credentials.
+    pub fn roles(&self) -> BTreeSet<Role> {
+        self.chains.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
+    }
+
+    /// Who issued its latest credential.
+    pub fn admitted_by(&self) -> Option<Did> {
+        self.latest().map(|claims| claims.issuer)
+    }
+
+    /// When its last credential ends; `None` if one does not.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.chains.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+
+    /// The latest credential; among equally late ones the last by bytes, so that it depends on
+    /// the set alone.
+    fn latest(&self) -> Option<&Claims> {
+        self.chains.iter().max_by_key(|(bytes, claims)| (claims.issued_at, *bytes)).map(|(_, claims)| claims)
+    }
+}
+
+/// Who belongs to the mesh: the fold of credentials and profiles. It only grows, and depends on
+/// the set of entries alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    mesh: Did,
+    members: BTreeMap<Did, Member>,
+}
+
+impl Members {
+    /// How many chains are kept for one member; beyond it the first by bytes stay, so that the
+    /// result still depends on the set alone.
+    const CHAINS_MAX: usize = 16;
+
+    /// Nobody yet.
+    pub const fn of(mesh: Did) -> Self {
+        Self { mesh, members: BTreeMap::new() }
+    }
+
+    /// The mesh.
+    pub const fn mesh(&self) -> Did {
+        self.mesh
+    }
+
+    /// Takes a chain and admits every link's subject. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// The chain does not hold; nothing changed.
+    pub fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
+        let all = chain.verify_all(&self.mesh)?;
+        let mut changed = false;
+        for claims in all {
+            let key = [
+                claims.issuer.as_bytes().as_slice(),
+                &claims.issued_at.as_ms().to_be_bytes(),
+                claims.name.as_str().as_bytes(),
+            ]
+            .concat();
+            let member =
+                self.members.entry(claims.subject).or_insert_with(|| Member { chains: BTreeMap::new(), profile: None });
+            let key = [key, borsh::to_vec(&claims).unwrap_or_default()].concat();
+            changed |= member.chains.insert(key, claims).is_none();
+            if member.chains.len() > Self::CHAINS_MAX {
+                member.chains.pop_last();
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Takes what a member says of itself in entry `id`; the latest counts. One that is not a
+    /// member yet is not heard: credentials are folded first.
+    pub fn describe(&mut self, author: &Did, hlc: Hlc, id: EntryId, profile: Profile) -> bool {
+        let Some(member) = self.members.get_mut(author) else {
+            return false;
+        };
+        let newer = member.profile.as_ref().is_none_or(|(at, by, _)| (hlc, id) > (*at, *by));
+        if newer {
+            member.profile = Some((hlc, id, profile.name));
+        }
+        newer
+    }
+
+    /// One member.
+    pub fn get(&self, did: &Did) -> Option<&Member> {
+        self.members.get(did)
+    }
+
+    /// Whether its entries count.
+    pub fn may_write(&self, did: &Did) -> bool {
+        self.get(did).is_some_and(|member| member.allows(Role::Member))
+    }
+
+    /// All members, by DID.
+    pub fn iter(&self) -> impl Iterator<Item = (&Did, &Member)> {
+        self.members.iter()
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexus_identity::Keypair;
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_seed(&[n; 32])
+    }
+
+    fn claims(issuer: u8, subject: u8, role: Role, at: u64) -> Claims {
+        let name = format!("n{subject}-{at}").parse().unwrap();
+        Claims::new(key(0).did(), key(subject).did(), name, [role], Timestamp::from_ms(at)).issued_by(key(issuer).did())
+    }
+
+    #[test]
+    fn membership_depends_on_the_set_of_chains_alone() {
+        let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
+        let reader = founder.extend(claims(1, 2, Role::Reader, 2).sign(&key(1))).unwrap();
+        let writer = founder.extend(claims(1, 2, Role::Member, 3).sign(&key(1))).unwrap();
+        let fold = |chains: &[&Chain]| {
+            let mut members = Members::of(key(0).did());
+            for chain in chains {
+                members.admit(chain).unwrap();
+            }
+            members
+        };
+        let members = fold(&[&founder, &reader, &writer]);
+        assert_eq!(members, fold(&[&writer, &reader, &founder, &reader]));
+        assert!(!fold(&[&reader]).may_write(&key(2).did()));
+        assert!(members.may_write(&key(2).did()));
+        assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
+    }
+
+    #[test]
+    fn a_chain_of_another_mesh_changes_nothing() {
+        let mut members = Members::of(key(9).did());
+        let foreign = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
+        assert!(members.admit(&foreign).is_err());
+        assert!(members.is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::str::FromStr;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use data_encoding::HEXLOWER;
+use nexus_identity::{Did, Name};
+
+use crate::entry::EntryId;
+use crate::error::FormError;
+
+/// Names a space: the id of the entry that created it; `mesh` and `default` come with the mesh
+/// and are derived from its DID.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct SpaceId([u8; 32]);
+
+impl SpaceId {
+    /// The space of credentials, revocations, grants and space definitions.
+    pub fn mesh(mesh: &Did) -> Self {
+        Self(blake3::derive_key("nexus mesh space v1", mesh.as_bytes()))
+    }
+
+    /// The space where memories go unless another is named.
+    pub fn default_of(mesh: &Did) -> Self {
+        Self(blake3::derive_key("nexus default space v1", mesh.as_bytes()))
+    }
+
+    /// The space that an entry of kind [`crate::Kind::SPACE`] created.
+    pub const fn created_by(entry: EntryId) -> Self {
+        Self(*entry.as_bytes())
+    }
+
+    /// An id from its bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Eight hexadecimal digits, for logs.
+    pub fn short(&self) -> String {
+        HEXLOWER.encode(&self.0[..4])
+    }
+}
+
+impl fmt::Display for SpaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for SpaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpaceId({})", self.short())
+    }
+}
+
+impl FromStr for SpaceId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| ())?;
+        bytes.try_into().map(Self).map_err(|_| ())
+    }
+}
+
+/// The payload of an entry that creates a space. Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SpaceDefinition {
+    /// What people call it. Two spaces may have one name; ids tell them apart.
+    pub name: Name,
+    /// 0: every member reads and writes. Other numbers are access rules of later versions: a
+    /// version that does not know one keeps such a space closed.
+    pub access: u16,
+    /// Sixteen random bytes, so that equal definitions in equal places make different spaces.
+    pub salt: [u8; 16],
+}
+
+impl SpaceDefinition {
+    /// Reads canonical payload bytes.
+    ///
+    /// # Errors
+    /// [`FormError::NotCanonical`].
+    pub fn decode(payload: &[u8]) -> Result<Self, FormError> {
+        borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)
+    }
+
+    /// The canonical bytes.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a definition encodes")
+    }
+}
