@@ -1,1 +1,3 @@
-//! placeholder
+//! The Nexus node.
+
+pub mod store;

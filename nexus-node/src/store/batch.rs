@@ -1,0 +1,118 @@
+use super::Table;
+
+/// Changes that become durable together or not at all, in the order in which they were made:
+/// of several for one key the last wins.
+///
+/// All keys and values lie in one buffer, so that a change costs no allocation of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    changes: Vec<Place>,
+}
+
+/// One change of a [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The key has this value from now on.
+    Put {
+        /// The table.
+        table: Table,
+        /// The key; may be empty.
+        key: &'a [u8],
+        /// The value; may be empty.
+        value: &'a [u8],
+    },
+    /// The key has no value from now on. It need not have had one.
+    Delete {
+        /// The table.
+        table: Table,
+        /// The key.
+        key: &'a [u8],
+    },
+    /// No key of the table has a value from now on.
+    Clear {
+        /// The table.
+        table: Table,
+    },
+}
+
+/// Where in the buffer a change lies: the key, then the value.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    table: Table,
+    kind: Kind,
+    start: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Put,
+    Delete,
+    Clear,
+}
+
+impl Batch {
+    /// A batch without changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives a key a value, whatever it had before.
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.push(table, Kind::Put, key, value);
+    }
+
+    /// Takes a key's value away; nothing happens if it has none.
+    pub fn delete(&mut self, table: Table, key: &[u8]) {
+        self.push(table, Kind::Delete, key, &[]);
+    }
+
+    /// Takes every key of a table away, whatever its size, those put earlier in this batch too.
+    pub fn clear(&mut self, table: Table) {
+        self.push(table, Kind::Clear, &[], &[]);
+    }
+
+    /// Adds the changes of another batch after those of this one.
+    pub fn append(&mut self, other: &Self) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.changes.extend(other.changes.iter().map(|place| Place { start: place.start + offset, ..*place }));
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// How many bytes of keys and values the changes hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The changes in their order.
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        self.changes.iter().map(|place| {
+            let &Place { table, kind, start, key_bytes, value_bytes } = place;
+            let (key, rest) = self.bytes[start..].split_at(key_bytes);
+            match kind {
+                Kind::Put => Change::Put { table, key, value: &rest[..value_bytes] },
+                Kind::Delete => Change::Delete { table, key },
+                Kind::Clear => Change::Clear { table },
+            }
+        })
+    }
+
+    fn push(&mut self, table: Table, kind: Kind, key: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.changes.push(Place { table, kind, start, key_bytes: key.len(), value_bytes: value.len() });
+    }
+}

@@ -1,0 +1,209 @@
+//! A storage backend that keeps writes back until the file is known to be ours.
+//!
+//! Opening a database writes to it: a repair after a crash, a mark that it is in use. A file that
+//! is then refused, because it is damaged or of a later version, must not have changed by a byte.
+//! So while a file is examined its writes are held in memory, in order, with the syncs between
+//! them; on acceptance they are played to the file as they came, and from then on the way is free.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{BackendError, StorageBackend};
+
+const BLOCK_BYTES: u64 = 4096;
+
+/// What the database is given to write to.
+#[derive(Clone, Debug)]
+pub(super) struct Hold(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: Box<dyn StorageBackend>,
+    /// Whether the examination is over. Set once, after the held writes were played.
+    open: AtomicBool,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    steps: Vec<Step>,
+    /// The blocks that differ from the backend's.
+    blocks: BTreeMap<u64, Box<[u8]>>,
+    len: u64,
+    /// Where the backend's bytes end to count: cut off once, they read as zero for ever after.
+    floor: u64,
+}
+
+#[derive(Debug)]
+enum Step {
+    Write { offset: u64, data: Vec<u8> },
+    SetLen(u64),
+    Sync,
+}
+
+impl Hold {
+    /// Starts to examine a backend. `reset` treats whatever is in it as not there.
+    pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
+        let len = backend.len()?;
+        let mut held = Held { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
+        if reset {
+            held.set_len(0);
+        }
+        Ok(Self(Arc::new(Inner { backend, open: AtomicBool::new(false), held: Mutex::new(held) })))
+    }
+
+    /// Plays what was held to the backend; from now on everything goes there directly.
+    pub(super) fn release(&self) -> io::Result<()> {
+        let mut held = self.held();
+        for step in std::mem::take(&mut held.steps) {
+            match step {
+                Step::Write { offset, data } => self.0.backend.write(offset, &data)?,
+                Step::SetLen(len) => self.0.backend.set_len(len)?,
+                Step::Sync => self.0.backend.sync_data()?,
+            }
+        }
+        held.blocks.clear();
+        self.0.open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn set_len(&mut self, len: u64) {
+        if len < self.len {
+            self.floor = self.floor.min(len);
+            self.blocks.split_off(&len.div_ceil(BLOCK_BYTES));
+            if let Some(block) = self.blocks.get_mut(&(len / BLOCK_BYTES)) {
+                block[(len % BLOCK_BYTES) as usize..].fill(0);
+            }
+        }
+        self.len = len;
+        self.steps.push(Step::SetLen(len));
+    }
+
+    fn write(&mut self, backend: &dyn StorageBackend, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = end_within(offset, data.len(), self.len)?;
+        let mut at = offset;
+        while at < end {
+            let number = at / BLOCK_BYTES;
+            let within = (at % BLOCK_BYTES) as usize;
+            let until = end.min((number + 1) * BLOCK_BYTES);
+            if !self.blocks.contains_key(&number) {
+                let mut block = vec![0; BLOCK_BYTES as usize];
+                self.read_backend(backend, number * BLOCK_BYTES, &mut block)?;
+                self.blocks.insert(number, block.into());
+            }
+            if let Some(block) = self.blocks.get_mut(&number) {
+                let part = &data[(at - offset) as usize..(until - offset) as usize];
+                block[within..within + part.len()].copy_from_slice(part);
+            }
+            at = until;
+        }
+        self.steps.push(Step::Write { offset, data: data.to_vec() });
+        Ok(())
+    }
+
+    fn read(&self, backend: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let end = end_within(offset, out.len(), self.len)?;
+        self.read_backend(backend, offset, out)?;
+        for (number, block) in self.blocks.range(offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)) {
+            let start = number * BLOCK_BYTES;
+            let (from, until) = (offset.max(start), end.min(start + BLOCK_BYTES));
+            out[(from - offset) as usize..(until - offset) as usize]
+                .copy_from_slice(&block[(from - start) as usize..(until - start) as usize]);
+        }
+        Ok(())
+    }
+
+    /// What the backend has there; zeros past its end.
+    fn read_backend(&self, backend: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let there = self.floor.saturating_sub(offset).min(out.len() as u64) as usize;
+        let (known, beyond) = out.split_at_mut(there);
+        beyond.fill(0);
+        if known.is_empty() { Ok(()) } else { backend.read(offset, known) }
+    }
+}
+
+/// The end of a stretch, which must lie within the file: a damaged page number points anywhere.
+fn end_within(offset: u64, bytes: usize, len: u64) -> io::Result<u64> {
+    offset.checked_add(bytes as u64).filter(|end| *end <= len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+impl StorageBackend for Hold {
+    fn len(&self) -> io::Result<u64> {
+        if self.is_open() { self.0.backend.len() } else { Ok(self.held().len) }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.is_open() {
+            self.0.backend.read(offset, out)
+        } else {
+            self.held().read(&*self.0.backend, offset, out)
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.is_open() {
+            self.0.backend.set_len(len)
+        } else {
+            self.held().set_len(len);
+            Ok(())
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.is_open() {
+            self.0.backend.sync_data()
+        } else {
+            self.held().steps.push(Step::Sync);
+            Ok(())
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.is_open() {
+            self.0.backend.write(offset, data)
+        } else {
+            self.held().write(&*self.0.backend, offset, data)
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.backend.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.backend.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.backend.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.backend.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.backend.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.backend.query_lock_range(start, end)
+    }
+}

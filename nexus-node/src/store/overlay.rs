@@ -1,0 +1,276 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::view::{self, KeyRange, Order, View, Visit};
+use super::{Batch, Change, Snapshot, Store, StoreError, Table};
+
+/// The committed state with the batches on top that were handed out but are not committed yet:
+/// whoever made them reads them back at once.
+///
+/// Batches carry the number of their commit. Numbers never go down; one number may come several
+/// times.
+#[derive(Debug)]
+pub struct Overlay {
+    store: Store,
+    snapshot: Snapshot,
+    changes: Changes,
+    pending: VecDeque<Touched>,
+}
+
+/// What one pushed batch touched, so that it can be dropped without a search.
+#[derive(Debug)]
+struct Touched {
+    commit_no: u64,
+    keys: Vec<(Table, Arc<[u8]>)>,
+    cleared: Vec<Table>,
+}
+
+impl Overlay {
+    /// The committed state of a store, nothing on top.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn new(store: Store) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot()?;
+        Ok(Self { store, snapshot, changes: Changes::default(), pending: VecDeque::new() })
+    }
+
+    /// Lays a batch on top.
+    ///
+    /// # Panics
+    /// In debug builds, if `commit_no` is smaller than that of a batch pushed before.
+    pub fn push(&mut self, commit_no: u64, batch: &Batch) {
+        debug_assert!(self.pending.back().is_none_or(|last| last.commit_no <= commit_no), "commit numbers go up");
+        let mut touched = Touched { commit_no, keys: Vec::with_capacity(batch.len()), cleared: Vec::new() };
+        for change in batch.changes() {
+            match change {
+                Change::Put { table, key, value } => {
+                    touched.keys.push((table, self.changes.set(commit_no, table, key, Some(value))));
+                }
+                Change::Delete { table, key } => {
+                    touched.keys.push((table, self.changes.set(commit_no, table, key, None)));
+                }
+                Change::Clear { table } => {
+                    self.changes.clear(commit_no, table);
+                    touched.cleared.push(table);
+                }
+            }
+        }
+        self.pending.push_back(touched);
+    }
+
+    /// Says that everything up to this commit is in the store: takes it off, and sees the store
+    /// as it is now.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`]; the overlay is unchanged then.
+    pub fn committed(&mut self, up_to: u64) -> Result<(), StoreError> {
+        self.snapshot = self.store.snapshot()?;
+        while let Some(touched) = self.pending.pop_front_if(|touched| touched.commit_no <= up_to) {
+            for (table, key) in &touched.keys {
+                self.changes.forget(up_to, *table, key);
+            }
+            for table in touched.cleared {
+                self.changes.forget_clear(up_to, table);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many pushed batches are not committed yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+impl View for Overlay {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.changes.get_over(&self.snapshot, table, key)
+    }
+
+    fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.changes.scan_over(&self.snapshot, table, range, order, visit)
+    }
+}
+
+/// A batch in the making, on top of a view: it reads its own changes back.
+pub struct Draft<'a> {
+    base: &'a dyn View,
+    changes: Changes,
+    batch: Batch,
+}
+
+impl<'a> Draft<'a> {
+    /// No changes yet, over what `base` shows.
+    pub fn new(base: &'a dyn View) -> Self {
+        Self { base, changes: Changes::default(), batch: Batch::new() }
+    }
+
+    /// As [`Batch::put`].
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.changes.set(0, table, key, Some(value));
+        self.batch.put(table, key, value);
+    }
+
+    /// As [`Batch::delete`].
+    pub fn delete(&mut self, table: Table, key: &[u8]) {
+        self.changes.set(0, table, key, None);
+        self.batch.delete(table, key);
+    }
+
+    /// As [`Batch::clear`].
+    pub fn clear(&mut self, table: Table) {
+        self.changes.clear(0, table);
+        self.batch.clear(table);
+    }
+
+    /// How many changes were made.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether none were made.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The changes made.
+    pub fn finish(self) -> Batch {
+        self.batch
+    }
+}
+
+impl std::fmt::Debug for Draft<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("changes", &self.batch.len()).finish_non_exhaustive()
+    }
+}
+
+impl View for Draft<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.changes.get_over(self.base, table, key)
+    }
+
+    fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.changes.scan_over(self.base, table, range, order, visit)
+    }
+}
+
+/// The newest change of each key, and of each table as a whole.
+#[derive(Debug)]
+struct Changes {
+    tables: [TableChanges; Table::COUNT],
+}
+
+#[derive(Debug, Default)]
+struct TableChanges {
+    /// The last commit that emptied the table: nothing below it shows through.
+    cleared: Option<u64>,
+    rows: BTreeMap<Arc<[u8]>, Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    commit_no: u64,
+    /// `None` is a deleted key, which hides the one below.
+    value: Option<Box<[u8]>>,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self { tables: std::array::from_fn(|_| TableChanges::default()) }
+    }
+}
+
+impl Changes {
+    fn set(&mut self, commit_no: u64, table: Table, key: &[u8], value: Option<&[u8]>) -> Arc<[u8]> {
+        let key: Arc<[u8]> = key.into();
+        let row = Row { commit_no, value: value.map(Into::into) };
+        self.tables[table.index()].rows.insert(Arc::clone(&key), row);
+        key
+    }
+
+    fn clear(&mut self, commit_no: u64, table: Table) {
+        self.tables[table.index()] = TableChanges { cleared: Some(commit_no), rows: BTreeMap::new() };
+    }
+
+    fn forget(&mut self, up_to: u64, table: Table, key: &[u8]) {
+        let rows = &mut self.tables[table.index()].rows;
+        if rows.get(key).is_some_and(|row| row.commit_no <= up_to) {
+            rows.remove(key);
+        }
+    }
+
+    fn forget_clear(&mut self, up_to: u64, table: Table) {
+        self.tables[table.index()].cleared.take_if(|commit_no| *commit_no <= up_to);
+    }
+
+    fn get_over(&self, base: &dyn View, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let changes = &self.tables[table.index()];
+        match changes.rows.get(key) {
+            Some(row) => Ok(row.value.as_deref().map(<[u8]>::to_vec)),
+            None if changes.cleared.is_some() => Ok(None),
+            None => base.get(table, key),
+        }
+    }
+
+    /// Merges the rows of both sides while walking the base: before each of its rows come the
+    /// changed ones that precede it, and a changed row stands for that of the same key.
+    fn scan_over(
+        &self,
+        base: &dyn View,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        if view::is_empty(range) {
+            return Ok(());
+        }
+        let changes = &self.tables[table.index()];
+        if changes.rows.is_empty() && changes.cleared.is_none() {
+            return base.scan(table, range, order, visit);
+        }
+        let mut rows = changes.rows.range::<[u8], _>(range);
+        let mut next = move || match order {
+            Order::Forward => rows.next(),
+            Order::Backward => rows.next_back(),
+        };
+        let mut upper = next();
+        let mut flow = ControlFlow::Continue(());
+        if changes.cleared.is_none() {
+            base.scan(table, range, order, &mut |key, value| {
+                while let Some((changed, row)) = upper {
+                    let precedes = match order {
+                        Order::Forward => **changed < *key,
+                        Order::Backward => **changed > *key,
+                    };
+                    if !precedes {
+                        break;
+                    }
+                    upper = next();
+                    if let Some(value) = &row.value {
+                        flow = visit(changed, value);
+                        flow?;
+                    }
+                }
+                flow = match upper {
+                    Some((changed, row)) if **changed == *key => {
+                        upper = next();
+                        row.value.as_deref().map_or(ControlFlow::Continue(()), |value| visit(key, value))
+                    }
+                    _ => visit(key, value),
+                };
+                flow
+            })?;
+        }
+        while let (ControlFlow::Continue(()), Some((key, row))) = (flow, upper) {
+            if let Some(value) = &row.value {
+                flow = visit(key, value);
+            }
+            upper = next();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! The checksum that every stored value carries.
+//!
+//! The database checks its pages when it opens, not when it reads; a byte that flips later would
+//! be read as if it were true. So each value ends with a hash over its table, its key and itself:
+//! it is wrong in another place as well as with other bytes.
+
+use super::Table;
+
+/// How many bytes the checksum adds to a value.
+pub(super) const SEAL_BYTES: usize = 8;
+
+/// The first 8 bytes of BLAKE3 over table, key and value, unambiguously framed.
+pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(table.name().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    let mut seal = [0; SEAL_BYTES];
+    seal.copy_from_slice(&hasher.finalize().as_bytes()[..SEAL_BYTES]);
+    seal
+}
+
+/// The value without its checksum, or `None` if it is not what was written there.
+pub(super) fn unseal<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
+    let (value, found) = stored.split_last_chunk::<SEAL_BYTES>()?;
+    (*found == seal(table, key, value)).then_some(value)
+}

@@ -1,0 +1,88 @@
+use std::sync::{Arc, OnceLock};
+
+use super::guard::guarded;
+use super::seal::unseal;
+use super::view::{self, KeyRange, Order, View, Visit};
+use super::{Shared, StoreError, Table};
+
+type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// The committed state at one moment. It stays as it is whatever is committed later.
+///
+/// Cheap to take; each table is opened when it is first read. While it lives, the file keeps the
+/// pages that it sees: hold it for as long as a question takes, not for hours.
+pub struct Snapshot {
+    /// `None` inside is a table that does not exist yet: it has no rows.
+    tables: [OnceLock<Option<ReadTable>>; Table::COUNT],
+    transaction: redb::ReadTransaction,
+    shared: Arc<Shared>,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let transaction = shared.begin_read()?;
+        Ok(Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, shared: Arc::clone(shared) })
+    }
+
+    fn table(&self, table: Table) -> Result<Option<&ReadTable>, StoreError> {
+        self.shared.check()?;
+        let slot = &self.tables[table.index()];
+        if let Some(opened) = slot.get() {
+            return Ok(opened.as_ref());
+        }
+        let file = &self.shared.file;
+        let opened = guarded(file, Some(table), || match self.transaction.open_table(table.definition()) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(StoreError::from_redb(file, Some(table), error)),
+        })?;
+        Ok(slot.get_or_init(|| opened).as_ref())
+    }
+
+    fn verified<'a>(&self, table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
+        unseal(table, key, stored)
+            .ok_or_else(|| StoreError::damaged(&self.shared.file, Some(table), "a value does not fit its checksum"))
+    }
+}
+
+impl View for Snapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(rows) = self.table(table)? else { return Ok(None) };
+        let file = &self.shared.file;
+        guarded(file, Some(table), || {
+            let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
+            found.map(|stored| self.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
+        })
+    }
+
+    fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        if view::is_empty(range) {
+            return Ok(());
+        }
+        let Some(rows) = self.table(table)? else { return Ok(()) };
+        let file = &self.shared.file;
+        let damage = |error| StoreError::from_redb(file, Some(table), error);
+        let mut rows = guarded(file, Some(table), || rows.range::<&[u8]>(range).map_err(damage))?;
+        // Only the reading is guarded: a panic of the visitor is the visitor's own.
+        loop {
+            let row = guarded(file, Some(table), || {
+                let row = match order {
+                    Order::Forward => rows.next(),
+                    Order::Backward => rows.next_back(),
+                };
+                row.transpose().map_err(damage)
+            })?;
+            let Some((key, stored)) = row else { return Ok(()) };
+            let (key, value) = guarded(file, Some(table), || Ok((key.value(), stored.value())))?;
+            if visit(key, self.verified(table, key, value)?).is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("file", &self.shared.file).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+use std::ops::{Bound, ControlFlow};
+
+use super::{StoreError, Table};
+
+/// Part of a table's keys, which are ordered as byte strings.
+pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Every key of a table.
+pub const ALL_KEYS: KeyRange<'static> = (Bound::Unbounded, Bound::Unbounded);
+
+/// In which order a scan goes over the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the smallest key up.
+    Forward,
+    /// From the largest key down.
+    Backward,
+}
+
+/// What a scan calls with each key and value; [`ControlFlow::Break`] ends the scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// One unchanging state of all tables, to read from.
+///
+/// Every value is checked against its checksum before it is handed out.
+///
+/// # Errors
+/// Every method fails with [`StoreError::Damaged`] when the file holds other bytes than were
+/// written, with [`StoreError::Disk`] when it cannot be read, and with [`StoreError::Poisoned`]
+/// after a failed commit. A scan that fails may have visited some keys before.
+pub trait View {
+    /// The value of a key.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits the keys of a range one by one until `visit` breaks. Nothing is collected: only
+    /// what is visited is read, so a caller bounds the work by breaking.
+    ///
+    /// A range that ends before it starts is empty.
+    fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+
+    /// Whether a key has a value.
+    fn contains(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        self.get(table, key).map(|value| value.is_some())
+    }
+
+    /// Visits the keys that begin with a prefix, as [`scan`](Self::scan) does.
+    fn scan_prefix(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        order: Order,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let end = prefix_end(prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.scan(table, (Bound::Included(prefix), end), order, visit)
+    }
+
+    /// The first key of a range in the given order, with its value.
+    fn first(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut found = None;
+        self.scan(table, range, order, &mut |key, value| {
+            found = Some((key.to_vec(), value.to_vec()));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// The smallest key above all keys that begin with `prefix`; `None` if there is no such key
+/// (the prefix is empty or all `0xff`).
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let keep = prefix.iter().rposition(|&byte| byte != 0xff)?;
+    let mut end = prefix[..=keep].to_vec();
+    end[keep] += 1;
+    Some(end)
+}
+
+/// Whether no key can lie in the range; libraries panic on ranges that run backwards.
+pub(super) fn is_empty(range: KeyRange<'_>) -> bool {
+    match range {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+        _ => false,
+    }
+}
