@@ -1,1 +1,262 @@
-//! A simulated disk.
+//! A simulated disk: it loses power, tears writes, fills up, fails to sync, or lies about it.
+//!
+//! What was written since the last sync is kept apart. [`Disk::lose_power`] keeps a random part
+//! of it, sector by sector, and gives the disk that the machine finds when it starts again.
+//! Everything random comes from the seed that is passed in.
+//!
+//! ```
+//! use nexus_node::store::disk::Disk;
+//! use nexus_node::store::{Store, StoreOptions};
+//!
+//! let disk = Disk::new();
+//! let store = Store::with_backend("simulated", disk.clone(), StoreOptions::default())?;
+//! let after = disk.lose_power(7);
+//! drop(store);
+//! let store = Store::with_backend("simulated", after, StoreOptions::default())?;
+//! # Ok::<(), nexus_node::store::StoreError>(())
+//! ```
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::StorageBackend;
+
+/// What a disk writes as one: a power loss keeps a sector whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
+
+/// A simulated disk; clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk(Arc<Mutex<State>>);
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every sync fails, and nothing of what it should have kept is sure.
+    SyncFails,
+    /// A sync says that it is done and keeps nothing.
+    SyncLies,
+    /// Writes past this length, in bytes, fail as on a full disk.
+    FullAt(u64),
+    /// Every read fails.
+    ReadFails,
+}
+
+#[derive(Default)]
+struct State {
+    /// What a power loss cannot take any more.
+    kept: Vec<u8>,
+    /// What reads see.
+    seen: Vec<u8>,
+    /// What happened since the last sync.
+    unsynced: Vec<Step>,
+    fault: Fault,
+    /// How many more writes and syncs happen before the power goes.
+    steps_left: Option<u64>,
+    steps: u64,
+    off: bool,
+}
+
+enum Step {
+    Write { offset: usize, data: Vec<u8> },
+    SetLen(usize),
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk that holds these bytes.
+    pub fn from_image(image: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(State { kept: image.clone(), seen: image, ..State::default() })))
+    }
+
+    /// What reads see.
+    pub fn image(&self) -> Vec<u8> {
+        self.state().seen.clone()
+    }
+
+    /// From now on the disk has this fault, and no other.
+    pub fn set_fault(&self, fault: Fault) {
+        self.state().fault = fault;
+    }
+
+    /// Lets the power go after so many more writes, changes of length and syncs: everything then
+    /// fails, until [`lose_power`](Self::lose_power).
+    pub fn set_steps_left(&self, steps: u64) {
+        self.state().steps_left = Some(steps);
+    }
+
+    /// How many writes, changes of length and syncs there were.
+    pub fn steps(&self) -> u64 {
+        self.state().steps
+    }
+
+    /// Changes bits of a byte behind everybody's back. Nothing happens past the end.
+    pub fn flip(&self, offset: usize, mask: u8) {
+        let state = &mut *self.state();
+        for image in [&mut state.kept, &mut state.seen] {
+            if let Some(byte) = image.get_mut(offset) {
+                *byte ^= mask;
+            }
+        }
+    }
+
+    /// The power goes: whoever still uses this disk gets errors, and the disk returned is what is
+    /// there afterwards: all that was synced, and a random part of what was not.
+    pub fn lose_power(&self, seed: u64) -> Self {
+        let mut state = self.state();
+        state.off = true;
+        let mut random = Random(seed);
+        // Sometimes nearly all of it gets there, sometimes nearly nothing.
+        let kept_of_256 = random.next() % 257;
+        let mut image = state.kept.clone();
+        for step in &state.unsynced {
+            match step {
+                Step::SetLen(len) => {
+                    if random.next() % 256 < kept_of_256 {
+                        image.resize(*len, 0);
+                    }
+                }
+                Step::Write { offset, data } => {
+                    let mut at = 0;
+                    while at < data.len() {
+                        let sector_end = ((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset;
+                        let end = sector_end.min(data.len());
+                        if random.next() % 256 < kept_of_256 {
+                            if image.len() < offset + end {
+                                image.resize(offset + end, 0);
+                            }
+                            image[offset + at..offset + end].copy_from_slice(&data[at..end]);
+                        }
+                        at = end;
+                    }
+                }
+            }
+        }
+        Self::from_image(image)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn step(&mut self) -> io::Result<()> {
+        if self.steps_left == Some(0) {
+            self.off = true;
+        }
+        self.powered()?;
+        self.steps_left = self.steps_left.map(|left| left - 1);
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn powered(&self) -> io::Result<()> {
+        if self.off { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+    }
+
+    fn room_for(&self, len: usize) -> io::Result<()> {
+        match self.fault {
+            Fault::FullAt(full) if len as u64 > full => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("bytes", &self.seen.len())
+            .field("unsynced", &self.unsynced.len())
+            .field("fault", &self.fault)
+            .field("steps", &self.steps)
+            .field("off", &self.off)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        let state = self.state();
+        state.powered()?;
+        Ok(state.seen.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state();
+        state.powered()?;
+        if state.fault == Fault::ReadFails {
+            return Err(io::Error::other("the disk cannot be read"));
+        }
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let there = start.checked_add(out.len()).and_then(|end| state.seen.get(start..end));
+        out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::StorageFull)?;
+        if len > state.seen.len() {
+            state.room_for(len)?;
+        }
+        state.seen.resize(len, 0);
+        state.unsynced.push(Step::SetLen(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        match state.fault {
+            Fault::SyncFails => Err(io::Error::other("the disk cannot keep what was written")),
+            Fault::SyncLies => Ok(()),
+            _ => {
+                let State { kept, unsynced, .. } = &mut *state;
+                for step in unsynced.drain(..) {
+                    match step {
+                        Step::SetLen(len) => kept.resize(len, 0),
+                        Step::Write { offset, data } => kept[offset..offset + data.len()].copy_from_slice(&data),
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
+        let end = offset + data.len();
+        state.room_for(end)?;
+        if state.seen.len() < end {
+            state.seen.resize(end, 0);
+            state.unsynced.push(Step::SetLen(end));
+        }
+        state.seen[offset..end].copy_from_slice(data);
+        state.unsynced.push(Step::Write { offset, data: data.to_vec() });
+        Ok(())
+    }
+}
+
+/// SplitMix64: small, seeded, good enough to choose sectors.
+#[derive(Clone, Debug)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

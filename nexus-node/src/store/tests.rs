@@ -1,4 +1,26 @@
+//! What the store promises, one file per promise.
+
+mod damage;
+mod faults;
+mod opening;
+mod overlay;
+mod power;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::disk::{Disk, Random};
 use super::*;
+
+/// What a store should hold: the simplest thing that could be right.
+type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+/// Small caches, so that reads reach the disk.
+const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20 };
+
+fn open(disk: &Disk) -> Result<Store, StoreError> {
+    Store::with_backend("simulated", disk.clone(), SMALL)
+}
 
 fn put(key: &str, value: &str) -> Batch {
     let mut batch = Batch::new();
@@ -6,14 +28,46 @@ fn put(key: &str, value: &str) -> Batch {
     batch
 }
 
-#[test]
-fn what_was_committed_is_there_after_reopening() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("brain.redb");
-    let store = Store::open(&path, StoreOptions::default()).unwrap();
-    store.commit(&[put("a", "1"), put("b", "2")]).unwrap();
-    drop(store);
-    let store = Store::open(&path, StoreOptions::default()).unwrap();
-    assert_eq!(store.snapshot().unwrap().get(Table::Records, b"b").unwrap(), Some(b"2".to_vec()));
-    assert_eq!(store.verify().unwrap(), 3);
+/// Everything a view shows, except the row of the store itself.
+fn everything(view: &dyn View) -> Result<Model, StoreError> {
+    let mut model = Model::new();
+    for &table in Table::ALL {
+        view.scan(table, ALL_KEYS, Order::Forward, &mut |key, value| {
+            model.insert((table, key.to_vec()), value.to_vec());
+            ControlFlow::Continue(())
+        })?;
+    }
+    model.remove(&(Table::Meta, FORMAT_KEY.to_vec()));
+    Ok(model)
+}
+
+fn apply(model: &mut Model, batch: &Batch) {
+    for change in batch.changes() {
+        match change {
+            Change::Put { table, key, value } => {
+                model.insert((table, key.to_vec()), value.to_vec());
+            }
+            Change::Delete { table, key } => {
+                model.remove(&(table, key.to_vec()));
+            }
+            Change::Clear { table } => model.retain(|(other, _), _| *other != table),
+        }
+    }
+}
+
+/// A batch of a few changes in a few tables, with values from nothing to several pages.
+fn random_batch(random: &mut Random) -> Batch {
+    const TABLES: [Table; 3] = [Table::Entries, Table::Records, Table::Live];
+    let mut batch = Batch::new();
+    for _ in 0..1 + random.next() % 8 {
+        let table = TABLES[(random.next() % 3) as usize];
+        let key = (random.next() % 60).to_be_bytes();
+        match random.next() % 40 {
+            0 => batch.clear(table),
+            1..8 => batch.delete(table, &key),
+            9 => batch.put(table, &key, &vec![random.next() as u8; 12_000]),
+            _ => batch.put(table, &key, &random.next().to_be_bytes().repeat((random.next() % 60) as usize)),
+        }
+    }
+    batch
 }

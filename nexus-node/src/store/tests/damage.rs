@@ -1,0 +1,109 @@
+use super::*;
+
+/// A small store with two generations of rows: what it held before its last commit, what after,
+/// and its image when it was closed cleanly and when it was not.
+fn two_commits() -> (Model, Model, Vec<u8>, Vec<u8>) {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    let mut random = Random(1);
+    let mut before = Model::new();
+    for _ in 0..60 {
+        let batch = random_batch(&mut random);
+        store.commit(std::slice::from_ref(&batch)).unwrap();
+        apply(&mut before, &batch);
+    }
+    let batch = random_batch(&mut random);
+    store.commit(std::slice::from_ref(&batch)).unwrap();
+    let mut after = before.clone();
+    apply(&mut after, &batch);
+    let unclean = disk.image();
+    drop(store);
+    (before, after, disk.image(), unclean)
+}
+
+/// Offsets that matter: the head, and whatever is not zero.
+fn sample(image: &[u8], count: usize, random: &mut Random) -> Vec<usize> {
+    let used: Vec<usize> = (0..image.len()).filter(|&at| at < 512 || image[at] != 0).collect();
+    (0..count).map(|_| used[random.next() as usize % used.len()]).chain(0..320).collect()
+}
+
+fn read_back(disk: &Disk) -> Result<Model, StoreError> {
+    let store = open(disk)?;
+    everything(&store.snapshot()?)
+}
+
+#[test]
+fn a_flipped_byte_reads_right_or_is_an_error() {
+    let (_, after, clean, _) = two_commits();
+    let mut random = Random(2);
+    let mut refused = 0;
+    for at in sample(&clean, 700, &mut random) {
+        let disk = Disk::from_image(clean.clone());
+        disk.flip(at, 1 << (random.next() % 8));
+        let damaged = disk.image();
+        match read_back(&disk) {
+            Ok(found) => assert!(found == after, "wrong rows after a flip at {at}"),
+            Err(error) => {
+                refused += 1;
+                if matches!(open(&disk), Err(StoreError::Damaged { .. } | StoreError::TooNew { .. } | StoreError::NotAStore { .. })) {
+                    assert!(disk.image() == damaged, "a refused file changed after a flip at {at}: {error}");
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "only {refused} flips were noticed");
+}
+
+#[test]
+fn a_flipped_byte_after_a_crash_never_gives_half_a_commit() {
+    let (before, after, _, unclean) = two_commits();
+    let mut random = Random(3);
+    for at in sample(&unclean, 400, &mut random) {
+        let disk = Disk::from_image(unclean.clone());
+        disk.flip(at, 1 << (random.next() % 8));
+        // A flip in what the last commit wrote looks like a commit that power loss cut short.
+        if let Ok(found) = read_back(&disk) {
+            assert!(found == after || found == before, "wrong rows after a flip at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_flips_while_the_store_is_open_is_never_a_wrong_value() {
+    let (_, after, clean, _) = two_commits();
+    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0 };
+    let mut random = Random(4);
+    let (mut right, mut errors, mut missing) = (0, 0, 0);
+    for at in sample(&clean, 300, &mut random) {
+        let disk = Disk::from_image(clean.clone());
+        let store = Store::with_backend("simulated", disk.clone(), options).unwrap();
+        let Ok(snapshot) = store.snapshot() else { continue };
+        disk.flip(at, 1 << (random.next() % 8));
+        for ((table, key), value) in &after {
+            match snapshot.get(*table, key) {
+                Ok(Some(found)) => {
+                    assert!(found == *value, "a wrong value after a flip at {at}");
+                    right += 1;
+                }
+                Ok(None) => missing += 1,
+                Err(_) => errors += 1,
+            }
+        }
+        if let Ok(found) = everything(&snapshot) {
+            assert!(found.iter().all(|(key, value)| after.get(key) == Some(value)), "a wrong row after a flip at {at}");
+        }
+    }
+    println!("{right} right, {errors} errors, {missing} missing");
+    assert!(errors > 0);
+}
+
+#[test]
+fn a_truncated_file_is_an_error() {
+    let (_, after, clean, _) = two_commits();
+    for len in [1, 8, 300, 4096, clean.len() / 2, clean.len() - 4096, clean.len() - 1] {
+        match read_back(&Disk::from_image(clean[..len].to_vec())) {
+            Ok(found) => assert!(found == after, "wrong rows in a file cut to {len}"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
