@@ -59,7 +59,7 @@ pub use self::error::StoreError;
 pub use self::overlay::{Draft, Overlay};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
-pub use self::view::{ALL_KEYS, KeyRange, Order, View, Visit, prefix_end};
+pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};
 
 use self::guard::guarded;
 use self::hold::Hold;

@@ -146,11 +146,7 @@ impl StorageBackend for Hold {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.is_open() {
-            self.0.backend.read(offset, out)
-        } else {
-            self.held().read(&*self.0.backend, offset, out)
-        }
+        if self.is_open() { self.0.backend.read(offset, out) } else { self.held().read(&*self.0.backend, offset, out) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

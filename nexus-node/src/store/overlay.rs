@@ -67,7 +67,8 @@ impl Overlay {
     /// As [`Store::snapshot`]; the overlay is unchanged then.
     pub fn committed(&mut self, up_to: u64) -> Result<(), StoreError> {
         self.snapshot = self.store.snapshot()?;
-        while let Some(touched) = self.pending.pop_front_if(|touched| touched.commit_no <= up_to) {
+        while self.pending.front().is_some_and(|touched| touched.commit_no <= up_to) {
+            let Some(touched) = self.pending.pop_front() else { break };
             for (table, key) in &touched.keys {
                 self.changes.forget(up_to, *table, key);
             }

@@ -64,7 +64,7 @@ fn random_batch(random: &mut Random) -> Batch {
         let key = (random.next() % 60).to_be_bytes();
         match random.next() % 40 {
             0 => batch.clear(table),
-            1..8 => batch.delete(table, &key),
+            1..=8 => batch.delete(table, &key),
             9 => batch.put(table, &key, &vec![random.next() as u8; 12_000]),
             _ => batch.put(table, &key, &random.next().to_be_bytes().repeat((random.next() % 60) as usize)),
         }

@@ -8,6 +8,9 @@ pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// Every key of a table.
 pub const ALL_KEYS: KeyRange<'static> = (Bound::Unbounded, Bound::Unbounded);
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// In which order a scan goes over the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -44,25 +47,14 @@ pub trait View {
     }
 
     /// Visits the keys that begin with a prefix, as [`scan`](Self::scan) does.
-    fn scan_prefix(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        order: Order,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError> {
+    fn scan_prefix(&self, table: Table, prefix: &[u8], order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         let end = prefix_end(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.scan(table, (Bound::Included(prefix), end), order, visit)
     }
 
     /// The first key of a range in the given order, with its value.
-    fn first(
-        &self,
-        table: Table,
-        range: KeyRange<'_>,
-        order: Order,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn first(&self, table: Table, range: KeyRange<'_>, order: Order) -> Result<Option<Row>, StoreError> {
         let mut found = None;
         self.scan(table, range, order, &mut |key, value| {
             found = Some((key.to_vec(), value.to_vec()));

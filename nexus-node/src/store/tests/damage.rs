@@ -45,7 +45,10 @@ fn a_flipped_byte_reads_right_or_is_an_error() {
             Ok(found) => assert!(found == after, "wrong rows after a flip at {at}"),
             Err(error) => {
                 refused += 1;
-                if matches!(open(&disk), Err(StoreError::Damaged { .. } | StoreError::TooNew { .. } | StoreError::NotAStore { .. })) {
+                if matches!(
+                    open(&disk),
+                    Err(StoreError::Damaged { .. } | StoreError::TooNew { .. } | StoreError::NotAStore { .. })
+                ) {
                     assert!(disk.image() == damaged, "a refused file changed after a flip at {at}: {error}");
                 }
             }

@@ -11,7 +11,12 @@ enum Step {
     /// Commits so many of the waiting batches, in one transaction.
     Commit(usize),
     Get(Vec<u8>),
-    Scan { start: Bound<Vec<u8>>, end: Bound<Vec<u8>>, backward: bool, limit: usize },
+    Scan {
+        start: Bound<Vec<u8>>,
+        end: Bound<Vec<u8>>,
+        backward: bool,
+        limit: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
