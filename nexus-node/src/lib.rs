@@ -1,3 +1,4 @@
 //! The Nexus node.
 
+pub mod datadir;
 pub mod store;

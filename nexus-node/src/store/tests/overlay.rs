@@ -83,7 +83,7 @@ fn expected(model: &Model, range: KeyRange<'_>, order: Order, limit: usize) -> V
     use std::ops::RangeBounds;
     let mut rows: Vec<_> = model
         .iter()
-        .filter(|((_, key), _)| range.contains(key.as_slice()))
+        .filter(|((_, key), _)| RangeBounds::<[u8]>::contains(&range, key.as_slice()))
         .map(|((_, key), value)| (key.clone(), value.clone()))
         .collect();
     if order == Order::Backward {

@@ -1,0 +1,382 @@
+//! The data directory: everything that a node keeps, in one place, for its owner alone.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `identity.key` | this node's key; the directory holds a node exactly when this is there |
+//! | `root.key` | the mesh's root key, until it is exported and removed |
+//! | `brain.redb` | the [store](crate::store) |
+//! | `config.toml` | the [configuration](crate::config) |
+//! | `api-token` | one line: who has it may use the API |
+//! | `api-url` | one line: where the API was last |
+//! | `ports` | the ports in use last time |
+//! | `lock` | held by the node that runs; its process id |
+//!
+//! The directory has mode 0700, its files 0600. Files are written beside, synced and renamed, so
+//! none is ever half there. Looking and refusing change nothing.
+
+mod durable;
+mod error;
+mod fingerprint;
+mod key_file;
+mod lock;
+mod ports;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE32_NOPAD;
+use nexus_identity::Keypair;
+use zeroize::Zeroizing;
+
+pub(crate) use self::durable::replace;
+pub use self::error::DataDirError;
+pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
+pub use self::lock::Lock;
+pub use self::ports::Ports;
+
+const IDENTITY: &str = "identity.key";
+const ROOT: &str = "root.key";
+const STORE: &str = "brain.redb";
+const CONFIG: &str = "config.toml";
+const API_TOKEN: &str = "api-token";
+const API_URL: &str = "api-url";
+const PORTS: &str = "ports";
+const LOCK: &str = "lock";
+
+/// What may lie in a directory that holds no node yet: settings made beforehand, and what file
+/// systems and a cut-short start put there.
+const HARMLESS: [&str; 7] = [CONFIG, LOCK, PORTS, API_TOKEN, "identity.key.new", "lost+found", ".DS_Store"];
+
+/// Longer files are not ours.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+/// What is in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// No node; there may not even be a directory.
+    Empty,
+    /// A node.
+    Node,
+}
+
+/// A data directory that holds a node.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Keypair,
+}
+
+impl DataDir {
+    /// Where the data directory is unless one is given: the platform's place for data that stays
+    /// on this machine, and `nexus` in it.
+    ///
+    /// # Errors
+    /// [`DataDirError::NoDefault`] for an account without a home.
+    pub fn default_path() -> Result<PathBuf, DataDirError> {
+        let base = directories::BaseDirs::new().ok_or(DataDirError::NoDefault)?;
+        Ok(base.data_local_dir().join("nexus"))
+    }
+
+    /// Looks what is in a directory, without reading secrets or changing anything.
+    ///
+    /// # Errors
+    /// [`DataDirError::Foreign`] if it is used for something else, [`DataDirError::Damaged`] if
+    /// the key of its node is gone, [`DataDirError::NotADirectory`], [`DataDirError::Denied`] or
+    /// [`DataDirError::Disk`].
+    pub fn inspect(path: &Path) -> Result<Contents, DataDirError> {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Empty),
+            Err(error) => return Err(DataDirError::io(path, error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| DataDirError::io(path, error))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        if names.iter().any(|name| name == IDENTITY) {
+            return Ok(Contents::Node);
+        }
+        if let Some(orphan) = names.iter().find(|name| [STORE, ROOT].contains(&name.as_str())) {
+            let what = format!("it is missing, although {orphan} is there");
+            return Err(DataDirError::damaged(&path.join(IDENTITY), what));
+        }
+        names.sort();
+        match names.into_iter().find(|name| !HARMLESS.contains(&name.as_str())) {
+            Some(found) => Err(DataDirError::Foreign { path: path.to_owned(), found }),
+            None => Ok(Contents::Empty),
+        }
+    }
+
+    /// Makes a directory the home of a new node: the directory itself if it is not there, and
+    /// this key in it. The mesh's root key, if there is to be one, is written afterwards with
+    /// [`write_root`](Self::write_root).
+    ///
+    /// # Errors
+    /// [`DataDirError::Initialized`] if it holds a node, [`DataDirError::InUse`] if another process
+    /// is making one there, else as [`inspect`](Self::inspect), and nothing has changed; or what went wrong while writing.
+    pub fn create(path: &Path, identity: Keypair) -> Result<Self, DataDirError> {
+        if Self::inspect(path)? == Contents::Node {
+            return Err(DataDirError::Initialized { path: path.to_owned() });
+        }
+        make_directory(path).map_err(|error| DataDirError::io(path, error))?;
+        let this = Self { path: path.to_owned(), identity };
+        // Two that start at once must not both write a key.
+        let _lock = this.lock()?;
+        if Self::inspect(path)? == Contents::Node {
+            return Err(DataDirError::Initialized { path: path.to_owned() });
+        }
+        this.write(IDENTITY, key_to_text(KeyKind::Identity, &this.identity).as_bytes())?;
+        Ok(this)
+    }
+
+    /// Opens the directory of a node; changes nothing in it.
+    ///
+    /// # Errors
+    /// [`DataDirError::Empty`] if it holds no node, [`DataDirError::Damaged`] or
+    /// [`DataDirError::TooNew`] with the file at fault, else as [`inspect`](Self::inspect).
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        if Self::inspect(path)? == Contents::Empty {
+            return Err(DataDirError::Empty { path: path.to_owned() });
+        }
+        let key = read_key(&path.join(IDENTITY), KeyKind::Identity)?;
+        let identity = key.ok_or_else(|| DataDirError::Empty { path: path.to_owned() })?;
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// This node's key.
+    pub fn identity(&self) -> &Keypair {
+        &self.identity
+    }
+
+    /// Becomes the one node on this directory. Readers of the token and the address need not.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`] with the other's process id; nothing has changed.
+    pub fn lock(&self) -> Result<Lock, DataDirError> {
+        Lock::acquire(&self.path, &self.path.join(LOCK))
+    }
+
+    /// Where the [store](crate::store) is.
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join(STORE)
+    }
+
+    /// Where the [configuration](crate::config) of the node in a directory is, if it has any;
+    /// also before there is a node.
+    pub fn config_path(path: &Path) -> PathBuf {
+        path.join(CONFIG)
+    }
+
+    /// The mesh's root key, if it is still here.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn root(&self) -> Result<Option<Keypair>, DataDirError> {
+        read_key(&self.path.join(ROOT), KeyKind::Root)
+    }
+
+    /// Keeps the mesh's root key here.
+    ///
+    /// # Errors
+    /// What went wrong while writing; what was there before is still there then.
+    pub fn write_root(&self, root: &Keypair) -> Result<(), DataDirError> {
+        self.write(ROOT, key_to_text(KeyKind::Root, root).as_bytes())
+    }
+
+    /// Removes the mesh's root key; whether it was there. Its bytes may stay on the disk until
+    /// the file system writes over them.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub fn remove_root(&self) -> Result<bool, DataDirError> {
+        let path = self.path.join(ROOT);
+        durable::remove(&path).map_err(|error| DataDirError::io(&path, error))
+    }
+
+    /// The API's token, the same for the life of the directory: 256 random bits in base32.
+    ///
+    /// # Errors
+    /// [`DataDirError::Damaged`] if it is there but no token, [`DataDirError::Denied`] or
+    /// [`DataDirError::Disk`].
+    pub fn api_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        Self::api_token_in(&self.path)
+    }
+
+    /// The same for a client, which has no business with the keys.
+    ///
+    /// # Errors
+    /// As [`api_token`](Self::api_token).
+    pub fn api_token_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        let path = path.join(API_TOKEN);
+        let Some(token) = read_line(&path)? else { return Ok(None) };
+        if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(DataDirError::damaged(&path, "it holds no token"));
+        }
+        Ok(Some(token))
+    }
+
+    /// The API's token; makes one if there is none yet.
+    ///
+    /// # Errors
+    /// As [`api_token`](Self::api_token).
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give: no token would be safe then.
+    #[expect(clippy::expect_used, reason = "a machine without randomness cannot make tokens")]
+    pub fn ensure_api_token(&self) -> Result<Zeroizing<String>, DataDirError> {
+        if let Some(token) = self.api_token()? {
+            return Ok(token);
+        }
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(random.as_mut()).expect("the operating system gives randomness");
+        let mut token = Zeroizing::new(BASE32_NOPAD.encode(&*random));
+        token.make_ascii_lowercase();
+        self.write(API_TOKEN, Zeroizing::new(format!("{}\n", *token)).as_bytes())?;
+        Ok(token)
+    }
+
+    /// Where the API of the node in a directory was last, for clients.
+    ///
+    /// # Errors
+    /// [`DataDirError::Damaged`], [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub fn api_url_in(path: &Path) -> Result<Option<String>, DataDirError> {
+        let path = path.join(API_URL);
+        match read_line(&path)? {
+            Some(url) if !url.starts_with("http") => Err(DataDirError::damaged(&path, "it holds no address")),
+            url => Ok(url.map(|url| url.to_string())),
+        }
+    }
+
+    /// Says where the API is.
+    ///
+    /// # Errors
+    /// What went wrong while writing.
+    pub fn write_api_url(&self, url: &str) -> Result<(), DataDirError> {
+        self.write(API_URL, format!("{url}\n").as_bytes())
+    }
+
+    /// The ports in use last time. They are a preference: if the file cannot be understood, the
+    /// log says so and there is none.
+    pub fn ports(&self) -> Ports {
+        let path = self.path.join(PORTS);
+        let ports = read_text(&path).map(|text| text.map(|text| toml::from_str(&text)));
+        match ports {
+            Ok(None) => Ports::default(),
+            Ok(Some(Ok(ports))) => ports,
+            Ok(Some(Err(error))) => {
+                tracing::warn!(file = %path.display(), %error, "the ports of last time are unknown");
+                Ports::default()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ports of last time are unknown");
+                Ports::default()
+            }
+        }
+    }
+
+    /// Remembers the ports for next time; does not touch the disk if they are the same.
+    ///
+    /// # Errors
+    /// What went wrong while writing.
+    pub fn write_ports(&self, ports: Ports) -> Result<(), DataDirError> {
+        if self.ports() == ports {
+            return Ok(());
+        }
+        let path = self.path.join(PORTS);
+        let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error.to_string()))?;
+        self.write(PORTS, text.as_bytes())
+    }
+
+    /// What tells this directory from a copy of it; `None` where the platform cannot tell.
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        fingerprint::fingerprint(&self.path)
+    }
+
+    /// Which of the directory and its files others than the owner may read or write.
+    pub fn exposed(&self) -> Vec<PathBuf> {
+        let names = [IDENTITY, ROOT, STORE, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
+        let files = names.iter().map(|name| self.path.join(name));
+        std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
+        durable::replace(&path, bytes).map_err(|error| DataDirError::io(&path, error))
+    }
+}
+
+fn read_key(path: &Path, kind: KeyKind) -> Result<Option<Keypair>, DataDirError> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    match key_from_text(kind, &text) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyFileError::TooNew { format }) => {
+            Err(DataDirError::TooNew { file: path.to_owned(), format, known: key_file::known_format() })
+        }
+        Err(error) => Err(DataDirError::damaged(path, error.to_string())),
+    }
+}
+
+/// The one line of a file, or `None` if there is no such file.
+fn read_line(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(Some(Zeroizing::new(line.to_owned()))),
+        _ => Err(DataDirError::damaged(path, "it does not hold exactly one line")),
+    }
+}
+
+/// The text of a small file, or `None` if there is no such file.
+fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataDirError::io(path, error)),
+    };
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| DataDirError::io(path, error))?;
+    if text.len() as u64 > TEXT_BYTES_MAX {
+        return Err(DataDirError::damaged(path, "it is too long"));
+    }
+    Ok(Some(text))
+}
+
+/// Makes a directory and those above it; only the last is for its owner alone.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        // Somebody else was quicker; whose node it becomes is decided under the lock.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    durable::sync_parent(path)
+}
+
+#[cfg(unix)]
+fn is_exposed(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_exposed(_: &Path) -> bool {
+    false
+}

@@ -1,0 +1,98 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a data directory cannot be used. Nothing in it has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// The platform names no place for data, and none was given.
+    #[error("this account has no home directory; give one with --data-dir")]
+    NoDefault,
+    /// There is no node in it yet.
+    #[error("{} holds no node yet", path.display())]
+    Empty {
+        /// The directory, which need not exist.
+        path: PathBuf,
+    },
+    /// There is a node in it already.
+    #[error("{} already holds a node", path.display())]
+    Initialized {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is used for something else.
+    #[error("{} is not empty: it holds {found}", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One thing that is in it.
+        found: String,
+    },
+    /// Something is there, but it is no directory.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// Another process uses it.
+    #[error("{} is in use{}", path.display(), by(*pid))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, when it has said so.
+        pid: Option<u32>,
+    },
+    /// A file is missing, or does not hold what was written to it.
+    #[error("{} is damaged: {what}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file was written by a later version of the program.
+    #[error("{} has format {format}, this version understands up to {known}", file.display())]
+    TooNew {
+        /// The file.
+        file: PathBuf,
+        /// The format it has.
+        format: u32,
+        /// The latest format this version knows.
+        known: u32,
+    },
+    /// This account may not read or write it.
+    #[error("{}: permission denied", file.display())]
+    Denied {
+        /// The file or directory.
+        file: PathBuf,
+    },
+    /// The disk's fault.
+    #[error("{}: {source}", file.display())]
+    Disk {
+        /// The file or directory.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl DataDirError {
+    /// Sorts an I/O error on a file.
+    pub(super) fn io(file: &Path, source: io::Error) -> Self {
+        let file = file.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { file },
+            io::ErrorKind::NotADirectory => Self::NotADirectory { path: file },
+            io::ErrorKind::InvalidData => Self::Damaged { file, what: "it is not text".to_owned() },
+            _ => Self::Disk { file, source },
+        }
+    }
+
+    pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { file: file.to_owned(), what: what.into() }
+    }
+}
+
+fn by(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
+}

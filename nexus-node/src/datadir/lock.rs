@@ -1,0 +1,50 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use super::DataDirError;
+
+/// The right to be the one node on a data directory, until it is dropped or the process ends.
+///
+/// The file stays; what counts is the operating system's lock on it, which no crash leaves behind.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Lock {
+    pub(super) fn acquire(directory: &Path, path: &Path) -> Result<Self, DataDirError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(|error| DataDirError::io(path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DataDirError::InUse { path: directory.to_owned(), pid: holder(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(DataDirError::io(path, error)),
+        }
+        write_pid(&mut file).map_err(|error| DataDirError::io(path, error))?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody holds it from here on. A pid that stays behind would only mislead.
+        let _ = self.0.set_len(0);
+    }
+}
+
+fn write_pid(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// The process that holds the lock, if it has come to say so.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

@@ -1,0 +1,228 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn key(seed: u8) -> Keypair {
+    Keypair::from_seed(&[seed; 32])
+}
+
+/// Every file with its bytes.
+fn bytes_in(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn what_was_created_opens_with_the_same_keys() {
+    let home = temporary();
+    let path = home.path().join("a/b/nexus");
+    assert_eq!(DataDir::inspect(&path).unwrap(), Contents::Empty);
+    let made = DataDir::create(&path, key(1)).unwrap();
+    made.write_root(&key(2)).unwrap();
+    let opened = DataDir::open(&path).unwrap();
+    assert_eq!(opened.identity().did(), key(1).did());
+    assert_eq!(opened.root().unwrap().unwrap().did(), key(2).did());
+    assert!(opened.remove_root().unwrap());
+    assert!(opened.root().unwrap().is_none());
+    assert!(!opened.remove_root().unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn everything_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = temporary();
+    let path = home.path().join("nexus");
+    let directory = DataDir::create(&path, key(1)).unwrap();
+    directory.write_root(&key(2)).unwrap();
+    directory.ensure_api_token().unwrap();
+    directory.write_api_url("http://127.0.0.1:8002").unwrap();
+    directory.write_ports(Ports { udp: Some(4002), ..Ports::default() }).unwrap();
+    let _lock = directory.lock().unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    for file in bytes_in(&path).keys() {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    assert_eq!(directory.exposed(), Vec::<PathBuf>::new());
+    fs::set_permissions(path.join(IDENTITY), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(directory.exposed(), [path.join(IDENTITY)]);
+}
+
+#[test]
+fn a_second_node_is_refused_and_told_the_first_ones_pid() {
+    let home = temporary();
+    let directory = DataDir::create(&home.path().join("nexus"), key(1)).unwrap();
+    let lock = directory.lock().unwrap();
+    let before = bytes_in(directory.path());
+    let error = directory.lock().unwrap_err();
+    assert!(matches!(error, DataDirError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())));
+    assert_eq!(bytes_in(directory.path()), before);
+    drop(lock);
+    directory.lock().unwrap();
+}
+
+#[test]
+fn a_directory_with_a_node_is_not_initialized_again() {
+    let home = temporary();
+    DataDir::create(home.path(), key(1)).unwrap();
+    let before = bytes_in(home.path());
+    assert!(matches!(DataDir::create(home.path(), key(2)), Err(DataDirError::Initialized { .. })));
+    assert_eq!(bytes_in(home.path()), before);
+}
+
+#[test]
+fn of_many_that_start_at_once_one_makes_the_node() {
+    let home = temporary();
+    let path = home.path().join("nexus");
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..=8)
+            .map(|seed| {
+                scope.spawn({
+                    let path = &path;
+                    move || DataDir::create(path, key(seed)).map(|made| made.identity().did())
+                })
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect()
+    });
+    assert_eq!(made, [DataDir::open(&path).unwrap().identity().did()]);
+}
+
+#[test]
+fn somebody_elses_directory_is_left_alone() {
+    let home = temporary();
+    fs::write(home.path().join("thesis.txt"), "draft").unwrap();
+    let error = DataDir::create(home.path(), key(1)).unwrap_err();
+    assert!(error.to_string().contains("thesis.txt"), "{error}");
+    assert!(matches!(DataDir::open(home.path()), Err(DataDirError::Foreign { .. })));
+    assert_eq!(bytes_in(home.path()).len(), 1);
+}
+
+#[test]
+fn a_configuration_may_be_there_before_the_node() {
+    let home = temporary();
+    fs::write(home.path().join(CONFIG), "").unwrap();
+    assert!(matches!(DataDir::open(home.path()), Err(DataDirError::Empty { .. })));
+    DataDir::create(home.path(), key(1)).unwrap();
+}
+
+#[test]
+fn a_store_without_its_key_is_damage_and_names_the_file() {
+    let home = temporary();
+    fs::write(home.path().join(STORE), "").unwrap();
+    for error in [DataDir::open(home.path()).unwrap_err(), DataDir::create(home.path(), key(1)).unwrap_err()] {
+        assert!(matches!(&error, DataDirError::Damaged { file, .. } if file.ends_with(IDENTITY)), "{error}");
+    }
+    assert_eq!(bytes_in(home.path()).len(), 1);
+}
+
+#[test]
+fn any_changed_character_of_a_key_is_noticed() {
+    let text = key_to_text(KeyKind::Identity, &key(7)).to_string();
+    let (comment, line) = text.split_once('\n').unwrap();
+    for at in 0..line.trim().len() {
+        let mut changed = line.trim().to_owned().into_bytes();
+        changed[at] = if changed[at] == b'c' { b'd' } else { b'c' };
+        let changed = format!("{comment}\n{}\n", String::from_utf8(changed).unwrap());
+        assert!(key_from_text(KeyKind::Identity, &changed).is_err(), "{changed}");
+        assert!(key_from_text(KeyKind::Identity, &text[..text.len() - 1 - at.max(1)]).is_err());
+    }
+    assert_eq!(key_from_text(KeyKind::Identity, &text.replace('\n', "\r\n")).unwrap().did(), key(7).did());
+}
+
+#[test]
+fn a_key_of_another_kind_or_of_a_later_version_is_refused_as_such() {
+    let text = key_to_text(KeyKind::Root, &key(7));
+    assert_eq!(
+        key_from_text(KeyKind::Identity, &text).unwrap_err(),
+        KeyFileError::OtherKind { expected: KeyKind::Identity, found: KeyKind::Root }
+    );
+    let newer = text.replace("nexus-root-key-1", "nexus-root-key-2");
+    assert_eq!(key_from_text(KeyKind::Root, &newer).unwrap_err(), KeyFileError::TooNew { format: 2 });
+
+    let home = temporary();
+    let directory = DataDir::create(home.path(), key(1)).unwrap();
+    fs::write(home.path().join(ROOT), newer).unwrap();
+    assert!(matches!(directory.root(), Err(DataDirError::TooNew { format: 2, known: 1, .. })));
+    fs::write(home.path().join(IDENTITY), [0xff, 0xfe]).unwrap();
+    let error = DataDir::open(home.path()).unwrap_err();
+    assert!(matches!(&error, DataDirError::Damaged { file, .. } if file.ends_with(IDENTITY)), "{error}");
+}
+
+#[test]
+fn token_address_and_ports_stay_across_restarts() {
+    let home = temporary();
+    let directory = DataDir::create(home.path(), key(1)).unwrap();
+    assert!(directory.api_token().unwrap().is_none());
+    let token = directory.ensure_api_token().unwrap();
+    assert_eq!(token.len(), 52);
+    assert_eq!(directory.ensure_api_token().unwrap(), token);
+    assert_eq!(DataDir::api_token_in(home.path()).unwrap().unwrap(), token);
+    assert_eq!(fs::read_to_string(home.path().join(API_TOKEN)).unwrap().lines().count(), 1);
+
+    assert_eq!(DataDir::api_url_in(home.path()).unwrap(), None);
+    directory.write_api_url("http://127.0.0.1:8002").unwrap();
+    assert_eq!(DataDir::api_url_in(home.path()).unwrap().as_deref(), Some("http://127.0.0.1:8002"));
+
+    assert_eq!(directory.ports(), Ports::default());
+    let ports = Ports { udp: Some(40_001), tcp: Some(40_002), api: None };
+    directory.write_ports(ports).unwrap();
+    assert_eq!(directory.ports(), ports);
+    fs::write(home.path().join(PORTS), "udp = \"many\"").unwrap();
+    assert_eq!(directory.ports(), Ports::default());
+}
+
+#[test]
+fn an_empty_token_file_is_damage() {
+    let home = temporary();
+    let directory = DataDir::create(home.path(), key(1)).unwrap();
+    fs::write(home.path().join(API_TOKEN), "\n").unwrap();
+    assert!(matches!(directory.ensure_api_token(), Err(DataDirError::Damaged { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_copied_directory_has_another_fingerprint() {
+    let home = temporary();
+    let (first, second) = (home.path().join("first"), home.path().join("second"));
+    let original = DataDir::create(&first, key(1)).unwrap();
+    fs::create_dir(&second).unwrap();
+    fs::copy(first.join(IDENTITY), second.join(IDENTITY)).unwrap();
+    let copy = DataDir::open(&second).unwrap();
+    assert_eq!(original.fingerprint(), DataDir::open(&first).unwrap().fingerprint());
+    assert_ne!(original.fingerprint(), copy.fingerprint());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_directory_and_a_linked_file_stay_links() {
+    let home = temporary();
+    let (real, link) = (home.path().join("real"), home.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let directory = DataDir::create(&link, key(1)).unwrap();
+    assert_eq!(directory.fingerprint(), DataDir::open(&real).unwrap().fingerprint());
+    let elsewhere = home.path().join("elsewhere.toml");
+    fs::write(&elsewhere, "").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, real.join(CONFIG)).unwrap();
+    replace(&DataDir::config_path(&link), b"mdns = false").unwrap();
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mdns = false");
+    assert!(real.join(CONFIG).is_symlink());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_refused() {
+    let home = temporary();
+    let path = home.path().join("file");
+    fs::write(&path, "").unwrap();
+    for path in [path.clone(), path.join("below")] {
+        let error = DataDir::create(&path, key(1)).unwrap_err();
+        assert!(matches!(error, DataDirError::NotADirectory { .. }), "{error}");
+    }
+}
