@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use automerge::SaveOptions;
+use nexus_crdt::{Dot, LogId, PageWrite, SpaceId, Target, Verified, Writes, project};
+
+use crate::NodeError;
+use crate::engine::rows::{self, EntryRow, Standing};
+use crate::engine::state::enos_of_log;
+use crate::store::{StoreError, Table, View};
+
+/// Names a page of a space: the author's log and the number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PageName {
+    log: LogId,
+    number: u32,
+}
+
+/// The pages of a space as Automerge documents, one after the other: name, then bytes that any
+/// Automerge reads.
+pub(crate) fn pages(
+    view: &dyn View,
+    space: SpaceId,
+    each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
+    for (name, writes) in writes_by_page(view, space)? {
+        let document = project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
+        let file = format!("{}-{}-{}", name.log.author.short(), hex(&name.log.incarnation.0), name.number);
+        each(file, document.save_with_options(SaveOptions { deflate: true, ..SaveOptions::default() }))?;
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// All writes of a space that count, by the page of their record. Edits of records that are not
+/// here belong to no page yet.
+fn writes_by_page(view: &dyn View, space: SpaceId) -> Result<BTreeMap<PageName, Vec<PageWrite>>, StoreError> {
+    let mut page_of: BTreeMap<Dot, PageName> = BTreeMap::new();
+    let mut writes = Vec::new();
+    for (no, log, _) in rows::read_logs(view)?.into_iter().filter(|(_, log, _)| log.space == space) {
+        for eno in enos_of_log(view, no, 0, u64::MAX)? {
+            let Some(entry) = applied(view, eno)? else { continue };
+            let Ok(decoded) = Writes::decode(entry.payload()) else { continue };
+            for (index, write) in (0..).zip(decoded.0) {
+                let dot = Dot { entry: entry.id(), index };
+                let record = match write.target {
+                    Target::Create { page } => {
+                        page_of.insert(dot, PageName { log, number: page });
+                        dot
+                    }
+                    Target::Edit { record } => record,
+                };
+                writes.push(PageWrite { dot, record, field: write.field, value: write.value, over: write.over });
+            }
+        }
+    }
+    let mut pages: BTreeMap<PageName, Vec<PageWrite>> = BTreeMap::new();
+    for write in writes {
+        if let Some(page) = page_of.get(&write.record) {
+            pages.entry(*page).or_default().push(write);
+        }
+    }
+    Ok(pages)
+}
+
+fn applied(view: &dyn View, eno: u64) -> Result<Option<Verified>, StoreError> {
+    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else {
+        return Ok(None);
+    };
+    let row: EntryRow = rows::decode(Table::Entries, &row)?;
+    if row.standing != Standing::Applied {
+        return Ok(None);
+    }
+    let payload = view.get(Table::Payloads, &rows::eno_key(eno))?;
+    row.into_entry(payload).map(Some)
+}

@@ -1,0 +1,187 @@
+use nexus_crdt::{Admission, Draft as EntryDraft, EntryId, Head, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_identity::{Chain, Did};
+
+use super::state::OpenPage;
+use super::{Engine, EngineError, Event, Turn, rows};
+use crate::store::Table;
+
+/// What becomes of an entry that arrives.
+enum Verdict {
+    /// It was stored.
+    Stored,
+    /// It was here already, or is worth nothing.
+    Nothing,
+    /// It needs something that is not here yet.
+    Wait(Verified),
+}
+
+impl Engine {
+    /// Takes entries from a peer: stores what continues its log, keeps what has to wait.
+    pub(super) fn take_entries(
+        &mut self,
+        from: Did,
+        entries: Vec<Verified>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), EngineError> {
+        let before = self.state.next_eno;
+        let mut behind = false;
+        for entry in entries {
+            behind |= !self.take_entry(entry, turn)?;
+        }
+        if behind {
+            turn.events.push(Event::Behind { from });
+        }
+        self.finish_turn(before, turn);
+        Ok(())
+    }
+
+    /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
+    fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, EngineError> {
+        let log = entry.header().log();
+        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
+        match self.judge(entry, turn)? {
+            Verdict::Nothing => Ok(true),
+            Verdict::Wait(entry) => {
+                self.state.waiting.keep(entry);
+                Ok(false)
+            }
+            Verdict::Stored if in_mesh_space => {
+                // it may have made authors or spaces known: everything that waits is looked at anew
+                self.retry_waiting(turn)?;
+                Ok(true)
+            }
+            Verdict::Stored => {
+                self.follow(log, turn)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes what waited for the log's next places.
+    fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+        loop {
+            let next = self.state.logs.get(&log).and_then(|log| log.head).map_or(0, |head| head.seq + 1);
+            let Some(entry) = self.state.waiting.take(log, next) else {
+                return Ok(());
+            };
+            match self.judge(entry, turn)? {
+                Verdict::Stored => {}
+                Verdict::Nothing => return Ok(()),
+                Verdict::Wait(entry) => {
+                    self.state.waiting.keep(entry);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Looks at everything that waits until nothing moves any more.
+    fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+        loop {
+            let mut moved = false;
+            for entry in self.state.waiting.drain() {
+                match self.judge(entry, turn)? {
+                    Verdict::Stored => moved = true,
+                    Verdict::Nothing => {}
+                    Verdict::Wait(entry) => {
+                        self.state.waiting.keep(entry);
+                    }
+                }
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides about one entry, and stores it if its time has come.
+    fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, EngineError> {
+        let header = entry.header();
+        if !self.may_speak(&entry) || !self.state.spaces.contains_key(&header.space) {
+            return Ok(Verdict::Wait(entry));
+        }
+        let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
+        match Head::admit(head.as_ref(), header) {
+            Admission::Next => {
+                self.store_next(&entry, turn)?;
+                Ok(Verdict::Stored)
+            }
+            Admission::Gap { .. } => Ok(Verdict::Wait(entry)),
+            // a branch below what is held here; its first entry, at a held seq, is the evidence
+            Admission::Detached => Ok(Verdict::Nothing),
+            Admission::Held => {
+                if rows::find_entry(&turn.draft, entry.id())?.is_none() {
+                    self.store_fork(&entry, turn);
+                }
+                Ok(Verdict::Nothing)
+            }
+        }
+    }
+
+    /// Whether the author's entries count in the space: members write everywhere, and a chain
+    /// in the mesh space introduces its own author.
+    fn may_speak(&self, entry: &Verified) -> bool {
+        let header = entry.header();
+        if header.space != SpaceId::mesh(&self.state.mesh) {
+            return self.state.members.may_write(&header.author);
+        }
+        let introduces_itself = || {
+            let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
+            chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
+        };
+        self.state.members.get(&header.author).is_some() || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
+    }
+
+    /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
+    pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+        let before = self.state.next_eno;
+        if self.state.members.admit(chain).is_ok_and(|changed| changed) {
+            turn.events.push(Event::Members);
+            self.retry_waiting(turn)?;
+        }
+        self.finish_turn(before, turn);
+        Ok(())
+    }
+
+    /// Goes on in a new incarnation: the old log is ahead elsewhere and must not be written twice.
+    pub(super) fn renew_incarnation(&mut self, incarnation: Incarnation, fresh: Incarnation, turn: &mut Turn<'_>) {
+        if self.state.incarnation != incarnation || fresh == incarnation {
+            return;
+        }
+        self.state.incarnation = fresh;
+        for page in self.state.pages.values_mut() {
+            *page = OpenPage::default();
+        }
+        turn.draft.put(Table::Meta, rows::meta::INCARNATION, &fresh.0);
+        turn.events.push(Event::Renewed(fresh));
+    }
+
+    /// Says what was stored in this turn, and keeps the clock.
+    pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) {
+        if self.state.next_eno == before {
+            return;
+        }
+        let stamp = self.state.clock.tick(turn.now);
+        self.note_stamp(stamp, turn);
+        turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
+    }
+
+    /// Writes the next entry of our own log of a space, stores and folds it.
+    pub(super) fn append(
+        &mut self,
+        space: SpaceId,
+        kind: Kind,
+        payload: Vec<u8>,
+        refs: Vec<EntryId>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Verified, EngineError> {
+        let log = self.state.own_log(space);
+        let head = self.state.logs.get(&log).and_then(|log| log.head);
+        let hlc = self.state.clock.tick(turn.now);
+        let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs, payload };
+        let entry = Verified::write(draft, &self.key);
+        self.store_next(&entry, turn)?;
+        turn.after.push(super::Effect::Publish(Box::new((*entry).clone())));
+        Ok(entry)
+    }
+}

@@ -1,0 +1,49 @@
+use std::collections::BTreeMap;
+
+use nexus_crdt::{LogId, Verified};
+
+/// How many entries wait at most.
+pub(super) const WAITING_ENTRIES_MAX: usize = 4_096;
+/// How many bytes of payload wait at most.
+pub(super) const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Entries that came before what they need: an entry before them in their log, their author's
+/// credential, their space. Bounded: what does not fit is dropped, and comes again by sync.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    entries: BTreeMap<(LogId, u64), Verified>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Keeps an entry. Returns false if there is no room; one for the same place stays.
+    pub(super) fn keep(&mut self, entry: Verified) -> bool {
+        let bytes = entry.payload().map_or(0, <[u8]>::len);
+        if self.entries.len() >= WAITING_ENTRIES_MAX || self.bytes + bytes > WAITING_BYTES_MAX {
+            return false;
+        }
+        let place = (entry.header().log(), entry.header().seq);
+        if let std::collections::btree_map::Entry::Vacant(vacant) = self.entries.entry(place) {
+            vacant.insert(entry);
+            self.bytes += bytes;
+        }
+        true
+    }
+
+    /// Takes out what waits for this place in a log.
+    pub(super) fn take(&mut self, log: LogId, seq: u64) -> Option<Verified> {
+        let entry = self.entries.remove(&(log, seq))?;
+        self.bytes -= entry.payload().map_or(0, <[u8]>::len);
+        Some(entry)
+    }
+
+    /// Takes everything out: something changed that many may have waited for.
+    pub(super) fn drain(&mut self) -> Vec<Verified> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries).into_values().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+/// Why the node did not do what it was asked. Nothing changed unless said otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No memory, space or peer of that name.
+    #[error("no {what} {name} here")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// Under which name.
+        name: String,
+    },
+    /// The name fits several.
+    #[error("{name} fits several {what}: {}", .candidates.join(", "))]
+    Ambiguous {
+        /// What was looked for.
+        what: &'static str,
+        /// Under which name.
+        name: String,
+        /// What it fits, with ids.
+        candidates: Vec<String>,
+    },
+    /// The caller's input is out of its range.
+    #[error("{0}")]
+    Invalid(String),
+    /// Larger than such a thing may be.
+    #[error("{what} has {bytes} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// What is.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Not permitted.
+    #[error("{0}")]
+    Refused(String),
+    /// It would conflict with what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not done within its time; it may still happen.
+    #[error("not done within {0:?}")]
+    TimedOut(Duration),
+    /// The node is stopping, or its store failed and it must be started again.
+    #[error("the node is stopping: {0}")]
+    Stopping(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The network could not be set up.
+    #[error("{0}")]
+    Mesh(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] crate::datadir::DataDirError),
+}
+
+impl NodeError {
+    /// The code that scripts match on (`docs/cli.md`).
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Invalid(_) => "invalid",
+            Self::TooLarge { .. } => "too_large",
+            Self::Refused(_) => "refused",
+            Self::Conflict(_) => "conflict",
+            Self::TimedOut(_) => "timed_out",
+            Self::Stopping(_) => "stopping",
+            Self::Store(_) => "store",
+            Self::Mesh(_) => "mesh",
+            Self::DataDir(_) => "data_dir",
+        }
+    }
+}
