@@ -1,0 +1,299 @@
+use std::fmt;
+use std::time::Duration;
+
+use libp2p::gossipsub::MessageId;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use nexus_identity::{Chain, Did, Name, Roles};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::join::{JoinReply, JoinRequest};
+use crate::stream::Stream;
+
+/// What the mesh tells its node. All bytes in here came over the wire: decode with care.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MeshEvent {
+    /// A socket is bound; the address has a concrete port and no `/p2p/…`.
+    Listening {
+        /// Where.
+        address: Multiaddr,
+    },
+    /// A socket could not be bound, or was lost. The others go on.
+    ListenFailed {
+        /// Which one, if that is known.
+        address: Option<Multiaddr>,
+        /// The operating system's words.
+        error: String,
+    },
+    /// A member passed the gate; both sides may open rooms.
+    PeerOpen {
+        /// Who.
+        peer: Did,
+        /// Its credentials, verified.
+        chain: Chain,
+        /// Its name in them.
+        name: Name,
+        /// Its roles in them.
+        roles: Roles,
+        /// Whether this node dialled: then this side opens the lasting streams.
+        dialer: bool,
+        /// Its end of the connection.
+        address: Multiaddr,
+    },
+    /// The open connection to a member ended. Paired with an earlier `PeerOpen`.
+    PeerClosed {
+        /// Who.
+        peer: Did,
+        /// Why.
+        cause: DownCause,
+    },
+    /// The failure detector changed its mind.
+    PeerState {
+        /// About whom.
+        peer: Did,
+        /// What it thinks now.
+        state: PeerState,
+        /// Why it does not think `Up`.
+        cause: Option<DownCause>,
+    },
+    /// An open peer opened a stream.
+    Stream {
+        /// Who.
+        peer: Did,
+        /// In which room.
+        room: StreamProtocol,
+        /// The stream.
+        stream: Stream,
+    },
+    /// A gossip message that waits for [`Mesh::settle`](crate::Mesh::settle): it is forwarded
+    /// only once accepted.
+    Gossip {
+        /// The open peer that passed it on, not its author.
+        from: Did,
+        /// The topic, as in [`MeshConfig::topics`](crate::MeshConfig::topics).
+        topic: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// What to settle.
+        token: MessageToken,
+    },
+    /// A member's beat, verified and newer than all before; it may have come over several hops.
+    Beat {
+        /// Whose.
+        peer: Did,
+        /// What its node put in ([`Mesh::set_beat`](crate::Mesh::set_beat)).
+        body: Vec<u8>,
+    },
+    /// Somebody knocks at the join door. Dropping `reply` refuses as unavailable.
+    Join {
+        /// Who: the key is proven, nothing else is.
+        peer: Did,
+        /// What it shows.
+        request: JoinRequest,
+        /// For the answer, within [`JOIN_ANSWER_TIMEOUT`](crate::JOIN_ANSWER_TIMEOUT).
+        reply: oneshot::Sender<JoinReply>,
+    },
+    /// Where a member can be dialled: worth keeping. Proven by a finished hello, or told by the
+    /// member itself afterwards. Replaces what was said before.
+    Addresses {
+        /// Who.
+        peer: Did,
+        /// Best first, at most [`ADDRESSES_PER_PEER_MAX`](crate::ADDRESSES_PER_PEER_MAX).
+        addresses: Vec<Multiaddr>,
+    },
+    /// A bootstrap address belongs to a node of another mesh. Never fatal; dialled again later.
+    OtherMesh {
+        /// Where it was met.
+        address: Multiaddr,
+        /// Who is there.
+        peer: PeerId,
+    },
+    /// A peer and this node will not open to each other for now.
+    Refused {
+        /// Who.
+        peer: Did,
+        /// Whether this node refused, or the peer did.
+        by_us: bool,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// The receiving end of a mesh: a bounded channel.
+///
+/// When it is full the mesh stops reading from the network until there is room, so a slow reader
+/// slows its peers and loses nothing. Commands on [`Mesh`](crate::Mesh) are still served meanwhile.
+/// Dropping it ends the mesh.
+#[derive(Debug)]
+pub struct MeshEvents(pub(crate) mpsc::Receiver<MeshEvent>);
+
+impl MeshEvents {
+    /// The next event; none once the mesh has ended.
+    pub async fn recv(&mut self) -> Option<MeshEvent> {
+        self.0.recv().await
+    }
+
+    /// The next event if there is one already.
+    pub fn try_recv(&mut self) -> Option<MeshEvent> {
+        self.0.try_recv().ok()
+    }
+}
+
+impl futures::Stream for MeshEvents {
+    type Item = MeshEvent;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<MeshEvent>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// What the failure detector thinks of a peer, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerState {
+    /// Signs of life arrive.
+    Up,
+    /// None lately, or its connection was lost.
+    Suspect,
+    /// None for too long.
+    Down,
+}
+
+impl PeerState {
+    /// The word for it on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for PeerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a peer is not up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DownCause {
+    /// This node went offline.
+    Offline,
+    /// This node is shutting down.
+    Shutdown,
+    /// The other side closed the connection.
+    RemoteClosed,
+    /// The connection broke.
+    Broken(String),
+    /// No sign of life for `down_after`.
+    Silent,
+    /// A newer connection took its place.
+    Replaced,
+    /// Its membership was revoked.
+    Revoked,
+    /// Its credentials expired.
+    Expired,
+}
+
+impl DownCause {
+    /// Whether waiting and redialling cannot mend it.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Offline | Self::Shutdown | Self::Silent | Self::Revoked | Self::Expired)
+    }
+}
+
+impl fmt::Display for DownCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offline => f.write_str("this node is offline"),
+            Self::Shutdown => f.write_str("this node is stopping"),
+            Self::RemoteClosed => f.write_str("closed by the peer"),
+            Self::Broken(error) => write!(f, "connection broke: {error}"),
+            Self::Silent => f.write_str("no heartbeat"),
+            Self::Replaced => f.write_str("replaced by a newer connection"),
+            Self::Revoked => f.write_str("revoked"),
+            Self::Expired => f.write_str("credentials expired"),
+        }
+    }
+}
+
+/// Why one side of a hello does not open to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Not of the same mesh.
+    OtherMesh,
+    /// The credentials do not hold, or are not the peer's own.
+    BadCredentials,
+    /// The credentials expired (5 minutes of clock difference are forgiven).
+    Expired,
+    /// The membership was revoked.
+    Revoked,
+    /// No protocol version in common.
+    Version,
+    /// It has no credentials yet, or is too busy.
+    Unavailable,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherMesh => "not of the same mesh",
+            Self::BadCredentials => "credentials do not hold",
+            Self::Expired => "credentials expired",
+            Self::Revoked => "revoked",
+            Self::Version => "no protocol version in common",
+            Self::Unavailable => "unavailable",
+        })
+    }
+}
+
+/// Names a gossip message that waits for its verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageToken {
+    pub(crate) id: MessageId,
+    pub(crate) from: PeerId,
+}
+
+/// What becomes of a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Good: passed on.
+    Accept,
+    /// Not passed on, nobody's fault.
+    Ignore,
+    /// Not passed on, and the peer that passed it should have known.
+    Reject,
+}
+
+/// What is known of another member.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Who.
+    pub did: Did,
+    /// Its name, once its credentials were seen.
+    pub name: Option<Name>,
+    /// Its roles, once its credentials were seen.
+    pub roles: Option<Roles>,
+    /// What the failure detector thinks.
+    pub state: PeerState,
+    /// Why it is not up.
+    pub cause: Option<DownCause>,
+    /// Whether a direct connection is open.
+    pub open: bool,
+    /// The last ping's round trip on it.
+    pub rtt: Option<Duration>,
+    /// The peer's end of it.
+    pub address: Option<Multiaddr>,
+    /// The last sign of life since this mesh started, monotonic.
+    pub last_seen: Option<Instant>,
+    /// Where it is dialled.
+    pub addresses: Vec<Multiaddr>,
+}

@@ -1,0 +1,551 @@
+//! The gate: a behaviour around a behaviour, which hides each connection from what is inside until
+//! the peer has proven in hello that it is a member, and that this is the one connection to keep.
+//!
+//! Every connection starts closed: its handler serves hello alone, and what is inside has never
+//! heard of it. When hello succeeds the gate lets the inner behaviour make its handler, sends that
+//! to the connection, and tells the inner behaviour of a new connection, the only one to that peer.
+//! Shutting is the reverse. So a stranger can reach no inner protocol by any message, because none
+//! is served, and the inner behaviours keep their own books right, because each connection they
+//! hear of begins and ends once.
+
+mod handler;
+mod hello;
+mod slots;
+mod upgrade;
+
+pub(crate) mod door;
+pub(crate) mod rooms;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+use nexus_identity::Did;
+use tokio::time::{Instant, Sleep};
+
+pub(crate) use hello::{Member, Papers, expired};
+
+use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
+use self::hello::{Answer, Ask, End, Ends};
+use self::slots::{Decision, Slots};
+use crate::clock;
+use crate::event::{DownCause, Refusal};
+use crate::peer::did_of;
+
+/// How long a connection may stay without a finished hello: enough for a hello or a join.
+pub(crate) const STRANGER_LIFETIME: Duration = Duration::from_secs(45);
+
+/// Why the gate turned a connection away before any word was spoken.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("this node is offline")]
+    Offline,
+    #[error("too many connections wait at the gate")]
+    Crowded,
+    #[error("the peer's key is no Ed25519 key")]
+    OtherKey,
+}
+
+/// What the gate tells the swarm's owner.
+#[derive(Debug)]
+pub(crate) enum GateEvent<E> {
+    /// A member is in; both sides serve.
+    Opened { peer: Did, member: Box<Member>, dialer: bool, address: Multiaddr, connection: ConnectionId },
+    /// A member is out. Paired with `Opened`.
+    Closed { peer: Did, cause: DownCause },
+    /// Hello ended otherwise.
+    Refused { peer: Did, by_us: bool, reason: Refusal, connection: ConnectionId, address: Multiaddr },
+    /// From what is inside.
+    Inner(E),
+}
+
+/// One connection.
+struct Connection {
+    peer: PeerId,
+    did: Did,
+    way: Way,
+    /// What the swarm calls its ends; none until it is established.
+    endpoint: Option<ConnectedPoint>,
+    /// Whether what is inside knows of it.
+    told: bool,
+    /// The peer's credentials, from the moment a hello took the slot.
+    member: Option<Box<Member>>,
+    /// Whether `Opened` went out, and `Closed` is owed.
+    announced: bool,
+    /// Nothing more may come of it.
+    ended: bool,
+}
+
+/// How it came to be; what the inner behaviour will be told when it makes its handler.
+enum Way {
+    In { local: Multiaddr, remote: Multiaddr },
+    Out { address: Multiaddr, role: Endpoint, port_use: PortUse },
+}
+
+impl Way {
+    /// Whether this side begins the hello.
+    /// (`ConnectedPoint::is_dialer` does not know of role overrides.)
+    fn is_dialer(&self) -> bool {
+        matches!(self, Self::Out { role: Endpoint::Dialer, .. })
+    }
+
+    fn address(&self) -> &Multiaddr {
+        match self {
+            Self::In { remote, .. } => remote,
+            Self::Out { address, .. } => address,
+        }
+    }
+}
+
+type Action<B> = ToSwarm<GateEvent<<B as NetworkBehaviour>::ToSwarm>, FromGate<THandler<B>>>;
+
+/// A behaviour that lets only members through to `B`.
+pub(crate) struct Gate<B: NetworkBehaviour> {
+    papers: Option<Arc<Papers>>,
+    me: PeerId,
+    inner: B,
+    slots: Slots<ConnectionId>,
+    /// Bounded by the connection limits.
+    connections: BTreeMap<ConnectionId, Connection>,
+    revoked: BTreeSet<Did>,
+    offline: bool,
+    strangers_max: usize,
+    /// Connections in the order in which their time runs out.
+    young: VecDeque<(Instant, ConnectionId)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// A few for each event that comes in; drained before anything else is asked for.
+    actions: VecDeque<Action<B>>,
+    waker: Option<Waker>,
+}
+
+impl<B: NetworkBehaviour> Gate<B> {
+    /// A gate that shows `papers`; without papers it refuses everybody.
+    pub(crate) fn new(inner: B, me: PeerId, papers: Option<Papers>, strangers_max: usize) -> Self {
+        Self {
+            papers: papers.map(Arc::new),
+            me,
+            inner,
+            slots: Slots::new(),
+            connections: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            offline: false,
+            strangers_max,
+            young: VecDeque::new(),
+            sleep: None,
+            actions: VecDeque::new(),
+            waker: None,
+        }
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut B {
+        &mut self.inner
+    }
+
+    /// Whether what is inside knows of a connection.
+    fn told(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|known| known.told)
+    }
+
+    /// Closes all connections and denies new ones until called with false. The sockets stay.
+    pub(crate) fn set_offline(&mut self, offline: bool) {
+        self.offline = offline;
+        if offline {
+            self.close_all(&DownCause::Offline);
+        }
+    }
+
+    /// Closes all connections with a cause.
+    pub(crate) fn close_all(&mut self, cause: &DownCause) {
+        for connection in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(connection, cause);
+        }
+    }
+
+    /// Closes the open connection to a peer, if there is one.
+    pub(crate) fn close_peer(&mut self, peer: &Did, cause: &DownCause) {
+        if let Some(connection) = self.slots.connection(peer) {
+            self.close(connection, cause);
+        }
+    }
+
+    /// Cuts these off now and refuses them from now on.
+    pub(crate) fn set_revoked(&mut self, revoked: BTreeSet<Did>) {
+        self.revoked = revoked;
+        let hit = |known: &Connection| known.told && self.revoked.contains(&known.did);
+        let cut: Vec<_> = self.connections.iter().filter(|(_, known)| hit(known)).map(|(id, _)| *id).collect();
+        for connection in cut {
+            self.close(connection, &DownCause::Revoked);
+        }
+    }
+
+    /// Cuts off members whose credentials have ended since their hello.
+    pub(crate) fn cut_expired(&mut self, now: nexus_identity::Timestamp) {
+        let hit = |known: &Connection| known.member.as_ref().is_some_and(|member| expired(member.expires_at, now));
+        let cut: Vec<_> = self.connections.iter().filter(|(_, known)| hit(known)).map(|(id, _)| *id).collect();
+        for connection in cut {
+            self.close(connection, &DownCause::Expired);
+        }
+    }
+
+    fn push(&mut self, action: Action<B>) {
+        self.actions.push_back(action);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: FromGate<THandler<B>>) {
+        self.push(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+    }
+
+    fn answer(&mut self, peer: PeerId, connection: ConnectionId, answer: Answer) {
+        self.notify(peer, connection, FromGate::Answer(AnswerEvent(answer)));
+    }
+
+    /// Shuts a connection and hangs up.
+    fn close(&mut self, connection: ConnectionId, cause: &DownCause) {
+        self.shut(connection, cause);
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        known.ended = true;
+        let peer_id = known.peer;
+        self.notify(peer_id, connection, FromGate::Shut);
+        self.push(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
+    }
+
+    /// Takes a connection away from what is inside and from the slots. Does not hang up.
+    fn shut(&mut self, connection: ConnectionId, cause: &DownCause) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        let (peer_id, did) = (known.peer, known.did);
+        let owed = std::mem::take(&mut known.announced);
+        if std::mem::take(&mut known.told)
+            && let Some(endpoint) = &known.endpoint
+        {
+            self.inner.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id: connection,
+                endpoint,
+                cause: None,
+                remaining_established: 0,
+            }));
+        }
+        self.slots.free(&did, connection);
+        if owed {
+            self.push(ToSwarm::GenerateEvent(GateEvent::Closed { peer: did, cause: cause.clone() }));
+        }
+    }
+
+    /// Lets what is inside serve a connection.
+    fn open(&mut self, connection: ConnectionId) -> Result<THandler<B>, Refusal> {
+        let known = self.connections.get_mut(&connection).ok_or(Refusal::Unavailable)?;
+        let endpoint = known.endpoint.as_ref().ok_or(Refusal::Unavailable)?;
+        let handler = match &known.way {
+            Way::In { local, remote } => {
+                self.inner.handle_established_inbound_connection(connection, known.peer, local, remote)
+            }
+            Way::Out { address, role, port_use } => {
+                self.inner.handle_established_outbound_connection(connection, known.peer, address, *role, *port_use)
+            }
+        }
+        .map_err(|_| Refusal::Unavailable)?;
+        known.told = true;
+        self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: known.peer,
+            connection_id: connection,
+            endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        Ok(handler)
+    }
+
+    fn on_ask(&mut self, peer: PeerId, connection: ConnectionId, ask: Ask) {
+        let Some(known) = self.connections.get(&connection) else { return };
+        let did = known.did;
+        if known.ended {
+            return self.answer(peer, connection, Answer::Refuse(Refusal::Unavailable));
+        }
+        if self.revoked.contains(&did) {
+            return self.answer(peer, connection, Answer::Refuse(Refusal::Revoked));
+        }
+        let (member, old) = match ask {
+            Ask::Holding => {
+                let holding = self.slots.holds(&did);
+                return self.answer(peer, connection, Answer::Holding(holding));
+            }
+            Ask::Decide { member, peer_holds } => match self.slots.decide(did, connection, peer_holds) {
+                Decision::Duplicate => return self.answer(peer, connection, Answer::Duplicate),
+                Decision::Take(old) => (member, old),
+            },
+            Ask::Welcomed { member } => (member, self.slots.welcomed(did, connection)),
+        };
+        if let Some(old) = old {
+            self.close(old, &DownCause::Replaced);
+        }
+        match self.open(connection) {
+            Ok(handler) => {
+                if let Some(known) = self.connections.get_mut(&connection) {
+                    known.member = Some(member);
+                }
+                self.notify(peer, connection, FromGate::Open(Box::new(handler)));
+            }
+            Err(reason) => {
+                self.slots.free(&did, connection);
+                self.answer(peer, connection, Answer::Refuse(reason));
+            }
+        }
+    }
+
+    fn on_end(&mut self, connection: ConnectionId, end: End) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        if known.ended {
+            return;
+        }
+        let (peer, dialer, address) = (known.did, known.way.is_dialer(), known.way.address().clone());
+        match end {
+            End::Opened => {
+                let member = known.member.clone().filter(|_| known.told);
+                match member {
+                    Some(member) if self.slots.opened(&peer, connection) => {
+                        known.announced = true;
+                        let opened = GateEvent::Opened { peer, member, dialer, address, connection };
+                        self.push(ToSwarm::GenerateEvent(opened));
+                    }
+                    // something else took the slot while the last word was on its way
+                    _ => self.close(connection, &DownCause::Replaced),
+                }
+            }
+            End::Duplicate => self.close(connection, &DownCause::Replaced),
+            End::Refused { by_us, reason } => {
+                self.close(connection, &DownCause::RemoteClosed);
+                let refused = GateEvent::Refused { peer, by_us, reason, connection, address };
+                self.push(ToSwarm::GenerateEvent(refused));
+            }
+            End::Failed(error) => {
+                tracing::debug!(peer = %peer.short(), %connection, error, "hello failed");
+                self.close(connection, &DownCause::Broken(error));
+            }
+        }
+    }
+
+    fn deny(&self) -> Result<(), ConnectionDenied> {
+        if self.offline { Err(ConnectionDenied::new(Denied::Offline)) } else { Ok(()) }
+    }
+
+    fn admit(&mut self, connection: ConnectionId, peer: PeerId, way: Way) -> Result<THandler<Self>, ConnectionDenied> {
+        self.deny()?;
+        let did = did_of(&peer).ok_or_else(|| ConnectionDenied::new(Denied::OtherKey))?;
+        let waiting = |known: &&Connection| !known.announced && matches!(known.way, Way::In { .. });
+        let crowded = self.connections.values().filter(waiting).count() >= self.strangers_max;
+        if crowded && matches!(way, Way::In { .. }) {
+            return Err(ConnectionDenied::new(Denied::Crowded));
+        }
+        let ends = Ends { me: self.me, peer, peer_did: did };
+        let handler = GateHandler::new(self.papers.clone(), ends, way.is_dialer());
+        let known = Connection {
+            peer,
+            did,
+            way,
+            endpoint: None,
+            told: false,
+            member: None,
+            announced: false,
+            ended: false,
+        };
+        self.connections.insert(connection, known);
+        self.young.push_back((clock::now() + STRANGER_LIFETIME, connection));
+        Ok(handler)
+    }
+
+    fn on_closed(&mut self, closed: ConnectionClosed<'_>) {
+        let cause = match closed.cause {
+            None => DownCause::RemoteClosed,
+            Some(ConnectionError::KeepAliveTimeout) => DownCause::Broken("idle".to_owned()),
+            Some(ConnectionError::IO(error)) => cause_of(error),
+        };
+        self.shut(closed.connection_id, &cause);
+        self.connections.remove(&closed.connection_id);
+    }
+
+    /// Hangs up on connections that came to nothing in time.
+    fn poll_young(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Some((due, connection)) = self.young.front().copied() else {
+                self.sleep = None;
+                return;
+            };
+            if self.connections.get(&connection).is_none_or(|known| known.announced || known.ended) {
+                self.young.pop_front();
+                continue;
+            }
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if sleep.deadline() != due {
+                sleep.as_mut().reset(due);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.young.pop_front();
+            self.close(connection, &DownCause::Broken("no hello in time".to_owned()));
+        }
+    }
+
+    /// What the inner behaviour wants, seen from outside.
+    fn translate(&mut self, action: ToSwarm<B::ToSwarm, THandlerInEvent<B>>) -> Option<Action<B>> {
+        match action {
+            ToSwarm::NotifyHandler { peer_id, handler, event } => {
+                let connection = match handler {
+                    NotifyHandler::One(connection) => connection,
+                    // "any" might pick one that is closed; there is only one that it can mean
+                    NotifyHandler::Any => self.slots.connection(&did_of(&peer_id)?)?,
+                };
+                let told = self.told(connection);
+                let handler = NotifyHandler::One(connection);
+                told.then_some(ToSwarm::NotifyHandler { peer_id, handler, event: FromGate::Inner(event) })
+            }
+            ToSwarm::CloseConnection { peer_id, .. } => {
+                let peer = did_of(&peer_id)?;
+                self.close_peer(&peer, &DownCause::Broken("closed by a protocol".to_owned()));
+                None
+            }
+            // whom to dial is decided outside
+            ToSwarm::Dial { .. } => None,
+            other => Some(other.map_in(FromGate::Inner).map_out(GateEvent::Inner)),
+        }
+    }
+}
+
+/// What an I/O error says about who ended a connection.
+fn cause_of(error: &std::io::Error) -> DownCause {
+    use std::io::ErrorKind as K;
+    match error.kind() {
+        K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => DownCause::RemoteClosed,
+        _ => {
+            let text = error.to_string();
+            // QUIC's and Yamux's orderly ends arrive as errors without a kind
+            let orderly = text.contains("closed by peer") || text.contains("connection is closed");
+            if orderly { DownCause::RemoteClosed } else { DownCause::Broken(text) }
+        }
+    }
+}
+
+impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
+    type ConnectionHandler = GateHandler<THandler<B>>;
+    type ToSwarm = GateEvent<B::ToSwarm>;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _connection: ConnectionId,
+        _local: &Multiaddr,
+        _remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.deny()
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _connection: ConnectionId,
+        _peer: Option<PeerId>,
+        _addresses: &[Multiaddr],
+        _role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.deny().map(|()| Vec::new())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(connection, peer, Way::In { local: local.clone(), remote: remote.clone() })
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(connection, peer, Way::Out { address: address.clone(), role, port_use })
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(established) => {
+                if let Some(known) = self.connections.get_mut(&established.connection_id) {
+                    known.endpoint = Some(established.endpoint.clone());
+                }
+            }
+            FromSwarm::ConnectionClosed(closed) => self.on_closed(closed),
+            FromSwarm::AddressChange(change) => {
+                let Some(known) = self.connections.get_mut(&change.connection_id) else { return };
+                known.endpoint = Some(change.new.clone());
+                if known.told {
+                    self.inner.on_swarm_event(FromSwarm::AddressChange(AddressChange { ..change }));
+                }
+            }
+            // a later behaviour or the limits said no: the connection never came to be
+            FromSwarm::DialFailure(failure) => {
+                self.connections.remove(&failure.connection_id);
+            }
+            FromSwarm::ListenFailure(failure) => {
+                self.connections.remove(&failure.connection_id);
+            }
+            listening => self.inner.on_swarm_event(listening),
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {
+            ToGate::Ask(AskEvent(ask)) => self.on_ask(peer, connection, ask),
+            ToGate::Ended(EndEvent(end)) => self.on_end(connection, end),
+            ToGate::Inner(event) => {
+                // after a shut, stragglers are still on their way; what is inside has forgotten
+                if self.told(connection) {
+                    self.inner.on_connection_handler_event(peer, connection, event);
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Poll::Ready(action);
+            }
+            self.poll_young(cx);
+            if !self.actions.is_empty() {
+                continue;
+            }
+            match self.inner.poll(cx) {
+                Poll::Ready(action) => {
+                    if let Some(action) = self.translate(action) {
+                        return Poll::Ready(action);
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}

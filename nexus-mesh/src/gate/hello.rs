@@ -1,0 +1,392 @@
+//! Hello: two peers find out whether they are of one mesh, and whether this connection is to be
+//! the open one between them.
+//!
+//! On one stream from the dialer, one frame per line:
+//!
+//! ```text
+//! dialer    Knock        nonce, tag: I know a mesh, and which one only you can tell if you know it
+//! listener  Knock        the same back; or Refused, before any credentials were shown
+//! dialer    Show         chain, versions, whether I hold an open connection to you
+//! listener  Show         the same back; with `welcome` if I decide and this is the one
+//! dialer    Welcome      if I decide and this is the one
+//! the other Opened       I serve the rooms now, you may speak
+//! ```
+//!
+//! Instead of any line: `Refused` with a reason, or `Duplicate`. Whoever sends these closes only
+//! after the other side has read them, or the reason would be lost with the connection.
+//!
+//! The deciding side serves its rooms before it says welcome, the other before it says opened, and
+//! nobody opens a stream before it has read the other's word. Otherwise gossipsub's first stream
+//! would meet a closed gate, and gossipsub never tries again on that connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
+use nexus_identity::{Chain, Claims, Did, Timestamp};
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use super::slots::Slots;
+use crate::clock;
+use crate::event::Refusal;
+use crate::frame::{FrameError, read_frame, write_frame};
+use crate::wire::{self, Empty, HELLO_BYTES_MAX, HelloStep};
+
+/// How long a hello may take from its first byte to its last.
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the other side to read a refusal.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much the clocks of two members may differ before an expired chain is seen as valid or not.
+pub(crate) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
+/// The protocol versions that this node speaks: one major version back from 1.0 on.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
+
+const NONCE_BYTES: usize = 16;
+
+/// What this node shows.
+#[derive(Debug)]
+pub(crate) struct Papers {
+    pub(crate) me: Did,
+    pub(crate) mesh: Did,
+    pub(crate) chain: Chain,
+}
+
+/// Who is at the other end of a hello.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    pub(crate) me: PeerId,
+    pub(crate) peer: PeerId,
+    pub(crate) peer_did: Did,
+}
+
+/// A peer whose credentials hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) chain: Chain,
+    pub(crate) claims: Claims,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// Whether credentials have ended for good, whoever's clock is a little wrong.
+pub(crate) fn expired(end: Option<Timestamp>, now: Timestamp) -> bool {
+    end.is_some_and(|end| end.saturating_add(CLOCK_DIFFERENCE_MAX) < now)
+}
+
+/// What a hello asks the gate's behaviour, which holds the slots.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// May this peer go on, and is a connection to it open?
+    Holding,
+    /// Is this the connection? We decide.
+    Decide { member: Box<Member>, peer_holds: bool },
+    /// The peer decided that this is the one.
+    Welcomed { member: Box<Member> },
+}
+
+/// The answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// To `Holding`.
+    Holding(bool),
+    /// To `Decide` and `Welcomed`: the inner handler is in place and serves.
+    Open,
+    /// To `Decide`.
+    Duplicate,
+    /// To all.
+    Refuse(Refusal),
+}
+
+pub(crate) type Asks = mpsc::Sender<(Ask, oneshot::Sender<Answer>)>;
+
+/// How a hello ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides serve; this one may speak.
+    Opened,
+    /// Another connection is, or will be, the open one.
+    Duplicate,
+    /// One side refused.
+    Refused { by_us: bool, reason: Refusal },
+    /// The stream broke, stalled or spoke nonsense.
+    Failed(String),
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn nonsense(step: Option<&HelloStep>) -> End {
+    let what = match step {
+        None => "the end of the stream",
+        Some(HelloStep::Knock(_)) => "knock",
+        Some(HelloStep::Show(_)) => "show",
+        Some(HelloStep::Welcome(_)) => "welcome",
+        Some(HelloStep::Duplicate(_)) => "duplicate",
+        Some(HelloStep::Refused(_)) => "refused",
+        Some(HelloStep::Opened(_)) => "opened",
+    };
+    End::Failed(format!("hello: unexpected {what}"))
+}
+
+/// One side of one hello.
+pub(crate) struct Hello<S> {
+    stream: S,
+    papers: Option<Arc<Papers>>,
+    ends: Ends,
+    asks: Asks,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
+    pub(crate) fn new(stream: S, papers: Option<Arc<Papers>>, ends: Ends, asks: Asks) -> Self {
+        Self { stream, papers, ends, asks }
+    }
+
+    /// The dialer's side, from start to end.
+    pub(crate) async fn dial(mut self) -> End {
+        let end = match tokio::time::timeout(HELLO_TIMEOUT, self.dial_steps()).await {
+            Ok(Ok(())) => End::Opened,
+            Ok(Err(end)) => end,
+            Err(_) => End::Failed("hello timed out".to_owned()),
+        };
+        self.finish(end).await
+    }
+
+    /// The listener's side, from start to end.
+    pub(crate) async fn listen(mut self) -> End {
+        let end = match tokio::time::timeout(HELLO_TIMEOUT, self.listen_steps()).await {
+            Ok(Ok(())) => End::Opened,
+            Ok(Err(end)) => end,
+            Err(_) => End::Failed("hello timed out".to_owned()),
+        };
+        self.finish(end).await
+    }
+
+    /// Says what the other side must still hear, and waits until it was read.
+    async fn finish(mut self, end: End) -> End {
+        let last = match &end {
+            End::Refused { by_us: true, reason } => {
+                Some(HelloStep::Refused(wire::Refused { reason: reason_to_wire(*reason) }))
+            }
+            _ => None,
+        };
+        let linger = async {
+            if let Some(last) = last {
+                self.say(last).await?;
+            }
+            self.stream.close().await.map_err(FrameError::from)?;
+            // the other side ends the stream, or the connection, when it has read our last word
+            let mut rest = [0; 64];
+            while self.stream.read(&mut rest).await.map_err(FrameError::from)? > 0 {}
+            Ok::<(), End>(())
+        };
+        if matches!(end, End::Refused { by_us: true, .. } | End::Duplicate) {
+            let _ = tokio::time::timeout(LINGER, linger).await;
+        }
+        end
+    }
+
+    async fn dial_steps(&mut self) -> Result<(), End> {
+        let papers = self.papers.clone().ok_or(End::Refused { by_us: true, reason: Refusal::Unavailable })?;
+        let holding = self.ask_holding().await?;
+
+        let nonce = nonce()?;
+        let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&nonce]);
+        self.say(HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })).await?;
+        let theirs = match self.hear().await? {
+            HelloStep::Knock(knock) => knock,
+            other => return Err(nonsense(Some(&other))),
+        };
+        let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&nonce, &theirs.nonce]);
+        if expected != theirs.tag[..] {
+            return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
+        }
+
+        self.say(HelloStep::Show(show(&papers, holding, false))).await?;
+        let shown = match self.hear().await? {
+            HelloStep::Show(shown) => shown,
+            other => return Err(nonsense(Some(&other))),
+        };
+        let member = self.check(&papers, &shown)?;
+        match (self.we_decide(&papers), shown.welcome) {
+            (true, false) => self.decide_as_dialer(member, shown.holding).await,
+            (false, true) => self.follow(member).await,
+            _ => Err(End::Failed("hello: the wrong side decides".to_owned())),
+        }
+    }
+
+    async fn decide_as_dialer(&mut self, member: Box<Member>, peer_holds: bool) -> Result<(), End> {
+        self.ask_to_take(member, peer_holds).await?;
+        self.say(HelloStep::Welcome(Empty {})).await?;
+        self.hear_opened().await
+    }
+
+    async fn listen_steps(&mut self) -> Result<(), End> {
+        let theirs = match self.hear().await? {
+            HelloStep::Knock(knock) => knock,
+            other => return Err(nonsense(Some(&other))),
+        };
+        let papers = self.papers.clone().ok_or(End::Refused { by_us: true, reason: Refusal::Unavailable })?;
+        let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&theirs.nonce]);
+        if theirs.nonce.len() != NONCE_BYTES || expected != theirs.tag[..] {
+            return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
+        }
+        let holding = self.ask_holding().await?;
+        let nonce = nonce()?;
+        let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&theirs.nonce, &nonce]);
+        self.say(HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })).await?;
+
+        let shown = match self.hear().await? {
+            HelloStep::Show(shown) => shown,
+            other => return Err(nonsense(Some(&other))),
+        };
+        let member = self.check(&papers, &shown)?;
+        if self.we_decide(&papers) {
+            self.ask_to_take(member, shown.holding).await?;
+            self.say(HelloStep::Show(show(&papers, holding, true))).await?;
+            self.hear_opened().await
+        } else {
+            self.say(HelloStep::Show(show(&papers, holding, false))).await?;
+            match self.hear().await? {
+                HelloStep::Welcome(_) => self.follow(member).await,
+                other => Err(nonsense(Some(&other))),
+            }
+        }
+    }
+
+    /// The deciding side's question to its own slots. When it returns well, the rooms are served.
+    async fn ask_to_take(&mut self, member: Box<Member>, peer_holds: bool) -> Result<(), End> {
+        match self.ask(Ask::Decide { member, peer_holds }).await? {
+            Answer::Open => Ok(()),
+            Answer::Duplicate => {
+                self.say(HelloStep::Duplicate(Empty {})).await?;
+                Err(End::Duplicate)
+            }
+            Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
+            Answer::Holding(_) => Err(End::Failed("hello: gate misunderstood".to_owned())),
+        }
+    }
+
+    /// The other side decided for this connection: serve, and say so.
+    async fn follow(&mut self, member: Box<Member>) -> Result<(), End> {
+        match self.ask(Ask::Welcomed { member }).await? {
+            Answer::Open => self.say(HelloStep::Opened(Empty {})).await,
+            Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
+            Answer::Holding(_) | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
+        }
+    }
+
+    async fn hear_opened(&mut self) -> Result<(), End> {
+        match self.hear().await? {
+            HelloStep::Opened(_) => Ok(()),
+            other => Err(nonsense(Some(&other))),
+        }
+    }
+
+    async fn ask_holding(&mut self) -> Result<bool, End> {
+        match self.ask(Ask::Holding).await? {
+            Answer::Holding(holding) => Ok(holding),
+            Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
+            Answer::Open | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Result<Answer, End> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || End::Failed("hello: gate is gone".to_owned());
+        self.asks.send((ask, reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    async fn say(&mut self, step: HelloStep) -> Result<(), End> {
+        let frame = wire::Hello { step: Some(step) }.encode_to_vec();
+        Ok(write_frame(&mut self.stream, &frame).await?)
+    }
+
+    /// The next step, unless the other side ends the hello with it.
+    async fn hear(&mut self) -> Result<HelloStep, End> {
+        let frame = read_frame(&mut self.stream, HELLO_BYTES_MAX).await?.ok_or_else(|| nonsense(None))?;
+        let hello = wire::Hello::decode(frame.as_slice()).map_err(|error| End::Failed(format!("hello: {error}")))?;
+        match hello.step.ok_or_else(|| End::Failed("hello: empty step".to_owned()))? {
+            HelloStep::Refused(refused) => {
+                Err(End::Refused { by_us: false, reason: reason_from_wire(refused.reason) })
+            }
+            HelloStep::Duplicate(_) => Err(End::Duplicate),
+            step => Ok(step),
+        }
+    }
+
+    fn we_decide(&self, papers: &Papers) -> bool {
+        Slots::<()>::decides(&papers.me, &self.ends.peer_did)
+    }
+
+    /// Whether what the peer shows makes it a member.
+    fn check(&self, papers: &Papers, shown: &wire::Show) -> Result<Box<Member>, End> {
+        let refuse = |reason| End::Refused { by_us: true, reason };
+        if shown.version_min > *VERSIONS.end() || shown.version_max < *VERSIONS.start() {
+            return Err(refuse(Refusal::Version));
+        }
+        let chain = Chain::from_bytes(&shown.chain).map_err(|_| refuse(Refusal::BadCredentials))?;
+        let claims = chain.verify(&papers.mesh).map_err(|_| refuse(Refusal::BadCredentials))?;
+        if claims.subject != self.ends.peer_did {
+            return Err(refuse(Refusal::BadCredentials));
+        }
+        let expires_at = chain.expires_at().map_err(|_| refuse(Refusal::BadCredentials))?;
+        if expired(expires_at, clock::wall()) {
+            return Err(refuse(Refusal::Expired));
+        }
+        Ok(Box::new(Member { chain, claims, expires_at }))
+    }
+}
+
+fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
+    let chain = papers.chain.to_bytes();
+    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome }
+}
+
+fn nonce() -> Result<[u8; NONCE_BYTES], End> {
+    let mut nonce = [0; NONCE_BYTES];
+    getrandom::fill(&mut nonce).map_err(|error| End::Failed(format!("no randomness: {error}")))?;
+    Ok(nonce)
+}
+
+/// The blinded mesh tag: what `prover` says to `verifier` about a mesh. Who does not know the mesh
+/// learns nothing from it, and it is good on this connection and for these nonces only.
+fn tag_of(mesh: &Did, prover: &PeerId, verifier: &PeerId, nonces: &[&[u8]]) -> blake3::Hash {
+    let key = blake3::derive_key("nexus hello tag v1", mesh.as_bytes());
+    let mut hasher = blake3::Hasher::new_keyed(&key);
+    for part in [&prover.to_bytes()[..], &verifier.to_bytes()[..]].into_iter().chain(nonces.iter().copied()) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    hasher.finalize()
+}
+
+fn tag(mesh: &Did, prover: &PeerId, verifier: &PeerId, nonces: &[&[u8]]) -> [u8; 32] {
+    *tag_of(mesh, prover, verifier, nonces).as_bytes()
+}
+
+fn reason_to_wire(reason: Refusal) -> u32 {
+    match reason {
+        Refusal::OtherMesh => 1,
+        Refusal::BadCredentials => 2,
+        Refusal::Expired => 3,
+        Refusal::Revoked => 4,
+        Refusal::Version => 5,
+        Refusal::Unavailable => 6,
+    }
+}
+
+/// A later version's reason reads as unavailable.
+fn reason_from_wire(reason: u32) -> Refusal {
+    match reason {
+        1 => Refusal::OtherMesh,
+        2 => Refusal::BadCredentials,
+        3 => Refusal::Expired,
+        4 => Refusal::Revoked,
+        5 => Refusal::Version,
+        _ => Refusal::Unavailable,
+    }
+}

@@ -1,0 +1,9 @@
+//! The shell: libp2p's swarm, driven by one task.
+
+mod behaviour;
+mod book;
+mod swarm;
+mod transport;
+
+pub(crate) use swarm::{Command, Net, Shared};
+pub use transport::{BoxedTransport, tcp_quic_transport};

@@ -1,0 +1,118 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{
+    self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
+};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{PeerId, identify, identity, mdns, ping};
+
+use crate::config::{MeshConfig, PRESENCE_TOPIC};
+use crate::error::MeshError;
+use crate::gate::door::Door;
+use crate::gate::rooms::Rooms;
+use crate::gate::{Gate, Papers};
+
+pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
+
+/// What only members may reach.
+#[derive(NetworkBehaviour)]
+pub(super) struct Inner {
+    pub(super) gossip: Gossip,
+    pub(super) identify: identify::Behaviour,
+    pub(super) rooms: Rooms,
+}
+
+/// All of it. The limits come first: what they deny, nobody else has noted down.
+#[derive(NetworkBehaviour)]
+pub(super) struct Outer {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) gate: Gate<Inner>,
+    pub(super) door: Door,
+    pub(super) ping: ping::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// A topic's name on the wire.
+pub(super) fn wire_topic(topic: &str) -> IdentTopic {
+    IdentTopic::new(format!("{TOPIC_PREFIX}{topic}"))
+}
+
+/// What [`wire_topic`] puts before it.
+pub(super) const TOPIC_PREFIX: &str = "/nexus/gossip/1/";
+
+/// Room for gossipsub's own fields in a message.
+const GOSSIP_OVERHEAD_BYTES: usize = 512;
+
+impl Outer {
+    pub(super) fn new(config: &MeshConfig, key: &identity::Keypair) -> Result<Self, MeshError> {
+        let limits = &config.limits;
+        let me = key.public().to_peer_id();
+        let counts = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(limits.pending))
+            .with_max_pending_outgoing(Some(limits.pending))
+            .with_max_established(Some(limits.connections))
+            // one open, and a few that hello is still deciding about
+            .with_max_established_per_peer(Some(8));
+        let inner = Inner {
+            gossip: gossip(config)?,
+            identify: identify::Behaviour::new(
+                identify::Config::new("/nexus/1".to_owned(), key.public())
+                    .with_agent_version(config.agent.clone())
+                    .with_push_listen_addr_updates(true)
+                    .with_cache_size(0),
+            ),
+            rooms: Rooms::new(config.rooms.clone(), limits.streams_per_peer),
+        };
+        let papers = config.membership.as_ref().map(|membership| Papers {
+            me: config.keypair.did(),
+            mesh: membership.mesh,
+            chain: membership.chain.clone(),
+        });
+        let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(counts),
+            gate: Gate::new(inner, me, papers, limits.strangers),
+            door: Door::new(),
+            ping: ping::Behaviour::new(ping),
+            mdns: config.mdns.then(|| local_discovery(me)).flatten().into(),
+        })
+    }
+}
+
+/// Discovery on the local network; without it where the machine does not allow multicast.
+fn local_discovery(me: PeerId) -> Option<mdns::tokio::Behaviour> {
+    mdns::tokio::Behaviour::new(mdns::Config::default(), me)
+        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
+        .ok()
+}
+
+/// Gossip whose messages carry their own signatures: gossipsub's would be a second one, and more
+/// than half of its work. Nothing is passed on before the node has judged it.
+fn gossip(config: &MeshConfig) -> Result<Gossip, MeshError> {
+    let broken = |error: String| MeshError::Protocol("gossipsub", error);
+    let settings = gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .max_transmit_size(config.limits.message_bytes_max + GOSSIP_OVERHEAD_BYTES)
+        .duplicate_cache_time(Duration::from_secs(120))
+        .message_id_fn(|message: &gossipsub::Message| {
+            let mut hasher = blake3::Hasher::new_derive_key("nexus gossip id v1");
+            hasher.update(message.topic.as_str().as_bytes()).update(&[0]).update(&message.data);
+            MessageId::from(hasher.finalize().as_bytes().to_vec())
+        })
+        .build()
+        .map_err(|error| broken(error.to_string()))?;
+    let topics: Vec<_> =
+        config.topics.iter().map(String::as_str).chain([PRESENCE_TOPIC]).map(wire_topic).collect();
+    // a peer's subscriptions to anything else are not even remembered
+    let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect::<HashSet<_>>());
+    let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, settings, filter)
+        .map_err(|error| broken(error.to_owned()))?;
+    for topic in &topics {
+        gossip.subscribe(topic).map_err(|error| broken(error.to_string()))?;
+    }
+    Ok(gossip)
+}

@@ -1,0 +1,418 @@
+//! Whom to dial, where, and when: pure, `now` is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use nexus_identity::Did;
+use tokio::time::Instant;
+
+use crate::redial::Backoff;
+use crate::wire::ADDRESSES_PER_PEER_MAX;
+
+/// How many peers are kept at most; more are not learned.
+const PEERS_MAX: usize = 1_024;
+/// How many bootstrap addresses are kept at most.
+const BOOTSTRAPS_MAX: usize = 64;
+/// How many peers that only local discovery told of are kept at most.
+const CANDIDATES_MAX: usize = 64;
+/// How many dials are under way at most.
+const DIALS_MAX: usize = 16;
+/// How many addresses of a peer that worked once are kept before those it tells of.
+const PROVEN_MAX: usize = 4;
+/// After a refusal the next try is a slow one: nothing but a person's deed will change it.
+const REFUSED_FAILURES: u32 = 7;
+
+/// What a dial is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// A peer by its key.
+    Peer(Did),
+    /// Whoever is at an address.
+    Bootstrap(Multiaddr),
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    failures: u32,
+    /// When to dial; none while a dial is under way or not needed.
+    due: Option<Instant>,
+    dialing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Addresses that we dialled and that the peer answered at, last first.
+    proven: Vec<Multiaddr>,
+    /// Addresses that it, or somebody, told us.
+    told: Vec<Multiaddr>,
+    attempts: Attempts,
+    /// Known only from local discovery.
+    candidate: bool,
+}
+
+impl Known {
+    fn addresses(&self) -> Vec<Multiaddr> {
+        let mut seen = BTreeSet::new();
+        let all = self.proven.iter().chain(&self.told).filter(|address| seen.insert(*address));
+        all.take(ADDRESSES_PER_PEER_MAX).cloned().collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Bootstrap {
+    attempts: Attempts,
+    /// Who was there last time.
+    peer: Option<Did>,
+}
+
+/// The addresses that this node dials.
+#[derive(Debug)]
+pub(super) struct Book {
+    me: Did,
+    seed: u64,
+    backoff: Backoff,
+    peers: BTreeMap<Did, Known>,
+    bootstraps: BTreeMap<Multiaddr, Bootstrap>,
+    open: BTreeSet<Did>,
+}
+
+impl Book {
+    pub(super) fn new(me: Did, seed: u64, backoff: Backoff) -> Self {
+        Self { me, seed, backoff, peers: BTreeMap::new(), bootstraps: BTreeMap::new(), open: BTreeSet::new() }
+    }
+
+    fn entry(&mut self, peer: Did) -> Option<&mut Known> {
+        let room = self.peers.len() < PEERS_MAX || self.peers.contains_key(&peer);
+        (peer != self.me && room).then(|| self.peers.entry(peer).or_default())
+    }
+
+    /// A peer to keep dialling for ever.
+    pub(super) fn know(&mut self, peer: Did, addresses: &[Multiaddr], now: Instant) {
+        let open = self.open.contains(&peer);
+        let Some(known) = self.entry(peer) else { return };
+        known.candidate = false;
+        merge(&mut known.told, addresses);
+        if !open && !known.attempts.dialing && !known.addresses().is_empty() {
+            known.attempts.due = Some(now);
+        }
+    }
+
+    /// Local discovery saw somebody; whether it is a member will turn out.
+    pub(super) fn spotted(&mut self, peer: Did, address: &Multiaddr, now: Instant) {
+        let candidates = self.peers.values().filter(|known| known.candidate).count();
+        let new = !self.peers.contains_key(&peer);
+        if new && candidates >= CANDIDATES_MAX {
+            return;
+        }
+        let open = self.open.contains(&peer);
+        let Some(known) = self.entry(peer) else { return };
+        known.candidate |= new;
+        let before = known.addresses().len();
+        merge(&mut known.told, std::slice::from_ref(address));
+        let news = known.addresses().len() > before;
+        if news && !open && !known.attempts.dialing {
+            known.attempts.due = Some(known.attempts.due.unwrap_or(now).min(now));
+        }
+    }
+
+    /// Local discovery lost sight of somebody.
+    pub(super) fn vanished(&mut self, peer: &Did) {
+        if !self.open.contains(peer) && self.peers.get(peer).is_some_and(|known| known.candidate) {
+            self.peers.remove(peer);
+        }
+    }
+
+    /// An address to keep dialling for ever, whoever is there.
+    pub(super) fn bootstrap(&mut self, address: Multiaddr, now: Instant) {
+        if self.bootstraps.len() < BOOTSTRAPS_MAX {
+            self.bootstraps.entry(address).or_default().attempts.due = Some(now);
+        }
+    }
+
+    /// What a member says of itself replaces what was told before.
+    pub(super) fn told(&mut self, peer: Did, addresses: &[Multiaddr]) -> Option<Vec<Multiaddr>> {
+        let known = self.entry(peer)?;
+        let before = known.addresses();
+        known.told.clear();
+        merge(&mut known.told, addresses);
+        let after = known.addresses();
+        (after != before && !after.is_empty()).then_some(after)
+    }
+
+    /// A member passed the gate. `dialled`: the address, if we did. Returns its addresses if
+    /// that is news.
+    pub(super) fn opened(&mut self, peer: Did, dialled: Option<&Multiaddr>) -> Option<Vec<Multiaddr>> {
+        self.open.insert(peer);
+        let known = self.entry(peer)?;
+        known.candidate = false;
+        known.attempts = Attempts::default();
+        let address = without_peer(dialled?);
+        let before = known.addresses();
+        known.proven.retain(|proven| *proven != address);
+        known.proven.insert(0, address);
+        known.proven.truncate(PROVEN_MAX);
+        let after = known.addresses();
+        (after != before).then_some(after)
+    }
+
+    /// The open connection to a member ended.
+    pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
+        self.open.remove(peer);
+        let (backoff, seed) = (self.backoff, self.seed);
+        if let Some(known) = self.peers.get_mut(peer)
+            && !known.addresses().is_empty()
+        {
+            known.attempts = Attempts { failures: 0, due: Some(now + backoff.wait(1, seed)), dialing: false };
+        }
+        for bootstrap in self.bootstraps.values_mut().filter(|bootstrap| bootstrap.peer == Some(*peer)) {
+            // the peer itself is redialled first; this is for one that came back with another key
+            bootstrap.attempts.due = Some(now + backoff.longest);
+        }
+    }
+
+    /// A dial came to an end. Harmless if the peer is open by now.
+    pub(super) fn ended(&mut self, target: &Target, refused: bool, now: Instant) {
+        let open = match target {
+            Target::Peer(peer) => self.open.contains(peer),
+            Target::Bootstrap(address) => {
+                self.bootstraps.get(address).and_then(|known| known.peer).is_some_and(|peer| self.open.contains(&peer))
+            }
+        };
+        let (backoff, seed) = (self.backoff, self.seed);
+        let Some(attempts) = self.attempts(target) else { return };
+        attempts.dialing = false;
+        if open {
+            attempts.due = None;
+            return;
+        }
+        attempts.failures = attempts.failures.saturating_add(1);
+        if refused {
+            attempts.failures = attempts.failures.max(REFUSED_FAILURES);
+        }
+        attempts.due = Some(now + backoff.wait(attempts.failures, seed));
+    }
+
+    fn attempts(&mut self, target: &Target) -> Option<&mut Attempts> {
+        match target {
+            Target::Peer(peer) => self.peers.get_mut(peer).map(|known| &mut known.attempts),
+            Target::Bootstrap(address) => self.bootstraps.get_mut(address).map(|known| &mut known.attempts),
+        }
+    }
+
+    /// Who is at a bootstrap address.
+    pub(super) fn met(&mut self, address: &Multiaddr, peer: Did) {
+        if let Some(bootstrap) = self.bootstraps.get_mut(address) {
+            bootstrap.peer = Some(peer);
+            bootstrap.attempts.failures = 0;
+        }
+    }
+
+    /// An address turned out to be somebody else's, or our own.
+    pub(super) fn misplaced(&mut self, target: &Target, address: &Multiaddr) {
+        let address = without_peer(address);
+        if let Target::Peer(peer) = target
+            && let Some(known) = self.peers.get_mut(peer)
+        {
+            known.proven.retain(|known| *known != address);
+            known.told.retain(|known| *known != address);
+        }
+    }
+
+    /// A bootstrap address that is our own is none.
+    pub(super) fn forget(&mut self, target: &Target) {
+        if let Target::Bootstrap(address) = target {
+            self.bootstraps.remove(address);
+        }
+    }
+
+    /// The network is back, or we are: dial everybody at once.
+    pub(super) fn dial_all(&mut self, now: Instant) {
+        let open = &self.open;
+        let peers = self.peers.iter_mut().filter(|(peer, known)| {
+            !open.contains(peer) && !known.addresses().is_empty()
+        });
+        let bootstraps = self.bootstraps.values_mut();
+        let bootstraps = bootstraps.filter(|known| known.peer.is_none_or(|peer| !open.contains(&peer)));
+        for attempts in
+            peers.map(|(_, known)| &mut known.attempts).chain(bootstraps.map(|known| &mut known.attempts))
+        {
+            attempts.failures = 0;
+            if !attempts.dialing {
+                attempts.due = Some(now);
+            }
+        }
+    }
+
+    /// What to dial now. Each is under way from here on, until it [`ended`](Self::ended) or the
+    /// peer [`opened`](Self::opened).
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
+        let attempts = self.peers.values().map(|known| &known.attempts);
+        let under_way = attempts.chain(self.bootstraps.values().map(|known| &known.attempts));
+        let room = DIALS_MAX.saturating_sub(under_way.filter(|attempts| attempts.dialing).count());
+        let peers = self.peers.iter().map(|(peer, known)| {
+            (known.attempts.due, Target::Peer(*peer), known.addresses())
+        });
+        let bootstraps = self.bootstraps.iter().map(|(address, known)| {
+            (known.attempts.due, Target::Bootstrap(address.clone()), vec![address.clone()])
+        });
+        let mut due: Vec<_> = peers.chain(bootstraps).filter(|(due, ..)| due.is_some_and(|due| due <= now)).collect();
+        due.sort_by_key(|(due, ..)| *due);
+        due.truncate(room);
+        for (_, target, _) in &due {
+            if let Some(attempts) = self.attempts(target) {
+                attempts.due = None;
+                attempts.dialing = true;
+            }
+        }
+        due.into_iter().map(|(_, target, addresses)| (target, addresses)).collect()
+    }
+
+    /// When [`Book::due`] has something next; none while all dials are taken.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let attempts = || {
+            let peers = self.peers.values().map(|known| &known.attempts);
+            peers.chain(self.bootstraps.values().map(|known| &known.attempts))
+        };
+        if attempts().filter(|attempts| attempts.dialing).count() >= DIALS_MAX {
+            return None;
+        }
+        attempts().filter_map(|attempts| attempts.due).min()
+    }
+
+    pub(super) fn addresses(&self, peer: &Did) -> Vec<Multiaddr> {
+        self.peers.get(peer).map(Known::addresses).unwrap_or_default()
+    }
+
+    /// All but those that only local discovery told of.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &Did> {
+        self.peers.iter().filter(|(_, known)| !known.candidate).map(|(peer, _)| peer)
+    }
+}
+
+/// Adds what is dialable and not there yet.
+fn merge(addresses: &mut Vec<Multiaddr>, more: &[Multiaddr]) {
+    for address in more.iter().map(without_peer).filter(dialable) {
+        if addresses.len() < ADDRESSES_PER_PEER_MAX && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+}
+
+/// Not "any interface" and not port 0, which are for listening only.
+fn dialable(address: &Multiaddr) -> bool {
+    let listening_only = |protocol: Protocol<'_>| match protocol {
+        Protocol::Ip4(ip) => ip.is_unspecified(),
+        Protocol::Ip6(ip) => ip.is_unspecified(),
+        Protocol::Tcp(port) | Protocol::Udp(port) => port == 0,
+        _ => false,
+    };
+    !address.is_empty() && !address.iter().any(listening_only)
+}
+
+/// The address without `/p2p/…` at its end.
+pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn did(n: u8) -> Did {
+        Did::from_bytes([n; 32])
+    }
+
+    fn address(port: u16) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+    }
+
+    fn book() -> (Book, Instant) {
+        (Book::new(did(0), 7, Backoff::default()), Instant::now())
+    }
+
+    #[test]
+    fn a_known_peer_is_dialled_for_ever_more_and_more_slowly() {
+        let (mut book, mut now) = book();
+        book.know(did(1), &[address(1)], now);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let due = book.next_due().unwrap();
+            waits.push(due - now);
+            now = due;
+            assert_eq!(book.due(now), vec![(Target::Peer(did(1)), vec![address(1)])]);
+            assert_eq!(book.next_due(), None);
+            book.ended(&Target::Peer(did(1)), false, now);
+        }
+        assert_eq!(waits[0], Duration::ZERO);
+        assert!(waits[1] <= Duration::from_secs(1) && waits[11] >= Duration::from_secs(30), "{waits:?}");
+    }
+
+    #[test]
+    fn an_open_peer_is_left_alone_until_it_closes() {
+        let (mut book, now) = book();
+        book.know(did(1), &[address(1)], now);
+        book.due(now);
+        book.opened(did(1), Some(&address(1)));
+        book.ended(&Target::Peer(did(1)), false, now);
+        book.know(did(1), &[address(2)], now);
+        assert_eq!(book.next_due(), None);
+        book.closed(&did(1), now);
+        assert!(book.next_due().unwrap() <= now + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn coming_online_dials_all_at_once() {
+        let (mut book, now) = book();
+        book.know(did(1), &[address(1)], now);
+        book.bootstrap(address(2), now);
+        for _ in 0..9 {
+            for (target, _) in book.due(now + Duration::from_secs(3_600)) {
+                book.ended(&target, true, now);
+            }
+        }
+        assert!(book.due(now).is_empty());
+        book.dial_all(now);
+        assert_eq!(book.due(now).len(), 2);
+    }
+
+    #[test]
+    fn we_do_not_dial_ourselves_nor_addresses_for_listening() {
+        let (mut book, now) = book();
+        book.know(did(0), &[address(1)], now);
+        book.know(did(1), &["/ip4/0.0.0.0/tcp/4002".parse().unwrap(), address(0)], now);
+        assert_eq!(book.next_due(), None);
+    }
+
+    #[test]
+    fn what_peers_tell_is_bounded() {
+        let (mut book, now) = book();
+        let many: Vec<_> = (1..=200).map(address).collect();
+        book.know(did(1), &many, now);
+        assert_eq!(book.addresses(&did(1)).len(), ADDRESSES_PER_PEER_MAX);
+        for n in 0..=255_u8 {
+            for m in 0..=255_u8 {
+                let mut key = [0; 32];
+                (key[0], key[1]) = (n, m);
+                book.spotted(Did::from_bytes(key), &address(1), now);
+                book.know(Did::from_bytes(key), &[address(1)], now);
+            }
+        }
+        assert!(book.peers.len() <= PEERS_MAX);
+        assert!(book.due(now).len() <= DIALS_MAX);
+    }
+
+    #[test]
+    fn a_failing_peer_does_not_delay_another() {
+        let (mut book, now) = book();
+        book.know(did(1), &[address(1)], now);
+        book.due(now);
+        book.know(did(2), &[address(2)], now);
+        assert_eq!(book.due(now).len(), 1);
+    }
+}

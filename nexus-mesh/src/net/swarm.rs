@@ -1,0 +1,694 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
+use nexus_identity::{Did, Keypair};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
+use super::book::{Book, Target, without_peer};
+use super::transport::BoxedTransport;
+use crate::clock;
+use crate::config::{MeshConfig, PRESENCE_TOPIC};
+use crate::error::{JoinError, MeshError, OpenError, PublishError};
+use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
+use crate::gate::door::{DoorEvent, JoinOutcome};
+use crate::gate::rooms::OpenReply;
+use crate::gate::{GateEvent, Member, expired};
+use crate::health::{Change, Health};
+use crate::join::JoinRequest;
+use crate::limit::RateLimit;
+use crate::peer::{did_of, libp2p_keypair, peer_id_of};
+use crate::presence::{BeatError, Beats, Presence};
+use crate::redial::Backoff;
+use crate::spawner::Spawner;
+
+/// How long a closed connection may linger without streams: the gate hangs up long before.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Inbound streams of one connection in negotiation; more wait their turn.
+const NEGOTIATING_MAX: usize = 16;
+/// How often expiry is judged while connections are open.
+const EXPIRY_CHECK: Duration = Duration::from_secs(60);
+/// A new neighbour hears of us this soon.
+const FIRST_BEAT: Duration = Duration::from_millis(500);
+/// How long a shutdown waits for connections to close.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commands taken between two looks at the network.
+const COMMANDS_AT_ONCE: usize = 32;
+/// Verdicts that wait to be passed on; older ones are lost, and their messages not forwarded.
+const VERDICTS_MAX: usize = 8_192;
+/// Peers and bootstrap addresses that wait to be noted down.
+const POSTED_MAX: usize = 1_024;
+
+/// What a handle asks and waits for.
+pub(crate) enum Command {
+    Open { peer: Did, room: StreamProtocol, reply: OpenReply },
+    Publish { topic: String, bytes: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
+    Join { inviter: Did, addresses: Vec<Multiaddr>, request: JoinRequest, outcome: JoinOutcome },
+    SetOffline { offline: bool, reply: oneshot::Sender<()> },
+    Peers { reply: oneshot::Sender<Vec<PeerStatus>> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What a handle leaves without waiting.
+#[derive(Default)]
+struct Posted {
+    verdicts: VecDeque<(MessageToken, Verdict)>,
+    know: BTreeMap<Did, Vec<Multiaddr>>,
+    bootstraps: BTreeSet<Multiaddr>,
+    beat: Option<Vec<u8>>,
+    revoked: Option<BTreeSet<Did>>,
+}
+
+/// Between the handles and the loop.
+#[derive(Default)]
+pub(crate) struct Shared {
+    posted: Mutex<Posted>,
+    listening: Mutex<Vec<Multiaddr>>,
+    wake: Notify,
+}
+
+impl Shared {
+    fn post(&self, change: impl FnOnce(&mut Posted)) {
+        change(&mut lock(&self.posted));
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn settle(&self, token: MessageToken, verdict: Verdict) {
+        self.post(|posted| {
+            if posted.verdicts.len() >= VERDICTS_MAX {
+                posted.verdicts.pop_front();
+            }
+            posted.verdicts.push_back((token, verdict));
+        });
+    }
+
+    pub(crate) fn know(&self, peer: Did, addresses: Vec<Multiaddr>) {
+        self.post(|posted| {
+            if posted.know.len() < POSTED_MAX {
+                posted.know.insert(peer, addresses);
+            }
+        });
+    }
+
+    pub(crate) fn bootstrap(&self, address: Multiaddr) {
+        self.post(|posted| {
+            if posted.bootstraps.len() < POSTED_MAX {
+                posted.bootstraps.insert(address);
+            }
+        });
+    }
+
+    pub(crate) fn set_beat(&self, body: Vec<u8>) {
+        self.post(|posted| posted.beat = Some(body));
+    }
+
+    pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
+        self.post(|posted| posted.revoked = Some(revoked));
+    }
+
+    pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {
+        lock(&self.listening).clone()
+    }
+}
+
+/// A panic elsewhere does not make plain data unusable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An open peer.
+struct Neighbour {
+    member: Box<Member>,
+    connection: ConnectionId,
+    address: Multiaddr,
+    rtt: Option<Duration>,
+    limit: RateLimit,
+}
+
+/// The loop's state.
+pub(crate) struct Net {
+    swarm: Swarm<Outer>,
+    key: Keypair,
+    shared: Arc<Shared>,
+    book: Book,
+    /// What each dial is for, until its connection fails, opens or closes.
+    dials: BTreeMap<ConnectionId, Target>,
+    neighbours: BTreeMap<Did, Neighbour>,
+    health: Health,
+    presence: Option<Presence>,
+    beats: Option<Beats>,
+    beat_body: Vec<u8>,
+    beat_at: Instant,
+    heartbeat: Duration,
+    expiry_at: Instant,
+    revoked: BTreeSet<Did>,
+    offline: bool,
+    messages_per_second: u32,
+    message_bytes_max: usize,
+    topics: BTreeSet<String>,
+    /// What the node has not taken yet. The swarm is not polled while there is any.
+    out: VecDeque<MeshEvent>,
+}
+
+impl Net {
+    pub(crate) fn new(
+        transport: BoxedTransport,
+        config: MeshConfig,
+        spawner: Arc<dyn Spawner>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, MeshError> {
+        let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
+        let behaviour = Outer::new(&config, &key)?;
+        let executor = move |task| spawner.spawn("libp2p", task);
+        let settings = libp2p::swarm::Config::with_executor(executor)
+            .with_idle_connection_timeout(IDLE_TIMEOUT)
+            .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
+        let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), settings);
+        let mut out = VecDeque::new();
+        for address in config.listen.iter().cloned() {
+            if let Err(error) = swarm.listen_on(address.clone()) {
+                out.push_back(MeshEvent::ListenFailed { address: Some(address), error: error.to_string() });
+            }
+        }
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
+        let (me, now) = (config.keypair.did(), clock::now());
+        let mesh = config.membership.as_ref().map(|membership| membership.mesh);
+        let run = clock::wall().as_ms();
+        Ok(Self {
+            swarm,
+            shared,
+            book: Book::new(me, u64::from_le_bytes(seed), Backoff::default()),
+            dials: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            health: Health::new(config.suspect_after(), config.down_after),
+            presence: mesh.map(Presence::new),
+            beats: config.membership.as_ref().map(|own| Beats::new(own.mesh, &own.chain, run)),
+            beat_body: Vec::new(),
+            beat_at: now + config.heartbeat,
+            heartbeat: config.heartbeat,
+            expiry_at: now + EXPIRY_CHECK,
+            revoked: BTreeSet::new(),
+            offline: false,
+            messages_per_second: config.limits.messages_per_second,
+            message_bytes_max: config.limits.message_bytes_max,
+            topics: config.topics.into_iter().collect(),
+            key: config.keypair,
+            out,
+        })
+    }
+
+    /// Runs until all handles are gone, the events' reader is gone, or a shutdown.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<MeshEvent>) {
+        let shared = self.shared.clone();
+        let stopped = loop {
+            self.take_posted();
+            for _ in 0..COMMANDS_AT_ONCE {
+                match commands.try_recv() {
+                    Ok(Command::Shutdown { reply }) => return self.shutdown(&events, reply).await,
+                    Ok(command) => self.on_command(command),
+                    Err(_) => break,
+                }
+            }
+            let now = clock::now();
+            let due = self.next_due();
+            if due <= now {
+                self.tick(now);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                permit = events.reserve(), if !self.out.is_empty() => {
+                    let (Ok(permit), Some(event)) = (permit, self.out.pop_front()) else { break None };
+                    permit.send(event);
+                }
+                event = self.swarm.select_next_some(), if self.out.is_empty() => self.on_swarm(event),
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => break Some(reply),
+                    Some(command) => self.on_command(command),
+                    None => break None,
+                },
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep_until(due) => {}
+                () = events.closed() => break None,
+            }
+        };
+        let reply = stopped.unwrap_or_else(|| oneshot::channel().0);
+        self.shutdown(&events, reply).await;
+    }
+
+    /// Closes every connection, tells why, and waits a moment for the peers to notice.
+    async fn shutdown(mut self, events: &mpsc::Sender<MeshEvent>, reply: oneshot::Sender<()>) {
+        self.swarm.behaviour_mut().gate.close_all(&DownCause::Shutdown);
+        let closing = async {
+            while self.swarm.network_info().connection_counters().num_established() > 0 {
+                let event = self.swarm.select_next_some().await;
+                if matches!(event, SwarmEvent::Behaviour(OuterEvent::Gate(GateEvent::Closed { .. }))) {
+                    self.on_swarm(event);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, closing).await;
+        for event in self.out.drain(..) {
+            // nobody may be reading any more
+            if events.try_send(event).is_err() {
+                break;
+            }
+        }
+        drop(self);
+        let _ = reply.send(());
+    }
+
+    fn next_due(&self) -> Instant {
+        let mut due = self.expiry_at;
+        if self.beats.is_some() && !self.offline {
+            due = due.min(self.beat_at);
+        }
+        let dial = self.book.next_due().filter(|_| !self.offline);
+        [self.health.next_tick(), dial].into_iter().flatten().fold(due, Instant::min)
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.expiry_at <= now {
+            self.expiry_at = now + EXPIRY_CHECK;
+            self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
+        }
+        for change in self.health.tick(now) {
+            if change.state == PeerState::Down {
+                self.swarm.behaviour_mut().gate.close_peer(&change.peer, &DownCause::Silent);
+            }
+            self.report(Some(change));
+        }
+        if !self.offline {
+            if self.beat_at <= now {
+                self.beat_at = now + self.heartbeat;
+                self.beat();
+            }
+            for (target, addresses) in self.book.due(now) {
+                self.dial(target, addresses, now);
+            }
+        }
+    }
+
+    fn report(&mut self, change: Option<Change>) {
+        if let Some(Change { peer, state, cause }) = change {
+            self.out.push_back(MeshEvent::PeerState { peer, state, cause });
+        }
+    }
+
+    fn beat(&mut self) {
+        let Some(beats) = &mut self.beats else { return };
+        let bytes = beats.next(&self.key, &self.beat_body);
+        let topic = wire_topic(PRESENCE_TOPIC);
+        // with nobody to hear it, a beat is simply not heard
+        let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(topic, bytes);
+    }
+
+    fn dial(&mut self, target: Target, addresses: Vec<Multiaddr>, now: Instant) {
+        let options = match &target {
+            Target::Peer(peer) => match peer_id_of(peer) {
+                Some(peer) => DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build(),
+                None => return self.book.ended(&target, true, now),
+            },
+            Target::Bootstrap(address) => DialOpts::from(address.clone()),
+        };
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, target);
+            }
+            Err(error) => self.dial_failed(&target, &error, now),
+        }
+    }
+
+    fn dial_failed(&mut self, target: &Target, error: &DialError, now: Instant) {
+        tracing::debug!(?target, %error, "dial failed");
+        match error {
+            DialError::WrongPeerId { address, .. } => self.book.misplaced(target, address),
+            DialError::LocalPeerId { address } => {
+                self.book.misplaced(target, address);
+                self.book.forget(target);
+            }
+            _ => {}
+        }
+        self.book.ended(target, false, now);
+    }
+
+    fn take_posted(&mut self) {
+        let posted = std::mem::take(&mut *lock(&self.shared.posted));
+        let now = clock::now();
+        for (token, verdict) in posted.verdicts {
+            self.settle(&token, verdict);
+        }
+        for (peer, addresses) in posted.know {
+            self.book.know(peer, &addresses, now);
+        }
+        for address in posted.bootstraps {
+            self.book.bootstrap(address, now);
+        }
+        if let Some(body) = posted.beat {
+            self.beat_body = body;
+        }
+        if let Some(revoked) = posted.revoked {
+            self.revoked.clone_from(&revoked);
+            self.swarm.behaviour_mut().gate.set_revoked(revoked);
+        }
+    }
+
+    fn settle(&mut self, token: &MessageToken, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Ignore => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+        };
+        let gossip = &mut self.swarm.behaviour_mut().gate.inner_mut().gossip;
+        gossip.report_message_validation_result(&token.id, &token.from, acceptance);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Open { peer, room, reply } => match peer_id_of(&peer) {
+                Some(peer) => self.swarm.behaviour_mut().gate.inner_mut().rooms.open(peer, room, reply),
+                None => {
+                    let _ = reply.send(Err(OpenError::NotOpen));
+                }
+            },
+            Command::Publish { topic, bytes, reply } => {
+                let _ = reply.send(self.publish(topic, bytes));
+            }
+            Command::Join { inviter, addresses, request, outcome } => {
+                self.join(inviter, &addresses, request, outcome);
+            }
+            Command::SetOffline { offline, reply } => {
+                self.set_offline(offline);
+                let _ = reply.send(());
+            }
+            Command::Peers { reply } => {
+                let _ = reply.send(self.peers());
+            }
+            // taken by the loop
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    fn publish(&mut self, topic: String, bytes: Vec<u8>) -> Result<(), PublishError> {
+        use gossipsub::PublishError as E;
+        if self.presence.is_none() {
+            return Err(PublishError::NotAMember);
+        }
+        if !self.topics.contains(&topic) {
+            return Err(PublishError::NoSuchTopic(topic));
+        }
+        let (len, max) = (bytes.len(), self.message_bytes_max);
+        if len > max {
+            return Err(PublishError::TooLarge { bytes: len, max });
+        }
+        match self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(wire_topic(&topic), bytes) {
+            // to nobody, or again: the promise is sync's, not gossip's
+            Ok(_) | Err(E::NoPeersSubscribedToTopic | E::Duplicate) => Ok(()),
+            Err(E::MessageTooLarge) => Err(PublishError::TooLarge { bytes: len, max }),
+            Err(error) => {
+                tracing::debug!(%error, topic, "not published");
+                Err(PublishError::Busy)
+            }
+        }
+    }
+
+    fn join(&mut self, inviter: Did, addresses: &[Multiaddr], request: JoinRequest, outcome: JoinOutcome) {
+        if self.offline {
+            let _ = outcome.send(Err(JoinError::Offline));
+            return;
+        }
+        let mut addresses: Vec<_> = addresses.iter().map(without_peer).collect();
+        addresses.extend(self.book.addresses(&inviter));
+        addresses.sort();
+        addresses.dedup();
+        let (Some(peer), false) = (peer_id_of(&inviter), addresses.is_empty()) else {
+            let _ = outcome.send(Err(JoinError::Unreachable("no address of the inviter".to_owned())));
+            return;
+        };
+        // one dial for each address: a stranger at one of them must not fail the others
+        let dials: Vec<DialOpts> = addresses
+            .into_iter()
+            .map(|address| {
+                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build()
+            })
+            .collect();
+        let ids: Vec<_> = dials.iter().map(DialOpts::connection_id).collect();
+        self.swarm.behaviour_mut().door.ask(&ids, request, outcome);
+        for (dial, id) in dials.into_iter().zip(ids) {
+            if let Err(error) = self.swarm.dial(dial) {
+                self.swarm.behaviour_mut().door.dial_failed(id, error.to_string());
+            }
+        }
+    }
+
+    fn set_offline(&mut self, offline: bool) {
+        if self.offline == offline {
+            return;
+        }
+        self.offline = offline;
+        self.swarm.behaviour_mut().gate.set_offline(offline);
+        if offline {
+            for peer in self.health.peers().copied().collect::<Vec<_>>() {
+                let change = self.health.closed(peer, DownCause::Offline);
+                self.report(change);
+            }
+        } else {
+            let now = clock::now();
+            self.book.dial_all(now);
+            self.beat_at = now + FIRST_BEAT;
+        }
+    }
+
+    fn peers(&self) -> Vec<PeerStatus> {
+        let all: BTreeSet<Did> = self.book.peers().chain(self.health.peers()).copied().collect();
+        all.into_iter().map(|did| self.status(did)).collect()
+    }
+
+    fn status(&self, did: Did) -> PeerStatus {
+        let neighbour = self.neighbours.get(&did);
+        let vital = self.health.vital(&did);
+        let beaten = || self.presence.as_ref().and_then(|presence| presence.claims(&did));
+        let claims = neighbour.map(|neighbour| &neighbour.member.claims).or_else(beaten);
+        PeerStatus {
+            did,
+            name: claims.map(|claims| claims.name.clone()),
+            roles: claims.map(|claims| claims.roles.clone()),
+            state: vital.map_or(PeerState::Down, |vital| vital.state),
+            cause: vital.and_then(|vital| vital.cause.clone()),
+            open: neighbour.is_some(),
+            rtt: neighbour.and_then(|neighbour| neighbour.rtt),
+            address: neighbour.map(|neighbour| neighbour.address.clone()),
+            last_seen: vital.map(|vital| vital.heard_at),
+            addresses: self.book.addresses(&did),
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<OuterEvent>) {
+        let now = clock::now();
+        match event {
+            SwarmEvent::Behaviour(OuterEvent::Gate(GateEvent::Inner(event))) => self.on_inner(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
+            SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
+            SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
+            SwarmEvent::NewListenAddr { address, .. } => {
+                lock(&self.shared.listening).push(address.clone());
+                self.out.push_back(MeshEvent::Listening { address });
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                lock(&self.shared.listening).retain(|known| *known != address);
+            }
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                lock(&self.shared.listening).retain(|known| !addresses.contains(known));
+                let address = addresses.into_iter().next();
+                self.out.push_back(MeshEvent::ListenFailed { address, error: error.to_string() });
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                self.out.push_back(MeshEvent::ListenFailed { address: None, error: error.to_string() });
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(target) = self.dials.remove(&connection_id) {
+                    self.dial_failed(&target, &error, now);
+                }
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                if let Some(target) = self.dials.remove(&connection_id) {
+                    self.book.ended(&target, false, now);
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                tracing::debug!(%error, address = %send_back_addr, "inbound connection failed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_gate(&mut self, event: GateEvent<InnerEvent>, now: Instant) {
+        match event {
+            GateEvent::Opened { peer, member, dialer, address, connection } => {
+                let target = self.dials.remove(&connection);
+                if let Some(Target::Bootstrap(boot)) = &target {
+                    self.book.met(boot, peer);
+                }
+                let news = self.book.opened(peer, dialer.then_some(&address));
+                if let Some(target) = target {
+                    self.book.ended(&target, false, now);
+                }
+                let open = MeshEvent::PeerOpen {
+                    peer,
+                    chain: member.chain.clone(),
+                    name: member.claims.name.clone(),
+                    roles: member.claims.roles.clone(),
+                    dialer,
+                    address: without_peer(&address),
+                };
+                let limit = RateLimit::new(self.messages_per_second, now);
+                self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
+                self.out.push_back(open);
+                if let Some(addresses) = news {
+                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                }
+                let change = self.health.heard(peer, now);
+                self.report(change);
+                self.beat_at = self.beat_at.min(now + FIRST_BEAT);
+            }
+            GateEvent::Closed { peer, cause } => {
+                self.neighbours.remove(&peer);
+                self.book.closed(&peer, now);
+                let change = match cause {
+                    DownCause::Replaced => None,
+                    _ => self.health.closed(peer, cause.clone()),
+                };
+                self.out.push_back(MeshEvent::PeerClosed { peer, cause });
+                self.report(change);
+            }
+            GateEvent::Refused { peer, by_us, reason, connection, address } => {
+                let target = self.dials.remove(&connection);
+                if let Some(target) = &target {
+                    self.book.ended(target, true, now);
+                }
+                tracing::info!(peer = %peer.short(), %address, by_us, %reason, "refused");
+                match (reason, target) {
+                    (Refusal::OtherMesh, Some(Target::Bootstrap(address))) => {
+                        if let Some(peer) = peer_id_of(&peer) {
+                            self.out.push_back(MeshEvent::OtherMesh { address, peer });
+                        }
+                    }
+                    _ => self.out.push_back(MeshEvent::Refused { peer, by_us, reason }),
+                }
+            }
+            GateEvent::Inner(_) => {}
+        }
+    }
+
+    fn on_inner(&mut self, event: InnerEvent, now: Instant) {
+        match event {
+            InnerEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                self.on_message(propagation_source, message_id, message, now);
+            }
+            InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                if let Some(peer) = did_of(&peer_id)
+                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs)
+                {
+                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                }
+            }
+            InnerEvent::Rooms(entered) => {
+                if let Some(peer) = did_of(&entered.peer) {
+                    self.out.push_back(MeshEvent::Stream { peer, room: entered.room, stream: entered.stream });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, from: PeerId, id: gossipsub::MessageId, message: gossipsub::Message, now: Instant) {
+        let token = MessageToken { id, from };
+        let neighbour = did_of(&from).and_then(|did| self.neighbours.get_mut(&did).map(|known| (did, known)));
+        let Some((from, neighbour)) = neighbour else {
+            return self.settle(&token, Verdict::Ignore);
+        };
+        if !neighbour.limit.take(now) {
+            return self.settle(&token, Verdict::Ignore);
+        }
+        let topic = message.topic.as_str().strip_prefix(TOPIC_PREFIX).unwrap_or_default();
+        if topic == PRESENCE_TOPIC {
+            let verdict = self.on_beat(&message.data, now);
+            return self.settle(&token, verdict);
+        }
+        let (topic, bytes) = (topic.to_owned(), message.data);
+        self.out.push_back(MeshEvent::Gossip { from, topic, bytes, token });
+    }
+
+    fn on_beat(&mut self, bytes: &[u8], now: Instant) -> Verdict {
+        let Some(presence) = &mut self.presence else { return Verdict::Ignore };
+        let heard = match presence.hear(bytes) {
+            Ok(heard) => heard,
+            Err(BeatError::Invalid) => return Verdict::Reject,
+            Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
+        };
+        let peer = heard.claims.subject;
+        if self.revoked.contains(&peer) || expired(heard.expires_at, clock::wall()) || peer == self.key.did() {
+            return Verdict::Ignore;
+        }
+        let change = self.health.heard(peer, now);
+        self.report(change);
+        self.out.push_back(MeshEvent::Beat { peer, body: heard.body });
+        Verdict::Accept
+    }
+
+    fn on_door(&mut self, event: DoorEvent) {
+        match event {
+            DoorEvent::Asked { peer, request, reply } => {
+                if let Some(peer) = did_of(&peer) {
+                    self.out.push_back(MeshEvent::Join { peer, request, reply });
+                }
+            }
+            // a newcomer has no other use for the connection
+            DoorEvent::Done { connection } if self.presence.is_none() => {
+                self.swarm.close_connection(connection);
+            }
+            DoorEvent::Done { .. } => {}
+        }
+    }
+
+    fn on_ping(&mut self, event: &ping::Event, now: Instant) {
+        let Ok(rtt) = event.result else { return };
+        let Some(peer) = did_of(&event.peer) else { return };
+        if let Some(neighbour) = self.neighbours.get_mut(&peer)
+            && neighbour.connection == event.connection
+        {
+            neighbour.rtt = Some(rtt);
+            let change = self.health.heard(peer, now);
+            self.report(change);
+        }
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer, address) in found {
+                    if let Some(peer) = did_of(&peer) {
+                        self.book.spotted(peer, &address, now);
+                    }
+                }
+            }
+            mdns::Event::Expired(lost) => {
+                for (peer, _) in lost {
+                    if let Some(peer) = did_of(&peer) {
+                        self.book.vanished(&peer);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, Transport, TransportEvent};
+use libp2p::core::upgrade::Version;
+use libp2p::{Multiaddr, PeerId, noise, quic, tcp, yamux};
+use nexus_identity::Keypair;
+
+use crate::error::TransportError;
+use crate::peer::libp2p_keypair;
+
+/// A transport whose connections are authenticated and multiplexed: what a mesh runs on.
+pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// How long a dial and its handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams of one TCP connection, both ways: the rooms' limits and a few for gossip and doors.
+const YAMUX_STREAMS_MAX: usize = 192;
+/// Streams that a peer may open on one QUIC connection.
+const QUIC_STREAMS_MAX: u32 = 96;
+
+/// What real nodes use: QUIC, and TCP with Noise and Yamux.
+///
+/// quinn's and tokio's sockets run on the tokio runtime of the caller and end when the transport
+/// is dropped.
+///
+/// # Errors
+/// [`TransportError`] if the key is not usable.
+pub fn tcp_quic_transport(keypair: &Keypair) -> Result<BoxedTransport, TransportError> {
+    let key = libp2p_keypair(keypair).ok_or(TransportError::Key)?;
+    let noise = noise::Config::new(&key).map_err(|error| TransportError::Noise(error.to_string()))?;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(YAMUX_STREAMS_MAX);
+    let tcp = NewPort(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .timeout(HANDSHAKE_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let mut config = quic::Config::new(&key);
+    config.handshake_timeout = HANDSHAKE_TIMEOUT;
+    config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
+    let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+}
+
+/// Dials from a port of its own each time.
+///
+/// Two TCP nodes that dial each other at the same moment from their listening ports meet in one
+/// "simultaneous open" connection, on which both are the Noise initiator, and get none at all.
+struct NewPort<T>(T);
+
+impl<T: Transport + Unpin> Transport for NewPort<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        address: Multiaddr,
+    ) -> Result<(), libp2p::core::transport::TransportError<T::Error>> {
+        self.0.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<T::Dial, libp2p::core::transport::TransportError<T::Error>> {
+        self.0.dial(address, DialOpts { port_use: PortUse::New, ..options })
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}

@@ -1,0 +1,185 @@
+//! Beats: "I am alive", signed and counted, with a body that only the node understands.
+//!
+//! A beat carries its author's credentials, so that a member several hops away is known to be one
+//! without ever having met it. The count makes replays worthless.
+
+use std::collections::BTreeMap;
+
+use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Signature, Timestamp};
+use prost::Message;
+
+use crate::wire;
+
+/// The longest body.
+pub const BEAT_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// How many authors' counts are remembered at most.
+pub(crate) const AUTHORS_MAX: usize = 4_096;
+
+/// Why a beat does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BeatError {
+    /// The bytes are no beat, or the credentials or the signature do not hold: whoever passed it
+    /// on should have seen that.
+    #[error("beat does not verify")]
+    Invalid,
+    /// Not newer than one already seen: nobody's fault.
+    #[error("beat is not new")]
+    Stale,
+    /// More authors than are remembered.
+    #[error("too many authors of beats")]
+    TooManyAuthors,
+}
+
+/// Makes this node's beats.
+#[derive(Debug)]
+pub(crate) struct Beats {
+    chain: Vec<u8>,
+    mesh: Did,
+    run: u64,
+    count: u64,
+}
+
+impl Beats {
+    /// `run` grows from start to start of this node: the wall clock at start will do.
+    pub(crate) fn new(mesh: Did, chain: &Chain, run: u64) -> Self {
+        Self { chain: chain.to_bytes(), mesh, run, count: 0 }
+    }
+
+    /// The next beat. Longer bodies than [`BEAT_BODY_BYTES_MAX`] are the caller's mistake and
+    /// refused by readers.
+    pub(crate) fn next(&mut self, key: &Keypair, body: &[u8]) -> Vec<u8> {
+        self.count += 1;
+        let digest = digest(&self.mesh, &key.did(), self.run, self.count, body);
+        let signature = key.sign(Domain::Presence, &digest).as_bytes().to_vec();
+        let (chain, body) = (self.chain.clone(), body.to_vec());
+        wire::Beat { chain, run: self.run, count: self.count, body, signature }.encode_to_vec()
+    }
+}
+
+fn digest(mesh: &Did, author: &Did, run: u64, count: u64, body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("nexus beat v1");
+    hasher.update(mesh.as_bytes()).update(author.as_bytes());
+    hasher.update(&run.to_le_bytes()).update(&count.to_le_bytes()).update(body);
+    *hasher.finalize().as_bytes()
+}
+
+/// A beat that verified and is new.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) claims: Claims,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What was heard of each author. Pure.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    mesh: Did,
+    authors: BTreeMap<Did, Author>,
+}
+
+#[derive(Debug)]
+struct Author {
+    last: (u64, u64),
+    /// Verified before, so that a beat costs one signature and not the whole chain.
+    chain: Vec<u8>,
+    claims: Claims,
+}
+
+impl Presence {
+    pub(crate) fn new(mesh: Did) -> Self {
+        Self { mesh, authors: BTreeMap::new() }
+    }
+
+    /// Judges a beat as it came.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<Heard, BeatError> {
+        let beat = wire::Beat::decode(bytes).map_err(|_| BeatError::Invalid)?;
+        if beat.body.len() > BEAT_BODY_BYTES_MAX {
+            return Err(BeatError::Invalid);
+        }
+        let parsed = Chain::from_bytes(&beat.chain).map_err(|_| BeatError::Invalid)?;
+        let known = self.authors.values().find(|author| author.chain == beat.chain);
+        let claims = match known {
+            Some(author) => author.claims.clone(),
+            None => parsed.verify(&self.mesh).map_err(|_| BeatError::Invalid)?,
+        };
+        let peer = claims.subject;
+        let now = (beat.run, beat.count);
+        if self.authors.get(&peer).is_some_and(|author| author.last >= now) {
+            return Err(BeatError::Stale);
+        }
+        let signature: [u8; 64] = beat.signature.try_into().map_err(|_| BeatError::Invalid)?;
+        let digest = digest(&self.mesh, &peer, beat.run, beat.count, &beat.body);
+        peer.verify(Domain::Presence, &digest, &Signature::from_bytes(signature)).map_err(|_| BeatError::Invalid)?;
+        if !self.authors.contains_key(&peer) && self.authors.len() >= AUTHORS_MAX {
+            return Err(BeatError::TooManyAuthors);
+        }
+        let expires_at = parsed.expires_at().map_err(|_| BeatError::Invalid)?;
+        self.authors.insert(peer, Author { last: now, chain: beat.chain, claims: claims.clone() });
+        Ok(Heard { claims, expires_at, body: beat.body })
+    }
+
+    /// The credentials an author showed last.
+    pub(crate) fn claims(&self, peer: &Did) -> Option<&Claims> {
+        self.authors.get(peer).map(|author| &author.claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexus_identity::Role;
+    use proptest::prelude::*;
+
+    fn member(n: u8) -> (Keypair, Chain, Did) {
+        let (root, key) = (Keypair::from_seed(&[0; 32]), Keypair::from_seed(&[n; 32]));
+        let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
+        (key, Chain::found(claims.sign(&root)).unwrap(), root.did())
+    }
+
+    #[test]
+    fn a_beat_counts_once_and_in_order() {
+        let (key, chain, mesh) = member(1);
+        let mut beats = Beats::new(mesh, &chain, 7);
+        let mut presence = Presence::new(mesh);
+        let (first, second) = (beats.next(&key, b"a"), beats.next(&key, b"b"));
+        assert_eq!(presence.hear(&second).unwrap().body, b"b");
+        assert_eq!(presence.hear(&second).unwrap_err(), BeatError::Stale);
+        assert_eq!(presence.hear(&first).unwrap_err(), BeatError::Stale);
+        // after a restart the count starts over in a later run
+        let again = Beats::new(mesh, &chain, 8).next(&key, b"c");
+        assert_eq!(presence.hear(&again).unwrap().claims.subject, key.did());
+    }
+
+    #[test]
+    fn a_beat_of_another_mesh_or_too_long_is_invalid() {
+        let (key, chain, mesh) = member(1);
+        let beat = Beats::new(mesh, &chain, 1).next(&key, b"");
+        assert_eq!(Presence::new(key.did()).hear(&beat).unwrap_err(), BeatError::Invalid);
+        let long = Beats::new(mesh, &chain, 1).next(&key, &[0; BEAT_BODY_BYTES_MAX + 1]);
+        assert_eq!(Presence::new(mesh).hear(&long).unwrap_err(), BeatError::Invalid);
+    }
+
+    #[test]
+    fn nobody_beats_in_another_ones_name() {
+        let ((key, chain, mesh), (_, other_chain, _)) = (member(1), member(2));
+        let mut presence = Presence::new(mesh);
+        presence.hear(&Beats::new(mesh, &other_chain, 1).next(&member(2).0, b"")).unwrap();
+        let forged = Beats::new(mesh, &other_chain, 2).next(&key, b"");
+        assert_eq!(presence.hear(&forged).unwrap_err(), BeatError::Invalid);
+        drop(chain);
+    }
+
+    proptest! {
+        #[test]
+        fn no_altered_beat_counts(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let (key, chain, mesh) = member(1);
+            let mut bytes = Beats::new(mesh, &chain, 1).next(&key, b"body");
+            let at = position.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Presence::new(mesh).hear(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! When to dial again: exponential backoff with jitter, for ever.
+
+use std::time::Duration;
+
+/// The bounds of a backoff. Invariant: `first <= longest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    /// The longest wait after the first failure. Default 1 s.
+    pub(crate) first: Duration,
+    /// The longest wait after many. Default 60 s: a peer that comes back is found within a minute.
+    pub(crate) longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after the `failures`-th failure in a row (1 is the first): between half
+    /// and the whole of `first * 2^(failures - 1)`, at most `longest`. The same arguments give the
+    /// same wait; peers with different seeds do not dial in step.
+    pub(crate) fn wait(&self, failures: u32, seed: u64) -> Duration {
+        let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let whole = doubled.clamp(self.first.min(self.longest), self.longest);
+        let half = whole / 2;
+        let jitter = mix(seed ^ u64::from(failures).rotate_left(32)) % 1_000;
+        half + (whole - half) * u32::try_from(jitter).unwrap_or(0) / 1_000
+    }
+}
+
+/// SplitMix64's finalizer (Steele, Lea, Flood 2014): spreads a seed over all bits.
+fn mix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_wait_lies_between_half_and_the_whole_of_its_step(failures in 1_u32..200, seed: u64) {
+            let backoff = Backoff::default();
+            let whole = Duration::from_secs(1_u64.checked_shl(failures - 1).unwrap_or(u64::MAX).clamp(1, 60));
+            let wait = backoff.wait(failures, seed);
+            prop_assert!(wait >= whole / 2 && wait <= whole, "{:?} for {:?}", wait, whole);
+            prop_assert_eq!(wait, backoff.wait(failures, seed));
+        }
+    }
+
+    #[test]
+    fn seeds_spread_the_waits() {
+        let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| Backoff::default().wait(7, seed)).collect();
+        assert!(waits.len() > 80, "{} different waits of 100", waits.len());
+    }
+}

@@ -1,0 +1,140 @@
+//! What travels hop by hop, as protobuf. Unknown fields are ignored; every frame is bounded before
+//! it is decoded, and every field is checked by whoever makes it a domain type.
+
+use libp2p::Multiaddr;
+use prost::{Message, Oneof};
+
+/// How many addresses of one peer are sent, read and kept.
+pub const ADDRESSES_PER_PEER_MAX: usize = 16;
+
+/// One message of a hello. A frame has at most [`HELLO_BYTES_MAX`] bytes.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Hello {
+    #[prost(oneof = "HelloStep", tags = "1, 2, 3, 4, 5, 6")]
+    pub(crate) step: Option<HelloStep>,
+}
+
+/// The longest chain (8 links) fits with room to spare.
+pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(crate) enum HelloStep {
+    #[prost(message, tag = "1")]
+    Knock(Knock),
+    #[prost(message, tag = "2")]
+    Show(Show),
+    #[prost(message, tag = "3")]
+    Welcome(Empty),
+    #[prost(message, tag = "4")]
+    Duplicate(Empty),
+    #[prost(message, tag = "5")]
+    Refused(Refused),
+    #[prost(message, tag = "6")]
+    Opened(Empty),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Empty {}
+
+/// Proof of knowing the mesh, worthless to who does not.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Knock {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) nonce: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) tag: Vec<u8>,
+}
+
+/// The credentials, and what is needed to decide which connection stays.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Show {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) chain: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub(crate) version_min: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) version_max: u32,
+    /// Whether the sender holds an open connection to the reader.
+    #[prost(bool, tag = "4")]
+    pub(crate) holding: bool,
+    /// Whether the sender decided to open this one.
+    #[prost(bool, tag = "5")]
+    pub(crate) welcome: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Refused {
+    #[prost(uint32, tag = "1")]
+    pub(crate) reason: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct JoinRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) ticket_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) secret: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
+    #[prost(string, tag = "4")]
+    pub(crate) version: String,
+}
+
+/// The longest join request.
+pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 1024;
+/// The longest join reply: a chain and addresses.
+pub(crate) const JOIN_REPLY_BYTES_MAX: usize = 32 * 1024;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct JoinReply {
+    #[prost(oneof = "JoinAnswer", tags = "1, 2")]
+    pub(crate) answer: Option<JoinAnswer>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(crate) enum JoinAnswer {
+    #[prost(message, tag = "1")]
+    Admitted(Admitted),
+    #[prost(message, tag = "2")]
+    Refused(JoinRefused),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Admitted {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) chain: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) addresses: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct JoinRefused {
+    #[prost(uint32, tag = "1")]
+    pub(crate) code: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+}
+
+/// One heartbeat.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Beat {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) chain: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(crate) run: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) count: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) body: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) signature: Vec<u8>,
+}
+
+pub(crate) fn addresses_to_wire(addresses: &[Multiaddr]) -> Vec<Vec<u8>> {
+    addresses.iter().take(ADDRESSES_PER_PEER_MAX).map(Multiaddr::to_vec).collect()
+}
+
+/// The readable ones of them.
+pub(crate) fn addresses_from_wire(wire: &[Vec<u8>]) -> Vec<Multiaddr> {
+    wire.iter().take(ADDRESSES_PER_PEER_MAX).filter_map(|bytes| Multiaddr::try_from(bytes.clone()).ok()).collect()
+}

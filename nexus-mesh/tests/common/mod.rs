@@ -1,0 +1,183 @@
+//! Nodes for tests: real sockets on loopback, or libp2p's memory transport.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::MemoryTransport;
+use libp2p::core::upgrade::Version;
+use libp2p::{Multiaddr, StreamProtocol, noise, yamux};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_mesh::{
+    BoxedTransport, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Spawner, TokioSpawner, Verdict,
+    tcp_quic_transport,
+};
+
+pub const ROOM: StreamProtocol = StreamProtocol::new("/test/room/1");
+pub const TOPIC: &str = "entries";
+
+pub fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&[n; 32])
+}
+
+/// A mesh by the number of its root key.
+pub struct World {
+    pub root: Keypair,
+}
+
+impl World {
+    pub fn new(root: u8) -> Self {
+        Self { root: key(root) }
+    }
+
+    pub fn chain(&self, n: u8, expires_at: Option<Timestamp>) -> Chain {
+        let name = format!("n{n}").parse().unwrap();
+        let issued = Timestamp::from_ms(0);
+        let claims = Claims::new(self.root.did(), key(n).did(), name, [Role::Member], issued).expiring(expires_at);
+        Chain::found(claims.sign(&self.root)).unwrap()
+    }
+
+    pub fn config(&self, n: u8) -> MeshConfig {
+        let mut config = MeshConfig::new(key(n));
+        config.membership = Some(Membership { mesh: self.root.did(), chain: self.chain(n, None) });
+        config.rooms = vec![ROOM];
+        config.topics = vec![TOPIC.to_owned()];
+        config.heartbeat = Duration::from_millis(500);
+        config.down_after = Duration::from_millis(3_000);
+        config
+    }
+}
+
+pub struct Node {
+    pub mesh: Mesh,
+    pub events: MeshEvents,
+}
+
+pub fn memory_transport(keypair: &Keypair) -> BoxedTransport {
+    let mut seed = keypair.seed();
+    let key = libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).unwrap();
+    MemoryTransport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed()
+}
+
+pub fn memory_address() -> Multiaddr {
+    static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
+    format!("/memory/{}", NEXT.fetch_add(1, Ordering::Relaxed)).parse().unwrap()
+}
+
+pub const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+pub const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub const MEMORY: &str = "memory";
+
+impl Node {
+    pub fn start_on(mut config: MeshConfig, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
+        let transport = if listen == MEMORY {
+            config.listen = vec![memory_address()];
+            memory_transport(&config.keypair)
+        } else {
+            config.listen = vec![listen.parse().unwrap()];
+            tcp_quic_transport(&config.keypair).unwrap()
+        };
+        let (mesh, events) = Mesh::start(transport, config, spawner).unwrap();
+        Self { mesh, events }
+    }
+
+    pub fn start(config: MeshConfig, listen: &str) -> Self {
+        Self::start_on(config, listen, Arc::new(TokioSpawner::current()))
+    }
+
+    pub fn did(&self) -> Did {
+        self.mesh.me()
+    }
+
+    pub async fn address(&mut self) -> Multiaddr {
+        if let Some(address) = self.mesh.listen_addresses().first() {
+            return address.clone();
+        }
+        self.until("an address", |event| match event {
+            MeshEvent::Listening { address } => Some(address),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Accepts all gossip and throws away what is not asked for.
+    pub async fn until<T>(&mut self, what: &str, mut want: impl FnMut(MeshEvent) -> Option<T>) -> T {
+        let (mesh, events) = (&self.mesh, &mut self.events);
+        let found = async {
+            loop {
+                let event = events.recv().await.expect("the mesh runs");
+                tracing::trace!(me = %mesh.me().short(), ?event);
+                if let MeshEvent::Gossip { token, .. } = &event {
+                    mesh.settle(token.clone(), Verdict::Accept);
+                }
+                if let Some(found) = want(event) {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+        found.unwrap_or_else(|_| panic!("{} waits for {what}", mesh.me().short()))
+    }
+
+    pub async fn until_open(&mut self, with: Did) -> bool {
+        self.until("a peer", |event| match event {
+            MeshEvent::PeerOpen { peer, dialer, .. } if peer == with => Some(dialer),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn until_closed(&mut self, with: Did) -> nexus_mesh::DownCause {
+        self.until("a close", |event| match event {
+            MeshEvent::PeerClosed { peer, cause } if peer == with => Some(cause),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn until_gossip(&mut self, text: &[u8]) -> Did {
+        self.until("gossip", |event| match event {
+            MeshEvent::Gossip { from, bytes, .. } if bytes == text => Some(from),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// Reads both nodes' events until each has the other.
+pub async fn meet(a: &mut Node, b: &mut Node) {
+    let (to_b, to_a) = (b.did(), a.did());
+    let (from_a, from_b) = futures::join!(a.until_open(to_b), b.until_open(to_a));
+    assert_ne!(from_a, from_b, "one of the two dialled");
+}
+
+/// Publishes until it is heard: subscriptions take a moment to arrive.
+pub async fn gossip_works(from: &Node, to: &mut Node, text: &str) {
+    let publish = async {
+        for n in 0.. {
+            from.mesh.publish(TOPIC, format!("{text} {n}").into_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let heard = to.until("gossip", |event| match event {
+        MeshEvent::Gossip { bytes, .. } if bytes.starts_with(text.as_bytes()) => Some(()),
+        _ => None,
+    });
+    futures::pin_mut!(publish, heard);
+    futures::future::select(publish, heard).await;
+}
+
+pub fn log() {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .try_init();
+}

@@ -1,0 +1,55 @@
+//! Two nodes of one mesh meet and talk.
+
+mod common;
+
+use common::*;
+use futures::{AsyncReadExt, AsyncWriteExt};
+use nexus_mesh::{MeshEvent, PublishError, read_frame, write_frame};
+
+async fn meet_and_talk(listen: &str) {
+    log();
+    let world = World::new(200);
+    let (mut a, mut b) = (Node::start(world.config(1), listen), Node::start(world.config(2), listen));
+    let address = b.address().await;
+    a.mesh.bootstrap(address);
+    meet(&mut a, &mut b).await;
+
+    let mut out = a.mesh.open(b.did(), &ROOM).await.unwrap();
+    write_frame(&mut out, b"hello").await.unwrap();
+    let (from, room, mut stream) = b
+        .until("a stream", |event| match event {
+            MeshEvent::Stream { peer, room, stream } => Some((peer, room, stream)),
+            _ => None,
+        })
+        .await;
+    assert_eq!((from, room), (a.did(), ROOM));
+    assert_eq!(read_frame(&mut stream, 100).await.unwrap().unwrap(), b"hello");
+    stream.write_all(b"well met").await.unwrap();
+    stream.close().await.unwrap();
+    let mut answer = Vec::new();
+    out.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, b"well met");
+
+    gossip_works(&a, &mut b, "from a").await;
+    gossip_works(&b, &mut a, "from b").await;
+
+    let big = a.mesh.publish(TOPIC, vec![0; 41 * 1024]).await;
+    assert!(matches!(big, Err(PublishError::TooLarge { .. })), "{big:?}");
+    let no_topic = a.mesh.publish("nothing", vec![]).await;
+    assert!(matches!(no_topic, Err(PublishError::NoSuchTopic(_))));
+}
+
+#[tokio::test]
+async fn two_nodes_meet_and_talk_over_quic() {
+    meet_and_talk(QUIC).await;
+}
+
+#[tokio::test]
+async fn two_nodes_meet_and_talk_over_tcp() {
+    meet_and_talk(TCP).await;
+}
+
+#[tokio::test]
+async fn two_nodes_meet_and_talk_in_memory() {
+    meet_and_talk(MEMORY).await;
+}
