@@ -1,0 +1,83 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Where a value comes from. The later one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// `config.toml`, or `config set`, which writes it.
+    File,
+    /// A variable `NEXUS_…`.
+    Env,
+    /// A flag of the command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "config.toml",
+            Self::Env => "environment",
+            Self::Flag => "flag",
+        })
+    }
+}
+
+/// What is wrong with the configuration: always the fault of whoever wrote it. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("config.toml: {0}")]
+    Syntax(String),
+    /// There is no such key.
+    #[error("{origin}: there is no key {key}{}", meant(*nearest))]
+    UnknownKey {
+        /// The key as it was written.
+        key: String,
+        /// Where.
+        origin: Origin,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A key cannot have this value.
+    #[error("{origin}: {key} cannot be {found}; it is {allowed}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// Where the value comes from.
+        origin: Origin,
+        /// The value as it was written.
+        found: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// Two values do not go together.
+    #[error("{rule} ({left} and {right})")]
+    Relation {
+        /// What must hold.
+        rule: &'static str,
+        /// The value named first.
+        left: u64,
+        /// The value named second.
+        right: u64,
+    },
+}
+
+fn meant(nearest: Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
+}

@@ -1,0 +1,30 @@
+use super::KEYS;
+
+/// The key that somebody probably meant who wrote this one: a typo away, or a part of it.
+pub(super) fn nearest(written: &str) -> Option<&'static str> {
+    let written = written.to_ascii_lowercase().replace('-', "_");
+    let close = typo(&written);
+    let part = || KEYS.iter().map(|key| key.name).find(|name| written.len() >= 4 && name.contains(written.as_str()));
+    close.or_else(part)
+}
+
+/// The key that differs from this one by a typo: one change in four letters, at most three.
+pub(super) fn typo(written: &str) -> Option<&'static str> {
+    let near = KEYS.iter().map(|key| (distance(written, key.name), key.name)).min()?;
+    (near.0 <= (written.len() / 4).clamp(1, 3)).then_some(near.1)
+}
+
+/// How many characters must be put in, taken out or changed (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,321 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use nexus_identity::{NAME_BYTES_MAX, Name};
+use toml::Value;
+
+/// A type of value: how it is read, written and described.
+pub(super) trait Setting: Sized {
+    /// What people write: once, or several times for a list (otherwise the last counts).
+    fn from_texts(texts: &[&str]) -> Option<Self>;
+
+    /// What a file holds.
+    fn from_toml(value: &Value) -> Option<Self>;
+
+    /// What a file would hold; `None` if nothing.
+    fn to_toml(&self) -> Option<Value>;
+
+    /// Which values are allowed: "it is …".
+    fn allowed() -> String;
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bounded<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
+    /// The number `N`, checked while compiling.
+    pub const fn of<const N: u64>() -> Self {
+        const { assert!(MIN <= N && N <= MAX) }
+        Self(N)
+    }
+
+    /// A number, unless it is out of bounds.
+    pub const fn new(number: u64) -> Option<Self> {
+        if MIN <= number && number <= MAX { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number as a size in memory; the largest there is where it would not fit.
+    pub fn size(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> fmt::Display for Bounded<MIN, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Setting for Bounded<MIN, MAX> {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        Self::new(texts.last()?.replace('_', "").parse().ok()?)
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::new(value.as_integer()?.try_into().ok()?)
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        i64::try_from(self.0).ok().map(Value::Integer)
+    }
+
+    fn allowed() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+}
+
+impl Setting for bool {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match *texts.last()? {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::Boolean(*self))
+    }
+
+    fn allowed() -> String {
+        "true or false".to_owned()
+    }
+}
+
+impl Setting for SocketAddr {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        texts.last()?.parse().ok()
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::String(self.to_string()))
+    }
+
+    fn allowed() -> String {
+        "an IP address and a port, such as 127.0.0.1:8002 or [::1]:8002".to_owned()
+    }
+}
+
+/// No text is no name.
+impl Setting for Option<Name> {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match *texts.last()? {
+            "" => Some(None),
+            name => name.parse().ok().map(Some),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        self.as_ref().map(|name| Value::String(name.to_string()))
+    }
+
+    fn allowed() -> String {
+        format!("at most {NAME_BYTES_MAX} bytes without control characters and without white space at the ends")
+    }
+}
+
+/// Addresses of nodes, each an IP address or a DNS name with a QUIC or a TCP port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses(pub Vec<Multiaddr>);
+
+impl Addresses {
+    const MAX: usize = 64;
+
+    fn of<'a>(mut texts: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let addresses: Option<Vec<Multiaddr>> = texts.try_fold(Vec::new(), |mut addresses, text| {
+            let address: Multiaddr = text.parse().ok()?;
+            addresses.push(address);
+            Some(addresses)
+        });
+        addresses.filter(|all| all.len() <= Self::MAX && all.iter().all(is_dialable)).map(Self)
+    }
+}
+
+/// Whether this version can listen on it or dial it.
+fn is_dialable(address: &Multiaddr) -> bool {
+    use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, P2p, QuicV1, Tcp, Udp};
+    let mut parts = address.iter();
+    let host = matches!(parts.next(), Some(Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_)));
+    let transport = match parts.next() {
+        Some(Tcp(_)) => true,
+        Some(Udp(_)) => parts.next() == Some(QuicV1),
+        _ => false,
+    };
+    let end = match parts.next() {
+        None => true,
+        Some(P2p(_)) => parts.next().is_none(),
+        Some(_) => false,
+    };
+    host && transport && end
+}
+
+impl Setting for Addresses {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        Self::of(items(texts))
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        let texts: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
+        Self::of(texts?.into_iter())
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::Array(self.0.iter().map(|address| Value::String(address.to_string())).collect()))
+    }
+
+    fn allowed() -> String {
+        format!(
+            "a list of at most {} addresses such as /ip4/192.0.2.1/udp/4002/quic-v1 or /ip4/192.0.2.1/tcp/4002",
+            Self::MAX
+        )
+    }
+}
+
+/// `key=value` pairs that a node says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(pub BTreeMap<String, String>);
+
+impl Labels {
+    const MAX: usize = 32;
+    const KEY_BYTES_MAX: usize = 63;
+    const VALUE_BYTES_MAX: usize = 255;
+
+    fn of<'a>(pairs: impl Iterator<Item = Option<(&'a str, &'a str)>>) -> Option<Self> {
+        let mut labels = BTreeMap::new();
+        for pair in pairs {
+            let (key, value) = pair?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+            let key_fits = (1..=Self::KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(plain);
+            let value_fits =
+                value.len() <= Self::VALUE_BYTES_MAX && !value.contains(|c: char| c.is_control() || c == ',');
+            if !(key_fits && value_fits) {
+                return None;
+            }
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        (labels.len() <= Self::MAX).then_some(Self(labels))
+    }
+}
+
+impl Setting for Labels {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        Self::of(items(texts).map(|item| item.split_once('=')))
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::of(value.as_table()?.iter().map(|(key, value)| Some((key.as_str(), value.as_str()?))))
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        let pairs = self.0.iter().map(|(key, value)| (key.clone(), Value::String(value.clone())));
+        Some(Value::Table(pairs.collect()))
+    }
+
+    fn allowed() -> String {
+        format!(
+            "at most {} pairs key=value; keys are letters, digits and ._-/, values have no commas and at most {} bytes",
+            Self::MAX,
+            Self::VALUE_BYTES_MAX
+        )
+    }
+}
+
+/// Which events are logged. Whoever sets up logging reads the notation; here it is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    const BYTES_MAX: usize = 1_024;
+
+    /// The filter as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl Setting for LogFilter {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        let filter = texts.last()?.trim();
+        let fits = (1..=Self::BYTES_MAX).contains(&filter.len()) && !filter.contains(char::is_control);
+        fits.then(|| Self(filter.to_owned()))
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::String(self.0.clone()))
+    }
+
+    fn allowed() -> String {
+        "error, warn, info, debug, trace or off, also by module: warn,nexus_node=debug".to_owned()
+    }
+}
+
+/// How events are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match *texts.last()? {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        let name = match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        };
+        Some(Value::String(name.to_owned()))
+    }
+
+    fn allowed() -> String {
+        "text or json".to_owned()
+    }
+}
+
+/// The items of a list, whether they came one by one or separated by commas.
+fn items<'a>(texts: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty())
+}
