@@ -1,0 +1,156 @@
+//! The HTTP API: a shell around a [`Node`] for clients on the same machine.
+//!
+//! It translates and decides nothing. Requests become calls of the library, its answers become the
+//! documents of [`wire`], its errors [`Problem`]s. `docs/cli.md` is the contract.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`wire`] | the documents |
+//! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
+//! | `extract` | bodies, queries and paths, with refusals as problems |
+//! | `problem` | the table of codes, HTTP statuses and exit codes |
+//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes |
+//!
+//! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
+//! another mesh), the new one is attached to the same API and the same socket.
+
+mod events;
+mod extract;
+mod guard;
+mod import;
+mod memories;
+mod mesh;
+mod problem;
+mod settings;
+mod spaces;
+pub mod wire;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use self::problem::{CODES, Code, Problem, code};
+pub use self::settings::Settings;
+
+use self::guard::Guard;
+use crate::{Node, NodeError};
+
+/// How long answers in progress may take once the API is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The API of one process. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    /// `None` while it is being replaced.
+    node: watch::Sender<Option<Node>>,
+    closing: watch::Sender<bool>,
+    guard: Guard,
+    settings: Arc<dyn Settings>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("guard", &self.0.guard).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// An API at an address, for whoever has the token. It answers `starting` until a node is
+    /// attached.
+    pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
+        let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
+        Self(Arc::new(Shared { node, closing, guard: Guard::new(address, token), settings }))
+    }
+
+    /// Serves this node from now on.
+    pub fn attach(&self, node: Node) {
+        self.0.node.send_replace(Some(node));
+    }
+
+    /// Serves no node until another one is attached.
+    pub fn detach(&self) {
+        self.0.node.send_replace(None);
+    }
+
+    fn node(&self) -> Result<Node, Problem> {
+        let node = self.0.node.borrow().clone();
+        node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
+    }
+
+    /// Resolves when the API is about to stop: streams end then.
+    async fn closing(&self) {
+        let mut closing = self.0.closing.subscribe();
+        // An error means that the API is gone, which is closing too.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(mesh::health))
+            .route("/readyz", get(mesh::ready))
+            .route("/v1/status", get(mesh::status))
+            .route("/v1/peers", get(mesh::peers))
+            .route("/v1/members", get(mesh::members))
+            .route("/v1/invite", post(mesh::invite))
+            .route("/v1/join", post(mesh::join))
+            .route("/v1/offline", post(mesh::offline))
+            .route("/v1/online", post(mesh::online))
+            .route("/v1/memories", get(memories::list).post(memories::remember))
+            .route("/v1/memories/{id}", get(memories::get).patch(memories::edit).delete(memories::forget))
+            .route("/v1/memories/{id}/history", get(memories::history))
+            .route("/v1/export", get(memories::export))
+            .route("/v1/import", post(import::import))
+            .route("/v1/spaces", get(spaces::list).post(spaces::create))
+            .route("/v1/spaces/{space}/pages", get(spaces::pages))
+            .route("/v1/events", get(events::events))
+            .route("/v1/config", get(settings::show).patch(settings::change))
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
+            .layer(axum::middleware::from_fn_with_state(self.0.guard.clone(), guard::check))
+            .with_state(self.clone())
+    }
+
+    /// Answers on a socket until told to stop; then finishes what is in progress, for two seconds
+    /// at most.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let (api, drained) = (self.clone(), self.clone());
+        let graceful = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
+            stop.await;
+            api.0.closing.send_replace(true);
+        });
+        tokio::select! {
+            result = graceful.into_future() => result,
+            () = async { drained.closing().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        }
+    }
+}
+
+async fn no_route() -> Problem {
+    Problem::new("no_route", "there is no such route").hint("docs/cli.md lists the routes")
+}
+
+async fn no_method() -> Problem {
+    Problem::new("no_method", "this route does not take that method").hint("the Allow header lists those it takes")
+}
+
+/// Runs a read of the store that may take a while.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Problem::new("internal", "the read broke off")),
+    }
+}

@@ -1,0 +1,101 @@
+//! Reading requests, with every refusal as a problem of ours.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use super::problem::Problem;
+use crate::{Brain, Node};
+
+/// A JSON body. Its content type is not asked for: the token is the proof that it is meant.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        parse(&body(request, api).await?).map(Self)
+    }
+}
+
+/// A JSON body, or none at all.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let body = body(request, api).await?;
+        if body.is_empty() { Ok(Self(T::default())) } else { parse(&body).map(Self) }
+    }
+}
+
+/// The whole body, if it is not larger than allowed; of a larger one no more is read than that.
+async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
+    let max = api.0.settings.body_bytes_max();
+    let mut body = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk: Bytes = chunk.map_err(|_| Problem::new("malformed", "the body could not be read"))?;
+        if bytes.len() + chunk.len() > max {
+            return Err(Problem::new("too_large", format!("a body has at most {max} bytes"))
+                .hint("for many memories there is POST /v1/import, which streams"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What is not JSON is malformed, what is JSON of another shape is invalid.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let code = if error.is_data() { "invalid" } else { "malformed" };
+        Problem::new(code, error.to_string())
+    })
+}
+
+/// The query of the address.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| Problem::new("invalid", rejection.body_text()))
+    }
+}
+
+/// A part of the path.
+pub(super) struct Path(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Path {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::<String>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(part)| Self(part))
+            .map_err(|rejection| Problem::new("malformed", rejection.body_text()))
+    }
+}
+
+impl FromRequestParts<Api> for Node {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        api.node()
+    }
+}
+
+impl FromRequestParts<Api> for Brain {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        api.node().map(|node| node.brain())
+    }
+}

@@ -1,0 +1,255 @@
+//! The bulk door: memories in as JSON Lines, an acknowledgement out for each.
+//!
+//! Lines are written in batches as they arrive, and each acknowledgement follows the commit of its
+//! batch: what was not acknowledged was not promised. A bad line is refused under its number and
+//! stops nothing. A memory that came out of an export remembers what it was, so the same file
+//! imported twice, or again after it broke off, doubles nothing.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::response::Response;
+use futures::{StreamExt, stream};
+use nexus_crdt::Was;
+use nexus_identity::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::extract::parse;
+use super::memories::{JSON_LINES, put_line, streamed};
+use super::problem::Problem;
+use super::wire::{self, Imported, Span};
+use crate::{Brain, NewMemory};
+
+/// How long a line may be. A memory's text has at most 32 KiB.
+const LINE_BYTES_MAX: usize = 256 << 10;
+/// How many lines are written at once.
+const BATCH_LINES_MAX: usize = 256;
+
+/// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is the
+/// latter, and `id` is what the memory was called where it comes from; else `id` is a key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    text: String,
+    id: Option<String>,
+    space: Option<String>,
+    kind: Option<String>,
+    tags: Option<Vec<String>>,
+    meta: Option<BTreeMap<String, Value>>,
+    ttl: Option<Span>,
+    key: Option<String>,
+    author: Option<String>,
+    created_at: Option<String>,
+    expires_at: Option<String>,
+    // What an export says besides, and a memory that is written again gets anew.
+    #[serde(rename = "was")]
+    _was: Option<String>,
+    #[serde(rename = "author_name")]
+    _author_name: Option<String>,
+    #[serde(rename = "updated_at")]
+    _updated_at: Option<String>,
+    #[serde(rename = "version")]
+    _version: Option<String>,
+    #[serde(rename = "conflicts")]
+    _conflicts: Option<Value>,
+}
+
+/// What becomes of a line before anything is written.
+enum Reading {
+    Write(NewMemory),
+    Known(crate::Memory),
+    Expired,
+}
+
+fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+    let line: Line = parse(bytes)?;
+    let moment = |text: &str| {
+        wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()))
+    };
+    let mut ttl = line.ttl.map(|ttl| ttl.0);
+    if let Some(at) = line.expires_at.as_deref() {
+        let at = moment(at)?;
+        if at <= now {
+            return Ok(Reading::Expired);
+        }
+        ttl = ttl.or(Some(at.since(now)));
+    }
+    let (mut was, mut key) = (None, line.key);
+    match (line.created_at.as_deref(), line.id) {
+        (Some(created_at), id) => {
+            let id = id.ok_or_else(|| Problem::new("invalid", "created_at is given, but no id"))?;
+            let created_at = moment(created_at)?.as_ms();
+            if let Some(memory) = held(brain, &id) {
+                return Ok(Reading::Known(memory));
+            }
+            was = Some(Was { id, author: line.author.unwrap_or_default(), created_at });
+        }
+        (None, id) => key = key.or(id),
+    }
+    Ok(Reading::Write(NewMemory {
+        text: line.text,
+        space: line.space,
+        kind: line.kind,
+        tags: line.tags.unwrap_or_default(),
+        meta: line.meta.unwrap_or_default(),
+        key,
+        ttl,
+        was,
+    }))
+}
+
+/// The memory that has this very id, or had it; a short form is not enough.
+fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
+    let memory = brain.get(id).ok()?;
+    (memory.id == id || memory.was.as_deref() == Some(id)).then_some(memory)
+}
+
+struct Importer {
+    brain: Brain,
+    body: BodyDataStream,
+    rest: Vec<u8>,
+    /// The last line taken.
+    line: u64,
+    /// In the middle of a line that is too long.
+    skipping: bool,
+    ended: bool,
+    broken: bool,
+}
+
+impl Importer {
+    /// The next complete lines with their numbers, as they arrive; none at the end.
+    async fn lines(&mut self) -> Vec<(u64, Result<Vec<u8>, Problem>)> {
+        loop {
+            let mut lines = Vec::new();
+            let mut taken = 0;
+            while lines.len() < BATCH_LINES_MAX
+                && let Some(at) = self.rest[taken..].iter().position(|&byte| byte == b'\n')
+            {
+                let line = self.rest[taken..taken + at].to_vec();
+                taken += at + 1;
+                self.push(&mut lines, line);
+            }
+            self.rest.drain(..taken);
+            if self.ended && lines.len() < BATCH_LINES_MAX && !self.rest.is_empty() {
+                let line = std::mem::take(&mut self.rest);
+                self.push(&mut lines, line);
+            }
+            if !lines.is_empty() || self.ended {
+                return lines;
+            }
+            if self.rest.len() > LINE_BYTES_MAX {
+                self.skipping = true;
+                self.rest.clear();
+            }
+            match self.body.next().await {
+                Some(Ok(bytes)) => self.rest.extend_from_slice(&bytes),
+                None => self.ended = true,
+                Some(Err(_)) => {
+                    // Cut off in the middle of a line: half a line is none.
+                    self.ended = true;
+                    self.rest.clear();
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, lines: &mut Vec<(u64, Result<Vec<u8>, Problem>)>, line: Vec<u8>) {
+        self.line += 1;
+        let too_long = std::mem::take(&mut self.skipping) || line.len() > LINE_BYTES_MAX;
+        if too_long {
+            let problem = Problem::new("too_large", format!("a line has at most {LINE_BYTES_MAX} bytes"));
+            lines.push((self.line, Err(problem)));
+        } else if !line.trim_ascii().is_empty() {
+            lines.push((self.line, Ok(line)));
+        }
+    }
+
+    /// Writes some lines and says what became of each, in their order.
+    async fn write(&mut self, lines: Vec<(u64, Result<Vec<u8>, Problem>)>) -> Bytes {
+        let mut answers = Vec::new();
+        let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (line, bytes) in lines {
+            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, now())?, bytes)));
+            // The same memory twice in one batch: the first must be written to be found.
+            if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
+                && !ids.insert(was.id.clone())
+            {
+                let bytes = bytes.clone();
+                self.flush(&mut batch, &mut numbers, &mut answers).await;
+                reading = read(&self.brain, &bytes, now()).map(|reading| (reading, bytes));
+            }
+            let answer = match reading.map(|(reading, _)| reading) {
+                Ok(Reading::Write(memory)) => {
+                    batch.push(memory);
+                    numbers.push(line);
+                    continue;
+                }
+                Ok(Reading::Known(memory)) => {
+                    Imported { line, id: Some(memory.id), space: Some(memory.space), known: true, ..Imported::default() }
+                }
+                Ok(Reading::Expired) => Imported { line, expired: true, ..Imported::default() },
+                Err(problem) => Imported { line, error: Some(problem.into()), ..Imported::default() },
+            };
+            answers.push(answer);
+        }
+        self.flush(&mut batch, &mut numbers, &mut answers).await;
+        answers.sort_by_key(|answer| answer.line);
+        let mut bytes = Vec::new();
+        for answer in &answers {
+            put_line(&mut bytes, answer);
+        }
+        bytes.into()
+    }
+
+    async fn flush(&mut self, batch: &mut Vec<NewMemory>, numbers: &mut Vec<u64>, answers: &mut Vec<Imported>) {
+        let (batch, numbers) = (std::mem::take(batch), std::mem::take(numbers));
+        if batch.is_empty() {
+            return;
+        }
+        if let Ok(written) = self.brain.remember_all(batch.clone()).await {
+            answers.extend(numbers.into_iter().zip(written).map(|(line, written)| acknowledged(line, written)));
+            return;
+        }
+        // One that does not fit refuses its whole batch: write them one by one.
+        for (line, memory) in numbers.into_iter().zip(batch) {
+            answers.push(match self.brain.remember(memory).await {
+                Ok(written) => acknowledged(line, written),
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    // No later line can succeed either.
+                    self.broken |= problem.status().is_server_error();
+                    Imported { line, error: Some(problem.into()), ..Imported::default() }
+                }
+            });
+        }
+    }
+}
+
+fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
+    Imported { line, id: Some(written.id), space: Some(written.space), seq: Some(written.seq), ..Imported::default() }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(super) async fn import(brain: Brain, body: Body) -> Response {
+    let body = body.into_data_stream();
+    let importer = Importer { brain, body, rest: Vec::new(), line: 0, skipping: false, ended: false, broken: false };
+    streamed(
+        JSON_LINES,
+        stream::unfold(importer, |mut importer| async move {
+            if importer.broken {
+                return None;
+            }
+            let lines = importer.lines().await;
+            if lines.is_empty() {
+                return None;
+            }
+            Some((importer.write(lines).await, importer))
+        }),
+    )
+}

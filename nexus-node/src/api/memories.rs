@@ -1,0 +1,118 @@
+//! Memories: write, read, change, remove, and all of them at once.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use serde::Deserialize;
+
+use super::extract::{Json, Path, Query};
+use super::problem::Problem;
+use super::{Api, blocking, wire};
+use crate::{Brain, ListQuery};
+
+pub(super) const JSON_LINES: &str = "application/jsonl";
+
+/// How many memories an export reads at once.
+const EXPORT_PAGE: usize = 200;
+
+pub(super) async fn remember(brain: Brain, Json(memory): Json<wire::NewMemory>) -> Result<Response, Problem> {
+    let remembered = brain.remember(memory.into()).await?;
+    Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct List {
+    space: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(super) async fn list(brain: Brain, Query(query): Query<List>) -> Result<axum::Json<wire::Listing>, Problem> {
+    let limit = query.limit.unwrap_or(ListQuery::default().limit);
+    if !(1..=1_000).contains(&limit) {
+        return Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")));
+    }
+    let query = ListQuery { space: query.space, limit, after: query.after };
+    let listing = blocking(move || brain.list(&query)).await?;
+    Ok(axum::Json(listing.into()))
+}
+
+pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {
+    Ok(axum::Json(brain.get(&id)?.into()))
+}
+
+pub(super) async fn edit(
+    brain: Brain,
+    Path(id): Path,
+    Json(patch): Json<wire::Patch>,
+) -> Result<axum::Json<wire::Memory>, Problem> {
+    Ok(axum::Json(brain.edit(&id, patch.into()).await?.into()))
+}
+
+pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {
+    brain.forget(&id).await?;
+    Ok(axum::Json(wire::Forgotten { id, forgotten: true }))
+}
+
+pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<Vec<wire::Revision>>, Problem> {
+    let revisions = blocking(move || brain.history(&id)).await?;
+    Ok(axum::Json(revisions.into_iter().map(wire::Revision::from).collect()))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Export {
+    space: Option<String>,
+}
+
+/// One memory a line, page by page: nothing is held back for a reader that is slow, and nothing
+/// is read for one that is gone. A failure under way breaks the stream off, so that half an
+/// export never passes for a whole one.
+pub(super) async fn export(
+    State(api): State<Api>,
+    brain: Brain,
+    Query(Export { space }): Query<Export>,
+) -> Result<Response, Problem> {
+    let page = move |brain: Brain, space: Option<String>, after: Option<String>| async move {
+        blocking(move || brain.list(&ListQuery { space, limit: EXPORT_PAGE, after })).await
+    };
+    let first = page(brain.clone(), space.clone(), None).await?;
+    let rest = stream::try_unfold((Some(first), api), move |(listing, api)| {
+        let (brain, space) = (brain.clone(), space.clone());
+        async move {
+            let Some(listing) = listing else { return Ok::<_, Problem>(None) };
+            let after = listing.next.clone();
+            let mut lines = Vec::new();
+            for memory in listing.items {
+                put_line(&mut lines, &wire::Memory::from(memory));
+            }
+            let next = match after {
+                None => None,
+                Some(_) => tokio::select! {
+                    next = page(brain, space, after) => Some(next?),
+                    () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
+                },
+            };
+            Ok(Some((Bytes::from(lines), (next, api))))
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(rest)).into_response())
+}
+
+pub(super) fn put_line<T: serde::Serialize>(lines: &mut Vec<u8>, document: &T) {
+    // Writing to memory does not fail, and our documents have string keys.
+    if serde_json::to_writer(&mut *lines, document).is_ok() {
+        lines.push(b'\n');
+    }
+}
+
+/// A body that is made as it is read.
+pub(super) fn streamed(content_type: &'static str, bytes: impl stream::Stream<Item = Bytes> + Send + 'static) -> Response {
+    let bytes = futures::StreamExt::map(bytes, Ok::<_, Infallible>);
+    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(bytes)).into_response()
+}

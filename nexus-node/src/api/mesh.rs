@@ -1,0 +1,99 @@
+//! This node and the others: status, peers, members, tickets, being online.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use nexus_identity::{Name, Role, Ticket};
+use serde_json::json;
+
+use super::extract::{Json, OptionalJson};
+use super::problem::Problem;
+use super::{Api, wire};
+use crate::Node;
+
+/// How long a ticket is good unless the caller says otherwise.
+const TICKET_TTL: Duration = Duration::from_secs(3_600);
+/// How long a join tries unless the caller says otherwise.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the node may take to start again in the mesh it joined.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The process answers.
+pub(super) async fn health() -> Answer<serde_json::Value> {
+    Answer(json!({"ok": true}))
+}
+
+/// The node answers.
+pub(super) async fn ready(_: Node) -> Answer<serde_json::Value> {
+    Answer(json!({"ready": true}))
+}
+
+pub(super) async fn status(node: Node) -> Answer<wire::Status> {
+    Answer(node.status().await.into())
+}
+
+pub(super) async fn peers(node: Node) -> Answer<Vec<wire::Peer>> {
+    Answer(node.peers().await.into_iter().map(wire::Peer::from).collect())
+}
+
+pub(super) async fn members(node: Node) -> Result<Answer<Vec<wire::Member>>, Problem> {
+    let members = node.members()?;
+    Ok(Answer(members.into_iter().map(wire::Member::from).collect()))
+}
+
+pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {
+    let role = invite.role.as_deref().unwrap_or(Role::Member.as_str());
+    let role: Role = role.parse().map_err(|error: String| Problem::new("invalid", error))?;
+    let invite = crate::Invite {
+        role,
+        uses: invite.uses.unwrap_or(1),
+        ttl: invite.ttl.map_or(TICKET_TTL, |ttl| ttl.0),
+        valid: invite.valid.map(|valid| valid.0),
+    };
+    let invitation = wire::Invitation::from(node.invite(invite).await?);
+    Ok((StatusCode::CREATED, Answer(invitation)).into_response())
+}
+
+/// The node starts again in the other mesh; the answer comes when it has, so that whoever asks
+/// next asks the new one.
+pub(super) async fn join(
+    State(api): State<Api>,
+    node: Node,
+    Json(join): Json<wire::Join>,
+) -> Result<Answer<wire::Joined>, Problem> {
+    let ticket = read_ticket(&join.ticket)?;
+    let name = join.name.as_deref().map(str::parse::<Name>).transpose();
+    let name = name.map_err(|error| Problem::new("invalid", error.to_string()))?;
+    let timeout = join.timeout.map_or(JOIN_TIMEOUT, |timeout| timeout.0);
+    let mut attached = api.0.node.subscribe();
+    attached.mark_unchanged();
+    let joined = node.join(&ticket, name, timeout).await?;
+    drop(node);
+    // Replaced by nothing first, or by the new node at once.
+    let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));
+    match tokio::time::timeout(RESTART_TIMEOUT, again).await {
+        Ok(Ok(_)) => Ok(Answer(joined.into())),
+        _ => Err(Problem::new("stopping", "joined, but the node has not started again")
+            .hint("start it again: `nexus-node up`")),
+    }
+}
+
+/// A ticket, or why the text is none.
+pub(super) fn read_ticket(text: &str) -> Result<Ticket, Problem> {
+    text.parse().map_err(|error: nexus_identity::TicketError| {
+        Problem::new("not_a_ticket", error.to_string()).hint("copy the whole line that `nexus-node invite` printed")
+    })
+}
+
+pub(super) async fn offline(node: Node) -> Result<Answer<wire::Offline>, Problem> {
+    node.set_offline(true).await?;
+    Ok(Answer(wire::Offline { offline: true }))
+}
+
+pub(super) async fn online(node: Node) -> Result<Answer<wire::Offline>, Problem> {
+    node.set_offline(false).await?;
+    Ok(Answer(wire::Offline { offline: false }))
+}

@@ -1,0 +1,166 @@
+//! What goes wrong, in words and numbers: one table of codes for the API and the command line.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::wire;
+use crate::NodeError;
+
+/// A code with the HTTP status and the exit code that go with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// What scripts match on.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The exit code of the command line.
+    pub exit: u8,
+}
+
+/// Every code there is.
+pub const CODES: &[Code] = &[
+    // The caller's input.
+    Code { name: "usage", status: 400, exit: 2 },
+    Code { name: "malformed", status: 400, exit: 2 },
+    Code { name: "invalid", status: 422, exit: 2 },
+    Code { name: "too_large", status: 413, exit: 2 },
+    Code { name: "ambiguous", status: 409, exit: 2 },
+    Code { name: "not_a_ticket", status: 422, exit: 2 },
+    // Whether there is somebody to ask.
+    Code { name: "no_node", status: 503, exit: 3 },
+    // Not permitted.
+    Code { name: "unauthorized", status: 401, exit: 4 },
+    Code { name: "refused", status: 403, exit: 4 },
+    Code { name: "foreign_origin", status: 403, exit: 4 },
+    Code { name: "foreign_host", status: 421, exit: 4 },
+    // Not there.
+    Code { name: "not_found", status: 404, exit: 5 },
+    Code { name: "no_route", status: 404, exit: 5 },
+    Code { name: "no_method", status: 405, exit: 1 },
+    // Not now.
+    Code { name: "no_quorum", status: 503, exit: 6 },
+    Code { name: "conflict", status: 409, exit: 7 },
+    Code { name: "in_use", status: 409, exit: 7 },
+    Code { name: "timed_out", status: 504, exit: 8 },
+    Code { name: "unreachable", status: 504, exit: 8 },
+    Code { name: "stopping", status: 503, exit: 1 },
+    Code { name: "starting", status: 503, exit: 1 },
+    // Ours, or the machine's.
+    Code { name: "failed", status: 500, exit: 1 },
+    Code { name: "internal", status: 500, exit: 1 },
+    Code { name: "store", status: 500, exit: 1 },
+    Code { name: "mesh", status: 500, exit: 1 },
+    Code { name: "data_dir", status: 500, exit: 1 },
+];
+
+/// The row of a code.
+pub fn code(name: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.name == name)
+}
+
+/// Why a request was not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The code that scripts match on.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code of the command line.
+    pub fn exit(&self) -> u8 {
+        code(self.code).map_or(1, |code| code.exit)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        let status = code(self.code).and_then(|code| StatusCode::from_u16(code.status).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<Problem> for wire::ErrorBody {
+    fn from(problem: Problem) -> Self {
+        Self { code: problem.code.to_owned(), message: problem.message, hint: problem.hint }
+    }
+}
+
+impl From<NodeError> for Problem {
+    fn from(error: NodeError) -> Self {
+        let hint = hint(&error);
+        Self { code: error.code(), message: error.to_string(), hint }
+    }
+}
+
+/// What to do about an error of the node.
+fn hint(error: &NodeError) -> Option<String> {
+    let text = match error {
+        NodeError::NotFound { what: "memory", .. } => "`nexus-node list` shows the memories of this node",
+        NodeError::NotFound { what: "space", .. } => {
+            "`nexus-node space list` shows the spaces, `nexus-node space create` makes one"
+        }
+        NodeError::Ambiguous { .. } => "use more of the id",
+        NodeError::TooLarge { .. } => "split it, or keep the bulk elsewhere and remember where",
+        NodeError::Stopping(_) => "start it again: `nexus-node up`",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// How long a client should wait before it asks a node that is starting again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let document = wire::Problem {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            code: self.code.to_owned(),
+            detail: self.message,
+            hint: self.hint,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once_with_an_exit_code_of_the_contract() {
+        for (index, row) in CODES.iter().enumerate() {
+            assert!(CODES[..index].iter().all(|other| other.name != row.name), "{}", row.name);
+            assert!((1..=8).contains(&row.exit) && StatusCode::from_u16(row.status).is_ok(), "{}", row.name);
+        }
+    }
+}

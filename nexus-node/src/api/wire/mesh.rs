@@ -1,0 +1,83 @@
+//! From the library's words for the mesh to the wire's.
+
+use super::{Behind, Invitation, Joined, Member, Peer, Status, Warning};
+
+impl From<crate::Status> for Status {
+    fn from(status: crate::Status) -> Self {
+        let behind = status.behind.into_iter().map(|behind| Behind {
+            did: behind.did.to_string(),
+            name: behind.name,
+            entries: behind.entries,
+        });
+        let warnings = status.warnings.into_iter().map(|warning| Warning {
+            code: warning.code.to_owned(),
+            message: warning.message,
+            hint: Some(warning.hint),
+        });
+        Self {
+            did: status.did.to_string(),
+            peer_id: status.peer_id,
+            name: status.name,
+            mesh_did: status.mesh_did.to_string(),
+            version: status.version,
+            uptime_s: status.uptime.as_secs(),
+            membership: if status.member { "member" } else { "revoked" }.to_owned(),
+            offline: status.offline,
+            mode: None,
+            coordinator: None,
+            role: None,
+            peers: status.peers,
+            behind: behind.collect(),
+            warnings: warnings.collect(),
+            rss_bytes: status.rss_bytes,
+        }
+    }
+}
+
+impl From<crate::Peer> for Peer {
+    fn from(peer: crate::Peer) -> Self {
+        Self {
+            did: peer.did.to_string(),
+            peer_id: peer.peer_id,
+            name: peer.name,
+            state: peer.state.to_owned(),
+            cause: peer.cause,
+            rtt_ms: peer.rtt.map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
+            path: peer.path.map(str::to_owned),
+            synced: peer.synced,
+            behind: peer.behind,
+            last_seen: peer.last_seen.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl From<crate::MemberInfo> for Member {
+    fn from(member: crate::MemberInfo) -> Self {
+        Self {
+            did: member.did.to_string(),
+            name: member.name,
+            roles: member.roles.iter().map(ToString::to_string).collect(),
+            admitted_by: Some(member.admitted_by.to_string()),
+            expires_at: member.expires_at.map(|at| at.to_string()),
+            revoked: None,
+        }
+    }
+}
+
+impl From<crate::Invitation> for Invitation {
+    fn from(invitation: crate::Invitation) -> Self {
+        Self { ticket: invitation.ticket, join: invitation.join, expires_at: invitation.expires_at.to_string() }
+    }
+}
+
+impl From<crate::Joined> for Joined {
+    fn from(joined: crate::Joined) -> Self {
+        Self {
+            did: joined.did.to_string(),
+            peer_id: joined.peer_id,
+            mesh_did: joined.mesh_did.to_string(),
+            name: joined.name,
+            inviter: joined.inviter.to_string(),
+        }
+    }
+}

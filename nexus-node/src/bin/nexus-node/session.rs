@@ -1,0 +1,119 @@
+//! What every command needs: the printer, the data directory, the way to the node.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+
+use nexus_node::api::Problem;
+use nexus_node::datadir::DataDir;
+use tracing_subscriber::EnvFilter;
+
+use crate::client::Client;
+use crate::commands::Global;
+use crate::output::Printer;
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) printer: Printer,
+    data_dir: Option<PathBuf>,
+    api: Option<String>,
+    quiet: bool,
+    verbose: u8,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global) -> Self {
+        let Global { data_dir, api, json, quiet, verbose } = global;
+        Self { printer: Printer::new(json, quiet), data_dir, api, quiet, verbose }
+    }
+
+    /// The data directory, whether there is anything in it or not.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Problem> {
+        match &self.data_dir {
+            Some(path) => Ok(path.clone()),
+            None => DataDir::default_path().map_err(data_dir_problem),
+        }
+    }
+
+    /// The way to the node: the one that `--api` names, or the one of the data directory.
+    pub(crate) fn client(&self) -> Result<Client, Problem> {
+        let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
+        if let Some(api) = &self.api {
+            return self.client_of(api, token);
+        }
+        let directory = self.data_dir()?;
+        let url = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
+        let url = url.ok_or_else(|| no_node(&format!("no node has run in {}", directory.display())))?;
+        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+        let token = token.ok_or_else(|| no_node(&format!("{} has no api-token", directory.display())))?;
+        Ok(Client::new(&url, &token).of_directory(&directory))
+    }
+
+    /// The token of the data directory is for this machine; it is not sent elsewhere.
+    fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
+        if !api.starts_with("http://") {
+            let hint = "give it as http://127.0.0.1:8002";
+            return Err(Problem::new("usage", format!("{api} is not the address of an API")).hint(hint));
+        }
+        let host = api.trim_start_matches("http://");
+        let local = ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+        let token = match token {
+            Some(token) => Some(token),
+            None if local => {
+                let token = DataDir::api_token_in(&self.data_dir()?).map_err(data_dir_problem)?;
+                token.map(|token| token.to_string())
+            }
+            None => None,
+        };
+        let hint = "set NEXUS_TOKEN to the line in the `api-token` of that node's data directory";
+        let token = token.ok_or_else(|| Problem::new("unauthorized", format!("no token for {api}")).hint(hint))?;
+        Ok(Client::new(api, &token))
+    }
+
+    /// Logs to stderr. Quieter or more talkative with `-q` and `-v`; `RUST_LOG` beats both.
+    pub(crate) fn log(&self, usual: &'static str) {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        let at = levels.iter().position(|level| *level == usual).unwrap_or(1);
+        let level = if self.quiet { "error" } else { levels[(at + usize::from(self.verbose)).min(levels.len() - 1)] };
+        // The libraries below are of interest one step later than we are.
+        let below = levels[levels.iter().position(|other| *other == level).unwrap_or(1).saturating_sub(1)];
+        let ours = ["nexus_identity", "nexus_crdt", "nexus_mesh", "nexus_node"].map(|name| format!("{name}={level}"));
+        let filter = EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| EnvFilter::new(format!("{below},{}", ours.join(","))));
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+        // A second subscriber is refused; the first goes on.
+        let _ = subscriber.try_init();
+    }
+
+    /// The runtime for what needs a node in this very process.
+    pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
+    }
+}
+
+/// An error of the data directory, in the words of the command line.
+pub(crate) fn data_dir_problem(error: nexus_node::datadir::DataDirError) -> Problem {
+    nexus_node::NodeError::from(error).into()
+}
+
+/// There is nobody to ask.
+pub(crate) fn no_node(message: &str) -> Problem {
+    Problem::new("no_node", message).hint("start a node: `nexus-node up`")
+}
+
+/// The text of an argument; `-` is what stdin holds.
+pub(crate) fn text(argument: String) -> Result<String, Problem> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().read_to_string(&mut text);
+    read.map_err(|error| Problem::new("invalid", format!("stdin: {error}")))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
