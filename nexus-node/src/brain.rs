@@ -2,5 +2,5 @@
 
 mod cursor;
 mod export;
-mod read;
+pub(crate) mod read;
 mod watch;

@@ -6,6 +6,7 @@ pub mod datadir;
 pub mod engine;
 mod error;
 pub mod memory;
+pub mod replication;
 pub mod store;
 
 pub use error::NodeError;

@@ -1,0 +1,12 @@
+//! Replication: what a node and one peer tell each other so that both hold the same entries.
+//!
+//! [`Session`] is pure: it decides what the next frame to a peer is, and what a frame from it
+//! means, reading the committed store. There is no queue of entries to a peer: a session holds
+//! cursors over the store, so a slow peer costs no memory. `stream` moves its frames.
+
+mod session;
+#[cfg(test)]
+pub(crate) mod tests;
+pub(crate) mod stream;
+
+pub use session::{Session, SessionError};

@@ -1,0 +1,484 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Bound, ControlFlow};
+use std::time::Duration;
+
+use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
+use nexus_crdt::{
+    Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame, plan,
+};
+use nexus_identity::Did;
+
+use crate::engine::rows::{self, Eno, EntryRow, LogNo, Standing};
+use crate::store::{Order, StoreError, Table, View};
+
+/// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
+/// a frame may have, whatever the last entry adds.
+const FRAME_BYTES: usize = 256 * 1024;
+/// Entries in a frame at most.
+const FRAME_ENTRIES_MAX: usize = 1_024;
+/// Heads in a part of a frontier.
+const PART_HEADS_MAX: usize = 4_096;
+/// Heads that a peer's frontier may have: spaces × members × incarnations of a large mesh.
+const PEER_HEADS_MAX: usize = 1 << 20;
+/// Entries looked at in one go.
+const SCAN_ENTRIES: usize = 2_048;
+
+/// How long entries of third parties are held back before they are forwarded: their authors,
+/// if connected to the peer as well, are faster, and the peer's acknowledgement says so.
+const RELAY_AFTER: Duration = Duration::from_millis(300);
+/// How often an idle session compares digests.
+const DIGEST_EVERY: Duration = Duration::from_secs(5);
+/// How often a frontier is sent again at most.
+const FRONTIER_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a session ends. The peer is at fault unless it is the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A message that no honest peer sends.
+    #[error("peer sent a malformed message: {0}")]
+    Malformed(&'static str),
+    /// Entries that are none.
+    #[error("peer sent a bad entry: {0}")]
+    Entry(#[from] EntryError),
+    /// Our own store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a frame from the peer brought.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Entries that are not held here, in order; not yet verified.
+    pub entries: Vec<Entry>,
+    /// The peer's durable frontier moved.
+    pub progress: bool,
+    /// The peer holds more of our own log than we do.
+    pub own_log_ahead: Option<LogId>,
+}
+
+/// One side of a sync with one peer.
+///
+/// Drive it so: [`receive`](Self::receive) each frame from the peer; whenever the stream takes
+/// more, [`next_frame`](Self::next_frame) until it has none, then wait for a commit, a frame or
+/// [`poll_timeout`](Self::poll_timeout). `now` is monotonic from any origin. Each call gets the
+/// committed state of that moment, which never goes back.
+#[derive(Debug)]
+pub struct Session {
+    me: Did,
+    mesh: Did,
+    logs: BTreeMap<LogNo, LogId>,
+    /// Our frontier on its way out; `None` between.
+    opening: Option<VecDeque<(LogId, Head)>>,
+    /// The peer's frontier on its way in.
+    incoming: Frontier,
+    /// What the peer has, said it has, or was sent. `None` until it said anything.
+    theirs: Option<Frontier>,
+    /// What the peer said is on its disk.
+    durable: Frontier,
+    ranges: VecDeque<Range>,
+    /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
+    tail: Eno,
+    acks: Eno,
+    relay: Eno,
+    /// Which entries were committed when, coarsely, until they are relayed.
+    marks: VecDeque<(Duration, Eno)>,
+    next_digest: Duration,
+    last_frontier: Duration,
+    ask_again: bool,
+    differing: u32,
+}
+
+impl Session {
+    /// Begins: the first frames will be our frontier.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn open(me: Did, mesh: Did, now: Duration, view: &dyn View) -> Result<Self, StoreError> {
+        let mut session = Self {
+            me,
+            mesh,
+            logs: BTreeMap::new(),
+            opening: None,
+            incoming: Frontier::default(),
+            theirs: None,
+            durable: Frontier::default(),
+            ranges: VecDeque::new(),
+            tail: 0,
+            acks: 0,
+            relay: 0,
+            marks: VecDeque::new(),
+            next_digest: now + DIGEST_EVERY,
+            last_frontier: now,
+            ask_again: false,
+            differing: 0,
+        };
+        session.begin(now, view)?;
+        Ok(session)
+    }
+
+    /// Sends our frontier, now or once more.
+    fn begin(&mut self, now: Duration, view: &dyn View) -> Result<(), StoreError> {
+        let frontier = self.our_frontier(view)?;
+        self.opening = Some(frontier.iter().map(|(log, head)| (*log, *head)).collect());
+        // what the frontier says need not be acknowledged
+        self.acks = rows::last_eno(view)? + 1;
+        self.last_frontier = now;
+        Ok(())
+    }
+
+    fn our_frontier(&mut self, view: &dyn View) -> Result<Frontier, StoreError> {
+        let logs = rows::read_logs(view)?;
+        self.logs = logs.iter().map(|(no, log, _)| (*no, *log)).collect();
+        Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
+    }
+
+    /// What is known to be on the peer's disk.
+    pub const fn durable(&self) -> &Frontier {
+        &self.durable
+    }
+
+    /// Has the frontiers compared again: entries from this peer miss something before them.
+    pub const fn ask_again(&mut self) {
+        self.ask_again = true;
+    }
+
+    /// When [`next_frame`](Self::next_frame) is worth a call although nothing happened.
+    pub fn poll_timeout(&self) -> Duration {
+        let relay = self.marks.front().map(|(at, _)| *at + RELAY_AFTER);
+        let frontier = self.ask_again.then_some(self.last_frontier + FRONTIER_EVERY);
+        [relay, frontier].into_iter().flatten().fold(self.next_digest, Duration::min)
+    }
+
+    /// Takes a frame from the peer.
+    ///
+    /// # Errors
+    /// The frame breaks a rule: close the stream. Or the store's.
+    pub fn receive(&mut self, frame: SyncFrame, view: &dyn View) -> Result<Received, SessionError> {
+        let mut received = Received::default();
+        match frame.body {
+            // a message of a later version
+            None => {}
+            Some(Body::Frontier(part)) => self.take_part(&part, &mut received, view)?,
+            Some(Body::Entries(EntriesFrame { entries })) => {
+                if entries.len() > FRAME_ENTRIES_MAX {
+                    return Err(SessionError::Malformed("too many entries in a frame"));
+                }
+                self.differing = 0;
+                for frame in entries {
+                    received.entries.extend(self.take_entry(frame, view)?);
+                }
+            }
+            Some(Body::Ack(AckFrame { heads })) => {
+                for head in &heads {
+                    let (log, head) = head.parse().ok_or(SessionError::Malformed("head"))?;
+                    self.durable.advance(log, head);
+                    if let Some(theirs) = &mut self.theirs {
+                        theirs.advance(log, head);
+                    }
+                }
+                if self.durable.len() > PEER_HEADS_MAX {
+                    return Err(SessionError::Malformed("more logs than a mesh can have"));
+                }
+                received.progress = true;
+            }
+            Some(Body::Digest(DigestFrame { digest })) => {
+                let same = self.our_frontier(view)?.digest().as_slice() == digest;
+                self.differing = if same { 0 } else { self.differing + 1 };
+                if self.differing >= 2 {
+                    self.differing = 0;
+                    self.ask_again = true;
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    fn take_part(&mut self, part: &FrontierPart, received: &mut Received, view: &dyn View) -> Result<(), SessionError> {
+        for head in &part.heads {
+            let (log, head) = head.parse().ok_or(SessionError::Malformed("head"))?;
+            self.incoming.advance(log, head);
+        }
+        if self.incoming.len() > PEER_HEADS_MAX {
+            return Err(SessionError::Malformed("more logs than a mesh can have"));
+        }
+        if !part.last {
+            return Ok(());
+        }
+        let theirs = std::mem::take(&mut self.incoming);
+        let ours = self.our_frontier(view)?;
+        let ahead = |(log, head): &(&LogId, &Head)| log.author == self.me && !ours.covers(log, head.seq);
+        received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
+        received.progress = true;
+        self.ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh)).into();
+        self.durable = theirs.clone();
+        self.theirs = Some(theirs);
+        let next = rows::last_eno(view)? + 1;
+        (self.tail, self.relay) = (next, next);
+        self.marks.clear();
+        Ok(())
+    }
+
+    fn take_entry(&mut self, frame: EntryFrame, view: &dyn View) -> Result<Option<Entry>, SessionError> {
+        let entry = match frame.parse() {
+            Ok(entry) => entry,
+            // its log stands still here until this node is of that version too
+            Err(EntryError::TooNew { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let header = entry.header();
+        if header.mesh != self.mesh {
+            return Err(EntryError::OtherMesh.into());
+        }
+        if let Some(theirs) = &mut self.theirs {
+            theirs.advance(header.log(), Head { seq: header.seq, id: entry.id() });
+        }
+        Ok(rows::find_entry(view, entry.id())?.is_none().then_some(entry))
+    }
+
+    /// The next frame to send, if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn next_frame(&mut self, now: Duration, view: &dyn View) -> Result<Option<SyncFrame>, StoreError> {
+        if self.ask_again && self.opening.is_none() && now >= self.last_frontier + FRONTIER_EVERY {
+            self.ask_again = false;
+            self.begin(now, view)?;
+        }
+        if let Some(part) = self.next_part() {
+            return Ok(Some(frame(Body::Frontier(part))));
+        }
+        let last = rows::last_eno(view)?;
+        if self.marks.back().is_none_or(|(_, eno)| *eno < last) {
+            self.mark(now, last);
+        }
+        if let Some(ack) = self.next_ack(last, view)? {
+            return Ok(Some(frame(Body::Ack(ack))));
+        }
+        if self.theirs.is_some() {
+            let mut parcel = Parcel::default();
+            self.fill_from_ranges(&mut parcel, view)?;
+            if self.ranges.is_empty() {
+                self.fill_from_tail(&mut parcel, last, view)?;
+                self.fill_from_relay(&mut parcel, now, view)?;
+            }
+            if !parcel.entries.is_empty() {
+                self.next_digest = now + DIGEST_EVERY;
+                return Ok(Some(frame(Body::Entries(EntriesFrame { entries: parcel.entries }))));
+            }
+        }
+        if now >= self.next_digest {
+            self.next_digest = now + DIGEST_EVERY;
+            let digest = self.our_frontier(view)?.digest().to_vec();
+            return Ok(Some(frame(Body::Digest(DigestFrame { digest }))));
+        }
+        Ok(None)
+    }
+
+    fn next_part(&mut self) -> Option<FrontierPart> {
+        let rest = self.opening.as_mut()?;
+        let heads = rest.drain(..rest.len().min(PART_HEADS_MAX)).map(|(log, head)| LogHead::new(&log, &head)).collect();
+        let last = rest.is_empty();
+        if last {
+            self.opening = None;
+        }
+        Some(FrontierPart { heads, last })
+    }
+
+    /// Notes when entries were first seen committed. Times within a tenth of the delay are one.
+    fn mark(&mut self, now: Duration, last: Eno) {
+        match self.marks.back_mut() {
+            Some((at, eno)) if now < *at + RELAY_AFTER / 10 => *eno = last,
+            _ => self.marks.push_back((now, last)),
+        }
+    }
+
+    /// The heads of the logs that moved since the last acknowledgement.
+    fn next_ack(&mut self, last: Eno, view: &dyn View) -> Result<Option<AckFrame>, StoreError> {
+        if self.acks > last {
+            return Ok(None);
+        }
+        let mut moved = BTreeSet::new();
+        while self.acks <= last {
+            let (peeks, next) = peek_entries(view, self.acks, last)?;
+            moved.extend(peeks.iter().filter(|peek| peek.standing != Standing::Fork as u8).map(|peek| peek.log));
+            self.acks = next;
+        }
+        let mut heads = Vec::with_capacity(moved.len());
+        for no in moved {
+            let log = self.log(no, view)?;
+            if let Some(head) = view.get(Table::Frontier, &rows::log_key(no))? {
+                heads.push(LogHead::new(&log, &rows::decode(Table::Frontier, &head)?));
+            }
+        }
+        Ok((!heads.is_empty()).then_some(AckFrame { heads }))
+    }
+
+    fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
+        while let Some(range) = self.ranges.front_mut() {
+            let known = self.logs.iter().find(|(_, log)| **log == range.log).map(|(no, _)| *no);
+            let covered = self.theirs.as_ref().and_then(|theirs| theirs.head(&range.log)).map_or(0, |head| head.seq + 1);
+            range.from = range.from.max(covered);
+            let Some(no) = known.filter(|_| range.from <= range.to) else {
+                self.ranges.pop_front();
+                continue;
+            };
+            for (seq, eno) in log_entries(view, no, range.from, range.to)? {
+                if parcel.is_full() {
+                    return Ok(());
+                }
+                range.from = seq + 1;
+                let log = range.log;
+                if let Some(head) = parcel.add(eno, view)?
+                    && let Some(theirs) = &mut self.theirs
+                {
+                    theirs.advance(log, head);
+                }
+            }
+            if parcel.is_full() {
+                return Ok(());
+            }
+            if range.from > range.to || log_entries(view, no, range.from, range.to)?.is_empty() {
+                self.ranges.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Our own new entries, at once.
+    fn fill_from_tail(&mut self, parcel: &mut Parcel, last: Eno, view: &dyn View) -> Result<(), StoreError> {
+        while self.tail <= last && !parcel.is_full() {
+            let (peeks, next) = peek_entries(view, self.tail, last)?;
+            self.tail = self.send_some(peeks, next, parcel, view, |log, me| log.author == me)?;
+        }
+        Ok(())
+    }
+
+    /// Others' entries that the peer still lacks after a while.
+    fn fill_from_relay(&mut self, parcel: &mut Parcel, now: Duration, view: &dyn View) -> Result<(), StoreError> {
+        while let Some(&(at, until)) = self.marks.front() {
+            if now < at + RELAY_AFTER || parcel.is_full() {
+                return Ok(());
+            }
+            while self.relay <= until && !parcel.is_full() {
+                let (peeks, next) = peek_entries(view, self.relay, until)?;
+                self.relay = self.send_some(peeks, next, parcel, view, |log, me| log.author != me)?;
+            }
+            if self.relay > until {
+                self.marks.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds those of the entries that the peer lacks and that `wanted` picks, until the parcel is
+    /// full. Returns the first entry not looked at.
+    fn send_some(
+        &mut self,
+        peeks: Vec<Peek>,
+        next: Eno,
+        parcel: &mut Parcel,
+        view: &dyn View,
+        wanted: impl Fn(&LogId, Did) -> bool,
+    ) -> Result<Eno, StoreError> {
+        for Peek { eno, log, seq, standing } in peeks {
+            if parcel.is_full() {
+                return Ok(eno);
+            }
+            let log = self.log(log, view)?;
+            let Some(theirs) = &mut self.theirs else { continue };
+            if standing == Standing::Fork as u8 || !wanted(&log, self.me) || theirs.covers(&log, seq) {
+                continue;
+            }
+            if let Some(head) = parcel.add(eno, view)? {
+                theirs.advance(log, head);
+            }
+        }
+        Ok(next)
+    }
+
+    fn log(&mut self, no: LogNo, view: &dyn View) -> Result<LogId, StoreError> {
+        if let Some(log) = self.logs.get(&no) {
+            return Ok(*log);
+        }
+        let row = view.get(Table::Logs, &rows::log_key(no))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
+        let log = rows::decode(Table::Logs, &row)?;
+        self.logs.insert(no, log);
+        Ok(log)
+    }
+}
+
+const fn frame(body: Body) -> SyncFrame {
+    SyncFrame { body: Some(body) }
+}
+
+/// Entries on their way into one frame.
+#[derive(Default)]
+struct Parcel {
+    entries: Vec<EntryFrame>,
+    bytes: usize,
+}
+
+impl Parcel {
+    const fn is_full(&self) -> bool {
+        self.bytes >= FRAME_BYTES || self.entries.len() >= FRAME_ENTRIES_MAX
+    }
+
+    fn add(&mut self, eno: Eno, view: &dyn View) -> Result<Option<Head>, StoreError> {
+        let Some(entry) = rows::read_entry(view, eno)? else {
+            return Ok(None);
+        };
+        let frame = EntryFrame::new(&entry);
+        self.bytes += frame.header.len() + frame.signature.len() + frame.payload.as_ref().map_or(0, Vec::len);
+        self.entries.push(frame);
+        Ok(Some(Head { seq: entry.header().seq, id: entry.id() }))
+    }
+}
+
+/// An entry as a cursor sees it.
+struct Peek {
+    eno: Eno,
+    log: LogNo,
+    seq: u64,
+    standing: u8,
+}
+
+/// Some entries from `from` on, up to `last`, and the first one not among them.
+fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno), StoreError> {
+    let mut peeks = Vec::new();
+    let (start, end) = (rows::eno_key(from), rows::eno_key(last));
+    let mut bad = false;
+    view.scan(Table::Entries, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
+        match (rows::read_eno(Table::Entries, key), EntryRow::peek(value)) {
+            (Ok(eno), Some((log, seq, standing))) => peeks.push(Peek { eno, log, seq, standing }),
+            _ => bad = true,
+        }
+        if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if bad {
+        return Err(rows::unreadable(Table::Entries));
+    }
+    let next = if peeks.len() < SCAN_ENTRIES { last + 1 } else { peeks.last().map_or(last, |peek| peek.eno) + 1 };
+    Ok((peeks, next))
+}
+
+/// Some entries of a log between two seqs, forks left out: seq and eno.
+fn log_entries(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<(u64, Eno)>, StoreError> {
+    let mut found: Vec<(u64, Eno)> = Vec::new();
+    let start = rows::log_index_prefix(log, from);
+    let end = rows::log_index_key(log, to, nexus_crdt::EntryId::from_bytes([0xff; 32]));
+    let mut bad = false;
+    view.scan(Table::LogIndex, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
+        let seq = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        match (seq, rows::read_eno(Table::LogIndex, value)) {
+            (Some(seq), Ok(eno)) => match found.last_mut() {
+                // of several at one seq, the one stored first is the log's
+                Some((last, first)) if *last == seq => *first = eno.min(*first),
+                _ => found.push((seq, eno)),
+            },
+            _ => bad = true,
+        }
+        if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if bad { Err(rows::unreadable(Table::LogIndex)) } else { Ok(found) }
+}

@@ -1,0 +1,564 @@
+//! Two and three engines over an injected transport: the very engine and session that run in a
+//! node, stepped by a seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_crdt::{Core, Draft, EntryFrame, Fold, Frontier, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified, Writes};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use proptest::prelude::*;
+
+use super::Session;
+use crate::brain::read::Reader;
+use crate::engine::rows::{self, EntryRow, Standing};
+use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
+use crate::memory::{ListQuery, Memory};
+use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
+
+/// A small generator (splitmix64, Steele et al. 2014): the same seed, the same run.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) const fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&[n; 32])
+}
+
+const ROOT: u8 = 100;
+
+pub(crate) fn mesh() -> Did {
+    key(ROOT).did()
+}
+
+/// The founder is node 0; the others are its members.
+pub(crate) fn chain(n: u8) -> Chain {
+    let claims = |issuer: u8, subject: u8, role| {
+        let name = format!("node{subject}").parse().unwrap();
+        Claims::new(mesh(), key(subject).did(), name, [role], Timestamp::from_ms(1)).issued_by(key(issuer).did())
+    };
+    let founder = Chain::found(claims(ROOT, 0, Role::Admin).sign(&key(ROOT))).unwrap();
+    if n == 0 { founder } else { founder.extend(claims(0, n, Role::Member).sign(&key(0))).unwrap() }
+}
+
+/// One node: the engine and its store, committed input by input.
+pub(crate) struct Peer {
+    pub(crate) key: Keypair,
+    pub(crate) store: Store,
+    engine: Engine,
+    overlay: Overlay,
+    commits: u64,
+    next_command: CommandId,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) events: Vec<Event>,
+    published: Vec<EntryFrame>,
+}
+
+impl Peer {
+    pub(crate) fn new(n: u8) -> Self {
+        let store = Store::memory().unwrap();
+        let genesis = Genesis { mesh: mesh(), chain: chain(n), incarnation: Incarnation([n; 8]), store: [n; 8], fingerprint: None };
+        store.commit(&[found(&genesis)]).unwrap();
+        let mut peer = Self::over(key(n), store);
+        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
+        peer
+    }
+
+    fn over(key: Keypair, store: Store) -> Self {
+        let engine = Engine::open(key.clone(), &store.snapshot().unwrap()).unwrap();
+        let overlay = Overlay::new(store.clone()).unwrap();
+        Self { key, store, engine, overlay, commits: 0, next_command: 0, outcomes: vec![], events: vec![], published: vec![] }
+    }
+
+    /// Stops and starts again over the same store.
+    fn restart(&mut self) {
+        let published = std::mem::take(&mut self.published);
+        *self = Self::over(self.key.clone(), self.store.clone());
+        self.published = published;
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.engine.handle(Timestamp::from_ms(1_000 + self.commits), input, &self.overlay).unwrap();
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Write(batch) => {
+                    self.commits += 1;
+                    self.overlay.push(self.commits, &batch);
+                    self.store.commit(&[batch]).unwrap();
+                    self.overlay.committed(self.commits).unwrap();
+                }
+                Effect::Reply(_, outcome) => self.outcomes.push(outcome),
+                Effect::Publish(entry) => self.published.push(EntryFrame::new(&entry)),
+                Effect::Emit(event) => self.events.push(event),
+            }
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) -> Outcome {
+        self.next_command += 1;
+        self.input(Input::Commands(vec![(self.next_command, command)]));
+        self.outcomes.pop().unwrap()
+    }
+
+    pub(crate) fn remember(&mut self, text: &str, key: Option<&str>) -> nexus_crdt::Dot {
+        let core = Core { text: text.to_owned(), kind: "note".to_owned(), key: key.map(str::to_owned), ..Core::default() };
+        let record = NewRecord { space: SpaceId::default_of(&mesh()), core };
+        match self.command(Command::Remember(vec![record])) {
+            Outcome::Remembered(written) => written[0].record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn edit(&mut self, record: nexus_crdt::Dot, text: &str) -> Outcome {
+        self.command(Command::Edit { record, edit: Edit(BTreeMap::from([("text", text.into())])) })
+    }
+
+    pub(crate) fn receive(&mut self, from: Did, entries: Vec<EntryFrame>) {
+        let verified = |frame: EntryFrame| frame.parse().unwrap().verify(&mesh()).unwrap();
+        self.input(Input::Entries { from, entries: entries.into_iter().map(verified).collect() });
+    }
+
+    pub(crate) fn memories(&self) -> Vec<Memory> {
+        let snapshot = self.store.snapshot().unwrap();
+        let members = Arc::new(self.engine.members().clone());
+        let mut reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+        let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    pub(crate) fn frontier(&self) -> Frontier {
+        let logs = rows::read_logs(&self.store.snapshot().unwrap()).unwrap();
+        logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect()
+    }
+
+    /// The plain fold over everything in the default space.
+    fn reference(&self) -> Fold {
+        let snapshot = self.store.snapshot().unwrap();
+        let mut fold = Fold::default();
+        snapshot
+            .scan(Table::Entries, ALL_KEYS, Order::Forward, &mut |key, value| {
+                let row: EntryRow = rows::decode(Table::Entries, value).unwrap();
+                let payload = snapshot.get(Table::Payloads, key).unwrap();
+                let standing = row.standing;
+                let entry = row.into_entry(payload).unwrap();
+                if standing == Standing::Applied && entry.header().kind == Kind::WRITES {
+                    fold.insert(entry.id(), &Writes::decode(entry.payload()).unwrap());
+                }
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        fold
+    }
+}
+
+/// A connection between two peers: a session on each side, ordered frames in flight.
+struct Link {
+    ends: [usize; 2],
+    sessions: [Session; 2],
+    flying: [VecDeque<SyncFrame>; 2],
+}
+
+/// Peers, their connections, and gossip that may come in any order, twice or never.
+struct Net {
+    peers: Vec<Peer>,
+    links: Vec<Link>,
+    gossip: Vec<(usize, usize, EntryFrame)>,
+    now: Duration,
+    dice: Dice,
+    trace: blake3::Hasher,
+}
+
+impl Net {
+    fn new(nodes: u8, seed: u64) -> Self {
+        let peers = (0..nodes).map(Peer::new).collect();
+        Self { peers, links: vec![], gossip: vec![], now: Duration::ZERO, dice: Dice::new(seed), trace: blake3::Hasher::new() }
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        if self.links.iter().any(|link| link.ends == [a, b]) {
+            return;
+        }
+        let open = |n: usize| Session::open(self.peers[n].key.did(), mesh(), self.now, &self.peers[n].store.snapshot().unwrap()).unwrap();
+        let sessions = [open(a), open(b)];
+        self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });
+        // the gate shows each side the other's chain
+        for (n, other) in [(a, b), (b, a)] {
+            self.peers[n].input(Input::Chain(chain(u8::try_from(other).unwrap())));
+        }
+    }
+
+    fn connect_all(&mut self) {
+        for a in 0..self.peers.len() {
+            for b in a + 1..self.peers.len() {
+                self.connect(a, b);
+            }
+        }
+    }
+
+    /// Lets one side of a link send at most one frame.
+    fn pump(&mut self, link: usize, side: usize) -> bool {
+        let Link { ends, sessions, flying } = &mut self.links[link];
+        let snapshot = self.peers[ends[side]].store.snapshot().unwrap();
+        let Some(frame) = sessions[side].next_frame(self.now, &snapshot).unwrap() else {
+            return false;
+        };
+        self.trace.update(format!("{} {side} {frame:?}", self.now.as_millis()).as_bytes());
+        flying[side].push_back(frame);
+        true
+    }
+
+    /// Delivers one frame that a side sent, if one is in flight.
+    fn deliver(&mut self, link: usize, side: usize) -> bool {
+        let Link { ends, sessions, flying } = &mut self.links[link];
+        let Some(frame) = flying[side].pop_front() else {
+            return false;
+        };
+        let (from, to) = (ends[side], ends[1 - side]);
+        let from = self.peers[from].key.did();
+        let snapshot = self.peers[to].store.snapshot().unwrap();
+        let received = sessions[1 - side].receive(frame, &snapshot).unwrap();
+        assert_eq!(received.own_log_ahead, None);
+        let entries: Vec<Verified> = received.entries.into_iter().map(|entry| entry.verify(&mesh()).unwrap()).collect();
+        if !entries.is_empty() {
+            self.peers[to].input(Input::Entries { from, entries });
+            if self.peers[to].events.drain(..).any(|event| matches!(event, Event::Behind { .. })) {
+                self.links[link].sessions[1 - side].ask_again();
+            }
+        }
+        true
+    }
+
+    fn collect_gossip(&mut self) {
+        for n in 0..self.peers.len() {
+            for frame in std::mem::take(&mut self.peers[n].published) {
+                for to in (0..self.peers.len()).filter(|to| *to != n) {
+                    self.gossip.push((n, to, frame.clone()));
+                }
+            }
+        }
+    }
+
+    /// One random step of the world.
+    fn step(&mut self) {
+        match self.dice.roll(12) {
+            0..=2 => self.write(),
+            3 => {
+                self.collect_gossip();
+                if !self.gossip.is_empty() {
+                    let at = usize::try_from(self.dice.roll(self.gossip.len() as u64)).unwrap();
+                    let (from, to, frame) = self.gossip[at].clone();
+                    // sometimes it comes twice, sometimes never
+                    if self.dice.roll(3) > 0 {
+                        self.gossip.swap_remove(at);
+                    }
+                    if self.dice.roll(4) > 0 {
+                        let from = self.peers[from].key.did();
+                        self.peers[to].receive(from, vec![frame]);
+                    }
+                }
+            }
+            4 if !self.links.is_empty() && self.dice.roll(6) == 0 => {
+                let at = usize::try_from(self.dice.roll(self.links.len() as u64)).unwrap();
+                // a reset: what is in flight is lost
+                self.links.swap_remove(at);
+            }
+            5 if self.dice.roll(3) == 0 => self.connect_all(),
+            6 if self.dice.roll(20) == 0 => {
+                let n = usize::try_from(self.dice.roll(self.peers.len() as u64)).unwrap();
+                self.links.retain(|link| !link.ends.contains(&n));
+                self.peers[n].restart();
+            }
+            _ if !self.links.is_empty() => {
+                let (link, side) = (self.dice.roll(self.links.len() as u64), self.dice.roll(2));
+                let (link, side) = (usize::try_from(link).unwrap(), usize::try_from(side).unwrap());
+                if self.dice.roll(2) == 0 {
+                    self.pump(link, side);
+                } else {
+                    self.deliver(link, side);
+                }
+                self.now += Duration::from_millis(self.dice.roll(200));
+            }
+            _ => self.now += Duration::from_millis(50),
+        }
+    }
+
+    fn write(&mut self) {
+        let n = usize::try_from(self.dice.roll(self.peers.len() as u64)).unwrap();
+        let known: Vec<String> = self.peers[n].memories().into_iter().map(|memory| memory.id).collect();
+        let pick = |dice: &mut Dice| usize::try_from(dice.roll(known.len() as u64)).unwrap();
+        let text = format!("{n}-{}", self.dice.roll(1 << 30));
+        match self.dice.roll(6) {
+            0 | 1 if !known.is_empty() => {
+                let at = pick(&mut self.dice);
+                let record = self.dot(n, &known[at]);
+                self.peers[n].edit(record, &text);
+            }
+            2 if !known.is_empty() && self.dice.roll(2) == 0 => {
+                let at = pick(&mut self.dice);
+                let record = self.dot(n, &known[at]);
+                self.peers[n].command(Command::Forget(record));
+            }
+            3 => {
+                let key = format!("key{}", self.dice.roll(3));
+                self.peers[n].remember(&text, Some(&key));
+            }
+            _ => {
+                self.peers[n].remember(&text, None);
+            }
+        }
+    }
+
+    fn dot(&self, n: usize, id: &str) -> nexus_crdt::Dot {
+        let snapshot = self.peers[n].store.snapshot().unwrap();
+        let members = Arc::new(self.peers[n].engine.members().clone());
+        Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap().resolve(id).unwrap()
+    }
+
+    /// Everybody connected, nothing lost any more, until nobody has anything to say.
+    fn settle(&mut self) {
+        self.gossip.clear();
+        self.connect_all();
+        let mut quiet = 0;
+        while quiet < 30 {
+            let mut busy = false;
+            for link in 0..self.links.len() {
+                for side in 0..2 {
+                    busy |= self.pump(link, side);
+                    while self.deliver(link, side) {
+                        busy = true;
+                    }
+                }
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+            self.now += Duration::from_millis(100);
+            assert!(self.now < Duration::from_secs(600), "no quiet");
+            // digests are exchanged for ever; equal frontiers are the end
+            if self.peers.windows(2).all(|pair| pair[0].frontier() == pair[1].frontier()) {
+                return;
+            }
+        }
+    }
+}
+
+fn run(nodes: u8, steps: u32, seed: u64) -> Net {
+    let mut net = Net::new(nodes, seed);
+    for _ in 0..steps {
+        net.step();
+    }
+    net.settle();
+    net
+}
+
+fn assert_converged(net: &Net) {
+    let first = &net.peers[0];
+    for peer in &net.peers[1..] {
+        assert_eq!(peer.frontier(), first.frontier());
+        assert_eq!(peer.memories(), first.memories());
+    }
+    let fold = first.reference();
+    let shown: BTreeSet<String> = first.memories().into_iter().map(|memory| memory.id).collect();
+    let in_sight: BTreeSet<String> = fold.records().map(|dot| dot.to_string()).collect();
+    assert!(shown.is_subset(&in_sight));
+    for memory in first.memories() {
+        let record = net.dot(0, &memory.id);
+        let live = fold.live(record, "text");
+        let texts: BTreeSet<&str> = live.iter().map(|live| live.value.as_str()).collect();
+        if let Some(conflict) = memory.conflicts.get("text") {
+            let shown: BTreeSet<String> = conflict.iter().map(|value| value.value.to_string()).collect();
+            assert!(texts.iter().all(|text| shown.contains(*text)));
+        } else if let [only] = texts.iter().collect::<Vec<_>>().as_slice() {
+            assert_eq!(**only, serde_json::Value::from(memory.text.clone()).to_string());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
+        assert_converged(&run(2, 250, seed));
+    }
+
+    #[test]
+    fn three_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
+        assert_converged(&run(3, 350, seed));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_trace(seed: u64) {
+        let (a, b) = (run(3, 200, seed), run(3, 200, seed));
+        prop_assert_eq!(a.trace.finalize(), b.trace.finalize());
+    }
+}
+
+#[test]
+fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
+    let mut net = Net::new(2, 1);
+    net.settle();
+    let record = net.peers[0].remember("secret", None);
+    net.settle();
+    net.links.clear();
+    net.peers[0].command(Command::Forget(record));
+    assert!(matches!(net.peers[1].edit(record, "still here"), Outcome::Done(Some(_))));
+    net.settle();
+    assert_converged(&net);
+    assert!(net.peers[0].memories().is_empty());
+}
+
+#[test]
+fn concurrent_edits_show_both_values_until_one_settles_them() {
+    let mut net = Net::new(2, 1);
+    let record = net.peers[0].remember("first", None);
+    net.settle();
+    net.links.clear();
+    net.peers[0].edit(record, "left");
+    net.peers[1].edit(record, "right");
+    net.settle();
+    assert_converged(&net);
+    let values: BTreeSet<String> =
+        net.peers[1].memories()[0].conflicts["text"].iter().map(|value| value.value.as_str().unwrap().to_owned()).collect();
+    assert_eq!(values, BTreeSet::from(["left".to_owned(), "right".to_owned()]));
+    net.peers[1].edit(record, "settled");
+    net.settle();
+    for peer in &net.peers {
+        let memories = peer.memories();
+        assert_eq!((memories[0].text.as_str(), memories[0].conflicts.len()), ("settled", 0));
+    }
+}
+
+#[test]
+fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
+    let mut net = Net::new(2, 1);
+    net.settle();
+    net.links.clear();
+    net.peers[0].remember("left", Some("config"));
+    net.peers[1].remember("right", Some("config"));
+    net.settle();
+    assert_converged(&net);
+    let memories = net.peers[0].memories();
+    assert_eq!((memories.len(), memories[0].conflicts["text"].len()), (1, 2));
+    net.peers[0].remember("both", Some("config"));
+    net.settle();
+    let memories = net.peers[1].memories();
+    assert_eq!((memories.len(), memories[0].text.as_str(), memories[0].conflicts.len()), (1, "both", 0));
+}
+
+#[test]
+fn the_same_key_and_content_is_answered_as_the_first_time() {
+    let mut peer = Peer::new(0);
+    let first = peer.remember("same", Some("k"));
+    let entries = peer.frontier();
+    assert_eq!(peer.remember("same", Some("k")), first);
+    assert_eq!(peer.frontier(), entries);
+}
+
+/// An entry of any content in a log of node `n`, after the given one.
+fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
+    let log = LogId { space: SpaceId::default_of(&mesh()), author: key(n).did(), incarnation: Incarnation([9; 8]) };
+    let after = after.map(|entry| nexus_crdt::Head { seq: entry.header().seq, id: entry.id() });
+    let draft = Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind, refs: vec![], payload };
+    Verified::write(draft, &key(n))
+}
+
+#[test]
+fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    let payload = |text: &str| {
+        let value = Core { text: text.to_owned(), ..Core::default() }.to_json();
+        let field = nexus_crdt::Field::named("core");
+        Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }]).encode()
+    };
+    let (one, two) = (forge(1, None, Kind::WRITES, payload("one")), forge(1, None, Kind::WRITES, payload("two")));
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![one.clone()] });
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![two.clone(), one.clone(), two.clone()] });
+    let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 0, .. })).count();
+    assert_eq!(forks, 1);
+    assert_eq!(peer.memories().iter().map(|memory| memory.text.as_str()).collect::<Vec<_>>(), ["one"]);
+    assert!(rows::find_entry(&peer.store.snapshot().unwrap(), two.id()).unwrap().is_some());
+    // the log goes on after the first
+    let next = forge(1, Some(&one), Kind::WRITES, payload("three"));
+    let off = forge(1, Some(&two), Kind::WRITES, payload("off the branch"));
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![off, next] });
+    assert_eq!(peer.memories().len(), 2);
+}
+
+#[test]
+fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    let bad = forge(1, None, Kind::WRITES, b"not writes".to_vec());
+    let good = forge(1, Some(&bad), Kind(4_000), b"a kind of a later version".to_vec());
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![bad.clone(), good.clone()] });
+    assert!(peer.events.iter().any(|event| matches!(event, Event::Quarantined { entry, .. } if *entry == bad.id())));
+    assert_eq!(peer.frontier().head(&good.header().log()).unwrap().id, good.id());
+    assert!(peer.memories().is_empty());
+}
+
+#[test]
+fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
+    let mut peer = Peer::new(0);
+    let entry = forge(1, None, Kind(4_000), vec![]);
+    peer.input(Input::Entries { from: key(2).did(), entries: vec![entry.clone()] });
+    assert!(peer.frontier().head(&entry.header().log()).is_none());
+    assert_eq!(peer.engine.waiting(), 1);
+    let mut flood = vec![entry.clone()];
+    for _ in 0..5_000 {
+        flood.push(forge(1, flood.last(), Kind(4_000), vec![]));
+    }
+    peer.input(Input::Entries { from: key(2).did(), entries: flood });
+    assert!(peer.engine.waiting() <= 4_096);
+    peer.input(Input::Chain(chain(1)));
+    assert!(peer.frontier().head(&entry.header().log()).unwrap().seq >= 4_000);
+    assert_eq!(peer.engine.waiting(), 0);
+}
+
+#[test]
+fn derived_tables_can_be_deleted_and_are_rebuilt() {
+    let net = run(3, 300, 7);
+    let peer = &net.peers[0];
+    let before = peer.memories();
+    let mut batch = crate::store::Batch::new();
+    batch.delete(Table::Meta, rows::meta::VIEW);
+    for table in Table::ALL.iter().filter(|table| table.derived()) {
+        batch.clear(*table);
+    }
+    peer.store.commit(&[batch]).unwrap();
+    assert!(crate::engine::rebuild(&peer.key, &peer.store).unwrap() > 0);
+    assert_eq!(crate::engine::rebuild(&peer.key, &peer.store).unwrap(), 0);
+    assert!(!before.is_empty());
+    assert_eq!(peer.memories(), before);
+}
+
+#[test]
+fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
+    let mut peer = Peer::new(0);
+    peer.remember("before", None);
+    let own = LogId { space: SpaceId::default_of(&mesh()), author: key(0).did(), incarnation: Incarnation([0; 8]) };
+    let ahead = nexus_crdt::Head { seq: 7, id: nexus_crdt::EntryId::of(b"theirs") };
+    let part = nexus_crdt::FrontierPart { heads: vec![nexus_crdt::LogHead::new(&own, &ahead)], last: true };
+    let snapshot = peer.store.snapshot().unwrap();
+    let mut session = Session::open(key(0).did(), mesh(), Duration::ZERO, &snapshot).unwrap();
+    let frame = SyncFrame { body: Some(nexus_crdt::sync_frame::Body::Frontier(part)) };
+    assert_eq!(session.receive(frame, &snapshot).unwrap().own_log_ahead, Some(own));
+    peer.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
+    peer.remember("after", None);
+    assert_eq!(peer.frontier().head(&own).unwrap().seq, 0);
+    let fresh = LogId { incarnation: Incarnation([5; 8]), ..own };
+    assert_eq!(peer.frontier().head(&fresh).unwrap().seq, 0);
+    assert_eq!(peer.memories().len(), 2);
+}
