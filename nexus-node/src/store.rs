@@ -56,6 +56,7 @@ use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
 pub use self::batch::{Batch, Change};
 pub use self::error::StoreError;
+pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;

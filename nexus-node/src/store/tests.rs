@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod hold;
 mod opening;
 mod overlay;
 mod power;

@@ -100,3 +100,31 @@ fn a_snapshot_does_not_see_what_comes_later() {
     assert_eq!(before.get(Table::Records, b"a").unwrap(), None);
     assert!(store.snapshot().unwrap().contains(Table::Records, b"a").unwrap());
 }
+
+#[test]
+fn everything_can_move_to_another_thread() {
+    fn moves<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Store>();
+    is_shared::<Snapshot>();
+    moves::<Overlay>();
+    moves::<Batch>();
+}
+
+#[test]
+fn handles_on_many_threads_commit_and_read_together() {
+    let store = Store::memory().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = store.clone();
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let key = format!("{thread}/{round}");
+                    store.commit(&[put(&key, "1")]).unwrap();
+                    assert!(store.snapshot().unwrap().contains(Table::Records, key.as_bytes()).unwrap());
+                }
+            });
+        }
+    });
+    assert_eq!(everything(&store.snapshot().unwrap()).unwrap().len(), 80);
+}
