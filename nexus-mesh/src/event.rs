@@ -195,6 +195,8 @@ pub enum DownCause {
     Silent,
     /// A newer connection took its place.
     Replaced,
+    /// This node hung up on it ([`Mesh::disconnect`](crate::Mesh::disconnect)).
+    Dismissed,
     /// Its membership was revoked.
     Revoked,
     /// Its credentials expired.
@@ -217,6 +219,7 @@ impl fmt::Display for DownCause {
             Self::Broken(error) => write!(f, "connection broke: {error}"),
             Self::Silent => f.write_str("no heartbeat"),
             Self::Replaced => f.write_str("replaced by a newer connection"),
+            Self::Dismissed => f.write_str("closed by this node"),
             Self::Revoked => f.write_str("revoked"),
             Self::Expired => f.write_str("credentials expired"),
         }

@@ -163,6 +163,11 @@ impl Mesh {
         self.shared.set_revoked(revoked.into_iter().collect::<BTreeSet<_>>());
     }
 
+    /// Hangs up on a peer, which may come back at once: for one that breaks the rules of a room.
+    pub fn disconnect(&self, peer: Did) {
+        self.shared.disconnect(peer);
+    }
+
     /// The other members, by DID: those dialled, met or heard of. Empty once the mesh has ended.
     pub async fn peers(&self) -> Vec<PeerStatus> {
         let (reply, answer) = oneshot::channel();

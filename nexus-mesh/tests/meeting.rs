@@ -1,5 +1,7 @@
 //! Two nodes of one mesh meet and talk.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::*;

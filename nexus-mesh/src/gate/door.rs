@@ -314,11 +314,11 @@ impl ConnectionHandler for DoorHandler {
         >,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                // one at a time; another is dropped, which resets it
-                if self.hearing.is_none() && self.answering.is_none() {
-                    self.hearing = Some(hear(stream).boxed());
-                }
+            // one at a time; another is dropped, which resets it
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
+                if self.hearing.is_none() && self.answering.is_none() =>
+            {
+                self.hearing = Some(hear(stream).boxed());
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,

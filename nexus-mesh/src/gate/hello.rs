@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
 
     async fn dial_steps(&mut self) -> Result<(), End> {
         let papers = self.papers.clone().ok_or(End::Refused { by_us: true, reason: Refusal::Unavailable })?;
-        let holding = self.ask_holding().await?;
+        let holding = ask_holding(&self.asks).await?;
 
         let nonce = nonce()?;
         let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&nonce]);
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         if theirs.nonce.len() != NONCE_BYTES || expected != theirs.tag[..] {
             return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
         }
-        let holding = self.ask_holding().await?;
+        let holding = ask_holding(&self.asks).await?;
         let nonce = nonce()?;
         let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&theirs.nonce, &nonce]);
         self.say(HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })).await?;
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
 
     /// The deciding side's question to its own slots. When it returns well, the rooms are served.
     async fn ask_to_take(&mut self, member: Box<Member>, peer_holds: bool) -> Result<(), End> {
-        match self.ask(Ask::Decide { member, peer_holds }).await? {
+        match ask(&self.asks, Ask::Decide { member, peer_holds }).await? {
             Answer::Open => Ok(()),
             Answer::Duplicate => {
                 self.say(HelloStep::Duplicate(Empty {})).await?;
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
 
     /// The other side decided for this connection: serve, and say so.
     async fn follow(&mut self, member: Box<Member>) -> Result<(), End> {
-        match self.ask(Ask::Welcomed { member }).await? {
+        match ask(&self.asks, Ask::Welcomed { member }).await? {
             Answer::Open => self.say(HelloStep::Opened(Empty {})).await,
             Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
             Answer::Holding(_) | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
@@ -284,21 +284,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             HelloStep::Opened(_) => Ok(()),
             other => Err(nonsense(Some(&other))),
         }
-    }
-
-    async fn ask_holding(&mut self) -> Result<bool, End> {
-        match self.ask(Ask::Holding).await? {
-            Answer::Holding(holding) => Ok(holding),
-            Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
-            Answer::Open | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
-        }
-    }
-
-    async fn ask(&mut self, ask: Ask) -> Result<Answer, End> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || End::Failed("hello: gate is gone".to_owned());
-        self.asks.send((ask, reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
     }
 
     async fn say(&mut self, step: HelloStep) -> Result<(), End> {
@@ -340,6 +325,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         }
         Ok(Box::new(Member { chain, claims, expires_at }))
     }
+}
+
+async fn ask_holding(asks: &Asks) -> Result<bool, End> {
+    match ask(asks, Ask::Holding).await? {
+        Answer::Holding(holding) => Ok(holding),
+        Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
+        Answer::Open | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
+    }
+}
+
+async fn ask(asks: &Asks, ask: Ask) -> Result<Answer, End> {
+    let (reply, answer) = oneshot::channel();
+    let gone = || End::Failed("hello: gate is gone".to_owned());
+    asks.send((ask, reply)).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
 }
 
 fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {

@@ -110,10 +110,10 @@ impl NetworkBehaviour for Rooms {
             FromSwarm::ConnectionEstablished(established) => {
                 self.connections.insert(established.peer_id, established.connection_id);
             }
-            FromSwarm::ConnectionClosed(closed) => {
-                if self.connections.get(&closed.peer_id) == Some(&closed.connection_id) {
-                    self.connections.remove(&closed.peer_id);
-                }
+            FromSwarm::ConnectionClosed(closed)
+                if self.connections.get(&closed.peer_id) == Some(&closed.connection_id) =>
+            {
+                self.connections.remove(&closed.peer_id);
             }
             _ => {}
         }

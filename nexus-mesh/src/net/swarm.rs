@@ -62,6 +62,7 @@ struct Posted {
     verdicts: VecDeque<(MessageToken, Verdict)>,
     know: BTreeMap<Did, Vec<Multiaddr>>,
     bootstraps: BTreeSet<Multiaddr>,
+    disconnect: BTreeSet<Did>,
     beat: Option<Vec<u8>>,
     revoked: Option<BTreeSet<Did>>,
 }
@@ -101,6 +102,14 @@ impl Shared {
         self.post(|posted| {
             if posted.bootstraps.len() < POSTED_MAX {
                 posted.bootstraps.insert(address);
+            }
+        });
+    }
+
+    pub(crate) fn disconnect(&self, peer: Did) {
+        self.post(|posted| {
+            if posted.disconnect.len() < POSTED_MAX {
+                posted.disconnect.insert(peer);
             }
         });
     }
@@ -352,6 +361,9 @@ impl Net {
         }
         for address in posted.bootstraps {
             self.book.bootstrap(address, now);
+        }
+        for peer in posted.disconnect {
+            self.swarm.behaviour_mut().gate.close_peer(&peer, &DownCause::Dismissed);
         }
         if let Some(body) = posted.beat {
             self.beat_body = body;

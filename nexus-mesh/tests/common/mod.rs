@@ -1,5 +1,5 @@
 //! Nodes for tests: real sockets on loopback, or libp2p's memory transport.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,4 +180,46 @@ pub fn log() {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_test_writer()
         .try_init();
+}
+
+/// Waits until each side has exactly the other open, and gossip works both ways.
+pub async fn healthy(a: &mut Node, b: &mut Node, what: &str) {
+    a.settled(b.did(), what).await;
+    b.settled(a.did(), what).await;
+    let mark = format!("{what} a to b");
+    gossip_works(a, b, &mark).await;
+    let mark = format!("{what} b to a");
+    gossip_works(b, a, &mark).await;
+}
+
+impl Node {
+    /// Reads events until the peer is open, unless it is already.
+    pub async fn settled(&mut self, with: Did, what: &str) {
+        let started = std::time::Instant::now();
+        loop {
+            while let Some(event) = self.events.try_recv() {
+                if let MeshEvent::Gossip { token, .. } = event {
+                    self.mesh.settle(token, Verdict::Accept);
+                }
+            }
+            let open = self.mesh.peers().await.into_iter().any(|peer| peer.did == with && peer.open);
+            if open {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{what}: {} never opened", with.short());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Xorshift: the same seed gives the same choices.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
 }
