@@ -272,6 +272,12 @@ impl<B: NetworkBehaviour> Gate<B> {
     fn on_ask(&mut self, peer: PeerId, connection: ConnectionId, ask: Ask) {
         let Some(known) = self.connections.get(&connection) else { return };
         let did = known.did;
+        if let Ask::Refusing(reason) = ask {
+            let address = known.way.address().clone();
+            let refused = GateEvent::Refused { peer: did, by_us: true, reason, connection, address };
+            self.shut(connection, &DownCause::Dismissed);
+            return self.push(ToSwarm::GenerateEvent(refused));
+        }
         if known.ended {
             return self.answer(peer, connection, Answer::Refuse(Refusal::Unavailable));
         }
@@ -288,6 +294,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                 Decision::Take(old) => (member, old),
             },
             Ask::Welcomed { member } => (member, self.slots.welcomed(did, connection)),
+            Ask::Refusing(_) => return,
         };
         if let Some(old) = old {
             self.close(old, &DownCause::Replaced);
@@ -328,8 +335,10 @@ impl<B: NetworkBehaviour> Gate<B> {
             End::Duplicate => self.close(connection, &DownCause::Replaced),
             End::Refused { by_us, reason } => {
                 self.close(connection, &DownCause::RemoteClosed);
-                let refused = GateEvent::Refused { peer, by_us, reason, connection, address };
-                self.push(ToSwarm::GenerateEvent(refused));
+                if !by_us {
+                    let refused = GateEvent::Refused { peer, by_us, reason, connection, address };
+                    self.push(ToSwarm::GenerateEvent(refused));
+                }
             }
             End::Failed(error) => {
                 tracing::debug!(peer = %peer.short(), %connection, error, "hello failed");
@@ -425,17 +434,26 @@ impl<B: NetworkBehaviour> Gate<B> {
     }
 }
 
-/// What an I/O error says about who ended a connection.
+/// What an I/O error says about who ended a connection: an orderly end arrives as one, too, from
+/// Yamux and QUIC alike, and wrapped.
 fn cause_of(error: &std::io::Error) -> DownCause {
     use std::io::ErrorKind as K;
-    match error.kind() {
-        K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => DownCause::RemoteClosed,
-        _ => {
-            let text = error.to_string();
-            // QUIC's and Yamux's orderly ends arrive as errors without a kind
-            let orderly = text.contains("closed by peer") || text.contains("connection is closed");
-            if orderly { DownCause::RemoteClosed } else { DownCause::Broken(text) }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if let Some(K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe) = kind {
+            return DownCause::RemoteClosed;
         }
+        // an `io::Error` made from another error skips that one in its chain of sources
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        source = wrapped.map(|wrapped| wrapped as _).or_else(|| error.source());
+    }
+    let text = error.to_string();
+    let orderly = ["closed by peer", "connection is closed", "Broken pipe", "reset by peer"];
+    if orderly.iter().any(|words| text.contains(words)) {
+        DownCause::RemoteClosed
+    } else {
+        DownCause::Broken(text)
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) enum Ask {
     Decide { member: Box<Member>, peer_holds: bool },
     /// The peer decided that this is the one.
     Welcomed { member: Box<Member> },
+    /// No question: we are about to refuse. The peer may hang up before the hello has ended.
+    Refusing(Refusal),
 }
 
 /// The answers.
@@ -169,6 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
     async fn finish(mut self, end: End) -> End {
         let last = match &end {
             End::Refused { by_us: true, reason } => {
+                let (nobody, _) = oneshot::channel();
+                let _ = self.asks.send((Ask::Refusing(*reason), nobody)).await;
                 Some(HelloStep::Refused(wire::Refused { reason: reason_to_wire(*reason) }))
             }
             _ => None,

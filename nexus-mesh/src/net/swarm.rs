@@ -588,13 +588,15 @@ impl Net {
                 if let Some(target) = &target {
                     self.book.ended(target, true, now);
                 }
-                tracing::info!(peer = %peer.short(), %address, by_us, %reason, "refused");
+                tracing::debug!(peer = %peer.short(), %address, by_us, %reason, "refused");
                 match (reason, target) {
                     (Refusal::OtherMesh, Some(Target::Bootstrap(address))) => {
                         if let Some(peer) = peer_id_of(&peer) {
                             self.out.push_back(MeshEvent::OtherMesh { address, peer });
                         }
                     }
+                    // whoever scans the internet shall not fill our log
+                    (Refusal::OtherMesh, None) => {}
                     _ => self.out.push_back(MeshEvent::Refused { peer, by_us, reason }),
                 }
             }

@@ -1,6 +1,8 @@
 //! Nodes for tests: real sockets on loopback, or libp2p's memory transport.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod raw;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

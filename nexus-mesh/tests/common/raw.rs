@@ -1,0 +1,124 @@
+//! A peer without any of our code above the multiplexer: what a hostile stock node can do.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::core::Endpoint;
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
+use libp2p::core::transport::{DialOpts, PortUse, Transport};
+use libp2p::Multiaddr;
+use nexus_identity::Keypair;
+use nexus_mesh::BoxedTransport;
+use tokio::sync::{mpsc, oneshot};
+
+pub struct Raw {
+    open: mpsc::Sender<oneshot::Sender<SubstreamBox>>,
+    pub closed: oneshot::Receiver<()>,
+}
+
+impl Raw {
+    pub async fn dial(mut transport: BoxedTransport, address: Multiaddr) -> Self {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let mut dial = transport.dial(address, options).unwrap();
+        let (_, muxer) = poll_fn(|cx| {
+            let _ = std::pin::Pin::new(&mut transport).poll(cx);
+            std::pin::Pin::new(&mut dial).poll(cx)
+        })
+        .await
+        .unwrap();
+        let (open, requests) = mpsc::channel(1_000);
+        let (gone, closed) = oneshot::channel();
+        tokio::spawn(drive(transport, muxer, requests, gone));
+        Self { open, closed }
+    }
+
+    pub async fn stream(&self) -> SubstreamBox {
+        let (reply, stream) = oneshot::channel();
+        self.open.send(reply).await.unwrap();
+        stream.await.expect("the connection is open")
+    }
+
+    /// Negotiates one protocol by hand; the stream, or the answer.
+    pub async fn negotiate(&self, protocol: &str) -> Result<SubstreamBox, String> {
+        let mut stream = self.stream().await;
+        say(&mut stream, "/multistream/1.0.0").await;
+        say(&mut stream, protocol).await;
+        assert_eq!(hear(&mut stream).await, "/multistream/1.0.0\n");
+        let answer = hear(&mut stream).await;
+        if answer == format!("{protocol}\n") { Ok(stream) } else { Err(answer) }
+    }
+
+    /// Waits until the other side hung up.
+    pub async fn until_closed(&mut self) {
+        let closed = tokio::time::timeout(Duration::from_secs(120), &mut self.closed).await;
+        let _ = closed.expect("the other side hangs up");
+    }
+}
+
+async fn drive(
+    mut transport: BoxedTransport,
+    mut muxer: StreamMuxerBox,
+    mut requests: mpsc::Receiver<oneshot::Sender<SubstreamBox>>,
+    _gone: oneshot::Sender<()>,
+) {
+    let mut wanted: Vec<oneshot::Sender<SubstreamBox>> = Vec::new();
+    poll_fn(|cx| {
+        let _ = std::pin::Pin::new(&mut transport).poll(cx);
+        while let Poll::Ready(request) = requests.poll_recv(cx) {
+            match request {
+                Some(request) => wanted.push(request),
+                None => return Poll::Ready(()),
+            }
+        }
+        while !wanted.is_empty() {
+            match muxer.poll_outbound_unpin(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    let _ = wanted.remove(0).send(stream);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(inbound) = muxer.poll_inbound_unpin(cx) {
+            if inbound.is_err() {
+                return Poll::Ready(());
+            }
+        }
+        match muxer.poll_unpin(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+pub async fn say(stream: &mut SubstreamBox, text: &str) {
+    let line = format!("{text}\n");
+    assert!(line.len() < 128);
+    let mut bytes = vec![u8::try_from(line.len()).unwrap()];
+    bytes.extend(line.as_bytes());
+    stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// One message of multistream-select.
+pub async fn hear(stream: &mut SubstreamBox) -> String {
+    let mut len = 0_usize;
+    for shift in [0, 7, 14] {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        len |= usize::from(byte[0] & 0x7f) << shift;
+        if byte[0] < 128 {
+            break;
+        }
+    }
+    let mut text = vec![0; len];
+    stream.read_exact(&mut text).await.unwrap();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+pub fn transport_for(listen: &str, key: &Keypair) -> BoxedTransport {
+    if listen == super::MEMORY { super::memory_transport(key) } else { nexus_mesh::tcp_quic_transport(key).unwrap() }
+}

@@ -1,0 +1,101 @@
+//! Nothing is started past the spawner: dropping its tasks kills a node whole.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::*;
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::{AsyncReadExt, FutureExt};
+use nexus_mesh::{MeshEvent, OpenError, Spawner, TokioSpawner};
+
+struct Killer {
+    tokio: TokioSpawner,
+    tasks: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Spawner for Killer {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.tasks.lock().unwrap().push(abort);
+        self.tokio.spawn(name, Abortable::new(task, registration).map(|_| ()).boxed());
+    }
+}
+
+#[tokio::test]
+async fn dropping_all_tasks_kills_a_node_whole() {
+    log();
+    let world = World::new(200);
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut a = Node::start(world.config(1), MEMORY);
+    let address = a.address().await;
+    let before = alive();
+    let tasks = Arc::new(Mutex::new(Vec::new()));
+    let killer = Killer { tokio: TokioSpawner::current(), tasks: tasks.clone() };
+    let mut b = Node::start_on(world.config(2), MEMORY, Arc::new(killer));
+    b.mesh.bootstrap(address);
+    meet(&mut a, &mut b).await;
+    healthy(&mut a, &mut b, "before").await;
+    let _stream = b.mesh.open(a.did(), &ROOM).await.unwrap();
+    let mut entered = a
+        .until("a stream", |event| match event {
+            MeshEvent::Stream { stream, .. } => Some(stream),
+            _ => None,
+        })
+        .await;
+    assert!(alive() > before);
+
+    for task in tasks.lock().unwrap().drain(..) {
+        task.abort();
+    }
+    a.until_closed(b.did()).await;
+    assert!(entered.read(&mut [0]).await.map_or(true, |read| read == 0));
+    assert_eq!(b.mesh.open(a.did(), &ROOM).await.unwrap_err(), OpenError::Stopped);
+    assert!(b.mesh.peers().await.is_empty());
+    while alive() > before {
+        // a's own connection task is ending
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_mesh_ends_with_its_events_and_with_its_last_handle() {
+    let world = World::new(200);
+    let a = Node::start(world.config(1), MEMORY);
+    let Node { mesh, events } = a;
+    drop(events);
+    while mesh.open(key(2).did(), &ROOM).await.unwrap_err() != OpenError::Stopped {
+        tokio::task::yield_now().await;
+    }
+    let Node { mesh, mut events } = Node::start(world.config(1), MEMORY);
+    drop(mesh);
+    while events.recv().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_read_its_events_still_answers_and_loses_none() {
+    let world = World::new(200);
+    let mut config = world.config(1);
+    config.limits.events = 2;
+    let mut a = Node::start(config, MEMORY);
+    let mut b = Node::start(world.config(2), MEMORY);
+    b.mesh.bootstrap(a.address().await);
+    b.until_open(a.did()).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        // a reads nothing: some of these wait for it
+        let patience = std::time::Duration::from_millis(20);
+        if let Ok(Ok(stream)) = tokio::time::timeout(patience, b.mesh.open(a.did(), &ROOM)).await {
+            streams.push(stream);
+        }
+        a.mesh.peers().await;
+    }
+    let mut entered = 0;
+    while entered < streams.len() {
+        a.until("a stream", |event| matches!(event, MeshEvent::Stream { .. }).then_some(())).await;
+        entered += 1;
+    }
+    assert!(entered > 0);
+}
