@@ -6,6 +6,8 @@
 
 mod client;
 mod commands;
+mod holder;
+mod log;
 mod output;
 mod session;
 

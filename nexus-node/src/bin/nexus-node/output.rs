@@ -43,10 +43,6 @@ impl Printer {
         Self { json, quiet, colour, colour_stderr: wanted && io::stderr().is_terminal() }
     }
 
-    pub(crate) fn json(&self) -> bool {
-        self.json
-    }
-
     /// The answer: a document for programs, a text for people.
     pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
         let text = if self.json {

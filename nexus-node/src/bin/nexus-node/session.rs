@@ -1,14 +1,15 @@
 //! What every command needs: the printer, the data directory, the way to the node.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use nexus_node::api::Problem;
+use nexus_node::config::LogFormat;
 use nexus_node::datadir::DataDir;
-use tracing_subscriber::EnvFilter;
 
 use crate::client::Client;
 use crate::commands::Global;
+use crate::log::Log;
 use crate::output::Printer;
 
 /// One run of the program.
@@ -49,6 +50,11 @@ impl Session {
         Ok(Client::new(&url, &token).of_directory(&directory))
     }
 
+    /// Whether `--api` names the node, so that there is no other one to be meant.
+    pub(crate) fn elsewhere(&self) -> bool {
+        self.api.is_some()
+    }
+
     /// The token of the data directory is for this machine; it is not sent elsewhere.
     fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
         if !api.starts_with("http://") {
@@ -72,22 +78,17 @@ impl Session {
         Ok(Client::new(api, &token))
     }
 
-    /// Logs to stderr. Quieter or more talkative with `-q` and `-v`; `RUST_LOG` beats both.
-    pub(crate) fn log(&self, usual: &'static str) {
-        let levels = ["error", "warn", "info", "debug", "trace"];
-        let at = levels.iter().position(|level| *level == usual).unwrap_or(1);
-        let level = if self.quiet { "error" } else { levels[(at + usize::from(self.verbose)).min(levels.len() - 1)] };
-        // The libraries below are of interest one step later than we are.
-        let below = levels[levels.iter().position(|other| *other == level).unwrap_or(1).saturating_sub(1)];
-        let ours = ["nexus_identity", "nexus_crdt", "nexus_mesh", "nexus_node"].map(|name| format!("{name}={level}"));
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(format!("{below},{}", ours.join(","))));
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
-        // A second subscriber is refused; the first goes on.
-        let _ = subscriber.try_init();
+    /// Logs to stderr, as this filter says; `-q`, `-v` and `RUST_LOG` beat it.
+    pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
+        let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
+            (Some(filter), ..) => Some(filter),
+            (None, true, _) => Some("error".to_owned()),
+            (None, false, 0) => None,
+            (None, false, 1) => Some("info,nexus_identity=debug,nexus_crdt=debug,nexus_mesh=debug,nexus_node=debug".to_owned()),
+            (None, false, 2) => Some("debug,nexus_mesh=trace,nexus_node=trace".to_owned()),
+            (None, false, _) => Some("trace".to_owned()),
+        };
+        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format)
     }
 
     /// The runtime for what needs a node in this very process.
@@ -116,4 +117,11 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
     let read = io::stdin().lock().read_to_string(&mut text);
     read.map_err(|error| Problem::new("invalid", format!("stdin: {error}")))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// An error of the configuration, in the words of the command line.
+pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
+    use nexus_node::config::ConfigError;
+    let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
+    Problem::new(code, error.to_string()).hint("docs/cli.md lists the settings")
 }

@@ -1,0 +1,130 @@
+//! The commands, one file each.
+
+mod completions;
+mod config;
+mod demo;
+mod doctor;
+mod edit;
+mod export;
+mod forget;
+mod get;
+mod history;
+mod import;
+mod init;
+mod invite;
+mod join;
+mod list;
+mod man;
+mod members;
+mod offline;
+mod peers;
+mod remember;
+mod root;
+mod space;
+mod status;
+mod up;
+mod watch;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use nexus_node::api::Problem;
+
+use crate::session::Session;
+
+/// One brain for all your agents, no server.
+#[derive(Debug, Parser)]
+#[command(name = "nexus-node", bin_name = "nexus-node", version, propagate_version = true)]
+#[command(after_help = "Start with `nexus-node up`, or see it work: `nexus-node demo`.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes with every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where the node keeps everything [default: `nexus` in the platform's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "NEXUS_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The node's API [default: what `api-url` in the data directory says]
+    #[arg(long, global = true, value_name = "URL", env = "NEXUS_API", hide_env_values = true)]
+    pub(crate) api: Option<String>,
+    /// One JSON document on stdout, or one a line for streams, and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Nothing but the answer and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// More logs on stderr; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What can be asked for, in the order of `--help`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Init),
+    Join(join::Join),
+    Up(up::Up),
+    Demo(demo::Demo),
+    Status(status::Status),
+    Peers(peers::Peers),
+    Members(members::Members),
+    Invite(invite::Invite),
+    Offline(offline::Offline),
+    Online(offline::Online),
+    Remember(remember::Remember),
+    Get(get::Get),
+    List(list::List),
+    Edit(edit::Edit),
+    Forget(forget::Forget),
+    History(history::History),
+    Watch(watch::Watch),
+    Import(import::Import),
+    Export(export::Export),
+    #[command(subcommand)]
+    Space(space::Space),
+    #[command(subcommand)]
+    Config(config::Config),
+    #[command(subcommand)]
+    Root(root::Root),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        match self {
+            Self::Init(command) => command.run(session),
+            Self::Join(command) => command.run(session),
+            Self::Up(command) => command.run(session),
+            Self::Demo(command) => command.run(session),
+            Self::Status(command) => command.run(session),
+            Self::Peers(command) => command.run(session),
+            Self::Members(command) => command.run(session),
+            Self::Invite(command) => command.run(session),
+            Self::Offline(command) => command.run(session),
+            Self::Online(command) => command.run(session),
+            Self::Remember(command) => command.run(session),
+            Self::Get(command) => command.run(session),
+            Self::List(command) => command.run(session),
+            Self::Edit(command) => command.run(session),
+            Self::Forget(command) => command.run(session),
+            Self::History(command) => command.run(session),
+            Self::Watch(command) => command.run(session),
+            Self::Import(command) => command.run(session),
+            Self::Export(command) => command.run(session),
+            Self::Space(command) => command.run(session),
+            Self::Config(command) => command.run(session),
+            Self::Root(command) => command.run(session),
+            Self::Doctor(command) => command.run(session),
+            Self::Completions(command) => command.run(session),
+            Self::Man(command) => command.run(session),
+        }
+    }
+}

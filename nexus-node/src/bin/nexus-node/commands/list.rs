@@ -1,0 +1,56 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::client::query;
+use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
+use crate::session::Session;
+
+/// How much of an id the table shows; `get` takes any part that fits one memory only.
+const ID_SHOWN: usize = 12;
+
+/// List memories, newest first
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Of one space [default: all readable ones]
+    #[arg(long)]
+    space: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
+    /// Go on where an earlier page ended: its `next`
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
+
+impl List {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        let limit = self.limit.to_string();
+        let parameters =
+            [("space", self.space.as_deref()), ("limit", Some(limit.as_str())), ("after", self.after.as_deref())];
+        let listing: wire::Listing = session.client()?.get(&format!("/v1/memories{}", query(&parameters)))?;
+        session.printer.answer(&listing, || text(&listing, &session.printer))?;
+        if let Some(next) = &listing.next {
+            session.printer.note(&format!("more: `nexus-node list --after {next}`"));
+        }
+        Ok(())
+    }
+}
+
+fn text(listing: &wire::Listing, printer: &Printer) -> String {
+    if listing.items.is_empty() {
+        return "nothing remembered yet; `nexus-node remember TEXT` does".to_owned();
+    }
+    let mut table = Table::new(["ID", "CREATED", "AUTHOR", "TEXT"]);
+    let rest = width().saturating_sub(ID_SHOWN + 2 + 19 + 2 + 12 + 2).max(20);
+    for memory in &listing.items {
+        let id = memory.id.get(..ID_SHOWN).unwrap_or(&memory.id);
+        let conflict = if memory.conflicts.is_empty() { "" } else { "(conflict) " };
+        table.row([
+            (id.to_owned(), Some(Style::Bold)),
+            (moment(&memory.created_at), None),
+            (memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)), None),
+            (format!("{conflict}{}", first_line(&memory.text, rest)), None),
+        ]);
+    }
+    table.show(printer)
+}

@@ -1,0 +1,33 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::output::{Printer, Style, Table, moment, short_did};
+use crate::session::Session;
+
+/// Who belongs to the mesh
+#[derive(Debug, Args)]
+pub(crate) struct Members;
+
+impl Members {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        let members: Vec<wire::Member> = session.client()?.get("/v1/members")?;
+        session.printer.answer(&members, || text(&members, &session.printer))
+    }
+}
+
+fn text(members: &[wire::Member], printer: &Printer) -> String {
+    let mut table = Table::new(["NAME", "ROLES", "DID", "ADMITTED BY", "EXPIRES"]);
+    for member in members {
+        let by = member.admitted_by.as_deref().map(|did| {
+            members.iter().find(|other| other.did == did).map_or_else(|| short_did(did), |other| other.name.clone())
+        });
+        table.row([
+            (member.name.clone(), Some(Style::Bold)),
+            (member.roles.join(", "), None),
+            (member.did.clone(), None),
+            (by.unwrap_or_else(|| "the root key".to_owned()), None),
+            (member.expires_at.as_deref().map_or_else(|| "never".to_owned(), moment), None),
+        ]);
+    }
+    table.show(printer)
+}

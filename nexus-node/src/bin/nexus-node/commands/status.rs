@@ -1,0 +1,42 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::output::{Printer, Style, count, sane, short_did, size, span};
+use crate::session::Session;
+
+/// This node and its mesh at a glance
+#[derive(Debug, Args)]
+pub(crate) struct Status;
+
+impl Status {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        let status: wire::Status = session.client()?.get("/v1/status")?;
+        session.printer.answer(&status, || text(&status, &session.printer))
+    }
+}
+
+fn text(status: &wire::Status, printer: &Printer) -> String {
+    let mut lines = Vec::new();
+    let mut line = |label: &str, text: String| lines.push(format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
+    line("node", format!("{}  {}", printer.paint(Style::Bold, &sane(&status.name)), status.did));
+    line("mesh", status.mesh_did.clone());
+    let state = match (status.membership.as_str(), status.offline) {
+        ("member", false) => printer.paint(Style::Good, "online"),
+        ("member", true) => printer.paint(Style::Odd, "offline (cut off by `nexus-node offline`)"),
+        (membership, _) => printer.paint(Style::Bad, membership),
+    };
+    line("state", format!("{state}, up {}, version {}", span(status.uptime_s), status.version));
+    line("peers", format!("{} connected", status.peers));
+    for behind in &status.behind {
+        let name = behind.name.as_deref().map_or_else(|| short_did(&behind.did), sane);
+        line("", format!("{name} lacks {}", count(behind.entries, "entry", "entries")));
+    }
+    line("memory", size(status.rss_bytes));
+    for warning in &status.warnings {
+        lines.push(format!("{} {}", printer.paint(Style::Odd, "warning:"), sane(&warning.message)));
+        if let Some(hint) = &warning.hint {
+            lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), sane(hint)));
+        }
+    }
+    lines.join("\n")
+}

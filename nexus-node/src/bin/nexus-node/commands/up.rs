@@ -1,0 +1,241 @@
+mod door;
+mod settings;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use nexus_identity::Name;
+use nexus_node::api::{Api, Problem};
+use nexus_node::config::Settings;
+use nexus_node::datadir::{Contents, DataDir};
+use nexus_node::{Node, Stopped};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use self::settings::LiveSettings;
+use crate::output::{Printer, Style};
+use crate::session::{Session, config_problem, data_dir_problem};
+
+/// How long a stopping node may finish what it is doing.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Run the node
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// What this node is called, when it makes its mesh [default: the machine's name]
+    #[arg(long)]
+    name: Option<Name>,
+    /// Where the API listens [default: 127.0.0.1:8002, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    api_addr: Option<String>,
+    /// Where to listen for other nodes; may be given several times [default: QUIC and TCP on port
+    /// 4002, or a free port]
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// Also dial this address; may be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<String>,
+    /// Do not look for members on the local network
+    #[arg(long)]
+    no_mdns: bool,
+    /// Something to say about this node; may be given several times
+    #[arg(long = "label", value_name = "K=V")]
+    labels: Vec<String>,
+    /// Stop when stdin closes, so as not to outlive whoever started this
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+impl Up {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        let directory = session.data_dir()?;
+        let flags = self.flags();
+        let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
+        crate::log::parse(settings.config().log.as_str())?;
+        let log = session.log(settings.config().log.as_str(), settings.config().log_format);
+        for variable in settings.ignored() {
+            tracing::info!(%variable, "this variable means nothing to the node");
+        }
+        let data_dir = open(&directory, settings.config().name.clone())?;
+        let live = Arc::new(LiveSettings::new(directory, flags, settings, log));
+        let runtime = Session::runtime()?;
+        let result = runtime.block_on(serve(session, data_dir, live, self.until_stdin_closes));
+        // What still reads from a disk that hangs is not waited for.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// The flags in the words of the configuration.
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = Vec::new();
+        flags.extend(self.name.iter().map(|name| ("name", name.to_string())));
+        flags.extend(self.api_addr.iter().map(|address| ("api_addr", address.clone())));
+        flags.extend(self.listen.iter().map(|address| ("listen", address.clone())));
+        flags.extend(self.bootstrap.iter().map(|address| ("bootstrap", address.clone())));
+        flags.extend(self.no_mdns.then(|| ("mdns", "false".to_owned())));
+        flags.extend(self.labels.iter().map(|label| ("labels", label.clone())));
+        flags
+    }
+}
+
+/// The directory of the node that is to run; an empty one becomes a node's.
+fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
+    if DataDir::inspect(directory).map_err(data_dir_problem)? == Contents::Empty {
+        let made = nexus_node::node::init(directory, name)?;
+        tracing::info!(did = %made.did, mesh = %made.mesh_did, "made a new identity and a new mesh");
+    }
+    DataDir::open(directory).map_err(data_dir_problem)
+}
+
+/// Runs the node until it is told to stop. When it joins another mesh it stops and is started
+/// again on the same directory, behind the same API.
+async fn serve(session: &Session, data_dir: DataDir, live: Arc<LiveSettings>, until_stdin_closes: bool) -> Result<(), Problem> {
+    // The directory comes first: whoever has it also has its ports.
+    drop(data_dir.lock().map_err(data_dir_problem)?);
+    let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
+    let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
+    let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
+    let api = Api::new(address, &token, live.clone());
+    let stop = asked_to_stop(until_stdin_closes)?;
+
+    let node = start(&data_dir, &live).await?;
+    let url = door::url(address);
+    remember_door(&data_dir, &url, address.port())?;
+    live.attach(node.clone());
+    api.attach(node.clone());
+    session.printer.answer(&ready(&node, &url), || banner(&node, &url, &session.printer))?;
+
+    let (closed, close) = oneshot::channel();
+    let serving = api.serve(listener, async {
+        // The sender is never dropped before it has sent.
+        let _ = close.await;
+    });
+    let running = async {
+        let result = run(node, &data_dir, &live, &api, stop).await;
+        let _ = closed.send(());
+        result
+    };
+    let (served, result) = tokio::join!(serving, running);
+    served.map_err(|error| Problem::new("failed", format!("the API: {error}")))?;
+    result
+}
+
+async fn run(
+    mut node: Node,
+    data_dir: &DataDir,
+    live: &LiveSettings,
+    api: &Api,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Problem> {
+    tokio::pin!(stop);
+    loop {
+        let stopped = tokio::select! {
+            stopped = node.stopped() => stopped,
+            () = &mut stop => {
+                tracing::info!("stopping");
+                if tokio::time::timeout(STOP_TIMEOUT, node.shutdown()).await.is_err() {
+                    tracing::warn!("the node did not stop in time; what it acknowledged is on disk");
+                }
+                return Ok(());
+            }
+        };
+        match stopped {
+            Stopped::Asked => return Ok(()),
+            Stopped::Rejoined => {
+                api.detach();
+                drop(node);
+                node = start(data_dir, live).await?;
+                tracing::info!(mesh = %node.mesh_did(), "started again in the mesh that was joined");
+                live.attach(node.clone());
+                api.attach(node.clone());
+            }
+            Stopped::Failed(why) => {
+                return Err(Problem::new("store", format!("the node stopped: {why}"))
+                    .hint("nothing that was acknowledged is lost; mend the cause and start it again"));
+            }
+        }
+    }
+}
+
+async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem> {
+    Ok(Node::builder().data_dir(data_dir.clone()).config(live.config()).start().await?)
+}
+
+/// So that clients find the API, and the next start takes the same port.
+fn remember_door(data_dir: &DataDir, url: &str, port: u16) -> Result<(), Problem> {
+    let mut ports = data_dir.ports();
+    ports.api = Some(port);
+    data_dir.write_ports(ports).map_err(data_dir_problem)?;
+    data_dir.write_api_url(url).map_err(data_dir_problem)
+}
+
+fn ready(node: &Node, url: &str) -> serde_json::Value {
+    json!({
+        "ready": true,
+        "api": url,
+        "dashboard": null,
+        "did": node.did().to_string(),
+        "peer_id": node.peer_id(),
+        "name": node.name().to_string(),
+        "listen": node.listen_addresses(),
+    })
+}
+
+fn banner(node: &Node, url: &str, printer: &Printer) -> String {
+    let label = |text: &str| printer.paint(Style::Dim, &format!("{text:<10}"));
+    let name = printer.paint(Style::Bold, &node.name().to_string());
+    let mut lines = vec![
+        format!("{}{name}  {}", label("node"), node.did()),
+        format!("{}{}", label("mesh"), node.mesh_did()),
+        format!("{}{url}", label("api")),
+    ];
+    for (index, address) in node.listen_addresses().iter().enumerate() {
+        lines.push(format!("{}{address}", label(if index == 0 { "listening" } else { "" })));
+    }
+    lines.push(format!("{}`nexus-node invite` on this machine lets another one in", label("ready")));
+    lines.join("\n")
+}
+
+/// Resolves at SIGTERM, Ctrl-C, or the end of stdin if that is asked for. From then on a second
+/// Ctrl-C ends the process at once.
+fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, Problem> {
+    let stdin = until_stdin_closes.then(|| {
+        let (sender, closed) = oneshot::channel();
+        // Not in the runtime: nothing can cancel a read of stdin, and the runtime would wait.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = sender.send(());
+        });
+        closed
+    });
+    let stdin = async {
+        match stdin {
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    };
+    #[cfg(unix)]
+    let terminated = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut signal = signal(SignalKind::terminate())
+            .map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
+        async move { drop(signal.recv().await) }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    Ok(async {
+        tokio::select! {
+            () = stdin => {}
+            () = terminated => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+    })
+}

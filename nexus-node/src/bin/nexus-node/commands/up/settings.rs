@@ -1,0 +1,92 @@
+//! The configuration while the node runs: shown, changed in the file, and in effect at once where
+//! the key says so.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use nexus_node::Node;
+use nexus_node::api::{Problem, wire};
+use nexus_node::config::{self, Config, Origin, Settings};
+use serde_json::Value;
+
+use crate::log::Log;
+use crate::session::config_problem;
+
+pub(super) struct LiveSettings {
+    directory: PathBuf,
+    flags: Vec<(&'static str, String)>,
+    settings: RwLock<Settings>,
+    log: Log,
+    node: RwLock<Option<Node>>,
+}
+
+impl LiveSettings {
+    pub(super) fn new(directory: PathBuf, flags: Vec<(&'static str, String)>, settings: Settings, log: Log) -> Self {
+        Self { directory, flags, settings: RwLock::new(settings), log, node: RwLock::new(None) }
+    }
+
+    /// The values as they are now.
+    pub(super) fn config(&self) -> Config {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).config().clone()
+    }
+
+    /// Whether somebody chose the API's address.
+    pub(super) fn api_addr_given(&self) -> bool {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        settings.origin("api_addr").is_some_and(|origin| origin != Origin::Default)
+    }
+
+    /// This node is told of changes from now on.
+    pub(super) fn attach(&self, node: Node) {
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
+    }
+}
+
+impl nexus_node::api::Settings for LiveSettings {
+    fn show(&self) -> Vec<wire::Setting> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = settings.rows().into_iter().map(|row| {
+            let origin = match row.origin {
+                Origin::Default => "default",
+                Origin::File => "file",
+                Origin::Env => "environment",
+                Origin::Flag => "flag",
+            };
+            wire::Setting { key: row.key.to_owned(), value: row.value, origin: origin.to_owned(), live: row.live }
+        });
+        rows.collect()
+    }
+
+    fn change(&self, key: &str, value: &Value) -> Result<(), Problem> {
+        let text = text(value);
+        if key == "log" {
+            crate::log::parse(&text)?;
+        }
+        // One change at a time, from the file to its effect.
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        config::set_in(&self.directory, key, &text).map_err(config_problem)?;
+        *settings = Settings::load(&self.directory, &self.flags).map_err(config_problem)?;
+        self.log.change(settings.config().log.as_str())?;
+        if let Some(node) = &*self.node.read().unwrap_or_else(PoisonError::into_inner) {
+            node.configure(settings.config());
+        }
+        Ok(())
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).config().http_body_bytes_max.size()
+    }
+}
+
+/// A value as a person writes it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Object(pairs) => {
+            pairs.iter().map(|(key, value)| format!("{key}={}", self::text(value))).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
