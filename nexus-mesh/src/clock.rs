@@ -3,7 +3,7 @@
 //! Deadlines and failure detection count on the monotonic clock, which is tokio's, so that a
 //! simulation can pause it. Expiry of credentials is the only question for the wall clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nexus_identity::Timestamp;
 use tokio::time::Instant;
@@ -11,6 +11,12 @@ use tokio::time::Instant;
 /// Now, monotonic.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// What people's clock showed a while ago.
+pub(crate) fn wall_ago(ago: Duration) -> Timestamp {
+    let ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_ms(wall().as_ms().saturating_sub(ms))
 }
 
 /// Now, as people see it. A clock set before 1970 reads as 1970.

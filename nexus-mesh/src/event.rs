@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use nexus_identity::{Chain, Did, Name, Roles};
+use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::join::{JoinReply, JoinRequest};
 use crate::stream::Stream;
@@ -201,6 +200,8 @@ pub enum DownCause {
     Revoked,
     /// Its credentials expired.
     Expired,
+    /// It was never met, or not since this mesh started; the last try's error, if there was one.
+    Unreachable(Option<String>),
 }
 
 impl DownCause {
@@ -222,6 +223,8 @@ impl fmt::Display for DownCause {
             Self::Dismissed => f.write_str("closed by this node"),
             Self::Revoked => f.write_str("revoked"),
             Self::Expired => f.write_str("credentials expired"),
+            Self::Unreachable(None) => f.write_str("not met yet"),
+            Self::Unreachable(Some(error)) => write!(f, "cannot be reached: {error}"),
         }
     }
 }
@@ -295,8 +298,8 @@ pub struct PeerStatus {
     pub rtt: Option<Duration>,
     /// The peer's end of it.
     pub address: Option<Multiaddr>,
-    /// The last sign of life since this mesh started, monotonic.
-    pub last_seen: Option<Instant>,
+    /// The last sign of life since this mesh started, on this node's wall clock.
+    pub last_seen: Option<Timestamp>,
     /// Where it is dialled.
     pub addresses: Vec<Multiaddr>,
 }

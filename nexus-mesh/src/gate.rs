@@ -31,7 +31,7 @@ use libp2p::swarm::{
     THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
-use nexus_identity::Did;
+use nexus_identity::{Chain, Did};
 use tokio::time::{Instant, Sleep};
 
 pub(crate) use hello::{Member, Papers, expired};
@@ -121,6 +121,8 @@ pub(crate) struct Gate<B: NetworkBehaviour> {
     revoked: BTreeSet<Did>,
     offline: bool,
     strangers_max: usize,
+    /// Connections being dialled for something else than a hello.
+    no_hello: BTreeSet<ConnectionId>,
     /// Connections in the order in which their time runs out.
     young: VecDeque<(Instant, ConnectionId)>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -141,6 +143,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             revoked: BTreeSet::new(),
             offline: false,
             strangers_max,
+            no_hello: BTreeSet::new(),
             young: VecDeque::new(),
             sleep: None,
             actions: VecDeque::new(),
@@ -155,6 +158,19 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// Whether what is inside knows of a connection.
     fn told(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|known| known.told)
+    }
+
+    /// These are about to be dialled for the join door. A hello on them might end in a refusal or
+    /// a duplicate, which would hang up on the join.
+    pub(crate) fn no_hello_on(&mut self, dials: &[ConnectionId]) {
+        self.no_hello.extend(dials);
+    }
+
+    /// Renewed credentials, for the hellos to come.
+    pub(crate) fn set_chain(&mut self, chain: Chain) {
+        if let Some(papers) = &self.papers {
+            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain }));
+        }
     }
 
     /// Closes all connections and denies new ones until called with false. The sockets stay.
@@ -360,7 +376,8 @@ impl<B: NetworkBehaviour> Gate<B> {
             return Err(ConnectionDenied::new(Denied::Crowded));
         }
         let ends = Ends { me: self.me, peer, peer_did: did };
-        let handler = GateHandler::new(self.papers.clone(), ends, way.is_dialer());
+        let papers = self.papers.clone().filter(|_| !self.no_hello.remove(&connection));
+        let handler = GateHandler::new(papers, ends, way.is_dialer());
         let known = Connection {
             peer,
             did,
@@ -518,6 +535,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
             }
             // a later behaviour or the limits said no: the connection never came to be
             FromSwarm::DialFailure(failure) => {
+                self.no_hello.remove(&failure.connection_id);
                 self.connections.remove(&failure.connection_id);
             }
             FromSwarm::ListenFailure(failure) => {

@@ -102,6 +102,14 @@ impl Health {
         changes
     }
 
+    /// Nobody could be heard for a while because this node did not listen: such silence is no
+    /// peer's fault.
+    pub(crate) fn forgive(&mut self, deaf: Duration, now: Instant) {
+        for vital in self.peers.values_mut() {
+            vital.heard_at = (vital.heard_at + deaf).min(now);
+        }
+    }
+
     /// When [`Health::tick`] may have something to say.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let due = |vital: &Vital| match vital.state {
@@ -157,6 +165,16 @@ mod tests {
         assert_eq!((change.state, change.cause), (PeerState::Suspect, Some(DownCause::RemoteClosed)));
         let down = health.tick(start + DOWN).remove(0);
         assert_eq!((down.state, down.cause), (PeerState::Down, Some(DownCause::RemoteClosed)));
+    }
+
+    #[test]
+    fn a_node_that_did_not_listen_blames_nobody() {
+        let (start, mut health) = (Instant::now(), Health::new(SUSPECT, DOWN));
+        health.heard(did(1), start);
+        let later = start + DOWN * 2;
+        health.forgive(DOWN * 2, later);
+        assert!(health.tick(later).is_empty());
+        assert_eq!(health.tick(later + DOWN)[0].state, PeerState::Down);
     }
 
     #[test]

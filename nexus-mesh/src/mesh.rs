@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libp2p::{Multiaddr, StreamProtocol};
-use nexus_identity::Did;
+use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::MeshConfig;
@@ -35,6 +35,7 @@ pub struct Mesh {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     me: Did,
+    mesh: Option<Did>,
 }
 
 impl Mesh {
@@ -56,12 +57,13 @@ impl Mesh {
         {
             return Err(MeshError::NotOurs);
         }
+        let mesh = config.membership.as_ref().map(|membership| membership.mesh);
         let shared = Arc::new(Shared::default());
         let (events, receiver) = mpsc::channel(config.limits.events);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let net = Net::new(transport, config, spawner.clone(), shared.clone())?;
         spawner.spawn("mesh", net.run(requests, events).boxed());
-        Ok((Self { commands, shared, me }, MeshEvents(receiver)))
+        Ok((Self { commands, shared, me, mesh }, MeshEvents(receiver)))
     }
 
     /// This node.
@@ -155,6 +157,19 @@ impl Mesh {
             return Err(PublishError::TooLarge { bytes: body.len(), max: BEAT_BODY_BYTES_MAX });
         }
         self.shared.set_beat(body);
+        Ok(())
+    }
+
+    /// Renewed credentials of this node, shown from now on. Open connections stay as they are.
+    ///
+    /// # Errors
+    /// [`MeshError::Chain`] or [`MeshError::NotOurs`]; nothing changes then.
+    pub fn set_chain(&self, chain: Chain) -> Result<(), MeshError> {
+        let mesh = self.mesh.ok_or(MeshError::NotOurs)?;
+        if chain.verify(&mesh)?.subject != self.me {
+            return Err(MeshError::NotOurs);
+        }
+        self.shared.set_chain(chain);
         Ok(())
     }
 

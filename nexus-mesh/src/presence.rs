@@ -47,6 +47,11 @@ impl Beats {
         Self { chain: chain.to_bytes(), mesh, run, count: 0 }
     }
 
+    /// Renewed credentials.
+    pub(crate) fn set_chain(&mut self, chain: &Chain) {
+        self.chain = chain.to_bytes();
+    }
+
     /// The next beat. Longer bodies than [`BEAT_BODY_BYTES_MAX`] are the caller's mistake and
     /// refused by readers.
     pub(crate) fn next(&mut self, key: &Keypair, body: &[u8]) -> Vec<u8> {

@@ -154,3 +154,26 @@ async fn nonsense_at_the_join_door_ends_and_disturbs_nobody() {
     };
     tokio::time::timeout(Duration::from_secs(200), all).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_member_joins_again_without_losing_its_connection() {
+    let world = World::new(200);
+    let mut inviter = Node::start(world.config(1), TCP);
+    let (did, address) = (inviter.did(), inviter.address().await);
+    let mut member = Node::start(world.config(2), TCP);
+    member.mesh.bootstrap(address.clone());
+    meet(&mut inviter, &mut member).await;
+    let reply = JoinReply::Admitted { chain: world.chain(2, None), addresses: vec![] };
+    let answer = reply.clone();
+    let serving = serve(inviter, move |_| Some(answer.clone()));
+    let joining = async {
+        for _ in 0..20 {
+            assert_eq!(member.mesh.join(did, vec![address.clone()], request()).await.as_ref(), Ok(&reply));
+        }
+        assert!(member.mesh.peers().await[0].open);
+        while let Some(event) = member.events.try_recv() {
+            assert!(!matches!(event, MeshEvent::PeerClosed { .. }), "{event:?}");
+        }
+    };
+    futures::future::select(Box::pin(serving), Box::pin(joining)).await;
+}

@@ -218,3 +218,58 @@ async fn a_member_two_hops_away_is_up_and_named() {
     let status = far.mesh.peers().await.into_iter().find(|peer| peer.did == first).unwrap();
     assert_eq!((status.name.unwrap().as_str(), status.state, status.open), ("n1", PeerState::Up, false));
 }
+
+#[tokio::test]
+async fn renewed_credentials_open_the_gate_again() {
+    let world = World::new(200);
+    let mut a = Node::start(world.config(1), MEMORY);
+    let mut config = world.config(2);
+    config.membership.as_mut().unwrap().chain = world.chain(2, Some(Timestamp::from_ms(1)));
+    let mut b = Node::start(config, MEMORY);
+    b.mesh.know(a.did(), vec![a.address().await]);
+    assert_eq!(b.until("a refusal", refused).await, (false, Refusal::Expired));
+    let status = b.mesh.peers().await.remove(0);
+    assert_eq!(status.cause, Some(DownCause::Unreachable(Some("refused: credentials expired".to_owned()))));
+    assert!(b.mesh.set_chain(world.chain(3, None)).is_err(), "not ours");
+    assert!(b.mesh.set_chain(World::new(201).chain(2, None)).is_err(), "another mesh's");
+    b.mesh.set_chain(world.chain(2, None)).unwrap();
+    b.mesh.know(a.did(), a.mesh.listen_addresses());
+    meet(&mut a, &mut b).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_slow_to_read_does_not_blame_its_peers() {
+    let world = World::new(200);
+    let mut config = world.config(1);
+    config.limits.events = 1;
+    let mut a = Node::start(config, MEMORY);
+    let mut b = Node::start(world.config(2), MEMORY);
+    b.mesh.bootstrap(a.address().await);
+    meet(&mut a, &mut b).await;
+    // beats and gossip fill the channel; down_after is 3 s
+    for n in 0..60_u8 {
+        b.mesh.publish(TOPIC, vec![n]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        while b.events.try_recv().is_some() {}
+    }
+    let mut events = 0;
+    let reading = async {
+        while let Some(event) = a.events.recv().await {
+            let blamed = matches!(&event, MeshEvent::PeerState { state: PeerState::Down, .. });
+            let silent = matches!(&event, MeshEvent::PeerClosed { cause: DownCause::Silent, .. });
+            assert!(!blamed && !silent, "{event:?}");
+            events += 1;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
+    assert!(events > 3);
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_rules_is_hung_up_on_and_may_return() {
+    let (mut a, mut b) = met(TCP).await;
+    a.mesh.disconnect(b.did());
+    assert_eq!(a.until_closed(b.did()).await, DownCause::Dismissed);
+    assert_eq!(b.until_closed(a.did()).await, DownCause::RemoteClosed);
+    meet(&mut a, &mut b).await;
+}

@@ -49,6 +49,8 @@ struct Known {
     attempts: Attempts,
     /// Known only from local discovery.
     candidate: bool,
+    /// Why the last dial came to nothing.
+    error: Option<String>,
 }
 
 impl Known {
@@ -130,12 +132,14 @@ impl Book {
         }
     }
 
-    /// What a member says of itself replaces what was told before.
-    pub(super) fn told(&mut self, peer: Did, addresses: &[Multiaddr]) -> Option<Vec<Multiaddr>> {
+    /// What a member says of itself replaces what was told before. `near`: it is on this machine,
+    /// so that its loopback addresses are of use.
+    pub(super) fn told(&mut self, peer: Did, addresses: &[Multiaddr], near: bool) -> Option<Vec<Multiaddr>> {
         let known = self.entry(peer)?;
         let before = known.addresses();
         known.told.clear();
-        merge(&mut known.told, addresses);
+        let useful: Vec<_> = addresses.iter().filter(|address| near || !is_loopback(address)).cloned().collect();
+        merge(&mut known.told, &useful);
         let after = known.addresses();
         (after != before && !after.is_empty()).then_some(after)
     }
@@ -146,6 +150,7 @@ impl Book {
         self.open.insert(peer);
         let known = self.entry(peer)?;
         known.candidate = false;
+        known.error = None;
         known.attempts = Attempts::default();
         let address = without_peer(dialled?);
         let before = known.addresses();
@@ -280,6 +285,20 @@ impl Book {
         attempts().filter_map(|attempts| attempts.due).min()
     }
 
+    /// A dial of a peer came to nothing, and why.
+    pub(super) fn blame(&mut self, target: &Target, error: String) {
+        if let Target::Peer(peer) = target
+            && let Some(known) = self.peers.get_mut(peer)
+        {
+            known.error = Some(error);
+        }
+    }
+
+    /// Why the last dial of a peer came to nothing.
+    pub(super) fn error(&self, peer: &Did) -> Option<String> {
+        self.peers.get(peer)?.error.clone()
+    }
+
     pub(super) fn addresses(&self, peer: &Did) -> Vec<Multiaddr> {
         self.peers.get(peer).map(Known::addresses).unwrap_or_default()
     }
@@ -308,6 +327,15 @@ fn dialable(address: &Multiaddr) -> bool {
         _ => false,
     };
     !address.is_empty() && !address.iter().any(listening_only)
+}
+
+/// Whether an address leads back to its own machine.
+pub(super) fn is_loopback(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| match protocol {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        _ => false,
+    })
 }
 
 /// The address without `/p2p/…` at its end.
@@ -387,6 +415,14 @@ mod tests {
         book.know(did(0), &[address(1)], now);
         book.know(did(1), &["/ip4/0.0.0.0/tcp/4002".parse().unwrap(), address(0)], now);
         assert_eq!(book.next_due(), None);
+    }
+
+    #[test]
+    fn a_distant_peer_s_loopback_addresses_are_not_ours_to_dial() {
+        let (mut book, _) = book();
+        let lan: Multiaddr = "/ip4/192.0.2.7/tcp/4002".parse().unwrap();
+        assert_eq!(book.told(did(1), &[address(1), lan.clone()], false), Some(vec![lan.clone()]));
+        assert_eq!(book.told(did(2), &[address(1), lan.clone()], true), Some(vec![address(1), lan]));
     }
 
     #[test]

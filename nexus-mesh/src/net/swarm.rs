@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
-use nexus_identity::{Did, Keypair};
+use nexus_identity::{Chain, Did, Keypair};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
-use super::book::{Book, Target, without_peer};
+use super::book::{Book, Target, is_loopback, without_peer};
 use super::transport::BoxedTransport;
 use crate::clock;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
@@ -21,7 +22,7 @@ use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Re
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
 use crate::gate::{GateEvent, Member, expired};
-use crate::health::{Change, Health};
+use crate::health::{Change, Health, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
 use crate::peer::{did_of, libp2p_keypair, peer_id_of};
@@ -64,6 +65,7 @@ struct Posted {
     bootstraps: BTreeSet<Multiaddr>,
     disconnect: BTreeSet<Did>,
     beat: Option<Vec<u8>>,
+    chain: Option<Chain>,
     revoked: Option<BTreeSet<Did>>,
 }
 
@@ -118,6 +120,10 @@ impl Shared {
         self.post(|posted| posted.beat = Some(body));
     }
 
+    pub(crate) fn set_chain(&self, chain: Chain) {
+        self.post(|posted| posted.chain = Some(chain));
+    }
+
     pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
         self.post(|posted| posted.revoked = Some(revoked));
     }
@@ -130,6 +136,11 @@ impl Shared {
 /// A panic elsewhere does not make plain data unusable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the other end is on this machine.
+fn is_near(address: &Multiaddr) -> bool {
+    is_loopback(address) || matches!(address.iter().next(), Some(Protocol::Memory(_)))
 }
 
 /// An open peer.
@@ -164,6 +175,8 @@ pub(crate) struct Net {
     topics: BTreeSet<String>,
     /// What the node has not taken yet. The swarm is not polled while there is any.
     out: VecDeque<MeshEvent>,
+    /// When the node was last waited for; nothing was heard from peers since.
+    deaf_since: Option<Instant>,
 }
 
 impl Net {
@@ -211,6 +224,7 @@ impl Net {
             topics: config.topics.into_iter().collect(),
             key: config.keypair,
             out,
+            deaf_since: None,
         })
     }
 
@@ -227,6 +241,7 @@ impl Net {
                 }
             }
             let now = clock::now();
+            self.listen_again(now);
             let due = self.next_due();
             if due <= now {
                 self.tick(now);
@@ -275,13 +290,23 @@ impl Net {
         let _ = reply.send(());
     }
 
+    /// Silence while the node did not take its events is not the peers'.
+    fn listen_again(&mut self, now: Instant) {
+        if !self.out.is_empty() {
+            self.deaf_since.get_or_insert(now);
+        } else if let Some(since) = self.deaf_since.take() {
+            self.health.forgive(now - since, now);
+        }
+    }
+
     fn next_due(&self) -> Instant {
         let mut due = self.expiry_at;
         if self.beats.is_some() && !self.offline {
             due = due.min(self.beat_at);
         }
         let dial = self.book.next_due().filter(|_| !self.offline);
-        [self.health.next_tick(), dial].into_iter().flatten().fold(due, Instant::min)
+        let judge = self.health.next_tick().filter(|_| self.out.is_empty());
+        [judge, dial].into_iter().flatten().fold(due, Instant::min)
     }
 
     fn tick(&mut self, now: Instant) {
@@ -289,7 +314,8 @@ impl Net {
             self.expiry_at = now + EXPIRY_CHECK;
             self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
         }
-        for change in self.health.tick(now) {
+        let changes = if self.out.is_empty() { self.health.tick(now) } else { Vec::new() };
+        for change in changes {
             if change.state == PeerState::Down {
                 self.swarm.behaviour_mut().gate.close_peer(&change.peer, &DownCause::Silent);
             }
@@ -347,6 +373,7 @@ impl Net {
             }
             _ => {}
         }
+        self.book.blame(target, error.to_string());
         self.book.ended(target, false, now);
     }
 
@@ -367,6 +394,12 @@ impl Net {
         }
         if let Some(body) = posted.beat {
             self.beat_body = body;
+        }
+        if let Some(chain) = posted.chain {
+            if let Some(beats) = &mut self.beats {
+                beats.set_chain(&chain);
+            }
+            self.swarm.behaviour_mut().gate.set_chain(chain);
         }
         if let Some(revoked) = posted.revoked {
             self.revoked.clone_from(&revoked);
@@ -454,7 +487,9 @@ impl Net {
             })
             .collect();
         let ids: Vec<_> = dials.iter().map(DialOpts::connection_id).collect();
-        self.swarm.behaviour_mut().door.ask(&ids, request, outcome);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.gate.no_hello_on(&ids);
+        behaviour.door.ask(&ids, request, outcome);
         for (dial, id) in dials.into_iter().zip(ids) {
             if let Err(error) = self.swarm.dial(dial) {
                 self.swarm.behaviour_mut().door.dial_failed(id, error.to_string());
@@ -490,16 +525,20 @@ impl Net {
         let vital = self.health.vital(&did);
         let beaten = || self.presence.as_ref().and_then(|presence| presence.claims(&did));
         let claims = neighbour.map(|neighbour| &neighbour.member.claims).or_else(beaten);
+        let state = vital.map_or(PeerState::Down, |vital| vital.state);
+        let cause = vital.and_then(|vital| vital.cause.clone());
+        let never_met = || DownCause::Unreachable(self.book.error(&did));
+        let ago = |vital: &Vital| clock::now().saturating_duration_since(vital.heard_at);
         PeerStatus {
             did,
             name: claims.map(|claims| claims.name.clone()),
             roles: claims.map(|claims| claims.roles.clone()),
-            state: vital.map_or(PeerState::Down, |vital| vital.state),
-            cause: vital.and_then(|vital| vital.cause.clone()),
+            state,
+            cause: if state == PeerState::Down { Some(cause.unwrap_or_else(never_met)) } else { cause },
             open: neighbour.is_some(),
             rtt: neighbour.and_then(|neighbour| neighbour.rtt),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
-            last_seen: vital.map(|vital| vital.heard_at),
+            last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
             addresses: self.book.addresses(&did),
         }
     }
@@ -586,6 +625,7 @@ impl Net {
             GateEvent::Refused { peer, by_us, reason, connection, address } => {
                 let target = self.dials.remove(&connection);
                 if let Some(target) = &target {
+                    self.book.blame(target, format!("refused: {reason}"));
                     self.book.ended(target, true, now);
                 }
                 tracing::debug!(peer = %peer.short(), %address, by_us, %reason, "refused");
@@ -611,7 +651,8 @@ impl Net {
             }
             InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = did_of(&peer_id)
-                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs)
+                    && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
+                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near)
                 {
                     self.out.push_back(MeshEvent::Addresses { peer, addresses });
                 }
@@ -667,11 +708,10 @@ impl Net {
                     self.out.push_back(MeshEvent::Join { peer, request, reply });
                 }
             }
-            // a newcomer has no other use for the connection
-            DoorEvent::Done { connection } if self.presence.is_none() => {
+            // it was dialled for this alone
+            DoorEvent::Done { connection } => {
                 self.swarm.close_connection(connection);
             }
-            DoorEvent::Done { .. } => {}
         }
     }
 

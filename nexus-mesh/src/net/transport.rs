@@ -17,7 +17,7 @@ pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 /// How long a dial and its handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams of one TCP connection, both ways: the rooms' limits and a few for gossip and doors.
-const YAMUX_STREAMS_MAX: usize = 192;
+const YAMUX_STREAMS_MAX: usize = 144;
 /// Streams that a peer may open on one QUIC connection.
 const QUIC_STREAMS_MAX: u32 = 96;
 
