@@ -1,6 +1,6 @@
 //! Strict JSON: what serde_json reads, without a key twice in one object.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -57,9 +57,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Strict)
     }
 
-    #[expect(clippy::disallowed_types, reason = "membership alone is asked, never the order")]
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if !seen.insert(key) {
                 return Err(A::Error::custom("a key twice"));
