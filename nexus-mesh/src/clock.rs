@@ -20,7 +20,7 @@ pub(crate) fn wall_ago(ago: Duration) -> Timestamp {
 }
 
 /// Now, as people see it. A clock set before 1970 reads as 1970.
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn wall() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))

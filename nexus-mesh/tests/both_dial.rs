@@ -1,6 +1,6 @@
 //! Both sides dial at once, and worse: there is one open connection, and it works both ways.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 

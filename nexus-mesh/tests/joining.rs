@@ -1,6 +1,6 @@
 //! The join door.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 
@@ -164,10 +164,17 @@ async fn a_member_joins_again_without_losing_its_connection() {
     member.mesh.bootstrap(address.clone());
     meet(&mut inviter, &mut member).await;
     let reply = JoinReply::Admitted { chain: world.chain(2, None), addresses: vec![] };
-    let answer = reply.clone();
-    let serving = serve(inviter, move |_| Some(answer.clone()));
+    let serving = async {
+        while let Some(event) = inviter.events.recv().await {
+            if let MeshEvent::Join { reply: to, .. } = event {
+                // long enough for a hello on the same connection to have ended in a duplicate
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let _ = to.send(reply.clone());
+            }
+        }
+    };
     let joining = async {
-        for _ in 0..20 {
+        for _ in 0..3 {
             assert_eq!(member.mesh.join(did, vec![address.clone()], request()).await.as_ref(), Ok(&reply));
         }
         assert!(member.mesh.peers().await[0].open);

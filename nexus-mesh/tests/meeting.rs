@@ -1,6 +1,6 @@
 //! Two nodes of one mesh meet and talk.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Who leaves, is cut off, falls silent or comes back.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 
@@ -170,7 +170,10 @@ async fn a_silent_peer_is_suspect_then_down_then_closed() {
             seen.push(state);
             None
         }
-        MeshEvent::PeerClosed { cause, .. } => Some(assert_eq!(cause, DownCause::Silent)),
+        MeshEvent::PeerClosed { cause, .. } => {
+            assert_eq!(cause, DownCause::Silent);
+            Some(())
+        }
         _ => None,
     })
     .await;
@@ -186,7 +189,10 @@ async fn beats_carry_the_node_s_words() {
     assert!(a.mesh.set_beat(vec![0; 5_000]).is_err());
     let did = a.did();
     b.until("a beat", |event| match event {
-        MeshEvent::Beat { peer, body } if body == b"load 7" => Some(assert_eq!(peer, did)),
+        MeshEvent::Beat { peer, body } if body == b"load 7" => {
+            assert_eq!(peer, did);
+            Some(())
+        }
         _ => None,
     })
     .await;

@@ -1,6 +1,6 @@
 //! Nothing is started past the spawner: dropping its tasks kills a node whole.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 

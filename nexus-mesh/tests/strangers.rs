@@ -1,6 +1,6 @@
 //! Who is not a member sees the doors, and nothing behind them.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -108,7 +107,7 @@ fn gossip(config: &MeshConfig) -> Result<Gossip, MeshError> {
     let topics: Vec<_> =
         config.topics.iter().map(String::as_str).chain([PRESENCE_TOPIC]).map(wire_topic).collect();
     // a peer's subscriptions to anything else are not even remembered
-    let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect::<HashSet<_>>());
+    let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect());
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, settings, filter)
         .map_err(|error| broken(error.to_owned()))?;
     for topic in &topics {

@@ -177,6 +177,8 @@ pub(crate) struct Net {
     out: VecDeque<MeshEvent>,
     /// When the node was last waited for; nothing was heard from peers since.
     deaf_since: Option<Instant>,
+    /// When to tick next; none when something changed that it depends on.
+    due: Option<Instant>,
 }
 
 impl Net {
@@ -225,6 +227,7 @@ impl Net {
             key: config.keypair,
             out,
             deaf_since: None,
+            due: None,
         })
     }
 
@@ -242,8 +245,12 @@ impl Net {
             }
             let now = clock::now();
             self.listen_again(now);
-            let due = self.next_due();
+            let due = match self.due {
+                Some(due) => due,
+                None => *self.due.insert(self.next_due()),
+            };
             if due <= now {
+                self.due = None;
                 self.tick(now);
                 continue;
             }
@@ -293,9 +300,13 @@ impl Net {
     /// Silence while the node did not take its events is not the peers'.
     fn listen_again(&mut self, now: Instant) {
         if !self.out.is_empty() {
-            self.deaf_since.get_or_insert(now);
+            if self.deaf_since.is_none() {
+                self.deaf_since = Some(now);
+                self.due = None;
+            }
         } else if let Some(since) = self.deaf_since.take() {
             self.health.forgive(now - since, now);
+            self.due = None;
         }
     }
 
@@ -334,6 +345,7 @@ impl Net {
 
     fn report(&mut self, change: Option<Change>) {
         if let Some(Change { peer, state, cause }) = change {
+            self.due = None;
             self.out.push_back(MeshEvent::PeerState { peer, state, cause });
         }
     }
@@ -375,11 +387,15 @@ impl Net {
         }
         self.book.blame(target, error.to_string());
         self.book.ended(target, false, now);
+        self.due = None;
     }
 
     fn take_posted(&mut self) {
         let posted = std::mem::take(&mut *lock(&self.shared.posted));
         let now = clock::now();
+        if !posted.know.is_empty() || !posted.bootstraps.is_empty() {
+            self.due = None;
+        }
         for (token, verdict) in posted.verdicts {
             self.settle(&token, verdict);
         }
@@ -501,6 +517,7 @@ impl Net {
         if self.offline == offline {
             return;
         }
+        self.due = None;
         self.offline = offline;
         self.swarm.behaviour_mut().gate.set_offline(offline);
         if offline {
@@ -552,6 +569,9 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
             SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
+                // perhaps another network: who could not be reached before may be now
+                self.book.dial_all(now);
+                self.due = None;
                 lock(&self.shared.listening).push(address.clone());
                 self.out.push_back(MeshEvent::Listening { address });
             }
@@ -574,6 +594,7 @@ impl Net {
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
                 if let Some(target) = self.dials.remove(&connection_id) {
                     self.book.ended(&target, false, now);
+                    self.due = None;
                 }
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
@@ -584,6 +605,7 @@ impl Net {
     }
 
     fn on_gate(&mut self, event: GateEvent<InnerEvent>, now: Instant) {
+        self.due = None;
         match event {
             GateEvent::Opened { peer, member, dialer, address, connection } => {
                 let target = self.dials.remove(&connection);
@@ -728,6 +750,7 @@ impl Net {
     }
 
     fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+        self.due = None;
         match event {
             mdns::Event::Discovered(found) => {
                 for (peer, address) in found {
