@@ -1,0 +1,435 @@
+//! Every vector of `docs/vectors` that concerns what is known, both ways: the fields make the
+//! bytes, the bytes read as the fields.
+//!
+//! The bytes are made here by hand, as `docs/spec.md` describes them, and compared with what the
+//! crate makes. To add a vector, write its fields without what follows from them and run
+//! `NEXUS_VECTORS=fill cargo test -p nexus-crdt --test vectors`, then look at what was filled in.
+
+#![allow(clippy::unwrap_used, reason = "a failing vector panics")]
+
+#[path = "../../nexus-identity/tests/vectors/book.rs"]
+mod book;
+
+use automerge::ReadDoc;
+use book::{Book, Vector, hex, variant};
+use nexus_crdt::{
+    Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
+    Incarnation, LogHead, LogId, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write,
+    Writes, payload_hash, project, sync_frame, version_of,
+};
+use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
+use prost::Message;
+use serde_json::{Map, Value, json};
+
+/// Bytes as the specification lays them out.
+#[derive(Default)]
+struct Layout(Vec<u8>);
+
+impl Layout {
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+
+    fn u16(self, number: u16) -> Self {
+        self.raw(&number.to_le_bytes())
+    }
+
+    fn u32(self, number: u32) -> Self {
+        self.raw(&number.to_le_bytes())
+    }
+
+    fn u64(self, number: u64) -> Self {
+        self.raw(&number.to_le_bytes())
+    }
+
+    fn count(self, of: usize) -> Self {
+        self.u32(u32::try_from(of).unwrap())
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.count(text.len()).raw(text.as_bytes())
+    }
+
+    fn dot(self, dot: Dot) -> Self {
+        self.raw(dot.entry.as_bytes()).u16(dot.index)
+    }
+}
+
+fn entry_id(vector: &Vector, field: &str) -> EntryId {
+    EntryId::from_bytes(vector.array(field))
+}
+
+fn dot(vector: &Vector) -> Dot {
+    Dot { entry: entry_id(vector, "entry"), index: vector.number("index") }
+}
+
+fn log(vector: &Vector) -> LogId {
+    LogId {
+        space: SpaceId::from_bytes(vector.array("space")),
+        author: vector.parse("author"),
+        incarnation: Incarnation(vector.array("incarnation")),
+    }
+}
+
+/// A vector's header, by hand. The vector may say what no honest header says.
+fn header_bytes(vector: &Vector) -> Vec<u8> {
+    if vector.has("header") && !vector.has("space") {
+        return vector.bytes("header");
+    }
+    let refs = vector.list("refs");
+    let front = Layout::default()
+        .u16(if vector.has("format") { vector.number("format") } else { 1 })
+        .raw(vector.parse::<Did>("mesh").as_bytes())
+        .raw(&vector.array::<32>("space"))
+        .raw(vector.parse::<Did>("author").as_bytes())
+        .raw(&vector.array::<8>("incarnation"))
+        .u64(vector.parse("seq"))
+        .raw(&vector.array::<32>("prev"))
+        .u64(vector.parse("hlc"))
+        .u16(vector.number("kind"))
+        .count(refs.len());
+    let refs = refs.iter().map(|id| data_encoding::HEXLOWER.decode(id.value().as_str().unwrap().as_bytes()).unwrap());
+    let (len, hash) = if vector.has("payload") {
+        let payload = vector.bytes("payload");
+        (u32::try_from(payload.len()).unwrap(), payload_hash(&payload))
+    } else {
+        (vector.number("payload_len"), vector.array("payload_hash"))
+    };
+    let trailing = if vector.has("trailing") { vector.bytes("trailing") } else { Vec::new() };
+    refs.fold(front, |bytes, id| bytes.raw(&id)).u32(len).raw(&hash).raw(&trailing).0
+}
+
+#[test]
+fn entries() {
+    let mut book = Book::open("entry.json");
+    book.check("vectors", |vector| {
+        let header_bytes = header_bytes(vector);
+        let key = Keypair::from_seed(&vector.array("seed"));
+        let id = EntryId::from_bytes(blake3::derive_key("nexus entry v1", &header_bytes));
+        let signature = key.sign(Domain::Entry, id.as_bytes());
+
+        let header = Header::decode(&header_bytes).unwrap();
+        let payload = vector.bytes("payload");
+        let entry = Entry::decode(header_bytes.clone(), signature, Some(payload.clone())).unwrap();
+        let verified = entry.clone().verify(&header.mesh).unwrap();
+        assert_eq!(entry.id(), id);
+        assert_eq!(header.encode(), header_bytes);
+        // the author's own way to it
+        let before = header.seq.checked_sub(1).map(|seq| Head { seq, id: header.prev });
+        let Header { mesh, hlc, kind, ref refs, .. } = header;
+        let refs = refs.clone();
+        let draft = Draft { mesh, log: header.log(), after: before.as_ref(), hlc, kind, refs, payload };
+        assert_eq!(Verified::write(draft, &key), verified);
+        // an entry whose payload is gone verifies as well
+        let bare = Entry::decode(header_bytes.clone(), signature, None).unwrap();
+        assert_eq!(bare.verify(&mesh).unwrap().id(), id);
+        json!({
+            "mesh": header.mesh.to_string(),
+            "space": header.space.to_string(),
+            "author": header.author.to_string(),
+            "incarnation": hex(header.incarnation.0),
+            "seq": header.seq.to_string(),
+            "prev": hex(header.prev.as_bytes()),
+            "hlc": header.hlc.0.to_string(),
+            "kind": header.kind.0,
+            "refs": header.refs.iter().map(|id| hex(id.as_bytes())).collect::<Vec<_>>(),
+            "payload_len": header.payload_len,
+            "payload_hash": hex(header.payload_hash),
+            "header": hex(&header_bytes),
+            "id": hex(id.as_bytes()),
+            "signature": hex(signature.as_bytes()),
+        })
+    });
+    book.check("refused_headers", |vector| {
+        let bytes = header_bytes(vector);
+        json!({ "header": hex(&bytes), "why": variant(&Header::decode(&bytes).unwrap_err()) })
+    });
+    book.check("refused", |vector| {
+        let signature = Signature::from_bytes(vector.array("signature"));
+        let payload = vector.has("payload").then(|| vector.bytes("payload"));
+        let entry = Entry::decode(vector.bytes("header"), signature, payload).unwrap();
+        json!({ "why": variant(&entry.verify(&vector.parse("mesh")).unwrap_err()) })
+    });
+}
+
+fn write(vector: &Vector) -> Write {
+    let target = if vector.has("page") {
+        Target::Create { page: vector.number("page") }
+    } else {
+        Target::Edit { record: dot(&vector.part(vector.get("record"))) }
+    };
+    let over = vector.list("over").iter().map(dot).collect();
+    Write { target, field: Field::named(&vector.text("field")), value: vector.text("value"), over }
+}
+
+/// The writes of a vector. `repeat` writes the first so many times, for rules about counts.
+fn writes(vector: &Vector) -> Writes {
+    let mut writes: Vec<Write> = vector.list("writes").iter().map(write).collect();
+    if vector.has("repeat") {
+        writes = vec![writes[0].clone(); vector.number("repeat")];
+    }
+    Writes(writes)
+}
+
+/// The payload of writes, by hand.
+fn writes_bytes(writes: &Writes) -> Vec<u8> {
+    let count = Layout::default().count(writes.0.len());
+    let whole = writes.0.iter().fold(count, |bytes, write| {
+        let bytes = match write.target {
+            Target::Create { page } => bytes.raw(&[0]).u32(page),
+            Target::Edit { record } => bytes.raw(&[1]).dot(record),
+        };
+        let bytes = bytes.text(write.field.as_str()).text(&write.value).count(write.over.len());
+        write.over.iter().fold(bytes, |bytes, dot| bytes.dot(*dot))
+    });
+    whole.0
+}
+
+fn dot_json(dot: Dot) -> Value {
+    json!({ "entry": hex(dot.entry.as_bytes()), "index": dot.index })
+}
+
+fn writes_json(writes: &Writes) -> Value {
+    let each = writes.0.iter().map(|write| {
+        let (place, target) = match write.target {
+            Target::Create { page } => ("page", json!(page)),
+            Target::Edit { record } => ("record", dot_json(record)),
+        };
+        let over: Vec<Value> = write.over.iter().copied().map(dot_json).collect();
+        json!({ place: target, "field": write.field.as_str(), "value": write.value, "over": over })
+    });
+    each.collect()
+}
+
+#[test]
+fn payloads_of_writes() {
+    let mut book = Book::open("writes.json");
+    book.check("vectors", |vector| {
+        let writes = writes(vector);
+        let bytes = writes_bytes(&writes);
+        assert_eq!(writes.encode(), bytes);
+        json!({ "payload": hex(&bytes), "writes": writes_json(&Writes::decode(Some(&bytes)).unwrap()) })
+    });
+    book.check("quarantined", |vector| {
+        let bytes = if vector.has("writes") { writes_bytes(&writes(vector)) } else { vector.bytes("payload") };
+        let why = variant(&Writes::decode(Some(&bytes)).unwrap_err());
+        // what many bytes say, the fields say shorter
+        if bytes.len() > 4096 { json!({ "why": why }) } else { json!({ "payload": hex(&bytes), "why": why }) }
+    });
+}
+
+#[test]
+fn spaces() {
+    let mut book = Book::open("space.json");
+    book.check("of_a_mesh", |vector| {
+        let mesh: Did = vector.parse("mesh");
+        json!({ "mesh_space": SpaceId::mesh(&mesh).to_string(), "default_space": SpaceId::default_of(&mesh).to_string() })
+    });
+    book.check("definitions", |vector| {
+        let salt = vector.array("salt");
+        let definition = SpaceDefinition { name: vector.parse("called"), access: vector.number("access"), salt };
+        let bytes = Layout::default().text(&vector.text("called")).u16(vector.number("access")).raw(&salt).0;
+        assert_eq!(definition.encode(), bytes);
+        assert_eq!(SpaceDefinition::decode(&bytes), Ok(definition));
+        json!({ "payload": hex(bytes) })
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&SpaceDefinition::decode(&vector.bytes("payload")).unwrap_err()) }),
+    );
+}
+
+#[test]
+fn profiles() {
+    let mut book = Book::open("profile.json");
+    book.check("vectors", |vector| {
+        let profile = Profile { name: vector.parse("called") };
+        let bytes = Layout::default().text(&vector.text("called")).0;
+        assert_eq!(profile.encode(), bytes);
+        assert_eq!(Profile::decode(&bytes), Ok(profile));
+        json!({ "payload": hex(bytes) })
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&Profile::decode(&vector.bytes("payload")).unwrap_err()) }),
+    );
+}
+
+#[test]
+fn clocks() {
+    let mut book = Book::open("hlc.json");
+    book.check("vectors", |vector| {
+        let hlc = Hlc(vector.parse("hlc"));
+        let (ms, counter) = (hlc.0 >> 16, hlc.0 & 0xffff);
+        assert_eq!(hlc.time(), Timestamp::from_ms(ms));
+        assert_eq!(Hlc::at(Timestamp::from_ms(ms)).0 | counter, hlc.0);
+        json!({ "ms": ms.to_string(), "counter": counter, "time": hlc.time().to_string() })
+    });
+}
+
+#[test]
+fn frontiers() {
+    let mut book = Book::open("frontier.json");
+    book.check("vectors", |vector| {
+        let mut heads: Vec<(LogId, Head)> = Vec::new();
+        for head in vector.list("heads") {
+            heads.push((log(&head), Head { seq: head.parse("seq"), id: entry_id(&head, "id") }));
+        }
+        let frontier: Frontier = heads.iter().copied().rev().collect();
+        heads.sort_by_key(|(log, _)| (*log.space.as_bytes(), *log.author.as_bytes(), log.incarnation.0));
+        let bytes = heads.iter().fold(Layout::default(), |bytes, (log, head)| {
+            let bytes = bytes.raw(log.space.as_bytes()).raw(log.author.as_bytes()).raw(&log.incarnation.0);
+            bytes.u64(head.seq).raw(head.id.as_bytes())
+        });
+        assert_eq!(frontier.digest(), blake3::derive_key("nexus frontier v1", &bytes.0));
+        json!({ "digest": hex(frontier.digest()) })
+    });
+}
+
+#[test]
+fn dots() {
+    let mut book = Book::open("dot.json");
+    book.check("vectors", |vector| {
+        let dot = dot(vector);
+        let bytes = [dot.entry.as_bytes().as_slice(), &dot.index.to_be_bytes()].concat();
+        assert_eq!(dot.to_bytes().as_slice(), bytes);
+        assert_eq!(Dot::from_bytes(&bytes), Some(dot));
+        assert_eq!(Dot::from_hex(&hex(&bytes)), Some(dot));
+        assert_eq!(dot.to_string().parse::<DotPrefix>().unwrap().dot_in(dot.entry), Some(dot));
+        json!({ "hex": hex(&bytes), "text": dot.to_string() })
+    });
+    book.check("beginnings", |vector| {
+        let typed: DotPrefix = vector.parse("text");
+        json!({ "bytes": hex(typed.bytes()), "matches": typed.dot_in(entry_id(vector, "entry")).map(dot_json) })
+    });
+    book.check("refused", |vector| {
+        assert!(vector.text("text").parse::<DotPrefix>().is_err());
+        json!({})
+    });
+}
+
+#[test]
+fn versions() {
+    let mut book = Book::open("version.json");
+    book.check("vectors", |vector| {
+        let dots: Vec<Dot> = vector.list("live").iter().map(dot).collect();
+        let version = version_of(dots.iter().copied());
+        assert_eq!(version_of(dots.iter().rev().copied()), version);
+        json!({ "version": version })
+    });
+}
+
+/// What entries of one space leave: records, versions, and their page as an Automerge document.
+#[test]
+fn folds_and_pages() {
+    let mut book = Book::open("page.json");
+    book.check("vectors", |vector| {
+        let mut fold = Fold::default();
+        let mut page = Vec::new();
+        for entry in vector.list("entries") {
+            let (id, writes) = (entry_id(&entry, "id"), writes(&entry));
+            assert_eq!(Writes::decode(Some(&writes.encode())), Ok(writes.clone()));
+            fold.insert(id, &writes);
+            for (index, write) in (0..).zip(writes.0) {
+                let dot = Dot { entry: id, index };
+                let record = match write.target {
+                    Target::Create { .. } => dot,
+                    Target::Edit { record } => record,
+                };
+                page.push(PageWrite { dot, record, field: write.field, value: write.value, over: write.over });
+            }
+        }
+        let mut records = Map::new();
+        for record in fold.records() {
+            let fields = fold.fields(record);
+            let version = version_of(fields.values().flatten().map(|live| live.dot));
+            let fields: Map<String, Value> = fields
+                .into_iter()
+                .map(|(field, live)| {
+                    let live = live.iter().map(|live| json!({ "dot": live.dot.to_hex(), "value": live.value }));
+                    (field.as_str().to_owned(), live.collect())
+                })
+                .collect();
+            records.insert(record.to_hex(), json!({ "live": fields, "version": version }));
+        }
+        page.reverse();
+        let document = project(page).unwrap();
+        let mut changes: Vec<(String, String)> =
+            document.get_changes(&[]).iter().map(|change| (hex(change.hash().0), hex(change.raw_bytes()))).collect();
+        changes.sort();
+        let mut shown = Map::new();
+        for key in document.keys(automerge::ROOT) {
+            let values = document.get_all(automerge::ROOT, &key).unwrap();
+            let mut values: Vec<String> = values.iter().map(|(value, _)| value.as_str().unwrap().to_owned()).collect();
+            values.sort();
+            shown.insert(key, json!(values));
+        }
+        let mut heads: Vec<String> = document.get_heads().iter().map(|hash| hex(hash.0)).collect();
+        heads.sort();
+        let changes: Vec<Value> = changes.iter().map(|(hash, bytes)| json!({ "hash": hash, "bytes": bytes })).collect();
+        json!({ "records": records, "changes": changes, "heads": heads, "root": shown })
+    });
+}
+
+fn head_frame(vector: &Vector) -> LogHead {
+    LogHead::new(&log(vector), &Head { seq: vector.parse("seq"), id: entry_id(vector, "id") })
+}
+
+fn heads_json(heads: &[LogHead]) -> Value {
+    let each = heads.iter().map(|head| {
+        let (log, head) = head.parse().unwrap();
+        json!({
+            "space": log.space.to_string(), "author": log.author.to_string(), "incarnation": hex(log.incarnation.0),
+            "seq": head.seq.to_string(), "id": hex(head.id.as_bytes()),
+        })
+    });
+    each.collect()
+}
+
+#[test]
+fn sync_frames() {
+    use sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
+    let mut book = Book::open("sync.json");
+    book.check("vectors", |vector| {
+        let heads = || vector.list("heads").iter().map(head_frame).collect();
+        let body = match vector.text("body").as_str() {
+            "frontier" => Body::Frontier(FrontierPart { heads: heads(), last: vector.get("last") == true }),
+            "entries" => {
+                let entry = |entry: &Vector| EntryFrame {
+                    header: entry.bytes("header"),
+                    signature: entry.bytes("signature"),
+                    payload: entry.has("payload").then(|| entry.bytes("payload")),
+                };
+                Body::Entries(EntriesFrame { entries: vector.list("entries").iter().map(entry).collect() })
+            }
+            "ack" => Body::Ack(AckFrame { heads: heads() }),
+            "digest" => Body::Digest(DigestFrame { digest: vector.bytes("digest") }),
+            other => panic!("no body {other}"),
+        };
+        let bytes = SyncFrame { body: Some(body) }.encode_to_vec();
+        let mut fields = match SyncFrame::decode(bytes.as_slice()).unwrap().body.unwrap() {
+            Body::Frontier(part) => json!({ "heads": heads_json(&part.heads), "last": part.last }),
+            Body::Entries(EntriesFrame { entries }) => {
+                let each = entries.into_iter().map(|frame| {
+                    let entry = frame.parse().unwrap();
+                    let mut fields = json!({
+                        "header": hex(entry.header_bytes()), "signature": hex(entry.signature().as_bytes()),
+                    });
+                    if let Some(payload) = entry.payload() {
+                        fields["payload"] = json!(hex(payload));
+                    }
+                    fields
+                });
+                json!({ "entries": each.collect::<Value>() })
+            }
+            Body::Ack(AckFrame { heads }) => json!({ "heads": heads_json(&heads) }),
+            Body::Digest(DigestFrame { digest }) => json!({ "digest": hex(digest) }),
+        };
+        fields["bytes"] = json!(hex(&bytes));
+        // a reader skips fields that it does not know
+        let unknown = [&bytes[..], &[0xfa, 0x01, 0x01, 0x07]].concat();
+        assert_eq!(SyncFrame::decode(unknown.as_slice()).unwrap().encode_to_vec(), bytes);
+        fields
+    });
+}
