@@ -1,6 +1,355 @@
 //! The brain: a handle for writing, reading and watching memories.
+//!
+//! Writes go through the engine and are on disk when they are acknowledged. Reads take a
+//! committed state of the store and never wait for the engine.
 
 mod cursor;
 mod export;
 pub(crate) mod read;
 mod watch;
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use nexus_crdt::{Core, SpaceId, Was};
+use nexus_identity::Name;
+use serde_json::Value;
+use tokio::sync::watch as channel;
+
+use crate::NodeError;
+use crate::clock;
+use crate::config::Config;
+use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
+use crate::memory::{
+    Change, Durability, ListQuery, Listing, Memory, NewMemory, Patch, Remembered, Revision, SpaceInfo,
+};
+use crate::runtime::Shared;
+use cursor::WatchCursor;
+use read::Reader;
+
+/// The longest tag, kind or key, in bytes.
+const LABEL_BYTES_MAX: usize = 256;
+/// How many tags a memory has at most.
+const TAGS_MAX: usize = 64;
+/// How much JSON a memory's metadata may be, in bytes.
+const META_BYTES_MAX: usize = 8 * 1024;
+
+/// A handle to a node's memory, cheap to clone.
+#[derive(Clone)]
+pub struct Brain {
+    shared: Arc<Shared>,
+    text_bytes_max: usize,
+    spaces_max: usize,
+}
+
+impl Brain {
+    pub(crate) fn new(shared: Arc<Shared>, config: &Config) -> Self {
+        Self { shared, text_bytes_max: config.text_bytes_max.size(), spaces_max: config.spaces_max.size() }
+    }
+
+    /// Writes a memory. It is on this node's disk when this returns.
+    ///
+    /// With a key that a live memory of the space has, that one is edited; if nothing differs,
+    /// the answer is the first one's.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space, [`NodeError::TooLarge`],
+    /// [`NodeError::Invalid`], [`NodeError::Refused`] if this node may not write,
+    /// [`NodeError::Stopping`].
+    pub async fn remember(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
+        let written = self.remember_all(vec![memory]).await?;
+        written.into_iter().next().ok_or_else(|| NodeError::Stopping("no answer".to_owned()))
+    }
+
+    /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
+    ///
+    /// # Errors
+    /// As [`Brain::remember`]; if one memory is refused, none is written.
+    pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
+        let mut records = Vec::with_capacity(memories.len());
+        let mut names = Vec::with_capacity(memories.len());
+        {
+            let snapshot = self.shared.store.snapshot()?;
+            let reader = self.reader(&snapshot)?;
+            for memory in memories {
+                let (space, row) = reader.space(memory.space.as_deref())?;
+                names.push(row.name.to_string());
+                records.push(NewRecord { space, core: self.core(memory)? });
+            }
+        }
+        match self.shared.run(Command::Remember(records)).await? {
+            Outcome::Remembered(written) => {
+                Ok(written.into_iter().zip(names).map(|(written, space)| self.remembered(&written, space)).collect())
+            }
+            other => Err(refused(&other, "")),
+        }
+    }
+
+    fn remembered(&self, written: &Written, space: String) -> Remembered {
+        Remembered {
+            id: written.record.to_string(),
+            space,
+            author: written.log.author,
+            seq: written.seq,
+            created_at: written.created_at,
+            durability: Durability {
+                local: true,
+                replicated: self.shared.sessions.replicas(&written.log, written.seq),
+            },
+        }
+    }
+
+    /// Checks what a caller gave, and makes a core of it.
+    fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
+        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was } = memory;
+        let kind = kind.unwrap_or_else(|| "note".to_owned());
+        self.check_text(&text)?;
+        check_label("kind", &kind)?;
+        check_tags(&tags)?;
+        check_meta(&meta)?;
+        if let Some(key) = &key {
+            check_label("id", key)?;
+        }
+        if let Some(Was { id, author, .. }) = &was
+            && id.len().max(author.len()) > LABEL_BYTES_MAX
+        {
+            let bytes = id.len().max(author.len());
+            return Err(NodeError::TooLarge { what: "former id", bytes, max: LABEL_BYTES_MAX });
+        }
+        let expires_at = ttl.map(|ttl| clock::wall().saturating_add(ttl).as_ms());
+        Ok(Core { text, kind, tags, meta, key, expires_at, was })
+    }
+
+    fn check_text(&self, text: &str) -> Result<(), NodeError> {
+        let bytes = Value::from(text).to_string().len();
+        if bytes > self.text_bytes_max {
+            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max: self.text_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// One memory, by its id, the beginning of it, or a former id.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::Ambiguous`].
+    pub fn get(&self, id: &str) -> Result<Memory, NodeError> {
+        self.reader(&self.shared.store.snapshot()?)?.get(id)
+    }
+
+    /// The caller's key of a memory, if it has one.
+    ///
+    /// # Errors
+    /// As [`Brain::get`].
+    pub fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
+        self.reader(&self.shared.store.snapshot()?)?.key_of(id)
+    }
+
+    /// A page of memories, newest first.
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for a limit out of range or a foreign cursor,
+    /// [`NodeError::NotFound`] for the space.
+    pub fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
+        self.reader(&self.shared.store.snapshot()?)?.list(query)
+    }
+
+    /// Changes a memory. Concurrent changes elsewhere show as a conflict until one settles them.
+    ///
+    /// # Errors
+    /// As [`Brain::get`] and [`Brain::remember`].
+    pub async fn edit(&self, id: &str, patch: Patch) -> Result<Memory, NodeError> {
+        let Patch { text, kind, tags, meta } = patch;
+        let mut edit = BTreeMap::new();
+        if let Some(text) = text {
+            self.check_text(&text)?;
+            edit.insert("text", Value::from(text));
+        }
+        if let Some(kind) = kind {
+            check_label("kind", &kind)?;
+            edit.insert("kind", kind.into());
+        }
+        if let Some(tags) = tags {
+            check_tags(&tags)?;
+            edit.insert("tags", tags.into());
+        }
+        if let Some(meta) = meta {
+            check_meta(&meta)?;
+            edit.insert("meta", serde_json::to_value(meta).unwrap_or_default());
+        }
+        if edit.is_empty() {
+            return self.get(id);
+        }
+        let record = self.reader(&self.shared.store.snapshot()?)?.resolve(id)?;
+        match self.shared.run(Command::Edit { record, edit: Edit(edit) }).await? {
+            Outcome::Done(_) => self.get(&record.to_string()),
+            other => Err(refused(&other, id)),
+        }
+    }
+
+    /// Forgets a memory, on every node, whatever is edited elsewhere meanwhile.
+    ///
+    /// # Errors
+    /// As [`Brain::get`] and [`Brain::remember`].
+    pub async fn forget(&self, id: &str) -> Result<(), NodeError> {
+        let record = self.reader(&self.shared.store.snapshot()?)?.resolve(id)?;
+        match self.shared.run(Command::Forget(record)).await? {
+            Outcome::Done(_) => Ok(()),
+            other => Err(refused(&other, id)),
+        }
+    }
+
+    /// A memory's past, oldest first.
+    ///
+    /// # Errors
+    /// As [`Brain::get`].
+    pub fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
+        self.reader(&self.shared.store.snapshot()?)?.history(id)
+    }
+
+    /// Follows changes in the order in which this node commits them: from now on, or from a
+    /// cursor on.
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for a cursor of another node, [`NodeError::NotFound`] for the space.
+    pub fn watch(&self, from: Option<&str>, space: Option<&str>) -> Result<Watch, NodeError> {
+        let snapshot = self.shared.store.snapshot()?;
+        let at = match from {
+            Some(text) => WatchCursor::parse(text, self.shared.store_name)?,
+            None => WatchCursor { eno: crate::engine::rows::last_eno(&snapshot)?, index: u32::MAX },
+        };
+        let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
+        let committed = self.shared.committed.clone();
+        Ok(Watch { shared: self.shared.clone(), committed, at, space, ready: VecDeque::new() })
+    }
+
+    /// The spaces that hold memories.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn spaces(&self) -> Result<Vec<SpaceInfo>, NodeError> {
+        Ok(self.reader(&self.shared.store.snapshot()?)?.spaces())
+    }
+
+    /// Creates a space that every member reads and writes.
+    ///
+    /// # Errors
+    /// [`NodeError::Conflict`] if there is one of that name, [`NodeError::Refused`],
+    /// [`NodeError::Invalid`] if there are too many.
+    pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
+        let known = self.spaces()?;
+        if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
+            return Err(NodeError::Conflict(format!("there is a space {name} already")));
+        }
+        if known.len() >= self.spaces_max {
+            return Err(NodeError::Invalid(format!("there are {} spaces already, and no more may be made", known.len())));
+        }
+        let mut salt = [0; 16];
+        salt[..8].copy_from_slice(&crate::runtime::fresh_incarnation().0);
+        salt[8..].copy_from_slice(&crate::runtime::fresh_incarnation().0);
+        match self.shared.run(Command::CreateSpace { name, salt }).await? {
+            Outcome::Space(id) => {
+                let id = id.to_string();
+                let made = self.spaces()?.into_iter().find(|space| space.id == id);
+                made.ok_or(NodeError::NotFound { what: "space", name: id })
+            }
+            other => Err(refused(&other, "")),
+        }
+    }
+
+    /// The pages of a space as Automerge documents: a name and bytes for each.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for the space, or what `each` says.
+    pub fn pages(
+        &self,
+        space: &str,
+        each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
+    ) -> Result<(), NodeError> {
+        let snapshot = self.shared.store.snapshot()?;
+        let (id, _) = self.reader(&snapshot)?.space(Some(space)).map(|(id, row)| (id, row.no))?;
+        export::pages(&snapshot, id, each)
+    }
+
+    fn reader<'a>(&self, view: &'a dyn crate::store::View) -> Result<Reader<'a>, NodeError> {
+        Reader::new(view, self.shared.store_name, self.shared.members.borrow().clone(), clock::wall())
+    }
+}
+
+impl fmt::Debug for Brain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Brain({})", self.shared.me.short())
+    }
+}
+
+/// Changes as they are committed. A slow reader costs nothing: it is a cursor over the store.
+pub struct Watch {
+    shared: Arc<Shared>,
+    committed: channel::Receiver<u64>,
+    at: WatchCursor,
+    space: Option<SpaceId>,
+    ready: VecDeque<Change>,
+}
+
+impl Watch {
+    /// The next change; waits for one. `None` once the node has stopped.
+    ///
+    /// Cancel-safe: a change is handed out or comes again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn next(&mut self) -> Result<Option<Change>, NodeError> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(Some(change));
+            }
+            self.committed.mark_unchanged();
+            let snapshot = self.shared.store.snapshot()?;
+            let (changes, at) = watch::changes_after(&snapshot, self.shared.store_name, self.at, self.space)?;
+            let moved = at.eno != self.at.eno;
+            (self.at, self.ready) = (at, changes.into());
+            if self.ready.is_empty() && !moved && self.committed.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+fn refused(outcome: &Outcome, id: &str) -> NodeError {
+    match outcome {
+        Outcome::NoRecord => NodeError::NotFound { what: "memory", name: id.to_owned() },
+        _ => NodeError::Refused("this node may read but not write: it is a reader of its mesh".to_owned()),
+    }
+}
+
+fn check_label(what: &'static str, label: &str) -> Result<(), NodeError> {
+    if label.len() > LABEL_BYTES_MAX {
+        return Err(NodeError::TooLarge { what, bytes: label.len(), max: LABEL_BYTES_MAX });
+    }
+    if label.is_empty() || label.chars().any(char::is_control) {
+        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
+    }
+    Ok(())
+}
+
+fn check_tags(tags: &[String]) -> Result<(), NodeError> {
+    if tags.len() > TAGS_MAX {
+        return Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())));
+    }
+    tags.iter().try_for_each(|tag| check_label("tag", tag))
+}
+
+fn check_meta(meta: &BTreeMap<String, Value>) -> Result<(), NodeError> {
+    let bytes = serde_json::to_string(meta).map_or(0, |text| text.len());
+    if bytes > META_BYTES_MAX {
+        return Err(NodeError::TooLarge { what: "metadata", bytes, max: META_BYTES_MAX });
+    }
+    Ok(())
+}

@@ -170,6 +170,12 @@ impl DataDir {
         self.path.join(STORE)
     }
 
+    /// Puts a store that was written beside the old one in its place.
+    pub(crate) fn replace_store(&self, beside: &Path) -> Result<(), DataDirError> {
+        let path = self.store_path();
+        durable::move_into_place(beside, &path).map_err(|error| DataDirError::io(&path, error))
+    }
+
     /// Where the [configuration](crate::config) of the node in a directory is, if it has any;
     /// also before there is a node.
     pub fn config_path(path: &Path) -> PathBuf {

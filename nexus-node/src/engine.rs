@@ -89,6 +89,11 @@ impl Engine {
         &self.state.members
     }
 
+    /// The number of the last entry stored.
+    pub const fn last_eno(&self) -> u64 {
+        self.state.next_eno - 1
+    }
+
     /// How many entries wait for something before them.
     pub fn waiting(&self) -> usize {
         self.state.waiting.len()

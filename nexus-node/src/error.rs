@@ -44,9 +44,15 @@ pub enum NodeError {
     /// Not done within its time; it may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
+    /// Another node could not be reached.
+    #[error("{0}")]
+    Unreachable(String),
     /// The node is stopping, or its store failed and it must be started again.
     #[error("the node is stopping: {0}")]
     Stopping(String),
+    /// The store's rows do not read, or its credentials do not hold.
+    #[error(transparent)]
+    Engine(crate::engine::EngineError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -69,10 +75,20 @@ impl NodeError {
             Self::Refused(_) => "refused",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
+            Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
-            Self::Store(_) => "store",
+            Self::Engine(_) | Self::Store(_) => "store",
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",
+        }
+    }
+}
+
+impl From<crate::engine::EngineError> for NodeError {
+    fn from(error: crate::engine::EngineError) -> Self {
+        match error {
+            crate::engine::EngineError::Store(error) => Self::Store(error),
+            other => Self::Engine(other),
         }
     }
 }

@@ -1,12 +1,42 @@
 //! One brain for all your agents, no server: the Nexus node.
+//!
+//! A [`Node`] keeps a shared memory with the other nodes of its mesh: readable and writable
+//! offline, converging by itself on reconnection. [`Node::builder`] starts one on a data
+//! directory; [`Node::brain`] writes, reads and watches memories.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`node`] | the handle, and how a node is made, joins and admits |
+//! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
+//! | [`engine`] | the pure machine where entries become state |
+//! | [`replication`] | the pure machine that keeps two nodes in step |
+//! | `runtime` | the shell around both: tasks, channels, streams |
+//! | [`store`] | ordered tables of bytes on disk |
+//! | [`datadir`], [`config`] | files and settings of a node on a machine |
+//! | `api` | the HTTP shell (feature `http`) |
 
+#[cfg(feature = "http")]
+pub mod api;
 pub mod brain;
+mod clock;
 pub mod config;
 pub mod datadir;
 pub mod engine;
+mod env;
 mod error;
 pub mod memory;
+pub mod node;
 pub mod replication;
+mod runtime;
 pub mod store;
 
+pub use brain::{Brain, Watch};
+pub use env::{Blocking, BlockingPool, Inline, NodeEnv, Tasks};
 pub use error::NodeError;
+pub use memory::{
+    Change, ChangeKind, ConflictValue, Durability, ListQuery, Listing, Memory, NewMemory, Patch, Remembered, Revision,
+    SpaceInfo,
+};
+pub use node::{
+    Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Status, Stopped, Warning,
+};

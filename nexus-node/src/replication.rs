@@ -2,11 +2,10 @@
 //!
 //! [`Session`] is pure: it decides what the next frame to a peer is, and what a frame from it
 //! means, reading the committed store. There is no queue of entries to a peer: a session holds
-//! cursors over the store, so a slow peer costs no memory. `stream` moves its frames.
+//! cursors over the store, so a slow peer costs no memory. the runtime moves its frames.
 
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
-pub(crate) mod stream;
 
 pub use session::{Session, SessionError};

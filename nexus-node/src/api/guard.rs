@@ -20,7 +20,7 @@ const OPEN: &[&str] = &["/healthz", "/readyz"];
 
 /// What a request must show to be let in.
 #[derive(Clone)]
-pub struct Guard(Arc<Lists>);
+pub(super) struct Guard(Arc<Lists>);
 
 struct Lists {
     /// `Host` and authority: name or address, and port.
@@ -32,7 +32,7 @@ struct Lists {
 impl Guard {
     /// The guard of an API at this address. Beside the address itself it is known as `localhost`,
     /// `127.0.0.1` and `[::1]`, on its port.
-    pub fn new(address: SocketAddr, token: &str) -> Self {
+    pub(super) fn new(address: SocketAddr, token: &str) -> Self {
         let port = address.port();
         let mut hosts: Vec<String> =
             ["127.0.0.1", "localhost", "[::1]"].iter().map(|name| format!("{name}:{port}")).collect();

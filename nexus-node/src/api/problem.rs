@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::wire;
 use crate::NodeError;
+use crate::datadir::DataDirError;
+use crate::store::StoreError;
 
 /// A code with the HTTP status and the exit code that go with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,24 +106,57 @@ impl From<Problem> for wire::ErrorBody {
 
 impl From<NodeError> for Problem {
     fn from(error: NodeError) -> Self {
-        let hint = hint(&error);
-        Self { code: error.code(), message: error.to_string(), hint }
+        let (code, hint) = match &error {
+            NodeError::DataDir(error) => data_dir(error),
+            NodeError::Store(error) => store(error),
+            error => (error.code(), hint(error)),
+        };
+        Self { code, message: error.to_string(), hint: hint.map(str::to_owned) }
     }
 }
 
 /// What to do about an error of the node.
-fn hint(error: &NodeError) -> Option<String> {
-    let text = match error {
-        NodeError::NotFound { what: "memory", .. } => "`nexus-node list` shows the memories of this node",
+fn hint(error: &NodeError) -> Option<&'static str> {
+    match error {
+        NodeError::NotFound { what: "memory", .. } => Some("`nexus-node list` shows the memories of this node"),
         NodeError::NotFound { what: "space", .. } => {
-            "`nexus-node space list` shows the spaces, `nexus-node space create` makes one"
+            Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
         }
-        NodeError::Ambiguous { .. } => "use more of the id",
-        NodeError::TooLarge { .. } => "split it, or keep the bulk elsewhere and remember where",
-        NodeError::Stopping(_) => "start it again: `nexus-node up`",
-        _ => return None,
+        NodeError::Ambiguous { .. } => Some("use more of the id"),
+        NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
+        NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
+        _ => None,
+    }
+}
+
+fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
+    use DataDirError as E;
+    let (code, hint) = match error {
+        E::NoDefault => ("usage", "give one with --data-dir"),
+        E::Empty { .. } => ("not_found", "`nexus-node up` makes a node there"),
+        E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
+        E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),
+        E::NotADirectory { .. } => ("conflict", "give a directory with --data-dir"),
+        E::InUse { .. } => ("in_use", "stop that process, or give another directory with --data-dir"),
+        E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
+        E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
+        E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
+        _ => return ("data_dir", None),
     };
-    Some(text.to_owned())
+    (code, Some(hint))
+}
+
+fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
+    let (code, hint) = match error {
+        StoreError::InUse { .. } => ("in_use", "stop the other process, or give another directory with --data-dir"),
+        StoreError::TooNew { .. } => ("store", "nothing was changed; use the version that wrote it, or a newer one"),
+        StoreError::Damaged { .. } | StoreError::NotAStore { .. } => {
+            ("store", "nothing was changed; bring the file back from a backup, or join again: the peers have the rest")
+        }
+        StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
+        _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
+    };
+    (code, Some(hint))
 }
 
 /// How long a client should wait before it asks a node that is starting again.

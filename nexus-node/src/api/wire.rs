@@ -352,7 +352,7 @@ pub struct Status {
     /// What somebody should look at.
     pub warnings: Vec<Warning>,
     /// Resident memory.
-    pub rss_bytes: u64,
+    pub rss_bytes: Option<u64>,
 }
 
 /// A member that lacks entries.
@@ -530,6 +530,13 @@ pub struct ErrorBody {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+}
+
+/// The last line of stderr of a command that failed, with `--json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorDocument {
+    /// What went wrong.
+    pub error: ErrorBody,
 }
 
 /// An error as RFC 9457 has it.

@@ -9,7 +9,7 @@ use nexus_identity::{Chain, Name, Role};
 use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
 use super::view::{core_text, find_record, live_writes, records_with_key};
 use super::{Effect, Engine, EngineError, Turn, rows};
-use crate::store::{StoreError, Table, View};
+use crate::store::{Batch, Change, StoreError, Table, View};
 
 /// Room for the count of writes at the front of a payload.
 const PAYLOAD_FRONT_BYTES: usize = 4;
@@ -97,6 +97,10 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Answer, EngineError> {
         let done = |outcome| Ok(Answer::Other(Some(outcome)));
+        if let Command::Keep(rows) = &command {
+            keep(rows, turn);
+            return done(Outcome::Done(None));
+        }
         let member = self.state.members.get(&self.state.me);
         let needed = if matches!(command, Command::Describe(_)) { Role::Reader } else { Role::Member };
         // a chain of our own is published before anybody, ourselves included, knows of it
@@ -113,15 +117,11 @@ impl Engine {
             }
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, turn)?),
             Command::Admit { chain, with } => {
-                for change in with.changes() {
-                    match change {
-                        crate::store::Change::Put { table, key, value } => turn.draft.put(table, key, value),
-                        crate::store::Change::Delete { table, key } => turn.draft.delete(table, key),
-                        crate::store::Change::Clear { table } => turn.draft.clear(table),
-                    }
-                }
+                keep(&with, turn);
                 done(self.publish_chain(&chain, turn)?)
             }
+            // handled above: it takes no right
+            Command::Keep(_) => done(Outcome::Done(None)),
             Command::Describe(name) => {
                 let payload = Profile { name }.encode();
                 let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, payload, vec![], turn)?;
@@ -324,6 +324,17 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// Has rows of others become durable with this turn.
+fn keep(rows: &Batch, turn: &mut Turn<'_>) {
+    for change in rows.changes() {
+        match change {
+            Change::Put { table, key, value } => turn.draft.put(table, key, value),
+            Change::Delete { table, key } => turn.draft.delete(table, key),
+            Change::Clear { table } => turn.draft.clear(table),
+        }
     }
 }
 

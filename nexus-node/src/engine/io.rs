@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Say what this node is called now.
     Describe(Name),
+    /// Keep rows that are no entries: known peers, tickets.
+    Keep(Batch),
 }
 
 /// A memory to write.

@@ -103,7 +103,6 @@ impl OpenPage {
 pub(super) struct State {
     pub me: Did,
     pub mesh: Did,
-    pub chain: Chain,
     pub incarnation: Incarnation,
     pub clock: HlcClock,
     pub members: Members,
@@ -126,7 +125,6 @@ impl State {
         let mut state = Self {
             me,
             mesh,
-            chain,
             incarnation,
             clock: HlcClock::after(Hlc(last)),
             members,
@@ -224,6 +222,11 @@ impl State {
     pub(super) fn next_space_no(&self) -> SpaceNo {
         SpaceNo::try_from(self.spaces.len()).unwrap_or(SpaceNo::MAX)
     }
+}
+
+/// Who belongs to the mesh of a store, without an engine.
+pub(crate) fn read_members(me: Did, view: &dyn View) -> Result<Members, EngineError> {
+    Ok(State::read(me, view)?.members)
 }
 
 /// The page of the last record that an entry created.

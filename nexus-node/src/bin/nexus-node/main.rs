@@ -10,6 +10,7 @@ mod holder;
 mod log;
 mod output;
 mod session;
+mod signals;
 
 use std::process::ExitCode;
 

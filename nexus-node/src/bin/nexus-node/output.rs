@@ -11,7 +11,6 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nexus_node::api::{Problem, wire};
 use serde::Serialize;
-use serde_json::json;
 
 pub(crate) use self::table::Table;
 
@@ -41,6 +40,11 @@ impl Printer {
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let colour = wanted && !json && io::stdout().is_terminal();
         Self { json, quiet, colour, colour_stderr: wanted && io::stderr().is_terminal() }
+    }
+
+    /// Whether it prints documents.
+    pub(crate) fn json(&self) -> bool {
+        self.json
     }
 
     /// The answer: a document for programs, a text for people.
@@ -93,8 +97,9 @@ impl Printer {
 
     /// The last line of stderr with `--json`.
     pub(crate) fn problem_document(&self, problem: &Problem) {
-        let error = wire::ErrorBody::from(problem.clone());
-        self.stderr(&json!({ "error": error }).to_string());
+        let document = wire::ErrorDocument { error: problem.clone().into() };
+        // Three texts can always be written as JSON.
+        self.stderr(&serde_json::to_string(&document).unwrap_or_default());
     }
 
     /// A question on the terminal; the answer is not shown while it is typed.

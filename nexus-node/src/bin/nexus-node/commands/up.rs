@@ -217,25 +217,18 @@ fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, P
             None => std::future::pending().await,
         }
     };
-    #[cfg(unix)]
-    let terminated = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut signal = signal(SignalKind::terminate())
-            .map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
-        async move { drop(signal.recv().await) }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
+    let failed = |error: std::io::Error| Problem::new("failed", format!("signals cannot be received: {error}"));
+    let stop = crate::signals::stop().map_err(failed)?;
     Ok(async {
         tokio::select! {
             () = stdin => {}
-            () = terminated => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = stop => {}
         }
-        tokio::spawn(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
+        if let Ok(again) = crate::signals::stop() {
+            tokio::spawn(async {
+                again.await;
                 std::process::exit(130);
-            }
-        });
+            });
+        }
     })
 }

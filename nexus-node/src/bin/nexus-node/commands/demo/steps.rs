@@ -1,0 +1,360 @@
+//! The steps of the demo. Each returns what it compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nexus_node::api::{Problem, wire};
+use serde_json::json;
+
+use super::stage::{Node, Stage};
+use super::until;
+use crate::client::escape;
+use crate::output::short_did;
+
+/// How long anything may take to arrive everywhere.
+const SOON: Duration = Duration::from_secs(20);
+/// How long a stranger is watched after it was turned away.
+const STRANGER_TRIES: Duration = Duration::from_secs(20);
+
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) run: fn(&mut World) -> Result<String, Problem>,
+}
+
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "start", run: start },
+    Step { name: "join", run: join },
+    Step { name: "share", run: share },
+    Step { name: "cut", run: cut },
+    Step { name: "apart", run: apart },
+    Step { name: "heal", run: heal },
+    Step { name: "settle", run: settle },
+    Step { name: "kill", run: kill },
+    Step { name: "stranger", run: stranger },
+];
+
+/// What the steps work on.
+pub(super) struct World {
+    stage: Arc<Stage>,
+    ports: BTreeMap<String, u16>,
+    names: Vec<String>,
+    nodes: BTreeMap<String, Node>,
+    /// The memory that both sides edit.
+    contested: Option<String>,
+    /// A text that nobody outside may ever hold.
+    secret: String,
+}
+
+type Result_ = Result<String, Problem>;
+
+const TERMINAL: &str = "terminal";
+const IDE: &str = "ide";
+const CLOUD: &str = "cloud";
+
+impl World {
+    pub(super) fn new(stage: Arc<Stage>, ports: &[u16]) -> Self {
+        let name = |index: usize| match index {
+            0 => TERMINAL.to_owned(),
+            1 => IDE.to_owned(),
+            2 => CLOUD.to_owned(),
+            more => format!("agent-{}", more + 1),
+        };
+        let names: Vec<String> = (0..ports.len()).map(name).collect();
+        let ports = names.iter().cloned().zip(ports.iter().copied()).collect();
+        let secret = format!("canary-{}", std::process::id());
+        Self { stage, ports, names, nodes: BTreeMap::new(), contested: None, secret }
+    }
+
+    pub(super) fn node(&self, name: &str) -> Result<&Node, Problem> {
+        self.nodes.get(name).ok_or_else(|| Problem::new("not_found", format!("no node {name} is running")))
+    }
+
+    /// The nodes, in the order in which they joined.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.names.iter().filter_map(|name| self.nodes.get(name))
+    }
+
+    fn start_node(&mut self, name: &str) -> Result<(), Problem> {
+        let port = self.ports.get(name).copied().unwrap_or(0);
+        let node = self.stage.start(name, port, &[])?;
+        self.nodes.insert(name.to_owned(), node);
+        Ok(())
+    }
+
+    /// Kills a node hard and starts it again.
+    pub(super) fn restart(&mut self, name: &str) -> Result_ {
+        let pid = self.stage.kill(name)?;
+        self.start_node(name)?;
+        Ok(format!("{name} (process {pid}) was killed hard, and is back"))
+    }
+
+    /// Each node in a line.
+    pub(super) fn look(&self) -> Result_ {
+        let mut lines = Vec::new();
+        for node in self.nodes() {
+            let (status, memories) = (node.status()?, node.memories()?);
+            let state = if status.offline { "offline" } else { "online" };
+            lines.push(format!("{:<10} {state}, {} peers, {} memories", node.name, status.peers, memories.len()));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// The end of each node's log.
+    pub(super) fn logs(&self) -> String {
+        let mut text = String::new();
+        for name in self.names.iter().map(String::as_str).chain(["stranger"]) {
+            let log = self.stage.log(name);
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(8)..] {
+                text.push_str(&format!("  {name}: {line}\n"));
+            }
+        }
+        text
+    }
+
+    /// Waits until all of these nodes hold the same memories, and says how many there are and
+    /// which.
+    fn converge(&self) -> Result<Vec<wire::Memory>, Problem> {
+        until("every node holds the same memories in the same versions", SOON, || {
+            let mut all = Vec::new();
+            for node in self.nodes() {
+                all.push(node.memories()?);
+            }
+            let versions = |memories: &Vec<wire::Memory>| -> BTreeMap<String, String> {
+                memories.iter().map(|memory| (memory.id.clone(), memory.version.clone())).collect()
+            };
+            let equal = all.windows(2).all(|pair| versions(&pair[0]) == versions(&pair[1]));
+            Ok(if equal { all.pop() } else { None })
+        })
+    }
+
+    fn contested(&self) -> Result<&str, Problem> {
+        self.contested.as_deref().ok_or_else(|| Problem::new("internal", "there is no contested memory"))
+    }
+}
+
+impl Node {
+    pub(super) fn remember(&self, text: &str) -> Result<wire::Remembered, Problem> {
+        self.client.post("/v1/memories", &json!({ "text": text }))
+    }
+
+    pub(super) fn memories(&self) -> Result<Vec<wire::Memory>, Problem> {
+        let listing: wire::Listing = self.client.get("/v1/memories?limit=1000")?;
+        Ok(listing.items)
+    }
+
+    fn get(&self, id: &str) -> Result<wire::Memory, Problem> {
+        self.client.get(&format!("/v1/memories/{}", escape(id)))
+    }
+
+    pub(super) fn edit(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
+        self.client.patch(&format!("/v1/memories/{}", escape(id)), &json!({ "text": text }))
+    }
+
+    pub(super) fn status(&self) -> Result<wire::Status, Problem> {
+        self.client.get("/v1/status")
+    }
+
+    pub(super) fn peers(&self) -> Result<Vec<wire::Peer>, Problem> {
+        self.client.get("/v1/peers")
+    }
+
+    fn members(&self) -> Result<Vec<wire::Member>, Problem> {
+        self.client.get("/v1/members")
+    }
+
+    /// `offline` or `online`.
+    pub(super) fn switch(&self, to: &str) -> Result<wire::Offline, Problem> {
+        self.client.post(&format!("/v1/{to}"), &json!({}))
+    }
+
+    fn sees_up(&self) -> Result<usize, Problem> {
+        Ok(self.peers()?.iter().filter(|peer| peer.state == "up").count())
+    }
+
+    /// Waits until a memory is here, and says how long that took.
+    fn await_memory(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
+        until(&format!("{} reads {text:?}", self.name), SOON, || match self.get(id) {
+            Ok(memory) => Ok((memory.text == text).then_some(memory)),
+            Err(problem) if problem.code == "not_found" => Ok(None),
+            Err(problem) => Err(problem),
+        })
+    }
+}
+
+/// Checks a claim.
+fn claim(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(Problem::new("failed", otherwise())) }
+}
+
+fn start(world: &mut World) -> Result_ {
+    world.start_node(TERMINAL)?;
+    let status = world.node(TERMINAL)?.status()?;
+    let members = world.node(TERMINAL)?.members()?;
+    claim(members.len() == 1, || format!("a new mesh has one member, not {}", members.len()))?;
+    Ok(format!("terminal made a mesh, {}, and is its one member", short_did(&status.mesh_did)))
+}
+
+fn join(world: &mut World) -> Result_ {
+    let others = world.names.len() - 1;
+    let invitation: wire::Invitation =
+        world.node(TERMINAL)?.client.post("/v1/invite", &json!({ "uses": others, "ttl": "10m" }))?;
+    for name in world.names.clone().iter().skip(1) {
+        world.stage.command(name, &["join", &invitation.ticket, "--name", name])?;
+        world.start_node(name)?;
+    }
+    for node in world.nodes() {
+        until(&format!("{} is connected with {others} others", node.name), SOON, || {
+            let (members, up) = (node.members()?.len(), node.sees_up()?);
+            Ok((members == others + 1 && up == others).then_some(()))
+        })?;
+    }
+    Ok(format!("{others} joined with one ticket; each of {} lists {} members and {others} peers up", others + 1, others + 1))
+}
+
+fn share(world: &mut World) -> Result_ {
+    let terminal = world.node(TERMINAL)?;
+    let text = format!("the deploy key is in the vault ({})", world.secret);
+    let began = Instant::now();
+    let remembered = terminal.remember(&text)?;
+    let written = terminal.get(&remembered.id)?;
+    for node in world.nodes().filter(|node| node.name != TERMINAL) {
+        let read = node.await_memory(&remembered.id, &text)?;
+        claim(read.version == written.version, || format!("{} has another version", node.name))?;
+        claim(read.author == terminal.did, || format!("{} names another author", node.name))?;
+    }
+    let took = began.elapsed().as_millis();
+    let detail = format!("a memory of terminal was read on the others in {took} ms: same text, version and author");
+    world.contested = Some(remembered.id);
+    Ok(detail)
+}
+
+fn cut(world: &mut World) -> Result_ {
+    let ide = world.node(IDE)?;
+    let state = ide.switch("offline")?;
+    claim(state.offline, || "ide does not say that it is offline".to_owned())?;
+    until("ide has no peers", SOON, || Ok((ide.status()?.peers == 0).then_some(())))?;
+    for node in world.nodes().filter(|node| node.name != IDE) {
+        until(&format!("{} sees that ide is gone", node.name), SOON, || {
+            Ok(node.peers()?.iter().any(|peer| peer.did == ide.did && peer.state != "up").then_some(()))
+        })?;
+    }
+    claim(world.stage.alive(IDE), || "ide's process ended".to_owned())?;
+    Ok("ide is cut off both ways: 0 peers there, not up anywhere; its process and API go on".to_owned())
+}
+
+fn apart(world: &mut World) -> Result_ {
+    let contested = world.contested()?.to_owned();
+    let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
+    let here = terminal.remember("written while ide was away")?;
+    let there = ide.remember("written while cut off")?;
+    terminal.edit(&contested, "use port 4001")?;
+    ide.edit(&contested, "use port 4002")?;
+    // When cloud has it, it has had the chance to reach ide as well.
+    cloud.await_memory(&here.id, "written while ide was away")?;
+    cloud.await_memory(&contested, "use port 4001")?;
+    for (node, missing) in [(ide, &here.id), (terminal, &there.id), (cloud, &there.id)] {
+        let got = node.get(missing);
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || format!("{} has what it cannot have", node.name))?;
+    }
+    let (left, right) = (terminal.get(&contested)?.text, ide.get(&contested)?.text);
+    claim(left != right, || "both sides read the same text".to_owned())?;
+    Ok(format!("both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's"))
+}
+
+fn heal(world: &mut World) -> Result_ {
+    let contested = world.contested()?.to_owned();
+    world.node(IDE)?.switch("online")?;
+    until("the conflict shows on every node", SOON, || {
+        for node in world.nodes() {
+            if node.get(&contested)?.conflicts.get("text").is_none_or(|values| values.len() != 2) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    let memories = world.converge()?;
+    let mut values = None;
+    for node in world.nodes() {
+        let memory = node.get(&contested)?;
+        let mut shown: Vec<String> =
+            memory.conflicts.get("text").into_iter().flatten().map(|conflict| conflict.value.to_string()).collect();
+        shown.sort();
+        claim(shown == ["\"use port 4001\"", "\"use port 4002\""], || format!("{} shows {shown:?}", node.name))?;
+        claim(values.is_none() || values.as_ref() == Some(&memory.version), || "versions differ".to_owned())?;
+        values = Some(memory.version);
+    }
+    Ok(format!("all hold the same {} memories in the same versions; the conflict shows both values everywhere", memories.len()))
+}
+
+fn settle(world: &mut World) -> Result_ {
+    let contested = world.contested()?.to_owned();
+    world.node(CLOUD)?.edit(&contested, "use port 4003")?;
+    for node in world.nodes() {
+        until(&format!("the conflict is gone on {}", node.name), SOON, || {
+            let memory = node.get(&contested)?;
+            Ok((memory.conflicts.is_empty() && memory.text == "use port 4003").then_some(()))
+        })?;
+    }
+    world.converge()?;
+    Ok("cloud settled it with one edit; no node shows a conflict, all read \"use port 4003\"".to_owned())
+}
+
+fn kill(world: &mut World) -> Result_ {
+    let own = world.node(CLOUD)?.remember("acknowledged just before the kill")?;
+    let pid = world.stage.kill(CLOUD)?;
+    world.nodes.remove(CLOUD);
+    let meanwhile = world.node(TERMINAL)?.remember("written while cloud was dead")?;
+    world.start_node(CLOUD)?;
+    let cloud = world.node(CLOUD)?;
+    let memory = cloud.get(&own.id)?;
+    claim(memory.text == "acknowledged just before the kill", || "the acknowledged memory has another text".to_owned())?;
+    cloud.await_memory(&meanwhile.id, "written while cloud was dead")?;
+    let memories = world.converge()?;
+    Ok(format!("cloud (process {pid}) was killed hard and came back with what it had acknowledged; all hold the same {} memories", memories.len()))
+}
+
+/// A node with a mesh of its own dials ours. Its own log tells when it was turned away.
+fn stranger(world: &mut World) -> Result_ {
+    let terminal = world.node(TERMINAL)?;
+    let before = terminal.members()?.len();
+    let dialled: Vec<String> =
+        terminal.listen.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]).collect();
+    claim(!dialled.is_empty(), || "terminal has no address to dial".to_owned())?;
+    let secret = terminal.remember(&format!("not for strangers: {}", world.secret))?;
+    let stranger = world.stage.start("stranger", 0, &dialled)?;
+    let refused = until("the stranger's log says that it was turned away", STRANGER_TRIES, || {
+        let log = world.stage.log("stranger");
+        Ok(log.lines().find(|line| ["foreign", "another mesh", "other mesh", "refused"].iter().any(|word| line.contains(word))).map(str::to_owned))
+    });
+    refused?;
+    let (peers, members, memories) = (stranger.peers()?, stranger.members()?, stranger.memories()?);
+    claim(peers.is_empty() && members.len() == 1 && memories.is_empty(), || {
+        format!("the stranger has {} peers, {} members, {} memories", peers.len(), members.len(), memories.len())
+    })?;
+    claim(stranger.get(&secret.id).is_err(), || "the stranger reads our memory".to_owned())?;
+    let after = terminal.members()?;
+    let known = terminal.peers()?.iter().any(|peer| peer.did == stranger.did);
+    claim(after.len() == before && !known, || "we took the stranger for one of us".to_owned())?;
+    world.stage.kill("stranger")?;
+    let directory = world.stage.directory("stranger");
+    for needle in [world.secret.as_bytes(), b"use port 400"] {
+        claim(!holds(&directory, needle), || "a text of ours is in the stranger's files".to_owned())?;
+    }
+    Ok("a stranger dialled and was turned away: no peer, member or memory of ours there, not a byte in its files".to_owned())
+}
+
+/// Whether any file below a directory holds these bytes.
+fn holds(directory: &Path, needle: &[u8]) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}

@@ -1,0 +1,207 @@
+//! A node: the handle that an embedder holds, and how one is made.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `builder` | the real world: data directory, sockets, ports |
+//! | `start` | a node over any world ([`NodeEnv`]) |
+//! | `found` | the first node of a new mesh |
+//! | `join` | becoming a member of another's mesh |
+//! | `admit` | the other side of that: tickets and who redeems them |
+//! | `status` | what the node says of itself and of the others |
+
+pub(crate) mod admit;
+mod builder;
+mod found;
+mod join;
+mod ports;
+mod start;
+mod status;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_identity::Did;
+use nexus_mesh::{Multiaddr, PeerId};
+use tokio::sync::watch;
+
+pub use admit::{Invitation, Invite};
+pub use builder::Builder;
+pub use found::{Initialized, init};
+pub use join::{Joined, join};
+pub use status::{Behind, MemberInfo, Peer, Status, Warning};
+
+use crate::NodeError;
+use crate::brain::Brain;
+use crate::config::Config;
+use crate::datadir::{DataDir, Lock};
+use crate::engine::Command;
+use crate::env::{NodeEnv, Tasks};
+use crate::runtime::Shared;
+use crate::store::Batch;
+
+/// Why a node has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody asked for it.
+    Asked,
+    /// It joined another mesh: build it again on the same directory.
+    Rejoined,
+    /// It could not go on: its disk failed, most likely. Nothing acknowledged is lost.
+    Failed(String),
+}
+
+/// A running node: a handle, cheap to clone. The node ends with [`Node::shutdown`] or with its
+/// last handle.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use nexus_node::{NewMemory, Node};
+///
+/// let node = Node::builder("./brain").start().await?;
+/// let written = node.brain().remember(NewMemory::note("the build needs a C compiler")).await?;
+/// println!("{} on {} other machines", written.id, written.durability.replicated);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    config: Config,
+    tasks: Option<Arc<Tasks>>,
+    dir: Option<DataDir>,
+    lock: Mutex<Option<Lock>>,
+    listening: watch::Receiver<Vec<Multiaddr>>,
+    offline: AtomicBool,
+    stopped: watch::Sender<Option<Stopped>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(tasks) = &self.tasks {
+            tasks.kill();
+        }
+    }
+}
+
+impl Node {
+    /// A node in the real world, on a data directory.
+    pub fn builder(data_dir: impl Into<std::path::PathBuf>) -> Builder {
+        Builder::new(data_dir.into())
+    }
+
+    /// A node in a world of the caller's.
+    ///
+    /// # Errors
+    /// The store's, or the mesh's.
+    pub async fn with_env(env: NodeEnv) -> Result<Self, NodeError> {
+        start::start(env, start::Origins::default()).await
+    }
+
+    /// This node.
+    pub fn did(&self) -> Did {
+        self.0.shared.me
+    }
+
+    /// This node as libp2p knows it.
+    pub fn peer_id(&self) -> String {
+        peer_id(&self.0.shared.me).map_or_else(String::new, |peer| peer.to_string())
+    }
+
+    /// What this node is called in the mesh.
+    pub fn name(&self) -> String {
+        self.0.shared.name_of(&self.did()).unwrap_or_default()
+    }
+
+    /// The mesh: the DID of its root key.
+    pub fn mesh_did(&self) -> Did {
+        self.0.shared.mesh_did
+    }
+
+    /// The memory.
+    pub fn brain(&self) -> Brain {
+        Brain::new(self.0.shared.clone(), &self.0.config)
+    }
+
+    /// Where other nodes can dial this one: multiaddresses that end in `/p2p/…`.
+    pub fn listen_addresses(&self) -> Vec<String> {
+        let id = self.peer_id();
+        self.0.listening.borrow().iter().map(|address| format!("{address}/p2p/{id}")).collect()
+    }
+
+    /// Closes all connections and refuses new ones, both ways, while the node stays up; or comes
+    /// back and dials everybody at once.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopping`].
+    pub async fn set_offline(&self, offline: bool) -> Result<(), NodeError> {
+        self.check_running()?;
+        self.0.shared.mesh.set_offline(offline).await;
+        self.0.offline.store(offline, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the node was told to be offline.
+    pub fn is_offline(&self) -> bool {
+        self.0.offline.load(Ordering::Relaxed)
+    }
+
+    /// Stops: takes no more writes, finishes those it has, closes. Returns when that is done.
+    pub async fn shutdown(&self) {
+        self.stop(Stopped::Asked).await;
+    }
+
+    /// Resolves when the node has ended, with the reason.
+    pub async fn stopped(&self) -> Stopped {
+        let mut stopped = self.0.stopped.subscribe();
+        let mut failed = self.0.shared.failed.subscribe();
+        tokio::select! {
+            stopped = stopped.wait_for(Option::is_some) => {
+                stopped.ok().and_then(|stopped| stopped.clone()).unwrap_or(Stopped::Asked)
+            }
+            failed = failed.wait_for(Option::is_some) => {
+                Stopped::Failed(failed.ok().and_then(|failed| failed.clone()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The tasks that run for this node, by name; none for one in a world of the caller's.
+    pub fn tasks(&self) -> Vec<&'static str> {
+        self.0.tasks.as_ref().map(|tasks| tasks.running()).unwrap_or_default()
+    }
+
+    async fn stop(&self, why: Stopped) {
+        self.0.shared.mesh.shutdown().await;
+        // whatever was taken before this is on disk once it is answered
+        let _ = self.0.shared.run(Command::Keep(Batch::new())).await;
+        if let Some(tasks) = &self.0.tasks {
+            tasks.kill();
+        }
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.stopped.send_if_modified(|stopped| {
+            let first = stopped.is_none();
+            stopped.get_or_insert(why);
+            first
+        });
+    }
+
+    fn check_running(&self) -> Result<(), NodeError> {
+        match &*self.0.stopped.borrow() {
+            Some(_) => Err(NodeError::Stopping("it was stopped".to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.0.shared.me.short())
+    }
+}
+
+/// A DID as libp2p writes it.
+pub(crate) fn peer_id(did: &Did) -> Option<PeerId> {
+    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(did.as_bytes()).ok()?;
+    Some(PeerId::from(libp2p::identity::PublicKey::from(key)))
+}

@@ -1,0 +1,192 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use libp2p::multiaddr::Protocol;
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
+use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Multiaddr};
+
+use super::Node;
+use crate::NodeError;
+use crate::clock;
+use crate::engine::{self, Command, rows};
+use crate::runtime::Shared;
+use crate::store::{Batch, Table, View};
+
+/// What a ticket is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// The role of whoever joins with it.
+    pub role: Role,
+    /// How many may, at least one.
+    pub uses: u32,
+    /// How long the ticket is good.
+    pub ttl: Duration,
+    /// How long the credential is good; for ever if not given.
+    pub valid: Option<Duration>,
+}
+
+impl Default for Invite {
+    fn default() -> Self {
+        Self { role: Role::Member, uses: 1, ttl: Duration::from_secs(3_600), valid: None }
+    }
+}
+
+/// A ticket, ready to be carried to the other machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// The ticket: whoever has it can join.
+    pub ticket: String,
+    /// The whole command line for the other machine.
+    pub join: String,
+    /// When the ticket ends.
+    pub expires_at: Timestamp,
+}
+
+/// A ticket as the inviter keeps it; the secret only as a hash.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+struct TicketRow {
+    secret_hash: [u8; 32],
+    role: u16,
+    expires_at: Timestamp,
+    uses: u32,
+    valid_ms: Option<u64>,
+    /// A ticket of an earlier incarnation is void: that store's uses are not known here.
+    incarnation: [u8; 8],
+    redeemed: Vec<(Did, Chain)>,
+}
+
+fn secret_hash(secret: &[u8; 16]) -> [u8; 32] {
+    blake3::derive_key("nexus ticket secret v1", secret)
+}
+
+impl Node {
+    /// Makes a ticket. It is on disk before it is handed out.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
+    pub async fn invite(&self, invite: Invite) -> Result<Invitation, NodeError> {
+        let Inner { shared, .. } = &*self.0;
+        let admin = shared.members.borrow().get(&shared.me).is_some_and(|member| member.allows(Role::Admin));
+        if !admin {
+            return Err(NodeError::Refused("only an admin invites, and this node is none".to_owned()));
+        }
+        if invite.uses == 0 {
+            return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
+        }
+        let expires_at = clock::wall().saturating_add(invite.ttl);
+        let addresses = dialable(&self.0.listening.borrow());
+        let ticket = Ticket::new(shared.mesh_did, shared.me, addresses, invite.role, expires_at, invite.uses);
+        let row = TicketRow {
+            secret_hash: secret_hash(&ticket.secret),
+            role: invite.role.number(),
+            expires_at,
+            uses: invite.uses,
+            valid_ms: invite.valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX)),
+            incarnation: incarnation(shared)?,
+            redeemed: Vec::new(),
+        };
+        let mut batch = Batch::new();
+        batch.put(Table::Tickets, &ticket.id, &rows::encode(&row));
+        shared.run(Command::Keep(batch)).await?;
+        let ticket = ticket.to_string();
+        Ok(Invitation { join: format!("nexus-node join {ticket}"), ticket, expires_at })
+    }
+}
+
+use super::Inner;
+
+/// Addresses for a ticket: those of networks before loopback, QUIC before TCP.
+fn dialable(bound: &[Multiaddr]) -> Vec<String> {
+    let loopback = |address: &Multiaddr| {
+        address.iter().any(|part| match part {
+            Protocol::Ip4(ip) => ip.is_loopback(),
+            Protocol::Ip6(ip) => ip.is_loopback(),
+            _ => false,
+        })
+    };
+    let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    let six = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Ip6(_)));
+    let mut sorted: Vec<&Multiaddr> = bound.iter().collect();
+    sorted.sort_by_key(|address| (loopback(address), six(address), tcp(address)));
+    sorted.into_iter().map(ToString::to_string).collect()
+}
+
+fn incarnation(shared: &Shared) -> Result<[u8; 8], NodeError> {
+    let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+    Ok(genesis.incarnation.0)
+}
+
+/// Answers at the join door.
+pub(crate) struct Admitter {
+    shared: Arc<Shared>,
+    key: Keypair,
+}
+
+impl Admitter {
+    pub(crate) const fn new(shared: Arc<Shared>, key: Keypair) -> Self {
+        Self { shared, key }
+    }
+
+    /// Admits who shows a good ticket. The ticket's use and the credential are on disk before the
+    /// answer goes out; the same newcomer asking again gets the same credential.
+    pub(crate) async fn admit(&mut self, newcomer: Did, request: JoinRequest) -> JoinReply {
+        match self.decide(newcomer, &request).await {
+            Ok(Ok(chain)) => {
+                tracing::info!(did = %newcomer, name = %request.name, "admitted");
+                JoinReply::Admitted { chain, addresses: Vec::new() }
+            }
+            Ok(Err((code, message))) => {
+                tracing::info!(did = %newcomer, ?code, "not admitted");
+                JoinReply::Refused { code, message: message.to_owned() }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a newcomer could not be admitted");
+                JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
+            }
+        }
+    }
+
+    async fn decide(
+        &self,
+        newcomer: Did,
+        request: &JoinRequest,
+    ) -> Result<Result<Chain, (JoinRefusal, &'static str)>, NodeError> {
+        let shared = &self.shared;
+        let unknown = Ok(Err((JoinRefusal::Unknown, "the inviter does not know this ticket")));
+        let Some(row) = shared.store.snapshot()?.get(Table::Tickets, &request.ticket_id)? else {
+            return unknown;
+        };
+        let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
+        // hashes are compared, so that the time it takes tells nothing about the secret
+        if secret_hash(&request.secret) != row.secret_hash || row.incarnation != incarnation(shared)? {
+            return unknown;
+        }
+        if let Some((_, chain)) = row.redeemed.iter().find(|(did, _)| *did == newcomer) {
+            return Ok(Ok(chain.clone()));
+        }
+        let now = clock::wall();
+        if row.expires_at < now {
+            return Ok(Err((JoinRefusal::Expired, "the ticket has expired: ask for a new one")));
+        }
+        if row.redeemed.len() >= row.uses as usize {
+            return Ok(Err((JoinRefusal::Used, "the ticket was used already: ask for a new one")));
+        }
+        let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role) else {
+            return unknown;
+        };
+        let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+        let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
+        let claims = Claims::new(shared.mesh_did, newcomer, request.name.clone(), [role], now)
+            .issued_by(shared.me)
+            .expiring(expires_at);
+        let Ok(chain) = genesis.chain.extend(claims.sign(&self.key)) else {
+            return Ok(Err((JoinRefusal::NotAdmin, "the inviter may not admit anybody")));
+        };
+        row.redeemed.push((newcomer, chain.clone()));
+        let mut with = Batch::new();
+        with.put(Table::Tickets, &request.ticket_id, &rows::encode(&row));
+        shared.run(Command::Admit { chain: chain.clone(), with }).await?;
+        Ok(Ok(chain))
+    }
+}

@@ -1,0 +1,114 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nexus_identity::Name;
+use nexus_mesh::{Multiaddr, tcp_quic_transport};
+
+use super::start::{Origins, start};
+use super::{Node, found, ports};
+use crate::NodeError;
+use crate::config::Config;
+use crate::datadir::{Contents, DataDir};
+use crate::engine::{self, rows};
+use crate::env::{BlockingPool, NodeEnv, Tasks};
+use crate::runtime::fresh_incarnation;
+use crate::store::{Batch, Store, StoreOptions, Table};
+
+/// Makes a node in the real world; what is not set is as in [`Config`]'s defaults.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    path: PathBuf,
+    config: Config,
+}
+
+impl Builder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, config: Config::default() }
+    }
+
+    /// The whole configuration; calls after this one change it.
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { config, ..self }
+    }
+
+    /// What the node is called.
+    #[must_use]
+    pub fn name(mut self, name: Name) -> Self {
+        self.config.name = Some(name);
+        self
+    }
+
+    /// Where to listen for other nodes; none: it only dials.
+    #[must_use]
+    pub fn listen(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
+        self.config.listen.0 = addresses.into_iter().collect();
+        self
+    }
+
+    /// Whether to look for members on the local network.
+    #[must_use]
+    pub fn mdns(mut self, mdns: bool) -> Self {
+        self.config.mdns = mdns;
+        self
+    }
+
+    /// An address to dial besides those known.
+    #[must_use]
+    pub fn bootstrap(mut self, address: Multiaddr) -> Self {
+        self.config.bootstrap.0.push(address);
+        self
+    }
+
+    /// Starts the node; in an empty directory it makes one, with a mesh of its own. Returns when
+    /// its sockets are bound and its state is read.
+    ///
+    /// # Errors
+    /// [`NodeError::DataDir`] if the directory cannot be used (another node runs there, its files
+    /// are damaged or of a newer version), [`NodeError::Store`] likewise for the store,
+    /// [`NodeError::Conflict`] if a port that was asked for is taken, [`NodeError::Mesh`].
+    pub async fn start(self) -> Result<Node, NodeError> {
+        let Self { path, mut config } = self;
+        if DataDir::inspect(&path)? == Contents::Empty {
+            found::init(&path, config.name.clone())?;
+        }
+        let dir = DataDir::open(&path)?;
+        let lock = dir.lock()?;
+        let options = StoreOptions { cache_bytes: config.cache_bytes.size(), ..StoreOptions::default() };
+        let store = found::open_store(&dir, options)?;
+        found::complete(&dir, &store, config.name.clone())?;
+        notice_a_copy(&dir, &store)?;
+
+        let mut ports = dir.ports();
+        config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;
+        dir.write_ports(ports)?;
+
+        let keypair = dir.identity().clone();
+        let transport = tcp_quic_transport(&keypair).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        let tasks = Arc::new(Tasks::current());
+        let blocking = Arc::new(BlockingPool);
+        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, blocking, config };
+        start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
+    }
+}
+
+/// A store that lies elsewhere than it did may be a copy whose original goes on: it begins a new
+/// incarnation, so that no log is written twice.
+fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<(), NodeError> {
+    let Some(genesis) = engine::read_genesis(&store.snapshot()?)? else {
+        return Ok(());
+    };
+    let here = dir.fingerprint();
+    if here.is_none() || genesis.fingerprint == here {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    if let Some(here) = here {
+        batch.put(Table::Meta, rows::meta::FINGERPRINT, &here);
+    }
+    if genesis.fingerprint.is_some() {
+        tracing::warn!("this data directory was moved or copied: going on in a new incarnation");
+        batch.put(Table::Meta, rows::meta::INCARNATION, &fresh_incarnation().0);
+    }
+    Ok(store.commit(&[batch])?)
+}

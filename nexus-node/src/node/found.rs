@@ -1,0 +1,93 @@
+use std::path::{Path, PathBuf};
+
+use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role};
+
+use super::peer_id;
+use crate::NodeError;
+use crate::clock;
+use crate::datadir::DataDir;
+use crate::engine::{self, Genesis};
+use crate::runtime::fresh_incarnation;
+use crate::store::{Store, StoreOptions};
+
+/// A node that was made, with a mesh of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialized {
+    /// The node.
+    pub did: Did,
+    /// The node as libp2p knows it.
+    pub peer_id: String,
+    /// Its mesh.
+    pub mesh_did: Did,
+    /// What it is called.
+    pub name: String,
+    /// Where it lives.
+    pub data_dir: PathBuf,
+}
+
+/// Makes a node with a new mesh, of which it is the first member, in an empty directory.
+///
+/// # Errors
+/// [`NodeError::DataDir`], above all if there is a node already: nothing has changed then.
+pub fn init(path: &Path, name: Option<Name>) -> Result<Initialized, NodeError> {
+    let dir = DataDir::create(path, Keypair::generate())?;
+    let _lock = dir.lock()?;
+    let store = open_store(&dir, StoreOptions::default())?;
+    complete(&dir, &store, name)
+}
+
+/// Gives the node of a directory a mesh, unless it has one: also after an `init` that was cut
+/// short.
+pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Initialized, NodeError> {
+    let me = dir.identity().did();
+    let genesis = match engine::read_genesis(&store.snapshot()?)? {
+        Some(genesis) => genesis,
+        None => found(dir, store, name)?,
+    };
+    let claims = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?;
+    Ok(Initialized {
+        did: me,
+        peer_id: peer_id(&me).map_or_else(String::new, |peer| peer.to_string()),
+        mesh_did: genesis.mesh,
+        name: claims.name.to_string(),
+        data_dir: dir.path().to_owned(),
+    })
+}
+
+/// Makes a mesh: its root key first, so that a mesh without one never exists.
+fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, NodeError> {
+    let root = match dir.root()? {
+        Some(root) => root,
+        None => {
+            let root = Keypair::generate();
+            dir.write_root(&root)?;
+            root
+        }
+    };
+    let (mesh, me) = (root.did(), dir.identity().did());
+    let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], clock::wall());
+    let chain = Chain::found(claims.sign(&root)).map_err(engine::EngineError::Chain)?;
+    let genesis = genesis(mesh, chain, dir);
+    store.commit(&[engine::found(&genesis)])?;
+    Ok(genesis)
+}
+
+/// The genesis of a new store in a directory.
+pub(super) fn genesis(mesh: Did, chain: Chain, dir: &DataDir) -> Genesis {
+    let (incarnation, store) = (fresh_incarnation(), fresh_incarnation().0);
+    Genesis { mesh, chain, incarnation, store, fingerprint: dir.fingerprint() }
+}
+
+/// Opens the store of a directory.
+pub(super) fn open_store(dir: &DataDir, options: StoreOptions) -> Result<Store, NodeError> {
+    Ok(Store::open(dir.store_path(), options)?)
+}
+
+/// What this machine is called, as far as it makes a name.
+pub(super) fn machine_name() -> Name {
+    let host = std::fs::read_to_string("/etc/hostname").ok();
+    let host = host.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
+    let host = host.and_then(|host| host.trim().split('.').next().and_then(|host| host.parse().ok()));
+    #[expect(clippy::expect_used, reason = "a constant name")]
+    host.unwrap_or_else(|| "node".parse().expect("a name"))
+}

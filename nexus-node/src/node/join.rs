@@ -1,0 +1,284 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_crdt::{Core, Members, SpaceId, Was};
+use nexus_identity::{Chain, Did, Keypair, Name, Ticket, Timestamp};
+use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, tcp_quic_transport};
+
+use super::found::{genesis, machine_name, open_store};
+use super::{Node, Stopped, peer_id};
+use crate::NodeError;
+use crate::brain::read::Reader;
+use crate::clock;
+use crate::datadir::{Contents, DataDir};
+use crate::engine::{self, Command, Effect, Engine, Input, NewRecord, Outcome, rows};
+use crate::env::{Tasks, blocking};
+use crate::memory::{ListQuery, Memory};
+use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
+
+/// A node that joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The node.
+    pub did: Did,
+    /// The node as libp2p knows it.
+    pub peer_id: String,
+    /// Its mesh now.
+    pub mesh_did: Did,
+    /// What it is called there.
+    pub name: String,
+    /// Who admitted it.
+    pub inviter: Did,
+}
+
+/// How many memories are copied in one commit.
+const COPY_CHUNK: usize = 500;
+
+/// Joins the mesh of a ticket, no node running on the directory. An empty directory becomes a
+/// node; one whose mesh has no other member keeps its key and takes its memories along.
+///
+/// # Errors
+/// [`NodeError::Refused`] with the inviter's reason, [`NodeError::TimedOut`] or
+/// [`NodeError::Unreachable`] if it does not answer, [`NodeError::Conflict`] if the directory's
+/// mesh has other members, [`NodeError::DataDir`]. A join that fails leaves nothing behind.
+pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+    let existing = match DataDir::inspect(path)? {
+        Contents::Empty => None,
+        Contents::Node => Some(DataDir::open(path)?),
+    };
+    let lock = existing.as_ref().map(DataDir::lock).transpose()?;
+    let old = match &existing {
+        Some(dir) if dir.store_path().exists() => Some(open_store(dir, StoreOptions::default())?),
+        _ => None,
+    };
+    if let Some(store) = &old {
+        check_alone(store)?;
+    }
+    let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
+    let name = name.unwrap_or_else(machine_name);
+
+    let tasks = Arc::new(Tasks::current());
+    let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), tasks.clone())
+        .map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let knocked = tokio::select! {
+        knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
+        () = async { while events.recv().await.is_some() {} } => Err(NodeError::Stopping("the network ended".to_owned())),
+    };
+    mesh.shutdown().await;
+    tasks.kill();
+    let chain = knocked?;
+
+    let dir = match existing {
+        Some(dir) => dir,
+        None => DataDir::create(path, key.clone())?,
+    };
+    let _lock = match lock {
+        Some(lock) => lock,
+        None => dir.lock()?,
+    };
+    move_in(&dir, old, ticket, chain, name)
+}
+
+impl Node {
+    /// Joins the mesh of a ticket while running. This node's memories are copied over, then it
+    /// ends with [`Stopped::Rejoined`]: build it again on the same directory.
+    ///
+    /// # Errors
+    /// As [`join`]; this node goes on then as it was.
+    pub async fn join(&self, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+        self.check_running()?;
+        let shared = self.0.shared.clone();
+        let Some(dir) = self.0.dir.clone() else {
+            return Err(NodeError::Refused("a node without a data directory of its own cannot move".to_owned()));
+        };
+        check_alone(&shared.store)?;
+        let name = match name {
+            Some(name) => name,
+            None => self.name().parse().unwrap_or_else(|_| machine_name()),
+        };
+        let chain = knock(&shared.mesh, ticket, &name, shared.me, timeout).await?;
+        let lock = self.0.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.stop(Stopped::Rejoined).await;
+        let (ticket, old) = (ticket.clone(), shared.store.clone());
+        let moved = blocking(&*shared.blocking, move || {
+            let _lock = lock;
+            move_in(&dir, Some(old), &ticket, chain, name)
+        });
+        moved.await.unwrap_or_else(|| Err(NodeError::Stopping("the move was interrupted".to_owned())))
+    }
+}
+
+/// A node whose mesh has other members stays there: its memories are theirs too.
+fn check_alone(store: &Store) -> Result<(), NodeError> {
+    let snapshot = store.snapshot()?;
+    let Some(genesis) = engine::read_genesis(&snapshot)? else {
+        return Ok(());
+    };
+    let logs = rows::read_logs(&snapshot)?;
+    let me = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?.subject;
+    let members = engine::state::read_members(me, &snapshot)?;
+    if members.len() > 1 || logs.iter().any(|(_, log, _)| log.author != me) {
+        return Err(NodeError::Conflict("this directory's node is in a mesh with other members already".to_owned()));
+    }
+    Ok(())
+}
+
+/// Shows the ticket to the inviter, and checks what it answers against the ticket's mesh.
+async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Duration) -> Result<Chain, NodeError> {
+    if ticket.inviter == me {
+        return Err(NodeError::Conflict("this is this node's own ticket".to_owned()));
+    }
+    let addresses: Vec<Multiaddr> = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+    let request = JoinRequest {
+        ticket_id: ticket.id,
+        secret: ticket.secret,
+        name: name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let reply = mesh.join(ticket.inviter, addresses, request);
+    let reply = tokio::time::timeout(timeout, reply).await.map_err(|_| NodeError::TimedOut(timeout))?;
+    match reply.map_err(|error| NodeError::Unreachable(error.to_string()))? {
+        JoinReply::Admitted { chain, .. } => {
+            let claims = chain.verify(&ticket.mesh).map_err(|error| NodeError::Refused(format!("inviter's answer does not hold: {error}")))?;
+            if claims.subject != me {
+                return Err(NodeError::Refused("the inviter admitted somebody else".to_owned()));
+            }
+            Ok(chain)
+        }
+        JoinReply::Refused { code: JoinRefusal::Unavailable, message } => Err(NodeError::Unreachable(message)),
+        JoinReply::Refused { message, .. } => Err(NodeError::Refused(message)),
+    }
+}
+
+/// Writes the new store beside the old one, with what the old one remembered, and puts it in its
+/// place.
+fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, name: Name) -> Result<Joined, NodeError> {
+    let me = dir.identity().did();
+    let beside = dir.store_path().with_extension("redb.new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(NodeError::Conflict(format!("{}: {error}", beside.display())));
+        }
+        _ => {}
+    }
+    let store = Store::open(&beside, StoreOptions::default())?;
+    let mut batch = engine::found(&genesis(ticket.mesh, chain.clone(), dir));
+    batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
+    store.commit(&[batch])?;
+    let mut copy = Copy::begin(dir.identity().clone(), &store)?;
+    copy.run(Command::Admit { chain, with: Batch::new() })?;
+    if let Some(old) = &old {
+        copy.take(&old.snapshot()?)?;
+    }
+    drop(copy);
+    drop(store);
+    drop(old);
+    dir.replace_store(&beside)?;
+    // the old mesh is gone, and its root key with it
+    dir.remove_root()?;
+    Ok(Joined {
+        did: me,
+        peer_id: peer_id(&me).map_or_else(String::new, |peer| peer.to_string()),
+        mesh_did: ticket.mesh,
+        name: name.to_string(),
+        inviter: ticket.inviter,
+    })
+}
+
+/// Writes into a store that no node runs on yet, by the engine that will.
+struct Copy {
+    engine: Engine,
+    overlay: Overlay,
+    store: Store,
+    commits: u64,
+}
+
+impl Copy {
+    fn begin(key: Keypair, store: &Store) -> Result<Self, NodeError> {
+        let engine = Engine::open(key, &store.snapshot()?)?;
+        Ok(Self { engine, overlay: Overlay::new(store.clone())?, store: store.clone(), commits: 0 })
+    }
+
+    fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
+        self.engine.handle(clock::wall(), Input::Commands(vec![(0, command)]), &self.overlay)?;
+        let mut answer = None;
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Write(batch) => {
+                    self.commits += 1;
+                    self.overlay.push(self.commits, &batch);
+                    self.store.commit(&[batch])?;
+                    self.overlay.committed(self.commits)?;
+                }
+                Effect::Reply(_, outcome) => answer = Some(outcome),
+                Effect::Publish(_) | Effect::Emit(_) => {}
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Writes again what another brain remembers, oldest first, space by space.
+    fn take(&mut self, old: &dyn View) -> Result<(), NodeError> {
+        let Some(genesis) = engine::read_genesis(old)? else {
+            return Ok(());
+        };
+        let members = Arc::new(Members::of(genesis.mesh));
+        let mut reader = Reader::new(old, genesis.store, members, clock::wall())?;
+        for space in reader.spaces() {
+            let to = self.space_for(&space.space)?;
+            let mut memories = Vec::new();
+            let mut after = None;
+            loop {
+                let page = reader.list(&ListQuery { space: Some(space.id.clone()), limit: 1_000, after })?;
+                memories.extend(page.items);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            memories.reverse();
+            for chunk in memories.chunks(COPY_CHUNK) {
+                let mut records = Vec::with_capacity(chunk.len());
+                for memory in chunk {
+                    records.push(NewRecord { space: to, core: written_again(memory, reader.key_of(&memory.id)?) });
+                }
+                self.run(Command::Remember(records))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The space of that name in the new mesh; made if it is not `default`.
+    fn space_for(&mut self, name: &str) -> Result<SpaceId, NodeError> {
+        let mesh = self.engine.members().mesh();
+        let Ok(parsed) = name.parse::<Name>() else {
+            return Ok(SpaceId::default_of(&mesh));
+        };
+        if name == "default" {
+            return Ok(SpaceId::default_of(&mesh));
+        }
+        let salt = blake3::hash(&crate::runtime::fresh_incarnation().0);
+        let mut short = [0; 16];
+        short.copy_from_slice(&salt.as_bytes()[..16]);
+        match self.run(Command::CreateSpace { name: parsed, salt: short })? {
+            Some(Outcome::Space(space)) => Ok(space),
+            // a reader writes nothing, and takes nothing along
+            _ => Ok(SpaceId::default_of(&mesh)),
+        }
+    }
+}
+
+/// A memory as the core of a new record that says what it was.
+pub(crate) fn written_again(memory: &Memory, key: Option<String>) -> Core {
+    Core {
+        text: memory.text.clone(),
+        kind: memory.kind.clone(),
+        tags: memory.tags.clone(),
+        meta: memory.meta.clone(),
+        key,
+        expires_at: memory.expires_at.map(Timestamp::as_ms),
+        was: Some(Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }),
+    }
+}

@@ -1,0 +1,118 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use nexus_mesh::Multiaddr;
+
+use libp2p::multiaddr::Protocol;
+
+use crate::NodeError;
+use crate::datadir::Ports;
+
+/// The port that nodes listen on by default, for QUIC (UDP) and for TCP.
+const DEFAULT_PORT: u16 = 4_002;
+
+/// Which socket an address asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Udp,
+    Tcp,
+}
+
+/// Settles the ports to listen on: port 0, or the default one when it is taken, becomes the port
+/// of last time if that is free, else any free one. Other ports that are taken are an error.
+pub(super) fn settle(addresses: &[Multiaddr], ports: &mut Ports) -> Result<Vec<Multiaddr>, NodeError> {
+    addresses.iter().map(|address| settle_one(address, ports)).collect()
+}
+
+fn settle_one(address: &Multiaddr, ports: &mut Ports) -> Result<Multiaddr, NodeError> {
+    let Some((ip, kind, port)) = socket_of(address) else {
+        // nothing that a port belongs to: the transport says what it thinks of it
+        return Ok(address.clone());
+    };
+    let kept = match kind {
+        Kind::Udp => &mut ports.udp,
+        Kind::Tcp => &mut ports.tcp,
+    };
+    if port != 0 && port != DEFAULT_PORT {
+        if free_port(ip, kind, port).is_none() && exists(ip) {
+            return Err(NodeError::Conflict(format!("{address} is in use by another program")));
+        }
+        return Ok(address.clone());
+    }
+    let candidates = [(port != 0).then_some(port), *kept].into_iter().flatten();
+    let mut free = candidates.filter_map(|port| free_port(ip, kind, port));
+    let Some(chosen) = free.next().or_else(|| free_port(ip, kind, 0)) else {
+        // no such interface (IPv6 switched off, say): the others go on without it
+        return Ok(address.clone());
+    };
+    if chosen != DEFAULT_PORT {
+        *kept = Some(chosen);
+    }
+    Ok(address.iter().map(|part| with_port(part, chosen)).collect())
+}
+
+fn with_port(part: Protocol<'_>, port: u16) -> Protocol<'_> {
+    match part {
+        Protocol::Udp(_) => Protocol::Udp(port),
+        Protocol::Tcp(_) => Protocol::Tcp(port),
+        other => other,
+    }
+}
+
+fn socket_of(address: &Multiaddr) -> Option<(IpAddr, Kind, u16)> {
+    let mut ip = None;
+    for part in address {
+        match part {
+            Protocol::Ip4(v4) => ip = Some(IpAddr::from(v4)),
+            Protocol::Ip6(v6) => ip = Some(IpAddr::from(v6)),
+            Protocol::Udp(port) => return Some((ip?, Kind::Udp, port)),
+            Protocol::Tcp(port) => return Some((ip?, Kind::Tcp, port)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The port, if it can be bound now; port 0 stands for any.
+fn free_port(ip: IpAddr, kind: Kind, port: u16) -> Option<u16> {
+    let address = SocketAddr::new(ip, port);
+    let bound = match kind {
+        Kind::Udp => UdpSocket::bind(address).and_then(|socket| socket.local_addr()),
+        Kind::Tcp => TcpListener::bind(address).and_then(|listener| listener.local_addr()),
+    };
+    bound.ok().map(|address| address.port())
+}
+
+/// Whether this machine has the address at all.
+fn exists(ip: IpAddr) -> bool {
+    ip == IpAddr::from(Ipv4Addr::UNSPECIFIED) || UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn port_zero_becomes_a_free_port_that_is_kept_while_it_is_free() {
+        let mut ports = Ports::default();
+        let asked = [address("/ip4/127.0.0.1/udp/0/quic-v1"), address("/ip4/127.0.0.1/tcp/0")];
+        let first = settle(&asked, &mut ports).unwrap();
+        assert!(ports.udp.is_some() && ports.tcp.is_some());
+        assert_eq!(settle(&asked, &mut ports).unwrap(), first);
+        let holder = TcpListener::bind(("127.0.0.1", ports.tcp.unwrap())).unwrap();
+        let moved = settle(&asked, &mut ports).unwrap();
+        assert_eq!(moved[0], first[0]);
+        assert_ne!(moved[1], first[1]);
+        drop(holder);
+    }
+
+    #[test]
+    fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = address(&format!("/ip4/127.0.0.1/tcp/{}", holder.local_addr().unwrap().port()));
+        assert!(matches!(settle(&[taken], &mut Ports::default()), Err(NodeError::Conflict(_))));
+    }
+}

@@ -1,0 +1,193 @@
+use std::time::Duration;
+
+use nexus_crdt::Frontier;
+use nexus_identity::{Did, Role, Timestamp};
+use nexus_mesh::PeerState;
+
+use super::{Node, peer_id};
+use crate::NodeError;
+use crate::engine::rows;
+use crate::runtime::Shared;
+
+/// This node and its mesh at a glance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The node.
+    pub did: Did,
+    /// The node as libp2p knows it.
+    pub peer_id: String,
+    /// What it is called.
+    pub name: String,
+    /// Its mesh.
+    pub mesh_did: Did,
+    /// The software's version.
+    pub version: String,
+    /// How long it has been up.
+    pub uptime: Duration,
+    /// Whether its membership stands.
+    pub member: bool,
+    /// Whether it was told to be offline.
+    pub offline: bool,
+    /// How many other members are up.
+    pub peers: usize,
+    /// Which members lack entries that are held here, as far as is known.
+    pub behind: Vec<Behind>,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// Resident memory in bytes, where the platform tells.
+    pub rss_bytes: Option<u64>,
+}
+
+/// A member that lacks entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// Who.
+    pub did: Did,
+    /// What it is called, once that is known.
+    pub name: Option<String>,
+    /// How many it lacks.
+    pub entries: u64,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// For scripts.
+    pub code: &'static str,
+    /// What is the matter.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Another member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// Who.
+    pub did: Did,
+    /// As libp2p knows it.
+    pub peer_id: String,
+    /// What it is called, once that is known.
+    pub name: Option<String>,
+    /// `up`, `suspect` or `down`.
+    pub state: &'static str,
+    /// Why it is not up.
+    pub cause: Option<String>,
+    /// The last ping's round trip.
+    pub rtt: Option<Duration>,
+    /// `direct` while a connection is open.
+    pub path: Option<&'static str>,
+    /// Whether both hold the same entries.
+    pub synced: bool,
+    /// How many entries it lacks that are held here.
+    pub behind: u64,
+    /// When it last gave a sign of life, if it did since this node started.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A member, as its credentials say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Who.
+    pub did: Did,
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub roles: Vec<Role>,
+    /// Who issued its credential.
+    pub admitted_by: Did,
+    /// When its credential ends, if it does.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Shared {
+    /// What a member is called.
+    pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
+        self.members.borrow().get(did).and_then(|member| member.name()).map(ToString::to_string)
+    }
+
+    fn frontier(&self) -> Result<Frontier, NodeError> {
+        let logs = rows::read_logs(&self.store.snapshot()?)?;
+        Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
+    }
+}
+
+impl Node {
+    /// This node and its mesh at a glance.
+    pub async fn status(&self) -> Status {
+        let shared = &self.0.shared;
+        let peers = self.peers().await;
+        let behind = peers.iter().filter(|peer| peer.behind > 0);
+        let behind = behind.map(|peer| Behind { did: peer.did, name: peer.name.clone(), entries: peer.behind });
+        let warnings = shared.notices.all().into_iter().map(|(code, message, hint)| Warning { code, message, hint });
+        Status {
+            did: self.did(),
+            peer_id: self.peer_id(),
+            name: self.name(),
+            mesh_did: self.mesh_did(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: shared.clock.now(),
+            member: shared.members.borrow().get(&shared.me).is_some(),
+            offline: self.is_offline(),
+            peers: peers.iter().filter(|peer| peer.state == PeerState::Up.as_str()).count(),
+            behind: behind.collect(),
+            warnings: warnings.collect(),
+            rss_bytes: resident_bytes(),
+        }
+    }
+
+    /// The other members.
+    pub async fn peers(&self) -> Vec<Peer> {
+        let shared = &self.0.shared;
+        let met = shared.mesh.peers().await;
+        let ours = shared.frontier().unwrap_or_default();
+        let members = shared.members.borrow().clone();
+        let others = members.iter().filter(|(did, _)| **did != shared.me);
+        let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
+            let met = met.iter().find(|peer| peer.did == *did);
+            let (durable, live) = shared.sessions.of(*did).unwrap_or_default();
+            let open = met.is_some_and(|met| met.open);
+            let state = met.map_or(PeerState::Down, |met| met.state);
+            let behind = ours.ahead_of(&durable);
+            Peer {
+                did: *did,
+                peer_id: peer_id(did).map_or_else(String::new, |peer| peer.to_string()),
+                name: member.name().map(ToString::to_string),
+                state: state.as_str(),
+                cause: match met {
+                    Some(met) => met.cause.as_ref().map(ToString::to_string),
+                    None => Some("never met since this node started".to_owned()),
+                },
+                rtt: met.and_then(|met| met.rtt),
+                path: open.then_some("direct"),
+                synced: live && behind == 0 && durable.ahead_of(&ours) == 0,
+                behind,
+                last_seen: met.and_then(|met| met.last_seen),
+            }
+        };
+        others.map(peer).collect()
+    }
+
+    /// Who belongs to the mesh, this node included.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn members(&self) -> Result<Vec<MemberInfo>, NodeError> {
+        let members = self.0.shared.members.borrow().clone();
+        let info = |(did, member): (&Did, &nexus_crdt::Member)| MemberInfo {
+            did: *did,
+            name: member.name().map_or_else(String::new, ToString::to_string),
+            roles: member.roles().into_iter().collect(),
+            admitted_by: member.admitted_by().unwrap_or_else(|| members.mesh()),
+            expires_at: member.expires_at(),
+        };
+        Ok(members.iter().map(info).collect())
+    }
+}
+
+/// Resident memory of this process, where `/proc` tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
+}

@@ -1,0 +1,101 @@
+use std::sync::Arc;
+
+use nexus_crdt::{EntryFrame, Members};
+use prost::Message;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Shared;
+use crate::engine::{Event, Outcome};
+use crate::env::blocking;
+use crate::store::Batch;
+
+/// How many batches are committed together at most.
+const GROUP_MAX: usize = 16;
+
+/// An input's effects: the batch, and what may be done once it is on disk.
+pub(crate) struct Commit {
+    pub(crate) no: u64,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    pub(crate) publish: Vec<EntryFrame>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) members: Option<Arc<Members>>,
+}
+
+/// Commits, then lets out what depends on it: acknowledgements, messages, events, in order.
+pub(crate) struct Committer {
+    pub(crate) commits: mpsc::Receiver<Commit>,
+    /// The last commit on disk, for the engine.
+    pub(crate) done: watch::Sender<u64>,
+    pub(crate) committed: watch::Sender<u64>,
+    pub(crate) members: watch::Sender<Arc<Members>>,
+    pub(crate) gossip: mpsc::Sender<Vec<u8>>,
+}
+
+impl Committer {
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        loop {
+            if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
+                return;
+            }
+            let batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
+            if !batches.is_empty() {
+                let store = shared.store.clone();
+                let result = blocking(&*shared.blocking, move || store.commit(&batches)).await;
+                if let Some(Err(error)) = result {
+                    // nothing of this group is acknowledged; what is on disk shows at the next start
+                    shared.fail(error.to_string());
+                    return;
+                }
+            }
+            if let Some(last) = group.last() {
+                self.done.send_replace(last.no);
+            }
+            for commit in group.drain(..) {
+                self.release(commit, &shared);
+            }
+        }
+    }
+
+    fn release(&self, commit: Commit, shared: &Shared) {
+        if let Some(members) = commit.members {
+            self.members.send_replace(members);
+        }
+        for (caller, outcome) in commit.answers {
+            // a caller that went away does not need its answer
+            let _ = caller.send(outcome);
+        }
+        for frame in commit.publish {
+            let _ = self.gossip.try_send(frame.encode_to_vec());
+        }
+        for event in commit.events {
+            self.emit(event, shared);
+        }
+    }
+
+    fn emit(&self, event: Event, shared: &Shared) {
+        match event {
+            Event::Stored { eno } => {
+                self.committed.send_replace(eno);
+            }
+            Event::Members => {}
+            Event::Fork { log, seq } => shared.notices.note(
+                "fork",
+                log.author.to_string(),
+                format!("{} wrote two entries with seq {seq} in one log; the second does not count", log.author),
+                "was that machine's data directory copied or restored? one copy must go",
+            ),
+            Event::Quarantined { entry, author, why } => shared.notices.note(
+                "quarantined",
+                author.to_string(),
+                format!("an entry ({}) of {author} breaks a rule of form and does not count: {why}", entry.short()),
+                "update that node, or ask its owner what it runs",
+            ),
+            Event::Behind { from } => shared.sessions.behind(from),
+            Event::Renewed(incarnation) => {
+                tracing::warn!(?incarnation, "another node holds more of our log: going on in a new incarnation");
+            }
+        }
+    }
+}

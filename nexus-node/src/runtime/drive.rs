@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_crdt::{EntryFrame, Incarnation};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::committer::Commit;
+use super::{Call, Intake, Shared};
+use crate::clock;
+use crate::engine::{Command, CommandId, Effect, Engine, EngineError, Event, Input, Outcome};
+use crate::store::Overlay;
+
+/// Commands that one input takes at most.
+const COMMANDS_PER_INPUT: usize = 1_024;
+
+/// Feeds the engine: one input at a time, its effects to the committer as one.
+///
+/// Commands wait while the disk works on earlier ones, so that under load many share an entry;
+/// an idle node takes each at once.
+pub(crate) struct Drive {
+    pub(crate) engine: Engine,
+    pub(crate) overlay: Overlay,
+    pub(crate) commands: mpsc::Receiver<Call>,
+    pub(crate) intake: mpsc::Receiver<Intake>,
+    pub(crate) commits: mpsc::Sender<Commit>,
+    pub(crate) done: watch::Receiver<u64>,
+    /// Until when the first command waits for a peer's frontier: a restored store must not write
+    /// a log anew that is further elsewhere.
+    pub(crate) hold_until: Option<Instant>,
+    pub(crate) compared: watch::Receiver<bool>,
+}
+
+impl Drive {
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+        if let Err(error) = self.turn(&shared).await {
+            shared.fail(error.to_string());
+        }
+    }
+
+    async fn turn(&mut self, shared: &Shared) -> Result<(), EngineError> {
+        let mut no = 0;
+        // the last commit that holds callers' writes
+        let mut own_commit = 0;
+        let mut calls = Vec::new();
+        let mut failed = shared.failed.subscribe();
+        loop {
+            // room downstream first: what is taken is carried through
+            let Ok(room) = self.commits.clone().reserve_owned().await else { return Ok(()) };
+            let settled = *self.done.borrow_and_update();
+            self.overlay.committed(settled)?;
+            if self.hold_until.is_some_and(|until| until <= Instant::now()) || *self.compared.borrow() {
+                self.hold_until = None;
+            }
+            let free = settled >= own_commit && self.hold_until.is_none();
+            let hold = self.hold_until;
+            tokio::select! {
+                taken = self.commands.recv_many(&mut calls, COMMANDS_PER_INPUT), if free => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                }
+                intake = self.intake.recv() => {
+                    let Some(intake) = intake else { return Ok(()) };
+                    no += 1;
+                    let input = match intake {
+                        Intake::Entries { from, entries } => Input::Entries { from, entries },
+                        Intake::Chain(chain) => Input::Chain(chain),
+                        Intake::OwnLogAhead(incarnation) => Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() },
+                    };
+                    let commit = self.handle(no, input, BTreeMap::new())?;
+                    room.send(commit);
+                    continue;
+                }
+                // committed, or compared: look again
+                changed = self.done.changed(), if !free => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                _ = self.compared.changed(), if hold.is_some() => continue,
+                () = tokio::time::sleep_until(hold.unwrap_or_else(Instant::now)), if hold.is_some() => continue,
+                _ = failed.wait_for(Option::is_some) => return Ok(()),
+            }
+            no += 1;
+            own_commit = no;
+            let (input, answers) = number(calls.drain(..));
+            let commit = self.handle(no, input, answers)?;
+            room.send(commit);
+        }
+    }
+
+    /// One input through the engine, its effects bundled.
+    fn handle(
+        &mut self,
+        no: u64,
+        input: Input,
+        mut answers: BTreeMap<CommandId, oneshot::Sender<Outcome>>,
+    ) -> Result<Commit, EngineError> {
+        self.engine.handle(clock::wall(), input, &self.overlay)?;
+        let mut commit =
+            Commit { no, batch: None, answers: Vec::new(), publish: Vec::new(), events: Vec::new(), members: None };
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Write(batch) => {
+                    self.overlay.push(no, &batch);
+                    commit.batch = Some(batch);
+                }
+                Effect::Reply(id, outcome) => {
+                    commit.answers.extend(answers.remove(&id).map(|caller| (caller, outcome)));
+                }
+                Effect::Publish(entry) => commit.publish.push(EntryFrame::new(&entry)),
+                Effect::Emit(event) => commit.events.push(event),
+            }
+        }
+        if commit.events.contains(&Event::Members) {
+            commit.members = Some(Arc::new(self.engine.members().clone()));
+        }
+        Ok(commit)
+    }
+}
+
+fn number(calls: impl Iterator<Item = Call>) -> (Input, BTreeMap<CommandId, oneshot::Sender<Outcome>>) {
+    let mut commands: Vec<(CommandId, Command)> = Vec::new();
+    let mut answers = BTreeMap::new();
+    for (id, call) in (0..).zip(calls) {
+        commands.push((id, call.command));
+        answers.insert(id, call.answer);
+    }
+    (Input::Commands(commands), answers)
+}
+
+/// Eight random bytes.
+#[expect(clippy::expect_used, reason = "a machine without randomness must not sign")]
+pub(crate) fn fresh_incarnation() -> Incarnation {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    Incarnation(bytes)
+}

@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use nexus_crdt::{EntryError, EntryFrame};
+use nexus_identity::{Did, Keypair};
+use nexus_mesh::{MeshEvent, MeshEvents, Multiaddr, OpenError, StreamProtocol, Verdict};
+use prost::Message;
+use tokio::sync::watch;
+
+use super::session::sync;
+use super::{Intake, Shared};
+use crate::engine::Command;
+use crate::engine::rows;
+use crate::node::admit::Admitter;
+use crate::store::{Batch, Table};
+
+/// The room where frontiers and entries go.
+pub(crate) const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
+/// The topic of new entries.
+pub(crate) const ENTRIES: &str = "entries";
+/// The largest entry that is gossiped whole.
+pub(crate) const GOSSIPED_BYTES_MAX: usize = 32 * 1024;
+
+/// How long to wait before a stream is opened again on a connection that stands.
+const REOPEN_AFTER: Duration = Duration::from_millis(250);
+
+/// Follows the mesh: a sync with every open peer, gossip into the engine, newcomers at the door.
+pub(crate) async fn watch_mesh(
+    shared: Arc<Shared>,
+    key: Keypair,
+    mut events: MeshEvents,
+    listening: watch::Sender<Vec<Multiaddr>>,
+    failed_to_listen: watch::Sender<Vec<String>>,
+    compared: watch::Sender<bool>,
+) {
+    let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
+    let admitter = Arc::new(tokio::sync::Mutex::new(Admitter::new(shared.clone(), key)));
+    while let Some(event) = events.recv().await {
+        match event {
+            MeshEvent::Listening { address } => {
+                tracing::info!(%address, "listening");
+                listening.send_modify(|all| all.push(address));
+            }
+            MeshEvent::ListenFailed { address, error } => {
+                let address = address.map_or_else(|| "a socket".to_owned(), |address| address.to_string());
+                tracing::warn!(%address, %error, "cannot listen");
+                failed_to_listen.send_modify(|all| all.push(format!("{address}: {error}")));
+            }
+            MeshEvent::PeerOpen { peer, chain, name, dialer, address, .. } => {
+                tracing::info!(peer = %peer.short(), name = %name, %address, "connected");
+                let (alive, closed) = watch::channel(());
+                open.insert(peer, alive);
+                if shared.intake.send(Intake::Chain(chain)).await.is_err() {
+                    return;
+                }
+                if dialer {
+                    let keep = keep_in_sync(shared.clone(), peer, closed, compared.clone());
+                    shared.spawner.spawn("sync", keep.boxed());
+                }
+            }
+            MeshEvent::PeerClosed { peer, cause } => {
+                tracing::info!(peer = %peer.short(), %cause, "disconnected");
+                open.remove(&peer);
+            }
+            MeshEvent::Stream { peer, room, stream } if room == SYNC => {
+                let (here, compared) = (shared.clone(), compared.clone());
+                let run = async move { report(&here, peer, &sync(&here, peer, stream, &compared).await) };
+                shared.spawner.spawn("sync", run.boxed());
+            }
+            MeshEvent::Gossip { from, topic, bytes, token } if topic == ENTRIES => {
+                let (verdict, intake) = judge(&shared, from, &bytes);
+                shared.mesh.settle(token, verdict);
+                if let Some(intake) = intake
+                    && shared.intake.send(intake).await.is_err()
+                {
+                    return;
+                }
+            }
+            MeshEvent::Gossip { token, .. } => shared.mesh.settle(token, Verdict::Ignore),
+            MeshEvent::Join { peer, request, reply } => {
+                let admitter = admitter.clone();
+                let admit = async move {
+                    // one at a time: a ticket's uses are counted
+                    let answer = admitter.lock().await.admit(peer, request).await;
+                    let _ = reply.send(answer);
+                };
+                shared.spawner.spawn("join", admit.boxed());
+            }
+            MeshEvent::Addresses { peer, addresses } => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                let mut batch = Batch::new();
+                batch.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
+                let kept = shared.clone();
+                let keep = async move {
+                    let _ = kept.run(Command::Keep(batch)).await;
+                };
+                shared.spawner.spawn("keep peer", keep.boxed());
+            }
+            MeshEvent::OtherMesh { address, peer } => shared.notices.note(
+                "other_mesh",
+                address.to_string(),
+                format!("{address} ({peer}) belongs to another mesh"),
+                "remove it from the bootstrap addresses, or join its mesh with a ticket",
+            ),
+            MeshEvent::Refused { peer, by_us, reason } => {
+                let who = if by_us { "this node" } else { "the peer" };
+                tracing::info!(peer = %peer.short(), %reason, "{who} refused to open");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Opens the sync stream and opens it again whenever it breaks, as long as the peer is open.
+async fn keep_in_sync(shared: Arc<Shared>, peer: Did, mut closed: watch::Receiver<()>, compared: watch::Sender<bool>) {
+    loop {
+        let once = async {
+            match shared.mesh.open(peer, &SYNC).await {
+                Ok(stream) => report(&shared, peer, &sync(&shared, peer, stream, &compared).await),
+                Err(OpenError::NotOpen | OpenError::Stopped) => {}
+                Err(error) => tracing::debug!(peer = %peer.short(), %error, "no sync stream"),
+            }
+            tokio::time::sleep(REOPEN_AFTER).await;
+        };
+        tokio::select! {
+            () = once => {}
+            _ = closed.changed() => return,
+        }
+    }
+}
+
+/// Says why a sync ended; one that broke a rule costs the peer its connection.
+fn report(shared: &Shared, peer: Did, error: &super::session::SyncError) {
+    if error.is_misbehaviour() {
+        let hint = "update that node, or ask its owner what it runs";
+        shared.notices.note("misbehaving_peer", peer.to_string(), format!("{peer}: {error}"), hint);
+        shared.mesh.disconnect(peer);
+    } else {
+        tracing::debug!(peer = %peer.short(), reason = %error, "sync ended");
+    }
+}
+
+/// Whether a gossiped entry is worth passing on, and taking.
+fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
+    let entry = match EntryFrame::decode(bytes).map_err(|_| EntryError::Malformed("frame")).and_then(EntryFrame::parse) {
+        Ok(entry) => entry,
+        Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
+        Err(_) => return (Verdict::Reject, None),
+    };
+    let held = shared.store.snapshot().and_then(|snapshot| rows::find_entry(&snapshot, entry.id()));
+    match held {
+        Ok(None) => {}
+        Ok(Some(_)) => return (Verdict::Accept, None),
+        Err(_) => return (Verdict::Ignore, None),
+    }
+    match entry.verify(&shared.mesh_did) {
+        Ok(entry) => (Verdict::Accept, Some(Intake::Entries { from, entries: vec![entry] })),
+        Err(_) => (Verdict::Reject, None),
+    }
+}
+
+/// Publishes our own new entries, as far as there is somebody who would not get them by sync.
+pub(crate) async fn publish(shared: Arc<Shared>, mut entries: tokio::sync::mpsc::Receiver<Vec<u8>>) {
+    while let Some(entry) = entries.recv().await {
+        let others = shared.members.borrow().len().saturating_sub(1);
+        if entry.len() <= GOSSIPED_BYTES_MAX && shared.sessions.live() < others {
+            // a hint: whoever misses it gets it by sync
+            let _ = shared.mesh.publish(ENTRIES, entry).await;
+        }
+    }
+}
+
+/// The peers kept from earlier, to dial.
+pub(crate) fn known_peers(view: &dyn crate::store::View) -> Result<Vec<(Did, Vec<Multiaddr>)>, crate::store::StoreError> {
+    let mut peers = Vec::new();
+    view.scan(Table::Peers, crate::store::ALL_KEYS, crate::store::Order::Forward, &mut |key, value| {
+        if let (Ok(did), Ok(addresses)) = (key.try_into(), rows::decode::<Vec<String>>(Table::Peers, value)) {
+            let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+            peers.push((Did::from_bytes(did), addresses));
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
+    Ok(peers)
+}

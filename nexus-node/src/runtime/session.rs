@@ -1,0 +1,178 @@
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use futures::io::AsyncReadExt;
+use futures::{AsyncRead, AsyncWrite, pin_mut};
+use nexus_crdt::{Entry, EntryError, SyncFrame, Verified};
+use nexus_identity::Did;
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
+use prost::Message;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Intake, Poke, Shared};
+use crate::env::blocking;
+use crate::replication::{Session, SessionError};
+use crate::store::StoreError;
+
+/// An honest peer says something at least every five seconds.
+const SILENT_MAX: Duration = Duration::from_secs(30);
+/// How long one frame may take to be written: a peer that reads nothing ends the session.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+/// Signatures that are checked on the spot; more go to the blocking pool.
+const INLINE_VERIFIES: usize = 4;
+
+/// Why a sync ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SyncError {
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("peer sent bytes that are no sync message")]
+    NotAMessage,
+    #[error("peer said nothing for {SILENT_MAX:?}")]
+    Silent,
+    #[error("peer took nothing for {WRITE_MAX:?}")]
+    Stalled,
+    #[error("peer closed the stream")]
+    Closed,
+    #[error("another stream took its place")]
+    Replaced,
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+impl SyncError {
+    /// Whether the peer broke a rule: the connection ends, not the stream alone.
+    pub(crate) const fn is_misbehaviour(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAMessage
+                | Self::Frame(FrameError::TooLong { .. })
+                | Self::Session(SessionError::Malformed(_) | SessionError::Entry(_))
+        )
+    }
+}
+
+impl From<StoreError> for SyncError {
+    fn from(error: StoreError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+/// Keeps a peer in sync over one stream until it breaks.
+pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    peer: Did,
+    stream: S,
+    compared: &watch::Sender<bool>,
+) -> SyncError {
+    let (generation, poke) = shared.sessions.begin(peer);
+    let opened = shared.store.snapshot().and_then(|snapshot| {
+        Session::open(shared.me, shared.mesh_did, shared.clock.now(), &snapshot)
+    });
+    let session = match opened {
+        Ok(session) => Mutex::new(session),
+        Err(error) => return error.into(),
+    };
+    let (reader, writer) = stream.split();
+    let sync = Sync { shared, peer, generation, session, poke, compared };
+    let (reading, writing) = (sync.read(reader), sync.write(writer));
+    pin_mut!(reading, writing);
+    let ended = match select(reading, writing).await {
+        Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
+    };
+    shared.sessions.end(peer, generation);
+    let Err(error) = ended;
+    error
+}
+
+struct Sync<'a> {
+    shared: &'a Shared,
+    peer: Did,
+    generation: u64,
+    session: Mutex<Session>,
+    poke: Arc<Poke>,
+    compared: &'a watch::Sender<bool>,
+}
+
+impl Sync<'_> {
+    fn session(&self) -> std::sync::MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes frames from the peer, at most so many a second: over that, sync slows down.
+    async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
+        let (mut second, mut taken) = (Instant::now(), 0);
+        loop {
+            let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
+            let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
+            let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            let received = self.session().receive(frame, &self.shared.store.snapshot()?)?;
+            if received.progress {
+                let durable = self.session().durable().clone();
+                self.shared.sessions.progress(self.peer, durable);
+                self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
+            }
+            if let Some(log) = received.own_log_ahead {
+                self.hand_over(Intake::OwnLogAhead(log.incarnation)).await?;
+            }
+            if !received.entries.is_empty() {
+                let entries = self.verify(received.entries).await?;
+                self.hand_over(Intake::Entries { from: self.peer, entries }).await?;
+            }
+            self.poke.wake.notify_one();
+            taken += 1;
+            if taken >= self.shared.rate {
+                tokio::time::sleep_until(second + Duration::from_secs(1)).await;
+                (second, taken) = (Instant::now(), 0);
+            } else if second.elapsed() >= Duration::from_secs(1) {
+                (second, taken) = (Instant::now(), 0);
+            }
+        }
+    }
+
+    async fn hand_over(&self, intake: Intake) -> Result<(), SyncError> {
+        self.shared.intake.send(intake).await.map_err(|_| SyncError::Stopping)
+    }
+
+    async fn verify(&self, entries: Vec<Entry>) -> Result<Vec<Verified>, SyncError> {
+        let (mesh, few) = (self.shared.mesh_did, entries.len() <= INLINE_VERIFIES);
+        let verify = move || entries.into_iter().map(|entry| entry.verify(&mesh)).collect::<Result<_, EntryError>>();
+        let verified = if few { Some(verify()) } else { blocking(&*self.shared.blocking, verify).await };
+        Ok(verified.ok_or(SyncError::Stopping)?.map_err(SessionError::Entry)?)
+    }
+
+    /// Sends frames as the session has them; between, waits for what may bring the next.
+    async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
+        let mut committed = self.shared.committed.clone();
+        loop {
+            committed.mark_unchanged();
+            if !self.shared.sessions.is_current(self.peer, self.generation) {
+                return Err(SyncError::Replaced);
+            }
+            if self.poke.behind.swap(false, Ordering::Relaxed) {
+                self.session().ask_again();
+            }
+            let (frame, wake) = {
+                let mut session = self.session();
+                let frame = session.next_frame(self.shared.clock.now(), &self.shared.store.snapshot()?)?;
+                (frame, session.poll_timeout())
+            };
+            if let Some(frame) = frame {
+                let bytes = frame.encode_to_vec();
+                let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
+                written.await.map_err(|_| SyncError::Stalled)??;
+                continue;
+            }
+            tokio::select! {
+                changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                () = self.poke.wake.notified() => {}
+                () = tokio::time::sleep_until(self.shared.clock.instant(wake)) => {}
+            }
+        }
+    }
+}

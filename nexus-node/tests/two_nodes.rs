@@ -1,0 +1,165 @@
+//! Nodes of the real world in one process: real sockets on loopback, real files.
+
+use std::time::Duration;
+
+use nexus_node::{Invite, ListQuery, Memory, NewMemory, Node, Patch, Stopped, node};
+use tempfile::TempDir;
+
+/// A node on loopback in a directory of its own.
+async fn start(dir: &TempDir, name: &str) -> Node {
+    let builder = Node::builder(dir.path().join("data")).name(name.parse().unwrap()).mdns(false);
+    let listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"].map(|address| address.parse().unwrap());
+    builder.listen(listen).start().await.unwrap()
+}
+
+/// A second member of a node's mesh.
+async fn join(inviter: &Node, dir: &TempDir, name: &str) -> Node {
+    let ticket = inviter.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
+    let name_given = Some(name.parse().unwrap());
+    node::join(&dir.path().join("data"), &ticket, name_given, Duration::from_secs(20)).await.unwrap();
+    start(dir, name).await
+}
+
+/// Waits, change by change, until a node's memories are as wanted.
+async fn until(node: &Node, wanted: impl Fn(&[Memory]) -> bool) -> Vec<Memory> {
+    let brain = node.brain();
+    let mut watch = brain.watch(None, None).unwrap();
+    let seen = async {
+        loop {
+            let items = brain.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
+            if wanted(&items) {
+                return items;
+            }
+            watch.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("in time")
+}
+
+fn texts(memories: &[Memory]) -> Vec<&str> {
+    let mut texts: Vec<&str> = memories.iter().map(|memory| memory.text.as_str()).collect();
+    texts.sort_unstable();
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "terminal").await;
+    founder.brain().remember(NewMemory::note("before anybody joined")).await.unwrap();
+    let joiner = join(&founder, &two, "ide").await;
+    until(&joiner, |memories| texts(memories) == ["before anybody joined"]).await;
+    joiner.brain().remember(NewMemory::note("from the ide")).await.unwrap();
+    let seen = until(&founder, |memories| memories.len() == 2).await;
+    assert_eq!(texts(&seen), ["before anybody joined", "from the ide"]);
+    assert_eq!(seen.iter().find(|memory| memory.text == "from the ide").unwrap().author, joiner.did());
+    joiner.shutdown().await;
+    assert_eq!(joiner.stopped().await, Stopped::Asked);
+    drop(joiner);
+    let again = start(&two, "ide").await;
+    assert_eq!(again.brain().list(&ListQuery::default()).unwrap().items.len(), 2);
+    again.brain().remember(NewMemory::note("after the restart")).await.unwrap();
+    until(&founder, |memories| memories.len() == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "a").await;
+    let alone = founder.brain().remember(NewMemory::note("alone")).await.unwrap();
+    assert_eq!((alone.durability.local, alone.durability.replicated), (true, 0));
+    let joiner = join(&founder, &two, "b").await;
+    until(&joiner, |memories| memories.len() == 1).await;
+    let replicated = async {
+        loop {
+            // the same key and content is answered as the first time, with the count of now
+            let memory = NewMemory { key: Some("k".to_owned()), ..NewMemory::note("counted") };
+            if founder.brain().remember(memory).await.unwrap().durability.replicated == 1 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), replicated).await.unwrap();
+    founder.set_offline(true).await.unwrap();
+    let apart = founder.brain().remember(NewMemory::note("apart")).await.unwrap();
+    assert_eq!(apart.durability.replicated, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let left = start(&one, "left").await;
+    let right = join(&left, &two, "right").await;
+    let id = left.brain().remember(NewMemory::note("plan")).await.unwrap().id;
+    until(&right, |memories| memories.len() == 1).await;
+    right.set_offline(true).await.unwrap();
+    let edit = |text: &str| Patch { text: Some(text.to_owned()), ..Patch::default() };
+    left.brain().edit(&id, edit("plan A")).await.unwrap();
+    right.brain().edit(&id, edit("plan B")).await.unwrap();
+    right.brain().remember(NewMemory::note("written offline")).await.unwrap();
+    right.set_offline(false).await.unwrap();
+    let converged = |memories: &[Memory]| memories.len() == 2 && memories.iter().any(|memory| memory.conflicts.len() == 1);
+    let (a, b) = (until(&left, converged).await, until(&right, converged).await);
+    let version = |memories: &[Memory]| memories.iter().map(|memory| memory.version.clone()).collect::<Vec<_>>();
+    assert_eq!(version(&a), version(&b));
+    left.brain().edit(&id, edit("plan C")).await.unwrap();
+    let settled = |memories: &[Memory]| memories.iter().all(|memory| memory.conflicts.is_empty());
+    assert_eq!(texts(&until(&right, settled).await), ["plan C", "written offline"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_solo_node_joins_and_takes_its_memories_along() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "home").await;
+    founder.brain().remember(NewMemory::note("of the mesh")).await.unwrap();
+    let solo = start(&two, "solo").await;
+    let old = solo.brain().remember(NewMemory::note("of the solo brain")).await.unwrap();
+    let did = solo.did();
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
+    let joined = solo.join(&ticket, None, Duration::from_secs(20)).await.unwrap();
+    assert_eq!((joined.did, joined.mesh_did), (did, founder.mesh_did()));
+    assert_eq!(solo.stopped().await, Stopped::Rejoined);
+    drop(solo);
+    let moved = start(&two, "solo").await;
+    let both = |memories: &[Memory]| texts(memories) == ["of the mesh", "of the solo brain"];
+    until(&moved, both).await;
+    until(&founder, both).await;
+    let memory = founder.brain().get(&old.id).unwrap();
+    assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.as_str())));
+    // two members now: nobody moves any more
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
+    assert_eq!(moved.join(&ticket, None, Duration::from_secs(5)).await.unwrap_err().code(), "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_works_once_and_its_holder_may_ask_again() {
+    let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let founder = start(&dirs[0], "a").await;
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
+    let timeout = Duration::from_secs(20);
+    let path = dirs[1].path().join("data");
+    let first = node::join(&path, &ticket, None, timeout).await.unwrap();
+    let other = dirs[2].path().join("data");
+    let refused = node::join(&other, &ticket, None, timeout).await.unwrap_err();
+    assert_eq!(refused.code(), "refused");
+    assert!(!other.exists(), "a refused join leaves nothing behind");
+    assert_eq!(founder.members().unwrap().len(), 2);
+    let again = node::join(&path, &ticket, None, timeout).await.unwrap();
+    assert_eq!((again.did, again.mesh_did), (first.did, first.mesh_did));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_node_leaves_no_task_and_its_directory_free() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "a").await;
+    assert!(!node.tasks().is_empty());
+    node.shutdown().await;
+    let gone = async {
+        while !node.tasks().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("no task is left");
+    assert_eq!(node.brain().remember(NewMemory::note("late")).await.unwrap_err().code(), "stopping");
+    start(&dir, "a").await;
+}
