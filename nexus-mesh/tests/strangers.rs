@@ -164,6 +164,19 @@ async fn nonsense_instead_of_a_hello_ends_at_once() {
     }
 }
 
+#[tokio::test]
+async fn a_wrong_tag_is_refused_before_anything_is_said() {
+    let world = World::new(200);
+    let mut member = Node::start(world.config(1), TCP);
+    let raw = Raw::dial(transport_for(TCP, &key(9)), member.address().await).await;
+    let mut stream = raw.negotiate(HELLO).await.unwrap();
+    let knock = [&[0x0a, 52, 0x0a, 16][..], &[7; 16], &[0x12, 32], &[7; 32]].concat();
+    nexus_mesh::write_frame(&mut stream, &knock).await.unwrap();
+    let answer = nexus_mesh::read_frame(&mut stream, 1_000).await.unwrap();
+    assert_eq!(answer.as_deref(), Some(&[0x2a, 2, 0x08, 1][..]), "refused: other mesh");
+    assert!(nexus_mesh::read_frame(&mut stream, 1_000).await.is_ok_and(|frame| frame.is_none()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stalling_hello_ends_by_its_deadline() {
     for bytes in [&[][..], &[0, 0], &[0, 0, 0, 40, 1, 2, 3]] {

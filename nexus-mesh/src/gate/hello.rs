@@ -394,3 +394,158 @@ fn reason_from_wire(reason: u32) -> Refusal {
         _ => Refusal::Unavailable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::peer_id_of;
+    use futures::executor::block_on;
+    use futures::io::Cursor;
+    use nexus_identity::{Keypair, Role};
+
+    fn papers(root: u8, n: u8) -> Papers {
+        let (root, key) = (Keypair::from_seed(&[root; 32]), Keypair::from_seed(&[n; 32]));
+        let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
+        Papers { me: key.did(), mesh: root.did(), chain: Chain::found(claims.sign(&root)).unwrap() }
+    }
+
+    /// A stream whose other side has already said everything.
+    struct Script {
+        theirs: Cursor<Vec<u8>>,
+        ours: Vec<u8>,
+    }
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            buf: &mut [u8],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            std::pin::Pin::new(&mut self.theirs).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Script {
+        fn poll_write(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buf: &[u8],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            self.ours.extend(buf);
+            std::task::Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    fn frames(steps: Vec<HelloStep>) -> Cursor<Vec<u8>> {
+        let mut wire = Cursor::new(Vec::new());
+        for step in steps {
+            let frame = wire::Hello { step: Some(step) }.encode_to_vec();
+            block_on(write_frame(&mut wire, &frame)).unwrap();
+        }
+        wire.set_position(0);
+        wire
+    }
+
+    /// What a dialer says to a listener that says this.
+    fn dialer_against(steps: Vec<HelloStep>) -> (Result<(), End>, Vec<u8>, Papers) {
+        let ours = papers(0, 1);
+        let (me, peer_did) = (ours.me, Keypair::from_seed(&[2; 32]).did());
+        let ends = Ends { me: peer_id_of(&me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
+        let (asks, mut asked) = mpsc::channel::<(Ask, oneshot::Sender<Answer>)>(1);
+        let stream = Script { theirs: frames(steps), ours: Vec::new() };
+        let mut hello = Hello::new(stream, Some(Arc::new(papers(0, 1))), ends, asks);
+        let end = block_on(async {
+            let gate = async {
+                while let Some((_, reply)) = asked.recv().await {
+                    let _ = reply.send(Answer::Holding(false));
+                }
+            };
+            tokio::select! { end = hello.dial_steps() => end, () = gate => unreachable!("the hello asks") }
+        });
+        (end, hello.stream.ours, ours)
+    }
+
+    fn contains(said: &[u8], what: &[u8]) -> bool {
+        said.windows(what.len()).any(|window| window == what)
+    }
+
+    #[test]
+    fn a_dialer_shows_nothing_to_a_listener_of_another_mesh() {
+        let tag = vec![7; 32];
+        let knock = HelloStep::Knock(wire::Knock { nonce: vec![7; NONCE_BYTES], tag });
+        let (end, said, papers) = dialer_against(vec![knock]);
+        assert_eq!(end, Err(End::Refused { by_us: true, reason: Refusal::OtherMesh }));
+        assert!(!contains(&said, &papers.chain.to_bytes()));
+        assert!(!contains(&said, papers.mesh.as_bytes()));
+    }
+
+    #[test]
+    fn a_dialer_believes_nobody_who_skips_the_knock() {
+        let shown = show(&papers(0, 2), false, true);
+        for step in [HelloStep::Show(shown), HelloStep::Welcome(Empty {}), HelloStep::Opened(Empty {})] {
+            let (end, said, papers) = dialer_against(vec![step]);
+            assert!(matches!(end, Err(End::Failed(_))), "{end:?}");
+            assert!(!contains(&said, &papers.chain.to_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_tag_is_good_for_one_mesh_direction_pair_and_nonce() {
+        let did = |n| Keypair::from_seed(&[n; 32]).did();
+        let peer = |n| peer_id_of(&did(n)).unwrap();
+        let good = tag_of(&did(0), &peer(1), &peer(2), &[&[1; 16]]);
+        assert_eq!(good, tag_of(&did(0), &peer(1), &peer(2), &[&[1; 16]]));
+        for other in [
+            tag_of(&did(9), &peer(1), &peer(2), &[&[1; 16]]),
+            tag_of(&did(0), &peer(2), &peer(1), &[&[1; 16]]),
+            tag_of(&did(0), &peer(1), &peer(3), &[&[1; 16]]),
+            tag_of(&did(0), &peer(1), &peer(2), &[&[2; 16]]),
+            tag_of(&did(0), &peer(1), &peer(2), &[&[1; 8], &[1; 8]]),
+        ] {
+            assert_ne!(good, other);
+        }
+    }
+
+    #[test]
+    fn every_refusal_survives_the_wire() {
+        use Refusal as R;
+        for reason in [R::OtherMesh, R::BadCredentials, R::Expired, R::Revoked, R::Version, R::Unavailable] {
+            assert_eq!(reason_from_wire(reason_to_wire(reason)), reason);
+        }
+    }
+
+    #[test]
+    fn credentials_are_checked_for_their_owner_mesh_versions_and_end() {
+        let ours = papers(0, 1);
+        let peer_did = papers(0, 2).me;
+        let ends = Ends { me: peer_id_of(&ours.me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
+        let (asks, _) = mpsc::channel(1);
+        let hello = Hello::new(Cursor::new(Vec::new()), None, ends, asks);
+        let refused = |shown: &wire::Show| match hello.check(&ours, shown) {
+            Ok(_) => None,
+            Err(End::Refused { by_us: true, reason }) => Some(reason),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&show(&papers(0, 2), false, false)), None);
+        assert_eq!(refused(&show(&papers(0, 3), false, false)), Some(Refusal::BadCredentials));
+        assert_eq!(refused(&show(&papers(9, 2), false, false)), Some(Refusal::BadCredentials));
+        let later = wire::Show { version_min: 2, version_max: 3, ..show(&papers(0, 2), false, false) };
+        assert_eq!(refused(&later), Some(Refusal::Version));
+        let garbage = wire::Show { chain: vec![1; 40], ..show(&papers(0, 2), false, false) };
+        assert_eq!(refused(&garbage), Some(Refusal::BadCredentials));
+    }
+}
