@@ -31,7 +31,9 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
         let name = behind.name.as_deref().map_or_else(|| short_did(&behind.did), sane);
         line("", format!("{name} lacks {}", count(behind.entries, "entry", "entries")));
     }
-    line("memory", size(status.rss_bytes));
+    if let Some(bytes) = status.rss_bytes {
+        line("memory", size(bytes));
+    }
     for warning in &status.warnings {
         lines.push(format!("{} {}", printer.paint(Style::Odd, "warning:"), sane(&warning.message)));
         if let Some(hint) = &warning.hint {

@@ -161,7 +161,7 @@ async fn run(
 }
 
 async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem> {
-    Ok(Node::builder().data_dir(data_dir.clone()).config(live.config()).start().await?)
+    Ok(Node::builder(data_dir.path()).config(live.config()).start().await?)
 }
 
 /// So that clients find the API, and the next start takes the same port.
