@@ -106,6 +106,20 @@ impl Tasks {
         }
     }
 
+    /// Ends every task and waits until they are gone.
+    pub(crate) async fn end(&self) {
+        let ending: Vec<AbortHandle> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.drain(..).map(|(_, task)| task).collect()
+        };
+        for task in &ending {
+            task.abort();
+        }
+        while ending.iter().any(|task| !task.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The tasks that have not ended, by name.
     pub fn running(&self) -> Vec<&'static str> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,7 @@ pub enum NodeError {
     Engine(crate::engine::EngineError),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(crate::store::StoreError),
     /// The network could not be set up.
     #[error("{0}")]
     Mesh(String),
@@ -87,8 +87,17 @@ impl NodeError {
 impl From<crate::engine::EngineError> for NodeError {
     fn from(error: crate::engine::EngineError) -> Self {
         match error {
-            crate::engine::EngineError::Store(error) => Self::Store(error),
+            crate::engine::EngineError::Store(error) => error.into(),
             other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<crate::store::StoreError> for NodeError {
+    fn from(error: crate::store::StoreError) -> Self {
+        match error {
+            crate::store::StoreError::Closed { .. } => Self::Stopping("it was stopped".to_owned()),
+            other => Self::Store(other),
         }
     }
 }

@@ -171,13 +171,24 @@ impl Node {
         self.0.tasks.as_ref().map(|tasks| tasks.running()).unwrap_or_default()
     }
 
+    /// Ends the node whole: tasks, store, lock. Handles that remain answer that it stopped.
     async fn stop(&self, why: Stopped) {
+        self.end_tasks().await;
+        self.close(why);
+    }
+
+    /// Finishes what was taken, then ends every task.
+    async fn end_tasks(&self) {
         self.0.shared.mesh.shutdown().await;
         // whatever was taken before this is on disk once it is answered
         let _ = self.0.shared.run(Command::Keep(Batch::new())).await;
         if let Some(tasks) = &self.0.tasks {
-            tasks.kill();
+            tasks.end().await;
         }
+    }
+
+    fn close(&self, why: Stopped) {
+        self.0.shared.store.close();
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.0.stopped.send_if_modified(|stopped| {
             let first = stopped.is_none();

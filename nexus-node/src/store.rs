@@ -49,7 +49,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
@@ -93,16 +93,16 @@ impl Default for StoreOptions {
     }
 }
 
-/// A handle on an open store; clones are handles on the same one. The file is closed when the
-/// last handle and the last [`Snapshot`] are gone.
+/// A handle on an open store; clones are handles on the same one. The file is closed by
+/// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
 /// What the handles and the snapshots of one open store share.
 struct Shared {
     file: PathBuf,
-    /// `None` only while it is being dropped.
-    database: Option<redb::Database>,
+    /// `None` once it is closed.
+    database: RwLock<Option<Arc<redb::Database>>>,
     /// One commit at a time, so that the one after a failed one is refused.
     committing: Mutex<()>,
     /// The first failure of a commit.
@@ -150,7 +150,7 @@ impl Store {
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
         let shared = Shared {
             file: file.clone(),
-            database: Some(database),
+            database: RwLock::new(Some(Arc::new(database))),
             committing: Mutex::new(()),
             poisoned: OnceLock::new(),
         };
@@ -200,6 +200,13 @@ impl Store {
         self.0.commit(batches)
     }
 
+    /// Closes the file although handles remain; every later call on them is
+    /// [`StoreError::Closed`]. Waits for a commit in progress; a [`Snapshot`] that is still held
+    /// keeps the file open until it is dropped.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
     /// Reads every value of every table and checks it; says how many there are. Takes about a
     /// second per GiB; commits go on meanwhile.
     ///
@@ -232,8 +239,22 @@ impl Shared {
         }
     }
 
-    fn database(&self) -> Result<&redb::Database, StoreError> {
-        self.database.as_ref().ok_or_else(|| StoreError::damaged(&self.file, None, "closed"))
+    fn database(&self) -> Result<Arc<redb::Database>, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        database.clone().ok_or_else(|| StoreError::Closed { file: self.file.clone() })
+    }
+
+    /// Lets go of the database, which closes it once no snapshot and no commit holds it.
+    fn close(&self) {
+        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = guarded(&self.file, None, || {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
     }
 
     fn begin_read(&self) -> Result<redb::ReadTransaction, StoreError> {
@@ -268,7 +289,7 @@ impl Shared {
 
     /// The format of the file; `None` in one that was made but never written to.
     fn format(&self) -> Result<Option<u32>, StoreError> {
-        format_of(&self.file, self.database()?)
+        format_of(&self.file, &*self.database()?)
     }
 
     fn error(&self, table: Option<Table>, error: impl Into<redb::Error>) -> StoreError {
@@ -278,14 +299,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let database = self.database.take();
-        let closed = guarded(&self.file, None, || {
-            drop(database);
-            Ok(())
-        });
-        if let Err(error) = closed {
-            tracing::error!(%error, "the store did not close cleanly");
-        }
+        self.close();
     }
 }
 

@@ -143,9 +143,13 @@ async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     let refused = node::join(&other, &ticket, None, timeout).await.unwrap_err();
     assert_eq!(refused.code(), "refused");
     assert!(!other.exists(), "a refused join leaves nothing behind");
-    assert_eq!(founder.members().unwrap().len(), 2);
+    // as if the machine had lost power before it kept the answer
+    std::fs::remove_file(path.join("brain.redb")).unwrap();
     let again = node::join(&path, &ticket, None, timeout).await.unwrap();
     assert_eq!((again.did, again.mesh_did), (first.did, first.mesh_did));
+    assert_eq!(founder.members().unwrap().len(), 2);
+    let elsewhere = node::join(&path, &ticket, None, timeout).await.unwrap_err();
+    assert_eq!(elsewhere.code(), "conflict");
 }
 
 #[tokio::test(flavor = "multi_thread")]

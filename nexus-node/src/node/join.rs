@@ -99,14 +99,18 @@ impl Node {
             None => self.name().parse().unwrap_or_else(|_| machine_name()),
         };
         let chain = knock(&shared.mesh, ticket, &name, shared.me, timeout).await?;
+        // what is written from now on would not be copied any more
         let lock = self.0.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        self.stop(Stopped::Rejoined).await;
+        let stopping = self.end_tasks();
+        stopping.await;
         let (ticket, old) = (ticket.clone(), shared.store.clone());
         let moved = blocking(&*shared.blocking, move || {
             let _lock = lock;
             move_in(&dir, Some(old), &ticket, chain, name)
         });
-        moved.await.unwrap_or_else(|| Err(NodeError::Stopping("the move was interrupted".to_owned())))
+        let moved = moved.await.unwrap_or_else(|| Err(NodeError::Stopping("the move was interrupted".to_owned())));
+        self.close(Stopped::Rejoined);
+        moved
     }
 }
 
@@ -173,8 +177,10 @@ fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, nam
         copy.take(&old.snapshot()?)?;
     }
     drop(copy);
-    drop(store);
-    drop(old);
+    store.close();
+    if let Some(old) = old {
+        old.close();
+    }
     dir.replace_store(&beside)?;
     // the old mesh is gone, and its root key with it
     dir.remove_root()?;

@@ -51,6 +51,12 @@ pub enum StoreError {
         /// The database file.
         file: PathBuf,
     },
+    /// The store was closed: its node has stopped.
+    #[error("{} is closed", file.display())]
+    Closed {
+        /// The database file.
+        file: PathBuf,
+    },
     /// A commit failed before. What it held may or may not be on disk; only opening anew tells.
     #[error("{}: a failed commit is fatal: reopen ({cause})", file.display())]
     Poisoned {
@@ -70,6 +76,7 @@ impl StoreError {
             | Self::TooNew { file, .. }
             | Self::NotAStore { file }
             | Self::InUse { file }
+            | Self::Closed { file }
             | Self::Poisoned { file, .. } => file,
         }
     }
