@@ -12,6 +12,8 @@ mod handler;
 mod hello;
 mod slots;
 mod upgrade;
+#[cfg(test)]
+mod tests;
 
 pub(crate) mod door;
 pub(crate) mod rooms;

@@ -47,6 +47,21 @@ async fn two_nodes_meet_and_talk_over_quic() {
 }
 
 #[tokio::test]
+async fn tcp_is_dialled_from_a_port_of_its_own() {
+    let world = World::new(200);
+    let (mut a, mut b) = (Node::start(world.config(1), TCP), Node::start(world.config(2), TCP));
+    let listening = a.address().await;
+    a.mesh.bootstrap(b.address().await);
+    let from = b
+        .until("a peer", |event| match event {
+            MeshEvent::PeerOpen { address, .. } => Some(address),
+            _ => None,
+        })
+        .await;
+    assert_ne!(from, listening);
+}
+
+#[tokio::test]
 async fn two_nodes_meet_and_talk_over_tcp() {
     meet_and_talk(TCP).await;
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::*;
@@ -11,16 +12,36 @@ use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::{AsyncReadExt, FutureExt};
 use nexus_mesh::{MeshEvent, OpenError, Spawner, TokioSpawner};
 
+#[derive(Clone)]
 struct Killer {
     tokio: TokioSpawner,
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
+    live: Arc<AtomicUsize>,
+}
+
+impl Killer {
+    fn new() -> Self {
+        let (tasks, live) = (Arc::default(), Arc::default());
+        Self { tokio: TokioSpawner::current(), tasks, live }
+    }
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Spawner for Killer {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let (abort, registration) = AbortHandle::new_pair();
         self.tasks.lock().unwrap().push(abort);
-        self.tokio.spawn(name, Abortable::new(task, registration).map(|_| ()).boxed());
+        self.live.fetch_add(1, Ordering::SeqCst);
+        let counted = Counted(self.live.clone());
+        let task = Abortable::new(task, registration).map(move |_| drop(counted));
+        self.tokio.spawn(name, task.boxed());
     }
 }
 
@@ -32,8 +53,8 @@ async fn dropping_all_tasks_kills_a_node_whole() {
     let mut a = Node::start(world.config(1), MEMORY);
     let address = a.address().await;
     let before = alive();
-    let tasks = Arc::new(Mutex::new(Vec::new()));
-    let killer = Killer { tokio: TokioSpawner::current(), tasks: tasks.clone() };
+    let killer = Killer::new();
+    let tasks = killer.tasks.clone();
     let mut b = Node::start_on(world.config(2), MEMORY, Arc::new(killer));
     b.mesh.bootstrap(address);
     meet(&mut a, &mut b).await;
@@ -58,6 +79,22 @@ async fn dropping_all_tasks_kills_a_node_whole() {
         // a's own connection task is ending
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn every_task_is_the_spawner_s() {
+    let world = World::new(200);
+    let killer = Killer::new();
+    let live = killer.live.clone();
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let mut a = Node::start_on(world.config(1), MEMORY, Arc::new(killer.clone()));
+    let mut b = Node::start_on(world.config(2), MEMORY, Arc::new(killer));
+    b.mesh.bootstrap(a.address().await);
+    meet(&mut a, &mut b).await;
+    healthy(&mut a, &mut b, "counted").await;
+    assert_eq!(alive() - before, live.load(Ordering::SeqCst));
+    assert!(live.load(Ordering::SeqCst) >= 4, "two loops and two connections");
 }
 
 #[tokio::test]

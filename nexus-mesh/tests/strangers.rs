@@ -200,7 +200,9 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     }
     // one too many is turned away at once
     let mut late = Raw::dial(transport_for(MEMORY, &key(20)), address.clone()).await;
+    let started = tokio::time::Instant::now();
     late.until_closed().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     for raw in &mut raws {
         raw.until_closed().await;
     }
