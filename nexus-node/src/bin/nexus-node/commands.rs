@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod completions;
 mod config;
 mod demo;
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Root(root::Root),
     Doctor(doctor::Doctor),
+    Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -123,6 +125,7 @@ impl Command {
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
+            Self::Bench(command) => command.run(session),
             Self::Completions(command) => command.run(session),
             Self::Man(command) => command.run(session),
         }

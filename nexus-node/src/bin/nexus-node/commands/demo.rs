@@ -1,6 +1,6 @@
 mod keys;
 mod ports;
-mod stage;
+pub(crate) mod stage;
 mod steps;
 
 use std::io::{self, IsTerminal};

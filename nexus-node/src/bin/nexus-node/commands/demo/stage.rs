@@ -22,7 +22,7 @@ const COMMAND: Duration = Duration::from_secs(60);
 
 /// The processes and their directory.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     directory: PathBuf,
     program: PathBuf,
     children: Mutex<Children>,
@@ -36,16 +36,16 @@ struct Children {
 
 /// A node that is ready.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) client: Client,
-    pub(super) did: String,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    pub(crate) did: String,
     /// Where it can be dialled.
-    pub(super) listen: Vec<String>,
+    pub(crate) listen: Vec<String>,
 }
 
 impl Stage {
-    pub(super) fn new() -> Result<Self, Problem> {
+    pub(crate) fn new() -> Result<Self, Problem> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Problem::new("failed", format!("{what}: {error}"));
         let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", &error))?;
         let mut random = [0; 8];
@@ -60,7 +60,7 @@ impl Stage {
     }
 
     /// Ends every process and removes the directory. Nothing starts afterwards.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut children = self.lock();
         children.cleared = true;
         for child in children.running.values_mut() {
@@ -73,7 +73,7 @@ impl Stage {
     }
 
     /// The data directory of a node.
-    pub(super) fn directory(&self, name: &str) -> PathBuf {
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
@@ -82,12 +82,12 @@ impl Stage {
     }
 
     /// What a node has logged so far.
-    pub(super) fn log(&self, name: &str) -> String {
+    pub(crate) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.log_of(name)).unwrap_or_default()
     }
 
     /// Starts a node and waits until it is ready.
-    pub(super) fn start(&self, name: &str, port: u16, more: &[String]) -> Result<Node, Problem> {
+    pub(crate) fn start(&self, name: &str, port: u16, more: &[String]) -> Result<Node, Problem> {
         let address = format!("127.0.0.1:{port}");
         let mut arguments = ["up", "--name", name, "--api-addr", &address, "--no-mdns", "--until-stdin-closes"]
             .map(str::to_owned)
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     /// Runs a command on a node's directory to its end.
-    pub(super) fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut child = self.spawn(name, &self.directory(name), &arguments, true)?;
         let line = first_line(child.stdout.take(), COMMAND);
@@ -123,7 +123,7 @@ impl Stage {
     }
 
     /// Kills a node the hard way: no signal it could catch, nothing finished.
-    pub(super) fn kill(&self, name: &str) -> Result<u32, Problem> {
+    pub(crate) fn kill(&self, name: &str) -> Result<u32, Problem> {
         let mut children = self.lock();
         let mut child = children
             .running
@@ -134,8 +134,13 @@ impl Stage {
         killed.map(|_| pid).map_err(|error| Problem::new("failed", format!("{name}: {error}")))
     }
 
+    /// The process of a node that is running.
+    pub(crate) fn pid(&self, name: &str) -> Option<u32> {
+        self.lock().running.get(name).map(Child::id)
+    }
+
     /// Whether the process of a node is alive.
-    pub(super) fn alive(&self, name: &str) -> bool {
+    pub(crate) fn alive(&self, name: &str) -> bool {
         self.lock().running.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
