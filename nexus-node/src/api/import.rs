@@ -20,7 +20,7 @@ use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::Problem;
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory};
+use crate::{Brain, NewMemory, clock};
 
 /// How long a line may be. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -171,14 +171,14 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (line, bytes) in lines {
-            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, now())?, bytes)));
+            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, clock::wall())?, bytes)));
             // The same memory twice in one batch: the first must be written to be found.
             if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
                 && !ids.insert(was.id.clone())
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                reading = read(&self.brain, &bytes, now()).map(|reading| (reading, bytes));
+                reading = read(&self.brain, &bytes, clock::wall()).map(|reading| (reading, bytes));
             }
             let answer = match reading.map(|(reading, _)| reading) {
                 Ok(Reading::Write(memory)) => {
@@ -229,11 +229,6 @@ impl Importer {
 
 fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
     Imported { line, id: Some(written.id), space: Some(written.space), seq: Some(written.seq), ..Imported::default() }
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 pub(super) async fn import(brain: Brain, body: Body) -> Response {

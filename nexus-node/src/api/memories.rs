@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::extract::{Json, Path, Query};
 use super::problem::Problem;
 use super::{Api, blocking, wire};
-use crate::{Brain, ListQuery};
+use crate::{Brain, ListQuery, NodeError};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
@@ -79,18 +79,13 @@ pub(super) async fn export(
     Query(Export { space }): Query<Export>,
 ) -> Result<Response, Problem> {
     let page = move |brain: Brain, space: Option<String>, after: Option<String>| async move {
-        blocking(move || brain.list(&ListQuery { space, limit: EXPORT_PAGE, after })).await
+        blocking(move || export_page(&brain, &ListQuery { space, limit: EXPORT_PAGE, after })).await
     };
     let first = page(brain.clone(), space.clone(), None).await?;
-    let rest = stream::try_unfold((Some(first), api), move |(listing, api)| {
+    let rest = stream::try_unfold((Some(first), api), move |(page_read, api)| {
         let (brain, space) = (brain.clone(), space.clone());
         async move {
-            let Some(listing) = listing else { return Ok::<_, Problem>(None) };
-            let after = listing.next.clone();
-            let mut lines = Vec::new();
-            for memory in listing.items {
-                put_line(&mut lines, &wire::Memory::from(memory));
-            }
+            let Some((lines, after)) = page_read else { return Ok::<_, Problem>(None) };
             let next = match after {
                 None => None,
                 Some(_) => tokio::select! {
@@ -98,10 +93,22 @@ pub(super) async fn export(
                     () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
                 },
             };
-            Ok(Some((Bytes::from(lines), (next, api))))
+            Ok(Some((lines, (next, api))))
         }
     });
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(rest)).into_response())
+}
+
+/// A page as lines, and where the next one starts.
+fn export_page(brain: &Brain, query: &ListQuery) -> Result<(Bytes, Option<String>), NodeError> {
+    let listing = brain.list(query)?;
+    let mut lines = Vec::new();
+    for memory in listing.items {
+        // One that was forgotten meanwhile is exported without its key.
+        let key = brain.key_of(&memory.id).unwrap_or_default();
+        put_line(&mut lines, &wire::Exported { memory: memory.into(), key });
+    }
+    Ok((lines.into(), listing.next))
 }
 
 pub(super) fn put_line<T: serde::Serialize>(lines: &mut Vec<u8>, document: &T) {

@@ -47,6 +47,17 @@ pub struct Memory {
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
 }
 
+/// A line of an export: the memory, and what else it takes to write it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exported {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// The key of whoever wrote it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
 /// One of several concurrent values of a field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConflictValue {

@@ -1,6 +1,6 @@
 //! Running the built program as its users do: as a process, and over HTTP.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test program uses its part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};

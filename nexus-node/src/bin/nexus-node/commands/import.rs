@@ -49,15 +49,18 @@ impl Import {
         let progress = session.printer.progress("import", length);
         let mut counts = Counts::default();
         let mut lines_before = 0;
+        // Also for nothing at all: without a node, that is the answer.
+        let mut asked = false;
         loop {
             let mut chunk = Vec::new();
             let mut lines = 0;
             while chunk.len() < CHUNK_BYTES && source.read_until(b'\n', &mut chunk).map_err(failed)? > 0 {
                 lines += 1;
             }
-            if chunk.is_empty() {
+            if chunk.is_empty() && asked {
                 break;
             }
+            asked = true;
             let bytes = chunk.len() as u64;
             for answer in client.post_lines("/v1/import", chunk)? {
                 let answer: wire::Imported = serde_json::from_str(&answer?)

@@ -5,8 +5,10 @@ use crate::client::query;
 use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
 use crate::session::Session;
 
-/// How much of an id the table shows; `get` takes any part that fits one memory only.
-const ID_SHOWN: usize = 12;
+/// How many letters of an id the table shows; `get` takes any beginning that fits one memory only.
+const LETTERS_SHOWN: usize = 12;
+/// How wide that makes the column: the letters, and a number for memories written together.
+const ID_WIDTH: usize = LETTERS_SHOWN + 4;
 
 /// List memories, newest first
 #[derive(Debug, Args)]
@@ -41,16 +43,21 @@ fn text(listing: &wire::Listing, printer: &Printer) -> String {
         return "nothing remembered yet; `nexus-node remember TEXT` does".to_owned();
     }
     let mut table = Table::new(["ID", "CREATED", "AUTHOR", "TEXT"]);
-    let rest = width().saturating_sub(ID_SHOWN + 2 + 19 + 2 + 12 + 2).max(20);
+    let rest = width().saturating_sub(ID_WIDTH + 2 + 19 + 2 + 12 + 2).max(20);
     for memory in &listing.items {
-        let id = memory.id.get(..ID_SHOWN).unwrap_or(&memory.id);
         let conflict = if memory.conflicts.is_empty() { "" } else { "(conflict) " };
         table.row([
-            (id.to_owned(), Some(Style::Bold)),
+            (short_id(&memory.id), Some(Style::Bold)),
             (moment(&memory.created_at), None),
             (memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)), None),
             (format!("{conflict}{}", first_line(&memory.text, rest)), None),
         ]);
     }
     table.show(printer)
+}
+
+/// An id, shortened in the middle: `abcdefghijklmnopqrstuvwx.7` is `abcdefghijkl.7`.
+fn short_id(id: &str) -> String {
+    let (letters, number) = id.find('.').map_or((id, ""), |at| id.split_at(at));
+    format!("{}{number}", letters.get(..LETTERS_SHOWN).unwrap_or(letters))
 }

@@ -1,7 +1,7 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Printer, Style, Table, moment, short_did};
+use crate::output::{Printer, Style, Table, moment};
 use crate::session::Session;
 
 /// Who belongs to the mesh
@@ -18,14 +18,12 @@ impl Members {
 fn text(members: &[wire::Member], printer: &Printer) -> String {
     let mut table = Table::new(["NAME", "ROLES", "DID", "ADMITTED BY", "EXPIRES"]);
     for member in members {
-        let by = member.admitted_by.as_deref().map(|did| {
-            members.iter().find(|other| other.did == did).map_or_else(|| short_did(did), |other| other.name.clone())
-        });
+        let by = members.iter().find(|other| Some(&other.did) == member.admitted_by.as_ref());
         table.row([
             (member.name.clone(), Some(Style::Bold)),
             (member.roles.join(", "), None),
             (member.did.clone(), None),
-            (by.unwrap_or_else(|| "the root key".to_owned()), None),
+            (by.map_or_else(|| "the root key".to_owned(), |by| by.name.clone()), None),
             (member.expires_at.as_deref().map_or_else(|| "never".to_owned(), moment), None),
         ]);
     }

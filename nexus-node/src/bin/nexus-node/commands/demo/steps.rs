@@ -239,11 +239,12 @@ fn cut(world: &mut World) -> Result_ {
     until("ide has no peers", SOON, || Ok((ide.status()?.peers == 0).then_some(())))?;
     for node in world.nodes().filter(|node| node.name != IDE) {
         until(&format!("{} sees that ide is gone", node.name), SOON, || {
-            Ok(node.peers()?.iter().any(|peer| peer.did == ide.did && peer.state != "up").then_some(()))
+            let peers = node.peers()?;
+            Ok(peers.iter().any(|peer| peer.did == ide.did && (peer.state != "up" || peer.path.is_none())).then_some(()))
         })?;
     }
     claim(world.stage.alive(IDE), || "ide's process ended".to_owned())?;
-    Ok("ide is cut off both ways: 0 peers there, not up anywhere; its process and API go on".to_owned())
+    Ok("ide is cut off both ways: 0 peers there, no connection anywhere; its process and API go on".to_owned())
 }
 
 fn apart(world: &mut World) -> Result_ {
