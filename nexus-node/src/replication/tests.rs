@@ -562,3 +562,16 @@ fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     assert_eq!(peer.frontier().head(&fresh).unwrap().seq, 0);
     assert_eq!(peer.memories().len(), 2);
 }
+
+#[test]
+fn a_fresh_replica_gets_everything_across_many_frames() {
+    let mut net = Net::new(2, 1);
+    let text = "x".repeat(30_000);
+    for n in 0..60 {
+        net.peers[0].remember(&format!("{n} {text}"), None);
+    }
+    net.peers[0].published.clear();
+    net.settle();
+    assert_converged(&net);
+    assert_eq!(net.peers[1].memories().len(), 60);
+}
