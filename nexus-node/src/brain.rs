@@ -98,6 +98,7 @@ impl Brain {
                 local: true,
                 replicated: self.shared.sessions.replicas(&written.log, written.seq),
             },
+            duplicate_of: None,
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Remembered {
     pub created_at: Timestamp,
     /// How far it has got.
     pub durability: Durability,
+    /// A memory that says nearly the same, if there was one already.
+    pub duplicate_of: Option<String>,
 }
 
 /// One of several concurrent values of a field.
@@ -142,6 +144,63 @@ pub struct Listing {
     pub items: Vec<Memory>,
     /// Where the next page starts, if there is more.
     pub next: Option<String>,
+}
+
+/// What to recall.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecallQuery {
+    /// Words, as a person would say them; at most 8 KiB are read.
+    pub text: String,
+    /// Spaces by name or id; all readable ones if none is named.
+    pub spaces: Vec<String>,
+    /// At most this many, 1 to 1,000.
+    pub limit: usize,
+    /// Only memories with all of these tags.
+    pub tags: Vec<String>,
+    /// Only memories of one of these kinds; all if none is named.
+    pub kinds: Vec<String>,
+    /// Only memories of this author, by DID or name.
+    pub by: Option<String>,
+    /// Only memories edited or created within this time.
+    pub since: Option<Duration>,
+    /// Only as many as fit into so many tokens, four characters to a token.
+    pub tokens: Option<usize>,
+}
+
+impl RecallQuery {
+    /// The ten best memories for some words.
+    pub fn of(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            spaces: Vec::new(),
+            limit: 10,
+            tags: Vec::new(),
+            kinds: Vec::new(),
+            by: None,
+            since: None,
+            tokens: None,
+        }
+    }
+}
+
+/// A memory that was recalled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The memory.
+    pub memory: Memory,
+    /// How well it fits, the best first; comparable within one answer.
+    pub score: f64,
+    /// Why it is here, in one sentence.
+    pub why: String,
+}
+
+/// What was recalled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recalled {
+    /// The best first.
+    pub hits: Vec<Hit>,
+    /// Whether more would have fitted than `limit` or `tokens` let through.
+    pub truncated: bool,
 }
 
 /// One step in a memory's past.
