@@ -40,6 +40,7 @@ pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::Settings;
 
 use self::guard::Guard;
+use crate::env::BlockingPool;
 use crate::{Node, NodeError};
 
 /// How long answers in progress may take once the API is told to stop.
@@ -124,7 +125,11 @@ impl Api {
     ///
     /// # Errors
     /// If the socket fails.
-    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let (api, drained) = (self.clone(), self.clone());
         let graceful = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
             stop.await;
@@ -149,8 +154,8 @@ async fn no_method() -> Problem {
 async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Problem::new("internal", "the read broke off")),
+    match crate::env::blocking(&BlockingPool, read).await {
+        Some(result) => Ok(result?),
+        None => Err(Problem::new("internal", "the read broke off")),
     }
 }

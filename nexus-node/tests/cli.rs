@@ -1,5 +1,11 @@
 //! The commands as scripts see them: exit codes, JSON fields, what is on which stream.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -125,15 +131,20 @@ fn every_answer_has_the_fields_of_the_contract() {
     has_fields(&invitation, &["ticket", "join", "expires_at"]);
     assert_eq!(invitation["join"], format!("nexus-node join {}", invitation["ticket"].as_str().unwrap()));
 
-    let written =
-        home.json(&["remember", "the text", "--kind", "fact", "--tag", "a", "--tag", "b", "--meta", "k=v=w", "--ttl", "1h"]);
+    let written = home.json(&[
+        "remember", "the text", "--kind", "fact", "--tag", "a", "--tag", "b", "--meta", "k=v=w", "--ttl", "1h",
+    ]);
     has_fields(&written, &["id", "space", "author", "seq", "created_at", "durability"]);
     assert_eq!(written["durability"], json!({"local": true, "replicated": 0}));
     let id = written["id"].as_str().unwrap();
     let memory = home.json(&["get", id]);
-    let fields = "id was space text kind tags meta author author_name created_at updated_at expires_at version conflicts";
+    let fields =
+        "id was space text kind tags meta author author_name created_at updated_at expires_at version conflicts";
     has_fields(&memory, &fields.split(' ').collect::<Vec<_>>());
-    assert_eq!((&memory["text"], &memory["kind"], &memory["tags"]), (&json!("the text"), &json!("fact"), &json!(["a", "b"])));
+    assert_eq!(
+        (&memory["text"], &memory["kind"], &memory["tags"]),
+        (&json!("the text"), &json!("fact"), &json!(["a", "b"]))
+    );
     assert_eq!((&memory["meta"], &memory["author_name"]), (&json!({"k": "v=w"}), &json!("laptop")));
     assert!(memory["expires_at"].is_string() && memory["was"].is_null() && memory["version"].is_string());
     let listing = home.json(&["list", "--limit", "1"]);
@@ -174,7 +185,10 @@ fn the_same_key_answers_as_the_first_time_or_edits() {
     let _node = home.up();
     let first = home.json(&["remember", "one", "--id", "key"]);
     let again = home.json(&["remember", "one", "--id", "key"]);
-    assert_eq!((&again["id"], &again["seq"], &again["created_at"]), (&first["id"], &first["seq"], &first["created_at"]));
+    assert_eq!(
+        (&again["id"], &again["seq"], &again["created_at"]),
+        (&first["id"], &first["seq"], &first["created_at"])
+    );
     let edited = home.json(&["remember", "two", "--id", "key"]);
     assert_eq!(edited["id"], first["id"]);
     assert_eq!(home.json(&["get", first["id"].as_str().unwrap()])["text"], "two");
@@ -192,7 +206,8 @@ fn a_list_goes_on_where_a_page_ended() {
         let mut arguments = vec!["list", "--limit", "10"];
         arguments.extend(after.iter().flat_map(|after| ["--after", after.as_str()]));
         let page = home.json(&arguments);
-        texts.extend(page["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()));
+        texts
+            .extend(page["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()));
         let Some(next) = page["next"].as_str() else { break };
         after = Some(next.to_owned());
     }
@@ -259,7 +274,10 @@ fn what_is_exported_is_imported_whole_and_only_once() {
 fn bad_lines_of_an_import_are_told_by_number_and_the_rest_is_imported() {
     let home = Home::new();
     let _node = home.up();
-    let ran = home.run_with(&["import", "-", "--json"], b"{\"text\":\"a\"}\nnonsense\n{\"text\":\"b\",\"x\":1}\n{\"text\":\"c\"}");
+    let ran = home.run_with(
+        &["import", "-", "--json"],
+        b"{\"text\":\"a\"}\nnonsense\n{\"text\":\"b\",\"x\":1}\n{\"text\":\"c\"}",
+    );
     let error = ran.error();
     assert_eq!((ran.code, &error["code"]), (2, &json!("invalid")), "{ran:?}");
     assert!(ran.stderr.contains("line 2:") && ran.stderr.contains("line 3:"), "{ran:?}");
@@ -281,7 +299,10 @@ fn settings_say_where_they_come_from_and_change_at_once_where_they_can() {
     assert_eq!(node.http("POST", "/v1/memories", &body).status, 201);
     home.json(&["config", "set", "text_bytes_max", "1024"]);
     let changed = home.json(&["config", "set", "http_body_bytes_max", "8192"]);
-    assert_eq!((&changed[0]["value"], &changed[0]["origin"], &changed[0]["live"]), (&json!(8192), &json!("file"), &json!(true)));
+    assert_eq!(
+        (&changed[0]["value"], &changed[0]["origin"], &changed[0]["live"]),
+        (&json!(8192), &json!("file"), &json!(true))
+    );
     assert_eq!(node.http("POST", "/v1/memories", &body).problem(), "too_large");
     for (key, value) in [("colour", "red"), ("heartbeat_ms", "soon"), ("log", "=,="), ("heartbeat_ms", "1")] {
         let (code, error) = home.error(&["config", "set", key, value]);
@@ -391,13 +412,18 @@ fn another_directory_talks_to_a_node_by_address_and_token() {
     assert_eq!(with(Some("wrong")).status.code(), Some(4));
     assert_eq!(with(None).status.code(), Some(4));
     assert_eq!(elsewhere.error(&["status", "--api", "ftp://x"]).0, 2);
-    assert_eq!(elsewhere.run_with(&["status", "--api", "http://127.0.0.1:1", "--json"], b"").code, 4, "no token, nothing is sent");
+    assert_eq!(
+        elsewhere.run_with(&["status", "--api", "http://127.0.0.1:1", "--json"], b"").code,
+        4,
+        "no token, nothing is sent"
+    );
 }
 
 #[test]
 fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
     let home = Home::new();
-    for arguments in [&["frob"][..], &[], &["remember"], &["list", "--limit", "0"], &["remember", "x", "--ttl", "soon"]] {
+    for arguments in [&["frob"][..], &[], &["remember"], &["list", "--limit", "0"], &["remember", "x", "--ttl", "soon"]]
+    {
         let (code, error) = home.error(arguments);
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
     }
@@ -423,7 +449,9 @@ fn people_get_plain_text_with_hints_and_no_escapes_off_a_terminal() {
     assert!(ran.stdout.is_empty() && ran.stderr.starts_with("error: ") && ran.stderr.contains("\nhint: "), "{ran:?}");
     let _node = home.up();
     home.json(&["remember", "a\u{1b}[2Jb"]);
-    for command in [&["status"][..], &["list"], &["members"], &["peers"], &["doctor"], &["config", "show"], &["space", "list"]] {
+    for command in
+        [&["status"][..], &["list"], &["members"], &["peers"], &["doctor"], &["config", "show"], &["space", "list"]]
+    {
         let ran = home.run(command).ok();
         assert!(!ran.stdout.contains('\u{1b}') && !ran.stdout.is_empty(), "{ran:?}");
     }

@@ -1,5 +1,11 @@
 //! The demo as a test: every step holds, and nothing is left behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
 mod support;
 
 use serde_json::Value;
@@ -42,8 +48,13 @@ fn the_nodes_end_with_the_demo_however_it_ends() {
         let home = Home::new();
         let temp = home.beside("tmp");
         std::fs::create_dir(&temp).unwrap();
-        let mut demo =
-            home.command(&["demo", "--json"]).env("TMPDIR", &temp).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut demo = home
+            .command(&["demo", "--json"])
+            .env("TMPDIR", &temp)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
         // The second step has started every node.
         lines.nth(1).unwrap().unwrap();

@@ -1,5 +1,11 @@
 //! The HTTP API from outside: who may talk to it, and how it refuses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
 mod support;
 
 use serde_json::json;
@@ -156,12 +162,12 @@ fn an_import_acknowledges_every_line_under_its_number() {
     let home = Home::new();
     let node = home.up();
     let long = format!("{{\"text\":\"{}\"}}", "x".repeat(300 << 10));
-    let lines = format!("{{\"text\":\"one\"}}\nnot json\n\n{long}\n{{\"text\":\"two\",\"id\":\"k\"}}\n{{\"text\":\"three\",\"id\":\"k\"}}");
+    let lines = format!(
+        "{{\"text\":\"one\"}}\nnot json\n\n{long}\n{{\"text\":\"two\",\"id\":\"k\"}}\n{{\"text\":\"three\",\"id\":\"k\"}}"
+    );
     let answers = node.http("POST", "/v1/import", &lines).lines();
-    let told: Vec<(u64, Option<&str>)> = answers
-        .iter()
-        .map(|answer| (answer["line"].as_u64().unwrap(), answer["error"]["code"].as_str()))
-        .collect();
+    let told: Vec<(u64, Option<&str>)> =
+        answers.iter().map(|answer| (answer["line"].as_u64().unwrap(), answer["error"]["code"].as_str())).collect();
     assert_eq!(told, [(1, None), (2, Some("malformed")), (4, Some("too_large")), (5, None), (6, None)]);
     assert_eq!(answers[3]["id"], answers[4]["id"], "the same key edits");
     let texts: Vec<String> = home.json(&["list"])["items"]
@@ -189,7 +195,8 @@ fn events_arrive_as_they_happen_and_go_on_from_a_cursor() {
     let listen = |headers: &str| {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(support::SOON)).unwrap();
-        let request = format!("GET /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
+        let request =
+            format!("GET /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
         let status = lines.next().unwrap();

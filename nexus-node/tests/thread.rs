@@ -1,5 +1,11 @@
 //! The thread that everything hangs on: two real processes over QUIC, one memory, one hard kill.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
 mod support;
 
 use support::{Home, pair, until};
@@ -50,7 +56,8 @@ fn what_was_acknowledged_under_load_is_there_after_kill_9() {
             })
             .collect();
         until("some were acknowledged", || {
-            (home.json(&["list", "--limit", "1000"])["items"].as_array().unwrap().len() > 50 * (round + 1)).then_some(())
+            (home.json(&["list", "--limit", "1000"])["items"].as_array().unwrap().len() > 50 * (round + 1))
+                .then_some(())
         });
         node.kill_9();
         let ids: Vec<String> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();

@@ -65,9 +65,7 @@ enum Reading {
 
 fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
-    let moment = |text: &str| {
-        wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()))
-    };
+    let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
     if let Some(at) = line.expires_at.as_deref() {
         let at = moment(at)?;
@@ -186,9 +184,13 @@ impl Importer {
                     numbers.push(line);
                     continue;
                 }
-                Ok(Reading::Known(memory)) => {
-                    Imported { line, id: Some(memory.id), space: Some(memory.space), known: true, ..Imported::default() }
-                }
+                Ok(Reading::Known(memory)) => Imported {
+                    line,
+                    id: Some(memory.id),
+                    space: Some(memory.space),
+                    known: true,
+                    ..Imported::default()
+                },
                 Ok(Reading::Expired) => Imported { line, expired: true, ..Imported::default() },
                 Err(problem) => Imported { line, error: Some(problem.into()), ..Imported::default() },
             };

@@ -119,7 +119,10 @@ pub(super) fn put_line<T: serde::Serialize>(lines: &mut Vec<u8>, document: &T) {
 }
 
 /// A body that is made as it is read.
-pub(super) fn streamed(content_type: &'static str, bytes: impl stream::Stream<Item = Bytes> + Send + 'static) -> Response {
+pub(super) fn streamed(
+    content_type: &'static str,
+    bytes: impl stream::Stream<Item = Bytes> + Send + 'static,
+) -> Response {
     let bytes = futures::StreamExt::map(bytes, Ok::<_, Infallible>);
     ([(header::CONTENT_TYPE, content_type)], Body::from_stream(bytes)).into_response()
 }

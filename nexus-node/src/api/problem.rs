@@ -141,7 +141,7 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
         E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
         E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
         E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
-        _ => return ("data_dir", None),
+        _ => ("data_dir", "nothing was changed; is the disk full, or failing? `nexus-node doctor` looks"),
     };
     (code, Some(hint))
 }

@@ -24,14 +24,13 @@ pub(super) async fn list(brain: Brain) -> Result<Answer<Vec<wire::Space>>, Probl
 }
 
 pub(super) async fn create(brain: Brain, Json(space): Json<wire::NewSpace>) -> Result<Response, Problem> {
-    let name: Name = space
-        .name
-        .parse()
-        .map_err(|error: nexus_identity::NameError| Problem::new("invalid", error.to_string()))?;
+    let name: Name =
+        space.name.parse().map_err(|error: nexus_identity::NameError| Problem::new("invalid", error.to_string()))?;
     let space = wire::Space::from(brain.create_space(name).await?);
     Ok((StatusCode::CREATED, Answer(space)).into_response())
 }
 
+#[allow(clippy::disallowed_methods, reason = "pages are made while they are sent, outside the node")]
 /// One page a line; a last line `{"pages":N}` says that these were all.
 pub(super) async fn pages(brain: Brain, Path(space): Path) -> Result<Response, Problem> {
     let (sender, receiver) = mpsc::channel::<Bytes>(PAGES_AHEAD);

@@ -82,18 +82,13 @@ impl Home {
         }
         arguments.extend_from_slice(more);
         let log = std::fs::File::options().create(true).append(true).open(self.beside("log")).unwrap();
-        let mut child = self
-            .command(&arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
+        let ready: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
         assert_eq!(ready["ready"], true);
         Node { child, stdout, ready, path: self.path() }
     }

@@ -44,6 +44,7 @@ impl Log {
 /// A filter in the notation of `tracing`.
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Problem> {
     EnvFilter::try_new(filter).map_err(|error| {
-        Problem::new("invalid", format!("log cannot be {filter:?}: {error}")).hint("for example `warn,nexus_node=debug`")
+        Problem::new("invalid", format!("log cannot be {filter:?}: {error}"))
+            .hint("for example `warn,nexus_node=debug`")
     })
 }

@@ -4,6 +4,8 @@
 //! through its HTTP API ([`client`]) and hands what it gets to the [`output::Printer`], the only
 //! place that writes to stdout and stderr. `docs/cli.md` is the contract.
 
+#![allow(clippy::disallowed_methods, reason = "around the node is the real world: nothing here is ever simulated")]
+
 mod client;
 mod commands;
 mod holder;

@@ -161,7 +161,11 @@ pub(crate) fn sane(text: &str) -> String {
 pub(crate) fn first_line(text: &str, width: usize) -> String {
     let line = sane(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default());
     let whole = line.chars().count() <= width && text.lines().count() <= 1;
-    if whole { line } else { format!("{}…", line.chars().take(width.saturating_sub(1)).collect::<String>().trim_end()) }
+    if whole {
+        line
+    } else {
+        format!("{}…", line.chars().take(width.saturating_sub(1)).collect::<String>().trim_end())
+    }
 }
 
 /// How wide the terminal is; 100 columns where there is none.
@@ -184,9 +188,10 @@ pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
 pub(crate) fn size(bytes: u64) -> String {
     let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
     let fitting = units.iter().find(|(_, unit)| bytes >= *unit);
-    fitting.map_or_else(|| format!("{bytes} B"), |(name, unit)| {
-        format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
-    })
+    fitting.map_or_else(
+        || format!("{bytes} B"),
+        |(name, unit)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    )
 }
 
 /// A length of time in its two largest units.

@@ -84,7 +84,9 @@ impl Session {
             (Some(filter), ..) => Some(filter),
             (None, true, _) => Some("error".to_owned()),
             (None, false, 0) => None,
-            (None, false, 1) => Some("info,nexus_identity=debug,nexus_crdt=debug,nexus_mesh=debug,nexus_node=debug".to_owned()),
+            (None, false, 1) => {
+                Some("info,nexus_identity=debug,nexus_crdt=debug,nexus_mesh=debug,nexus_node=debug".to_owned())
+            }
             (None, false, 2) => Some("debug,nexus_mesh=trace,nexus_node=trace".to_owned()),
             (None, false, _) => Some("trace".to_owned()),
         };

@@ -47,7 +47,8 @@ impl Config {
                     let live = settings.iter().all(|setting| setting.live);
                     format!("{key} is set{}", if live { "" } else { "; it takes effect when the node starts again" })
                 })?;
-                for setting in settings.iter().filter(|setting| !["file", "default"].contains(&setting.origin.as_str())) {
+                for setting in settings.iter().filter(|setting| !["file", "default"].contains(&setting.origin.as_str()))
+                {
                     let message = format!("a {} hides what the file says about {key}", setting.origin);
                     session.printer.warning(&message, None);
                 }

@@ -59,7 +59,7 @@ impl Demo {
             told.clear();
             std::process::exit(130);
         });
-        let mut world = World::new(stage, &ports);
+        let mut world = World::new(stage, &ports, self.base_port.is_some());
         for step in STEPS {
             let began = Instant::now();
             let result = (step.run)(&mut world);

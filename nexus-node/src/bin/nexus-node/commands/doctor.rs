@@ -84,14 +84,22 @@ fn text(checks: &[Check], printer: &Printer) -> String {
 fn directory(path: &Path) -> Check {
     let shown = path.display();
     match DataDir::inspect(path) {
-        Ok(Contents::Empty) => {
-            Check::bad("directory", format!("{shown} holds no node yet"), "`nexus-node up` makes one, `nexus-node join TICKET` one of another mesh")
-        }
+        Ok(Contents::Empty) => Check::bad(
+            "directory",
+            format!("{shown} holds no node yet"),
+            "`nexus-node up` makes one, `nexus-node join TICKET` one of another mesh",
+        ),
         Ok(Contents::Node) => match DataDir::open(path) {
             Ok(data_dir) => Check::good("directory", format!("{shown} holds {}", data_dir.identity().did())),
-            Err(error) => Check::bad("directory", error.to_string(), "bring the file back from a backup, or make a new node elsewhere"),
+            Err(error) => Check::bad(
+                "directory",
+                error.to_string(),
+                "bring the file back from a backup, or make a new node elsewhere",
+            ),
         },
-        Err(error) => Check::bad("directory", error.to_string(), "give another directory with --data-dir, or mend this one"),
+        Err(error) => {
+            Check::bad("directory", error.to_string(), "give another directory with --data-dir, or mend this one")
+        }
     }
 }
 
@@ -137,9 +145,11 @@ fn lock(path: &Path, running: bool) -> Check {
     match (data_dir.lock(), running) {
         (Ok(_), _) => Check::good("lock", "free: no node is running here"),
         (Err(_), true) => Check::good("lock", "held by the node that is running"),
-        (Err(error), false) => {
-            Check::bad("lock", format!("{error}, which does not answer"), "wait a moment if it is starting; else stop that process")
-        }
+        (Err(error), false) => Check::bad(
+            "lock",
+            format!("{error}, which does not answer"),
+            "wait a moment if it is starting; else stop that process",
+        ),
     }
 }
 
@@ -148,7 +158,11 @@ fn configuration(path: &Path) -> Vec<Check> {
         Ok(settings) => {
             let mut checks = vec![Check::good("configuration", "every key and value is known")];
             checks.extend(settings.ignored().iter().map(|variable| {
-                Check::bad("configuration", format!("the variable {variable} means nothing"), format!("unset {variable}"))
+                Check::bad(
+                    "configuration",
+                    format!("the variable {variable} means nothing"),
+                    format!("unset {variable}"),
+                )
             }));
             checks
         }
@@ -197,7 +211,9 @@ fn root_key(path: &Path) -> Check {
             let fix = "`nexus-node root export FILE`, take the file off this machine, then `nexus-node root remove`";
             Check::bad("root key", "the mesh's root key is still on this machine: whoever gets it owns the mesh", fix)
         }
-        Ok(Err(error)) => Check::bad("root key", error.to_string(), "`nexus-node root import FILE` from where it was exported to"),
+        Ok(Err(error)) => {
+            Check::bad("root key", error.to_string(), "`nexus-node root import FILE` from where it was exported to")
+        }
         _ => Check::good("root key", "not on this machine"),
     }
 }

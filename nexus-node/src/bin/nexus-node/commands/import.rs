@@ -93,8 +93,10 @@ impl Counts {
     fn finish(&self, session: &Session) -> Result<(), Problem> {
         let Self { imported, known, expired, refused } = *self;
         if refused > 0 {
-            let told = if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
-            let message = format!("{} refused{told}; {imported} imported, {known} known", count(refused, "line", "lines"));
+            let told =
+                if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
+            let message =
+                format!("{} refused{told}; {imported} imported, {known} known", count(refused, "line", "lines"));
             return Err(Problem::new("invalid", message)
                 .hint("mend those lines and import the file again: what is here already is not doubled"));
         }

@@ -35,7 +35,9 @@ impl Join {
             Some(joined) => joined,
             None => self.join_here(session, &ticket)?,
         };
-        session.printer.answer(&joined, || format!("{} joined {}\ninvited by {}", joined.name, joined.mesh_did, joined.inviter))
+        session
+            .printer
+            .answer(&joined, || format!("{} joined {}\ninvited by {}", joined.name, joined.mesh_did, joined.inviter))
     }
 
     /// What a running node says; `None` if none is running.

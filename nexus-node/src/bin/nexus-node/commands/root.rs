@@ -78,8 +78,9 @@ fn report(session: &Session, mesh: &str, path: &Path, text: impl FnOnce() -> Str
 fn held(data_dir: &DataDir, mesh: &str) -> Result<Keypair, Problem> {
     let key = data_dir.root().map_err(data_dir_problem)?;
     key.filter(|key| key.did().to_string() == mesh).ok_or_else(|| {
-        Problem::new("not_found", format!("the root key of {mesh} is not on this machine"))
-            .hint("it is where the mesh was made, or where it was exported to; `nexus-node root import FILE` brings it back")
+        Problem::new("not_found", format!("the root key of {mesh} is not on this machine")).hint(
+            "it is where the mesh was made, or where it was exported to; `nexus-node root import FILE` brings it back",
+        )
     })
 }
 

@@ -78,7 +78,8 @@ fn export(space: &str, directory: &Path, session: &Session) -> Result<(), Proble
         let page: wire::Page = serde_json::from_value(line).map_err(|_| broken())?;
         let document = BASE64.decode(page.automerge.as_bytes()).map_err(|_| broken())?;
         // Names come from the node; whatever they hold, they stay in the directory.
-        let name: String = page.page.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let name: String =
+            page.page.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         let path = directory.join(format!("{name}.automerge"));
         let beside = directory.join(format!(".{name}.automerge.new"));
         fs::write(&beside, &document).map_err(|error| disk(&beside, &error))?;

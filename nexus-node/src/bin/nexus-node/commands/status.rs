@@ -17,7 +17,8 @@ impl Status {
 
 fn text(status: &wire::Status, printer: &Printer) -> String {
     let mut lines = Vec::new();
-    let mut line = |label: &str, text: String| lines.push(format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
+    let mut line =
+        |label: &str, text: String| lines.push(format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
     line("node", format!("{}  {}", printer.paint(Style::Bold, &sane(&status.name)), status.did));
     line("mesh", status.mesh_did.clone());
     let state = match (status.membership.as_str(), status.offline) {

@@ -92,7 +92,12 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
 
 /// Runs the node until it is told to stop. When it joins another mesh it stops and is started
 /// again on the same directory, behind the same API.
-async fn serve(session: &Session, data_dir: DataDir, live: Arc<LiveSettings>, until_stdin_closes: bool) -> Result<(), Problem> {
+async fn serve(
+    session: &Session,
+    data_dir: DataDir,
+    live: Arc<LiveSettings>,
+    until_stdin_closes: bool,
+) -> Result<(), Problem> {
     // The directory comes first: whoever has it also has its ports.
     drop(data_dir.lock().map_err(data_dir_problem)?);
     let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;

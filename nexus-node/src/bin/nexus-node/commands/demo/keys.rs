@@ -24,7 +24,10 @@ pub(super) fn run(world: &mut World, session: &Session) -> Result<(), Problem> {
             "k" => world.restart("cloud"),
             "w" => {
                 let text = if rest.trim().is_empty() { "written by hand" } else { rest.trim() };
-                world.node("terminal").and_then(|node| node.remember(text)).map(|memory| format!("terminal wrote {}", memory.id))
+                world
+                    .node("terminal")
+                    .and_then(|node| node.remember(text))
+                    .map(|memory| format!("terminal wrote {}", memory.id))
             }
             "l" | "" => world.look(),
             "q" => return Ok(()),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use nexus_node::api::Problem;
+use nexus_node::api::{Problem, code, wire};
 use nexus_node::datadir::DataDir;
 use serde_json::Value;
 
@@ -97,11 +97,14 @@ impl Stage {
         }
         arguments.extend_from_slice(more);
         let directory = self.directory(name);
-        let mut child = self.spawn(name, &directory, &arguments, true)?;
+        let mut child = self.spawn(name, &directory, &arguments)?;
         let stdout = child.stdout.take();
         self.keep(name, child)?;
-        let line = first_line(stdout, READY).ok_or_else(|| self.silent(name))?;
-        let ready: Value = serde_json::from_str(&line).map_err(|_| self.silent(name))?;
+        let line = first_line(stdout, READY).unwrap_or_default();
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            let _ = self.kill(name);
+            return Err(self.silent(name));
+        };
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
         let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
         let token = token.ok_or_else(|| Problem::new("failed", format!("{name} has no api-token")))?;
@@ -113,7 +116,7 @@ impl Stage {
     /// Runs a command on a node's directory to its end.
     pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut child = self.spawn(name, &self.directory(name), &arguments, true)?;
+        let mut child = self.spawn(name, &self.directory(name), &arguments)?;
         let line = first_line(child.stdout.take(), COMMAND);
         let ended = child.kill().and_then(|()| child.wait());
         match (line.and_then(|line| serde_json::from_str(&line).ok()), ended) {
@@ -125,10 +128,8 @@ impl Stage {
     /// Kills a node the hard way: no signal it could catch, nothing finished.
     pub(crate) fn kill(&self, name: &str) -> Result<u32, Problem> {
         let mut children = self.lock();
-        let mut child = children
-            .running
-            .remove(name)
-            .ok_or_else(|| Problem::new("not_found", format!("{name} is not running")))?;
+        let mut child =
+            children.running.remove(name).ok_or_else(|| Problem::new("not_found", format!("{name} is not running")))?;
         let pid = child.id();
         let killed = child.kill().and_then(|()| child.wait());
         killed.map(|_| pid).map_err(|error| Problem::new("failed", format!("{name}: {error}")))
@@ -144,7 +145,7 @@ impl Stage {
         self.lock().running.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    fn spawn(&self, name: &str, directory: &Path, arguments: &[String], logged: bool) -> Result<Child, Problem> {
+    fn spawn(&self, name: &str, directory: &Path, arguments: &[String]) -> Result<Child, Problem> {
         let failed = |error: std::io::Error| Problem::new("failed", format!("{name} could not be started: {error}"));
         let log = File::options().create(true).append(true).open(self.log_of(name)).map_err(failed)?;
         let mut command = Command::new(&self.program);
@@ -153,8 +154,7 @@ impl Stage {
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEXUS_")) {
             command.env_remove(variable);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.stderr(if logged { log.into() } else { Stdio::null() });
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         // Ctrl-C is for the demo, which then ends its nodes.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -173,10 +173,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Why a node did not get ready, in its own words.
     fn silent(&self, name: &str) -> Problem {
         let log = self.log(name);
         let last = log.lines().rev().find(|line| !line.is_empty()).unwrap_or("it said nothing");
-        Problem::new("failed", format!("{name} did not get ready: {last}"))
+        match serde_json::from_str::<wire::ErrorDocument>(last) {
+            Ok(wire::ErrorDocument { error }) => {
+                let code = code(&error.code).map_or("failed", |code| code.name);
+                Problem { code, message: format!("{name}: {}", error.message), hint: error.hint }
+            }
+            Err(_) => Problem::new("failed", format!("{name} did not get ready: {last}")),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Children> {

@@ -40,6 +40,8 @@ pub(super) const STEPS: &[Step] = &[
 pub(super) struct World {
     stage: Arc<Stage>,
     ports: BTreeMap<String, u16>,
+    /// Somebody asked for these very ports.
+    ports_chosen: bool,
     names: Vec<String>,
     nodes: BTreeMap<String, Node>,
     /// The memory that both sides edit.
@@ -55,7 +57,7 @@ const IDE: &str = "ide";
 const CLOUD: &str = "cloud";
 
 impl World {
-    pub(super) fn new(stage: Arc<Stage>, ports: &[u16]) -> Self {
+    pub(super) fn new(stage: Arc<Stage>, ports: &[u16], ports_chosen: bool) -> Self {
         let name = |index: usize| match index {
             0 => TERMINAL.to_owned(),
             1 => IDE.to_owned(),
@@ -65,7 +67,7 @@ impl World {
         let names: Vec<String> = (0..ports.len()).map(name).collect();
         let ports = names.iter().cloned().zip(ports.iter().copied()).collect();
         let secret = format!("canary-{}", std::process::id());
-        Self { stage, ports, names, nodes: BTreeMap::new(), contested: None, secret }
+        Self { stage, ports, ports_chosen, names, nodes: BTreeMap::new(), contested: None, secret }
     }
 
     pub(super) fn node(&self, name: &str) -> Result<&Node, Problem> {
@@ -79,7 +81,14 @@ impl World {
 
     fn start_node(&mut self, name: &str) -> Result<(), Problem> {
         let port = self.ports.get(name).copied().unwrap_or(0);
-        let node = self.stage.start(name, port, &[])?;
+        let node = match self.stage.start(name, port, &[]) {
+            // Somebody was faster: any port, which the node keeps.
+            Err(problem) if problem.code == "in_use" && !self.ports_chosen => {
+                self.ports.insert(name.to_owned(), 0);
+                self.stage.start(name, 0, &[])?
+            }
+            started => started?,
+        };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
@@ -212,7 +221,11 @@ fn join(world: &mut World) -> Result_ {
             Ok((members == others + 1 && up == others).then_some(()))
         })?;
     }
-    Ok(format!("{others} joined with one ticket; each of {} lists {} members and {others} peers up", others + 1, others + 1))
+    Ok(format!(
+        "{others} joined with one ticket; each of {} lists {} members and {others} peers up",
+        others + 1,
+        others + 1
+    ))
 }
 
 fn share(world: &mut World) -> Result_ {
@@ -240,7 +253,10 @@ fn cut(world: &mut World) -> Result_ {
     for node in world.nodes().filter(|node| node.name != IDE) {
         until(&format!("{} sees that ide is gone", node.name), SOON, || {
             let peers = node.peers()?;
-            Ok(peers.iter().any(|peer| peer.did == ide.did && (peer.state != "up" || peer.path.is_none())).then_some(()))
+            Ok(peers
+                .iter()
+                .any(|peer| peer.did == ide.did && (peer.state != "up" || peer.path.is_none()))
+                .then_some(()))
         })?;
     }
     claim(world.stage.alive(IDE), || "ide's process ended".to_owned())?;
@@ -259,11 +275,15 @@ fn apart(world: &mut World) -> Result_ {
     cloud.await_memory(&contested, "use port 4001")?;
     for (node, missing) in [(ide, &here.id), (terminal, &there.id), (cloud, &there.id)] {
         let got = node.get(missing);
-        claim(got.is_err_and(|problem| problem.code == "not_found"), || format!("{} has what it cannot have", node.name))?;
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || {
+            format!("{} has what it cannot have", node.name)
+        })?;
     }
     let (left, right) = (terminal.get(&contested)?.text, ide.get(&contested)?.text);
     claim(left != right, || "both sides read the same text".to_owned())?;
-    Ok(format!("both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's"))
+    Ok(format!(
+        "both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's"
+    ))
 }
 
 fn heal(world: &mut World) -> Result_ {
@@ -288,7 +308,10 @@ fn heal(world: &mut World) -> Result_ {
         claim(values.is_none() || values.as_ref() == Some(&memory.version), || "versions differ".to_owned())?;
         values = Some(memory.version);
     }
-    Ok(format!("all hold the same {} memories in the same versions; the conflict shows both values everywhere", memories.len()))
+    Ok(format!(
+        "all hold the same {} memories in the same versions; the conflict shows both values everywhere",
+        memories.len()
+    ))
 }
 
 fn settle(world: &mut World) -> Result_ {
@@ -312,10 +335,15 @@ fn kill(world: &mut World) -> Result_ {
     world.start_node(CLOUD)?;
     let cloud = world.node(CLOUD)?;
     let memory = cloud.get(&own.id)?;
-    claim(memory.text == "acknowledged just before the kill", || "the acknowledged memory has another text".to_owned())?;
+    claim(memory.text == "acknowledged just before the kill", || {
+        "the acknowledged memory has another text".to_owned()
+    })?;
     cloud.await_memory(&meanwhile.id, "written while cloud was dead")?;
     let memories = world.converge()?;
-    Ok(format!("cloud (process {pid}) was killed hard and came back with what it had acknowledged; all hold the same {} memories", memories.len()))
+    Ok(format!(
+        "cloud (process {pid}) was killed hard and came back with what it had acknowledged; all hold the same {} memories",
+        memories.len()
+    ))
 }
 
 /// A node with a mesh of its own dials ours. Its own log tells when it was turned away.
@@ -329,7 +357,10 @@ fn stranger(world: &mut World) -> Result_ {
     let stranger = world.stage.start("stranger", 0, &dialled)?;
     let refused = until("the stranger's log says that it was turned away", STRANGER_TRIES, || {
         let log = world.stage.log("stranger");
-        Ok(log.lines().find(|line| ["foreign", "another mesh", "other mesh", "refused"].iter().any(|word| line.contains(word))).map(str::to_owned))
+        Ok(log
+            .lines()
+            .find(|line| ["foreign", "another mesh", "other mesh", "refused"].iter().any(|word| line.contains(word)))
+            .map(str::to_owned))
     });
     refused?;
     let (peers, members, memories) = (stranger.peers()?, stranger.members()?, stranger.memories()?);
@@ -345,7 +376,8 @@ fn stranger(world: &mut World) -> Result_ {
     for needle in [world.secret.as_bytes(), b"use port 400"] {
         claim(!holds(&directory, needle), || "a text of ours is in the stranger's files".to_owned())?;
     }
-    Ok("a stranger dialled and was turned away: no peer, member or memory of ours there, not a byte in its files".to_owned())
+    Ok("a stranger dialled and was turned away: no peer, member or memory of ours there, not a byte in its files"
+        .to_owned())
 }
 
 /// Whether any file below a directory holds these bytes.

@@ -16,7 +16,9 @@ pub(super) fn kind(path: &Path) -> Check {
         Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
             Check::bad("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
         }
-        _ if is_windows_drive(&path) => Check::bad("drive", "a drive of Windows seen from Linux: slow, and without locks", fix),
+        _ if is_windows_drive(&path) => {
+            Check::bad("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
+        }
         Some(kind) => Check::good("drive", kind),
         None => Check::good("drive", "this platform does not tell"),
     }
