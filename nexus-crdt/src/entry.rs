@@ -14,7 +14,7 @@ use crate::space::SpaceId;
 /// The longest payload, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest header, in bytes: the fixed fields and [`REFS_MAX`] references.
-pub const HEADER_BYTES_MAX: usize = 198 + 32 * REFS_MAX;
+pub const HEADER_BYTES_MAX: usize = 196 + 32 * REFS_MAX;
 /// How many entries of other logs a header refers to at most.
 pub const REFS_MAX: usize = 16;
 

@@ -34,12 +34,16 @@ impl Profile {
 /// One member, as the credentials held here say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Every chain that leads to it.
-    chains: BTreeMap<Vec<u8>, Claims>,
+    /// Its credentials, the latest last.
+    credentials: BTreeMap<Vec<u8>, Claims>,
     profile: Option<(Hlc, EntryId, Name)>,
 }
 
 impl Member {
+    const fn unknown() -> Self {
+        Self { credentials: BTreeMap::new(), profile: None }
+    }
+
     /// What people call it: its latest profile's name, else its latest credential's.
     pub fn name(&self) -> Option<&Name> {
         let latest = self.latest().map(|claims| &claims.name);
@@ -48,12 +52,12 @@ impl Member {
 
     /// Whether some credential allows what `role` allows.
     pub fn allows(&self, role: Role) -> bool {
-        self.chains.values().any(|claims| claims.roles.allow(role))
+        self.credentials.values().any(|claims| claims.roles.allow(role))
     }
 
     /// The roles of all its credentials.
     pub fn roles(&self) -> BTreeSet<Role> {
-        self.chains.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
+        self.credentials.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
     }
 
     /// Who issued its latest credential.
@@ -63,13 +67,11 @@ impl Member {
 
     /// When its last credential ends; `None` if one does not.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.chains.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
+        self.credentials.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
-    /// The latest credential; among equally late ones the last by bytes, so that it depends on
-    /// the set alone.
     fn latest(&self) -> Option<&Claims> {
-        self.chains.iter().max_by_key(|(bytes, claims)| (claims.issued_at, *bytes)).map(|(_, claims)| claims)
+        self.credentials.last_key_value().map(|(_, claims)| claims)
     }
 }
 
@@ -82,9 +84,9 @@ pub struct Members {
 }
 
 impl Members {
-    /// How many chains are kept for one member; beyond it the first by bytes stay, so that the
-    /// result still depends on the set alone.
-    const CHAINS_MAX: usize = 16;
+    /// How many credentials are kept for one member; beyond it the latest stay, so that the result
+    /// still depends on the set alone.
+    const CREDENTIALS_MAX: usize = 16;
 
     /// Nobody yet.
     pub const fn of(mesh: Did) -> Self {
@@ -104,19 +106,15 @@ impl Members {
         let all = chain.verify_all(&self.mesh)?;
         let mut changed = false;
         for claims in all {
-            let key = [
-                claims.issuer.as_bytes().as_slice(),
-                &claims.issued_at.as_ms().to_be_bytes(),
-                claims.name.as_str().as_bytes(),
-            ]
-            .concat();
-            let member =
-                self.members.entry(claims.subject).or_insert_with(|| Member { chains: BTreeMap::new(), profile: None });
-            let key = [key, borsh::to_vec(&claims).unwrap_or_default()].concat();
-            changed |= member.chains.insert(key, claims).is_none();
-            if member.chains.len() > Self::CHAINS_MAX {
-                member.chains.pop_last();
+            // the latest last, equally late ones by their bytes
+            let bytes = borsh::to_vec(&claims).unwrap_or_default();
+            let key = [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat();
+            let member = self.members.entry(claims.subject).or_insert_with(Member::unknown);
+            let new = member.credentials.insert(key.clone(), claims).is_none();
+            if member.credentials.len() > Self::CREDENTIALS_MAX {
+                member.credentials.pop_first();
             }
+            changed |= new && member.credentials.contains_key(&key);
         }
         Ok(changed)
     }
@@ -191,6 +189,24 @@ mod tests {
         assert!(!fold(&[&reader]).may_write(&key(2).did()));
         assert!(members.may_write(&key(2).did()));
         assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
+    }
+
+    #[test]
+    fn of_many_renewals_the_latest_count_in_any_order() {
+        let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
+        let renewals = (0..40).map(|at| founder.extend(claims(1, 2, Role::Member, at).sign(&key(1))).unwrap());
+        let mut renewals: Vec<Chain> = renewals.collect();
+        let fold = |chains: &[Chain]| {
+            let mut members = Members::of(key(0).did());
+            for chain in chains {
+                members.admit(chain).unwrap();
+            }
+            members
+        };
+        let forwards = fold(&renewals);
+        renewals.reverse();
+        assert_eq!(forwards, fold(&renewals));
+        assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 
     #[test]

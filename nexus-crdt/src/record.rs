@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::entry::EntryId;
 use crate::error::FormError;
@@ -283,6 +283,7 @@ pub struct Core {
     /// What is remembered.
     pub text: String,
     /// What kind of memory it is, `note` unless said otherwise.
+    #[serde(default = "note")]
     pub kind: String,
     /// Tags, as given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -297,8 +298,18 @@ pub struct Core {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     /// What it was before it was written again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub was: Option<Was>,
+}
+
+fn note() -> String {
+    "note".to_owned()
+}
+
+/// Serde would read a struct from an array too; here it is an object or nothing.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Was>, D::Error> {
+    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
+    members.map(|members| serde_json::from_value(members.into()).map_err(serde::de::Error::custom)).transpose()
 }
 
 impl Core {
@@ -378,6 +389,7 @@ mod tests {
             (vec![edit("core", "{}", vec![])], "written once"),
             (vec![core("[]")], "another type"),
             (vec![core(r#"{"text":7}"#)], "another type"),
+            (vec![core(r#"{"was":["id","author",1]}"#)], "another type"),
             (vec![Write { over: vec![dot(1, 1)], ..create("x") }], "replaces nothing"),
             (vec![edit("other", &format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX)), vec![])], "bytes of a value"),
         ];

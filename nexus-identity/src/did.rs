@@ -77,7 +77,8 @@ impl FromStr for Did {
             return Err(DidError::NotEd25519);
         }
         let key: [u8; 32] = bytes[2..len].try_into().map_err(|_| DidError::NotDidKey)?;
-        let usable = VerifyingKey::from_bytes(&key).is_ok_and(|key| !key.is_weak());
+        let reduced = |point: &VerifyingKey| point.to_edwards().compress().to_bytes() == key;
+        let usable = VerifyingKey::from_bytes(&key).is_ok_and(|point| !point.is_weak() && reduced(&point));
         let did = Self(key);
         // base58 has one spelling per byte string, and the key must have one per point
         (usable && did.to_string() == text).then_some(did).ok_or(DidError::BadKey)
@@ -151,5 +152,9 @@ mod tests {
         let mut identity_point = [0; 32];
         identity_point[0] = 1;
         assert!(matches!(encode(ED25519_PUB, &identity_point).parse::<Did>(), Err(DidError::BadKey)));
+        // y = p + 3 stands for the same point as y = 3
+        let mut unreduced = [0xff; 32];
+        (unreduced[0], unreduced[31]) = (0xf0, 0x7f);
+        assert!(encode(ED25519_PUB, &unreduced).parse::<Did>().is_err());
     }
 }

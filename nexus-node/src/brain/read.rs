@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         members: Arc<Members>,
         now: Timestamp,
     ) -> Result<Self, NodeError> {
-        let spaces = rows::read_spaces(view)?.into_iter().collect();
+        let spaces = rows::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
         Ok(Self { view, store, members, now, spaces, logs: BTreeMap::new(), payload: None })
     }
 

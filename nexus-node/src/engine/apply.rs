@@ -2,7 +2,7 @@ use nexus_crdt::{
     Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified,
     Write, Writes,
 };
-use nexus_identity::Chain;
+use nexus_identity::{Chain, Did};
 
 use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta};
 use super::{Engine, EngineError, Event, Turn};
@@ -112,7 +112,7 @@ impl Engine {
             Kind::SPACE if in_mesh_space => {
                 let definition = payload.ok_or(FormError::Absent).and_then(SpaceDefinition::decode);
                 Ok(definition.map(|definition| {
-                    self.define_space(SpaceId::created_by(entry.id()), definition, turn);
+                    self.define_space(SpaceId::created_by(entry.id()), header.author, definition, turn);
                     Standing::Applied
                 }))
             }
@@ -120,12 +120,12 @@ impl Engine {
         }
     }
 
-    fn define_space(&mut self, id: SpaceId, definition: SpaceDefinition, turn: &mut Turn<'_>) {
+    fn define_space(&mut self, id: SpaceId, author: Did, definition: SpaceDefinition, turn: &mut Turn<'_>) {
         if self.state.spaces.contains_key(&id) {
             return;
         }
         let SpaceDefinition { name, access, .. } = definition;
-        let row = SpaceRow { no: self.state.next_space_no(), name, access, records: 0, entries: 0, bytes: 0 };
+        let row = SpaceRow { no: self.state.next_space_no(), name, access, author, records: 0, entries: 0, bytes: 0 };
         turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(&row));
         self.state.spaces.insert(id, row);
     }

@@ -97,7 +97,8 @@ impl Engine {
     /// Decides about one entry, and stores it if its time has come.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, EngineError> {
         let header = entry.header();
-        if !self.may_speak(&entry) || !self.state.spaces.contains_key(&header.space) {
+        let open = self.state.spaces.get(&header.space).is_some_and(|space| space.is_open(&self.state.members));
+        if !open || !self.may_speak(&entry) {
             return Ok(Verdict::Wait(entry));
         }
         let head = self.state.logs.get(&header.log()).and_then(|log| log.head);

@@ -24,13 +24,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Head, Hlc, LogId, SpaceId, Verified};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Head, Hlc, LogId, Members, SpaceId, Verified};
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
 /// The version of the derived tables: another one found at start has them rebuilt.
-pub(crate) const VIEW_VERSION: u32 = 1;
+pub(crate) const VIEW_VERSION: u32 = 2;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -127,12 +127,22 @@ pub(crate) struct SpaceRow {
     pub name: Name,
     /// Its access rule's number.
     pub access: u16,
+    /// Who created it; the mesh itself for those that come with it.
+    pub author: Did,
     /// How many memories it has.
     pub records: u64,
     /// How many entries its logs have here.
     pub entries: u64,
     /// The size of their payloads.
     pub bytes: u64,
+}
+
+impl SpaceRow {
+    /// Whether entries count in it: its rule is one that this version knows, and its creator is
+    /// somebody who may write.
+    pub(crate) fn is_open(&self, members: &Members) -> bool {
+        self.access == 0 && (self.author == members.mesh() || members.may_write(&self.author))
+    }
 }
 
 /// A record: where its core is.

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{Core, Members, SpaceId, Was};
+use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::{Chain, Did, Keypair, Name, Ticket, Timestamp};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, tcp_quic_transport};
 
@@ -230,7 +230,8 @@ impl Copy {
         let Some(genesis) = engine::read_genesis(old)? else {
             return Ok(());
         };
-        let members = Arc::new(Members::of(genesis.mesh));
+        let me = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?.subject;
+        let members = Arc::new(engine::state::read_members(me, old)?);
         let mut reader = Reader::new(old, genesis.store, members, clock::wall())?;
         for space in reader.spaces() {
             let to = self.space_for(&space.space)?;
