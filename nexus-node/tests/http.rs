@@ -179,10 +179,10 @@ fn an_import_acknowledges_every_line_under_its_number() {
     assert!(texts.contains(&"one".to_owned()) && texts.contains(&"three".to_owned()) && texts.len() == 2, "{texts:?}");
 }
 
-/// The next event of a stream.
+/// The next memory written in a stream. Members are told of as well, in their own time.
 fn next(lines: &mut impl Iterator<Item = String>) -> serde_json::Value {
-    let data = lines.find_map(|line| line.strip_prefix("data:").map(str::to_owned)).unwrap();
-    serde_json::from_str(&data).unwrap()
+    let changes = lines.filter_map(|line| line.strip_prefix("data:").map(|data| serde_json::from_str(data).unwrap()));
+    changes.into_iter().find(|change: &serde_json::Value| change["kind"] == "remembered").unwrap()
 }
 
 #[test]

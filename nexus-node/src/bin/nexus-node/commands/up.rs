@@ -204,8 +204,8 @@ fn banner(node: &Node, url: &str, printer: &Printer) -> String {
     lines.join("\n")
 }
 
-/// Resolves at SIGTERM, Ctrl-C, or the end of stdin if that is asked for. From then on a second
-/// Ctrl-C ends the process at once.
+/// Resolves at SIGTERM, Ctrl-C, or the end of stdin if that is asked for. A second signal
+/// ends the process at once.
 fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, Problem> {
     let stdin = until_stdin_closes.then(|| {
         let (sender, closed) = oneshot::channel();
@@ -226,7 +226,7 @@ fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, P
     let stop = crate::signals::stop().map_err(failed)?;
     Ok(async {
         tokio::select! {
-            () = stdin => {}
+            () = stdin => return,
             () = stop => {}
         }
         if let Ok(again) = crate::signals::stop() {
