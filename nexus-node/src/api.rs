@@ -131,7 +131,8 @@ impl Api {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let (api, drained) = (self.clone(), self.clone());
-        let graceful = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
+        let service = self.router().into_make_service_with_connect_info::<guard::LocalAddress>();
+        let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
             stop.await;
             api.0.closing.send_replace(true);
         });

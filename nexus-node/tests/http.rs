@@ -93,6 +93,20 @@ fn host_origin_and_token_are_checked_on_every_route() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn on_all_interfaces_the_address_that_was_dialled_is_a_good_host_and_no_other() {
+    let home = Home::new();
+    let mut node = home.up_with(&["--api-addr", "0.0.0.0:0"]);
+    let port = node.address().rsplit(':').next().unwrap().to_owned();
+    let dialled = format!("127.0.0.2:{port}");
+    node.ready["api"] = format!("http://{dialled}").into();
+    assert_eq!(node.raw("GET", "/healthz", &[("Host", &dialled)], b"").status, 200);
+    for host in [format!("127.0.0.3:{port}"), format!("evil.example:{port}"), format!("0.0.0.0:{port}")] {
+        assert_eq!(node.raw("GET", "/healthz", &[("Host", &host)], b"").problem(), "foreign_host", "{host}");
+    }
+}
+
 #[test]
 fn what_cannot_be_answered_is_a_problem_with_its_code() {
     let home = Home::new();

@@ -8,15 +8,28 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
+use tokio::net::TcpListener;
 
 use super::problem::Problem;
 
 /// The routes that need no token.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
+
+/// The address of this machine that a connection came in at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalAddress(Option<SocketAddr>);
+
+impl Connected<IncomingStream<'_, TcpListener>> for LocalAddress {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(stream.io().local_addr().ok())
+    }
+}
 
 /// What a request must show to be let in.
 #[derive(Clone)]
@@ -30,8 +43,9 @@ struct Lists {
 }
 
 impl Guard {
-    /// The guard of an API at this address. Beside the address itself it is known as `localhost`,
-    /// `127.0.0.1` and `[::1]`, on its port.
+    /// The guard of an API at this address. It is known as `localhost`, `127.0.0.1` and `[::1]` on
+    /// its port, as the address itself, and, when it listens on all of them, as the address that a
+    /// connection came in at. Names of other machines' choosing are never among these.
     pub(super) fn new(address: SocketAddr, token: &str) -> Self {
         let port = address.port();
         let mut hosts: Vec<String> =
@@ -50,7 +64,10 @@ impl Guard {
     fn check(&self, request: &Request) -> Result<(), Problem> {
         let Lists { hosts, token } = &*self.0;
         let headers = request.headers();
-        let known = |host: &str| hosts.iter().any(|known| known.eq_ignore_ascii_case(host));
+        let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
+        let local = local.map(|address| address.to_string());
+        let known =
+            |host: &str| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) || local.as_deref() == Some(host);
         let host = single(headers, &header::HOST)?
             .ok_or_else(|| Problem::new("malformed", "the request has no Host header"))?;
         let authority = request.uri().authority().map(|authority| authority.as_str());

@@ -193,6 +193,8 @@ impl Node {
     pub fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        // Waiting would close it, which is another way to be told.
+        let _stdin = self.child.stdin.take();
         let code = self.child.wait().unwrap().code();
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();

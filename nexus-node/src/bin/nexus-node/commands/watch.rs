@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, query};
 use crate::output::short_did;
 use crate::session::Session;
+
+/// How long a node that is starting again is left alone.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Show changes as they arrive, until stopped
 #[derive(Debug, Args)]
@@ -23,7 +28,10 @@ impl Watch {
         let client = session.client()?.streaming();
         let mut cursor = self.from;
         loop {
-            self::follow(&client, self.space.as_deref(), &mut cursor, session)?;
+            match follow(&client, self.space.as_deref(), &mut cursor, session) {
+                Err(problem) if problem.code == "starting" => std::thread::sleep(RETRY),
+                ended => ended?,
+            }
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Nodes in worlds of the test's own: keys by number, stores in memory, no files, no ports that
+//! anybody else could have.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::disallowed_methods,
+    reason = "each test program uses its part"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::MemoryTransport;
+use libp2p::core::upgrade::Version;
+use libp2p::{noise, yamux};
+use nexus_crdt::{Draft, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_transport};
+use nexus_node::config::Config;
+use nexus_node::engine::{Genesis, found};
+use nexus_node::store::Store;
+use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv};
+
+/// How long anything may take before the test gives up.
+pub const SOON: Duration = Duration::from_secs(30);
+
+pub fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&[n; 32])
+}
+
+/// What the connections run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Memory,
+    Tcp,
+}
+
+impl Link {
+    pub fn transport(self, key: &Keypair) -> BoxedTransport {
+        match self {
+            Self::Memory => memory_transport(key),
+            Self::Tcp => tcp_quic_transport(key).unwrap(),
+        }
+    }
+
+    pub fn address(self) -> Multiaddr {
+        static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
+        match self {
+            Self::Memory => format!("/memory/{}", NEXT.fetch_add(1, Ordering::Relaxed)).parse().unwrap(),
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0".parse().unwrap(),
+        }
+    }
+}
+
+fn memory_transport(key: &Keypair) -> BoxedTransport {
+    let mut seed = key.seed();
+    let key = libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).unwrap();
+    MemoryTransport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed()
+}
+
+/// A mesh by the number of its root key. Its founder is number 0; all others are members.
+#[derive(Clone, Copy)]
+pub struct World(pub u8);
+
+impl World {
+    pub fn mesh(self) -> Did {
+        key(self.0).did()
+    }
+
+    pub fn chain(self, n: u8) -> Chain {
+        let claims = |issuer: u8, subject: u8, role| {
+            let name = format!("n{subject}").parse().unwrap();
+            let issued = Timestamp::from_ms(1);
+            Claims::new(self.mesh(), key(subject).did(), name, [role], issued).issued_by(key(issuer).did())
+        };
+        let founder = Chain::found(claims(self.0, 0, Role::Admin).sign(&key(self.0))).unwrap();
+        if n == 0 { founder } else { founder.extend(claims(0, n, Role::Member).sign(&key(0))).unwrap() }
+    }
+
+    pub fn genesis(self, n: u8) -> Genesis {
+        let incarnation = Incarnation([n; 8]);
+        Genesis { mesh: self.mesh(), chain: self.chain(n), incarnation, store: [n; 8], fingerprint: None }
+    }
+
+    /// A new store in memory with a node's beginning in it.
+    pub fn store(self, n: u8) -> Store {
+        let store = Store::memory().unwrap();
+        store.commit(&[found(&self.genesis(n))]).unwrap();
+        store
+    }
+
+    /// The world of one node; the caller changes what it likes.
+    pub fn env(self, n: u8, link: Link) -> NodeEnv {
+        let mut config = Config::default();
+        config.mdns = false;
+        config.listen.0 = vec![link.address()];
+        NodeEnv {
+            keypair: key(n),
+            transport: link.transport(&key(n)),
+            spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
+            store: self.store(n),
+            blocking: Arc::new(Inline) as Arc<dyn Blocking>,
+            config,
+        }
+    }
+
+    pub async fn start(self, n: u8, link: Link) -> Node {
+        Node::with_env(self.env(n, link)).await.unwrap()
+    }
+
+    /// A node that knows where another one is.
+    pub async fn start_beside(self, n: u8, link: Link, other: &Node) -> Node {
+        let mut env = self.env(n, link);
+        env.config.bootstrap.0 = vec![address_of(other)];
+        Node::with_env(env).await.unwrap()
+    }
+
+    /// The log of a member's entries in the space where memories go.
+    pub fn log(self, n: u8) -> LogId {
+        LogId { space: SpaceId::default_of(&self.mesh()), author: key(n).did(), incarnation: Incarnation([n; 8]) }
+    }
+
+    /// The next entry of a log, signed by whoever's key is given.
+    pub fn entry(self, log: LogId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>, signer: u8) -> Verified {
+        let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
+        let hlc = Hlc::at(Timestamp::from_ms(1_700_000_000_000));
+        Verified::write(
+            Draft { mesh: self.mesh(), log, after: after.as_ref(), hlc, kind, refs: vec![], payload },
+            &key(signer),
+        )
+    }
+}
+
+/// Where a node can be dialled, with its identity.
+pub fn address_of(node: &Node) -> Multiaddr {
+    node.listen_addresses()[0].parse().unwrap()
+}
+
+/// All memories, by id.
+pub fn memories(node: &Node) -> Vec<Memory> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = node.brain().list(&ListQuery { limit: 1_000, after, ..ListQuery::default() }).unwrap();
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            return all;
+        }
+    }
+}
+
+pub fn texts(node: &Node) -> Vec<String> {
+    let mut texts: Vec<String> = memories(node).into_iter().map(|memory| memory.text).collect();
+    texts.sort_unstable();
+    texts
+}
+
+/// Waits, commit by commit, until a node's memories are as wanted.
+pub async fn until(node: &Node, what: &str, wanted: impl Fn(&[Memory]) -> bool) -> Vec<Memory> {
+    let mut watch = node.brain().watch(None, None).unwrap();
+    let seen = async {
+        loop {
+            let items = memories(node);
+            if wanted(&items) {
+                return items;
+            }
+            watch.next().await.unwrap().expect("the node runs");
+        }
+    };
+    tokio::time::timeout(SOON, seen).await.unwrap_or_else(|_| panic!("{what}: not in time; {:?}", texts(node)))
+}
+
+pub async fn has_text(node: &Node, text: &str) {
+    until(node, text, |memories| memories.iter().any(|memory| memory.text == text)).await;
+}
+
+/// Waits for something that has no event of its own.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let asked = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+}
+
+/// Waits until a node has a warning of this kind.
+pub async fn warned(node: &Node, code: &str) {
+    eventually(code, || async { node.status().await.warnings.iter().any(|warning| warning.code == code) }).await;
+}
+
+/// Two honest nodes still do what they are for: writes are acknowledged at once, each sees the
+/// other's, and both hold the same memories.
+pub async fn are_well(node: &Node, friend: &Node, mark: &str) {
+    for (writer, reader) in [(node, friend), (friend, node)] {
+        let text = format!("{mark} by {}", writer.name());
+        let brain = writer.brain();
+        let written = brain.remember(NewMemory::note(&text));
+        let acknowledged = tokio::time::timeout(Duration::from_secs(3), written).await;
+        acknowledged.unwrap_or_else(|_| panic!("{text}: not acknowledged in time")).unwrap();
+        has_text(reader, &text).await;
+    }
+    let peers = tokio::time::timeout(Duration::from_secs(3), node.peers()).await.expect("peers are told");
+    let met = peers.iter().find(|peer| peer.did == friend.did()).expect("the friend is a member");
+    assert_eq!(met.state, "up", "{met:?}");
+    eventually("both hold the same", || async { memories(node) == memories(friend) }).await;
+}
