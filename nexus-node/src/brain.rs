@@ -6,6 +6,7 @@
 mod cursor;
 mod export;
 pub(crate) mod read;
+mod recall;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::memory::{
-    Change, Durability, ListQuery, Listing, Memory, NewMemory, Patch, Remembered, Revision, SpaceInfo,
+    Change, Durability, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery, Recalled, Remembered, Revision,
+    SpaceInfo,
 };
 use crate::runtime::Shared;
 use cursor::WatchCursor;
@@ -61,6 +63,27 @@ impl Brain {
     pub async fn remember(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let written = self.remember_all(vec![memory]).await?;
         written.into_iter().next().ok_or_else(|| NodeError::Stopping("no answer".to_owned()))
+    }
+
+    /// Writes a memory, as [`Brain::remember`] does, and says whether one says nearly the same
+    /// already. It looks before it writes, so it takes a little longer.
+    ///
+    /// # Errors
+    /// As [`Brain::remember`].
+    pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
+        let same = self.saying_the_same(&memory)?;
+        let mut written = self.remember(memory).await?;
+        written.duplicate_of = same.filter(|same| *same != written.id);
+        Ok(written)
+    }
+
+    /// The id of a memory that says nearly the same as a new one would.
+    fn saying_the_same(&self, memory: &NewMemory) -> Result<Option<String>, NodeError> {
+        let snapshot = self.shared.store.snapshot()?;
+        let mut reader = self.reader(&snapshot)?;
+        let space = reader.space(memory.space.as_deref())?.1.no;
+        let same = self.shared.search.similar(&memory.text, space, &mut reader, &snapshot)?;
+        Ok(same.map(|dot| dot.to_string()))
     }
 
     /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
@@ -145,6 +168,19 @@ impl Brain {
     /// As [`Brain::get`].
     pub fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
         self.reader(&self.shared.store.snapshot()?)?.key_of(id)
+    }
+
+    /// The memories that speak of something, best first. What this node acknowledged is found at
+    /// once.
+    ///
+    /// Reads the disk and weighs what it finds: some milliseconds; call it where that may block.
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for a question without words or a limit out of range,
+    /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for a space or member.
+    pub fn recall(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
+        let snapshot = self.shared.store.snapshot()?;
+        recall::recall(query, self.shared.me, &self.shared.search, &mut self.reader(&snapshot)?, &snapshot)
     }
 
     /// A page of memories, newest first.

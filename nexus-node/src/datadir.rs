@@ -170,6 +170,11 @@ impl DataDir {
         self.path.join(STORE)
     }
 
+    /// Where the search index is: derived, and made anew if it is deleted.
+    pub fn search_path(&self) -> PathBuf {
+        self.path.join("search")
+    }
+
     /// Puts a store that was written beside the old one in its place.
     pub(crate) fn replace_store(&self, beside: &Path) -> Result<(), DataDirError> {
         let path = self.store_path();

@@ -25,6 +25,8 @@ pub struct NodeEnv {
     pub store: Store,
     /// Where it does what takes long or waits for the disk.
     pub blocking: Arc<dyn Blocking>,
+    /// Where the search index lies on disk; in memory if nowhere.
+    pub search: Option<std::path::PathBuf>,
     /// What was configured.
     pub config: Config,
 }

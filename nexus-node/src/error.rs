@@ -53,6 +53,9 @@ pub enum NodeError {
     /// The store's rows do not read, or its credentials do not hold.
     #[error(transparent)]
     Engine(crate::engine::EngineError),
+    /// The search index failed; it is made anew at the next start.
+    #[error(transparent)]
+    Search(crate::search::SearchError),
     /// The store failed.
     #[error(transparent)]
     Store(crate::store::StoreError),
@@ -77,6 +80,7 @@ impl NodeError {
             Self::TimedOut(_) => "timed_out",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
+            Self::Search(_) => "search",
             Self::Engine(_) | Self::Store(_) => "store",
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",

@@ -11,6 +11,7 @@
 //! | [`engine`] | the pure machine where entries become state |
 //! | [`replication`] | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
+//! | `search` | which memories speak of something |
 //! | [`store`] | ordered tables of bytes on disk |
 //! | [`datadir`], [`config`] | files and settings of a node on a machine |
 //! | `api` | the HTTP shell (feature `http`) |
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod node;
 pub mod replication;
 mod runtime;
+mod search;
 pub mod store;
 
 pub use brain::{Brain, Watch};

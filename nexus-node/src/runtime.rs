@@ -55,7 +55,7 @@ pub(crate) enum Intake {
     Entries { from: Did, entries: Vec<Verified> },
     /// A chain that was shown at the gate.
     Chain(Chain),
-    /// Our own log is ahead elsewhere.
+    /// Entries of our own log are elsewhere that are not here.
     OwnLogAhead(Incarnation),
 }
 
@@ -78,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) failed: watch::Sender<Option<String>>,
     pub(crate) sessions: Sessions,
     pub(crate) notices: Notices,
+    pub(crate) search: Arc<crate::search::Search>,
     pub(crate) rate: u32,
 }
 
@@ -135,7 +136,7 @@ impl Sessions {
         self.with(peer, |sync| {
             sync.generation += 1;
             sync.live = true;
-            sync.poke.wake.notify_waiters();
+            sync.poke.wake.notify_one();
             sync.poke = Arc::default();
             (sync.generation, sync.poke.clone())
         })

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::cursor::{self, StoreName};
 use crate::engine::rows::{self, RecordRow, SpaceRow, TimeKey, WriteRow};
 use crate::engine::view::{core_text, entry_id_of, find_record, records_with_key};
+use crate::search::Document;
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 use crate::NodeError;
@@ -78,6 +79,28 @@ impl<'a> Reader<'a> {
                 what: "spaces",
                 name: name.to_owned(),
                 candidates: several.iter().map(|(id, row)| format!("{} ({id})", row.name)).collect(),
+            }),
+        }
+    }
+
+    /// The numbers of all spaces that hold memories.
+    pub(crate) fn space_numbers(&self) -> impl Iterator<Item = rows::SpaceNo> {
+        self.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
+    }
+
+    /// The member of a DID or name.
+    pub(crate) fn member(&self, name: &str) -> Result<Did, NodeError> {
+        let is = |did: &Did, member: &nexus_crdt::Member| {
+            did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
+        };
+        let named: Vec<Did> = self.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
+        match named.as_slice() {
+            [] => Err(NodeError::NotFound { what: "member", name: name.to_owned() }),
+            [did] => Ok(*did),
+            several => Err(NodeError::Ambiguous {
+                what: "members",
+                name: name.to_owned(),
+                candidates: several.iter().map(|did| format!("{name} ({did})")).collect(),
             }),
         }
     }
@@ -178,6 +201,16 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// A record as the search index holds it: the memory that it is shown as part of.
+    pub(crate) fn document(&mut self, dot: Dot) -> Result<Option<Document>, NodeError> {
+        let Some(record) = self.record(dot)? else {
+            return Ok(None);
+        };
+        let shown = self.group(&record)?.first().copied().unwrap_or(dot);
+        let memory = self.memory(shown)?;
+        Ok(memory.map(|memory| Document::new(shown, record.row.space, &memory, record.core.key.as_deref())))
+    }
+
     /// The caller's key of a memory, for export.
     pub(crate) fn key_of(&mut self, id: &str) -> Result<Option<String>, NodeError> {
         let dot = self.resolve(id)?;
@@ -252,7 +285,7 @@ impl<'a> Reader<'a> {
         }
         let spaces: Vec<rows::SpaceNo> = match &query.space {
             Some(name) => vec![self.space(Some(name))?.1.no],
-            None => self.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0).collect(),
+            None => self.space_numbers().collect(),
         };
         let mut after = query.after.as_deref().map_or(Ok(cursor::LATEST), |text| cursor::parse_listing(text, self.store))?;
         let mut items = Vec::new();

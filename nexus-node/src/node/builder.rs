@@ -87,7 +87,8 @@ impl Builder {
         let transport = tcp_quic_transport(&keypair).map_err(|error| NodeError::Mesh(error.to_string()))?;
         let tasks = Arc::new(Tasks::current());
         let blocking = Arc::new(BlockingPool);
-        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, blocking, config };
+        let search = Some(dir.search_path());
+        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, blocking, search, config };
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
     }
 }

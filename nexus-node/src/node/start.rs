@@ -19,6 +19,7 @@ use crate::runtime::{
     COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, SYNC, Shared, known_peers, publish,
     watch_mesh,
 };
+use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::Overlay;
 
 /// How long the first write waits for a peer's frontier.
@@ -36,13 +37,16 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, blocking: pool, config } = env;
+    let NodeEnv { keypair, transport, spawner, store, blocking: pool, search, config } = env;
     let me = keypair.did();
     let (key, opened) = (keypair.clone(), store.clone());
     let state = blocking(&*pool, move || open_state(&key, &opened)).await;
     let State { genesis, engine, overlay, peers, introduced } =
         state.ok_or_else(|| NodeError::Stopping("the start was interrupted".to_owned()))??;
 
+    let store_name = genesis.store;
+    let search = blocking(&*pool, move || open_search(search, store_name)).await.unwrap_or_else(|| Search::new(None));
+    let search = Arc::new(search);
     let mut mesh_config = mesh_config(&config, &keypair);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
@@ -76,6 +80,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         failed: watch::Sender::new(None),
         sessions: Default::default(),
         notices: Default::default(),
+        search,
         rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
     let hold_until = (!peers.is_empty()).then(|| Instant::now() + COMPARE_MAX);
@@ -86,6 +91,15 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     spawner.spawn("gossip", publish(shared.clone(), gossip_in).boxed());
     let watching = watch_mesh(shared.clone(), keypair, events, listening, failed_to_listen, compared);
     spawner.spawn("mesh events", watching.boxed());
+
+    let source = Source {
+        store: shared.store.clone(),
+        store_name: shared.store_name,
+        members: shared.members.clone(),
+        committed: shared.committed.clone(),
+        blocking: shared.blocking.clone(),
+    };
+    spawner.spawn("search index", keep_up(shared.search.clone(), source).boxed());
 
     for (peer, addresses) in peers {
         shared.mesh.know(peer, addresses);
@@ -155,6 +169,18 @@ fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Res
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced = logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
     Ok(State { genesis, engine, overlay: Overlay::new(store.clone())?, peers: known_peers(&snapshot)?, introduced })
+}
+
+/// The search index; in memory where it cannot be on disk, which costs time and memory only.
+fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
+    let disk = dir.and_then(|dir| match DiskIndex::open(&dir, store) {
+        Ok(disk) => Some(disk),
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "the search index is kept in memory");
+            None
+        }
+    });
+    Search::new(disk)
 }
 
 fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {

@@ -1,0 +1,164 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nexus_identity::{Did, Timestamp};
+
+use super::read::Reader;
+use crate::NodeError;
+use crate::clock;
+use crate::memory::{Hit, Memory, RecallQuery, Recalled};
+use crate::search::words::words;
+use crate::search::{Filter, Search};
+use crate::store::View;
+
+/// How much of a question is read, in bytes.
+const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// How many different words of it are looked for.
+const QUERY_WORDS_MAX: usize = 32;
+/// The time in which a memory's recency loses half of its weight.
+const HALF_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// How much of a score depends on recency, and on how many of the words a memory has.
+const RECENCY_SHARE: f64 = 0.2;
+const COVERAGE_SHARE: f64 = 0.4;
+/// What a memory of this very instance counts more than another's.
+const OWN_WEIGHT: f64 = 1.05;
+/// Characters to a token, as a rule of thumb for English text and code.
+const CHARS_PER_TOKEN: usize = 4;
+/// What surrounds a memory's text in an answer, in tokens.
+const TOKENS_AROUND: usize = 24;
+
+/// Finds what fits the question, weighs it, and says why: relevance (BM25) × how many of the
+/// words × recency × source.
+pub(super) fn recall(
+    query: &RecallQuery,
+    me: Did,
+    search: &Search,
+    reader: &mut Reader<'_>,
+    view: &dyn View,
+) -> Result<Recalled, NodeError> {
+    if !(1..=1_000).contains(&query.limit) {
+        return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
+    }
+    let wanted = wanted_words(&query.text)?;
+    let now = clock::wall();
+    let filter = filter(query, reader, now)?;
+    // some more than asked for: weighing changes the order, and some have expired
+    let candidates = search.find(&wanted, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
+    let mut hits = Vec::with_capacity(candidates.len());
+    for found in &candidates {
+        if let Some(memory) = reader.memory(found.record)?
+            && memory.expires_at.is_none_or(|end| end > now)
+        {
+            hits.push(weigh(memory, f64::from(found.score), &wanted, me, now));
+        }
+    }
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
+    let mut truncated = hits.len() > query.limit;
+    hits.truncate(query.limit);
+    if let Some(tokens) = query.tokens {
+        truncated |= fit(&mut hits, tokens);
+    }
+    Ok(Recalled { hits, truncated })
+}
+
+/// The distinct words of a question, in order.
+fn wanted_words(text: &str) -> Result<Vec<String>, NodeError> {
+    let mut end = text.len().min(QUERY_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut seen = BTreeSet::new();
+    let mut wanted = words(&text[..end]);
+    wanted.retain(|word| seen.insert(word.clone()));
+    wanted.truncate(QUERY_WORDS_MAX);
+    if wanted.is_empty() {
+        return Err(NodeError::Invalid("the question has no words to look for".to_owned()));
+    }
+    Ok(wanted)
+}
+
+fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Filter, NodeError> {
+    let mut spaces = BTreeSet::new();
+    if query.spaces.is_empty() {
+        spaces.extend(reader.space_numbers());
+    }
+    for name in &query.spaces {
+        spaces.insert(reader.space(Some(name))?.1.no);
+    }
+    let since = query.since.map(|since| {
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_ms(now.as_ms().saturating_sub(ms))
+    });
+    Ok(Filter {
+        spaces,
+        tags: query.tags.iter().map(|tag| tag.to_lowercase()).collect(),
+        kinds: query.kinds.iter().cloned().collect(),
+        by: query.by.as_deref().map(|by| reader.member(by)).transpose()?,
+        since,
+    })
+}
+
+fn weigh(memory: Memory, relevance: f64, wanted: &[String], me: Did, now: Timestamp) -> Hit {
+    let here: BTreeSet<String> = spoken(&memory).into_iter().collect();
+    let matched: Vec<&String> = wanted.iter().filter(|word| here.contains(*word)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let coverage = matched.len() as f64 / wanted.len() as f64;
+    let age = now.since(memory.updated_at);
+    let recency = 0.5_f64.powf(age.as_secs_f64() / HALF_LIFE.as_secs_f64());
+    let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
+    let share = |part: f64, share: f64| 1.0 - share + share * part;
+    let score = relevance * share(coverage, COVERAGE_SHARE) * share(recency, RECENCY_SHARE) * source;
+    let why = why(&memory, &matched, wanted.len(), age, me);
+    Hit { memory, score, why }
+}
+
+fn spoken(memory: &Memory) -> Vec<String> {
+    let mut all = words(&memory.text);
+    memory.tags.iter().for_each(|tag| all.extend(words(tag)));
+    memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| all.extend(words(text)));
+    all
+}
+
+/// Why a memory is in the answer.
+fn why(memory: &Memory, matched: &[&String], of: usize, age: Duration, me: Did) -> String {
+    const NAMED: usize = 4;
+    let named: Vec<String> = matched.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
+    let more = if matched.len() > NAMED { format!(" and {} more", matched.len() - NAMED) } else { String::new() };
+    let who = match &memory.author_name {
+        _ if memory.author == me => "this instance".to_owned(),
+        Some(name) => name.clone(),
+        None => format!("member …{}", memory.author.short()),
+    };
+    let has = if matched.is_empty() { "its key".to_owned() } else { format!("{}{more}", named.join(", ")) };
+    let share = if of > 1 { format!(" ({} of {of} words)", matched.len()) } else { String::new() };
+    format!("It has {has}{share}, and {who} wrote it {}.", ago(age))
+}
+
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (count, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// Drops what does not fit into a budget, best first; says whether anything was dropped. The best
+/// one stays even if it is too long.
+fn fit(hits: &mut Vec<Hit>, tokens: usize) -> bool {
+    let mut left = tokens;
+    let mut kept = 0;
+    for hit in hits.iter() {
+        let cost = hit.memory.text.chars().count().div_ceil(CHARS_PER_TOKEN) + TOKENS_AROUND;
+        if cost > left && kept > 0 {
+            break;
+        }
+        left = left.saturating_sub(cost);
+        kept += 1;
+    }
+    let dropped = kept < hits.len();
+    hits.truncate(kept);
+    dropped
+}

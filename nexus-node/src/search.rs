@@ -1,0 +1,169 @@
+//! Search: which memories speak of something.
+//!
+//! Two indexes share the work. `disk` is a tantivy index beside the store, which a task of the
+//! node (`indexer`) keeps up; `tail` holds in memory what was committed since. A search reads
+//! both, so a memory is found as soon as it is acknowledged. Everything here is derived: the
+//! index can be deleted at any time, and is made anew.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `words` | how texts become words, for both indexes |
+//! | `document` | a memory as it is indexed |
+//! | `tail` | the index in memory |
+//! | `disk` | the index on disk |
+//! | `indexer` | moves what is new from one to the other |
+
+mod disk;
+mod document;
+mod indexer;
+mod tail;
+pub(crate) mod words;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_crdt::{Dot, Members};
+use nexus_identity::{Did, Timestamp};
+
+pub(crate) use disk::DiskIndex;
+pub(crate) use document::Document;
+pub(crate) use indexer::keep_up;
+
+use crate::NodeError;
+use crate::brain::read::Reader;
+use crate::engine::rows::SpaceNo;
+use crate::store::View;
+use tail::Tail;
+
+/// How many memories the tail takes in before somebody who searches: enough for what is written
+/// between two commits of the index, and a bound on memory while an index is made anew.
+const TAIL_MAX: usize = 20_000;
+
+/// Why the index could not be read or written. Nothing is lost: it can be made anew.
+#[derive(Debug, thiserror::Error)]
+#[error("search index: {0}")]
+pub struct SearchError(String);
+
+impl SearchError {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What a memory must be to be found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// In one of these spaces.
+    pub(crate) spaces: BTreeSet<SpaceNo>,
+    /// With all of these tags, in lower case.
+    pub(crate) tags: BTreeSet<String>,
+    /// Of one of these kinds; of any if there are none.
+    pub(crate) kinds: BTreeSet<String>,
+    /// By this author.
+    pub(crate) by: Option<Did>,
+    /// Edited or created at this time or later.
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl Filter {
+    fn admits(&self, document: &Document) -> bool {
+        self.spaces.contains(&document.space)
+            && self.tags.is_subset(&document.tags)
+            && (self.kinds.is_empty() || self.kinds.contains(&document.kind))
+            && self.by.is_none_or(|by| by == document.author)
+            && self.since.is_none_or(|since| document.stamp >= since)
+    }
+}
+
+/// A memory that speaks of the words, and how much (BM25).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) record: Dot,
+    pub(crate) score: f32,
+}
+
+/// How often a word occurs among how many memories of what length: what BM25 needs to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Statistics {
+    documents: u64,
+    words: u64,
+    /// In how many documents each of the searched words is, in their order.
+    frequencies: Vec<u64>,
+}
+
+/// Both indexes.
+pub(crate) struct Search {
+    disk: Option<DiskIndex>,
+    tail: Mutex<Tail>,
+}
+
+impl Search {
+    /// With an index on disk, or all in memory: for simulators, and for nodes without a directory.
+    pub(crate) fn new(disk: Option<DiskIndex>) -> Self {
+        let covered = disk.as_ref().map_or(0, DiskIndex::covered);
+        Self { disk, tail: Mutex::new(Tail::after(covered)) }
+    }
+
+    fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The best for some words, best first: at most `limit`.
+    pub(crate) fn find(
+        &self,
+        words: &[String],
+        filter: &Filter,
+        limit: usize,
+        reader: &mut Reader<'_>,
+        view: &dyn View,
+    ) -> Result<Vec<Found>, NodeError> {
+        // the tail first: what moves to the disk meanwhile is seen twice, not never
+        let (mut found, touched) = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, TAIL_MAX)?;
+            let mut statistics = match &self.disk {
+                Some(disk) => disk.statistics(words)?,
+                None => Statistics { frequencies: vec![0; words.len()], ..Statistics::default() },
+            };
+            tail.add_to(&mut statistics, words);
+            (tail.find(words, filter, &statistics), tail.touched())
+        };
+        if let Some(disk) = &self.disk {
+            let hits = disk.find(words, filter, limit + touched.len().min(256))?;
+            found.extend(hits.into_iter().filter(|hit| !touched.contains(&hit.record)));
+        }
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.cmp(&b.record)));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// A memory of the space that says nearly the same as a text.
+    pub(crate) fn similar(
+        &self,
+        text: &str,
+        space: SpaceNo,
+        reader: &mut Reader<'_>,
+        view: &dyn View,
+    ) -> Result<Option<Dot>, NodeError> {
+        let print = words::fingerprint(text);
+        let touched = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, TAIL_MAX)?;
+            if let Some(dot) = tail.similar(print, space) {
+                return Ok(Some(dot));
+            }
+            tail.touched()
+        };
+        let Some(disk) = &self.disk else { return Ok(None) };
+        Ok(disk.similar(print, space)?.into_iter().find(|dot| !touched.contains(dot)))
+    }
+}
+
+/// What the indexer needs of a running node.
+pub(crate) struct Source {
+    pub(crate) store: crate::store::Store,
+    pub(crate) store_name: [u8; 8],
+    pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
+    pub(crate) committed: tokio::sync::watch::Receiver<u64>,
+    pub(crate) blocking: Arc<dyn crate::env::Blocking>,
+}

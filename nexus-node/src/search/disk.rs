@@ -1,0 +1,281 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_crdt::Dot;
+use tantivy::collector::TopDocs;
+use tantivy::indexer::IndexWriterOptions;
+use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermQuery};
+use tantivy::schema::{
+    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STRING, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::index::SegmentId;
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TantivyDocument, Term};
+
+use super::words;
+use super::{Document, Filter, Found, SearchError, Statistics};
+use crate::engine::rows::{Eno, SpaceNo};
+
+/// Changes with the schema or the way words are made: another one found has the index made anew.
+const VERSION: u32 = 1;
+/// Memory for documents on their way to disk, in bytes: the least that tantivy takes.
+const WRITER_BYTES: usize = 15_000_000;
+
+/// The index on disk.
+pub(crate) struct DiskIndex {
+    index: Index,
+    reader: IndexReader,
+    fields: Fields,
+    /// Made when there is something to write, let go when there is nothing for a while: it holds
+    /// threads and memory.
+    writer: Mutex<Option<IndexWriter>>,
+    covered: AtomicU64,
+    store: [u8; 8],
+    /// Fingerprints by segment, once somebody has asked.
+    prints: Mutex<BTreeMap<SegmentId, Arc<Prints>>>,
+}
+
+/// The fingerprints of a segment's documents and the spaces they are in.
+type Prints = Vec<(u64, u64)>;
+
+#[derive(Clone, Copy)]
+struct Fields {
+    record: Field,
+    words: Field,
+    space: Field,
+    tag: Field,
+    kind: Field,
+    author: Field,
+    stamp: Field,
+    print: Field,
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
+    let filter = || NumericOptions::default().set_indexed();
+    let fields = Fields {
+        record: schema.add_bytes_field("record", BytesOptions::default().set_indexed().set_fast()),
+        words: schema.add_text_field("words", TextOptions::default().set_indexing_options(indexing)),
+        space: schema.add_u64_field("space", filter().set_fast()),
+        tag: schema.add_text_field("tag", STRING),
+        kind: schema.add_text_field("kind", STRING),
+        author: schema.add_bytes_field("author", INDEXED),
+        stamp: schema.add_u64_field("stamp", filter().set_fast()),
+        print: schema.add_u64_field("print", FAST),
+    };
+    (schema.build(), fields)
+}
+
+impl DiskIndex {
+    /// Opens the index in a directory; one that is missing, damaged, of another version or of
+    /// another store is made anew, empty.
+    pub(crate) fn open(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {
+        match Self::try_open(dir, store) {
+            Ok(Some(index)) => return Ok(index),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the search index is made anew"),
+        }
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(SearchError::new(error)),
+            _ => {}
+        }
+        std::fs::create_dir_all(dir).map_err(SearchError::new)?;
+        let (schema, fields) = schema();
+        let index = Index::create_in_dir(dir, schema).map_err(SearchError::new)?;
+        Self::over(index, fields, store, 0)
+    }
+
+    fn try_open(dir: &Path, store: [u8; 8]) -> Result<Option<Self>, SearchError> {
+        if !dir.join("meta.json").exists() {
+            return Ok(None);
+        }
+        let (schema, fields) = schema();
+        let index = Index::open_in_dir(dir).map_err(SearchError::new)?;
+        if index.schema() != schema {
+            return Ok(None);
+        }
+        let payload = index.load_metas().map_err(SearchError::new)?.payload.unwrap_or_default();
+        let Some(covered) = read_payload(&payload, store) else {
+            return Ok(None);
+        };
+        Self::over(index, fields, store, covered).map(Some)
+    }
+
+    fn over(index: Index, fields: Fields, store: [u8; 8], covered: Eno) -> Result<Self, SearchError> {
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(SearchError::new)?;
+        Ok(Self { index, reader, fields, writer: Mutex::new(None), covered: AtomicU64::new(covered), store, prints: Mutex::default() })
+    }
+
+    /// The last entry whose changes are in the index.
+    pub(crate) fn covered(&self) -> Eno {
+        self.covered.load(Ordering::Acquire)
+    }
+
+    /// Writes what changed, durably; the index covers everything up to `covers` then.
+    pub(crate) fn update(&self, changed: Vec<(Dot, Option<Document>)>, covers: Eno) -> Result<(), SearchError> {
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            let options = IndexWriterOptions::builder()
+                .num_worker_threads(1)
+                .num_merge_threads(1)
+                .memory_budget_per_thread(WRITER_BYTES)
+                .build();
+            *slot = Some(self.index.writer_with_options(options).map_err(SearchError::new)?);
+        }
+        let Some(writer) = slot.as_mut() else { return Ok(()) };
+        for (record, document) in changed {
+            writer.delete_term(Term::from_field_bytes(self.fields.record, &record.to_bytes()));
+            if let Some(document) = document {
+                writer.add_document(self.row(&document)).map_err(SearchError::new)?;
+            }
+        }
+        let mut commit = writer.prepare_commit().map_err(SearchError::new)?;
+        commit.set_payload(&payload(self.store, covers));
+        commit.commit().map_err(SearchError::new)?;
+        self.reader.reload().map_err(SearchError::new)?;
+        self.prune_prints();
+        self.covered.store(covers, Ordering::Release);
+        Ok(())
+    }
+
+    /// Lets go of what only writing needs.
+    pub(crate) fn rest(&self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // what is being merged is finished or left for the next time
+            drop(writer);
+        }
+    }
+
+    fn row(&self, document: &Document) -> TantivyDocument {
+        let Fields { record, words, space, tag, kind, author, stamp, print } = self.fields;
+        let mut row = TantivyDocument::new();
+        row.add_bytes(record, &document.record.to_bytes());
+        row.add_text(words, document.words.join(" "));
+        row.add_u64(space, u64::from(document.space));
+        for one in &document.tags {
+            row.add_text(tag, one);
+        }
+        row.add_text(kind, &document.kind);
+        row.add_bytes(author, document.author.as_bytes());
+        row.add_u64(stamp, document.stamp.as_ms());
+        row.add_u64(print, document.fingerprint);
+        row
+    }
+
+    /// How often words occur.
+    pub(crate) fn statistics(&self, words: &[String]) -> Result<Statistics, SearchError> {
+        let searcher = self.reader.searcher();
+        let mut all = 0;
+        for segment in searcher.segment_readers() {
+            all += segment.inverted_index(self.fields.words).map_err(SearchError::new)?.total_num_tokens();
+        }
+        let frequency = |word: &String| searcher.doc_freq(&Term::from_field_text(self.fields.words, word));
+        let frequencies: Result<_, _> = words.iter().map(frequency).collect();
+        Ok(Statistics { documents: searcher.num_docs(), words: all, frequencies: frequencies.map_err(SearchError::new)? })
+    }
+
+    /// The best for some words, best first.
+    pub(crate) fn find(&self, words: &[String], filter: &Filter, limit: usize) -> Result<Vec<Found>, SearchError> {
+        let searcher = self.reader.searcher();
+        let hits = searcher.search(&self.query(words, filter), &TopDocs::with_limit(limit.max(1)).order_by_score());
+        let mut found = Vec::new();
+        for (score, address) in hits.map_err(SearchError::new)? {
+            found.extend(self.record_at(&searcher, address)?.map(|record| Found { record, score }));
+        }
+        Ok(found)
+    }
+
+    fn record_at(&self, searcher: &tantivy::Searcher, at: tantivy::DocAddress) -> Result<Option<Dot>, SearchError> {
+        let column = searcher.segment_reader(at.segment_ord).fast_fields().bytes("record").map_err(SearchError::new)?;
+        let Some(column) = column else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(nexus_crdt::DOT_BYTES);
+        let Some(ord) = column.term_ords(at.doc_id).next() else { return Ok(None) };
+        column.ord_to_bytes(ord, &mut bytes).map_err(SearchError::new)?;
+        Ok(Dot::from_bytes(&bytes))
+    }
+
+    fn query(&self, words: &[String], filter: &Filter) -> BooleanQuery {
+        let Fields { words: field, space, tag, kind, author, stamp, .. } = self.fields;
+        let one = |term: Term, option| Box::new(TermQuery::new(term, option)) as Box<dyn Query>;
+        let any = |terms: Vec<Term>| -> Box<dyn Query> {
+            let clauses = terms.into_iter().map(|term| (Occur::Should, one(term, IndexRecordOption::Basic))).collect();
+            Box::new(BooleanQuery::new(clauses))
+        };
+        let spoken = words.iter().map(|word| Term::from_field_text(field, word));
+        let spoken = spoken.map(|term| (Occur::Should, one(term, IndexRecordOption::WithFreqs))).collect();
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, Box::new(BooleanQuery::new(spoken)))];
+        // what is filtered does not count for the score
+        let mut must = |query: Box<dyn Query>| {
+            clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(query, Score::default()))));
+        };
+        must(any(filter.spaces.iter().map(|no| Term::from_field_u64(space, u64::from(*no))).collect()));
+        for wanted in &filter.tags {
+            must(one(Term::from_field_text(tag, wanted), IndexRecordOption::Basic));
+        }
+        if !filter.kinds.is_empty() {
+            must(any(filter.kinds.iter().map(|wanted| Term::from_field_text(kind, wanted)).collect()));
+        }
+        if let Some(by) = &filter.by {
+            must(one(Term::from_field_bytes(author, by.as_bytes()), IndexRecordOption::Basic));
+        }
+        if let Some(since) = filter.since {
+            let from = std::ops::Bound::Included(Term::from_field_u64(stamp, since.as_ms()));
+            must(Box::new(RangeQuery::new(from, std::ops::Bound::Unbounded)));
+        }
+        BooleanQuery::new(clauses)
+    }
+
+    /// Memories of a space whose texts are nearly the same as one with this fingerprint, at most
+    /// a few. Goes over all fingerprints: sixteen bytes each, one after the other.
+    pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Dot>, SearchError> {
+        const ENOUGH: usize = 8;
+        let searcher = self.reader.searcher();
+        let mut same = Vec::new();
+        for (ord, segment) in (0..).zip(searcher.segment_readers()) {
+            let prints = self.prints_of(segment)?;
+            for (doc, (of, at)) in (0..).zip(prints.iter()) {
+                if words::similar(*of, print) && *at == u64::from(space) && !segment.is_deleted(doc) {
+                    same.extend(self.record_at(&searcher, tantivy::DocAddress::new(ord, doc))?);
+                    if same.len() >= ENOUGH {
+                        return Ok(same);
+                    }
+                }
+            }
+        }
+        Ok(same)
+    }
+
+    /// The fingerprints of a segment with their spaces, read once.
+    fn prints_of(&self, segment: &SegmentReader) -> Result<Arc<Prints>, SearchError> {
+        let mut known = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prints) = known.get(&segment.segment_id()) {
+            return Ok(prints.clone());
+        }
+        let columns = segment.fast_fields();
+        let (prints, spaces) = (columns.u64("print"), columns.u64("space"));
+        let (prints, spaces) = (prints.map_err(SearchError::new)?, spaces.map_err(SearchError::new)?);
+        let row = |doc| (prints.first(doc).unwrap_or_default(), spaces.first(doc).unwrap_or_default());
+        let prints: Arc<Prints> = Arc::new((0..segment.max_doc()).map(row).collect());
+        known.insert(segment.segment_id(), prints.clone());
+        Ok(prints)
+    }
+
+    /// Forgets the fingerprints of segments that are gone.
+    fn prune_prints(&self) {
+        let searcher = self.reader.searcher();
+        let alive: BTreeSet<_> = searcher.segment_readers().iter().map(SegmentReader::segment_id).collect();
+        self.prints.lock().unwrap_or_else(PoisonError::into_inner).retain(|segment, _| alive.contains(segment));
+    }
+}
+
+fn payload(store: [u8; 8], covers: Eno) -> String {
+    format!("{VERSION} {} {covers}", data_encoding::HEXLOWER.encode(&store))
+}
+
+/// What an index covers, if it is of this version and store.
+fn read_payload(payload: &str, store: [u8; 8]) -> Option<Eno> {
+    let covers = payload.strip_prefix(&format!("{VERSION} {} ", data_encoding::HEXLOWER.encode(&store)))?;
+    covers.parse().ok()
+}

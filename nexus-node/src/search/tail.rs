@@ -1,0 +1,195 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
+
+use nexus_crdt::{Dot, Kind, Target, Writes};
+
+use super::words::similar;
+use super::{Document, Filter, Found, Statistics};
+use crate::NodeError;
+use crate::brain::read::Reader;
+use crate::engine::rows::{self, Eno, EntryRow, SpaceNo, Standing};
+use crate::store::{Order, StoreError, Table, View};
+
+/// Entries read at a time.
+const ENTRIES_PER_SCAN: usize = 256;
+
+/// What changed since the index on disk was last written: few memories, searched one by one.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    seen: Eno,
+    changed: BTreeMap<Dot, Changed>,
+}
+
+/// A memory that changed.
+#[derive(Debug)]
+struct Changed {
+    /// The last entry that touched it.
+    eno: Eno,
+    /// As it is now; `None` if it is out of sight.
+    document: Option<Indexed>,
+}
+
+/// A document with its words counted.
+#[derive(Debug)]
+struct Indexed {
+    document: Document,
+    counts: BTreeMap<String, u32>,
+}
+
+impl Tail {
+    /// Nothing changed since this entry.
+    pub(super) fn after(covered: Eno) -> Self {
+        Self { seen: covered, changed: BTreeMap::new() }
+    }
+
+    /// Takes in what was committed since, until there is no more or so many memories are held.
+    pub(super) fn catch_up(&mut self, view: &dyn View, reader: &mut Reader<'_>, most: usize) -> Result<(), NodeError> {
+        while self.changed.len() < most {
+            let entries = touched_after(view, self.seen)?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for (eno, touched) in entries {
+                for dot in touched {
+                    self.look_at(dot, eno, reader)?;
+                }
+                self.seen = eno;
+                if self.changed.len() >= most {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record in as it is now, and the one that it is shown as.
+    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &mut Reader<'_>) -> Result<(), NodeError> {
+        let document = reader.document(dot)?;
+        let shown = document.as_ref().map(|document| document.record);
+        if shown != Some(dot) {
+            self.changed.insert(dot, Changed { eno, document: None });
+        }
+        if let Some(document) = document {
+            let mut counts = BTreeMap::new();
+            for word in &document.words {
+                *counts.entry(word.clone()).or_insert(0) += 1;
+            }
+            let record = document.record;
+            self.changed.insert(record, Changed { eno, document: Some(Indexed { document, counts }) });
+        }
+        Ok(())
+    }
+
+    /// Which memories are looked up here and not on disk.
+    pub(super) fn touched(&self) -> BTreeSet<Dot> {
+        self.changed.keys().copied().collect()
+    }
+
+    /// What is to be written to disk, and what the index covers then.
+    pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
+        let stock = self.changed.iter().map(|(dot, changed)| {
+            (*dot, changed.document.as_ref().map(|indexed| indexed.document.clone()))
+        });
+        (stock.collect(), self.seen)
+    }
+
+    /// Forgets what the index on disk covers.
+    pub(super) fn prune(&mut self, covered: Eno) {
+        self.changed.retain(|_, changed| changed.eno > covered);
+    }
+
+    /// Adds what is here to the counts of the index on disk.
+    pub(super) fn add_to(&self, statistics: &mut Statistics, words: &[String]) {
+        for indexed in self.documents() {
+            statistics.documents += 1;
+            statistics.words += indexed.document.words.len() as u64;
+            for (frequency, word) in statistics.frequencies.iter_mut().zip(words) {
+                *frequency += u64::from(indexed.counts.contains_key(word));
+            }
+        }
+    }
+
+    /// All that have one of the words, scored by BM25 (Robertson and Zaragoza 2009), with the
+    /// constants that the index on disk uses.
+    pub(super) fn find(&self, words: &[String], filter: &Filter, statistics: &Statistics) -> Vec<Found> {
+        const K1: f32 = 1.2;
+        const B: f32 = 0.75;
+        #[expect(clippy::cast_precision_loss, reason = "a score")]
+        let weight = |frequency: u64| {
+            let (all, with) = (statistics.documents as f32, frequency as f32);
+            (1.0 + (all - with + 0.5).max(0.5) / (with + 0.5)).ln()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a score")]
+        let average = (statistics.words as f32 / (statistics.documents as f32).max(1.0)).max(1.0);
+        let weights: Vec<f32> = statistics.frequencies.iter().map(|frequency| weight(*frequency)).collect();
+        let mut found = Vec::new();
+        for Indexed { document, counts } in self.documents() {
+            if !filter.admits(document) {
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a score")]
+            let norm = K1 * (1.0 - B + B * document.words.len() as f32 / average);
+            let mut score = 0.0;
+            for (word, weight) in words.iter().zip(&weights) {
+                if let Some(&count) = counts.get(word) {
+                    #[expect(clippy::cast_precision_loss, reason = "a score")]
+                    let count = count as f32;
+                    score += weight * count * (K1 + 1.0) / (count + norm);
+                }
+            }
+            if score > 0.0 {
+                found.push(Found { record: document.record, score });
+            }
+        }
+        found
+    }
+
+    pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Dot> {
+        let mut documents = self.documents().map(|indexed| &indexed.document);
+        let same = |document: &&Document| {
+            document.space == space && similar(document.fingerprint, print)
+        };
+        documents.find(same).map(|document| document.record)
+    }
+
+    fn documents(&self) -> impl Iterator<Item = &Indexed> {
+        self.changed.values().filter_map(|changed| changed.document.as_ref())
+    }
+}
+
+/// Some entries after one, each with the records that it touched.
+fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, StoreError> {
+    let mut found = Vec::new();
+    let start = rows::eno_key(after);
+    let mut bad = false;
+    view.scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
+        match (rows::read_eno(Table::Entries, key), rows::decode::<EntryRow>(Table::Entries, value)) {
+            (Ok(eno), Ok(row)) => found.push((eno, row)),
+            _ => bad = true,
+        }
+        if found.len() < ENTRIES_PER_SCAN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if bad {
+        return Err(rows::unreadable(Table::Entries));
+    }
+    let touched = |(eno, row): (Eno, EntryRow)| {
+        if row.standing != Standing::Applied {
+            return Ok((eno, Vec::new()));
+        }
+        let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
+        if entry.header().kind != Kind::WRITES {
+            return Ok((eno, Vec::new()));
+        }
+        let writes = Writes::decode(entry.payload()).unwrap_or_default();
+        let mut dots: Vec<Dot> = (0..)
+            .zip(&writes.0)
+            .map(|(index, write)| match write.target {
+                Target::Create { .. } => Dot { entry: entry.id(), index },
+                Target::Edit { record } => record,
+            })
+            .collect();
+        dots.dedup();
+        Ok((eno, dots))
+    };
+    found.into_iter().map(touched).collect()
+}

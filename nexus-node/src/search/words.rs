@@ -1,0 +1,107 @@
+use tantivy::tokenizer::{
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
+};
+
+/// Longer runs of letters are keys and hashes; nobody searches for parts of them.
+const WORD_BYTES_MAX: usize = 64;
+/// How many words of a text are indexed.
+const WORDS_MAX: usize = 8_192;
+
+/// The words of a text, in order: lower case, without accents, English endings removed; runs of
+/// Han, kana and hangul, which are written without spaces, as pairs of characters.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    thread_local! {
+        static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
+            TextAnalyzer::builder(SimpleTokenizer::default())
+                .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
+                .filter(LowerCaser)
+                .filter(AsciiFoldingFilter)
+                .filter(Stemmer::new(Language::English))
+                .build(),
+        );
+    }
+    let mut words = Vec::new();
+    ANALYZER.with_borrow_mut(|analyzer| {
+        let mut stream = analyzer.token_stream(text);
+        while words.len() < WORDS_MAX && stream.advance() {
+            let word = &stream.token().text;
+            if word.chars().any(is_written_without_spaces) { push_pairs(word, &mut words) } else { words.push(word.clone()) }
+        }
+    });
+    words
+}
+
+fn push_pairs(run: &str, words: &mut Vec<String>) {
+    let chars: Vec<char> = run.chars().collect();
+    match chars.as_slice() {
+        [one] => words.push(one.to_string()),
+        _ => words.extend(chars.windows(2).map(|pair| pair.iter().collect())),
+    }
+}
+
+fn is_written_without_spaces(c: char) -> bool {
+    matches!(u32::from(c),
+        0x3040..=0x30ff   // hiragana, katakana
+        | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x20000..=0x3ffff // Han
+        | 0xac00..=0xd7af // hangul
+        | 0x0e00..=0x0e7f // Thai
+    )
+}
+
+/// A fingerprint of a text's words in which texts that say nearly the same differ in few bits
+/// (SimHash, Charikar 2002, over words and pairs of neighbours). Zero for a text without words.
+pub(crate) fn fingerprint(text: &str) -> u64 {
+    let words = words(text);
+    if words.is_empty() {
+        return 0;
+    }
+    let mut weights = [0_i32; 64];
+    let mut add = |feature: &[u8]| {
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&blake3::hash(feature).as_bytes()[..8]);
+        let hash = u64::from_le_bytes(hash);
+        for (bit, weight) in weights.iter_mut().enumerate() {
+            *weight += if hash >> bit & 1 == 1 { 1 } else { -1 };
+        }
+    };
+    words.iter().for_each(|word| add(word.as_bytes()));
+    words.windows(2).for_each(|pair| add(format!("{} {}", pair[0], pair[1]).as_bytes()));
+    let bits = weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
+    bits.fold(0, |print, (bit, _)| print | 1 << bit).max(1)
+}
+
+/// In how many bits two fingerprints may differ for their texts to count as nearly the same.
+pub(crate) const SIMILAR_BITS: u32 = 3;
+
+/// Whether two fingerprints are of texts that say nearly the same.
+pub(crate) const fn similar(a: u64, b: u64) -> bool {
+    a != 0 && b != 0 && (a ^ b).count_ones() <= SIMILAR_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_in_any_case_accent_and_common_ending() {
+        assert_eq!(words("The Builds, BUILDING: café!"), words("the build, builds cafe"));
+        assert_eq!(words("rust-analyzer v1.2"), ["rust", "analyz", "v1", "2"]);
+        assert!(words(" …! ").is_empty());
+    }
+
+    #[test]
+    fn what_is_written_without_spaces_becomes_pairs() {
+        assert_eq!(words("分散型メモリ"), ["分散", "散型", "型メ", "メモ", "モリ"]);
+        assert_eq!(words("我"), ["我"]);
+    }
+
+    #[test]
+    fn nearly_the_same_is_similar_and_something_else_is_not() {
+        let text = "the release build needs a C compiler and about ten minutes on two cores";
+        let again = "The release build needs a C compiler, and about ten minutes on two cores!";
+        assert!(similar(fingerprint(text), fingerprint(again)));
+        let other = "the staging database is restored from the nightly backup at four in the morning";
+        assert!(!similar(fingerprint(text), fingerprint(other)));
+        assert!(!similar(fingerprint(""), fingerprint("")));
+    }
+}
