@@ -52,13 +52,13 @@ impl Frontier {
         self.0.is_empty()
     }
 
-    /// How many entries held here `theirs` lacks.
+    /// How many entries held here `theirs` lacks. Either may be a peer's claim: any number.
     pub fn ahead_of(&self, theirs: &Self) -> u64 {
         let lacking = |(log, head): (&LogId, &Head)| match theirs.0.get(log) {
             Some(their) => head.seq.saturating_sub(their.seq),
-            None => head.seq + 1,
+            None => head.seq.saturating_add(1),
         };
-        self.0.iter().map(lacking).sum()
+        self.0.iter().map(lacking).fold(0, u64::saturating_add)
     }
 
     /// A digest that is equal wherever the same entries are held.

@@ -38,20 +38,19 @@ impl Engine {
     /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
     fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, EngineError> {
         let log = entry.header().log();
-        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
+        let (spaces, events) = (self.state.spaces.len(), turn.events.len());
         match self.judge(entry, turn)? {
             Verdict::Nothing => Ok(true),
             Verdict::Wait(entry) => {
                 self.state.waiting.keep(entry);
                 Ok(false)
             }
-            Verdict::Stored if in_mesh_space => {
-                // it may have made authors or spaces known: everything that waits is looked at anew
-                self.retry_waiting(turn)?;
-                Ok(true)
-            }
             Verdict::Stored => {
                 self.follow(log, turn)?;
+                // authors or spaces became known: everything that waits is looked at anew
+                if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
+                    self.retry_waiting(turn)?;
+                }
                 Ok(true)
             }
         }

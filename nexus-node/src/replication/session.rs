@@ -230,6 +230,10 @@ impl Session {
         if header.mesh != self.mesh {
             return Err(EntryError::OtherMesh.into());
         }
+        // whoever passes an entry on may have emptied it: what it says is to come from another
+        if entry.payload().is_none() {
+            return Ok(None);
+        }
         if let Some(theirs) = &mut self.theirs {
             theirs.advance(header.log(), Head { seq: header.seq, id: entry.id() });
         }
@@ -317,7 +321,7 @@ impl Session {
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
         while let Some(range) = self.ranges.front_mut() {
             let known = self.logs.iter().find(|(_, log)| **log == range.log).map(|(no, _)| *no);
-            let covered = self.theirs.as_ref().and_then(|theirs| theirs.head(&range.log)).map_or(0, |head| head.seq + 1);
+            let covered = self.theirs.as_ref().and_then(|theirs| theirs.head(&range.log)).map_or(0, |head| head.seq.saturating_add(1));
             range.from = range.from.max(covered);
             let Some(no) = known.filter(|_| range.from <= range.to) else {
                 self.ranges.pop_front();

@@ -43,10 +43,11 @@ impl Committer {
             if !batches.is_empty() {
                 let store = shared.store.clone();
                 let result = blocking(&*shared.blocking, move || store.commit(&batches)).await;
-                if let Some(Err(error)) = result {
-                    // nothing of this group is acknowledged; what is on disk shows at the next start
-                    shared.fail(error.to_string());
-                    return;
+                // nothing of this group is acknowledged; what is on disk shows at the next start
+                match result {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => return shared.fail(error.to_string()),
+                    None => return shared.fail("a commit was not carried out".to_owned()),
                 }
             }
             if let Some(last) = group.last() {

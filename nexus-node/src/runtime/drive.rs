@@ -66,7 +66,11 @@ impl Drive {
                     let input = match intake {
                         Intake::Entries { from, entries } => Input::Entries { from, entries },
                         Intake::Chain(chain) => Input::Chain(chain),
-                        Intake::OwnLogAhead(incarnation) => Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() },
+                        Intake::OwnLogAhead(incarnation) => {
+                            // what the first write waited for
+                            self.hold_until = None;
+                            Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() }
+                        }
                     };
                     let commit = self.handle(no, input, BTreeMap::new())?;
                     room.send(commit);

@@ -155,8 +155,17 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
         Ok(Some(_)) => return (Verdict::Accept, None),
         Err(_) => return (Verdict::Ignore, None),
     }
+    // what was emptied says nothing, and what of ours is not here is for sync to show
+    if entry.payload().is_none() || entry.header().author == shared.me {
+        return (Verdict::Ignore, None);
+    }
     match entry.verify(&shared.mesh_did) {
-        Ok(entry) => (Verdict::Accept, Some(Intake::Entries { from, entries: vec![entry] })),
+        Ok(entry) => {
+            // a newcomer's credential may still be on its way; others' are nobody's to pass on
+            let known = shared.members.borrow().get(&entry.header().author).is_some();
+            let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
+            (verdict, Some(Intake::Entries { from, entries: vec![entry] }))
+        }
         Err(_) => (Verdict::Reject, None),
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -5,7 +6,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
-use nexus_crdt::{Entry, EntryError, SyncFrame, Verified};
+use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
@@ -107,6 +108,7 @@ impl Sync<'_> {
     /// Takes frames from the peer, at most so many a second: over that, sync slows down.
     async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
         let (mut second, mut taken) = (Instant::now(), 0);
+        let mut doubtful = false;
         loop {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
@@ -115,13 +117,20 @@ impl Sync<'_> {
             if received.progress {
                 let durable = self.session().durable().clone();
                 self.shared.sessions.progress(self.peer, durable);
-                self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
             }
-            if let Some(log) = received.own_log_ahead {
-                self.hand_over(Intake::OwnLogAhead(log.incarnation)).await?;
+            // who claims to hold more of our own log than there is here is to show it first
+            doubtful |= received.own_log_ahead.is_some();
+            if received.progress && !doubtful {
+                self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
             }
             if !received.entries.is_empty() {
                 let entries = self.verify(received.entries).await?;
+                // signed with our key, and not here: this store is not the only one that has it
+                let own = entries.iter().map(|entry| entry.header()).filter(|header| header.author == self.shared.me);
+                let elsewhere: BTreeSet<Incarnation> = own.map(|header| header.incarnation).collect();
+                for incarnation in elsewhere {
+                    self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
+                }
                 self.hand_over(Intake::Entries { from: self.peer, entries }).await?;
             }
             self.poke.wake.notify_one();
@@ -146,6 +155,13 @@ impl Sync<'_> {
         Ok(verified.ok_or(SyncError::Stopping)?.map_err(SessionError::Entry)?)
     }
 
+    /// Resolves once another stream has taken this one's place. Swallows wakes: look again after it.
+    async fn replaced(&self) {
+        while self.shared.sessions.is_current(self.peer, self.generation) {
+            self.poke.wake.notified().await;
+        }
+    }
+
     /// Sends frames as the session has them; between, waits for what may bring the next.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
         let mut committed = self.shared.committed.clone();
@@ -165,7 +181,10 @@ impl Sync<'_> {
             if let Some(frame) = frame {
                 let bytes = frame.encode_to_vec();
                 let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
-                written.await.map_err(|_| SyncError::Stalled)??;
+                tokio::select! {
+                    written = written => written.map_err(|_| SyncError::Stalled)??,
+                    () = self.replaced() => return Err(SyncError::Replaced),
+                }
                 continue;
             }
             tokio::select! {

@@ -1,0 +1,488 @@
+//! A member that misbehaves: real credentials, and whatever it likes in the rooms. Whatever it
+//! does, the node goes on acknowledging writes, stays in step with honest members, and says what
+//! happened.
+
+#![allow(clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/rogue.rs"]
+mod rogue;
+#[path = "support/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nexus_crdt::sync_frame::Body;
+use nexus_crdt::{
+    Core, Dot, Entry, EntryFrame, EntryId, Field, Head, Incarnation, Kind, LogHead, LogId, OVER_MAX, PAYLOAD_BYTES_MAX,
+    SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
+};
+use nexus_node::{NewMemory, Node, Patch};
+use rogue::{ENTRIES, Line, Rogue};
+use world::{Link, SOON, World, are_well, eventually, has_text, key, memories, texts, until, warned};
+
+const WORLD: World = World(200);
+
+/// A node, an honest member beside it, and one that is not.
+struct Stage {
+    node: Node,
+    friend: Node,
+    rogue: Rogue,
+    line: Line,
+    /// The entry by which the rogue told everybody that it is a member.
+    introduction: Verified,
+}
+
+/// The number of the member that misbehaves.
+const ROGUE: u8 = 9;
+
+impl Stage {
+    async fn new() -> Self {
+        let node = WORLD.start(0, Link::Memory).await;
+        let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+        are_well(&node, &friend, "before").await;
+        let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &node).await;
+        let mut line = rogue.line(node.did()).await;
+        let introduction = introduction(ROGUE);
+        line.entries([&*introduction]).await.unwrap();
+        eventually("the friend knows the rogue", || async { friend.members().unwrap().len() == 3 }).await;
+        Self { node, friend, rogue, line, introduction }
+    }
+
+    /// The node is well, and has hung up on the rogue.
+    async fn well_and_rid_of_it(mut self, what: &str) {
+        self.line.until_closed(SOON).await;
+        self.rogue.until_open(false).await;
+        warned(&self.node, "misbehaving_peer").await;
+        are_well(&self.node, &self.friend, what).await;
+    }
+
+    async fn well(&self, what: &str) {
+        are_well(&self.node, &self.friend, what).await;
+    }
+}
+
+/// A member's first entry in the space where members are made.
+fn introduction(n: u8) -> Verified {
+    let log = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(n) };
+    WORLD.entry(log, None, Kind::CREDENTIAL, WORLD.chain(n).to_bytes(), n)
+}
+
+fn create(text: &str) -> Write {
+    let core = Core { text: text.to_owned(), kind: "note".to_owned(), ..Core::default() };
+    Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value: core.to_json(), over: vec![] }
+}
+
+fn edit(record: Dot, field: &str, value: &str, over: Vec<Dot>) -> Write {
+    Write { target: Target::Edit { record }, field: Field::named(field), value: value.to_owned(), over }
+}
+
+fn dot(entry: &Verified) -> Dot {
+    Dot { entry: entry.id(), index: 0 }
+}
+
+fn payload(writes: Vec<Write>) -> Vec<u8> {
+    Writes(writes).encode()
+}
+
+/// The rogue's own next entry.
+fn own(after: Option<&Verified>, writes: Vec<Write>) -> Verified {
+    WORLD.entry(WORLD.log(ROGUE), after, Kind::WRITES, payload(writes), ROGUE)
+}
+
+/// Some good entries of the rogue's log, in order.
+fn own_log(texts: &[&str]) -> Vec<Verified> {
+    let mut log: Vec<Verified> = Vec::new();
+    for text in texts {
+        log.push(own(log.last(), vec![create(text)]));
+    }
+    log
+}
+
+fn head(log: LogId, seq: u64) -> LogHead {
+    LogHead::new(&log, &Head { seq, id: EntryId::of(&seq.to_le_bytes()) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_no_message_cost_the_connection() {
+    let mut stage = Stage::new().await;
+    stage.line.frame(&[0xff; 100]).await.unwrap();
+    stage.well_and_rid_of_it("no message").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_claims_two_mebibytes_costs_the_connection() {
+    let mut stage = Stage::new().await;
+    stage.line.bytes(&(2_u32 << 20).to_be_bytes()).await.unwrap();
+    stage.well_and_rid_of_it("too long").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() {
+    let good = own(None, vec![create("good")]);
+    let frame = EntryFrame::new(&good);
+    let mut broken = frame.clone();
+    broken.signature[7] ^= 1;
+    let short = EntryFrame { signature: frame.signature[..63].to_vec(), ..frame.clone() };
+    let mut padded = frame.clone();
+    padded.header.push(0);
+    let swapped = EntryFrame { payload: Some(payload(vec![create("swapped")])), ..frame.clone() };
+    let forged = WORLD.entry(WORLD.log(1), None, Kind::WRITES, payload(vec![create("forged")]), ROGUE);
+    let foreign = World(201).entry(World(201).log(ROGUE), None, Kind::WRITES, payload(vec![create("foreign")]), ROGUE);
+    let large = Some(vec![0; PAYLOAD_BYTES_MAX + 1]);
+    let oversized = EntryFrame { payload: large, ..frame.clone() };
+    // the header's length comes before its hash, which is last
+    let mut claims_more = frame.clone();
+    let at = claims_more.header.len() - 36;
+    claims_more.header[at..at + 4].copy_from_slice(&(PAYLOAD_BYTES_MAX as u32 + 1).to_le_bytes());
+    let empty = EntryFrame { header: vec![], signature: vec![], payload: None };
+    let cases = [
+        ("a broken signature", broken),
+        ("a short signature", short),
+        ("a header with a byte too many", padded),
+        ("another payload", swapped),
+        ("an entry in another's name", EntryFrame::new(&forged)),
+        ("an entry of another mesh", EntryFrame::new(&foreign)),
+        ("an oversized payload", oversized),
+        ("a header of an oversized payload", claims_more),
+        ("nothing at all", empty),
+    ];
+    let node = WORLD.start(0, Link::Memory).await;
+    let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+    are_well(&node, &friend, "before").await;
+    let before = memories(&node).len();
+    for (n, (what, frame)) in (20_u8..).zip(cases) {
+        let mut rogue = Rogue::meet(WORLD, n, Link::Memory, &node).await;
+        let mut line = rogue.line(node.did()).await;
+        // a good one in the same frame does not make it better
+        line.entry_frames(vec![EntryFrame::new(&good), frame]).await.unwrap();
+        rogue.until_open(false).await;
+        let blamed = format!("{}", key(n).did());
+        let warnings = node.status().await.warnings;
+        assert!(warnings.iter().any(|warning| warning.message.starts_with(&blamed)), "{what}: {warnings:?}");
+    }
+    assert_eq!(memories(&node).len(), before);
+    are_well(&node, &friend, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_replayed_reordered_and_repeated_count_once_and_in_order() {
+    let mut stage = Stage::new().await;
+    let names: Vec<String> = (0..20).map(|n| format!("entry {n:02}")).collect();
+    let log = own_log(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.line.frontier(vec![], true).await.unwrap();
+    // every third first, each twice, then all backwards, then the node's own echoed
+    for start in 0..3 {
+        let some: Vec<&Entry> = log.iter().skip(start).step_by(3).flat_map(|entry| [&**entry, &**entry]).collect();
+        stage.line.entries(some).await.unwrap();
+    }
+    stage.line.entries(log.iter().rev().map(|entry| &**entry)).await.unwrap();
+    until(&stage.friend, "all of them", |memories| {
+        names.iter().all(|name| memories.iter().filter(|memory| memory.text == *name).count() == 1)
+    })
+    .await;
+    stage.well("replayed").await;
+    for name in &names {
+        assert_eq!(texts(&stage.node).iter().filter(|text| *text == name).count(), 1, "{name}");
+    }
+    assert!(*stage.rogue.open.borrow(), "no rule was broken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_entry_at_a_held_seq_is_kept_counts_nowhere_and_is_told() {
+    let mut stage = Stage::new().await;
+    let first = own(None, vec![create("first")]);
+    let second = own(None, vec![create("second")]);
+    let third = own(Some(&first), vec![create("third")]);
+    let off = own(Some(&second), vec![create("off the branch")]);
+    stage.line.entries([&*first]).await.unwrap();
+    has_text(&stage.node, "first").await;
+    stage.line.entries([&*second, &*off, &*third]).await.unwrap();
+    has_text(&stage.friend, "third").await;
+    warned(&stage.node, "fork").await;
+    stage.well("forked").await;
+    for node in [&stage.node, &stage.friend] {
+        let texts = texts(node);
+        assert!(!texts.iter().any(|text| text == "second" || text == "off the branch"), "{texts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_a_rule_of_form_is_quarantined_and_the_log_goes_on() {
+    let mut stage = Stage::new().await;
+    let victim = stage.node.brain().remember(NewMemory::note("victim")).await.unwrap().id;
+    let record = Dot { entry: EntryId::of(b"some record"), index: 0 };
+    let other = Dot { entry: EntryId::of(b"some other"), index: 3 };
+    let (low, high) = if record < other { (record, other) } else { (other, record) };
+    let many: Vec<Dot> = (0..=u16::try_from(OVER_MAX).unwrap()).map(|index| Dot { index, ..record }).collect();
+    let broken: Vec<Vec<u8>> = vec![
+        b"no writes".to_vec(),
+        payload(vec![]),
+        vec![0xff; 64],
+        [payload(vec![create("trailing")]), vec![0]].concat(),
+        payload(vec![edit(record, "gone", "true", vec![]); WRITES_MAX + 1]),
+        payload(vec![edit(record, "Text", "1", vec![])]),
+        payload(vec![edit(record, "text", "\"a\"", vec![]), edit(record, "text", "\"b\"", vec![])]),
+        payload(vec![edit(record, "text", "\"a\"", vec![high, low])]),
+        payload(vec![edit(record, "text", "\"a\"", many)]),
+        payload(vec![edit(record, "text", "7", vec![])]),
+        payload(vec![edit(record, "gone", "false", vec![])]),
+        payload(vec![edit(record, "meta", r#"{"a":1,"a":2}"#, vec![])]),
+        payload(vec![edit(record, "core", "{}", vec![])]),
+        payload(vec![Write { value: "[]".to_owned(), ..create("x") }]),
+        payload(vec![Write { over: vec![record], ..create("x") }]),
+        // a good write beside a bad one does not count either
+        payload(vec![create("beside a bad one"), edit(record, "text", "{", vec![])]),
+    ];
+    let mut log: Vec<Verified> = Vec::new();
+    for payload in broken {
+        log.push(WORLD.entry(WORLD.log(ROGUE), log.last(), Kind::WRITES, payload, ROGUE));
+    }
+    // and in the space where members are made
+    let mesh_space = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+    let mut made = vec![stage.introduction.clone()];
+    for (kind, payload) in [
+        (Kind::CREDENTIAL, b"no chain".to_vec()),
+        (Kind::CREDENTIAL, World(201).chain(ROGUE).to_bytes()),
+        (Kind::PROFILE, b"\xff\xff\xff\xff".to_vec()),
+        (Kind::SPACE, vec![]),
+        (Kind(4_000), b"of a later version".to_vec()),
+    ] {
+        made.push(WORLD.entry(mesh_space, made.last(), kind, payload, ROGUE));
+    }
+    log.push(own(log.last(), vec![create("the log goes on")]));
+    stage.line.entries(made.iter().chain(&log).map(|entry| &**entry)).await.unwrap();
+    has_text(&stage.node, "the log goes on").await;
+    has_text(&stage.friend, "the log goes on").await;
+    warned(&stage.node, "quarantined").await;
+    warned(&stage.friend, "quarantined").await;
+    stage.well("quarantined").await;
+    let texts = texts(&stage.node);
+    assert!(!texts.iter().any(|text| ["trailing", "x", "beside a bad one"].contains(&text.as_str())), "{texts:?}");
+    assert_eq!(stage.node.brain().get(&victim).unwrap().text, "victim");
+    assert_eq!(stage.node.members().unwrap().len(), 3, "nobody was made a member");
+    assert!(*stage.rogue.open.borrow(), "the author is at fault, not who passes it on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
+    let mut stage = Stage::new().await;
+    stage.line.frontier(vec![], true).await.unwrap();
+    let base = own(None, vec![create("base"), create("beside")]);
+    let (record, beside) = (dot(&base), Dot { index: 1, ..dot(&base) });
+    let unknown = Dot { entry: EntryId::of(b"nowhere"), index: 7 };
+    let text = own(Some(&base), vec![edit(record, "text", "\"edited\"", vec![])]);
+    let kind = own(Some(&text), vec![edit(record, "kind", "\"odd\"", vec![])]);
+    let sorted = |mut dots: Vec<Dot>| {
+        dots.sort_unstable();
+        dots
+    };
+    // writes of other fields, other records, itself-to-be, and of nothing at all
+    let wild = own(
+        Some(&kind),
+        vec![
+            edit(record, "tags", "[\"t\"]", sorted(vec![dot(&text), dot(&kind), unknown, record, beside])),
+            edit(beside, "text", "\"also edited\"", sorted(vec![dot(&text), unknown])),
+            edit(unknown, "text", "\"of nothing\"", vec![dot(&text)]),
+            edit(Dot { index: 900, ..record }, "gone", "true", vec![]),
+            edit(unknown, "gone", "true", vec![]),
+        ],
+    );
+    let log = [base, text, kind, wild];
+    // backwards: what is overwritten comes after what overwrites it
+    stage.line.entries(log.iter().rev().map(|entry| &**entry)).await.unwrap();
+    let folded = |memories: &[nexus_node::Memory]| {
+        let is = |id: Dot, text: &str, kind: &str| {
+            memories.iter().any(|memory| memory.id == id.to_string() && memory.text == text && memory.kind == kind)
+        };
+        is(record, "edited", "odd") && is(beside, "also edited", "note")
+    };
+    until(&stage.node, "folded here", folded).await;
+    until(&stage.friend, "folded there", folded).await;
+    stage.well("overwritten").await;
+    assert!(memories(&stage.node).iter().all(|memory| memory.conflicts.is_empty()));
+    // what was written over nothing known settles nothing: an honest edit is beside it
+    let brain = stage.node.brain();
+    let mine = brain.remember(NewMemory::note("mine")).await.unwrap().id;
+    let edited = brain.edit(&mine, Patch { text: Some("mine, edited".to_owned()), ..Patch::default() }).await;
+    assert_eq!(edited.unwrap().text, "mine, edited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_without_its_payload_does_not_keep_the_whole_one_out() {
+    let mut stage = Stage::new().await;
+    // an honest member that the node has not met; the rogue passes its entries on, emptied
+    let honest = WORLD.entry(WORLD.log(2), None, Kind::WRITES, payload(vec![create("whole")]), 2);
+    let admitted = introduction(2);
+    let emptied = EntryFrame { payload: None, ..EntryFrame::new(&honest) };
+    let marker = own(None, vec![create("marker")]);
+    stage.line.entry_frames(vec![EntryFrame::new(&admitted), emptied.clone(), EntryFrame::new(&marker)]).await.unwrap();
+    has_text(&stage.node, "marker").await;
+    stage.line.entries([&*honest]).await.unwrap();
+    has_text(&stage.node, "whole").await;
+    has_text(&stage.friend, "whole").await;
+    stage.well("emptied").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frontier_that_lies_breaks_nothing() {
+    let mut stage = Stage::new().await;
+    let logs = stage.line.hear_frontier().await;
+    let max = |head: &LogHead| LogHead { seq: u64::MAX, ..head.clone() };
+    let strange = LogId { incarnation: Incarnation([0xee; 8]), ..WORLD.log(1) };
+    let claims: Vec<LogHead> = logs.iter().map(max).chain([head(strange, u64::MAX), head(strange, 5)]).collect();
+    for last in [false, true, true] {
+        stage.line.frontier(claims.clone(), last).await.unwrap();
+    }
+    stage.line.ack(claims.clone()).await.unwrap();
+    // an honest beginning, then the lie while entries are on their way
+    for n in 0..50 {
+        stage.node.brain().remember(NewMemory::note(format!("padding {n} {}", "x".repeat(20_000)))).await.unwrap();
+    }
+    let mut other = Rogue::meet(WORLD, 8, Link::Memory, &stage.node).await;
+    let mut line = other.line(stage.node.did()).await;
+    line.frontier(vec![], true).await.unwrap();
+    line.ack(claims).await.unwrap();
+    let high = WORLD.entry(WORLD.log(8), None, Kind::WRITES, payload(vec![create("of the liar")]), 8);
+    line.entries([&*introduction(8), &*high]).await.unwrap();
+    has_text(&stage.node, "of the liar").await;
+    let status = stage.node.status().await;
+    assert!(status.peers >= 1, "{status:?}");
+    stage.well("lied to").await;
+    assert!(*other.open.borrow_and_update());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
+    let mut stage = Stage::new().await;
+    let ours = |heads: &[LogHead], node: &Node| -> BTreeSet<Vec<u8>> {
+        let author = node.did().as_bytes().to_vec();
+        heads.iter().filter(|head| head.author == author).map(|head| head.incarnation.clone()).collect()
+    };
+    let before = ours(&stage.line.hear_frontier().await, &stage.node);
+    assert_eq!(before.len(), 1);
+    for round in 0..5 {
+        let claim = head(WORLD.log(0), 1_000 + round);
+        stage.line.frontier(vec![claim], true).await.unwrap();
+        let marker = own(None, vec![create("marker")]);
+        stage.line.entries([&*marker]).await.unwrap();
+        has_text(&stage.node, "marker").await;
+        stage.node.brain().remember(NewMemory::note(format!("after claim {round}"))).await.unwrap();
+    }
+    let mut line = stage.rogue.line(stage.node.did()).await;
+    assert_eq!(ours(&line.hear_frontier().await, &stage.node), before, "a claim is no proof");
+    // an entry with our own signature is one: this store is not the only one with our key
+    let log = LogId { incarnation: Incarnation([0; 8]), ..WORLD.log(0) };
+    let elsewhere = WORLD.entry(log, None, Kind::WRITES, payload(vec![create("written elsewhere")]), 0);
+    line.entries([&*elsewhere]).await.unwrap();
+    eventually("a new incarnation", || async {
+        stage.node.brain().remember(NewMemory::note("one more")).await.unwrap();
+        let mut line = stage.rogue.line(stage.node.did()).await;
+        ours(&line.hear_frontier().await, &stage.node).len() == 2
+    })
+    .await;
+    stage.well("ahead of ourselves").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
+    let mut stage = Stage::new().await;
+    for n in 0..200 {
+        stage.node.brain().remember(NewMemory::note(format!("{n} {}", "x".repeat(20_000)))).await.unwrap();
+    }
+    stage.line.frontier(vec![], true).await.unwrap();
+    stage.well("stalled").await;
+    // nothing is read here; that the stream ends shows when one writes
+    let ends = async {
+        while stage.line.say(Body::Digest(Default::default())).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ends).await.expect("the stream ends");
+    stage.well("after the stall").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
+    let mut stage = Stage::new().await;
+    for n in 0..200 {
+        stage.node.brain().remember(NewMemory::note(format!("{n} {}", "x".repeat(20_000)))).await.unwrap();
+    }
+    stage.line.frontier(vec![], true).await.unwrap();
+    let mut stalled = vec![stage.line];
+    for _ in 0..10 {
+        let mut line = stage.rogue.line(stage.node.did()).await;
+        line.hear_frontier().await;
+        line.frontier(vec![], true).await.unwrap();
+        stalled.push(line);
+    }
+    // what is left open can be written to for long; nothing was read since
+    stalled.pop();
+    for line in &mut stalled {
+        let ends = async { while line.say(Body::Digest(Default::default())).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(5), ends).await.expect("only the last one is kept");
+    }
+    are_well(&stage.node, &stage.friend, "after many streams").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_in_the_middle_of_a_frame_is_let_go() {
+    let mut stage = Stage::new().await;
+    stage.line.bytes(&[0, 0, 1, 0, 1, 2, 3]).await.unwrap();
+    stage.well("half a frame").await;
+    stage.line.until_closed(Duration::from_secs(60)).await;
+    stage.well("after half a frame").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_that_does_not_hold_is_not_passed_on() {
+    use prost::Message;
+
+    let stage = Stage::new().await;
+    let mut listener = Rogue::meet(WORLD, 8, Link::Memory, &stage.node).await;
+    let entry = |n: u8, text: &str, signer: u8| {
+        let log = LogId { incarnation: Incarnation([text.len() as u8; 8]), ..WORLD.log(n) };
+        EntryFrame::new(&WORLD.entry(log, None, Kind::WRITES, payload(vec![create(text)]), signer)).encode_to_vec()
+    };
+    // until the way from one to the other is there
+    let open = async {
+        let mut text = "open".to_owned();
+        loop {
+            stage.rogue.mesh.publish(ENTRIES, entry(ROGUE, &text, ROGUE)).await.unwrap();
+            let heard = tokio::time::timeout(Duration::from_millis(100), listener.gossip.recv()).await;
+            if let Ok(heard) = heard {
+                return heard.unwrap();
+            }
+            text.push('.');
+        }
+    };
+    tokio::time::timeout(SOON, open).await.expect("gossip flows");
+    let mut emptied = EntryFrame::decode(entry(ROGUE, "an emptied one", ROGUE).as_slice()).unwrap();
+    emptied.payload = None;
+    let bad = [
+        b"garbage".to_vec(),
+        vec![],
+        entry(1, "in another's name", ROGUE),
+        entry(77, "of nobody that is known", 77),
+        emptied.encode_to_vec(),
+    ];
+    for bytes in &bad {
+        let _ = stage.rogue.mesh.publish(ENTRIES, bytes.clone()).await;
+    }
+    let marker = entry(ROGUE, "the marker comes after them", ROGUE);
+    stage.rogue.mesh.publish(ENTRIES, marker.clone()).await.unwrap();
+    let until_marker = async {
+        loop {
+            let heard = listener.gossip.recv().await.unwrap();
+            assert!(!bad.contains(&heard), "passed on: {:?}", String::from_utf8_lossy(&heard));
+            if heard == marker {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, until_marker).await.expect("the good one is passed on");
+    has_text(&stage.node, "the marker comes after them").await;
+    let texts = texts(&stage.node);
+    assert!(!texts.iter().any(|text| text.contains("another's name") || text.contains("nobody")), "{texts:?}");
+    stage.well("gossiped at").await;
+}
