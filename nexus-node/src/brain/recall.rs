@@ -7,7 +7,7 @@ use super::read::Reader;
 use crate::NodeError;
 use crate::clock;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::words;
+use crate::search::words::{spelled_words, words};
 use crate::search::{Filter, Search};
 use crate::store::View;
 
@@ -43,7 +43,8 @@ pub(super) fn recall(
     let now = clock::wall();
     let filter = filter(query, reader, now)?;
     // some more than asked for: weighing changes the order, and some have expired
-    let candidates = search.find(&wanted, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
+    let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
+    let candidates = search.find(&looked_for, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
     let mut hits = Vec::with_capacity(candidates.len());
     for found in &candidates {
         if let Some(memory) = reader.memory(found.record)?
@@ -61,15 +62,15 @@ pub(super) fn recall(
     Ok(Recalled { hits, truncated })
 }
 
-/// The distinct words of a question, in order.
-fn wanted_words(text: &str) -> Result<Vec<String>, NodeError> {
+/// The distinct words of a question in order, each as it is looked for and as it is spelled.
+fn wanted_words(text: &str) -> Result<Vec<(String, String)>, NodeError> {
     let mut end = text.len().min(QUERY_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let mut seen = BTreeSet::new();
-    let mut wanted = words(&text[..end]);
-    wanted.retain(|word| seen.insert(word.clone()));
+    let mut wanted = spelled_words(&text[..end]);
+    wanted.retain(|(word, _)| seen.insert(word.clone()));
     wanted.truncate(QUERY_WORDS_MAX);
     if wanted.is_empty() {
         return Err(NodeError::Invalid("the question has no words to look for".to_owned()));
@@ -98,9 +99,10 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
     })
 }
 
-fn weigh(memory: Memory, relevance: f64, wanted: &[String], me: Did, now: Timestamp) -> Hit {
+fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
     let here: BTreeSet<String> = spoken(&memory).into_iter().collect();
-    let matched: Vec<&String> = wanted.iter().filter(|word| here.contains(*word)).collect();
+    let matched = wanted.iter().filter(|(word, _)| here.contains(word));
+    let matched: Vec<&str> = matched.map(|(_, spelled)| spelled.as_str()).collect();
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let coverage = matched.len() as f64 / wanted.len() as f64;
     let age = now.since(memory.updated_at);
@@ -120,7 +122,7 @@ fn spoken(memory: &Memory) -> Vec<String> {
 }
 
 /// Why a memory is in the answer.
-fn why(memory: &Memory, matched: &[&String], of: usize, age: Duration, me: Did) -> String {
+fn why(memory: &Memory, matched: &[&str], of: usize, age: Duration, me: Did) -> String {
     const NAMED: usize = 4;
     let named: Vec<String> = matched.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
     let more = if matched.len() > NAMED { format!(" and {} more", matched.len() - NAMED) } else { String::new() };

@@ -10,6 +10,19 @@ const WORDS_MAX: usize = 8_192;
 /// The words of a text, in order: lower case, without accents, English endings removed; runs of
 /// Han, kana and hangul, which are written without spaces, as pairs of characters.
 pub(crate) fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    each_word(text, |word, _| words.push(word));
+    words
+}
+
+/// The words of a text as they are looked for, and as they are spelled there.
+pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
+    let mut words = Vec::new();
+    each_word(text, |word, spelled| words.push((word, spelled.to_owned())));
+    words
+}
+
+fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
     thread_local! {
         static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
             TextAnalyzer::builder(SimpleTokenizer::default())
@@ -20,22 +33,27 @@ pub(crate) fn words(text: &str) -> Vec<String> {
                 .build(),
         );
     }
-    let mut words = Vec::new();
     ANALYZER.with_borrow_mut(|analyzer| {
         let mut stream = analyzer.token_stream(text);
-        while words.len() < WORDS_MAX && stream.advance() {
-            let word = &stream.token().text;
-            if word.chars().any(is_written_without_spaces) { push_pairs(word, &mut words) } else { words.push(word.clone()) }
+        let mut left = WORDS_MAX;
+        while left > 0 && stream.advance() {
+            left -= 1;
+            let token = stream.token();
+            if token.text.chars().any(is_written_without_spaces) {
+                each_pair(&token.text, &mut each);
+            } else {
+                each(token.text.clone(), &text[token.offset_from..token.offset_to]);
+            }
         }
     });
-    words
 }
 
-fn push_pairs(run: &str, words: &mut Vec<String>) {
+fn each_pair(run: &str, each: &mut impl FnMut(String, &str)) {
     let chars: Vec<char> = run.chars().collect();
-    match chars.as_slice() {
-        [one] => words.push(one.to_string()),
-        _ => words.extend(chars.windows(2).map(|pair| pair.iter().collect())),
+    // a single character is a word of its own
+    for pair in chars.chunks(chars.len().min(1)).take(usize::from(chars.len() == 1)).chain(chars.windows(2)) {
+        let pair: String = pair.iter().collect();
+        each(pair.clone(), &pair);
     }
 }
 

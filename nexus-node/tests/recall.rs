@@ -1,0 +1,153 @@
+//! Recall on a node of the real world: files, an index on disk, and what is not in it yet.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nexus_node::{NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
+use tempfile::TempDir;
+
+async fn start(dir: &Path) -> Node {
+    let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+    Node::builder(dir.join("data")).name("me".parse().unwrap()).mdns(false).listen([listen]).start().await.unwrap()
+}
+
+async fn remember(node: &Node, text: &str) -> String {
+    node.brain().remember(NewMemory::note(text)).await.unwrap().id
+}
+
+fn recall(node: &Node, words: &str) -> Recalled {
+    node.brain().recall(&RecallQuery::of(words)).unwrap()
+}
+
+fn texts(recalled: &Recalled) -> Vec<&str> {
+    recalled.hits.iter().map(|hit| hit.memory.text.as_str()).collect()
+}
+
+/// Waits until the index on disk covers everything: its files say so, nothing else does.
+async fn until_indexed(dir: &Path, entries: &str) {
+    let meta = dir.join("data/search/meta.json");
+    let covered = async {
+        loop {
+            let text = std::fs::read_to_string(&meta).unwrap_or_default();
+            if text.contains(&format!(" {entries}\"")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), covered).await.expect("the index catches up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_found_at_once_and_after_it_was_indexed() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    for text in ["the release build needs a C compiler", "staging is restored at four", "a build takes ten minutes"] {
+        remember(&node, text).await;
+        assert!(texts(&recall(&node, text)).contains(&text));
+    }
+    let at_once = recall(&node, "builds compiler");
+    assert_eq!(texts(&at_once), ["the release build needs a C compiler", "a build takes ten minutes"]);
+    // entry 1 introduced the node
+    until_indexed(dir.path(), "4").await;
+    assert_eq!(texts(&recall(&node, "builds compiler")), texts(&at_once));
+    assert!(recall(&node, "builds compiler").hits[0].why.contains("“compiler”"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_and_forgetting_are_seen_at_once_in_what_was_indexed_before() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    let id = remember(&node, "the password rotates on mondays").await;
+    let gone = remember(&node, "the password is written on a note").await;
+    until_indexed(dir.path(), "3").await;
+    let patch = Patch { text: Some("the certificate rotates on tuesdays".to_owned()), ..Patch::default() };
+    node.brain().edit(&id, patch).await.unwrap();
+    node.brain().forget(&gone).await.unwrap();
+    assert!(texts(&recall(&node, "password")).is_empty());
+    assert_eq!(texts(&recall(&node, "certificate")), ["the certificate rotates on tuesdays"]);
+    until_indexed(dir.path(), "5").await;
+    assert!(texts(&recall(&node, "password")).is_empty());
+    assert_eq!(recall(&node, "certificate").hits.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_can_be_deleted_or_damaged_and_is_made_anew() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    remember(&node, "dolphins sleep with one half of the brain").await;
+    until_indexed(dir.path(), "2").await;
+    node.shutdown().await;
+    drop(node);
+    let index = dir.path().join("data/search");
+    std::fs::remove_dir_all(&index).unwrap();
+    let node = start(dir.path()).await;
+    assert_eq!(recall(&node, "dolphin brains").hits.len(), 1);
+    until_indexed(dir.path(), "2").await;
+    node.shutdown().await;
+    drop(node);
+    std::fs::write(index.join("meta.json"), "{ broken").unwrap();
+    let node = start(dir.path()).await;
+    assert_eq!(recall(&node, "dolphin brains").hits.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    let brain = node.brain();
+    brain.create_space("work".parse().unwrap()).await.unwrap();
+    let memory = |text: &str, space: &str, kind: &str, tags: &[&str]| NewMemory {
+        space: Some(space.to_owned()),
+        kind: Some(kind.to_owned()),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..NewMemory::note(text)
+    };
+    brain.remember(memory("deploy on friday", "work", "decision", &["Ops", "risk"])).await.unwrap();
+    brain.remember(memory("deploy with a canary", "default", "note", &["ops"])).await.unwrap();
+    let found = |query: RecallQuery| texts(&brain.recall(&query).unwrap()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let of = || RecallQuery::of("deploy");
+    assert_eq!(found(of()).len(), 2);
+    assert_eq!(found(RecallQuery { spaces: vec!["work".to_owned()], ..of() }), ["deploy on friday"]);
+    assert_eq!(found(RecallQuery { kinds: vec!["note".to_owned()], ..of() }), ["deploy with a canary"]);
+    assert_eq!(found(RecallQuery { tags: vec!["ops".to_owned(), "RISK".to_owned()], ..of() }), ["deploy on friday"]);
+    assert_eq!(found(RecallQuery { by: Some("me".to_owned()), since: Some(Duration::from_secs(60)), ..of() }).len(), 2);
+    let nobody = brain.recall(&RecallQuery { by: Some("nobody".to_owned()), ..of() });
+    assert!(matches!(nobody, Err(NodeError::NotFound { what: "member", .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_fit_into_their_limit_and_their_tokens_and_say_when_they_were_cut() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    for n in 0..12 {
+        remember(&node, &format!("note {n} on the harbour {}", "and its many boats ".repeat(20))).await;
+    }
+    let ten = recall(&node, "harbour");
+    assert_eq!((ten.hits.len(), ten.truncated), (10, true));
+    let few = node.brain().recall(&RecallQuery { tokens: Some(300), ..RecallQuery::of("harbour") }).unwrap();
+    assert!((1..10).contains(&few.hits.len()) && few.truncated);
+    let all = node.brain().recall(&RecallQuery { limit: 50, ..RecallQuery::of("harbour") }).unwrap();
+    assert_eq!((all.hits.len(), all.truncated), (12, false));
+    for limit in [0, 1_001] {
+        assert_eq!(node.brain().recall(&RecallQuery { limit, ..RecallQuery::of("x") }).unwrap_err().code(), "invalid");
+    }
+    assert_eq!(node.brain().recall(&RecallQuery::of(" …! ")).unwrap_err().code(), "invalid");
+    assert!(node.brain().recall(&RecallQuery::of("harbour ".repeat(20_000))).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nearly_the_same_memory_is_reported_when_it_is_written_again() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    let brain = node.brain();
+    let text = "the release build needs a C compiler and about ten minutes on two cores";
+    let first = brain.remember_noting_duplicates(NewMemory::note(text)).await.unwrap();
+    assert_eq!(first.duplicate_of, None);
+    let again = NewMemory::note("The release build needs a C compiler, and about ten minutes on two cores!");
+    assert_eq!(brain.remember_noting_duplicates(again.clone()).await.unwrap().duplicate_of, Some(first.id.clone()));
+    until_indexed(dir.path(), "3").await;
+    assert!(brain.remember_noting_duplicates(again).await.unwrap().duplicate_of.is_some());
+    let other = NewMemory::note("the staging database is restored from the nightly backup at four in the morning");
+    assert_eq!(brain.remember_noting_duplicates(other).await.unwrap().duplicate_of, None);
+}
