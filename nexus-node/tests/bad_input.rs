@@ -76,6 +76,18 @@ fn a_used_ticket_is_refused() {
 }
 
 #[test]
+fn a_running_node_whose_join_is_refused_goes_on_as_it_was() {
+    let (_laptop, _node, ticket) = inviter(&["--ttl", "1ms"]);
+    let cloud = Home::new();
+    let _second = cloud.up();
+    let written = cloud.json(&["remember", "x"]);
+    let before = cloud.json(&["status"])["mesh_did"].clone();
+    refused(&cloud, &["join", &ticket], 4, "refused");
+    assert_eq!(cloud.json(&["status"])["mesh_did"], before);
+    assert_eq!(cloud.json(&["get", written["id"].as_str().unwrap()])["text"], "x");
+}
+
+#[test]
 fn a_ticket_that_names_another_mesh_is_not_believed() {
     let (_laptop, _node, ticket) = inviter(&[]);
     let cloud = Home::new();

@@ -128,6 +128,7 @@ fn what_cannot_be_answered_is_a_problem_with_its_code() {
         ("GET", "/v1/memories?limit=1001", "", 422, "invalid"),
         ("GET", "/v1/memories?colour=red", "", 422, "invalid"),
         ("GET", "/v1/memories/nope", "", 404, "not_found"),
+        ("GET", "/v1/memories/%ff", "", 400, "malformed"),
         ("PATCH", "/v1/memories/nope", "{\"text\":\"a\"}", 404, "not_found"),
         ("DELETE", "/v1/memories/nope", "", 404, "not_found"),
         ("GET", "/v1/memories/nope/history", "", 404, "not_found"),

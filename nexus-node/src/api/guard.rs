@@ -116,10 +116,13 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 
 /// Lets a request through, or answers in its place.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(&request) {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
-    }
+    };
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    response
 }
 
 #[cfg(test)]

@@ -363,11 +363,19 @@ fn stranger(world: &mut World) -> Result_ {
             .map(str::to_owned))
     });
     refused?;
+    // Also what is written from now on, and reaches every member, must not reach it.
+    let later = terminal.remember(&format!("still not for strangers: {}", world.secret))?;
+    for node in world.nodes() {
+        node.await_memory(&later.id, &format!("still not for strangers: {}", world.secret))?;
+    }
     let (peers, members, memories) = (stranger.peers()?, stranger.members()?, stranger.memories()?);
     claim(peers.is_empty() && members.len() == 1 && memories.is_empty(), || {
         format!("the stranger has {} peers, {} members, {} memories", peers.len(), members.len(), memories.len())
     })?;
-    claim(stranger.get(&secret.id).is_err(), || "the stranger reads our memory".to_owned())?;
+    for ours in [&secret.id, &later.id] {
+        let got = stranger.get(ours);
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || "the stranger reads our memory".to_owned())?;
+    }
     let after = terminal.members()?;
     let known = terminal.peers()?.iter().any(|peer| peer.did == stranger.did);
     claim(after.len() == before && !known, || "we took the stranger for one of us".to_owned())?;
