@@ -1,0 +1,16 @@
+//! Embeds a node from outside the workspace.
+
+use std::error::Error;
+
+use nexus_node::{NewMemory, Node};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = std::env::temp_dir().join(format!("nexus-outside-{}", std::process::id()));
+    let node = Node::builder(&directory).mdns(false).listen([]).start().await?;
+    let written = node.brain().remember(NewMemory::note("hello from outside")).await?;
+    println!("{}", node.brain().get(&written.id)?.text);
+    node.shutdown().await;
+    std::fs::remove_dir_all(directory)?;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! A node inside another program: write a memory, follow the changes, recall.
+//!
+//! `cargo run -p nexus-examples --bin embed_memory`
+
+#![expect(clippy::print_stdout, reason = "an example talks")]
+
+use std::error::Error;
+
+use nexus_node::{NewMemory, Node, RecallQuery};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    // an empty directory becomes a node with a mesh of its own; without addresses it only dials
+    let node = Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+    let brain = node.brain();
+
+    let mut changes = brain.watch(None, None)?;
+    let written = brain.remember(NewMemory::note("the build needs a C compiler")).await?;
+    println!("written: {} (on disk here: {})", written.id, written.durability.local);
+
+    while let Some(change) = changes.next().await? {
+        println!("change:  {} {}", change.kind.as_str(), change.id);
+        if change.id == written.id {
+            break;
+        }
+    }
+    for hit in brain.recall(&RecallQuery::of("what does the build need?"))?.hits {
+        println!("recall:  {} | {}", hit.memory.text, hit.why);
+    }
+    node.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Two nodes of one mesh: apart, both write the same field; back together, they agree, and the
+//! conflict is in sight until somebody settles it.
+//!
+//! `cargo run -p nexus-examples --bin two_nodes`
+
+#![expect(clippy::print_stdout, reason = "an example talks")]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use nexus_node::{Invite, Memory, NewMemory, Node, NodeError, Patch, node};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let laptop = start(directory.path(), "laptop").await?;
+    let ticket = laptop.invite(Invite::default()).await?.ticket.parse()?;
+    node::join(&directory.path().join("cloud"), &ticket, Some("cloud".parse()?), Duration::from_secs(30)).await?;
+    let cloud = start(directory.path(), "cloud").await?;
+
+    let id = laptop.brain().remember(NewMemory::note("deploy on friday")).await?.id;
+    until(&cloud, &id, |_| true).await?;
+
+    cloud.set_offline(true).await?;
+    edit(&laptop, &id, "deploy on monday").await?;
+    edit(&cloud, &id, "deploy on tuesday").await?;
+    println!("apart:   laptop has {:?}, cloud {:?}", text(&laptop, &id)?, text(&cloud, &id)?);
+
+    cloud.set_offline(false).await?;
+    for node in [&laptop, &cloud] {
+        let memory = until(node, &id, |memory| memory.conflicts.contains_key("text")).await?;
+        let values: Vec<String> = memory.conflicts["text"].iter().map(|value| value.value.to_string()).collect();
+        println!("healed:  {} sees {}", node.name(), values.join(" and "));
+    }
+    edit(&laptop, &id, "deploy on wednesday").await?;
+    let settled = until(&cloud, &id, |memory| memory.conflicts.is_empty()).await?;
+    println!("settled: cloud has {:?}", settled.text);
+    laptop.shutdown().await;
+    cloud.shutdown().await;
+    Ok(())
+}
+
+async fn start(directory: &Path, name: &str) -> Result<Node, Box<dyn Error>> {
+    let loopback = "/ip4/127.0.0.1/udp/0/quic-v1".parse()?;
+    Ok(Node::builder(directory.join(name)).name(name.parse()?).mdns(false).listen([loopback]).start().await?)
+}
+
+async fn edit(node: &Node, id: &str, text: &str) -> Result<(), NodeError> {
+    node.brain().edit(id, Patch { text: Some(text.to_owned()), ..Patch::default() }).await.map(|_| ())
+}
+
+fn text(node: &Node, id: &str) -> Result<String, NodeError> {
+    node.brain().get(id).map(|memory| memory.text)
+}
+
+/// Waits, change by change, until a memory is as wanted.
+async fn until(node: &Node, id: &str, wanted: impl Fn(&Memory) -> bool) -> Result<Memory, NodeError> {
+    let brain = node.brain();
+    let mut changes = brain.watch(None, None)?;
+    loop {
+        match brain.get(id) {
+            Ok(memory) if wanted(&memory) => return Ok(memory),
+            Ok(_) | Err(NodeError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        changes.next().await?;
+    }
+}
