@@ -25,6 +25,8 @@ mod io;
 mod rebuild;
 pub(crate) mod rows;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 mod waiting;
 

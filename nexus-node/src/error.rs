@@ -101,6 +101,7 @@ impl From<crate::store::StoreError> for NodeError {
     fn from(error: crate::store::StoreError) -> Self {
         match error {
             crate::store::StoreError::Closed { .. } => Self::Stopping("it was stopped".to_owned()),
+            crate::store::StoreError::Poisoned { cause, .. } => Self::Stopping(cause),
             other => Self::Store(other),
         }
     }

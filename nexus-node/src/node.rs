@@ -37,7 +37,7 @@ use crate::config::Config;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::{NodeEnv, Tasks};
-use crate::runtime::Shared;
+use crate::runtime::{Intake, Shared};
 use crate::store::Batch;
 
 /// Why a node has ended.
@@ -182,6 +182,7 @@ impl Node {
         self.0.shared.mesh.shutdown().await;
         // whatever was taken before this is on disk once it is answered
         let _ = self.0.shared.run(Command::Keep(Batch::new())).await;
+        let _ = self.0.shared.intake.send(Intake::Stop).await;
         if let Some(tasks) = &self.0.tasks {
             tasks.end().await;
         }

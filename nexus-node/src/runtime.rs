@@ -55,6 +55,8 @@ pub(crate) enum Intake {
     Entries { from: Did, entries: Vec<Verified> },
     /// A chain that was shown at the gate.
     Chain(Chain),
+    /// The node stops: nothing after this is taken.
+    Stop,
     /// Entries of our own log are elsewhere that are not here.
     OwnLogAhead(Incarnation),
 }

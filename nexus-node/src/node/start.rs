@@ -16,7 +16,7 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::{self, Command, Engine, EngineError};
 use crate::env::{NodeEnv, Tasks, blocking};
 use crate::runtime::{
-    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, SYNC, Shared, known_peers, publish,
+    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers, publish,
     watch_mesh,
 };
 use crate::search::{DiskIndex, Search, Source, keep_up};
@@ -111,6 +111,11 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_seen)).await.ok();
     let failures = failed_seen.borrow().clone();
     if !asked.is_empty() && bound.borrow().is_empty() {
+        shared.mesh.shutdown().await;
+        let _ = shared.intake.send(Intake::Stop).await;
+        if let Some(tasks) = &origins.tasks {
+            tasks.end().await;
+        }
         return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
     }
 

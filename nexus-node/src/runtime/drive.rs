@@ -64,6 +64,7 @@ impl Drive {
                     let Some(intake) = intake else { return Ok(()) };
                     no += 1;
                     let input = match intake {
+                        Intake::Stop => return Ok(()),
                         Intake::Entries { from, entries } => Input::Entries { from, entries },
                         Intake::Chain(chain) => Input::Chain(chain),
                         Intake::OwnLogAhead(incarnation) => {

@@ -189,6 +189,11 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it has ended by itself; its exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        until("the node ends", || self.child.try_wait().unwrap()).code()
+    }
+
     /// SIGTERM; how it ended, and what it printed after the first line.
     pub fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.pid().to_string();

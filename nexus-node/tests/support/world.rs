@@ -79,7 +79,7 @@ impl World {
 
     pub fn chain(self, n: u8) -> Chain {
         let claims = |issuer: u8, subject: u8, role| {
-            let name = format!("n{subject}").parse().unwrap();
+            let name = format!("member-number-{subject}").parse().unwrap();
             let issued = Timestamp::from_ms(1);
             Claims::new(self.mesh(), key(subject).did(), name, [role], issued).issued_by(key(issuer).did())
         };
@@ -110,6 +110,7 @@ impl World {
             spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
             store: self.store(n),
             blocking: Arc::new(Inline) as Arc<dyn Blocking>,
+            search: None,
             config,
         }
     }
