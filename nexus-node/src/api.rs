@@ -56,6 +56,8 @@ struct Shared {
     closing: watch::Sender<bool>,
     guard: Guard,
     settings: Arc<dyn Settings>,
+    #[cfg(feature = "mcp")]
+    mcp: crate::mcp::Mcp,
 }
 
 impl std::fmt::Debug for Api {
@@ -69,22 +71,48 @@ impl Api {
     /// attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        Self(Arc::new(Shared { node, closing, guard: Guard::new(address, token), settings }))
+        let guard = Guard::new(address, token);
+        #[cfg(feature = "mcp")]
+        let mcp = crate::mcp::Mcp::new();
+        Self(Arc::new(Shared {
+            node,
+            closing,
+            guard,
+            settings,
+            #[cfg(feature = "mcp")]
+            mcp,
+        }))
     }
 
     /// Serves this node from now on.
     pub fn attach(&self, node: Node) {
+        #[cfg(feature = "mcp")]
+        self.0.mcp.forget_node();
         self.0.node.send_replace(Some(node));
     }
 
     /// Serves no node until another one is attached.
     pub fn detach(&self) {
         self.0.node.send_replace(None);
+        #[cfg(feature = "mcp")]
+        self.0.mcp.forget_node();
     }
 
-    fn node(&self) -> Result<Node, Problem> {
+    pub(crate) fn node(&self) -> Result<Node, Problem> {
         let node = self.0.node.borrow().clone();
         node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
+    }
+
+    /// What the MCP servers keep.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn mcp(&self) -> &crate::mcp::Mcp {
+        &self.0.mcp
+    }
+
+    /// How large the body of a request may be.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        self.0.settings.body_bytes_max()
     }
 
     /// Resolves when the API is about to stop: streams end then.
@@ -95,7 +123,10 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        Router::new()
+        let router = Router::new();
+        #[cfg(feature = "mcp")]
+        let router = router.merge(crate::mcp::routes());
+        router
             .route("/healthz", get(mesh::health))
             .route("/readyz", get(mesh::ready))
             .route("/v1/status", get(mesh::status))
@@ -135,6 +166,8 @@ impl Api {
         let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
             stop.await;
             api.0.closing.send_replace(true);
+            #[cfg(feature = "mcp")]
+            api.0.mcp.close();
         });
         tokio::select! {
             result = graceful.into_future() => result,
@@ -152,7 +185,7 @@ async fn no_method() -> Problem {
 }
 
 /// Runs a read of the store that may take a while.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
 ) -> Result<T, Problem> {
     match crate::env::blocking(&BlockingPool, read).await {

@@ -15,6 +15,7 @@
 //! | [`store`] | ordered tables of bytes on disk |
 //! | [`datadir`], [`config`] | files and settings of a node on a machine |
 //! | `api` | the HTTP shell (feature `http`) |
+//! | `mcp` | the memory for agents, on the HTTP shell (feature `mcp`) |
 
 #[cfg(feature = "http")]
 pub mod api;
@@ -25,6 +26,8 @@ pub mod datadir;
 pub mod engine;
 mod env;
 mod error;
+#[cfg(feature = "mcp")]
+mod mcp;
 pub mod memory;
 pub mod node;
 pub mod replication;

@@ -1,0 +1,76 @@
+//! MCP: the memory for agents, on the HTTP API (`/mcp`, `/mcp/graph`).
+//!
+//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. The protocol
+//! itself is rmcp's, in both of its eras: 2026-07-28, where every request says all it needs, and
+//! 2025-03-26 to 2025-11-25, which begin with a handshake. Nothing is kept between two requests,
+//! so a client does not notice that the node was started again.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `http` | from a request to rmcp and back, and what rmcp leaves open |
+//! | `agent` | which program is calling, as it says itself |
+//! | `answer` | results and errors of tools, and how much fits into so many tokens |
+//! | `core` | four tools over the memory |
+//! | `graph` | a knowledge graph over the memory: nine tools and a resource |
+
+mod agent;
+mod answer;
+mod core;
+mod graph;
+mod http;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rmcp::model::ProtocolVersion;
+use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
+
+use self::graph::Graph;
+use crate::Node;
+
+pub(crate) use self::http::routes;
+
+/// The versions that are spoken, oldest first.
+const VERSIONS: &[ProtocolVersion] = &[
+    ProtocolVersion::V_2025_03_26,
+    ProtocolVersion::V_2025_06_18,
+    ProtocolVersion::V_2025_11_25,
+    ProtocolVersion::V_2026_07_28,
+];
+
+/// How long a client may go on believing what this program says of itself and its tools: they
+/// change with its version only.
+const DESCRIPTION_TTL_MS: u64 = 3_600_000;
+
+/// What the servers keep beside the node.
+pub(crate) struct Mcp {
+    config: StreamableHttpServerConfig,
+    /// Made at the first use, for one node.
+    graph: Mutex<Option<Arc<Graph>>>,
+}
+
+impl Mcp {
+    pub(crate) fn new() -> Self {
+        let config = StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(false)
+            .with_json_response(true)
+            // The API's guard has compared Host and Origin with exact lists before anything comes here.
+            .disable_allowed_hosts();
+        Self { config, graph: Mutex::default() }
+    }
+
+    /// The graph of a node.
+    fn graph(&self, node: &Node) -> Arc<Graph> {
+        let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+        graph.get_or_insert_with(|| Arc::new(Graph::new(node.brain()))).clone()
+    }
+
+    /// The node has changed.
+    pub(crate) fn forget_node(&self) {
+        *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ends the streams.
+    pub(crate) fn close(&self) {
+        self.config.cancellation_token.cancel();
+    }
+}

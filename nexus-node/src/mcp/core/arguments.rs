@@ -1,0 +1,100 @@
+//! What the tools take.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::{Problem, wire};
+use crate::mcp::answer::{Budget, Refusal};
+
+/// How many memories a read shows, unless it asks for more or fewer.
+const LIMIT_DEFAULT: usize = 10;
+const LIMIT_MAX: usize = 100;
+/// How long an answer is, unless it asks for more or less.
+const TOKENS_DEFAULT: usize = 4_000;
+const TOKENS_MIN: usize = 100;
+const TOKENS_MAX: usize = 100_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionStart {
+    pub(super) project: Option<String>,
+    limit: Option<usize>,
+    pub(super) cursor: Option<String>,
+    max_tokens: Option<usize>,
+}
+
+impl SessionStart {
+    pub(super) fn limit(&self) -> Result<usize, Refusal> {
+        limit(self.limit)
+    }
+
+    pub(super) fn budget(&self) -> Result<Budget, Refusal> {
+        budget(self.max_tokens)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remember {
+    pub(super) text: String,
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    #[serde(default)]
+    pub(super) meta: BTreeMap<String, Value>,
+    pub(super) space: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) ttl: Option<wire::Span>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recall {
+    pub(super) query: String,
+    #[serde(default)]
+    pub(super) spaces: Vec<String>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    #[serde(default)]
+    pub(super) kinds: Vec<String>,
+    pub(super) by: Option<String>,
+    pub(super) since: Option<wire::Span>,
+    #[serde(skip_serializing)]
+    limit: Option<usize>,
+    #[serde(skip_serializing)]
+    pub(super) cursor: Option<String>,
+    #[serde(skip_serializing)]
+    max_tokens: Option<usize>,
+}
+
+impl Recall {
+    pub(super) fn limit(&self) -> Result<usize, Refusal> {
+        limit(self.limit)
+    }
+
+    pub(super) fn budget(&self) -> Result<Budget, Refusal> {
+        budget(self.max_tokens)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forget {
+    pub(super) id: String,
+}
+
+fn limit(asked: Option<usize>) -> Result<usize, Refusal> {
+    match asked.unwrap_or(LIMIT_DEFAULT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        limit => Err(Problem::new("invalid", format!("limit is 1 to {LIMIT_MAX}, not {limit}"))),
+    }
+}
+
+fn budget(asked: Option<usize>) -> Result<Budget, Refusal> {
+    match asked.unwrap_or(TOKENS_DEFAULT) {
+        tokens @ TOKENS_MIN..=TOKENS_MAX => Ok(Budget::of_tokens(tokens)),
+        tokens => Err(Problem::new("invalid", format!("max_tokens is {TOKENS_MIN} to {TOKENS_MAX}, not {tokens}"))),
+    }
+}

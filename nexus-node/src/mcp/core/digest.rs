@@ -1,0 +1,119 @@
+//! What an agent should know at the start: who it is here, how the mesh is, what happened lately.
+
+use serde_json::{Value, json};
+
+use super::arguments::SessionStart;
+use super::shown::Shown;
+use super::{name_or_did, project_tag};
+use crate::api::blocking;
+use crate::mcp::agent::Agent;
+use crate::mcp::answer::{Refusal, refused};
+use crate::mcp::graph::is_graph_kind;
+use crate::{Brain, ListQuery, Memory, Node, NodeError};
+
+/// How many memories are looked at for those of a project.
+const LOOKED_AT_MAX: usize = 2_000;
+/// How many are read at once.
+const PAGE: usize = 100;
+/// How many spaces are named.
+const SPACES_MAX: usize = 20;
+
+pub(super) async fn digest(
+    node: &Node,
+    agent: &Agent,
+    project: Option<String>,
+    asked: &SessionStart,
+) -> Result<Value, Refusal> {
+    let (limit, mut budget) = (asked.limit()?, asked.budget()?);
+    let status = node.status().await;
+    let members = node.members().map_err(refused)?;
+    let spaces = node.brain().spaces().map_err(refused)?;
+    let behind = status.behind.iter().map(|behind| {
+        json!({ "name": name_or_did(behind.name.as_deref(), &behind.did), "entries": behind.entries })
+    });
+    let warnings = status.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint));
+    let mut answer = json!({
+        "you": {
+            "agent": agent.stamp(),
+            "node": status.name,
+            "author": status.did.to_string(),
+            "project": project,
+        },
+        "mesh": {
+            "did": status.mesh_did.to_string(),
+            "members": members.len(),
+            "peers_up": status.peers,
+            "behind": behind.collect::<Value>(),
+            "offline": status.offline,
+            "member": status.member,
+            "warnings": warnings.collect::<Value>(),
+        },
+        "spaces": spaces.iter().take(SPACES_MAX).map(|space| {
+            json!({ "space": space.space, "memories": space.records })
+        }).collect::<Value>(),
+    });
+    budget.take(answer.to_string().chars().count());
+
+    let (brain, after) = (node.brain(), asked.cursor.clone());
+    let (memories, end) = blocking(move || recent(&brain, project.as_deref(), limit + 1, after)).await?;
+    let (mut shown, mut next) = (Vec::new(), end);
+    for (memory, place) in memories {
+        let memory = if shown.len() < limit { Shown::of(memory).into_budget(&mut budget, shown.is_empty()) } else { None };
+        let Some(memory) = memory else {
+            let brain = node.brain();
+            next = blocking(move || place.cursor(&brain)).await?;
+            break;
+        };
+        shown.push(memory);
+    }
+    answer["recent"] = shown.into();
+    answer["truncated"] = next.is_some().into();
+    answer["next"] = next.into();
+    Ok(answer)
+}
+
+/// A place in the listing: so many after the start of a page.
+struct Place {
+    page: Option<String>,
+    index: usize,
+}
+
+impl Place {
+    /// The cursor of a page that starts here.
+    fn cursor(self, brain: &Brain) -> Result<Option<String>, NodeError> {
+        match self.index {
+            0 => Ok(self.page),
+            index => Ok(brain.list(&ListQuery { space: None, limit: index, after: self.page })?.next),
+        }
+    }
+}
+
+/// The newest memories of a project and of none, and where to go on if there may be more; entities
+/// and relations of the graph are left out.
+fn recent(
+    brain: &Brain,
+    project: Option<&str>,
+    limit: usize,
+    mut after: Option<String>,
+) -> Result<(Vec<(Memory, Place)>, Option<String>), NodeError> {
+    let tag = project.map(project_tag);
+    let of_project = |memory: &Memory| match &tag {
+        None => true,
+        Some(tag) => memory.tags.contains(tag) || !memory.tags.iter().any(|other| other.starts_with("project:")),
+    };
+    let mut memories = Vec::new();
+    let mut looked_at = 0;
+    loop {
+        let page = brain.list(&ListQuery { space: None, limit: PAGE, after: after.clone() })?;
+        looked_at += page.items.len();
+        for (index, memory) in page.items.into_iter().enumerate() {
+            if of_project(&memory) && !is_graph_kind(&memory.kind) && memories.len() < limit {
+                memories.push((memory, Place { page: after.clone(), index }));
+            }
+        }
+        after = page.next;
+        if after.is_none() || memories.len() >= limit || looked_at >= LOOKED_AT_MAX {
+            return Ok((memories, after));
+        }
+    }
+}

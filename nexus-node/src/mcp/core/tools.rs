@@ -1,0 +1,129 @@
+//! The tools as a model sees them.
+
+use std::sync::LazyLock;
+
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use serde_json::{Value, json};
+
+/// All of them.
+pub(super) fn all() -> &'static [Tool] {
+    static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+        vec![
+            tool(
+                "session_start",
+                "Start session",
+                "Call this first. Says who you are here, how the mesh of machines is doing, and what was remembered \
+                 lately.",
+                json!({
+                    "project": text("Leave out what belongs to other projects"),
+                    "limit": limit(),
+                    "cursor": cursor(),
+                    "max_tokens": max_tokens(),
+                }),
+                &[],
+                hints().read_only(true),
+            ),
+            tool(
+                "remember",
+                "Remember",
+                "Keep something for later sessions and other agents. One fact or decision each, worded so that it is \
+                 understood without this conversation. Answers with its id and on how many other machines it is by \
+                 now; `duplicate_of` names a memory that already says nearly the same.",
+                json!({
+                    "text": text("What to remember"),
+                    "kind": text("note (default), decision, preference, fact, task, …"),
+                    "tags": texts("To find it by"),
+                    "meta": { "type": "object", "description": "Anything else, as JSON" },
+                    "space": text("In which space [default]"),
+                    "key": text("A name of your own: remembering with the same key again replaces the memory"),
+                    "ttl": text("Forget it after 30m, 12h, 7d, … [never]"),
+                }),
+                &["text"],
+                hints().read_only(false).destructive(false).idempotent(false),
+            ),
+            tool(
+                "recall",
+                "Recall",
+                "Search the memory, best matches first, each with why it was found. Finds single words as well as \
+                 questions. If `truncated`, `next` is the cursor for more.",
+                json!({
+                    "query": text("Words or a question"),
+                    "spaces": texts("Only in these spaces"),
+                    "tags": texts("Only with all of these tags"),
+                    "kinds": texts("Only of these kinds"),
+                    "by": text("Only by this member, by name or DID"),
+                    "since": text("Only from the last 12h, 7d, …"),
+                    "limit": limit(),
+                    "cursor": cursor(),
+                    "max_tokens": max_tokens(),
+                }),
+                &["query"],
+                hints().read_only(true),
+            ),
+            tool(
+                "forget",
+                "Forget",
+                "Remove a memory on every machine. Only what is wrong or what you were asked to remove: what has \
+                 changed is better remembered anew under the same key.",
+                json!({ "id": text("The id, as recall shows it") }),
+                &["id"],
+                hints().read_only(false).destructive(true).idempotent(false),
+            ),
+        ]
+    });
+    &TOOLS
+}
+
+fn hints() -> ToolAnnotations {
+    ToolAnnotations::new().open_world(false)
+}
+
+fn tool(
+    name: &'static str,
+    title: &str,
+    description: &'static str,
+    properties: Value,
+    required: &[&str],
+    hints: ToolAnnotations,
+) -> Tool {
+    let mut schema = JsonObject::new();
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), properties);
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), required.into());
+    }
+    schema.insert("additionalProperties".to_owned(), false.into());
+    Tool::new(name, description, schema).with_title(title).with_annotations(hints)
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn texts(description: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": description })
+}
+
+fn limit() -> Value {
+    json!({ "type": "integer", "minimum": 1, "maximum": 100, "description": "At most so many [10]" })
+}
+
+fn cursor() -> Value {
+    text("Go on at `next` of an earlier answer")
+}
+
+fn max_tokens() -> Value {
+    json!({ "type": "integer", "minimum": 100, "maximum": 100_000, "description": "At most so long [4000]" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_take_little_of_a_model_s_attention() {
+        let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::INSTRUCTIONS.len();
+        // Three characters to a token is more than any tokenizer takes for English and JSON.
+        assert!(chars / 3 <= 2_500, "{} tokens", chars / 3);
+    }
+}

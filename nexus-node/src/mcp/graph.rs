@@ -1,0 +1,256 @@
+//! The graph profile: entities, relations and observations over the memory.
+//!
+//! Its tools have the names, schemas and answers of the memory server that many agents know
+//! (npm `@modelcontextprotocol/server-memory`), so it can take that one's place. What differs is
+//! underneath: each entity, relation and observation is a memory of its own in the `default` space,
+//! under a key made of what it says. So two machines that write at once lose nothing, and what
+//! both write is there once; a space of its own would exist twice if two machines made it at once.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `item` | an entity, relation or observation as a memory, and back |
+//! | `projection` | the graph in memory, kept up by the changes of the node |
+//! | `search` | which entities a query means, the best first |
+//! | `shape` | what the tools take, and what is said of what does not fit |
+//! | `tools` | their descriptions |
+//! | `server` | their answers |
+//! | `jsonl` | the graph as lines, in and out |
+
+mod item;
+pub(super) mod jsonl;
+mod projection;
+mod search;
+mod server;
+mod shape;
+mod tools;
+
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub(super) use self::item::is_graph_kind;
+pub(super) use self::server::GraphServer;
+
+use self::item::{Entity, Item, Relation};
+use self::projection::Projection;
+use super::answer::Refusal;
+use crate::api::{Problem, blocking};
+use crate::{Brain, ChangeKind, ListQuery, NodeError, Watch};
+
+/// The space that holds it.
+const SPACE: &str = "default";
+/// How many memories are read at once at the start.
+const PAGE: usize = 1_000;
+/// How many forgets wait for the disk together.
+const FORGETS_AT_ONCE: usize = 64;
+
+/// The graphs of a node: one, and one for each project that has its own.
+pub(super) struct Graph {
+    brain: Brain,
+    /// `None` until somebody asks.
+    live: Arc<Mutex<Option<Live>>>,
+    /// One change at a time, so that two of them do not both find that something is missing.
+    writing: Mutex<()>,
+}
+
+/// A projection, and where it goes on.
+struct Live {
+    projection: Projection,
+    watch: Watch,
+}
+
+/// The projection while somebody looks at it.
+pub(super) struct Current(OwnedMutexGuard<Option<Live>>);
+
+impl Current {
+    fn projection(&self) -> &Projection {
+        static EMPTY: Projection = Projection::new();
+        self.0.as_ref().map_or(&EMPTY, |live| &live.projection)
+    }
+}
+
+impl Graph {
+    pub(super) fn new(brain: Brain) -> Self {
+        Self { brain, live: Arc::default(), writing: Mutex::default() }
+    }
+
+    /// The graph with everything that this node has committed by now.
+    async fn current(&self) -> Result<Current, Refusal> {
+        let brain = self.brain.clone();
+        let mut guard = self.live.clone().lock_owned().await;
+        blocking(move || {
+            let mut live = match guard.take() {
+                Some(live) => live,
+                None => load(&brain)?,
+            };
+            catch_up(&brain, &mut live)?;
+            *guard = Some(live);
+            Ok(Current(guard))
+        })
+        .await
+    }
+
+    /// Creates what is not there yet; answers with what was.
+    async fn create_entities(&self, project: &str, asked: Vec<Entity>, stamp: &Value) -> Result<Vec<Entity>, Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut fresh: Vec<Entity> = Vec::new();
+        {
+            let current = self.current().await?;
+            let state = current.projection().graph(project);
+            let mut names = std::collections::BTreeSet::new();
+            for mut entity in asked {
+                if !state.has_entity(&entity.name) && names.insert(entity.name.clone()) {
+                    let mut seen = std::collections::BTreeSet::new();
+                    entity.observations.retain(|content| seen.insert(content.clone()));
+                    fresh.push(entity);
+                }
+            }
+        }
+        let items = fresh.iter().flat_map(|entity| {
+            let of = Item::Entity { name: entity.name.clone(), kind: entity.entity_type.clone() };
+            let said = entity.observations.iter();
+            let said = said.map(|content| Item::Observation { entity: entity.name.clone(), content: content.clone() });
+            [of].into_iter().chain(said)
+        });
+        self.write(project, items.collect(), stamp).await?;
+        Ok(fresh)
+    }
+
+    /// Likewise for relations.
+    async fn create_relations(
+        &self,
+        project: &str,
+        asked: Vec<Relation>,
+        stamp: &Value,
+    ) -> Result<Vec<Relation>, Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut fresh: Vec<Relation> = Vec::new();
+        {
+            let current = self.current().await?;
+            let state = current.projection().graph(project);
+            let mut seen = std::collections::BTreeSet::new();
+            for relation in asked {
+                if !state.has_relation(&relation) && seen.insert(relation.clone()) {
+                    fresh.push(relation);
+                }
+            }
+        }
+        self.write(project, fresh.iter().cloned().map(Item::Relation).collect(), stamp).await?;
+        Ok(fresh)
+    }
+
+    /// Adds what an entity has not been said to be; answers with that, for each entity asked for.
+    async fn add_observations(
+        &self,
+        project: &str,
+        asked: Vec<(String, Vec<String>)>,
+        stamp: &Value,
+    ) -> Result<Vec<(String, Vec<String>)>, Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut added: Vec<(String, Vec<String>)> = Vec::new();
+        {
+            let current = self.current().await?;
+            let state = current.projection().graph(project);
+            let mut seen = std::collections::BTreeSet::new();
+            for (name, contents) in asked {
+                if !state.has_entity(&name) {
+                    return Err(Problem::new("not_found", format!("Entity with name {name} not found")));
+                }
+                let is_new = |content: &String| {
+                    !state.has_observation(&name, content) && seen.insert((name.clone(), content.clone()))
+                };
+                let fresh = contents.into_iter().filter(is_new).collect();
+                added.push((name, fresh));
+            }
+        }
+        let items = added.iter().flat_map(|(entity, contents)| {
+            contents.iter().map(|content| Item::Observation { entity: entity.clone(), content: content.clone() })
+        });
+        self.write(project, items.collect(), stamp).await?;
+        Ok(added)
+    }
+
+    async fn delete_entities(&self, project: &str, names: &[String]) -> Result<(), Refusal> {
+        self.delete(project, |state| names.iter().flat_map(|name| state.ids_about(name)).collect()).await
+    }
+
+    async fn delete_observations(&self, project: &str, of: &[(String, Vec<String>)]) -> Result<(), Refusal> {
+        let ids = |state: &projection::State| {
+            of.iter()
+                .filter(|(name, _)| state.has_entity(name))
+                .flat_map(|(name, contents)| contents.iter().flat_map(|content| state.ids_of_observation(name, content)))
+                .collect()
+        };
+        self.delete(project, ids).await
+    }
+
+    async fn delete_relations(&self, project: &str, relations: &[Relation]) -> Result<(), Refusal> {
+        self.delete(project, |state| relations.iter().flat_map(|relation| state.ids_of_relation(relation)).collect())
+            .await
+    }
+
+    async fn write(&self, project: &str, items: Vec<Item>, stamp: &Value) -> Result<(), Refusal> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let memories = items.into_iter().map(|item| item.into_memory(project, stamp)).collect();
+        self.brain.remember_all(memories).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, project: &str, which: impl Fn(&projection::State) -> Vec<String>) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let ids: std::collections::BTreeSet<String> =
+            which(self.current().await?.projection().graph(project)).into_iter().collect();
+        let forget = |id: String| async move {
+            match self.brain.forget(&id).await {
+                // Somebody else was faster.
+                Ok(()) | Err(NodeError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        Ok(stream::iter(ids).map(forget).buffer_unordered(FORGETS_AT_ONCE).try_collect::<()>().await?)
+    }
+}
+
+/// Reads the whole graph.
+fn load(brain: &Brain) -> Result<Live, NodeError> {
+    // First the cursor, then the memories: what comes in between is seen twice, which is harmless.
+    let watch = brain.watch(None, Some(SPACE))?;
+    let mut memories = Vec::new();
+    let mut after = None;
+    loop {
+        let page = brain.list(&ListQuery { space: Some(SPACE.to_owned()), limit: PAGE, after })?;
+        memories.extend(page.items.into_iter().filter(|memory| is_graph_kind(&memory.kind)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut projection = Projection::new();
+    for memory in memories.iter().rev() {
+        projection.set(&memory.id, Some(memory));
+    }
+    Ok(Live { projection, watch })
+}
+
+/// Takes in what has been committed since.
+fn catch_up(brain: &Brain, live: &mut Live) -> Result<(), NodeError> {
+    while let Some(change) = live.watch.next().now_or_never() {
+        let Some(change) = change? else {
+            return Err(NodeError::Stopping("it was stopped".to_owned()));
+        };
+        let memory = match change.kind {
+            ChangeKind::Member | ChangeKind::Space => continue,
+            ChangeKind::Remembered | ChangeKind::Edited | ChangeKind::Forgotten => match brain.get(&change.id) {
+                Ok(memory) => Some(memory),
+                Err(NodeError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        live.projection.set(&change.id, memory.as_ref());
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What the graph is made of, as memories.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::mcp::core::AGENT;
+use crate::{Memory, NewMemory};
+
+const ENTITY: &str = "entity";
+const RELATION: &str = "relation";
+const OBSERVATION: &str = "observation";
+
+/// Whether memories of this kind are of a graph.
+pub(in crate::mcp) fn is_graph_kind(kind: &str) -> bool {
+    [ENTITY, RELATION, OBSERVATION].contains(&kind)
+}
+
+/// An entity as tools take and give it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entity {
+    pub(super) name: String,
+    pub(super) entity_type: String,
+    pub(super) observations: Vec<String>,
+}
+
+/// A relation as tools take and give it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Relation {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) relation_type: String,
+}
+
+/// What one memory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Entity { name: String, kind: String },
+    Relation(Relation),
+    Observation { entity: String, content: String },
+}
+
+impl Item {
+    /// What a memory says, and in which project's graph.
+    pub(super) fn of(memory: &Memory) -> Option<(String, Self)> {
+        let text = |key: &str| memory.meta.get(key).and_then(Value::as_str).map(str::to_owned);
+        let item = match memory.kind.as_str() {
+            ENTITY => Self::Entity { name: text("name")?, kind: text("type")? },
+            RELATION => {
+                Self::Relation(Relation { from: text("from")?, to: text("to")?, relation_type: text("type")? })
+            }
+            OBSERVATION => {
+                let entity = text("entity")?;
+                let content = memory.text.strip_prefix(entity.as_str()).and_then(|rest| rest.strip_prefix(": "));
+                Self::Observation { content: content.unwrap_or(&memory.text).to_owned(), entity }
+            }
+            _ => return None,
+        };
+        Some((text("graph").unwrap_or_default(), item))
+    }
+
+    /// The memory that says it: a sentence for people and for search, the parts in the metadata.
+    pub(super) fn into_memory(self, project: &str, stamp: &Value) -> NewMemory {
+        let key = self.key(project);
+        let (kind, text, parts) = match self {
+            Self::Entity { name, kind } => {
+                (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)])
+            }
+            Self::Relation(Relation { from, to, relation_type }) => (
+                RELATION,
+                format!("{from} {relation_type} {to}"),
+                vec![("from", from), ("to", to), ("type", relation_type)],
+            ),
+            Self::Observation { entity, content } => {
+                (OBSERVATION, format!("{entity}: {content}"), vec![("entity", entity)])
+            }
+        };
+        let mut meta: BTreeMap<String, Value> =
+            parts.into_iter().map(|(name, part)| (name.to_owned(), part.into())).collect();
+        if !project.is_empty() {
+            meta.insert("graph".to_owned(), project.into());
+        }
+        meta.insert(AGENT.to_owned(), stamp.clone());
+        NewMemory { text, kind: Some(kind.to_owned()), meta, key: Some(key), ..NewMemory::default() }
+    }
+
+    /// Equal for what is the same wherever it is written. An entity's type is not part of it.
+    fn key(&self, project: &str) -> String {
+        let (kind, parts): (_, Vec<&str>) = match self {
+            Self::Entity { name, .. } => (ENTITY, vec![name]),
+            Self::Relation(Relation { from, to, relation_type }) => (RELATION, vec![from, to, relation_type]),
+            Self::Observation { entity, content } => (OBSERVATION, vec![entity, content]),
+        };
+        let mut hasher = blake3::Hasher::new();
+        for part in [project].into_iter().chain(parts) {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let hash = BASE32_NOPAD.encode(&hasher.finalize().as_bytes()[..20]).to_ascii_lowercase();
+        format!("graph:{kind}:{hash}")
+    }
+}

@@ -1,0 +1,114 @@
+//! The graph as lines of JSON, as the memory server keeps it: `GET` and `POST /v1/graph`.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Graph;
+use super::item::{Entity, Relation};
+use crate::api::{Api, Problem};
+use crate::mcp::agent::Agent;
+use crate::mcp::http::Door;
+
+/// How much is written at once.
+const LINES_AT_ONCE: usize = 500;
+
+/// One line.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line {
+    Entity(Entity),
+    Relation(Relation),
+}
+
+/// All entities, then all relations.
+pub(in crate::mcp) async fn export(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let project = Door::of(&request)?.project.unwrap_or_default();
+    let graph = api.mcp().graph(&api.node()?);
+    let mut lines = Vec::new();
+    let current = graph.current().await?;
+    let state = current.projection().graph(&project);
+    let entities = state.names().filter_map(|name| state.entity(name)).map(Line::Entity);
+    for line in entities.chain(state.relations().cloned().map(Line::Relation)) {
+        // String keys and no numbers: it can be written.
+        lines.extend(serde_json::to_vec(&line).unwrap_or_default());
+        lines.push(b'\n');
+    }
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from(lines)).into_response())
+}
+
+/// What an import did.
+#[derive(Default)]
+struct Taken {
+    entities: usize,
+    observations: usize,
+    relations: usize,
+}
+
+/// Adds what is not there yet. What was taken in before a line that cannot be read stays.
+pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let project = Door::of(&request)?.project.unwrap_or_default();
+    let graph = api.mcp().graph(&api.node()?);
+    let line_max = api.body_bytes_max();
+    let agent = Agent::of(request.headers(), &json!({}));
+    let mut body = request.into_body().into_data_stream();
+    let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, Taken::default());
+    loop {
+        let chunk: Option<Bytes> = body.next().await.transpose().map_err(|_| Problem::new("malformed", "the body broke off"))?;
+        let ended = chunk.is_none();
+        rest.extend_from_slice(&chunk.unwrap_or_default());
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or((ended && !rest.is_empty()).then_some(rest.len())) {
+            let line: Vec<u8> = rest.drain(..(end + 1).min(rest.len())).collect();
+            number += 1;
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                lines.push(read(line, number)?);
+            }
+            if lines.len() == LINES_AT_ONCE {
+                take(&graph, &project, std::mem::take(&mut lines), &agent, &mut taken).await?;
+            }
+        }
+        if rest.len() > line_max {
+            return Err(Problem::new("too_large", format!("line {} has more than {line_max} bytes", number + 1)));
+        }
+        if ended {
+            break;
+        }
+    }
+    take(&graph, &project, lines, &agent, &mut taken).await?;
+    let Taken { entities, observations, relations } = taken;
+    let counts = json!({ "entities": entities, "observations": observations, "relations": relations });
+    Ok(axum::Json(counts).into_response())
+}
+
+fn read(line: &[u8], number: usize) -> Result<Line, Problem> {
+    serde_json::from_slice(line).map_err(|error| {
+        Problem::new("invalid", format!("line {number}: {error}"))
+            .hint("a line is an entity or a relation, as the memory server writes them")
+    })
+}
+
+async fn take(graph: &Graph, project: &str, lines: Vec<Line>, agent: &Agent, taken: &mut Taken) -> Result<(), Problem> {
+    let (mut entities, mut said, mut relations) = (Vec::new(), Vec::new(), Vec::new());
+    for line in lines {
+        match line {
+            Line::Entity(entity) => {
+                said.push((entity.name.clone(), entity.observations.clone()));
+                entities.push(entity);
+            }
+            Line::Relation(relation) => relations.push(relation),
+        }
+    }
+    let stamp = agent.stamp();
+    let made = graph.create_entities(project, entities, &stamp).await?;
+    taken.entities += made.len();
+    taken.observations += made.iter().map(|entity| entity.observations.len()).sum::<usize>();
+    let added = graph.add_observations(project, said, &stamp).await?;
+    taken.observations += added.iter().map(|(_, added)| added.len()).sum::<usize>();
+    taken.relations += graph.create_relations(project, relations, &stamp).await?.len();
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! From a request to rmcp and back.
+//!
+//! What rmcp leaves open is done here: messages that are not JSON, or not JSON-RPC, are answered
+//! in JSON-RPC; batches of 2025-03-26; and a session id that carries a name and nothing else.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use rmcp::ServerHandler;
+use rmcp::model::ErrorCode;
+use rmcp::transport::streamable_http_server::StreamableHttpService;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::agent::Agent;
+use super::core::Core;
+use super::graph::{GraphServer, jsonl};
+use crate::api::{Api, Problem};
+
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+/// How many messages a batch may have.
+const BATCH_MAX: usize = 64;
+/// The longest project name, in bytes.
+const PROJECT_BYTES_MAX: usize = 128;
+
+/// The routes, for an API to mount.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/mcp", any(core))
+        .route("/mcp/graph", any(graph))
+        .route("/v1/graph", get(jsonl::export).post(jsonl::import))
+}
+
+/// What the address may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Door {
+    /// What is worked on: memories written here are tagged with it.
+    pub(super) project: Option<String>,
+    /// The graph: whole answers in the order of creation, however long they are.
+    #[serde(default)]
+    strict: bool,
+}
+
+impl Door {
+    pub(super) fn of(request: &Request) -> Result<Self, Problem> {
+        let axum::extract::Query(door) = axum::extract::Query::<Self>::try_from_uri(request.uri())
+            .map_err(|rejection| Problem::new("invalid", rejection.body_text()))?;
+        if let Some(project) = &door.project
+            && (project.is_empty() || project.len() > PROJECT_BYTES_MAX || project.chars().any(char::is_control))
+        {
+            let message = format!("a project has 1 to {PROJECT_BYTES_MAX} bytes and no control characters");
+            return Err(Problem::new("invalid", message));
+        }
+        Ok(door)
+    }
+}
+
+async fn core(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (node, door) = (api.node()?, Door::of(&request)?);
+    Ok(serve(&api, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
+}
+
+async fn graph(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (node, door) = (api.node()?, Door::of(&request)?);
+    let graph = api.mcp().graph(&node);
+    let project = door.project.unwrap_or_default();
+    Ok(serve(&api, request, move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict)).await)
+}
+
+/// Answers a request with a server made for it.
+async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: impl Fn(Agent) -> S) -> Response {
+    if request.method() != Method::POST {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
+    }
+    let max = api.body_bytes_max();
+    let (mut parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, max).await else {
+        let message = format!("a body could not be read, or has more than {max} bytes");
+        return invalid(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, &message, &Value::Null);
+    };
+    let message: Value = match serde_json::from_slice(&bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            return invalid(StatusCode::BAD_REQUEST, ErrorCode::PARSE_ERROR, &error.to_string(), &Value::Null);
+        }
+    };
+    accept_anything(&mut parts.headers);
+    let one = |message: Value| {
+        let agent = Agent::of(&parts.headers, &message);
+        let mut request = Request::new(Body::from(message.to_string()));
+        (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
+        *request.headers_mut() = parts.headers.clone();
+        answer(api, request, message, agent.clone(), server(agent))
+    };
+    match message {
+        Value::Array(messages) => batch(&parts.headers, messages, one).await,
+        message => one(message).await,
+    }
+}
+
+/// A client that takes anything takes both forms of an answer.
+fn accept_anything(headers: &mut HeaderMap) {
+    let anything = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("*/*"));
+    if headers.get(header::ACCEPT).is_none_or(anything) {
+        headers.insert(header::ACCEPT, ACCEPTED);
+    }
+}
+
+/// Answers one message.
+async fn answer<S: ServerHandler + Clone>(
+    api: &Api,
+    request: Request,
+    message: Value,
+    agent: Agent,
+    server: S,
+) -> Response {
+    if let Err(what) = shape(&message) {
+        let id = message.get("id").filter(|id| is_id(id)).unwrap_or(&Value::Null);
+        return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
+    }
+    let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
+    let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
+    let response = service.handle(request).await.map(Body::new);
+    if message.get("method").is_some_and(|method| method == "initialize") {
+        return name_session(response, &agent).await;
+    }
+    response
+}
+
+/// Gives a client that has introduced itself an id that says who it is.
+async fn name_session(response: Response, agent: &Agent) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // The answer to a handshake is small and ours.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let welcome = serde_json::from_slice(&bytes).is_ok_and(|answer: Value| answer.get("result").is_some());
+    if let (true, Ok(id)) = (welcome, HeaderValue::from_str(&agent.session())) {
+        parts.headers.insert("mcp-session-id", id);
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+/// Several messages in one request, as 2025-03-26 has them and no later version.
+async fn batch<F: Future<Output = Response>>(
+    headers: &HeaderMap,
+    messages: Vec<Value>,
+    one: impl Fn(Value) -> F,
+) -> Response {
+    let refuse = |what| invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, &Value::Null);
+    if headers.get("mcp-protocol-version").is_some_and(|version| version != "2025-03-26") {
+        return refuse("batches ended with 2025-03-26: send one message a request");
+    }
+    if messages.is_empty() || messages.len() > BATCH_MAX {
+        return refuse("a batch has 1 to 64 messages");
+    }
+    let unfit = |message: &Value| {
+        let method = message.get("method").and_then(Value::as_str);
+        matches!(method, Some("initialize" | "subscriptions/listen"))
+    };
+    if messages.iter().any(unfit) {
+        return refuse("a handshake or a subscription comes alone");
+    }
+    let mut answers = Vec::new();
+    for message in messages {
+        let response = one(message).await;
+        if response.status() != StatusCode::ACCEPTED {
+            let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
+            answers.extend(serde_json::from_slice::<Value>(&bytes));
+        }
+    }
+    if answers.is_empty() { StatusCode::ACCEPTED.into_response() } else { axum::Json(answers).into_response() }
+}
+
+/// What is wrong with a message as one of JSON-RPC.
+fn shape(message: &Value) -> Result<(), &'static str> {
+    let Value::Object(members) = message else {
+        return Err("a message is an object");
+    };
+    if members.get("jsonrpc").is_none_or(|version| version != "2.0") {
+        return Err("jsonrpc must be \"2.0\"");
+    }
+    if members.get("id").is_some_and(|id| !is_id(id)) {
+        return Err("an id is a string or a whole number");
+    }
+    match members.get("method") {
+        Some(Value::String(_)) => {}
+        Some(_) => return Err("a method is a string"),
+        None if members.contains_key("result") || members.contains_key("error") => {}
+        None => return Err("a message has a method, or is an answer"),
+    }
+    if members.get("params").is_some_and(|params| !params.is_object()) {
+        return Err("params are an object");
+    }
+    Ok(())
+}
+
+fn is_id(id: &Value) -> bool {
+    id.is_string() || id.is_i64() || id.is_u64()
+}
+
+fn invalid(status: StatusCode, code: ErrorCode, message: &str, id: &Value) -> Response {
+    let error = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code.0, "message": message } });
+    (status, axum::Json(error)).into_response()
+}
