@@ -6,6 +6,7 @@
 //! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
+//! | addresses of peers | 64 | dropped: they are told again |
 //!
 //! Upstream may wait on downstream, never the reverse: the committer waits for the disk alone.
 //! There is no queue of entries to a peer; watchers and sessions have cursors over the store and

@@ -18,8 +18,9 @@ const FRAME_BYTES: usize = 256 * 1024;
 const FRAME_ENTRIES_MAX: usize = 1_024;
 /// Heads in a part of a frontier.
 const PART_HEADS_MAX: usize = 4_096;
-/// Heads that a peer's frontier may have: spaces × members × incarnations of a large mesh.
-const PEER_HEADS_MAX: usize = 1 << 20;
+/// Heads that a peer's frontier may have: spaces × members × incarnations of a large mesh. About
+/// 150 bytes each, up to four times per peer.
+const PEER_HEADS_MAX: usize = 1 << 18;
 /// Entries looked at in one go.
 const SCAN_ENTRIES: usize = 2_048;
 
@@ -236,6 +237,9 @@ impl Session {
         }
         if let Some(theirs) = &mut self.theirs {
             theirs.advance(header.log(), Head { seq: header.seq, id: entry.id() });
+            if theirs.len() > PEER_HEADS_MAX {
+                return Err(SessionError::Malformed("more logs than a mesh can have"));
+            }
         }
         Ok(rows::find_entry(view, entry.id())?.is_none().then_some(entry))
     }

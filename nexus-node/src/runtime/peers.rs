@@ -7,7 +7,7 @@ use nexus_crdt::{EntryError, EntryFrame};
 use nexus_identity::{Did, Keypair};
 use nexus_mesh::{MeshEvent, MeshEvents, Multiaddr, OpenError, StreamProtocol, Verdict};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::session::sync;
 use super::{Intake, Shared};
@@ -23,6 +23,8 @@ pub(crate) const ENTRIES: &str = "entries";
 /// The largest entry that is gossiped whole.
 pub(crate) const GOSSIPED_BYTES_MAX: usize = 32 * 1024;
 
+/// Addresses of peers that wait to be written down.
+const KEPT_MAX: usize = 64;
 /// How long to wait before a stream is opened again on a connection that stands.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
 
@@ -36,6 +38,8 @@ pub(crate) async fn watch_mesh(
     compared: watch::Sender<bool>,
 ) {
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
+    let (keep, kept) = mpsc::channel(KEPT_MAX);
+    shared.spawner.spawn("keep peers", keep_peers(shared.clone(), kept).boxed());
     let admitter = Arc::new(tokio::sync::Mutex::new(Admitter::new(shared.clone(), key)));
     while let Some(event) = events.recv().await {
         match event {
@@ -92,11 +96,8 @@ pub(crate) async fn watch_mesh(
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 let mut batch = Batch::new();
                 batch.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
-                let kept = shared.clone();
-                let keep = async move {
-                    let _ = kept.run(Command::Keep(batch)).await;
-                };
-                shared.spawner.spawn("keep peer", keep.boxed());
+                // where a peer is can be told again
+                let _ = keep.try_send(batch);
             }
             MeshEvent::OtherMesh { address, peer } => shared.notices.note(
                 "other_mesh",
@@ -109,6 +110,15 @@ pub(crate) async fn watch_mesh(
                 tracing::info!(peer = %peer.short(), %reason, "{who} refused to open");
             }
             _ => {}
+        }
+    }
+}
+
+/// Writes down where peers are, one after the other.
+async fn keep_peers(shared: Arc<Shared>, mut kept: mpsc::Receiver<Batch>) {
+    while let Some(batch) = kept.recv().await {
+        if shared.run(Command::Keep(batch)).await.is_err() {
+            return;
         }
     }
 }
@@ -171,7 +181,7 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
 }
 
 /// Publishes our own new entries, as far as there is somebody who would not get them by sync.
-pub(crate) async fn publish(shared: Arc<Shared>, mut entries: tokio::sync::mpsc::Receiver<Vec<u8>>) {
+pub(crate) async fn publish(shared: Arc<Shared>, mut entries: mpsc::Receiver<Vec<u8>>) {
     while let Some(entry) = entries.recv().await {
         let others = shared.members.borrow().len().saturating_sub(1);
         if entry.len() <= GOSSIPED_BYTES_MAX && shared.sessions.live() < others {
