@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::Name;
@@ -42,13 +43,30 @@ const META_BYTES_MAX: usize = 8 * 1024;
 #[derive(Clone)]
 pub struct Brain {
     shared: Arc<Shared>,
-    text_bytes_max: usize,
-    spaces_max: usize,
+}
+
+/// The limits that may change while the node runs.
+#[derive(Debug)]
+pub(crate) struct BrainLimits {
+    text_bytes_max: AtomicUsize,
+    spaces_max: AtomicUsize,
+}
+
+impl BrainLimits {
+    pub(crate) fn new(config: &Config) -> Self {
+        let (text, spaces) = (config.text_bytes_max.size(), config.spaces_max.size());
+        Self { text_bytes_max: AtomicUsize::new(text), spaces_max: AtomicUsize::new(spaces) }
+    }
+
+    pub(crate) fn change(&self, config: &Config) {
+        self.text_bytes_max.store(config.text_bytes_max.size(), Ordering::Relaxed);
+        self.spaces_max.store(config.spaces_max.size(), Ordering::Relaxed);
+    }
 }
 
 impl Brain {
-    pub(crate) fn new(shared: Arc<Shared>, config: &Config) -> Self {
-        Self { shared, text_bytes_max: config.text_bytes_max.size(), spaces_max: config.spaces_max.size() }
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// Writes a memory. It is on this node's disk when this returns.
@@ -148,8 +166,9 @@ impl Brain {
 
     fn check_text(&self, text: &str) -> Result<(), NodeError> {
         let bytes = Value::from(text).to_string().len();
-        if bytes > self.text_bytes_max {
-            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max: self.text_bytes_max });
+        let max = self.shared.limits.text_bytes_max.load(Ordering::Relaxed);
+        if bytes > max {
+            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max });
         }
         Ok(())
     }
@@ -279,7 +298,7 @@ impl Brain {
         if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
             return Err(NodeError::Conflict(format!("there is a space {name} already")));
         }
-        if known.len() >= self.spaces_max {
+        if known.len() >= self.shared.limits.spaces_max.load(Ordering::Relaxed) {
             return Err(NodeError::Invalid(format!("there are {} spaces already, and no more may be made", known.len())));
         }
         let mut salt = [0; 16];
@@ -350,6 +369,15 @@ impl Watch {
                 return Ok(None);
             }
         }
+    }
+}
+
+impl Watch {
+    /// Where this watch is: after everything that was looked at. It goes on from here only if no
+    /// change is left to hand out, as after a [`Watch::next`] that was waiting.
+    #[cfg(feature = "http")]
+    pub(crate) fn cursor(&self) -> String {
+        self.at.render(self.shared.store_name)
     }
 }
 

@@ -29,7 +29,7 @@ pub use admit::{Invitation, Invite};
 pub use builder::Builder;
 pub use found::{Initialized, init};
 pub use join::{Joined, join};
-pub use status::{Behind, MemberInfo, Peer, Status, Warning};
+pub use status::{Behind, MemberInfo, Peer, Queue, Status, Warning};
 
 use crate::NodeError;
 use crate::brain::Brain;
@@ -68,7 +68,6 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    config: Config,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
     lock: Mutex<Option<Lock>>,
@@ -121,13 +120,19 @@ impl Node {
 
     /// The memory.
     pub fn brain(&self) -> Brain {
-        Brain::new(self.0.shared.clone(), &self.0.config)
+        Brain::new(self.0.shared.clone())
     }
 
     /// Where other nodes can dial this one: multiaddresses that end in `/p2p/…`.
     pub fn listen_addresses(&self) -> Vec<String> {
         let id = self.peer_id();
         self.0.listening.borrow().iter().map(|address| format!("{address}/p2p/{id}")).collect()
+    }
+
+    /// Puts changed settings into effect, as far as they can change while the node runs
+    /// (`text_bytes_max`, `spaces_max`); the others wait for the next start.
+    pub fn configure(&self, config: &Config) {
+        self.0.shared.limits.change(config);
     }
 
     /// Closes all connections and refuses new ones, both ways, while the node stays up; or comes

@@ -82,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) notices: Notices,
     pub(crate) search: Arc<crate::search::Search>,
+    pub(crate) limits: crate::brain::BrainLimits,
     pub(crate) rate: u32,
 }
 

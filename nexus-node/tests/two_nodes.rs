@@ -167,3 +167,14 @@ async fn a_stopped_node_leaves_no_task_and_its_directory_free() {
     assert_eq!(node.brain().remember(NewMemory::note("late")).await.unwrap_err().code(), "stopping");
     start(&dir, "a").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_changed_takes_effect_at_once() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "a").await;
+    let text = "x".repeat(1_000);
+    node.brain().remember(NewMemory::note(&text)).await.unwrap();
+    let settings = nexus_node::config::Settings::resolve(Some("text_bytes_max = 500"), [], &[]).unwrap();
+    node.configure(settings.config());
+    assert_eq!(node.brain().remember(NewMemory::note(&text)).await.unwrap_err().code(), "too_large");
+}

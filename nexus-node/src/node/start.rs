@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Inner, Node};
 use crate::NodeError;
+use crate::brain::BrainLimits;
 use crate::clock::Monotonic;
 use crate::config::Config;
 use crate::datadir::{DataDir, Lock};
@@ -81,6 +82,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         sessions: Default::default(),
         notices: Default::default(),
         search,
+        limits: BrainLimits::new(&config),
         rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
     let hold_until = (!peers.is_empty()).then(|| Instant::now() + COMPARE_MAX);
@@ -122,7 +124,6 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let Origins { tasks, dir, lock } = origins;
     let node = Node(Arc::new(Inner {
         shared,
-        config,
         tasks,
         dir,
         lock: Mutex::new(lock),
@@ -130,16 +131,15 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
     }));
-    node.introduce(genesis.chain, introduced);
+    node.introduce(genesis.chain, config.name, introduced);
     Ok(node)
 }
 
 impl Node {
     /// Publishes what others must know of this node, if they do not yet. Not waited for: a node
     /// whose peers are slow to answer is ready all the same.
-    fn introduce(&self, chain: nexus_identity::Chain, introduced: bool) {
+    fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
         let shared = self.0.shared.clone();
-        let wanted = self.0.config.name.clone();
         let tell = async move {
             if !introduced {
                 let _ = shared.run(Command::Admit { chain, with: crate::store::Batch::new() }).await;

@@ -100,6 +100,17 @@ pub struct MemberInfo {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A bounded queue of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// What it is for.
+    pub name: &'static str,
+    /// How much waits in it.
+    pub length: usize,
+    /// How much may.
+    pub capacity: usize,
+}
+
 impl Shared {
     /// What a member is called.
     pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
@@ -134,6 +145,16 @@ impl Node {
             warnings: warnings.collect(),
             rss_bytes: resident_bytes(),
         }
+    }
+
+    /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
+    pub fn queues(&self) -> [Queue; 2] {
+        let shared = &self.0.shared;
+        let queue = |name, free: usize, capacity: usize| Queue { name, length: capacity - free.min(capacity), capacity };
+        [
+            queue("commands", shared.commands.capacity(), shared.commands.max_capacity()),
+            queue("intake", shared.intake.capacity(), shared.intake.max_capacity()),
+        ]
     }
 
     /// The other members.

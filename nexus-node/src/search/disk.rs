@@ -81,7 +81,7 @@ impl DiskIndex {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(SearchError::new(error)),
             _ => {}
         }
-        std::fs::create_dir_all(dir).map_err(SearchError::new)?;
+        make_private(dir).map_err(SearchError::new)?;
         let (schema, fields) = schema();
         let index = Index::create_in_dir(dir, schema).map_err(SearchError::new)?;
         Self::over(index, fields, store, 0)
@@ -278,4 +278,13 @@ fn payload(store: [u8; 8], covers: Eno) -> String {
 fn read_payload(payload: &str, store: [u8; 8]) -> Option<Eno> {
     let covers = payload.strip_prefix(&format!("{VERSION} {} ", data_encoding::HEXLOWER.encode(&store)))?;
     covers.parse().ok()
+}
+
+/// Makes a directory that its owner alone can look into: the index holds words of memories.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }

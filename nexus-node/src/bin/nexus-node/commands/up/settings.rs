@@ -67,6 +67,9 @@ impl nexus_node::api::Settings for LiveSettings {
         config::set_in(&self.directory, key, &text).map_err(config_problem)?;
         *settings = Settings::load(&self.directory, &self.flags).map_err(config_problem)?;
         self.log.change(settings.config().log.as_str())?;
+        if let Some(node) = &*self.node.read().unwrap_or_else(PoisonError::into_inner) {
+            node.configure(settings.config());
+        }
         Ok(())
     }
 
