@@ -1,7 +1,7 @@
 //! Disks that fail under a running node: it ends and says why, and nothing acknowledged is lost.
 //! (Power losses: the store's and the engine's own tests.)
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 #[path = "support/world.rs"]

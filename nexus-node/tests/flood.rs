@@ -1,6 +1,6 @@
 //! A member that floods a real process: its memory stays within bounds, and it goes on answering.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 #![cfg(target_os = "linux")]
 
 #[path = "support/rogue.rs"]

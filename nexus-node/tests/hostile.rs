@@ -2,7 +2,7 @@
 //! does, the node goes on acknowledging writes, stays in step with honest members, and says what
 //! happened.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/rogue.rs"]
 mod rogue;

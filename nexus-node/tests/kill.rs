@@ -3,7 +3,7 @@
 //!
 //! `NEXUS_KILLS=100 cargo test -p nexus-node --test kill` is the long form; `NEXUS_SEED` repeats a run's choices.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 

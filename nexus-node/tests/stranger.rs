@@ -1,6 +1,6 @@
 //! Who is no member learns nothing: every byte that reaches one is kept and searched.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/recorder.rs"]
 mod recorder;

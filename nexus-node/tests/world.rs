@@ -1,6 +1,6 @@
 //! A node in a world of the test's own: nothing of it is outside.
 
-#![allow(clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/world.rs"]
 mod world;

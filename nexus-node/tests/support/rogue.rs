@@ -5,6 +5,8 @@
     unreachable_pub,
     missing_debug_implementations,
     clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "each test program uses its part"
 )]
 
