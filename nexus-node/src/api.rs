@@ -9,7 +9,10 @@
 //! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | the table of codes, HTTP statuses and exit codes |
-//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes |
+//! | `routes`, `openapi` | the table of routes, and what is said of them |
+//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
+//! | `page` | the page at `/`, and how a browser is signed in |
+//! | `trace`, `metrics` | what can be seen from outside |
 //!
 //! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
 //! another mesh), the new one is attached to the same API and the same socket.
@@ -20,9 +23,14 @@ mod guard;
 mod import;
 mod memories;
 mod mesh;
+mod metrics;
+mod openapi;
+mod page;
 mod problem;
+mod routes;
 mod settings;
 mod spaces;
+mod trace;
 pub mod wire;
 
 use std::future::Future;
@@ -32,9 +40,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::Settings;
@@ -56,6 +68,7 @@ struct Shared {
     closing: watch::Sender<bool>,
     guard: Guard,
     settings: Arc<dyn Settings>,
+    requests: metrics::Requests,
     #[cfg(feature = "mcp")]
     mcp: crate::mcp::Mcp,
 }
@@ -79,6 +92,7 @@ impl Api {
             closing,
             guard,
             settings,
+            requests: metrics::Requests::default(),
             #[cfg(feature = "mcp")]
             mcp,
         }))
@@ -123,31 +137,9 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        let router = Router::new();
-        #[cfg(feature = "mcp")]
-        let router = router.merge(crate::mcp::routes());
-        router
-            .route("/healthz", get(mesh::health))
-            .route("/readyz", get(mesh::ready))
-            .route("/v1/status", get(mesh::status))
-            .route("/v1/peers", get(mesh::peers))
-            .route("/v1/members", get(mesh::members))
-            .route("/v1/invite", post(mesh::invite))
-            .route("/v1/join", post(mesh::join))
-            .route("/v1/offline", post(mesh::offline))
-            .route("/v1/online", post(mesh::online))
-            .route("/v1/memories", get(memories::list).post(memories::remember))
-            .route("/v1/memories/{id}", get(memories::get).patch(memories::edit).delete(memories::forget))
-            .route("/v1/memories/{id}/history", get(memories::history))
-            .route("/v1/export", get(memories::export))
-            .route("/v1/import", post(import::import))
-            .route("/v1/spaces", get(spaces::list).post(spaces::create))
-            .route("/v1/spaces/{space}/pages", get(spaces::pages))
-            .route("/v1/events", get(events::events))
-            .route("/v1/config", get(settings::show).patch(settings::change))
-            .fallback(no_route)
-            .method_not_allowed_fallback(no_method)
+        routes::routes()
             .layer(axum::middleware::from_fn_with_state(self.0.guard.clone(), guard::check))
+            .layer(axum::middleware::from_fn_with_state(self.clone(), observe))
             .with_state(self.clone())
     }
 
@@ -174,6 +166,34 @@ impl Api {
             () = async { drained.closing().await; tokio::time::sleep(DRAIN).await } => Ok(()),
         }
     }
+}
+
+/// Follows a request from outside all else: what is logged on its behalf, and what is counted.
+async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let begun = tokio::time::Instant::now();
+    let _in_flight = api.0.requests.begin();
+    let trace = trace::Trace::of(request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (route, method) = (route.as_ref().map_or("none", |route| route.as_str()), request.method().clone());
+    let span = tracing::info_span!(
+        "request",
+        %method,
+        route,
+        trace_id = format_args!("{:032x}", trace.trace),
+        span_id = format_args!("{:016x}", trace.span),
+        parent_id = trace.parent.map(|parent| tracing::field::display(format!("{parent:016x}"))),
+    );
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (status, took) = (response.status(), begun.elapsed());
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), ms = took.as_secs_f64() * 1e3, "answered"));
+    api.0.requests.answered(route, &method, status, took);
+    let headers = response.headers_mut();
+    headers.extend(trace.header().map(|header| (trace::TRACEPARENT, header)));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn no_route() -> Problem {

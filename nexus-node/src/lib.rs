@@ -43,5 +43,5 @@ pub use memory::{
     Remembered, Revision, SpaceInfo,
 };
 pub use node::{
-    Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Status, Stopped, Warning,
+    Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };

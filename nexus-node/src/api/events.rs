@@ -1,63 +1,144 @@
-//! Changes as they happen, as server-sent events.
+//! Changes as they happen: as server-sent events, over a WebSocket, or by long polls.
+//!
+//! All three are cursors over the store. They are pulled: a slow reader has one change in flight,
+//! the rest stays on disk.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::stream::{self, Stream};
-use serde::Deserialize;
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, StreamExt};
+use futures::{FutureExt, SinkExt};
 
-use super::extract::Query;
+use super::extract::Parameters;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::Brain;
+use crate::{Brain, Watch};
 
 /// How often a silent stream shows that it is alive; also how soon a client that went away
 /// without a word is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a WebSocket may leave a change unread.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a client may say over a WebSocket: nothing that is read.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// The longest a poll waits.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How many changes a poll brings at most.
+const CHANGES_PER_POLL: usize = 1_000;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct From {
-    from: Option<String>,
-    space: Option<String>,
-}
+/// The subprotocol under which a WebSocket carries its token: `bearer, TOKEN`.
+pub(super) const SUBPROTOCOL: &str = "bearer";
 
-/// A stream of changes, from a cursor or from now on. A browser's `Last-Event-ID` is newer than
-/// the address it first asked, so it wins.
-///
-/// The stream is pulled: a slow reader has one change in flight, the rest stays in the store.
+/// Changes from a cursor on, or from now on. A browser's `Last-Event-ID` is newer than the address
+/// it first asked, so it wins.
 pub(super) async fn events(
     State(api): State<Api>,
     brain: Brain,
-    headers: HeaderMap,
-    Query(From { from, space }): Query<From>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let last = match headers.get("last-event-id").map(|id| id.to_str()) {
-        None => None,
-        Some(Ok(id)) => Some(id.to_owned()),
-        Some(Err(_)) => return Err(Problem::new("malformed", "the Last-Event-ID header cannot be read")),
+    mut parameters: Parameters,
+    request: Request,
+) -> Result<Response, Problem> {
+    let from = match last_event(request.headers())? {
+        Some(last) => Some(last),
+        None => parameters.one("from")?,
     };
-    let from = last.filter(|id| !id.is_empty()).or(from);
+    let (space, wait) = (parameters.one("space")?, parameters.one_as::<wire::Span>("wait")?);
+    parameters.many("from");
+    parameters.end()?;
     let watch = brain.watch(from.as_deref(), space.as_deref())?;
+    if let Some(wait) = wait {
+        return poll(&api, watch, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
+    }
+    if is_websocket(request.headers()) {
+        let (mut parts, _) = request.into_parts();
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
+        let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
+        let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MESSAGE_BYTES_MAX);
+        return Ok(upgrade.on_upgrade(move |socket| talk(api, watch, socket)));
+    }
     let changes = stream::unfold((watch, api), |(mut watch, api)| async move {
-        let change = tokio::select! {
-            change = watch.next() => change,
-            () = api.closing() => return None,
-        };
-        let change = match change {
-            Ok(change) => wire::Change::from(change?),
-            Err(error) => {
-                tracing::debug!(%error, "a stream of changes ended");
-                return None;
-            }
-        };
+        let change = next(&api, &mut watch).await?;
         let event = Event::default().id(change.cursor.clone()).event(change.kind.clone());
         // Our documents have string keys, so they can be written as JSON.
         let event = event.json_data(&change).unwrap_or_default();
-        Some((Ok(event), (watch, api)))
+        Some((Ok::<_, Infallible>(event), (watch, api)))
     });
-    Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match headers.get("last-event-id").map(|id| id.to_str()) {
+        None => Ok(None),
+        Some(Ok(id)) => Ok(Some(id.to_owned()).filter(|id| !id.is_empty())),
+        Some(Err(_)) => Err(Problem::new("malformed", "the Last-Event-ID header cannot be read")),
+    }
+}
+
+/// Whether a request asks to become a WebSocket.
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// The next change; none when the API or the node stops.
+async fn next(api: &Api, watch: &mut Watch) -> Option<wire::Change> {
+    let change = tokio::select! {
+        change = watch.next() => change,
+        () = api.closing() => return None,
+    };
+    match change {
+        Ok(change) => change.map(wire::Change::from),
+        Err(error) => {
+            tracing::debug!(%error, "a stream of changes ended");
+            None
+        }
+    }
+}
+
+/// Waits for a change, and brings what else there is with it.
+async fn poll(api: &Api, mut watch: Watch, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
+    let mut changes = Vec::new();
+    match tokio::time::timeout(wait, next(api, &mut watch)).await {
+        Ok(Some(first)) => changes.push(first),
+        Ok(None) => return Err(Problem::new("stopping", "the node is stopping")),
+        Err(_) => {}
+    }
+    while !changes.is_empty()
+        && changes.len() < CHANGES_PER_POLL
+        && let Some(Some(more)) = next(api, &mut watch).now_or_never()
+    {
+        changes.push(more);
+    }
+    let cursor = changes.last().map_or_else(|| watch.cursor(), |last| last.cursor.clone());
+    Ok(axum::Json(wire::Changes { changes, cursor }))
+}
+
+/// Sends each change as a text. What the other side says is not listened to, except that it goes.
+async fn talk(api: Api, mut watch: Watch, socket: WebSocket) {
+    let (mut sink, mut source) = socket.split();
+    let mut alive = tokio::time::interval(KEEP_ALIVE);
+    loop {
+        let message = tokio::select! {
+            change = next(&api, &mut watch) => match change.map(|change| serde_json::to_string(&change)) {
+                Some(Ok(text)) => Message::text(text),
+                Some(Err(_)) => continue,
+                None => break,
+            },
+            heard = source.next() => match heard {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+            _ = alive.tick() => Message::Ping(Vec::new().into()),
+        };
+        match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            // Gone, or as good as gone.
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let goodbye = CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() };
+    let _ = tokio::time::timeout(KEEP_ALIVE, sink.send(Message::Close(Some(goodbye)))).await;
 }

@@ -1,5 +1,8 @@
 //! Reading requests, with every refusal as a problem of ours.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -67,6 +70,53 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
             .map_err(|rejection| Problem::new("invalid", rejection.body_text()))
+    }
+}
+
+/// The query of an address whose parameters may be repeated.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Query::from_request_parts(parts, state).await.map(|Query(pairs)| Self(pairs))
+    }
+}
+
+impl Parameters {
+    /// Every value of a parameter, in order.
+    pub(super) fn many(&mut self, name: &str) -> Vec<String> {
+        let (taken, rest) = std::mem::take(&mut self.0).into_iter().partition(|(given, _)| given == name);
+        self.0 = rest;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that may be given once.
+    pub(super) fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.many(name);
+        if values.len() > 1 {
+            return Err(Problem::new("invalid", format!("{name} is given {} times", values.len())));
+        }
+        Ok(values.pop())
+    }
+
+    /// The same, read as something.
+    pub(super) fn one_as<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+        let read = |text: String| text.parse().map_err(|error| Problem::new("invalid", format!("{name}: {error}")));
+        self.one(name)?.map(read).transpose()
+    }
+
+    /// Nothing else may be there.
+    pub(super) fn end(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().take(40).collect();
+                Err(Problem::new("invalid", format!("there is no parameter {name:?} here")))
+            }
+        }
     }
 }
 

@@ -1,9 +1,15 @@
-//! Who may talk to the API at all: exact lists of hosts and origins, and the token.
+//! Who may talk to the API at all: exact lists of hosts and origins, and the token or the page's
+//! cookie.
 //!
 //! A web page that somebody happens to visit can make a browser send requests to this address.
 //! It cannot read the token, but the routes that are open without one must not answer it either,
 //! and a page whose name was rebound to 127.0.0.1 must not pass for a local one. So `Host` and
 //! `Origin` are compared with exact lists on every route.
+//!
+//! A browser sends the cookie by itself, also for requests that another server's page on this
+//! machine makes it send: to a cookie all ports are one site. So with the cookie whatever changes
+//! something must name an origin of ours, and a browser that says where a request comes from must
+//! say that it is from our page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +22,23 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use tokio::net::TcpListener;
 
+use super::events::{SUBPROTOCOL, is_websocket};
+use super::page::{self, Session};
 use super::problem::Problem;
 
-/// The routes that need no token.
+/// The routes that need no token, besides the page's.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
+
+/// What let a request in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Nothing: the route is open.
+    Nothing,
+    /// The token.
+    Token,
+    /// The page's cookie.
+    Cookie,
+}
 
 /// The address of this machine that a connection came in at.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +59,7 @@ struct Lists {
     hosts: Vec<String>,
     /// The hash: comparing two hashes takes equally long wherever they differ.
     token: blake3::Hash,
+    session: Session,
 }
 
 impl Guard {
@@ -58,11 +78,17 @@ impl Guard {
             let bare: Vec<String> = hosts.iter().filter_map(|host| host.strip_suffix(":80")).map(Into::into).collect();
             hosts.extend(bare);
         }
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()) }))
+        let session = Session::new(port, token);
+        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session }))
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
-        let Lists { hosts, token } = &*self.0;
+    /// How browsers are signed in.
+    pub(super) fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    fn check(&self, request: &Request) -> Result<Shown, Problem> {
+        let Lists { hosts, token, session } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
         let local = local.map(|address| address.to_string());
@@ -75,26 +101,58 @@ impl Guard {
             let hint = format!("use http://{}", hosts[0]);
             return Err(Problem::new("foreign_host", "this API does not answer to that Host").hint(hint));
         }
-        if let Some(origin) = single(headers, &header::ORIGIN)? {
+        let origin = single(headers, &header::ORIGIN)?;
+        if let Some(origin) = origin {
             let ours = origin.strip_prefix("http://").is_some_and(known);
             if !ours {
                 return Err(Problem::new("foreign_origin", "pages of that origin may not use this API"));
             }
         }
-        if OPEN.contains(&request.uri().path()) {
-            return Ok(());
-        }
-        let shown = single(headers, &header::AUTHORIZATION)?.and_then(|value| {
-            let (scheme, shown) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(shown.trim())
-        });
+        let shown = match single(headers, &header::AUTHORIZATION)? {
+            Some(value) => bearer(value),
+            None => subprotocol(headers)?,
+        };
         if shown.is_some_and(|shown| blake3::hash(shown.as_bytes()) == *token) {
-            return Ok(());
+            return Ok(Shown::Token);
+        }
+        let path = request.uri().path();
+        if OPEN.contains(&path) || page::is_open(path) {
+            return Ok(Shown::Nothing);
+        }
+        // Who shows a token means it: a wrong one is refused, whatever else there is.
+        if shown.is_none() && session.holds(headers, crate::clock::wall()) {
+            let changes = !request.method().is_safe() || is_websocket(headers);
+            let site = single(headers, &SEC_FETCH_SITE)?;
+            if (changes && origin.is_none()) || site.is_some_and(|site| site != "same-origin" && site != "none") {
+                let message = "with the page's cookie only the page itself may use this API";
+                return Err(Problem::new("foreign_origin", message));
+            }
+            return Ok(Shown::Cookie);
         }
         let message = if shown.is_some() { "the token is wrong" } else { "the request carries no token" };
         let hint = "send `Authorization: Bearer …` with the line in the data directory's `api-token`";
         Err(Problem::new("unauthorized", message).hint(hint))
     }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, shown) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(shown.trim())
+}
+
+/// The token of a WebSocket, to which a browser lets nobody add a header.
+fn subprotocol(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    if !is_websocket(headers) {
+        return Ok(None);
+    }
+    let protocols = single(headers, &header::SEC_WEBSOCKET_PROTOCOL)?;
+    let token = protocols.and_then(|protocols| {
+        let (scheme, token) = protocols.split_once(',')?;
+        scheme.trim().eq_ignore_ascii_case(SUBPROTOCOL).then_some(token.trim())
+    });
+    Ok(token)
 }
 
 impl std::fmt::Debug for Guard {
@@ -115,14 +173,14 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 }
 
 /// Lets a request through, or answers in its place.
-pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match guard.check(&request) {
-        Ok(()) => next.run(request).await,
+pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    match guard.check(&request) {
+        Ok(shown) => {
+            request.extensions_mut().insert(shown);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
-    };
-    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
-    response
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +196,7 @@ mod tests {
     }
 
     fn code(guard: &Guard, path: &str, headers: &[(&str, &str)]) -> &'static str {
-        guard.check(&request(path, headers)).map_or_else(|problem| problem.code, |()| "ok")
+        guard.check(&request(path, headers)).map_or_else(|problem| problem.code, |_| "ok")
     }
 
     #[test]
@@ -173,5 +231,54 @@ mod tests {
         assert_eq!(code(&guard, "/v1/status", &[host]), "unauthorized");
         assert_eq!(code(&guard, "/healthz", &[host]), "ok");
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
+    }
+
+    #[test]
+    fn the_cookie_is_good_for_our_page_only() {
+        let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
+        let cookie = guard.session().begin(crate::clock::wall());
+        let cookie = cookie.split(';').next().unwrap();
+        let of = |method: &str, more: &[(&str, &str)]| {
+            let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();
+            let mut request = request("/v1/memories", &headers);
+            *request.method_mut() = method.parse().unwrap();
+            guard.check(&request).map_or_else(|problem| problem.code, |_| "ok")
+        };
+        let ours = ("origin", "http://127.0.0.1:8002");
+        for method in ["GET", "HEAD"] {
+            assert_eq!(of(method, &[]), "ok");
+            assert_eq!(of(method, &[("sec-fetch-site", "same-origin")]), "ok");
+        }
+        for method in ["POST", "PATCH", "PUT", "DELETE"] {
+            assert_eq!(of(method, &[]), "foreign_origin", "{method}");
+            assert_eq!(of(method, &[ours]), "ok", "{method}");
+            assert_eq!(of(method, &[("origin", "http://127.0.0.1:9000")]), "foreign_origin", "{method}");
+            assert_eq!(of(method, &[("origin", "null")]), "foreign_origin", "{method}");
+        }
+        for site in ["same-site", "cross-site", "what"] {
+            assert_eq!(of("GET", &[("sec-fetch-site", site)]), "foreign_origin", "{site}");
+            assert_eq!(of("POST", &[ours, ("sec-fetch-site", site)]), "foreign_origin", "{site}");
+        }
+        assert_eq!(of("GET", &[("upgrade", "websocket")]), "foreign_origin");
+        assert_eq!(of("GET", &[("upgrade", "websocket"), ours]), "ok");
+        assert_eq!(of("GET", &[("authorization", "Bearer wrong")]), "unauthorized");
+        let other = Guard::new("127.0.0.1:8002".parse().unwrap(), "another token");
+        let headers = [("host", "127.0.0.1:8002"), ("cookie", cookie)];
+        assert_eq!(code(&other, "/v1/status", &headers), "unauthorized");
+    }
+
+    #[test]
+    fn a_websocket_may_carry_the_token_as_a_subprotocol() {
+        let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
+        let of =
+            |headers: &[(&str, &str)]| code(&guard, "/v1/events", &[&[("host", "127.0.0.1:8002")], headers].concat());
+        let upgrade = ("upgrade", "WebSocket");
+        assert_eq!(of(&[upgrade, ("sec-websocket-protocol", "bearer, secret")]), "ok");
+        assert_eq!(of(&[("sec-websocket-protocol", "bearer, secret")]), "unauthorized");
+        for protocols in ["bearer", "bearer, wrong", "secret", "secret, bearer", "bearer secret", "bearer, secret, x"] {
+            assert_eq!(of(&[upgrade, ("sec-websocket-protocol", protocols)]), "unauthorized", "{protocols}");
+        }
+        let null = ("origin", "null");
+        assert_eq!(of(&[upgrade, null, ("sec-websocket-protocol", "bearer, secret")]), "foreign_origin");
     }
 }

@@ -9,37 +9,62 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Deserialize;
 
-use super::extract::{Json, Path, Query};
+use super::extract::{Json, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, blocking, wire};
-use crate::{Brain, ListQuery, NodeError};
+use crate::{Brain, ListQuery, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
 /// How many memories an export reads at once.
 const EXPORT_PAGE: usize = 200;
 
+/// Says in its header that more would have fitted than was asked for.
+pub(super) const TRUNCATED: &str = "nexus-truncated";
+
 pub(super) async fn remember(brain: Brain, Json(memory): Json<wire::NewMemory>) -> Result<Response, Problem> {
-    let remembered = brain.remember(memory.into()).await?;
+    let remembered = brain.remember_noting_duplicates(memory.into()).await?;
     Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct List {
-    space: Option<String>,
-    limit: Option<usize>,
-    after: Option<String>,
+/// With words (`q`) recall, without a list.
+pub(super) async fn find(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
+    match parameters.one("q")? {
+        Some(words) => recall(brain, words, parameters).await,
+        None => list(brain, parameters).await,
+    }
 }
 
-pub(super) async fn list(brain: Brain, Query(query): Query<List>) -> Result<axum::Json<wire::Listing>, Problem> {
-    let limit = query.limit.unwrap_or(ListQuery::default().limit);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")));
+fn limit(parameters: &mut Parameters, default: usize) -> Result<usize, Problem> {
+    let limit = parameters.one_as("limit")?.unwrap_or(default);
+    if (1..=1_000).contains(&limit) {
+        return Ok(limit);
     }
-    let query = ListQuery { space: query.space, limit, after: query.after };
+    Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")))
+}
+
+async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Result<Response, Problem> {
+    let mut query = RecallQuery::of(words);
+    query.spaces = parameters.many("space");
+    query.limit = limit(&mut parameters, query.limit)?;
+    query.tags = parameters.many("tag");
+    query.kinds = parameters.many("kind");
+    query.by = parameters.one("by")?;
+    query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
+    query.tokens = parameters.one_as("tokens")?;
+    parameters.end()?;
+    let recalled = blocking(move || brain.recall(&query)).await?;
+    let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
+    let truncated = if recalled.truncated { "true" } else { "false" };
+    Ok(([(TRUNCATED, truncated)], axum::Json(hits)).into_response())
+}
+
+async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
+    let limit = limit(&mut parameters, ListQuery::default().limit)?;
+    let query = ListQuery { space: parameters.one("space")?, limit, after: parameters.one("after")? };
+    parameters.end()?;
     let listing = blocking(move || brain.list(&query)).await?;
-    Ok(axum::Json(listing.into()))
+    Ok(axum::Json(wire::Listing::from(listing)).into_response())
 }
 
 pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {

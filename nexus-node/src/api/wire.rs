@@ -6,16 +6,18 @@
 mod mesh;
 mod time;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
 /// A memory.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
     /// Its id.
     pub id: String,
@@ -48,7 +50,7 @@ pub struct Memory {
 }
 
 /// A line of an export: the memory, and what else it takes to write it again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Exported {
     /// The memory.
     #[serde(flatten)]
@@ -59,7 +61,7 @@ pub struct Exported {
 }
 
 /// One of several concurrent values of a field.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictValue {
     /// The value.
     pub value: Value,
@@ -99,7 +101,7 @@ impl From<crate::Memory> for Memory {
 }
 
 /// A memory to write.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMemory {
     /// What is to be remembered.
@@ -140,7 +142,7 @@ impl From<NewMemory> for crate::NewMemory {
 }
 
 /// How far a write had got when it was acknowledged.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
     /// It is on this node's disk.
     pub local: bool,
@@ -149,7 +151,7 @@ pub struct Durability {
 }
 
 /// The acknowledgement of a write.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Remembered {
     /// The memory's id.
     pub id: String,
@@ -163,6 +165,9 @@ pub struct Remembered {
     pub created_at: String,
     /// How far it has got.
     pub durability: Durability,
+    /// A memory that said nearly the same already.
+    #[serde(default)]
+    pub duplicate_of: Option<String>,
 }
 
 impl From<crate::Remembered> for Remembered {
@@ -175,12 +180,13 @@ impl From<crate::Remembered> for Remembered {
             seq: remembered.seq,
             created_at: remembered.created_at.to_string(),
             durability: Durability { local, replicated },
+            duplicate_of: remembered.duplicate_of,
         }
     }
 }
 
 /// Changes to a memory; what is absent stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     /// A new text.
@@ -204,7 +210,7 @@ impl From<Patch> for crate::Patch {
 }
 
 /// The answer to a forget.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Forgotten {
     /// The memory's id, as it was asked for.
     pub id: String,
@@ -213,7 +219,7 @@ pub struct Forgotten {
 }
 
 /// A page of memories, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
     /// The memories.
     pub items: Vec<Memory>,
@@ -227,8 +233,26 @@ impl From<crate::Listing> for Listing {
     }
 }
 
+/// A memory that was recalled.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Hit {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// How well it fits, the best first; comparable within one answer.
+    pub score: f64,
+    /// Why it is here, in one sentence.
+    pub why: String,
+}
+
+impl From<crate::Hit> for Hit {
+    fn from(hit: crate::Hit) -> Self {
+        Self { memory: hit.memory.into(), score: hit.score, why: hit.why }
+    }
+}
+
 /// One step in a memory's past.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Revision {
     /// The version after it.
     pub version: String,
@@ -252,7 +276,7 @@ impl From<crate::Revision> for Revision {
 }
 
 /// A change, as a watcher sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Go on after this change.
     pub cursor: String,
@@ -281,8 +305,26 @@ impl From<crate::Change> for Change {
     }
 }
 
+/// What a long poll brings.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Changes {
+    /// The changes; none if there were none in time.
+    pub changes: Vec<Change>,
+    /// Go on from here.
+    pub cursor: String,
+}
+
+/// A link to the page that signs a browser in, once.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WebLink {
+    /// The link.
+    pub link: String,
+    /// Until when it may be used.
+    pub expires_at: String,
+}
+
 /// A space at a glance.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Space {
     /// Its name.
     pub space: String,
@@ -315,7 +357,7 @@ impl From<crate::SpaceInfo> for Space {
 }
 
 /// A space to create.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSpace {
     /// Its name.
@@ -323,7 +365,7 @@ pub struct NewSpace {
 }
 
 /// A page of a space as an Automerge document.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Page {
     /// What it is called; no two pages of a space are called alike.
     pub page: String,
@@ -332,7 +374,7 @@ pub struct Page {
 }
 
 /// This node and its mesh at a glance.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// This node's DID.
     pub did: String,
@@ -367,7 +409,7 @@ pub struct Status {
 }
 
 /// A member that lacks entries.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Behind {
     /// Its DID.
     pub did: String,
@@ -378,7 +420,7 @@ pub struct Behind {
 }
 
 /// Something that somebody should look at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// What kind of thing.
     pub code: String,
@@ -389,7 +431,7 @@ pub struct Warning {
 }
 
 /// Another member, as seen from here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Peer {
     /// Its DID.
     pub did: String,
@@ -414,7 +456,7 @@ pub struct Peer {
 }
 
 /// Who belongs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Its DID.
     pub did: String,
@@ -431,7 +473,7 @@ pub struct Member {
 }
 
 /// What an invitation is asked to be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
     /// `admin`, `member` or `reader`; `member` if none is named.
@@ -449,7 +491,7 @@ pub struct Invite {
 }
 
 /// An invitation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Invitation {
     /// The ticket.
     pub ticket: String,
@@ -460,7 +502,7 @@ pub struct Invitation {
 }
 
 /// A mesh to join.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The ticket.
@@ -474,7 +516,7 @@ pub struct Join {
 }
 
 /// A mesh that was joined.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Joined {
     /// This node's DID.
     pub did: String,
@@ -489,14 +531,14 @@ pub struct Joined {
 }
 
 /// Whether the node is cut off.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Offline {
     /// It is.
     pub offline: bool,
 }
 
 /// A configured value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// Which.
     pub key: String,
@@ -509,7 +551,7 @@ pub struct Setting {
 }
 
 /// The answer to one line of an import.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     /// Which line, from 1.
     pub line: u64,
@@ -533,7 +575,7 @@ pub struct Imported {
 }
 
 /// What went wrong.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// The code that scripts match on.
     pub code: String,
@@ -544,14 +586,14 @@ pub struct ErrorBody {
 }
 
 /// The last line of stderr of a command that failed, with `--json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
     /// What went wrong.
     pub error: ErrorBody,
 }
 
 /// An error as RFC 9457 has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the title says it.
     #[serde(rename = "type")]
@@ -598,5 +640,22 @@ impl std::str::FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
         parse_duration(text).map(Self)
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A length of time, or a number of seconds.",
+            "oneOf": [
+                { "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d|w)$" },
+                { "type": "integer", "minimum": 0 },
+            ],
+            "examples": ["30s", "7d", 90],
+        })
     }
 }

@@ -64,6 +64,13 @@ impl Client {
         read(self.run(Method::GET, path, &[], Vec::new())?)
     }
 
+    /// An answer with a header of it.
+    pub(crate) fn get_with<T: DeserializeOwned>(&self, path: &str, header: &str) -> Result<(T, String), Problem> {
+        let response = self.run(Method::GET, path, &[], Vec::new())?;
+        let value = response.headers().get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Ok((read(response)?, value))
+    }
+
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         read(self.run(Method::DELETE, path, &[], Vec::new())?)
     }

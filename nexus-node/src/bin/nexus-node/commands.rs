@@ -19,12 +19,14 @@ mod man;
 mod members;
 mod offline;
 mod peers;
+mod recall;
 mod remember;
 mod root;
 mod space;
 mod status;
 mod up;
 mod watch;
+mod web;
 
 use std::path::PathBuf;
 
@@ -79,12 +81,14 @@ pub(crate) enum Command {
     Offline(offline::Offline),
     Online(offline::Online),
     Remember(remember::Remember),
+    Recall(recall::Recall),
     Get(get::Get),
     List(list::List),
     Edit(edit::Edit),
     Forget(forget::Forget),
     History(history::History),
     Watch(watch::Watch),
+    Web(web::Web),
     Import(import::Import),
     Export(export::Export),
     #[command(subcommand)]
@@ -113,12 +117,14 @@ impl Command {
             Self::Offline(command) => command.run(session),
             Self::Online(command) => command.run(session),
             Self::Remember(command) => command.run(session),
+            Self::Recall(command) => command.run(session),
             Self::Get(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Edit(command) => command.run(session),
             Self::Forget(command) => command.run(session),
             Self::History(command) => command.run(session),
             Self::Watch(command) => command.run(session),
+            Self::Web(command) => command.run(session),
             Self::Import(command) => command.run(session),
             Self::Export(command) => command.run(session),
             Self::Space(command) => command.run(session),

@@ -57,7 +57,7 @@ fn text(listing: &wire::Listing, printer: &Printer) -> String {
 }
 
 /// An id, shortened in the middle: `abcdefghijklmnopqrstuvwx.7` is `abcdefghijkl.7`.
-fn short_id(id: &str) -> String {
+pub(super) fn short_id(id: &str) -> String {
     let (letters, number) = id.find('.').map_or((id, ""), |at| id.split_at(at));
     format!("{}{number}", letters.get(..LETTERS_SHOWN).unwrap_or(letters))
 }

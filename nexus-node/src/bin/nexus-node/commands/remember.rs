@@ -60,6 +60,9 @@ impl Remember {
             others => format!("on this node and {}", count(others as u64, "other", "others")),
         };
         session.printer.note(&format!("remembered in {}, {others}", remembered.space));
+        if let Some(same) = &remembered.duplicate_of {
+            session.printer.note(&format!("another one says nearly the same: `nexus-node get {same}`"));
+        }
         Ok(())
     }
 }

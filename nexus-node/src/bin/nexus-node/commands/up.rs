@@ -181,7 +181,7 @@ fn ready(node: &Node, url: &str) -> serde_json::Value {
     json!({
         "ready": true,
         "api": url,
-        "dashboard": null,
+        "dashboard": format!("{url}/"),
         "did": node.did().to_string(),
         "peer_id": node.peer_id(),
         "name": node.name().to_string(),

@@ -1,0 +1,265 @@
+//! `/metrics`: what this process does, in the text format of Prometheus.
+//!
+//! Requests are counted as they are answered; everything else is read from the node when somebody
+//! asks, and costs nothing until then.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use super::{Api, blocking};
+use crate::{Node, Peer, SpaceInfo, Status};
+
+/// The upper bounds of the buckets of durations, in seconds.
+const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The methods that are told apart.
+const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
+
+/// What was answered, by route.
+#[derive(Default)]
+pub(super) struct Requests {
+    routes: RwLock<BTreeMap<String, BTreeMap<&'static str, Arc<Series>>>>,
+    in_flight: AtomicI64,
+}
+
+/// The requests of one route and method.
+#[derive(Default)]
+struct Series {
+    statuses: RwLock<BTreeMap<u16, AtomicU64>>,
+    buckets: [AtomicU64; BUCKETS.len()],
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+/// A request that is being answered; one whose client goes away ends as well.
+pub(super) struct InFlight<'a>(&'a AtomicI64);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Requests {
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    /// Counts an answer. A route is a path with its parameters unfilled, so there are not many.
+    pub(super) fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other");
+        let series = self.series(route, method);
+        let counted = {
+            let statuses = series.statuses.read().unwrap_or_else(PoisonError::into_inner);
+            statuses.get(&status.as_u16()).map(|count| count.fetch_add(1, Relaxed)).is_some()
+        };
+        if !counted {
+            let mut statuses = series.statuses.write().unwrap_or_else(PoisonError::into_inner);
+            statuses.entry(status.as_u16()).or_default().fetch_add(1, Relaxed);
+        }
+        let seconds = took.as_secs_f64();
+        if let Some(at) = BUCKETS.iter().position(|bound| seconds <= *bound) {
+            series.buckets[at].fetch_add(1, Relaxed);
+        }
+        series.count.fetch_add(1, Relaxed);
+        series.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn series(&self, route: &str, method: &'static str) -> Arc<Series> {
+        let known = {
+            let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+            routes.get(route).and_then(|methods| methods.get(method)).cloned()
+        };
+        known.unwrap_or_else(|| {
+            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            routes.entry(route.to_owned()).or_default().entry(method).or_default().clone()
+        })
+    }
+
+    fn write(&self, text: &mut Text) {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let all =
+            || routes.iter().flat_map(|(route, methods)| methods.iter().map(move |(method, s)| (route, *method, s)));
+        text.family("nexus_http_requests_total", "counter", "Requests that were answered.");
+        for (route, method, series) in all() {
+            for (status, count) in &*series.statuses.read().unwrap_or_else(PoisonError::into_inner) {
+                let status = status.to_string();
+                text.value("", &[("route", route), ("method", method), ("status", &status)], count.load(Relaxed));
+            }
+        }
+        text.family(
+            "nexus_http_request_duration_seconds",
+            "histogram",
+            "Time to the head of the answer; streams go on after it.",
+        );
+        for (route, method, series) in all() {
+            let mut below = 0;
+            for (bound, bucket) in BUCKETS.iter().zip(&series.buckets) {
+                below += bucket.load(Relaxed);
+                let bound = bound.to_string();
+                text.value("_bucket", &[("route", route), ("method", method), ("le", &bound)], below);
+            }
+            let count = series.count.load(Relaxed).max(below);
+            text.value("_bucket", &[("route", route), ("method", method), ("le", "+Inf")], count);
+            text.value("_sum", &[("route", route), ("method", method)], seconds(series.nanos.load(Relaxed)));
+            text.value("_count", &[("route", route), ("method", method)], count);
+        }
+        text.one("nexus_http_requests_in_flight", "Requests that are being answered.", self.in_flight.load(Relaxed));
+    }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+/// The text format: a family, then its values.
+#[derive(Default)]
+struct Text {
+    text: String,
+    family: &'static str,
+}
+
+impl Text {
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.family = name;
+        // Writing to memory does not fail.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn value(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.text, "{}{suffix}", self.family);
+        for (index, (name, label)) in labels.iter().enumerate() {
+            let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.text, "{}{name}=\"{label}\"", if index == 0 { "{" } else { "," });
+        }
+        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn one(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.value("", &[], value);
+    }
+}
+
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let mut text = Text::default();
+    api.0.requests.write(&mut text);
+    match api.node() {
+        Ok(node) => of_node(&mut text, &node).await?,
+        Err(_) => text.one("nexus_ready", "Whether the node answers.", 0),
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.text).into_response())
+}
+
+async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
+    let (status, peers) = (node.status().await, node.peers().await);
+    let brain = node.brain();
+    let spaces = blocking(move || brain.spaces()).await?;
+    of_process(text, &status);
+    of_spaces(text, &spaces);
+    of_peers(text, &peers);
+    text.family("nexus_queue_length", "gauge", "What waits in a queue of the node.");
+    for queue in node.queues() {
+        text.value("", &[("queue", queue.name)], queue.length);
+    }
+    text.family("nexus_queue_capacity", "gauge", "What may wait in it; then those wait who would add to it.");
+    for queue in node.queues() {
+        text.value("", &[("queue", queue.name)], queue.capacity);
+    }
+    Ok(())
+}
+
+fn of_process(text: &mut Text, status: &Status) {
+    text.family("nexus_info", "gauge", "This node.");
+    let (did, mesh) = (status.did.to_string(), status.mesh_did.to_string());
+    let labels = [("did", did.as_str()), ("name", &status.name), ("mesh_did", &mesh), ("version", &status.version)];
+    text.value("", &labels, 1);
+    text.one("nexus_ready", "Whether the node answers.", 1);
+    text.one("nexus_uptime_seconds", "How long the node has been up.", status.uptime.as_secs());
+    text.one("nexus_offline", "Whether the node was told to be offline.", u8::from(status.offline));
+    text.one("nexus_warnings", "What a person should look at: see the status.", status.warnings.len());
+    if let Some(bytes) = status.rss_bytes {
+        text.one("process_resident_memory_bytes", "Resident memory of the process.", bytes);
+    }
+}
+
+fn of_spaces(text: &mut Text, spaces: &[SpaceInfo]) {
+    let families: [(_, _, fn(&SpaceInfo) -> u64); 3] = [
+        ("nexus_records", "Memories.", |space| space.records),
+        ("nexus_entries", "Entries of logs.", |space| space.entries),
+        ("nexus_entry_bytes", "The size of those entries' payloads.", |space| space.bytes),
+    ];
+    for (name, help, read) in families {
+        text.family(name, "gauge", help);
+        for space in spaces {
+            text.value("", &[("space", &space.space)], read(space));
+        }
+    }
+}
+
+fn of_peers(text: &mut Text, peers: &[Peer]) {
+    let families: [(_, _, fn(&Peer) -> Option<f64>); 4] = [
+        ("nexus_peer_up", "Whether a member is up.", |peer| Some(f64::from(u8::from(peer.state == "up")))),
+        ("nexus_peer_synced", "Whether it holds the same entries.", |peer| Some(f64::from(u8::from(peer.synced)))),
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        ("nexus_peer_behind_entries", "How many entries it lacks that are held here.", |peer| Some(peer.behind as f64)),
+        ("nexus_peer_rtt_seconds", "The last ping's round trip.", |peer| peer.rtt.map(|rtt| rtt.as_secs_f64())),
+    ];
+    for (name, help, read) in families {
+        text.family(name, "gauge", help);
+        for peer in peers {
+            let did = peer.did.to_string();
+            if let Some(value) = read(peer) {
+                text.value("", &[("did", &did), ("name", peer.name.as_deref().unwrap_or_default())], value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_route_and_buckets_add_up() {
+        let requests = Requests::default();
+        for (ms, status) in [(1, 200), (3, 200), (20_000, 200), (1, 404)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            requests.answered("/v1/memories/{id}", &Method::GET, status, Duration::from_millis(ms));
+        }
+        let begun = requests.begin();
+        let mut text = Text::default();
+        requests.write(&mut text);
+        drop(begun);
+        let of = "route=\"/v1/memories/{id}\",method=\"GET\"";
+        for line in [
+            format!("nexus_http_requests_total{{{of},status=\"200\"}} 3"),
+            format!("nexus_http_requests_total{{{of},status=\"404\"}} 1"),
+            format!("nexus_http_request_duration_seconds_bucket{{{of},le=\"0.001\"}} 2"),
+            format!("nexus_http_request_duration_seconds_bucket{{{of},le=\"0.005\"}} 3"),
+            format!("nexus_http_request_duration_seconds_bucket{{{of},le=\"10\"}} 3"),
+            format!("nexus_http_request_duration_seconds_bucket{{{of},le=\"+Inf\"}} 4"),
+            format!("nexus_http_request_duration_seconds_count{{{of}}} 4"),
+            "nexus_http_requests_in_flight 1".to_owned(),
+        ] {
+            assert!(text.text.lines().any(|found| found == line), "{line}\n{}", text.text);
+        }
+        assert_eq!(requests.in_flight.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn names_of_others_cannot_break_out_of_their_label() {
+        let mut text = Text::default();
+        text.family("a", "gauge", "A.");
+        text.value("", &[("name", "x\"} 1\nb\\")], 2);
+        assert_eq!(text.text.lines().last(), Some("a{name=\"x\\\"} 1\\nb\\\\\"} 2"));
+    }
+}

@@ -1,0 +1,249 @@
+//! What the API says of itself: a route is described where it is made, so none is served that is
+//! not described.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, on};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::CODES;
+use super::{Api, wire};
+
+/// Routes with their descriptions.
+pub(super) struct Routes {
+    router: Router<Api>,
+    paths: BTreeMap<&'static str, Map<String, Value>>,
+    schemas: SchemaGenerator,
+}
+
+/// What is said of a method of a route.
+pub(super) struct About<'a> {
+    operation: Map<String, Value>,
+    schemas: &'a mut SchemaGenerator,
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self { router: Router::new(), paths: BTreeMap::new(), schemas: settings.into_generator() }
+    }
+
+    /// Serves a method of a path, and says what it does.
+    pub(super) fn on<H: Handler<T, Api>, T: 'static>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        handler: H,
+        about: impl for<'a> FnOnce(About<'a>) -> About<'a>,
+    ) -> Self {
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        self.router = self.router.route(path, on(filter, handler));
+        self.describe(method, path, about)
+    }
+
+    /// Says what a method of a path does that is served by others.
+    pub(super) fn describe(
+        mut self,
+        method: Method,
+        path: &'static str,
+        about: impl for<'a> FnOnce(About<'a>) -> About<'a>,
+    ) -> Self {
+        let mut operation = Map::new();
+        let mut responses = Map::new();
+        responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+        operation.insert("responses".to_owned(), responses.into());
+        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parameters: Vec<Value> = names
+            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .collect();
+        if !parameters.is_empty() {
+            operation.insert("parameters".to_owned(), parameters.into());
+        }
+        let About { operation, .. } = about(About { operation, schemas: &mut self.schemas });
+        let methods = self.paths.entry(path).or_default();
+        methods.insert(method.as_str().to_ascii_lowercase(), operation.into());
+        self
+    }
+
+    /// The routes, and the document about them.
+    pub(super) fn finish(mut self) -> (Router<Api>, Value) {
+        let problem = self.schemas.subschema_for::<wire::Problem>();
+        let mut schemas = self.schemas.take_definitions(true);
+        let codes: Vec<Value> = CODES.iter().map(|code| code.name.into()).collect();
+        schemas
+            .insert("Code".to_owned(), json!({ "type": "string", "enum": codes, "description": "What went wrong." }));
+        let document = json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Nexus",
+                "version": env!("CARGO_PKG_VERSION"),
+                "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+                "description": "One brain for all your agents, no server. The API of a node of the mesh.",
+            },
+            "servers": [{ "url": "/" }],
+            "security": [{ "token": [] }, { "cookie": [] }],
+            "paths": self.paths,
+            "components": {
+                "securitySchemes": {
+                    "token": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "The line in `api-token` of the data directory.",
+                    },
+                    "cookie": {
+                        "type": "apiKey",
+                        "in": "cookie",
+                        "name": "nexus-PORT",
+                        "description": "What the link of `nexus-node web` gives a browser; good for the page only.",
+                    },
+                },
+                "responses": {
+                    "Problem": {
+                        "description": "It was not done; `code` says why.",
+                        "content": { "application/problem+json": { "schema": problem } },
+                    },
+                },
+                "schemas": schemas,
+            },
+        });
+        (self.router, document)
+    }
+}
+
+impl About<'_> {
+    fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.operation.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn member(&mut self, key: &str) -> &mut Map<String, Value> {
+        let member = self.operation.entry(key).or_insert_with(|| Map::new().into());
+        if !member.is_object() {
+            *member = Map::new().into();
+        }
+        // It is one now.
+        member.as_object_mut().unwrap_or_else(|| unreachable!())
+    }
+
+    /// What it does, in one line. The command of the same name does the same.
+    pub(super) fn summary(self, text: &str) -> Self {
+        self.set("summary", text)
+    }
+
+    /// What else there is to know.
+    pub(super) fn note(self, text: &str) -> Self {
+        self.set("description", text)
+    }
+
+    /// It needs no token.
+    pub(super) fn open(self) -> Self {
+        self.set("security", Vec::<Value>::new())
+    }
+
+    /// It takes a parameter in its query.
+    pub(super) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
+        let parameter = json!({ "name": name, "in": "query", "description": text, "schema": schema });
+        match self.operation.entry("parameters").or_insert_with(|| Vec::<Value>::new().into()) {
+            Value::Array(parameters) => parameters.push(parameter),
+            other => *other = vec![parameter].into(),
+        }
+        self
+    }
+
+    /// It takes a document, like this one.
+    pub(super) fn takes<T: JsonSchema + Serialize>(mut self, required: bool, example: &T) -> Self {
+        let content = json!({ "application/json": self.content(example) });
+        self.set("requestBody", json!({ "required": required, "content": content }))
+    }
+
+    /// It takes something else.
+    pub(super) fn takes_type(self, content_type: &str, example: &str) -> Self {
+        let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
+        self.set("requestBody", json!({ "required": true, "content": content }))
+    }
+
+    /// It takes something whose shape is said elsewhere.
+    #[cfg(feature = "mcp")]
+    pub(super) fn takes_value(self, example: &Value) -> Self {
+        let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
+        self.set("requestBody", json!({ "required": true, "content": content }))
+    }
+
+    /// It answers with a document, like this one.
+    pub(super) fn gives<T: JsonSchema + Serialize>(mut self, status: u16, example: &T) -> Self {
+        let content = json!({ "application/json": self.content(example) });
+        self.answer(status, "application/json", content)
+    }
+
+    /// It answers with a document whose shape is said elsewhere.
+    pub(super) fn gives_value(self, status: u16, example: &Value) -> Self {
+        let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
+        self.answer(status, "application/json", content)
+    }
+
+    /// It answers with something else.
+    pub(super) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
+        let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
+        self.answer(status, content_type, content)
+    }
+
+    /// It answers with nothing but its status and headers.
+    pub(super) fn gives_nothing(mut self, status: u16, text: &str) -> Self {
+        self.member("responses").insert(status.to_string(), json!({ "description": text }));
+        self
+    }
+
+    /// An answer carries a header.
+    pub(super) fn header(mut self, status: u16, name: &str, text: &str) -> Self {
+        if let Some(Value::Object(answer)) = self.member("responses").get_mut(&status.to_string()) {
+            answer
+                .insert("headers".to_owned(), json!({ name: { "description": text, "schema": { "type": "string" } } }));
+        }
+        self
+    }
+
+    fn content<T: JsonSchema + Serialize>(&mut self, example: &T) -> Value {
+        let schema = self.schemas.subschema_for::<T>();
+        // Our documents have string keys, so they can be written as JSON.
+        json!({ "schema": schema, "example": serde_json::to_value(example).unwrap_or_default() })
+    }
+
+    fn answer(mut self, status: u16, content_type: &str, content: Value) -> Self {
+        let responses = self.member("responses");
+        match responses.get_mut(&status.to_string()).and_then(|answer| answer.get_mut("content")) {
+            // The same status in another form.
+            Some(Value::Object(forms)) => {
+                forms.extend(content.get(content_type).map(|form| (content_type.to_owned(), form.clone())))
+            }
+            _ => {
+                let text = if status == 201 { "It is there now." } else { "As asked." };
+                responses.insert(status.to_string(), json!({ "description": text, "content": content }));
+            }
+        }
+        self
+    }
+}
+
+/// A text.
+pub(super) fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+/// Several texts: the parameter is given several times.
+pub(super) fn texts() -> Value {
+    json!({ "type": "array", "items": { "type": "string" } })
+}
+
+/// A whole number in these bounds.
+pub(super) fn number(least: u64, most: u64) -> Value {
+    json!({ "type": "integer", "minimum": least, "maximum": most })
+}

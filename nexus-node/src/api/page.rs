@@ -1,0 +1,131 @@
+//! The page at `/`: a few files inside the program, and how a browser is signed in.
+//!
+//! The files hold no data and need no token; everything that the page shows it asks of the API
+//! with its cookie. They come from nowhere else: no build step, no network.
+
+mod session;
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+pub(super) use self::session::Session;
+
+use super::extract::Path;
+use super::guard::Shown;
+use super::problem::Problem;
+use super::{Api, wire};
+use crate::clock;
+
+/// A file of the page.
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: &[File] = &[
+    File { path: "/", kind: "text/html; charset=utf-8", bytes: include_bytes!("page/index.html") },
+    File { path: "/page.css", kind: "text/css; charset=utf-8", bytes: include_bytes!("page/page.css") },
+    File { path: "/page.js", kind: SCRIPT, bytes: include_bytes!("page/page.js") },
+    File { path: "/show.js", kind: SCRIPT, bytes: include_bytes!("page/show.js") },
+    File { path: "/api.js", kind: SCRIPT, bytes: include_bytes!("page/api.js") },
+    File { path: "/map.js", kind: SCRIPT, bytes: include_bytes!("page/map.js") },
+    File { path: "/memory.js", kind: SCRIPT, bytes: include_bytes!("page/memory.js") },
+    File { path: "/memories.js", kind: SCRIPT, bytes: include_bytes!("page/memories.js") },
+    File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
+];
+
+/// The page may load its own files and talk to its own API, and nothing else: text that somebody
+/// wrote cannot become a script, and what is shown cannot be sent away.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Where one-time links lead.
+const LINK: &str = "/web/";
+
+/// The paths of the files.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|file| file.path)
+}
+
+/// Whether a path needs no token: the files, and the links, which are tokens themselves.
+pub(super) fn is_open(path: &str) -> bool {
+    path.starts_with(LINK) || paths().any(|file| file == path)
+}
+
+/// Serves a file.
+pub(super) async fn file(uri: axum::http::Uri, headers: HeaderMap) -> Response {
+    let Some(file) = FILES.iter().find(|file| file.path == uri.path()) else {
+        return super::no_route().await.into_response();
+    };
+    let tag = format!("\"{}\"", &blake3::hash(file.bytes).to_hex()[..16]);
+    let seen = headers.get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes());
+    let body = if seen { &[][..] } else { file.bytes };
+    let mut response = (if seen { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, body).into_response();
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.kind));
+    out.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    out.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    out.extend(HeaderValue::try_from(tag).ok().map(|tag| (header::ETAG, tag)));
+    response
+}
+
+/// Makes a link that signs a browser in. With the token only: a page cannot prolong itself.
+pub(super) async fn link(
+    State(api): State<Api>,
+    Extension(shown): Extension<Shown>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if shown != Shown::Token {
+        return Err(Problem::new("refused", "a link to the page is made with the token").hint("`nexus-node web`"));
+    }
+    let (code, expires_at) = api.0.guard.session().code(clock::wall());
+    // The guard has compared it with the names this API has.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let link = format!("http://{host}{LINK}{code}");
+    Ok((StatusCode::CREATED, axum::Json(wire::WebLink { link, expires_at: expires_at.to_string() })).into_response())
+}
+
+/// Follows a link: the browser gets its cookie and goes to the page. Once; what only looks at the
+/// link beforehand does not use it up.
+pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Method, headers: HeaderMap) -> Response {
+    if method != Method::GET || headers.contains_key("sec-purpose") {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let now = clock::wall();
+    if api.0.guard.session().redeem(&code, now) {
+        return signed_in(&api, Redirect::to("/").into_response());
+    }
+    let person = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    if person {
+        return Redirect::to("/#over").into_response();
+    }
+    Problem::new("refused", "this link was used, or is too old").hint("`nexus-node web` makes another").into_response()
+}
+
+/// Signs in whoever has the token.
+pub(super) async fn sign_in(State(api): State<Api>, Extension(shown): Extension<Shown>) -> Result<Response, Problem> {
+    if shown != Shown::Token {
+        return Err(Problem::new("refused", "signing in takes the token").hint("`nexus-node web` makes a link"));
+    }
+    Ok(signed_in(&api, StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Has the browser drop its cookie.
+pub(super) async fn sign_out(State(api): State<Api>) -> Response {
+    with_cookie(StatusCode::NO_CONTENT.into_response(), &api.0.guard.session().end())
+}
+
+fn signed_in(api: &Api, response: Response) -> Response {
+    with_cookie(response, &api.0.guard.session().begin(clock::wall()))
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    let cookie = HeaderValue::try_from(cookie).ok().map(|cookie| (header::SET_COOKIE, cookie));
+    response.headers_mut().extend(cookie);
+    response
+}

@@ -1,0 +1,193 @@
+// The list: what there is, what was asked for, and what is in conflict.
+
+import { api, ask, memoryPath, send } from './api.js';
+import { changed as changedOpen, open, settling } from './memory.js';
+import { byId, count, make, shortDid, tags, time, toast } from './show.js';
+
+const PAGE = 50;
+/** How many of the newest are looked through for conflicts. */
+const LOOKED_THROUGH = 1_000;
+/** More changes than this at once, and everything is read anew. */
+const MANY = 24;
+
+const query = byId('query');
+const space = byId('space');
+const list = byId('list');
+
+let items = [];
+let next = null;
+let asking = null;
+let nameOf = shortDid;
+const conflicts = new Map();
+
+export function setNames(name) { nameOf = name; }
+
+/** Reads what is to be shown: what was asked for, or the newest. */
+export async function refresh() {
+  asking?.abort();
+  const mine = asking = new AbortController();
+  const words = query.value.trim();
+  const where = space.value ? `&space=${encodeURIComponent(space.value)}` : '';
+  list.setAttribute('aria-busy', 'true');
+  try {
+    if (words) {
+      const path = `/v1/memories?q=${encodeURIComponent(words)}&limit=${PAGE}${where}`;
+      const { document: hits, truncated } = await api('GET', path, undefined, { signal: mine.signal });
+      [items, next] = [hits, null];
+      byId('found').textContent = hits.length ? `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}, the best first` : 'Nothing speaks of that.';
+    } else {
+      const listing = await ask(`/v1/memories?limit=${PAGE}${where}`, { signal: mine.signal });
+      [items, next] = [listing.items, listing.next];
+      byId('found').textContent = items.length ? 'Newest first' : 'Nothing is remembered yet.';
+    }
+  } catch (problem) {
+    if (problem.name === 'AbortError') return;
+    [items, next] = [[], null];
+    byId('found').textContent = problem.message;
+  }
+  list.removeAttribute('aria-busy');
+  show();
+}
+
+async function older() {
+  const where = space.value ? `&space=${encodeURIComponent(space.value)}` : '';
+  const listing = await ask(`/v1/memories?limit=${PAGE}&after=${encodeURIComponent(next)}${where}`);
+  items.push(...listing.items);
+  ({ next } = listing);
+  show();
+}
+
+/** Looks for conflicts among the newest. */
+export async function findConflicts() {
+  const listing = await ask(`/v1/memories?limit=${LOOKED_THROUGH}`);
+  conflicts.clear();
+  listing.items.filter(inConflict).forEach((memory) => conflicts.set(memory.id, memory));
+  showConflicts();
+}
+
+const inConflict = (memory) => Object.keys(memory.conflicts).length > 0;
+
+function show() {
+  const best = items[0]?.score;
+  list.replaceChildren(...items.map((memory) => row(memory, best)));
+  byId('more').hidden = next === null;
+}
+
+function row(memory, best) {
+  const facts = [make('span', {}, memory.author_name ?? shortDid(memory.author)), time(memory.updated_at)];
+  if (memory.space !== 'default') facts.push(make('span', {}, memory.space));
+  if (memory.kind !== 'note') facts.push(make('span', {}, memory.kind));
+  facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));
+  if (inConflict(memory)) facts.push(make('span', { class: 'tag odd' }, 'conflict'));
+  const relevance = memory.score === undefined ? null
+    : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score / best), title: 'how well it fits, beside the best' });
+  return make('li', {},
+    make('button', { type: 'button', class: 'memory', 'data-id': memory.id, click: () => open(memory.id, nameOf) },
+      make('span', { class: 'text' }, memory.text),
+      memory.why ? make('span', { class: 'why' }, relevance, memory.why) : null,
+      make('span', { class: 'about' }, facts)));
+}
+
+function showConflicts() {
+  const found = [...conflicts.values()];
+  byId('conflicts').hidden = found.length === 0;
+  byId('conflicts-title').textContent = `${count(found.length, 'memory is', 'memories are')} in conflict`;
+  byId('conflicts-list').replaceChildren(...found.map((memory) =>
+    make('li', { class: 'card' },
+      make('button', { type: 'button', class: 'link', click: () => open(memory.id, nameOf) }, memory.text.split('\n')[0].slice(0, 120)),
+      settling(memory, nameOf, (settled) => put(settled)))));
+}
+
+/** Takes over a memory as it is now. */
+function put(memory) {
+  const at = items.findIndex((item) => item.id === memory.id);
+  if (at >= 0) items[at] = { ...items[at], ...memory };
+  else if (!query.value.trim() && (!space.value || space.value === memory.space)) items.unshift(memory);
+  if (inConflict(memory)) conflicts.set(memory.id, memory);
+  else conflicts.delete(memory.id);
+  changedOpen(memory.id, memory);
+}
+
+function remove(id) {
+  items = items.filter((item) => item.id !== id);
+  conflicts.delete(id);
+  changedOpen(id, null);
+}
+
+let waiting = new Map();
+let timer = null;
+
+/** Something has changed: soon it is shown, together with what else has by then. */
+export function changed({ id, kind }) {
+  waiting.set(id, kind);
+  timer ??= setTimeout(() => {
+    timer = null;
+    catchUp().catch(() => {});
+  }, 120);
+}
+
+async function catchUp() {
+  const ids = waiting;
+  waiting = new Map();
+  if (ids.size > MANY) {
+    await Promise.all([refresh(), findConflicts()]);
+    return;
+  }
+  await Promise.all([...ids].map(async ([id, kind]) => {
+    if (kind === 'forgotten') return remove(id);
+    try {
+      put(await ask(memoryPath(id)));
+    } catch (problem) {
+      if (problem.status === 404) remove(id);
+    }
+  }));
+  // Somebody who is among the list with the keyboard stays there.
+  const held = document.activeElement?.dataset?.id;
+  show();
+  showConflicts();
+  if (held) [...list.querySelectorAll('button')].find((button) => button.dataset.id === held)?.focus();
+}
+
+export function setSpaces(names) {
+  for (const [select, first] of [[space, 'all spaces'], [byId('new-space'), null]]) {
+    const before = select.value;
+    const options = names.map((name) => make('option', { value: name }, name));
+    select.replaceChildren(...(first ? [make('option', { value: '' }, first)] : []), ...options);
+    select.value = names.includes(before) ? before : first ? '' : 'default';
+    select.hidden = names.length < 2;
+  }
+}
+
+const text = byId('new-text');
+
+byId('write').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  try {
+    const memory = { text: text.value, tags: tags(byId('new-tags').value), space: byId('new-space').value || 'default' };
+    const written = await send('POST', '/v1/memories', memory);
+    toast(written.duplicate_of ? 'Remembered. Another one says nearly the same.' : 'Remembered.');
+    byId('write').reset();
+    text.rows = 1;
+  } catch (problem) {
+    toast(problem.message, true);
+  }
+});
+text.addEventListener('input', () => { text.rows = Math.min(8, Math.max(1, text.value.split('\n').length)); });
+text.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) byId('write').requestSubmit();
+});
+
+let typing = null;
+query.addEventListener('input', () => {
+  clearTimeout(typing);
+  typing = setTimeout(refresh, 120);
+});
+space.addEventListener('change', refresh);
+byId('more').addEventListener('click', () => older().catch((problem) => toast(problem.message, true)));
+document.addEventListener('keydown', (event) => {
+  const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? '') || document.querySelector('dialog[open]');
+  if (event.key === '/' && !writing) {
+    event.preventDefault();
+    query.focus();
+  }
+});

@@ -1,0 +1,145 @@
+// One memory: read, edit, settle, forget, and its past.
+
+import { ask, memoryPath, send } from './api.js';
+import { byId, make, plain, shortDid, tags, time, toast } from './show.js';
+
+const dialog = byId('memory');
+const text = byId('edit-text');
+const tagsField = byId('edit-tags');
+const forget = byId('forget');
+
+/** What is shown, as the node last had it. */
+let shown = null;
+let nameOf = shortDid;
+
+/** Buttons that keep one of several values of each field in conflict. */
+export function settling(memory, name, done) {
+  return Object.entries(memory.conflicts).map(([field, values]) =>
+    make('div', { class: 'conflict' },
+      make('p', {}, `${values.length} values of `, make('b', {}, field), ' were written apart. Keep one:'),
+      make('ul', {}, values.map(({ value, author, at }) =>
+        make('li', {},
+          make('div', { class: 'value' }, plain(value)),
+          make('div', { class: 'dim' }, name(author), ', ', time(at)),
+          make('button', { type: 'button', click: (event) => keep(event.target, memory.id, field, value, done) }, 'Keep this'))))));
+}
+
+async function keep(button, id, field, value, done) {
+  button.disabled = true;
+  try {
+    done(await send('PATCH', memoryPath(id), { [field]: value }));
+    toast(`Settled: ${field} is the same everywhere again.`);
+  } catch (problem) {
+    button.disabled = false;
+    toast(problem.message, true);
+  }
+}
+
+const isDirty = () => shown !== null && (text.value !== shown.text || tags(tagsField.value).join() !== shown.tags.join());
+
+function show(memory) {
+  const dirty = isDirty();
+  const changed = shown !== null && shown.id === memory.id && shown.version !== memory.version;
+  if (!dirty || shown.id !== memory.id) {
+    text.value = memory.text;
+    tagsField.value = memory.tags.join(', ');
+  }
+  byId('edit-note').textContent = dirty && changed ? 'It was changed elsewhere meanwhile. Saving writes your text over it.' : '';
+  shown = memory;
+  byId('memory-title').textContent = memory.kind === 'note' ? 'Memory' : `Memory · ${memory.kind}`;
+  byId('save').disabled = !isDirty();
+  byId('memory-conflicts').replaceChildren(...settling(memory, nameOf, (settled) => { text.value = settled.text; show(settled); past(); }));
+  const facts = [
+    ['Space', memory.space],
+    ['Author', memory.author_name ?? shortDid(memory.author)],
+    ['Created', time(memory.created_at)],
+    memory.updated_at !== memory.created_at && ['Edited', time(memory.updated_at)],
+    memory.expires_at && ['Expires', new Date(memory.expires_at).toLocaleString()],
+    ...Object.entries(memory.meta).map(([key, value]) => [key, plain(value)]),
+    ['Id', make('code', {}, memory.id)],
+    memory.was && ['Before', make('code', {}, memory.was)],
+  ];
+  byId('memory-facts').replaceChildren(
+    ...facts.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]));
+}
+
+async function past() {
+  const { id } = shown;
+  const revisions = await ask(`${memoryPath(id)}/history`);
+  if (shown?.id !== id) return;
+  byId('history').replaceChildren(...revisions.reverse().map(({ at, by, changed }) =>
+    make('li', {},
+      make('div', { class: 'dim' }, nameOf(by), ', ', time(at)),
+      Object.entries(changed).map(([field, value]) =>
+        make('div', {}, make('b', {}, field), ' ', make('span', { class: 'value' }, plain(value)))))));
+}
+
+/** Opens a memory. */
+export async function open(id, name) {
+  nameOf = name;
+  try {
+    shown = null;
+    show(await ask(memoryPath(id)));
+    byId('history').replaceChildren();
+    calm();
+    if (!dialog.open) dialog.showModal();
+    await past();
+  } catch (problem) {
+    toast(problem.message, true);
+  }
+}
+
+/** A memory has changed, or is gone (`null`). */
+export function changed(id, memory) {
+  if (!dialog.open || shown?.id !== id) return;
+  if (memory === null) {
+    dialog.close();
+    toast('This memory was forgotten.');
+  } else if (memory.version !== shown.version) {
+    show(memory);
+    past().catch(() => {});
+  }
+}
+
+function calm() {
+  forget.textContent = 'Forget';
+  forget.classList.remove('sure');
+}
+
+for (const field of [text, tagsField]) field.addEventListener('input', () => { byId('save').disabled = !isDirty(); });
+
+byId('edit').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const patch = {};
+  if (text.value !== shown.text || 'text' in shown.conflicts) patch.text = text.value;
+  if (tags(tagsField.value).join() !== shown.tags.join()) patch.tags = tags(tagsField.value);
+  try {
+    const memory = await send('PATCH', memoryPath(shown.id), patch);
+    shown = null;
+    show(memory);
+    await past();
+    toast('Saved.');
+  } catch (problem) {
+    byId('edit-note').textContent = problem.message;
+  }
+});
+
+forget.addEventListener('click', async () => {
+  if (!forget.classList.contains('sure')) {
+    forget.textContent = 'Forget it everywhere, for good?';
+    forget.classList.add('sure');
+    return;
+  }
+  const { id } = shown;
+  try {
+    dialog.close();
+    await send('DELETE', memoryPath(id));
+    toast('Forgotten.');
+  } catch (problem) {
+    toast(problem.message, true);
+  }
+});
+forget.addEventListener('blur', calm);
+byId('memory-close').addEventListener('click', () => dialog.close());
+dialog.addEventListener('click', (event) => { if (event.target === dialog && !isDirty()) dialog.close(); });
+dialog.addEventListener('close', () => { shown = null; });

@@ -1,0 +1,163 @@
+// The page: signing in, the mesh, and what else is not memories.
+
+import { api, ask, follow, onSignedOut, send, signIn } from './api.js';
+import { drawMap, pulse, standing } from './map.js';
+import { changed, findConflicts, refresh, setNames, setSpaces } from './memories.js';
+import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
+
+/** How often the mesh is looked at: its state is no change to a memory. */
+const LOOK_MS = 3_000;
+
+const map = byId('map');
+let names = new Map();
+let status = null;
+let stop = null;
+let looking = null;
+
+const nameOf = (did) => names.get(did) ?? shortDid(did);
+
+async function look() {
+  const [now, peers, spaces] = await Promise.all([ask('/v1/status'), ask('/v1/peers'), ask('/v1/spaces')]);
+  status = now;
+  names = new Map([[now.did, now.name], ...peers.filter((peer) => peer.name).map((peer) => [peer.did, peer.name])]);
+  document.title = `${now.name} · Nexus`;
+  byId('name').textContent = now.name;
+  byId('offline').hidden = false;
+  byId('offline').textContent = now.offline ? 'Go online' : 'Go offline';
+  drawMap(map, now, peers);
+  showPeers(peers);
+  showWarnings(now);
+  showFacts(now, peers, spaces);
+  const spaceNames = spaces.map(({ space }) => space).sort();
+  if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) setSpaces(spaceNames);
+}
+
+function showPeers(peers) {
+  byId('peers').replaceChildren(...peers.map((peer) => {
+    const { mood, words } = standing(peer, status.offline);
+    const rtt = peer.rtt_ms === null || peer.state !== 'up' ? '' : `${peer.rtt_ms < 10 ? peer.rtt_ms.toFixed(1) : Math.round(peer.rtt_ms)} ms`;
+    const lag = peer.behind > 0 && mood !== 'busy' ? `lacks ${count(peer.behind, 'entry', 'entries')}` : null;
+    return make('li', {},
+      make('span', { class: `dot ${mood}` }),
+      make('b', {}, peer.name ?? shortDid(peer.did)),
+      make('span', { class: 'dim grow' }, [words, lag].filter(Boolean).join('; ')),
+      make('span', { class: 'dim' }, rtt));
+  }));
+  if (peers.length === 0) {
+    byId('peers').replaceChildren(make('li', { class: 'dim' }, 'Nobody else yet. ', make('code', {}, 'nexus-node invite'), ' lets another machine in.'));
+  }
+}
+
+function showWarnings({ warnings, membership, offline }) {
+  const notices = warnings.map(({ message, hint }) => make('p', { class: 'notice' }, make('b', {}, message), hint ? ` ${hint}` : ''));
+  if (membership !== 'member') notices.unshift(make('p', { class: 'notice bad' }, 'The membership of this node was taken away.'));
+  if (offline) notices.unshift(make('p', { class: 'notice' }, 'This node is offline: what is written here stays here until it goes online.'));
+  byId('warnings').replaceChildren(...notices);
+}
+
+function showFacts(status, peers, spaces) {
+  const total = (of) => spaces.reduce((sum, space) => sum + space[of], 0);
+  const facts = [
+    ['Memories', total('records').toLocaleString()],
+    ['Members', `${peers.length + 1}, ${status.peers} of them connected`],
+    ['Up for', span(status.uptime_s)],
+    ['Store', `${count(total('entries'), 'entry', 'entries')}, ${bytes(total('bytes'))}`],
+    status.rss_bytes && ['Memory', bytes(status.rss_bytes)],
+    ['Version', status.version],
+    ['Node', make('code', { title: status.did }, shortDid(status.did))],
+    ['Mesh', make('code', { title: status.mesh_did }, shortDid(status.mesh_did))],
+  ];
+  byId('facts').replaceChildren(...facts.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]));
+}
+
+function live(connected) {
+  byId('live').textContent = connected ? 'live' : 'not connected';
+  byId('live').className = `pill ${connected ? 'good' : 'bad'}`;
+}
+
+/** Everything from the start: at first, and when the node behind the page is another one. */
+async function readAll() {
+  await look();
+  setNames(nameOf);
+  await Promise.all([refresh(), findConflicts()]);
+}
+
+async function start() {
+  byId('sign-in').hidden = true;
+  try {
+    await readAll();
+  } catch (problem) {
+    if (problem.status === 401) return;
+    toast(problem.message, true);
+  }
+  byId('main').hidden = false;
+  byId('sign-out').hidden = false;
+  stop = follow({
+    state: live,
+    again: () => readAll().catch(() => {}),
+    change: (change) => {
+      pulse(map, change.author);
+      if (change.kind === 'member' || change.kind === 'space') look().catch(() => {});
+      else changed(change);
+    },
+  });
+  looking = setInterval(() => { if (!document.hidden) look().catch(() => {}); }, LOOK_MS);
+}
+
+function out(why) {
+  stop?.();
+  clearInterval(looking);
+  byId('main').hidden = true;
+  byId('offline').hidden = true;
+  byId('sign-out').hidden = true;
+  byId('live').textContent = 'signed out';
+  byId('live').className = 'pill';
+  byId('sign-in-why').hidden = !why;
+  byId('sign-in-why').textContent = why ?? '';
+  byId('sign-in').hidden = false;
+}
+
+onSignedOut(() => out(location.hash === '#over' ? 'That link was used already, or is too old. `nexus-node web` makes another.' : null));
+
+byId('token-form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  try {
+    await signIn(byId('token').value.trim());
+    byId('token').value = '';
+    history.replaceState(null, '', '/');
+    await start();
+  } catch (problem) {
+    out(problem.message);
+  }
+});
+
+byId('sign-out').addEventListener('click', async () => {
+  await api('DELETE', '/v1/session').catch(() => {});
+  out(null);
+});
+
+byId('offline').addEventListener('click', async () => {
+  try {
+    await send('POST', status.offline ? '/v1/online' : '/v1/offline');
+    await look();
+  } catch (problem) {
+    toast(problem.message, true);
+  }
+});
+
+const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' };
+
+function dress(theme) {
+  document.documentElement.dataset.theme = theme;
+  byId('theme').textContent = THEMES[theme];
+}
+
+byId('theme').addEventListener('click', () => {
+  const order = Object.keys(THEMES);
+  const theme = order[(order.indexOf(document.documentElement.dataset.theme) + 1) % order.length];
+  localStorage.setItem('theme', theme);
+  dress(theme);
+});
+
+dress(localStorage.getItem('theme') in THEMES ? localStorage.getItem('theme') : 'auto');
+start();

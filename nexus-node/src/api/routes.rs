@@ -1,0 +1,215 @@
+//! Every route, with what is said of it.
+
+mod examples;
+
+use axum::Router;
+use axum::http::{Method, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde_json::json;
+
+use self::examples as example;
+use super::memories::{JSON_LINES, TRUNCATED};
+use super::openapi::{About, Routes, number, text, texts};
+use super::{Api, events, import, memories, mesh, metrics, no_method, no_route, page, settings, spaces};
+
+/// All there is, and the document about it at `/openapi.json`.
+pub(super) fn routes() -> Router<Api> {
+    let routes = memories_and_spaces(Routes::new());
+    let routes = page_and_process(the_mesh(routes));
+    let routes = routes.describe(Method::GET, "/openapi.json", |about| {
+        about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
+    });
+    #[cfg(feature = "mcp")]
+    let routes = mcp(routes);
+    let (router, document) = routes.finish();
+    let document = axum::body::Bytes::from(document.to_string());
+    let router = router.route(
+        "/openapi.json",
+        get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }),
+    );
+    #[cfg(feature = "mcp")]
+    let router = router.merge(crate::mcp::routes());
+    router.fallback(no_route).method_not_allowed_fallback(no_method)
+}
+
+fn memories_and_spaces(routes: Routes) -> Routes {
+    routes
+        .on(Method::GET, "/v1/memories", memories::find, |about| {
+            about
+                .summary("With `q` recall, the best first; without it list, newest first")
+                .query("q", text(), "words, as a person would say them; at most 8 KiB are read")
+                .query("space", texts(), "in these spaces; `list` takes one")
+                .query("limit", number(1, 1_000), "at most this many: 10 for `recall`, 100 for `list`, if not given")
+                .query("tag", texts(), "`recall`: with all of these tags")
+                .query("kind", texts(), "`recall`: of one of these kinds")
+                .query("by", text(), "`recall`: by this member, a DID or a name")
+                .query("since", text(), "`recall`: edited or created within this time, as `7d`")
+                .query("tokens", number(0, u64::from(u32::MAX)), "`recall`: as many as fit, four characters to a token")
+                .query("after", text(), "`list`: go on where an earlier page ended, its `next`")
+                .gives(200, &vec![example::hit()])
+                .header(
+                    200,
+                    TRUNCATED,
+                    "`recall`: `true` if more would have fitted than `limit` or `tokens` let through",
+                )
+                .note("Without `q` the answer is `{items: [memory], next}`.")
+        })
+        .on(Method::POST, "/v1/memories", memories::remember, |about| {
+            about
+                .summary("Write a memory; it is on this node's disk when the answer comes")
+                .takes(true, &example::new_memory())
+                .gives(201, &example::remembered())
+        })
+        .on(Method::GET, "/v1/memories/{id}", memories::get, |about| {
+            about.summary("One memory, by its id, the beginning of it, or a former id").gives(200, &example::memory())
+        })
+        .on(Method::PATCH, "/v1/memories/{id}", memories::edit, |about| {
+            about
+                .summary("Change a memory; writing a field settles a conflict about it")
+                .takes(true, &example::patch())
+                .gives(200, &example::memory())
+        })
+        .on(Method::DELETE, "/v1/memories/{id}", memories::forget, |about| {
+            about.summary("Remove a memory everywhere").gives(200, &example::forgotten())
+        })
+        .on(Method::GET, "/v1/memories/{id}/history", memories::history, |about| {
+            about.summary("What happened to a memory, oldest first").gives(200, &vec![example::revision()])
+        })
+        .on(Method::GET, "/v1/export", memories::export, |about| {
+            about.summary("All memories, one a line").query("space", text(), "of one space").gives_type(
+                200,
+                JSON_LINES,
+                &example::line(&example::exported()),
+            )
+        })
+        .on(Method::POST, "/v1/import", import::import, |about| {
+            about
+                .summary("Memories as JSON Lines in, one acknowledgement a line out, after its commit")
+                .note("Read the answer while you send. A line has at most 256 KiB; a bad one stops nothing.")
+                .takes_type(JSON_LINES, &example::line(&example::new_memory()))
+                .gives_type(200, JSON_LINES, &example::line(&example::imported()))
+        })
+        .on(Method::GET, "/v1/events", events::events, |about| {
+            about
+                .summary("Changes as they happen: server-sent events, a WebSocket, or a long poll")
+                .note(
+                    "A request to upgrade becomes a WebSocket, with a change a message; its token may come as the \
+                     subprotocol `bearer, TOKEN`. With `wait` the answer is `{changes, cursor}`, at the first change \
+                     or when the time is over. `Last-Event-ID` beats `from`.",
+                )
+                .query("from", text(), "go on after this cursor; from now on if not given")
+                .query("space", text(), "of one space")
+                .query("wait", text(), "poll, and wait this long, as `30s`; 60 s at most")
+                .gives(200, &example::changes())
+                .gives_type(200, "text/event-stream", &example::event())
+                .gives_nothing(101, "A WebSocket.")
+        })
+        .on(Method::GET, "/v1/spaces", spaces::list, |about| {
+            about.summary("The spaces that hold memories").gives(200, &vec![example::space()])
+        })
+        .on(Method::POST, "/v1/spaces", spaces::create, |about| {
+            about
+                .summary("Make a space that every member reads and writes")
+                .takes(true, &example::new_space())
+                .gives(201, &example::space())
+        })
+        .on(Method::GET, "/v1/spaces/{space}/pages", spaces::pages, |about| {
+            about
+                .summary("The pages of a space as Automerge documents, one a line, and `{pages:N}` at the end")
+                .gives_type(200, JSON_LINES, &example::line(&example::page()))
+        })
+}
+
+fn the_mesh(routes: Routes) -> Routes {
+    routes
+        .on(Method::GET, "/v1/status", mesh::status, |about| {
+            about.summary("This node and its mesh at a glance").gives(200, &example::status())
+        })
+        .on(Method::GET, "/v1/peers", mesh::peers, |about| {
+            about.summary("The other members").gives(200, &vec![example::peer()])
+        })
+        .on(Method::GET, "/v1/members", mesh::members, |about| {
+            about.summary("Who belongs").gives(200, &vec![example::member()])
+        })
+        .on(Method::POST, "/v1/invite", mesh::invite, |about| {
+            about
+                .summary("A ticket to join this mesh with")
+                .takes(false, &example::invite())
+                .gives(201, &example::invitation())
+        })
+        .on(Method::POST, "/v1/join", mesh::join, |about| {
+            about
+                .summary("Join another mesh; the answer comes when the node has started again in it")
+                .takes(true, &example::join())
+                .gives(200, &example::joined())
+        })
+        .on(Method::POST, "/v1/offline", mesh::offline, |about| {
+            about.summary("Close all connections and refuse new ones").gives(200, &example::offline(true))
+        })
+        .on(Method::POST, "/v1/online", mesh::online, |about| {
+            about.summary("Come back").gives(200, &example::offline(false))
+        })
+        .on(Method::GET, "/v1/config", settings::show, |about| {
+            about.summary("Each setting with its origin").gives(200, &vec![example::setting()])
+        })
+        .on(Method::PATCH, "/v1/config", settings::change, |about| {
+            about
+                .summary("Change settings; the answer has those that were named")
+                .takes(true, &example::settings())
+                .gives(200, &vec![example::setting()])
+        })
+}
+
+fn page_and_process(routes: Routes) -> Routes {
+    let mut routes = routes;
+    for path in page::paths() {
+        routes = routes.on(Method::GET, path, page::file, |about| {
+            about.summary("A file of the page; it holds no data").open().gives_nothing(200, "The file.")
+        });
+    }
+    routes
+        .on(Method::POST, "/v1/web", page::link, |about| {
+            about.summary("A link that signs a browser in, once; with the token only").gives(201, &example::web_link())
+        })
+        .on(Method::GET, "/web/{code}", page::follow, |about| {
+            about.summary("What that link leads to").open().gives_nothing(303, "To the page, with the cookie.")
+        })
+        .on(Method::POST, "/v1/session", page::sign_in, |about| {
+            about.summary("Give this browser the cookie; with the token only").gives_nothing(204, "Signed in.").header(
+                204,
+                "set-cookie",
+                "good for 7 days, HttpOnly, SameSite=Strict",
+            )
+        })
+        .on(Method::DELETE, "/v1/session", page::sign_out, |about| {
+            about.summary("Take the cookie from this browser").gives_nothing(204, "Signed out.")
+        })
+        .on(Method::GET, "/healthz", mesh::health, |about| {
+            about.summary("The process answers").open().gives_value(200, &json!({ "ok": true }))
+        })
+        .on(Method::GET, "/readyz", mesh::ready, |about| {
+            about.summary("The node answers").open().gives_value(200, &json!({ "ready": true }))
+        })
+        .on(Method::GET, "/metrics", metrics::metrics, |about| {
+            about.summary("What this process does, for Prometheus").gives_type(
+                200,
+                "text/plain",
+                "nexus_records{space=\"default\"} 42\n",
+            )
+        })
+}
+
+#[cfg(feature = "mcp")]
+fn mcp(routes: Routes) -> Routes {
+    fn about<'a>(about: About<'a>, what: &str) -> About<'a> {
+        let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+        let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": [] } });
+        about.summary(what).takes_value(&list).gives_value(200, &answer)
+    }
+    let core = "MCP, streamable HTTP: four tools over the memory";
+    let graph = "MCP, streamable HTTP: a knowledge graph over the memory";
+    routes
+        .describe(Method::POST, "/mcp", |it| about(it, core))
+        .describe(Method::POST, "/mcp/graph", |it| about(it, graph))
+}

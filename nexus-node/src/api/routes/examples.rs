@@ -1,0 +1,231 @@
+//! Documents as they look, for `/openapi.json`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::wire;
+
+const DID: &str = "did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH";
+const OTHER: &str = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+const MESH: &str = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG";
+const PEER_ID: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
+const ID: &str = "bciqbkd2e4rtxhqsmrtqmqbvnq5x2g4u3r3j6qkq5k7p2y4o3xw6ezaa.0";
+const AT: &str = "2026-11-20T08:31:12.123Z";
+const LATER: &str = "2026-11-20T09:31:12.123Z";
+
+/// A line of JSON Lines.
+pub(super) fn line<T: Serialize>(document: &T) -> String {
+    // Our documents have string keys, so they can be written as JSON.
+    serde_json::to_string(document).unwrap_or_default() + "\n"
+}
+
+pub(super) fn memory() -> wire::Memory {
+    wire::Memory {
+        id: ID.into(),
+        was: None,
+        space: "default".into(),
+        text: "the build needs a C compiler".into(),
+        kind: "note".into(),
+        tags: vec!["build".into()],
+        meta: BTreeMap::from([("source".to_owned(), "README.md".into())]),
+        author: DID.into(),
+        author_name: Some("laptop".into()),
+        created_at: AT.into(),
+        updated_at: AT.into(),
+        expires_at: None,
+        version: "d0f1c6b0e9b04fa2".into(),
+        conflicts: BTreeMap::from([(
+            "text".to_owned(),
+            vec![
+                wire::ConflictValue {
+                    value: "the build needs a C compiler".into(),
+                    author: DID.into(),
+                    at: LATER.into(),
+                },
+                wire::ConflictValue { value: "the build needs clang".into(), author: OTHER.into(), at: AT.into() },
+            ],
+        )]),
+    }
+}
+
+pub(super) fn hit() -> wire::Hit {
+    let memory = wire::Memory { conflicts: BTreeMap::new(), ..memory() };
+    wire::Hit { memory, score: 1.62, why: "It has “compiler”, and this instance wrote it 2 hours ago.".into() }
+}
+
+pub(super) fn exported() -> wire::Exported {
+    wire::Exported { memory: hit().memory, key: Some("build/compiler".into()) }
+}
+
+pub(super) fn new_memory() -> wire::NewMemory {
+    wire::NewMemory {
+        text: "the build needs a C compiler".into(),
+        tags: vec!["build".into()],
+        ttl: Some(wire::Span(Duration::from_secs(604_800))),
+        ..wire::NewMemory::default()
+    }
+}
+
+pub(super) fn remembered() -> wire::Remembered {
+    wire::Remembered {
+        id: ID.into(),
+        space: "default".into(),
+        author: DID.into(),
+        seq: 17,
+        created_at: AT.into(),
+        durability: wire::Durability { local: true, replicated: 2 },
+        duplicate_of: None,
+    }
+}
+
+pub(super) fn patch() -> wire::Patch {
+    wire::Patch { text: Some("the build needs clang".into()), ..wire::Patch::default() }
+}
+
+pub(super) fn forgotten() -> wire::Forgotten {
+    wire::Forgotten { id: ID.into(), forgotten: true }
+}
+
+pub(super) fn revision() -> wire::Revision {
+    wire::Revision {
+        version: "d0f1c6b0e9b04fa2".into(),
+        at: AT.into(),
+        by: DID.into(),
+        changed: BTreeMap::from([("text".to_owned(), "the build needs a C compiler".into())]),
+    }
+}
+
+pub(super) fn imported() -> wire::Imported {
+    wire::Imported { line: 1, id: Some(ID.into()), space: Some("default".into()), seq: Some(17), ..Default::default() }
+}
+
+pub(super) fn change() -> wire::Change {
+    wire::Change {
+        cursor: "5b2e9c0d11aa4f37-17-1".into(),
+        kind: "remembered".into(),
+        id: ID.into(),
+        space: "default".into(),
+        author: DID.into(),
+        seq: 17,
+    }
+}
+
+pub(super) fn changes() -> wire::Changes {
+    wire::Changes { changes: vec![change()], cursor: change().cursor }
+}
+
+pub(super) fn event() -> String {
+    format!("id: {}\nevent: remembered\ndata: {}\n", change().cursor, line(&change()))
+}
+
+pub(super) fn space() -> wire::Space {
+    wire::Space {
+        space: "default".into(),
+        id: "9f2c…".into(),
+        readers: vec![DID.into(), OTHER.into()],
+        writers: vec![DID.into(), OTHER.into()],
+        records: 42,
+        entries: 57,
+        bytes: 18_211,
+    }
+}
+
+pub(super) fn new_space() -> wire::NewSpace {
+    wire::NewSpace { name: "work".into() }
+}
+
+pub(super) fn page() -> wire::Page {
+    wire::Page { page: "0001".into(), automerge: "hW9Kg…".into() }
+}
+
+pub(super) fn status() -> wire::Status {
+    wire::Status {
+        did: DID.into(),
+        peer_id: PEER_ID.into(),
+        name: "laptop".into(),
+        mesh_did: MESH.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        uptime_s: 86_400,
+        membership: "member".into(),
+        offline: false,
+        mode: None,
+        coordinator: None,
+        role: None,
+        peers: 1,
+        behind: vec![wire::Behind { did: OTHER.into(), name: Some("cloud".into()), entries: 3 }],
+        warnings: Vec::new(),
+        rss_bytes: Some(41_000_000),
+    }
+}
+
+pub(super) fn peer() -> wire::Peer {
+    wire::Peer {
+        did: OTHER.into(),
+        peer_id: PEER_ID.into(),
+        name: Some("cloud".into()),
+        state: "up".into(),
+        cause: None,
+        rtt_ms: Some(12.4),
+        path: Some("direct".into()),
+        synced: false,
+        behind: 3,
+        last_seen: Some(AT.into()),
+    }
+}
+
+pub(super) fn member() -> wire::Member {
+    wire::Member {
+        did: OTHER.into(),
+        name: "cloud".into(),
+        roles: vec!["member".into()],
+        admitted_by: Some(DID.into()),
+        expires_at: None,
+        revoked: None,
+    }
+}
+
+pub(super) fn invite() -> wire::Invite {
+    wire::Invite {
+        role: Some("member".into()),
+        uses: Some(1),
+        ttl: Some(wire::Span(Duration::from_secs(3_600))),
+        valid: None,
+    }
+}
+
+pub(super) fn invitation() -> wire::Invitation {
+    wire::Invitation { ticket: "nexus1…".into(), join: "nexus-node join nexus1…".into(), expires_at: LATER.into() }
+}
+
+pub(super) fn join() -> wire::Join {
+    wire::Join { ticket: "nexus1…".into(), name: Some("cloud".into()), timeout: None }
+}
+
+pub(super) fn joined() -> wire::Joined {
+    wire::Joined {
+        did: OTHER.into(),
+        peer_id: PEER_ID.into(),
+        mesh_did: MESH.into(),
+        name: "cloud".into(),
+        inviter: DID.into(),
+    }
+}
+
+pub(super) fn offline(offline: bool) -> wire::Offline {
+    wire::Offline { offline }
+}
+
+pub(super) fn setting() -> wire::Setting {
+    wire::Setting { key: "log".into(), value: "info".into(), origin: "default".into(), live: true }
+}
+
+pub(super) fn settings() -> BTreeMap<String, Value> {
+    BTreeMap::from([("log".to_owned(), json!("info"))])
+}
+
+pub(super) fn web_link() -> wire::WebLink {
+    wire::WebLink { link: "http://127.0.0.1:8002/web/p2XcA…".into(), expires_at: LATER.into() }
+}
