@@ -124,6 +124,14 @@ impl Shared {
 }
 
 impl Node {
+    /// How far this node holds each log, on its disk.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn frontier(&self) -> Result<Frontier, NodeError> {
+        self.0.shared.frontier()
+    }
+
     /// This node and its mesh at a glance.
     pub async fn status(&self) -> Status {
         let shared = &self.0.shared;

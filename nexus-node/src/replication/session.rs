@@ -146,7 +146,8 @@ impl Session {
 
     /// When [`next_frame`](Self::next_frame) is worth a call although nothing happened.
     pub fn poll_timeout(&self) -> Duration {
-        let relay = self.marks.front().map(|(at, _)| *at + RELAY_AFTER);
+        // nothing is relayed to a peer that has not said yet what it has
+        let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + RELAY_AFTER);
         let frontier = self.ask_again.then_some(self.last_frontier + FRONTIER_EVERY);
         [relay, frontier].into_iter().flatten().fold(self.next_digest, Duration::min)
     }

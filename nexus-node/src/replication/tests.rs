@@ -575,3 +575,15 @@ fn a_fresh_replica_gets_everything_across_many_frames() {
     assert_converged(&net);
     assert_eq!(net.peers[1].memories().len(), 60);
 }
+
+#[test]
+fn a_session_that_has_heard_nothing_yet_does_not_ask_to_be_woken_at_once() {
+    let mut peer = Peer::new(0);
+    let second = Duration::from_secs(1);
+    let mut session = Session::open(peer.key.did(), mesh(), Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
+    peer.remember("written while the peer is silent", None);
+    for now in [second, second * 2, second * 3] {
+        while session.next_frame(now, &peer.store.snapshot().unwrap()).unwrap().is_some() {}
+        assert!(session.poll_timeout() > now, "at {now:?} it wants to be woken at {:?}", session.poll_timeout());
+    }
+}

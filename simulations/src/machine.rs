@@ -1,0 +1,243 @@
+//! One machine of a world: a disk, a wall clock, and at times a node that lives on it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use nexus_mesh::Spawner;
+use nexus_node::Blocking;
+use tokio::time::Sleep;
+
+use crate::hooks::{self, Wall};
+use crate::transport::{Network, NodeNo};
+
+/// A lock whose holder panicked holds plain data all the same.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What outlives a node on its machine.
+#[derive(Debug, Default)]
+pub(crate) struct Chassis {
+    pub(crate) wall: Mutex<Wall>,
+    /// How long whatever waits for the disk takes.
+    pub(crate) disk_delay: Mutex<Duration>,
+}
+
+/// One life of a node, from its start to its end: every task that it started, so that all of them
+/// can be dropped, held or slowed down at once.
+pub(crate) struct Life {
+    node: NodeNo,
+    chassis: Arc<Chassis>,
+    network: Network,
+    state: Mutex<LifeState>,
+}
+
+#[derive(Default)]
+struct LifeState {
+    ended: bool,
+    paused: bool,
+    /// How long each step of a task takes.
+    slow: Duration,
+    next: u64,
+    tasks: BTreeMap<u64, Slot>,
+    /// Tasks that were woken while the node was paused.
+    parked: Vec<Waker>,
+    panics: Vec<String>,
+    most_tasks: usize,
+}
+
+type Slot = Arc<Mutex<Option<BoxFuture<'static, ()>>>>;
+
+impl Life {
+    pub(crate) fn new(node: NodeNo, chassis: Arc<Chassis>, network: Network) -> Arc<Self> {
+        Arc::new(Self { node, chassis, network, state: Mutex::default() })
+    }
+
+    /// Drops every task, at once. Not to be called from inside of one.
+    pub(crate) fn end(&self) {
+        let (tasks, parked) = {
+            let mut state = lock(&self.state);
+            state.ended = true;
+            (std::mem::take(&mut state.tasks), std::mem::take(&mut state.parked))
+        };
+        for slot in tasks.into_values() {
+            let task = lock(&slot).take();
+            let before = hooks::set_wall(*lock(&self.chassis.wall));
+            drop(task);
+            hooks::set_wall(before);
+        }
+        parked.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn pause(&self, paused: bool) {
+        let parked = {
+            let mut state = lock(&self.state);
+            state.paused = paused;
+            if paused { Vec::new() } else { std::mem::take(&mut state.parked) }
+        };
+        parked.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn slow_down(&self, step: Duration) {
+        lock(&self.state).slow = step;
+    }
+
+    pub(crate) fn panics(&self) -> Vec<String> {
+        lock(&self.state).panics.clone()
+    }
+
+    /// How many tasks there are, and the most there were.
+    pub(crate) fn tasks(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.tasks.len(), state.most_tasks)
+    }
+
+    /// The future, seeing this machine's wall clock.
+    pub(crate) fn seen_from<F: Future>(chassis: Arc<Chassis>, inner: F) -> SeenFrom<F> {
+        SeenFrom { chassis, inner: Box::pin(inner) }
+    }
+}
+
+/// Starts tasks of a life.
+pub(crate) struct LifeSpawner(pub(crate) Arc<Life>);
+
+impl Spawner for LifeSpawner {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected spawner")]
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let slot: Slot = Arc::new(Mutex::new(Some(task)));
+        let number = {
+            let mut state = lock(&self.0.state);
+            if state.ended {
+                drop(state);
+                return drop(lock(&slot).take());
+            }
+            let number = state.next;
+            state.next += 1;
+            state.tasks.insert(number, slot.clone());
+            state.most_tasks = state.most_tasks.max(state.tasks.len());
+            number
+        };
+        let task = LifeTask { life: self.0.clone(), name, number, slot, lag: None, lagging: false };
+        tokio::spawn(task);
+    }
+}
+
+struct LifeTask {
+    life: Arc<Life>,
+    name: &'static str,
+    number: u64,
+    slot: Slot,
+    lag: Option<Pin<Box<Sleep>>>,
+    lagging: bool,
+}
+
+impl LifeTask {
+    fn is_done(&self) {
+        lock(&self.life.state).tasks.remove(&self.number);
+    }
+}
+
+impl Future for LifeTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let slow = {
+            let mut state = lock(&this.life.state);
+            if state.ended {
+                return Poll::Ready(());
+            }
+            if state.paused {
+                state.parked.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.slow
+        };
+        if !slow.is_zero() || this.lagging {
+            if !this.lagging {
+                this.lagging = true;
+                this.lag = Some(Box::pin(tokio::time::sleep(slow)));
+            }
+            if let Some(lag) = &mut this.lag
+                && lag.as_mut().poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            (this.lag, this.lagging) = (None, false);
+        }
+        let before = hooks::set_wall(*lock(&this.life.chassis.wall));
+        let polled = {
+            let mut slot = lock(&this.slot);
+            match slot.as_mut() {
+                None => Ok(Poll::Ready(())),
+                Some(task) => {
+                    let polled = std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+                    if !matches!(polled, Ok(Poll::Pending)) {
+                        *slot = None;
+                    }
+                    polled
+                }
+            }
+        };
+        hooks::set_wall(before);
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+                this.life.network.note(Some(this.life.node), format_args!("PANIC in task {}: {text}", this.name));
+                lock(&this.life.state).panics.push(format!("n{}, task {}: {text}", this.life.node, this.name));
+            }
+        }
+        this.is_done();
+        Poll::Ready(())
+    }
+}
+
+/// A future that sees the wall clock of a machine.
+pub(crate) struct SeenFrom<F> {
+    chassis: Arc<Chassis>,
+    inner: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for SeenFrom<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let before = hooks::set_wall(*lock(&self.chassis.wall));
+        let polled = self.inner.as_mut().poll(cx);
+        hooks::set_wall(before);
+        polled
+    }
+}
+
+/// Work that waits for the disk, done on the spot; on a slow disk in the middle of a wait.
+pub(crate) struct DiskWork {
+    pub(crate) chassis: Arc<Chassis>,
+    pub(crate) network: Network,
+}
+
+impl Blocking for DiskWork {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let delay = *lock(&self.chassis.disk_delay);
+        if delay.is_zero() {
+            work();
+            return futures::future::ready(()).boxed();
+        }
+        self.network.fire("slow_disk");
+        async move {
+            tokio::time::sleep(delay / 2).await;
+            work();
+            tokio::time::sleep(delay / 2).await;
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,141 @@
+//! Yamux over a connection that may be listened to: what a stranger could read, in the clear.
+
+use std::io;
+use std::iter;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::UpgradeInfo;
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use libp2p::yamux;
+
+/// The longest secret that is looked for.
+const TAIL_BYTES: usize = 64;
+
+/// What came out of the connections of one party after decryption, searched as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<Mutex<Ears>>);
+
+#[derive(Debug, Default)]
+struct Ears {
+    bytes: u64,
+    /// What must not be heard; empty: nothing is looked for.
+    secret: Vec<u8>,
+    found: u64,
+}
+
+impl Heard {
+    /// Listens for bytes that must not come.
+    pub fn listening_for(secret: &[u8]) -> Self {
+        let secret = secret[..secret.len().min(TAIL_BYTES)].to_vec();
+        Self(Arc::new(Mutex::new(Ears { bytes: 0, secret, found: 0 })))
+    }
+
+    fn ears(&self) -> MutexGuard<'_, Ears> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes came, and how often the secret was among them.
+    pub fn count(&self) -> (u64, u64) {
+        let ears = self.ears();
+        (ears.bytes, ears.found)
+    }
+
+    /// Takes in what one connection brought; `tail` is the end of what it brought before.
+    fn hear(&self, tail: &mut Vec<u8>, bytes: &[u8]) {
+        let mut ears = self.ears();
+        ears.bytes += bytes.len() as u64;
+        if ears.secret.is_empty() {
+            return;
+        }
+        tail.extend_from_slice(bytes);
+        let len = ears.secret.len();
+        let found = tail.windows(len).filter(|window| *window == ears.secret.as_slice()).count();
+        ears.found += found as u64;
+        let keep = tail.len().min(len - 1);
+        tail.drain(..tail.len() - keep);
+    }
+}
+
+/// The upgrade from a secured connection to Yamux.
+#[derive(Clone)]
+pub(crate) struct Tap {
+    yamux: yamux::Config,
+    heard: Option<Heard>,
+}
+
+impl Tap {
+    pub(crate) fn new(streams_max: usize, heard: Option<Heard>) -> Self {
+        let mut yamux = yamux::Config::default();
+        yamux.set_max_num_streams(streams_max);
+        Self { yamux, heard }
+    }
+}
+
+impl UpgradeInfo for Tap {
+    type Info = &'static str;
+    type InfoIter = iter::Once<Self::Info>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.yamux.protocol_info()
+    }
+}
+
+type Muxer<C> = yamux::Muxer<Tapped<C>>;
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<C> for Tap {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Muxer<C>>>;
+
+    fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
+        let socket = Tapped { inner: socket, heard: self.heard, tail: Vec::new() };
+        Box::pin(self.yamux.upgrade_inbound(socket, info))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<C> for Tap {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Muxer<C>>>;
+
+    fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
+        let socket = Tapped { inner: socket, heard: self.heard, tail: Vec::new() };
+        Box::pin(self.yamux.upgrade_outbound(socket, info))
+    }
+}
+
+/// A connection whose bytes are heard as they are read.
+pub(crate) struct Tapped<C> {
+    inner: C,
+    heard: Option<Heard>,
+    tail: Vec<u8>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Tapped<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let read = Pin::new(&mut this.inner).poll_read(cx, out);
+        if let (Poll::Ready(Ok(len)), Some(heard)) = (&read, &this.heard) {
+            heard.hear(&mut this.tail, &out[..*len]);
+        }
+        read
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Tapped<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}

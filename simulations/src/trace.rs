@@ -1,0 +1,97 @@
+//! What happened, in order, as one hash: two runs are the same if their hashes are.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use crate::transport::NodeNo;
+
+/// How many lines are kept for a report of a failure.
+const RECENT_MAX: usize = 40;
+
+/// Whose a line of the trace is when it is nobody's.
+pub const NOBODY: NodeNo = NodeNo::MAX;
+
+/// The trace of a run: every event and every chunk of bytes that arrived, each with its virtual
+/// time.
+pub struct Trace {
+    hasher: blake3::Hasher,
+    lines: u64,
+    /// Where each line goes, if anywhere.
+    out: Option<Box<dyn Write + Send>>,
+    recent: VecDeque<String>,
+}
+
+impl Trace {
+    /// An empty trace that writes its lines to `out`, if there is one.
+    pub fn new(out: Option<Box<dyn Write + Send>>) -> Self {
+        Self { hasher: blake3::Hasher::new_derive_key("nexus-sim trace v1"), lines: 0, out, recent: VecDeque::new() }
+    }
+
+    /// Something happened at a node, or to the world.
+    pub fn event(&mut self, at: Duration, node: NodeNo, what: fmt::Arguments<'_>) {
+        let line = match node {
+            NOBODY => format!("{:>10} -   {what}", at.as_micros()),
+            node => format!("{:>10} n{node:<2} {what}", at.as_micros()),
+        };
+        self.hasher.update(line.as_bytes()).update(b"\n");
+        self.lines += 1;
+        self.write(&line);
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line);
+    }
+
+    /// Bytes arrived at a node.
+    pub fn chunk(&mut self, at: Duration, from: NodeNo, to: NodeNo, connection: u64, bytes: &[u8]) {
+        let mut head = [0; 40];
+        let at_us = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        for (place, number) in [at_us, from as u64, to as u64, connection, bytes.len() as u64].into_iter().enumerate() {
+            head[place * 8..place * 8 + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        self.hasher.update(&head).update(bytes);
+        self.lines += 1;
+        if self.out.is_some() {
+            let hash = blake3::hash(bytes).to_hex();
+            let line = format!("{at_us:>10} n{to:<2} {} bytes from n{from} on {connection}: {}", bytes.len(), &hash[..16]);
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        if let Some(out) = &mut self.out {
+            // a trace that cannot be written shows as one that is short
+            let _ = writeln!(out, "{line}");
+        }
+    }
+
+    /// The hash of all that happened so far, 64 hexadecimal digits.
+    pub fn hash(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
+    }
+
+    /// How many events and chunks there were.
+    pub const fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The last events, oldest first.
+    pub fn recent(&self) -> Vec<String> {
+        self.recent.iter().cloned().collect()
+    }
+
+    /// Writes out what is buffered.
+    pub fn flush(&mut self) {
+        if let Some(out) = &mut self.out {
+            let _ = out.flush();
+        }
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("lines", &self.lines).finish_non_exhaustive()
+    }
+}

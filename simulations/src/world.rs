@@ -1,0 +1,711 @@
+//! A world of nodes under virtual time: the handle that scenarios and embedders drive it with.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nexus_crdt::{Frontier, Incarnation};
+use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
+use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr};
+use nexus_node::config::{Bounded, Config};
+use nexus_node::engine::{Genesis, found};
+use nexus_node::store::disk::{Disk, Fault};
+use nexus_node::store::{Store, StoreOptions};
+use nexus_node::{Invite, Node, NodeEnv, NodeError, Stopped};
+use tokio::sync::oneshot;
+
+use crate::hooks::{self, Wall};
+use crate::link::Quality;
+use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, lock};
+use crate::tap::Heard;
+use crate::trace::Trace;
+use crate::transport::{Network, NodeNo, address_of};
+
+/// The stack of the simulating thread: unoptimized futures are large.
+const STACK_BYTES: usize = 64 << 20;
+/// How long a join may take.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often something that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A world to be: a seed, and the network's quality.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use nexus_sim::World;
+/// use nexus_node::NewMemory;
+///
+/// World::new(7).run(async |sim| {
+///     let laptop = sim.found("laptop").await?;
+///     let office = sim.add("office").await?;
+///     sim.cut(laptop, office);
+///     sim.on(laptop, async |node| node.brain().remember(NewMemory::note("written offline")).await).await?;
+///     sim.sleep(Duration::from_secs(60)).await;
+///     sim.mend(laptop, office);
+///     sim.settled(Duration::from_secs(60)).await?;
+///     Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Default)]
+pub struct World {
+    seed: u64,
+    quality: Quality,
+    trace: Option<Box<dyn Write + Send>>,
+}
+
+/// Why something in a world did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimError {
+    /// A node said so.
+    #[error("node n{0}: {1}")]
+    Node(NodeNo, #[source] NodeError),
+    /// The node is not running.
+    #[error("node n{0} is not running")]
+    Down(NodeNo),
+    /// A store did not open.
+    #[error("the store of n{0} does not open: {1}")]
+    Store(NodeNo, #[source] nexus_node::store::StoreError),
+    /// Something did not come about in time.
+    #[error("after {0:?} {1}")]
+    TooLate(Duration, String),
+    /// Whatever else went wrong.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl World {
+    /// A world in which everything follows from `seed`, on a good local network.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// How good the links are, if nothing else is said.
+    #[must_use]
+    pub fn quality(mut self, quality: Quality) -> Self {
+        self.quality = quality;
+        self
+    }
+
+    /// Writes the trace, line by line.
+    #[must_use]
+    pub fn trace(mut self, out: Box<dyn Write + Send>) -> Self {
+        self.trace = Some(out);
+        self
+    }
+
+    /// Runs a story to its end, on a thread of its own and under virtual time.
+    ///
+    /// One world runs in a process at a time. For two runs of a seed to be the same to the bit,
+    /// each needs a fresh process: libp2p counts connections per process. `nexus_sim::isolated`
+    /// does that for a test.
+    ///
+    /// # Errors
+    /// The story's.
+    ///
+    /// # Panics
+    /// If the story panics, if the hooks are not in place, or if another world is running.
+    #[expect(clippy::disallowed_methods, reason = "a fresh thread: std draws a thread's hash keys once")]
+    pub fn run<T, E, F>(self, story: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: AsyncFnOnce(Sim) -> Result<T, E> + Send + 'static,
+    {
+        let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(STACK_BYTES);
+        let running = thread.spawn(move || {
+            let _entered = hooks::enter(self.seed);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            #[expect(clippy::expect_used, reason = "a runtime without I/O needs nothing of the system")]
+            let runtime = runtime.expect("a runtime");
+            runtime.block_on(async {
+                let sim = Sim::new(self.seed, self.quality, self.trace);
+                let told = story(sim.clone()).await;
+                sim.end();
+                told
+            })
+        });
+        match running {
+            Ok(running) => match running.join() {
+                Ok(told) => told,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            Err(error) => panic!("no thread for the simulation: {error}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("seed", &self.seed).field("quality", &self.quality).finish_non_exhaustive()
+    }
+}
+
+/// A running world; clones are the same one.
+#[derive(Clone)]
+pub struct Sim(Arc<Inner>);
+
+struct Inner {
+    seed: u64,
+    network: Network,
+    root: Keypair,
+    machines: Mutex<Vec<Machine>>,
+    /// Whatever panicked in nodes that have ended.
+    panics: Mutex<Vec<String>>,
+    cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
+}
+
+struct Machine {
+    name: Name,
+    key: Keypair,
+    chain: Option<Chain>,
+    chassis: Arc<Chassis>,
+    disk: Disk,
+    life: Option<Arc<Life>>,
+    node: Option<Node>,
+    bootstrap: Vec<Multiaddr>,
+    starts: u64,
+    dark: bool,
+    most_tasks: usize,
+}
+
+/// How a node ends when nobody asked it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is killed: what it wrote is there, its peers see closed connections.
+    Process,
+    /// The power goes: what was not synced is lost or torn, its peers see nothing at all.
+    Power,
+}
+
+impl Sim {
+    fn new(seed: u64, quality: Quality, out: Option<Box<dyn Write + Send>>) -> Self {
+        let network = Network::new(seed, quality, Trace::new(out));
+        Self(Arc::new(Inner {
+            seed,
+            network,
+            root: seeded_key(seed, "root"),
+            machines: Mutex::default(),
+            panics: Mutex::default(),
+            cuts: Mutex::default(),
+        }))
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The network between the nodes.
+    pub fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    /// The mesh that [`Sim::found`] makes.
+    pub fn mesh(&self) -> Did {
+        self.0.root.did()
+    }
+
+    /// Virtual time since the beginning.
+    pub fn now(&self) -> Duration {
+        hooks::elapsed()
+    }
+
+    /// Lets virtual time pass.
+    pub async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// How many machines there are.
+    pub fn len(&self) -> usize {
+        lock(&self.0.machines).len()
+    }
+
+    /// Whether there is none yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn with<T>(&self, no: NodeNo, change: impl FnOnce(&mut Machine) -> T) -> T {
+        change(&mut lock(&self.0.machines)[no])
+    }
+
+    /// Puts a machine into the world, without a node.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub fn machine(&self, name: &str) -> Result<NodeNo, SimError> {
+        let parsed: Name = name.parse().map_err(|error| SimError::Failed(format!("{name}: {error}")))?;
+        let mut machines = lock(&self.0.machines);
+        let no = machines.len();
+        // not its own address: a node knows better than to dial itself
+        let bootstrap = (0..no.min(3)).map(address_of).collect();
+        machines.push(Machine {
+            name: parsed,
+            key: seeded_key(self.0.seed, &format!("node {no}")),
+            chain: None,
+            chassis: Arc::default(),
+            disk: Disk::new(),
+            life: None,
+            node: None,
+            bootstrap,
+            starts: 0,
+            dark: false,
+            most_tasks: 0,
+        });
+        Ok(no)
+    }
+
+    /// Founds the mesh: the first node, an admin.
+    ///
+    /// # Errors
+    /// [`SimError`].
+    pub async fn found(&self, name: &str) -> Result<NodeNo, SimError> {
+        let no = self.machine(name)?;
+        let (key, name) = self.with(no, |machine| (machine.key.clone(), machine.name.clone()));
+        let claims = Claims::new(self.mesh(), key.did(), name, [Role::Admin], Timestamp::from_ms(1));
+        let chain = Chain::found(claims.sign(&self.0.root)).map_err(|error| SimError::Failed(error.to_string()))?;
+        self.equip(no, chain)?;
+        self.start(no).await?;
+        Ok(no)
+    }
+
+    /// Adds a member with credentials made beforehand, as if it had joined before this story.
+    ///
+    /// # Errors
+    /// [`SimError`]; also if nobody founded the mesh.
+    pub async fn add(&self, name: &str) -> Result<NodeNo, SimError> {
+        let no = self.machine(name)?;
+        self.equip(no, self.chain_for(no)?)?;
+        self.start(no).await?;
+        Ok(no)
+    }
+
+    /// Credentials for a machine, issued by the founder.
+    ///
+    /// # Errors
+    /// If nobody founded the mesh.
+    pub fn chain_for(&self, no: NodeNo) -> Result<Chain, SimError> {
+        let (key, name) = self.with(no, |machine| (machine.key.clone(), machine.name.clone()));
+        let (founder, chain) = self.with(0, |machine| (machine.key.clone(), machine.chain.clone()));
+        let chain = chain.ok_or_else(|| SimError::Failed("found a mesh first".to_owned()))?;
+        let claims = Claims::new(self.mesh(), key.did(), name, [Role::Member], Timestamp::from_ms(1));
+        let claims = claims.issued_by(founder.did()).sign(&founder);
+        chain.extend(claims).map_err(|error| SimError::Failed(error.to_string()))
+    }
+
+    /// Adds a member through the join door of another one, with a ticket.
+    ///
+    /// # Errors
+    /// [`SimError`].
+    pub async fn join(&self, name: &str, inviter: NodeNo) -> Result<NodeNo, SimError> {
+        let invited = self.on(inviter, async |node| node.invite(Invite::default()).await).await?;
+        let no = self.machine(name)?;
+        let chain = self.knock(no, &invited.ticket).await?;
+        self.equip(no, chain)?;
+        self.start(no).await?;
+        Ok(no)
+    }
+
+    /// Shows a ticket at the door of whoever made it.
+    ///
+    /// # Errors
+    /// If the door does not open.
+    pub async fn knock(&self, no: NodeNo, ticket: &str) -> Result<Chain, SimError> {
+        let failed = |what: &dyn std::fmt::Display| SimError::Failed(format!("n{no} did not get in: {what}"));
+        let ticket: Ticket = ticket.parse().map_err(|error| failed(&error))?;
+        let (key, name, chassis) = self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
+        let life = Life::new(no, chassis, self.0.network.clone());
+        let transport = self.0.network.transport(no, &key, None).map_err(|error| failed(&error))?;
+        let started = Mesh::start(transport, MeshConfig::new(key), Arc::new(LifeSpawner(life.clone())));
+        let (mesh, mut events) = started.map_err(|error| failed(&error))?;
+        let addresses = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned() };
+        let asked = async {
+            tokio::select! {
+                reply = mesh.join(ticket.inviter, addresses, request) => Some(reply),
+                () = async { while events.recv().await.is_some() {} } => None,
+            }
+        };
+        let reply = tokio::time::timeout(JOIN_TIMEOUT, asked).await;
+        mesh.shutdown().await;
+        life.end();
+        match reply.map_err(|_| failed(&"no answer"))?.ok_or_else(|| failed(&"the network ended"))? {
+            Ok(JoinReply::Admitted { chain, .. }) => Ok(chain),
+            Ok(JoinReply::Refused { message, .. }) => Err(failed(&message)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Writes the beginning of a store to a machine's disk.
+    fn equip(&self, no: NodeNo, chain: Chain) -> Result<(), SimError> {
+        let disk = Disk::new();
+        let store = open(no, &disk)?;
+        let (mut incarnation, mut name) = ([0; 8], [0; 8]);
+        for bytes in [&mut incarnation, &mut name] {
+            getrandom::fill(bytes).map_err(|error| SimError::Failed(error.to_string()))?;
+        }
+        let genesis = Genesis {
+            mesh: self.mesh(),
+            chain: chain.clone(),
+            incarnation: Incarnation(incarnation),
+            store: name,
+            fingerprint: None,
+        };
+        store.commit(&[found(&genesis)]).map_err(|error| SimError::Store(no, error))?;
+        store.close();
+        self.with(no, |machine| {
+            machine.chain = Some(chain);
+            machine.disk = disk;
+        });
+        Ok(())
+    }
+
+    /// Starts the node of a machine on what its disk holds.
+    ///
+    /// # Errors
+    /// [`SimError::Store`] if the store does not open, [`SimError::Node`].
+    pub async fn start(&self, no: NodeNo) -> Result<(), SimError> {
+        let (key, name, chassis, disk, bootstrap) = self.with(no, |machine| {
+            machine.starts += 1;
+            if std::mem::take(&mut machine.dark) {
+                self.0.network.lighten(no);
+            }
+            let Machine { key, name, chassis, disk, bootstrap, .. } = machine;
+            (key.clone(), name.clone(), chassis.clone(), disk.clone(), bootstrap.clone())
+        });
+        self.0.network.note(Some(no), format_args!("starts"));
+        let store = open(no, &disk)?;
+        let transport = self.0.network.transport(no, &key, None).map_err(|error| SimError::Failed(error.to_string()))?;
+        let mut config = Config::default();
+        config.listen.0 = vec![address_of(no)];
+        config.bootstrap.0 = bootstrap.into_iter().filter(|address| *address != address_of(no)).collect();
+        config.mdns = false;
+        config.name = Some(name);
+        config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
+        let life = Life::new(no, chassis.clone(), self.0.network.clone());
+        let spawner = Arc::new(LifeSpawner(life.clone()));
+        let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
+        let env = NodeEnv { keypair: key, transport, spawner: spawner.clone(), store, blocking, search: None, config };
+        self.with(no, |machine| machine.life = Some(life));
+        let (tell, told) = oneshot::channel();
+        let starting = async move {
+            let _ = tell.send(Node::with_env(env).await);
+        };
+        nexus_mesh::Spawner::spawn(&*spawner, "start", Box::pin(starting));
+        let node = told.await.map_err(|_| SimError::Down(no))?.map_err(|error| SimError::Node(no, error))?;
+        self.with(no, |machine| machine.node = Some(node));
+        self.0.network.note(Some(no), format_args!("is up"));
+        Ok(())
+    }
+
+    /// The node of a machine, if it runs.
+    pub fn node(&self, no: NodeNo) -> Option<Node> {
+        self.with(no, |machine| machine.node.clone())
+    }
+
+    /// The machines whose nodes run.
+    pub fn up(&self) -> Vec<NodeNo> {
+        let machines = lock(&self.0.machines);
+        machines.iter().enumerate().filter(|(_, machine)| machine.node.is_some()).map(|(no, _)| no).collect()
+    }
+
+    /// The DID of a machine's node.
+    pub fn did(&self, no: NodeNo) -> Did {
+        self.with(no, |machine| machine.key.did())
+    }
+
+    /// The key of a machine: for whoever plays its node falsely.
+    pub fn key(&self, no: NodeNo) -> Keypair {
+        self.with(no, |machine| machine.key.clone())
+    }
+
+    /// What a machine is called.
+    pub fn name(&self, no: NodeNo) -> String {
+        self.with(no, |machine| machine.name.to_string())
+    }
+
+    /// How often a machine's node was started.
+    pub fn starts(&self, no: NodeNo) -> u64 {
+        self.with(no, |machine| machine.starts)
+    }
+
+    /// The disk of a machine.
+    pub fn disk(&self, no: NodeNo) -> Disk {
+        self.with(no, |machine| machine.disk.clone())
+    }
+
+    /// Runs something with a machine's node, seeing that machine's clocks.
+    ///
+    /// # Errors
+    /// [`SimError::Down`] if it does not run, else what `work` says.
+    pub async fn on<T>(&self, no: NodeNo, work: impl AsyncFnOnce(Node) -> Result<T, NodeError>) -> Result<T, SimError> {
+        let (node, chassis) = self.with(no, |machine| (machine.node.clone(), machine.chassis.clone()));
+        let node = node.ok_or(SimError::Down(no))?;
+        Life::seen_from(chassis, work(node)).await.map_err(|error| SimError::Node(no, error))
+    }
+
+    /// Runs a task on a machine as long as its node lives: an agent beside it.
+    ///
+    /// # Errors
+    /// [`SimError::Down`].
+    pub fn spawn<F>(&self, no: NodeNo, agent: impl FnOnce(Node) -> F) -> Result<(), SimError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (node, life) = self.with(no, |machine| (machine.node.clone(), machine.life.clone()));
+        let (Some(node), Some(life)) = (node, life) else { return Err(SimError::Down(no)) };
+        nexus_mesh::Spawner::spawn(&LifeSpawner(life), "agent", Box::pin(agent(node)));
+        Ok(())
+    }
+
+    /// Ends a node without asking it. Returns whether something that was not synced got lost.
+    pub fn crash(&self, no: NodeNo, crash: Crash) -> bool {
+        self.0.network.note(Some(no), format_args!("crashes ({crash:?})"));
+        let (life, node, disk, starts) = self.with(no, |machine| {
+            (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.starts)
+        });
+        if crash == Crash::Power {
+            self.with(no, |machine| machine.dark = true);
+            self.0.network.darken(no);
+        }
+        if let Some(life) = life {
+            life.end();
+            lock(&self.0.panics).extend(life.panics());
+            self.with(no, |machine| machine.most_tasks = machine.most_tasks.max(life.tasks().1));
+        }
+        let before = disk.image();
+        // also for a killed process: whoever still holds the old disk must not write on it
+        let after = disk.lose_power(self.0.seed ^ (no as u64) << 32 ^ starts);
+        drop(node);
+        let (disk, lost) = match crash {
+            Crash::Process => (Disk::from_image(before), false),
+            Crash::Power => {
+                let lost = after.image() != before;
+                (after, lost)
+            }
+        };
+        self.with(no, |machine| machine.disk = disk);
+        lost
+    }
+
+    /// Stops a node in good order.
+    pub async fn stop(&self, no: NodeNo) {
+        let (node, life, chassis) =
+            self.with(no, |machine| (machine.node.take(), machine.life.take(), machine.chassis.clone()));
+        if let Some(node) = node {
+            Life::seen_from(chassis, node.shutdown()).await;
+            self.0.network.note(Some(no), format_args!("stopped"));
+        }
+        if let Some(life) = life {
+            life.end();
+            lock(&self.0.panics).extend(life.panics());
+            self.with(no, |machine| machine.most_tasks = machine.most_tasks.max(life.tasks().1));
+        }
+    }
+
+    /// Waits until a node ends by itself; why it did.
+    pub async fn failed(&self, no: NodeNo, within: Duration) -> Option<String> {
+        let node = self.node(no)?;
+        match tokio::time::timeout(within, node.stopped()).await {
+            Ok(Stopped::Failed(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Stops everything a node does, as `SIGSTOP` does, or lets it go on.
+    pub fn pause(&self, no: NodeNo, paused: bool) {
+        if let Some(life) = self.with(no, |machine| machine.life.clone()) {
+            life.pause(paused);
+        }
+    }
+
+    /// Each step of a node's tasks takes this much longer.
+    pub fn slow_down(&self, no: NodeNo, step: Duration) {
+        if let Some(life) = self.with(no, |machine| machine.life.clone()) {
+            life.slow_down(step);
+        }
+    }
+
+    /// Whatever waits for a machine's disk takes this long.
+    pub fn set_disk_delay(&self, no: NodeNo, delay: Duration) {
+        self.with(no, |machine| *lock(&machine.chassis.disk_delay) = delay);
+    }
+
+    /// Gives a machine's disk a fault.
+    pub fn set_disk_fault(&self, no: NodeNo, fault: Fault) {
+        self.with(no, |machine| machine.disk.set_fault(fault));
+    }
+
+    /// Changes a machine's wall clock.
+    pub fn set_wall(&self, no: NodeNo, wall: Wall) {
+        self.with(no, |machine| *lock(&machine.chassis.wall) = wall);
+    }
+
+    /// A machine's wall clock.
+    pub fn wall(&self, no: NodeNo) -> Wall {
+        self.with(no, |machine| *lock(&machine.chassis.wall))
+    }
+
+    /// Cuts two nodes off from each other; nothing is lost, it waits.
+    pub fn cut(&self, a: NodeNo, b: NodeNo) {
+        self.cut_all("cut", &[(a, b), (b, a)]);
+    }
+
+    /// Undoes [`Sim::cut`].
+    pub fn mend(&self, a: NodeNo, b: NodeNo) {
+        for (from, to) in [(a, b), (b, a)] {
+            self.0.network.mend(from, to, "cut");
+        }
+    }
+
+    /// Cuts links, one way each, under a name that counts them and mends them again.
+    pub fn cut_all(&self, name: &str, links: &[(NodeNo, NodeNo)]) {
+        for (from, to) in links {
+            self.0.network.cut(*from, *to, name.split('#').next().unwrap_or(name));
+        }
+        lock(&self.0.cuts).entry(name.to_owned()).or_default().extend(links);
+    }
+
+    /// Mends what was cut under a name.
+    pub fn mend_all(&self, name: &str) {
+        let links = lock(&self.0.cuts).remove(name).unwrap_or_default();
+        for (from, to) in links {
+            self.0.network.mend(from, to, name.split('#').next().unwrap_or(name));
+        }
+    }
+
+    /// Makes everything whole again: every cut mended, every link as good as it was, every clock
+    /// right, every disk fast, every node going on.
+    pub fn heal(&self) {
+        self.0.network.note(None, format_args!("everything heals"));
+        let names: Vec<String> = lock(&self.0.cuts).keys().cloned().collect();
+        for name in names {
+            self.mend_all(&name);
+        }
+        for a in 0..self.len() {
+            for b in 0..self.len() {
+                self.0.network.set_quality(a, b, None);
+            }
+            self.pause(a, false);
+            self.slow_down(a, Duration::ZERO);
+            self.set_disk_delay(a, Duration::ZERO);
+            self.set_disk_fault(a, Fault::None);
+            self.set_wall(a, Wall::default());
+        }
+    }
+
+    /// How far a node holds each log.
+    ///
+    /// # Errors
+    /// [`SimError::Down`], or the store's.
+    pub fn frontier(&self, no: NodeNo) -> Result<Frontier, SimError> {
+        let node = self.node(no).ok_or(SimError::Down(no))?;
+        node.frontier().map_err(|error| SimError::Node(no, error))
+    }
+
+    /// Whether all nodes that run hold the same entries.
+    pub fn is_settled(&self) -> bool {
+        let mut digests = self.up().into_iter().map(|no| self.frontier(no).map(|frontier| frontier.digest()).ok());
+        let first = digests.next();
+        digests.all(|digest| digest.is_some() && Some(digest) == first)
+    }
+
+    /// Waits until all nodes that run hold the same entries; how long it took.
+    ///
+    /// # Errors
+    /// [`SimError::TooLate`] with who lacks what.
+    pub async fn settled(&self, within: Duration) -> Result<Duration, SimError> {
+        let start = self.now();
+        loop {
+            if self.is_settled() {
+                return Ok(self.now() - start);
+            }
+            if self.now() - start >= within {
+                return Err(SimError::TooLate(within, self.who_lacks_what()));
+            }
+            self.sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Who lacks how many entries, for people.
+    pub fn who_lacks_what(&self) -> String {
+        let mut all = Frontier::default();
+        let frontiers: Vec<(NodeNo, Frontier)> =
+            self.up().into_iter().filter_map(|no| Some((no, self.frontier(no).ok()?))).collect();
+        for (_, frontier) in &frontiers {
+            for (log, head) in frontier.iter() {
+                all.advance(*log, *head);
+            }
+        }
+        let lacks = frontiers.iter().map(|(no, frontier)| (no, all.ahead_of(frontier))).filter(|(_, lacks)| *lacks > 0);
+        let lacks: Vec<String> = lacks.map(|(no, lacks)| format!("n{no} lacks {lacks} entries")).collect();
+        if lacks.is_empty() { "all hold the same".to_owned() } else { lacks.join(", ") }
+    }
+
+    /// Whatever panicked in a node's task.
+    pub fn panics(&self) -> Vec<String> {
+        let mut panics = lock(&self.0.panics).clone();
+        let machines = lock(&self.0.machines);
+        panics.extend(machines.iter().filter_map(|machine| machine.life.as_ref()).flat_map(|life| life.panics()));
+        panics
+    }
+
+    /// The most tasks that each machine's node had at a time.
+    pub fn most_tasks(&self) -> Vec<usize> {
+        let machines = lock(&self.0.machines);
+        let most = |machine: &Machine| machine.life.as_ref().map_or(0, |life| life.tasks().1).max(machine.most_tasks);
+        machines.iter().map(most).collect()
+    }
+
+    /// A machine that is no node of the mesh, with a transport whose decrypted bytes are heard.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub(crate) fn outsider(&self, name: &str, heard: Heard) -> Result<Outsider, SimError> {
+        let no = self.machine(name)?;
+        let (key, chassis) = self.with(no, |machine| (machine.key.clone(), machine.chassis.clone()));
+        let life = Life::new(no, chassis, self.0.network.clone());
+        let transport =
+            self.0.network.transport(no, &key, Some(heard)).map_err(|error| SimError::Failed(error.to_string()))?;
+        self.with(no, |machine| machine.life = Some(life.clone()));
+        Ok(Outsider { no, key, transport, spawner: Arc::new(LifeSpawner(life)) })
+    }
+
+    /// Ends every node, as the end of the world.
+    fn end(&self) {
+        let lives: Vec<_> = lock(&self.0.machines).iter_mut().filter_map(|machine| machine.life.take()).collect();
+        for life in lives {
+            life.end();
+        }
+        let nodes: Vec<_> = lock(&self.0.machines).iter_mut().filter_map(|machine| machine.node.take()).collect();
+        drop(nodes);
+    }
+}
+
+/// What somebody who is no honest node needs to take part.
+pub(crate) struct Outsider {
+    pub(crate) no: NodeNo,
+    pub(crate) key: Keypair,
+    pub(crate) transport: nexus_mesh::BoxedTransport,
+    pub(crate) spawner: Arc<LifeSpawner>,
+}
+
+impl std::fmt::Debug for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sim").field("seed", &self.0.seed).field("machines", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn open(no: NodeNo, disk: &Disk) -> Result<Store, SimError> {
+    let options = StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::default() };
+    Store::with_backend(format!("n{no}"), disk.clone(), options).map_err(|error| SimError::Store(no, error))
+}
+
+fn seeded_key(seed: u64, purpose: &str) -> Keypair {
+    let mut hasher = blake3::Hasher::new_derive_key("nexus-sim key v1");
+    hasher.update(&seed.to_le_bytes()).update(purpose.as_bytes());
+    Keypair::from_seed(hasher.finalize().as_bytes())
+}
