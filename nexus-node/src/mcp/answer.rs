@@ -98,6 +98,10 @@ impl Budget {
         Self { chars: tokens.saturating_mul(CHARS_PER_TOKEN) }
     }
 
+    pub(super) fn add_tokens(&mut self, tokens: usize) {
+        self.chars = self.chars.saturating_add(tokens.saturating_mul(CHARS_PER_TOKEN));
+    }
+
     /// How many characters are left.
     pub(super) fn chars(&self) -> usize {
         self.chars

@@ -60,6 +60,10 @@ impl Client {
         &self.base
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         read(self.run(Method::GET, path, &[], Vec::new())?)
     }

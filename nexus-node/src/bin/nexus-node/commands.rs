@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod config;
+mod connect;
 mod demo;
 mod doctor;
 mod edit;
@@ -16,6 +17,7 @@ mod invite;
 mod join;
 mod list;
 mod man;
+mod mcp;
 mod members;
 mod offline;
 mod peers;
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     Config(config::Config),
     #[command(subcommand)]
     Root(root::Root),
+    Connect(connect::Connect),
+    Mcp(mcp::Mcp),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -130,6 +134,8 @@ impl Command {
             Self::Space(command) => command.run(session),
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
+            Self::Connect(command) => command.run(session),
+            Self::Mcp(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
             Self::Completions(command) => command.run(session),

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    DiscoverResult, Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    Resource, ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    DiscoverResult, Implementation, InitializeRequestParams, InitializeResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
+    ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -136,7 +137,9 @@ impl GraphServer {
         names: &[&str],
         relations: impl FnOnce(&[Entity]) -> Vec<&'a Relation>,
     ) -> (CallToolResult, Part) {
-        let mut budget = Budget::of_tokens(if self.strict { usize::MAX } else { ANSWER_TOKENS });
+        let tokens = if self.strict { usize::MAX } else { ANSWER_TOKENS };
+        // A part of the room is for relations only.
+        let mut budget = Budget::of_tokens(tokens - tokens / 4);
         let mut fits = |chars: usize| budget.take(chars);
         let mut entities: Vec<Entity> = Vec::new();
         let mut cut = false;
@@ -154,6 +157,8 @@ impl GraphServer {
         }
         let related = relations(&entities);
         let wanted = related.len();
+        budget.add_tokens(tokens / 4);
+        let mut fits = |chars: usize| budget.take(chars);
         let relations: Vec<Relation> =
             related.into_iter().take_while(|relation| fits(length(relation))).cloned().collect();
         let truncated = cut || entities.len() < names.len() || relations.len() < wanted;
@@ -254,6 +259,17 @@ impl ServerHandler for GraphServer {
         ServerConfig::new(capabilities.build())
             .with_server_info(server)
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let mut welcome = self.negotiate_initialize(&request)?;
+        // Before 2026-07-28 notifications need a stream beside the requests, and a session to hold it.
+        welcome.capabilities.resources = Some(ResourcesCapability::default());
+        Ok(welcome)
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
