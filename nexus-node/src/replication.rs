@@ -8,4 +8,4 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use session::{Session, SessionError};
+pub use session::{Progress, Received, Session, SessionError};

@@ -29,6 +29,7 @@ use crate::NodeError;
 use crate::clock::Monotonic;
 use crate::engine::{Command, Outcome};
 use crate::env::Blocking;
+use crate::replication::Progress;
 use crate::store::Store;
 
 pub(crate) use committer::Committer;
@@ -154,8 +155,12 @@ impl Sessions {
         self.with(peer, |sync| sync.live &= sync.generation != generation);
     }
 
-    pub(crate) fn progress(&self, peer: Did, durable: Frontier) {
-        self.with(peer, |sync| sync.durable = durable);
+    /// Takes a peer's word on what is on its disk.
+    pub(crate) fn progress(&self, peer: Did, progress: Progress) {
+        self.with(peer, |sync| match progress {
+            Progress::Whole(frontier) => sync.durable = frontier,
+            Progress::Moved(heads) => heads.into_iter().for_each(|(log, head)| sync.durable.advance(log, head)),
+        });
     }
 
     /// Has a peer's session compare frontiers again.

@@ -47,13 +47,22 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
+/// What is on a peer's disk, by its own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All of it, whatever was known before.
+    Whole(Frontier),
+    /// The logs that moved.
+    Moved(Vec<(LogId, Head)>),
+}
+
 /// What a frame from the peer brought.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Entries that are not held here, in order; not yet verified.
     pub entries: Vec<Entry>,
-    /// The peer's durable frontier moved.
-    pub progress: bool,
+    /// What the peer says is on its disk.
+    pub progress: Option<Progress>,
     /// The peer holds more of our own log than we do.
     pub own_log_ahead: Option<LogId>,
 }
@@ -75,8 +84,6 @@ pub struct Session {
     incoming: Frontier,
     /// What the peer has, said it has, or was sent. `None` until it said anything.
     theirs: Option<Frontier>,
-    /// What the peer said is on its disk.
-    durable: Frontier,
     ranges: VecDeque<Range>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
     tail: Eno,
@@ -103,7 +110,6 @@ impl Session {
             opening: None,
             incoming: Frontier::default(),
             theirs: None,
-            durable: Frontier::default(),
             ranges: VecDeque::new(),
             tail: 0,
             acks: 0,
@@ -132,11 +138,6 @@ impl Session {
         let logs = rows::read_logs(view)?;
         self.logs = logs.iter().map(|(no, log, _)| (*no, *log)).collect();
         Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
-    }
-
-    /// What is known to be on the peer's disk.
-    pub const fn durable(&self) -> &Frontier {
-        &self.durable
     }
 
     /// Has the frontiers compared again: entries from this peer miss something before them.
@@ -172,17 +173,18 @@ impl Session {
                 }
             }
             Some(Body::Ack(AckFrame { heads })) => {
-                for head in &heads {
-                    let (log, head) = head.parse().ok_or(SessionError::Malformed("head"))?;
-                    self.durable.advance(log, head);
-                    if let Some(theirs) = &mut self.theirs {
-                        theirs.advance(log, head);
+                let heads = heads.iter().map(|head| head.parse().ok_or(SessionError::Malformed("head")));
+                let moved = heads.collect::<Result<Vec<_>, _>>()?;
+                // before its frontier a peer has nothing to acknowledge
+                if let Some(theirs) = &mut self.theirs {
+                    for (log, head) in &moved {
+                        theirs.advance(*log, *head);
                     }
+                    if theirs.len() > PEER_HEADS_MAX {
+                        return Err(SessionError::Malformed("more logs than a mesh can have"));
+                    }
+                    received.progress = Some(Progress::Moved(moved));
                 }
-                if self.durable.len() > PEER_HEADS_MAX {
-                    return Err(SessionError::Malformed("more logs than a mesh can have"));
-                }
-                received.progress = true;
             }
             Some(Body::Digest(DigestFrame { digest })) => {
                 let same = self.our_frontier(view)?.digest().as_slice() == digest;
@@ -211,9 +213,8 @@ impl Session {
         let ours = self.our_frontier(view)?;
         let ahead = |(log, head): &(&LogId, &Head)| log.author == self.me && !ours.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
-        received.progress = true;
+        received.progress = Some(Progress::Whole(theirs.clone()));
         self.ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh)).into();
-        self.durable = theirs.clone();
         self.theirs = Some(theirs);
         let next = rows::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);

@@ -114,13 +114,13 @@ impl Sync<'_> {
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
             let received = self.session().receive(frame, &self.shared.store.snapshot()?)?;
-            if received.progress {
-                let durable = self.session().durable().clone();
-                self.shared.sessions.progress(self.peer, durable);
+            let progressed = received.progress.is_some();
+            if let Some(progress) = received.progress {
+                self.shared.sessions.progress(self.peer, progress);
             }
             // who claims to hold more of our own log than there is here is to show it first
             doubtful |= received.own_log_ahead.is_some();
-            if received.progress && !doubtful {
+            if progressed && !doubtful {
                 self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
             }
             if !received.entries.is_empty() {
