@@ -178,3 +178,19 @@ async fn a_limit_that_is_changed_takes_effect_at_once() {
     node.configure(settings.config());
     assert_eq!(node.brain().remember(NewMemory::note(&text)).await.unwrap_err().code(), "too_large");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "laptop").await;
+    founder.brain().remember(NewMemory::note("whose is it")).await.unwrap();
+    let joiner = join(&founder, &two, "laptop").await;
+    until(&joiner, |memories| memories.len() == 1).await;
+    let by = |name: String| nexus_node::RecallQuery { by: Some(name), ..nexus_node::RecallQuery::of("whose") };
+    let refused = joiner.brain().recall(&by("laptop".to_owned())).unwrap_err();
+    assert_eq!(refused.code(), "ambiguous");
+    for node in [&founder, &joiner] {
+        assert!(refused.to_string().contains(&node.did().to_string()), "{refused}");
+    }
+    assert_eq!(joiner.brain().recall(&by(founder.did().to_string())).unwrap().hits.len(), 1);
+}
