@@ -24,7 +24,7 @@ use nexus_node::config::KEYS;
 use support::{Home, SOON};
 
 /// Commands that change nothing: their answer may need a moment to become what it is to be.
-const READING: [&str; 7] = ["status", "peers", "members", "get", "list", "history", "space"];
+const READING: [&str; 8] = ["status", "peers", "members", "recall", "get", "list", "history", "space"];
 
 fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");

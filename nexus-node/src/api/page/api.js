@@ -101,6 +101,7 @@ export function follow({ change, state, again }) {
       } catch (problem) {
         if (problem.status === 401) return;
       }
+      if (stopped) return;
       state(false);
       await pause();
     }

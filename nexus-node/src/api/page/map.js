@@ -2,8 +2,9 @@
 
 import { count, draw } from './show.js';
 
-const [WIDTH, HEIGHT] = [480, 300];
-const [CENTRE_X, CENTRE_Y] = [WIDTH / 2, HEIGHT / 2 - 8];
+const WIDTH = 360;
+/** So many stand in an arc above this node; more of them in a circle around it. */
+const ARC = 3;
 /** More of them are drawn smaller and with their names only. */
 const MANY = 10;
 
@@ -20,26 +21,38 @@ const name = (peer) => peer.name ?? `…${peer.did.slice(-6)}`;
 
 const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
+/** Where this node and the others are drawn. */
+function places(many) {
+  const x = WIDTH / 2;
+  if (many <= ARC) {
+    const angle = (index) => (many === 1 ? 0 : (index / (many - 1) - 0.5) * (many === 2 ? 0.5 : 0.66) * Math.PI);
+    const others = Array.from({ length: many }, (_, index) => [x + 148 * Math.sin(angle(index)), 168 - 132 * Math.cos(angle(index))]);
+    return [[x, 168], ...others];
+  }
+  const angle = (index) => (index / many) * 2 * Math.PI;
+  return [[x, 100], ...Array.from({ length: many }, (_, index) => [x + 138 * Math.sin(angle(index)), 100 - 76 * Math.cos(angle(index))])];
+}
+
 export function drawMap(svg, status, peers) {
   const few = peers.length <= MANY;
+  const [[centreX, centreY], ...others] = places(peers.length);
   const nodes = peers.map((peer, index) => {
-    const angle = (index / peers.length) * 2 * Math.PI - (peers.length === 2 ? Math.PI : Math.PI / 2);
-    const [x, y] = [CENTRE_X + 172 * Math.cos(angle), CENTRE_Y + 98 * Math.sin(angle)];
+    const [x, y] = others[index];
     return { peer, x, y, ...standing(peer, status.offline) };
   });
   const edges = nodes.map(({ peer, x, y, mood }) =>
-    draw('line', { class: `edge ${mood}`, 'data-did': peer.did, x1: CENTRE_X, y1: CENTRE_Y, x2: x, y2: y }));
-  const others = nodes.map((node) => circle(node, few));
-  const me = circle({ peer: status, x: CENTRE_X, y: CENTRE_Y, mood: status.offline ? 'down' : 'me', words: 'this node' }, few);
+    draw('line', { class: `edge ${mood}`, 'data-did': peer.did, x1: centreX, y1: centreY, x2: x, y2: y }));
+  const circles = nodes.map((node) => circle(node, few));
+  const me = circle({ peer: status, x: centreX, y: centreY, mood: status.offline ? 'down' : 'me', words: 'this node' }, few);
   const summary = nodes.map(({ peer, words }) => `${name(peer)}: ${words}`).join('; ');
   const title = draw('title', { id: 'map-says' }, `The mesh: this node, ${status.name}, and ${summary || 'nobody else yet'}.`);
-  svg.replaceChildren(title, ...edges, ...others, me);
+  svg.replaceChildren(title, ...edges, ...circles, me);
 }
 
 function circle({ peer, x, y, mood, words }, few) {
   const radius = few ? 20 : 11;
   const label = draw('text', { class: 'name', x, y: y + radius + 16 }, cut(name(peer), few ? 18 : 10));
-  const state = few ? draw('text', { class: 'state', x, y: y + radius + 31 }, cut(words, 30)) : null;
+  const state = few ? draw('text', { class: 'state', x, y: y + radius + 30 }, cut(words, 24)) : null;
   const initial = few ? draw('text', { class: 'initial', x, y: y + 6 }, name(peer).slice(0, 1).toUpperCase()) : null;
   const tip = draw('title', {}, `${name(peer)}: ${words}`);
   return draw('g', { class: `node ${mood}` }, tip, draw('circle', { cx: x, cy: y, r: radius }), initial, label, state);

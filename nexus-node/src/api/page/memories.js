@@ -47,6 +47,7 @@ export async function refresh() {
   }
   list.removeAttribute('aria-busy');
   show();
+  showConflicts();
 }
 
 async function older() {
@@ -90,7 +91,7 @@ function row(memory, best) {
 
 function showConflicts() {
   const found = [...conflicts.values()];
-  byId('conflicts').hidden = found.length === 0;
+  byId('conflicts').hidden = found.length === 0 || query.value.trim() !== '';
   byId('conflicts-title').textContent = `${count(found.length, 'memory is', 'memories are')} in conflict`;
   byId('conflicts-list').replaceChildren(...found.map((memory) =>
     make('li', { class: 'card' },

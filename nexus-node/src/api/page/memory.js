@@ -48,6 +48,8 @@ function show(memory) {
   shown = memory;
   byId('memory-title').textContent = memory.kind === 'note' ? 'Memory' : `Memory · ${memory.kind}`;
   byId('save').disabled = !isDirty();
+  text.rows = Math.min(14, Math.max(3, Math.ceil(memory.text.length / 60), memory.text.split('\n').length));
+  byId('memory-conflicts').hidden = Object.keys(memory.conflicts).length === 0;
   byId('memory-conflicts').replaceChildren(...settling(memory, nameOf, (settled) => { text.value = settled.text; show(settled); past(); }));
   const facts = [
     ['Space', memory.space],
