@@ -273,7 +273,8 @@ impl Started {
         let lock = home.path().join("lock");
         let pid = until("the node says who it is", || {
             let text = std::fs::read_to_string(&lock).ok()?;
-            let pid: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+            let pid: String =
+                text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
             (!pid.is_empty()).then_some(pid)
         });
         Self(pid)
@@ -339,14 +340,23 @@ fn graph(client: &impl Speaks) {
     // two words that do not stand together
     let of_ann = json!({ "entities": [ann], "relations": [likes] });
     assert_eq!(client.tool("search_nodes", json!({ "query": "sea chess" })), of_ann);
-    assert_eq!(client.tool("open_nodes", json!({ "names": ["Bob", "Cy"] })), json!({ "entities": [bob], "relations": [likes] }));
+    assert_eq!(
+        client.tool("open_nodes", json!({ "names": ["Bob", "Cy"] })),
+        json!({ "entities": [bob], "relations": [likes] })
+    );
     let read = client.result("resources/read", json!({ "uri": "memory://knowledge-graph" }));
     assert_eq!(serde_json::from_str::<Value>(read["contents"][0]["text"].as_str().unwrap()).unwrap(), whole);
     let deletion = json!({ "deletions": [{ "entityName": "Ann", "observations": ["plays chess", "nothing"] }] });
     let done = |message: &str| json!({ "success": true, "message": message });
     assert_eq!(client.tool("delete_observations", deletion), done("Observations deleted successfully"));
-    assert_eq!(client.tool("delete_relations", json!({ "relations": [likes] })), done("Relations deleted successfully"));
-    assert_eq!(client.tool("delete_entities", json!({ "entityNames": ["Bob", "Cy"] })), done("Entities deleted successfully"));
+    assert_eq!(
+        client.tool("delete_relations", json!({ "relations": [likes] })),
+        done("Relations deleted successfully")
+    );
+    assert_eq!(
+        client.tool("delete_entities", json!({ "entityNames": ["Bob", "Cy"] })),
+        done("Entities deleted successfully")
+    );
     let ann = json!({ "name": "Ann", "entityType": "person", "observations": ["lives by the sea"] });
     assert_eq!(client.tool("read_graph", json!({})), json!({ "entities": [ann], "relations": [] }));
     client.tool("delete_entities", json!({ "entityNames": ["Ann"] }));
@@ -378,6 +388,9 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     assert_eq!(first.end(), Some(0));
 }
 
+/// Calls a tool.
+type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
+
 #[test]
 fn a_client_does_not_notice_that_the_node_was_started_again() {
     let home = Home::new();
@@ -386,7 +399,7 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     let new = Http::to(&node, "/mcp", NEW);
     let old = Http::to(&node, "/mcp", OLD);
     let stdio = Stdio_::of(&home, &["--no-start"], OLD);
-    let clients: [(&dyn Fn(&str, Value) -> Value, &str); 3] = [
+    let clients: [(Tool<'_>, &str); 3] = [
         (&|tool, arguments| new.tool(tool, arguments), "newcomer"),
         (&|tool, arguments| old.tool(tool, arguments), "veteran"),
         (&|tool, arguments| stdio.tool(tool, arguments), "veteran"),
@@ -423,8 +436,10 @@ fn nobody_forges_who_wrote_a_memory() {
     let stored = node.http("GET", &format!("/v1/memories/{}", written["id"].as_str().unwrap()), "").json();
     assert_eq!(stored["author"], node.text("did"));
     assert_eq!(stored["meta"]["agent"], json!({ "name": "newcomer", "version": "2.0" }));
-    Http::to(&node, "/mcp/graph", NEW)
-        .tool("create_entities", json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [], "agent": "x" }] }));
+    Http::to(&node, "/mcp/graph", NEW).tool(
+        "create_entities",
+        json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [], "agent": "x" }] }),
+    );
     let listed = node.http("GET", "/v1/memories", "").json();
     let entity = listed["items"].as_array().unwrap().iter().find(|memory| memory["kind"] == "entity").unwrap();
     assert_eq!(entity["meta"]["agent"]["name"], "newcomer");
@@ -559,6 +574,7 @@ fn what_does_not_fit_is_refused_in_words() {
     for (code, method, params) in [
         (-32602, "tools/call", json!({ "name": "no_such_tool", "arguments": {} })),
         (-32602, "tools/call", json!({ "name": "recall", "arguments": [] })),
+        (-32602, "tools/call", json!({ "name": "recall", "arguments": null })),
         (-32602, "tools/list", json!({ "cursor": "x" })),
         (-32601, "no/such/method", json!({})),
         (-32601, "ping", json!({})),
@@ -646,10 +662,14 @@ fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
     for path in ["/mcp", "/mcp/graph", "/v1/graph"] {
         for method in ["GET", "POST", "DELETE", "PUT"] {
             for (host, host_fits) in [(address.as_str(), true), ("evil.example", false), ("127.0.0.1", false)] {
-                for (origin, origin_fits) in
-                    [(None, true), (Some(own.as_str()), true), (Some("http://evil.example"), false), (Some("null"), false)]
-                {
-                    for (token, token_fits) in [(None, false), (Some("Bearer x"), false), (Some(bearer.as_str()), true)] {
+                for (origin, origin_fits) in [
+                    (None, true),
+                    (Some(own.as_str()), true),
+                    (Some("http://evil.example"), false),
+                    (Some("null"), false),
+                ] {
+                    for (token, token_fits) in [(None, false), (Some("Bearer x"), false), (Some(bearer.as_str()), true)]
+                    {
                         let mut headers = vec![("Host", host), ("Content-Type", "application/json")];
                         headers.extend(origin.map(|origin| ("Origin", origin)));
                         headers.extend(token.map(|token| ("Authorization", token)));
@@ -680,7 +700,8 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     let home = Home::new();
     let node = home.up();
     let client = Http::to(&node, "/mcp/graph", NEW);
-    let params = json!({ "notifications": { "resourceSubscriptions": ["memory://knowledge-graph", "memory://other"] } });
+    let params =
+        json!({ "notifications": { "resourceSubscriptions": ["memory://knowledge-graph", "memory://other"] } });
     let headers = client.headers("subscriptions/listen", &params);
     let listen = request(NEW, 77, "subscriptions/listen", params);
     let mut lines = client.send(listen.to_string().as_bytes(), &headers).lines();
@@ -705,7 +726,10 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     stdio.result("resources/subscribe", json!({ "uri": "memory://knowledge-graph" }));
     // Nothing says when the subscription stands.
     until("the first change is told", || {
-        client.tool("create_entities", json!({ "entities": [{ "name": stdio.next.get().to_string(), "entityType": "t", "observations": [] }] }));
+        client.tool(
+            "create_entities",
+            json!({ "entities": [{ "name": stdio.next.get().to_string(), "entityType": "t", "observations": [] }] }),
+        );
         stdio.result("ping", json!({}));
         std::thread::sleep(std::time::Duration::from_millis(100));
         stdio.result("ping", json!({}));
@@ -735,7 +759,12 @@ fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     client.write(b"\n\r\n  \n");
     // more at once than are under way at once
     for id in 1_000..1_200 {
-        client.say(&request(NEW, id, "tools/call", json!({ "name": "remember", "arguments": { "text": id.to_string() } })));
+        client.say(&request(
+            NEW,
+            id,
+            "tools/call",
+            json!({ "name": "remember", "arguments": { "text": id.to_string() } }),
+        ));
     }
     let mut ids: Vec<u64> = (0..200).map(|_| client.hear()["id"].as_u64().unwrap()).collect();
     ids.sort_unstable();

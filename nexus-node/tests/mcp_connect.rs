@@ -123,7 +123,8 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
     let text = person.read(".cursor/mcp.json");
     assert_eq!((entry(&text, "mcpServers"), text.contains("\"x\":1")), (done["entry"].clone(), true));
     // what cannot be understood is not touched
-    for (path, program) in [(".cursor/mcp.json", "cursor"), (".codex/config.toml", "codex"), (".claude.json", "claude")] {
+    for (path, program) in [(".cursor/mcp.json", "cursor"), (".codex/config.toml", "codex"), (".claude.json", "claude")]
+    {
         person.write(path, "{ broken = ");
         let ran = person.connect(&[program, "--json"]);
         assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid")), "{ran:?}");
@@ -139,7 +140,8 @@ fn the_entry_starts_a_server_that_works() {
     let person = Person::new();
     let _node = person.home.up();
     let done = person.json(&["claude"]);
-    let arguments: Vec<&str> = done["entry"]["args"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let arguments: Vec<&str> =
+        done["entry"]["args"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
     let ran = person.home.run_with(&arguments, format!("{ping}\n").as_bytes()).ok();
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap()["result"], json!({}), "{ran:?}");

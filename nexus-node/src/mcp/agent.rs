@@ -91,7 +91,8 @@ mod tests {
         let ide = Agent { name: "ide".into(), version: Some("2".into()) };
         let browser = [("user-agent", "curl/8.5.0 (linux)")];
         assert_eq!(Agent::of(&headers(&browser), &meta), ide);
-        let handshake = json!({ "method": "initialize", "params": { "clientInfo": { "name": "ide", "version": "2" } } });
+        let handshake =
+            json!({ "method": "initialize", "params": { "clientInfo": { "name": "ide", "version": "2" } } });
         assert_eq!(Agent::of(&headers(&[]), &handshake), ide);
         let session = ide.session();
         assert_ne!(session, ide.session());

@@ -1,7 +1,8 @@
 //! Results of tools, and how much of them fits.
 
-use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, CustomRequest, ErrorCode, PaginatedRequestParams};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -13,18 +14,16 @@ const CHARS_PER_TOKEN: usize = 4;
 
 /// Methods that exist: what asks for one of them and still cannot be read is not of its shape.
 const METHODS: &[&str] = &[
-    "initialize",
-    "ping",
     "tools/list",
     "tools/call",
     "resources/list",
     "resources/templates/list",
     "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
     "server/discover",
     "subscriptions/listen",
 ];
+/// Those that 2026-07-28 has no more.
+const METHODS_BEFORE: &[&str] = &["initialize", "ping"];
 
 /// What a tool says when it could not do as it was asked. A model reads it, so it says what to do.
 pub(super) type Refusal = Problem;
@@ -68,12 +67,19 @@ pub(super) fn first_page(page: Option<PaginatedRequestParams>) -> Result<(), Err
 }
 
 /// A request that rmcp could not read as one it knows.
-pub(super) fn unread(request: &CustomRequest) -> ErrorData {
-    if METHODS.contains(&request.method.as_str()) {
+pub(super) fn unread(request: &CustomRequest, context: &RequestContext<RoleServer>) -> ErrorData {
+    let method = request.method.as_str();
+    let before = context.meta.protocol_version().is_none_or(|version| version.has_initialize());
+    if METHODS.contains(&method) || (before && METHODS_BEFORE.contains(&method)) {
         ErrorData::invalid_params(format!("the params of {} are not of its shape", request.method), None)
     } else {
-        ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None)
+        no_method()
     }
+}
+
+/// Nothing of that kind is offered.
+pub(super) fn no_method() -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None)
 }
 
 /// A resource that does not exist.

@@ -180,7 +180,9 @@ impl Graph {
         let ids = |state: &projection::State| {
             of.iter()
                 .filter(|(name, _)| state.has_entity(name))
-                .flat_map(|(name, contents)| contents.iter().flat_map(|content| state.ids_of_observation(name, content)))
+                .flat_map(|(name, contents)| {
+                    contents.iter().flat_map(|content| state.ids_of_observation(name, content))
+                })
                 .collect()
         };
         self.delete(project, ids).await

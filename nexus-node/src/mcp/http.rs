@@ -123,6 +123,11 @@ async fn answer<S: ServerHandler + Clone>(
         let id = message.get("id").filter(|id| is_id(id)).unwrap_or(&Value::Null);
         return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
     }
+    if message.pointer("/params/arguments").is_some_and(Value::is_null) {
+        // To rmcp this is as good as absent; to a client that sends it, it is a mistake to be told of.
+        let id = message.get("id").unwrap_or(&Value::Null);
+        return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
+    }
     let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
     let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
     let response = service.handle(request).await.map(Body::new);

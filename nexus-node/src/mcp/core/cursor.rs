@@ -23,9 +23,7 @@ impl RecallCursor {
                 let message = "the cursor is of another question or another node";
                 Err(Problem::new("invalid", message).hint("ask the same as before, or start without one"))
             }
-            None => {
-                Err(Problem::new("invalid", "that is not a cursor").hint("take `next` from the answer before"))
-            }
+            None => Err(Problem::new("invalid", "that is not a cursor").hint("take `next` from the answer before")),
         }
     }
 }

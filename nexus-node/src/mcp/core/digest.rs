@@ -28,9 +28,10 @@ pub(super) async fn digest(
     let status = node.status().await;
     let members = node.members().map_err(refused)?;
     let spaces = node.brain().spaces().map_err(refused)?;
-    let behind = status.behind.iter().map(|behind| {
-        json!({ "name": name_or_did(behind.name.as_deref(), &behind.did), "entries": behind.entries })
-    });
+    let behind = status
+        .behind
+        .iter()
+        .map(|behind| json!({ "name": name_or_did(behind.name.as_deref(), &behind.did), "entries": behind.entries }));
     let warnings = status.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint));
     let mut answer = json!({
         "you": {
@@ -55,10 +56,11 @@ pub(super) async fn digest(
     budget.take(answer.to_string().chars().count());
 
     let (brain, after) = (node.brain(), asked.cursor.clone());
-    let (memories, end) = blocking(move || recent(&brain, project.as_deref(), limit + 1, after)).await?;
+    let Recent { memories, end } = blocking(move || recent(&brain, project.as_deref(), limit + 1, after)).await?;
     let (mut shown, mut next) = (Vec::new(), end);
     for (memory, place) in memories {
-        let memory = if shown.len() < limit { Shown::of(memory).into_budget(&mut budget, shown.is_empty()) } else { None };
+        let memory =
+            if shown.len() < limit { Shown::of(memory).into_budget(&mut budget, shown.is_empty()) } else { None };
         let Some(memory) = memory else {
             let brain = node.brain();
             next = blocking(move || place.cursor(&brain)).await?;
@@ -70,6 +72,13 @@ pub(super) async fn digest(
     answer["truncated"] = next.is_some().into();
     answer["next"] = next.into();
     Ok(answer)
+}
+
+/// The newest memories.
+struct Recent {
+    memories: Vec<(Memory, Place)>,
+    /// Where there may be more.
+    end: Option<String>,
 }
 
 /// A place in the listing: so many after the start of a page.
@@ -90,12 +99,7 @@ impl Place {
 
 /// The newest memories of a project and of none, and where to go on if there may be more; entities
 /// and relations of the graph are left out.
-fn recent(
-    brain: &Brain,
-    project: Option<&str>,
-    limit: usize,
-    mut after: Option<String>,
-) -> Result<(Vec<(Memory, Place)>, Option<String>), NodeError> {
+fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<String>) -> Result<Recent, NodeError> {
     let tag = project.map(project_tag);
     let of_project = |memory: &Memory| match &tag {
         None => true,
@@ -113,7 +117,7 @@ fn recent(
         }
         after = page.next;
         if after.is_none() || memories.len() >= limit || looked_at >= LOOKED_AT_MAX {
-            return Ok((memories, after));
+            return Ok(Recent { memories, end: after });
         }
     }
 }

@@ -50,9 +50,7 @@ impl Item {
         let text = |key: &str| memory.meta.get(key).and_then(Value::as_str).map(str::to_owned);
         let item = match memory.kind.as_str() {
             ENTITY => Self::Entity { name: text("name")?, kind: text("type")? },
-            RELATION => {
-                Self::Relation(Relation { from: text("from")?, to: text("to")?, relation_type: text("type")? })
-            }
+            RELATION => Self::Relation(Relation { from: text("from")?, to: text("to")?, relation_type: text("type")? }),
             OBSERVATION => {
                 let entity = text("entity")?;
                 let content = memory.text.strip_prefix(entity.as_str()).and_then(|rest| rest.strip_prefix(": "));
@@ -67,9 +65,7 @@ impl Item {
     pub(super) fn into_memory(self, project: &str, stamp: &Value) -> NewMemory {
         let key = self.key(project);
         let (kind, text, parts) = match self {
-            Self::Entity { name, kind } => {
-                (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)])
-            }
+            Self::Entity { name, kind } => (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)]),
             Self::Relation(Relation { from, to, relation_type }) => (
                 RELATION,
                 format!("{from} {relation_type} {to}"),

@@ -58,10 +58,13 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
     let mut body = request.into_body().into_data_stream();
     let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, Taken::default());
     loop {
-        let chunk: Option<Bytes> = body.next().await.transpose().map_err(|_| Problem::new("malformed", "the body broke off"))?;
+        let chunk: Option<Bytes> =
+            body.next().await.transpose().map_err(|_| Problem::new("malformed", "the body broke off"))?;
         let ended = chunk.is_none();
         rest.extend_from_slice(&chunk.unwrap_or_default());
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n').or((ended && !rest.is_empty()).then_some(rest.len())) {
+        while let Some(end) =
+            rest.iter().position(|byte| *byte == b'\n').or((ended && !rest.is_empty()).then_some(rest.len()))
+        {
             let line: Vec<u8> = rest.drain(..(end + 1).min(rest.len())).collect();
             number += 1;
             let line = line.trim_ascii();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    DiscoverResult, Implementation, InitializeRequestParams, InitializeResult, ListResourceTemplatesResult,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+    ContentBlock, CustomRequest, CustomResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse,
+    Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
     ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
@@ -82,7 +83,9 @@ impl GraphServer {
             "add_observations" => {
                 let asked = pairs(argument, "contents")?;
                 let added = self.graph.add_observations(project, asked, &stamp).await?;
-                let added = added.into_iter().map(|(entity_name, added_observations)| Added { entity_name, added_observations });
+                let added = added
+                    .into_iter()
+                    .map(|(entity_name, added_observations)| Added { entity_name, added_observations });
                 Ok(given_back("results", &added.collect::<Vec<_>>()))
             }
             "delete_entities" => {
@@ -303,7 +306,8 @@ impl ServerHandler for GraphServer {
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let answer = self.call(&request.name, request.arguments.unwrap_or_default()).await;
-        let mut result = answer.unwrap_or_else(|refusal| CallToolResult::error(vec![ContentBlock::text(refusal.message)]));
+        let mut result =
+            answer.unwrap_or_else(|refusal| CallToolResult::error(vec![ContentBlock::text(refusal.message)]));
         result.is_error = result.is_error.filter(|error| *error);
         Ok(CallToolResponse::Complete(result))
     }
@@ -369,8 +373,34 @@ impl ServerHandler for GraphServer {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        Err(answer::unread(&request))
+        Err(answer::unread(&request, &context))
+    }
+
+    // What is not declared is not answered, not even with nothing.
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(answer::no_method())
+    }
+
+    async fn complete(
+        &self,
+        _: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(answer::no_method())
+    }
+
+    async fn get_prompt(
+        &self,
+        _: GetPromptRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        Err(answer::no_method())
     }
 }

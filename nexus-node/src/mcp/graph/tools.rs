@@ -96,7 +96,12 @@ enum Hint {
     Removes,
 }
 
-fn tool((name, title, description): (&'static str, &str, &'static str), takes: Value, gives: Value, hint: Hint) -> Tool {
+fn tool(
+    (name, title, description): (&'static str, &str, &'static str),
+    takes: Value,
+    gives: Value,
+    hint: Hint,
+) -> Tool {
     let reads = matches!(hint, Hint::Reads);
     let hints = ToolAnnotations::new()
         .read_only(reads)

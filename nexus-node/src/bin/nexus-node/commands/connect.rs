@@ -188,9 +188,10 @@ fn set_toml(text: &str, entry: &Value) -> Result<String, String> {
     if server.get("command").and_then(toml_edit::Item::as_str) != Some(command) {
         server.insert("command", toml_edit::value(command));
     }
-    let same = server.get("args").and_then(toml_edit::Item::as_array).is_some_and(|known| {
-        known.iter().map(|value| value.as_str()).eq(arguments.iter().map(|value| value.as_str()))
-    });
+    let same = server
+        .get("args")
+        .and_then(toml_edit::Item::as_array)
+        .is_some_and(|known| known.iter().map(|value| value.as_str()).eq(arguments.iter().map(|value| value.as_str())));
     if !same {
         server.insert("args", toml_edit::value(arguments));
     }

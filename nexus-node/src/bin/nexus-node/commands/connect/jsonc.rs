@@ -70,7 +70,8 @@ fn insert(text: &str, object: &Object, name: &str, value: &str, depth: usize) ->
 fn comment_behind(rest: &str) -> usize {
     let line = rest.find('\n').map_or(rest, |end| &rest[..end]).trim_end();
     let comment = line.trim_start();
-    let whole = comment.starts_with("//") || (comment.starts_with("/*") && comment.find("*/") == Some(comment.len() - 2));
+    let whole =
+        comment.starts_with("//") || (comment.starts_with("/*") && comment.find("*/") == Some(comment.len() - 2));
     if whole { line.len() } else { 0 }
 }
 
@@ -266,14 +267,27 @@ mod tests {
         let trailing = set("{\n  \"mcpServers\": {\n    \"a\": 1,\n  },\n}", PATH, &entry()).unwrap();
         assert!(trailing.contains("\"a\": 1,\n    \"nexus\": {"), "{trailing}");
         let unlike = set("{\"mcpServers\":{\"nexus\":{\"old\":1},\"b\":2}}", PATH, &entry()).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&unlike).unwrap(), json!({ "mcpServers": { "nexus": entry(), "b": 2 } }));
+        assert_eq!(
+            serde_json::from_str::<Value>(&unlike).unwrap(),
+            json!({ "mcpServers": { "nexus": entry(), "b": 2 } })
+        );
         let one_line = set("{\"a\":1}", PATH, &entry()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&one_line).unwrap()["a"], 1);
     }
 
     #[test]
     fn what_cannot_be_understood_is_not_touched() {
-        for text in ["[]", "{", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "{\"a\":}", "{\"a\":1}}", "{\"mcpServers\":[]}", "/* x", "{\"a\":\"x"] {
+        for text in [
+            "[]",
+            "{",
+            "{\"a\" 1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":}",
+            "{\"a\":1}}",
+            "{\"mcpServers\":[]}",
+            "/* x",
+            "{\"a\":\"x",
+        ] {
             assert!(set(text, PATH, &entry()).is_err(), "{text}");
         }
         assert!(set(&format!("{{\"a\":{}", "[".repeat(10_000)), PATH, &entry()).is_err());

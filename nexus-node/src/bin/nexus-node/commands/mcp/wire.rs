@@ -79,7 +79,8 @@ impl Answer {
     /// The whole body.
     pub(super) async fn bytes(self) -> Result<Bytes, Failure> {
         let whole = self.body.collect().await;
-        let broken = |error| Failure::Broken(no_node(&format!("the node went away in the middle of its answer: {error}")));
+        let broken =
+            |error| Failure::Broken(no_node(&format!("the node went away in the middle of its answer: {error}")));
         Ok(whole.map_err(broken)?.to_bytes())
     }
 
