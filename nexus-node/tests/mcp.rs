@@ -373,6 +373,8 @@ fn every_tool_works_over_http_in_both_eras() {
         core(&Http::to(&node, "/mcp", era), &serde_json::from_str(agent).unwrap());
         graph(&Http::to(&node, "/mcp/graph", era));
     }
+    // The log is for what happens to the node, not for each request.
+    assert!(!home.log().contains("rmcp"), "{}", home.log());
 }
 
 #[test]

@@ -43,7 +43,10 @@ impl Log {
 
 /// A filter in the notation of `tracing`.
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Problem> {
-    EnvFilter::try_new(filter).map_err(|error| {
+    // rmcp tells of each request three times, and the API does already.
+    let quiet =
+        if filter.is_empty() || filter.contains("rmcp") { filter.to_owned() } else { format!("rmcp=error,{filter}") };
+    EnvFilter::try_new(quiet).map_err(|error| {
         Problem::new("invalid", format!("log cannot be {filter:?}: {error}"))
             .hint("for example `warn,nexus_node=debug`")
     })
