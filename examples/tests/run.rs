@@ -1,5 +1,7 @@
 //! The examples do what they say.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::process::Command;
 
 fn output(program: &str) -> String {

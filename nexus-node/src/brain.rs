@@ -299,7 +299,10 @@ impl Brain {
             return Err(NodeError::Conflict(format!("there is a space {name} already")));
         }
         if known.len() >= self.shared.limits.spaces_max.load(Ordering::Relaxed) {
-            return Err(NodeError::Invalid(format!("there are {} spaces already, and no more may be made", known.len())));
+            return Err(NodeError::Invalid(format!(
+                "there are {} spaces already, and no more may be made",
+                known.len()
+            )));
         }
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&crate::runtime::fresh_incarnation().0);

@@ -39,8 +39,8 @@ pub use brain::{Brain, Watch};
 pub use env::{Blocking, BlockingPool, Inline, NodeEnv, Tasks};
 pub use error::NodeError;
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery, Recalled,
-    Remembered, Revision, SpaceInfo,
+    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
+    Recalled, Remembered, Revision, SpaceInfo,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

@@ -189,9 +189,18 @@ impl Sessions {
     }
 }
 
+/// Something that a person should know.
+#[derive(Clone)]
+pub(crate) struct Notice {
+    pub(crate) code: &'static str,
+    subject: String,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
 /// What a person should know: kept for `status`, at most [`Notices::MAX`], the first of each kind.
 #[derive(Default)]
-pub(crate) struct Notices(Mutex<BTreeMap<(&'static str, String), (String, String)>>);
+pub(crate) struct Notices(Mutex<Vec<Notice>>);
 
 impl Notices {
     const MAX: usize = 64;
@@ -199,15 +208,14 @@ impl Notices {
     /// Notes something about `subject` once.
     pub(crate) fn note(&self, code: &'static str, subject: String, message: String, hint: &str) {
         let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if notices.len() < Self::MAX && !notices.contains_key(&(code, subject.clone())) {
+        let known = notices.iter().any(|notice| notice.code == code && notice.subject == subject);
+        if notices.len() < Self::MAX && !known {
             tracing::warn!(code, %message);
-            notices.insert((code, subject), (message, hint.to_owned()));
+            notices.push(Notice { code, subject, message, hint: hint.to_owned() });
         }
     }
 
-    /// Code, message and hint of each.
-    pub(crate) fn all(&self) -> Vec<(&'static str, String, String)> {
-        let notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        notices.iter().map(|((code, _), (message, hint))| (*code, message.clone(), hint.clone())).collect()
+    pub(crate) fn all(&self) -> Vec<Notice> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

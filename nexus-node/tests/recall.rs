@@ -1,5 +1,7 @@
 //! Recall on a node of the real world: files, an index on disk, and what is not in it yet.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -105,7 +107,8 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     };
     brain.remember(memory("deploy on friday", "work", "decision", &["Ops", "risk"])).await.unwrap();
     brain.remember(memory("deploy with a canary", "default", "note", &["ops"])).await.unwrap();
-    let found = |query: RecallQuery| texts(&brain.recall(&query).unwrap()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let found =
+        |query: RecallQuery| texts(&brain.recall(&query).unwrap()).into_iter().map(str::to_owned).collect::<Vec<_>>();
     let of = || RecallQuery::of("deploy");
     assert_eq!(found(of()).len(), 2);
     assert_eq!(found(RecallQuery { spaces: vec!["work".to_owned()], ..of() }), ["deploy on friday"]);

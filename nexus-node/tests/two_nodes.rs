@@ -1,5 +1,7 @@
 //! Nodes of the real world in one process: real sockets on loopback, real files.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
 use std::time::Duration;
 
 use nexus_node::{Invite, ListQuery, Memory, NewMemory, Node, Patch, Stopped, node};
@@ -98,7 +100,8 @@ async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() 
     right.brain().edit(&id, edit("plan B")).await.unwrap();
     right.brain().remember(NewMemory::note("written offline")).await.unwrap();
     right.set_offline(false).await.unwrap();
-    let converged = |memories: &[Memory]| memories.len() == 2 && memories.iter().any(|memory| memory.conflicts.len() == 1);
+    let converged =
+        |memories: &[Memory]| memories.len() == 2 && memories.iter().any(|memory| memory.conflicts.len() == 1);
     let (a, b) = (until(&left, converged).await, until(&right, converged).await);
     let version = |memories: &[Memory]| memories.iter().map(|memory| memory.version.clone()).collect::<Vec<_>>();
     assert_eq!(version(&a), version(&b));

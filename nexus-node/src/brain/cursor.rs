@@ -23,7 +23,8 @@ impl WatchCursor {
 
     pub(crate) fn parse(text: &str, store: StoreName) -> Result<Self, NodeError> {
         let mut parts = text.split('-');
-        let (Some(name), Some(eno), Some(index), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(name), Some(eno), Some(index), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(not_a_cursor(text));
         };
         if name != HEXLOWER.encode(&store) {

@@ -23,7 +23,8 @@ pub(crate) fn pages(
     each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
     for (name, writes) in writes_by_page(view, space)? {
-        let document = project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
+        let document =
+            project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
         let file = format!("{}-{}-{}", name.log.author.short(), hex(&name.log.incarnation.0), name.number);
         each(file, document.save_with_options(SaveOptions { deflate: true, ..SaveOptions::default() }))?;
     }

@@ -7,12 +7,12 @@ use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 use super::cursor::{self, StoreName};
+use crate::NodeError;
 use crate::engine::rows::{self, RecordRow, SpaceRow, TimeKey, WriteRow};
 use crate::engine::view::{core_text, entry_id_of, find_record, records_with_key};
-use crate::search::Document;
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
+use crate::search::Document;
 use crate::store::{Order, StoreError, Table, View};
-use crate::NodeError;
 
 /// The fields that a memory shows.
 const SHOWN: [&str; 5] = [Field::TEXT, Field::KIND, Field::TAGS, Field::META, Field::EXPIRES_AT];
@@ -93,7 +93,8 @@ impl<'a> Reader<'a> {
         let is = |did: &Did, member: &nexus_crdt::Member| {
             did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
         };
-        let named: Vec<Did> = self.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
+        let named: Vec<Did> =
+            self.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
         match named.as_slice() {
             [] => Err(NodeError::NotFound { what: "member", name: name.to_owned() }),
             [did] => Ok(*did),
@@ -174,12 +175,14 @@ impl<'a> Reader<'a> {
         parts.push(first);
         parts.sort_by_key(|record| record.dot);
         let fields = SHOWN.map(|field| field_values(&parts, field));
-        let shown = |place: usize| fields[place].first().map(|value: &FieldValue| value.value.clone()).unwrap_or_default();
+        let shown =
+            |place: usize| fields[place].first().map(|value: &FieldValue| value.value.clone()).unwrap_or_default();
         let Some(primary) = parts.first() else {
             return Ok(None);
         };
         let conflicts = SHOWN.iter().zip(&fields).filter(|(_, values)| values.len() > 1);
-        let conflicts = conflicts.map(|(field, values)| ((*field).to_owned(), values.iter().map(as_conflict).collect()));
+        let conflicts =
+            conflicts.map(|(field, values)| ((*field).to_owned(), values.iter().map(as_conflict).collect()));
         let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
         let latest = writes().map(|write| write.row.hlc).chain([primary.row.hlc]).max().unwrap_or_default();
         let name = self.members.get(&primary.author).and_then(|member| member.name());
@@ -263,7 +266,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The writes of a record in one of the two tables; those that never came are left out.
-    fn writes(&self, table: Table, space: rows::SpaceNo, record: Dot) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
+    fn writes(
+        &self,
+        table: Table,
+        space: rows::SpaceNo,
+        record: Dot,
+    ) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
         let mut writes = Vec::new();
         let mut bad = false;
         self.view.scan_prefix(table, &rows::record_prefix(space, record), Order::Forward, &mut |key, value| {
@@ -287,7 +295,8 @@ impl<'a> Reader<'a> {
             Some(name) => vec![self.space(Some(name))?.1.no],
             None => self.space_numbers().collect(),
         };
-        let mut after = query.after.as_deref().map_or(Ok(cursor::LATEST), |text| cursor::parse_listing(text, self.store))?;
+        let mut after =
+            query.after.as_deref().map_or(Ok(cursor::LATEST), |text| cursor::parse_listing(text, self.store))?;
         let mut items = Vec::new();
         loop {
             let keys = self.keys_before(&spaces, after, query.limit + 1 - items.len().min(query.limit))?;

@@ -47,7 +47,14 @@ pub(crate) fn changes_after(
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
-                changes.push(Change { cursor, kind, id, space: space_name.clone(), author: header.author, seq: header.seq });
+                changes.push(Change {
+                    cursor,
+                    kind,
+                    id,
+                    space: space_name.clone(),
+                    author: header.author,
+                    seq: header.seq,
+                });
             }
         }
     }

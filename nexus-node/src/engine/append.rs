@@ -163,7 +163,12 @@ impl Engine {
             }
             let page = self.state.pages.entry(space).or_default().take();
             let core_text = core.to_json();
-            let write = Write { target: Target::Create { page }, field: Field::named(Field::CORE), value: core_text, over: vec![] };
+            let write = Write {
+                target: Target::Create { page },
+                field: Field::named(Field::CORE),
+                value: core_text,
+                over: vec![],
+            };
             let bytes = encoded_bytes(&write);
             if run.pending.get(&space).is_some_and(|pending| !pending.has_room_for(bytes)) {
                 self.seal(space, run, turn)?;

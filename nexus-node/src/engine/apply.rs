@@ -1,12 +1,12 @@
 use nexus_crdt::{
-    Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified,
-    Write, Writes,
+    Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified, Write,
+    Writes,
 };
 use nexus_identity::{Chain, Did};
 
 use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta};
-use super::{Engine, EngineError, Event, Turn};
 use super::view::{core_text, has_any};
+use super::{Engine, EngineError, Event, Turn};
 use crate::store::{Draft, StoreError, Table, View};
 
 impl Engine {

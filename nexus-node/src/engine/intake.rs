@@ -6,6 +6,7 @@ use super::{Engine, EngineError, Event, Turn, rows};
 use crate::store::Table;
 
 /// What becomes of an entry that arrives.
+#[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
 enum Verdict {
     /// It was stored.
     Stored,
@@ -129,7 +130,8 @@ impl Engine {
             let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
-        self.state.members.get(&header.author).is_some() || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
+        self.state.members.get(&header.author).is_some()
+            || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
     }
 
     /// Takes a chain that a peer showed at the gate: its entries may come before the credential.

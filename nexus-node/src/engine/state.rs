@@ -1,9 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{
-    EntryId, Head, Hlc, HlcClock, Incarnation, Kind, LogId, Members, PAGE_RECORDS_MAX, Profile, SpaceId,
-};
+use nexus_crdt::{EntryId, Head, Hlc, HlcClock, Incarnation, Kind, LogId, Members, PAGE_RECORDS_MAX, Profile, SpaceId};
 use nexus_identity::{Chain, Did, Name};
 
 use super::EngineError;
@@ -117,7 +115,8 @@ impl State {
     pub(super) fn read(me: Did, view: &dyn View) -> Result<Self, EngineError> {
         let Genesis { mesh, chain, incarnation, .. } = read_genesis(view)?.ok_or(EngineError::NoGenesis)?;
         chain.verify(&mesh)?;
-        let last = view.get(Table::Meta, meta::HLC)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let last =
+            view.get(Table::Meta, meta::HLC)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
         let logs = rows::read_logs(view)?;
         let logs = logs.into_iter().map(|(no, log, head)| (log, Log { no, head, forks: 0 })).collect();
         let mut members = Members::of(mesh);

@@ -130,7 +130,7 @@ impl Admitter {
 
     /// Admits who shows a good ticket. The ticket's use and the credential are on disk before the
     /// answer goes out; the same newcomer asking again gets the same credential.
-    pub(crate) async fn admit(&mut self, newcomer: Did, request: JoinRequest) -> JoinReply {
+    pub(crate) async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
         match self.decide(newcomer, &request).await {
             Ok(Ok(chain)) => {
                 tracing::info!(did = %newcomer, name = %request.name, "admitted");
@@ -172,7 +172,8 @@ impl Admitter {
         if row.redeemed.len() >= row.uses as usize {
             return Ok(Err((JoinRefusal::Used, "the ticket was used already: ask for a new one")));
         }
-        let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role) else {
+        let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role)
+        else {
             return unknown;
         };
         let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;

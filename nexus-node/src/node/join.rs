@@ -145,7 +145,9 @@ async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Dura
     let reply = tokio::time::timeout(timeout, reply).await.map_err(|_| NodeError::TimedOut(timeout))?;
     match reply.map_err(|error| NodeError::Unreachable(error.to_string()))? {
         JoinReply::Admitted { chain, .. } => {
-            let claims = chain.verify(&ticket.mesh).map_err(|error| NodeError::Refused(format!("inviter's answer does not hold: {error}")))?;
+            let claims = chain
+                .verify(&ticket.mesh)
+                .map_err(|error| NodeError::Refused(format!("inviter's answer does not hold: {error}")))?;
             if claims.subject != me {
                 return Err(NodeError::Refused("the inviter admitted somebody else".to_owned()));
             }
@@ -286,6 +288,10 @@ pub(crate) fn written_again(memory: &Memory, key: Option<String>) -> Core {
         meta: memory.meta.clone(),
         key,
         expires_at: memory.expires_at.map(Timestamp::as_ms),
-        was: Some(Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }),
+        was: Some(Was {
+            id: memory.id.clone(),
+            author: memory.author.to_string(),
+            created_at: memory.created_at.as_ms(),
+        }),
     }
 }

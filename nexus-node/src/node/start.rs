@@ -17,8 +17,8 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::{self, Command, Engine, EngineError};
 use crate::env::{NodeEnv, Tasks, blocking};
 use crate::runtime::{
-    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers, publish,
-    watch_mesh,
+    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers,
+    publish, watch_mesh,
 };
 use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::Overlay;
@@ -86,7 +86,16 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
     let hold_until = (!peers.is_empty()).then(|| Instant::now() + COMPARE_MAX);
-    let drive = Drive { engine, overlay, commands: commands_in, intake: intake_in, commits, done: done_seen, hold_until, compared: compared_seen };
+    let drive = Drive {
+        engine,
+        overlay,
+        commands: commands_in,
+        intake: intake_in,
+        commits,
+        done: done_seen,
+        hold_until,
+        compared: compared_seen,
+    };
     let committer = Committer { commits: commits_in, done, committed, members, gossip };
     spawner.spawn("committer", committer.run(shared.clone()).boxed());
     spawner.spawn("engine", drive.run(shared.clone()).boxed());
@@ -172,7 +181,8 @@ fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Res
     let engine = Engine::open(key.clone(), &snapshot)?;
     let logs = engine::rows::read_logs(&snapshot)?;
     let mesh_space = SpaceId::mesh(&genesis.mesh);
-    let introduced = logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
+    let introduced =
+        logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
     Ok(State { genesis, engine, overlay: Overlay::new(store.clone())?, peers: known_peers(&snapshot)?, introduced })
 }
 
@@ -218,7 +228,8 @@ async fn all_bound(
         address.protocol_stack().collect()
     }
     loop {
-        let missing = asked.iter().filter(|asked| !bound.borrow().iter().any(|bound| shape(bound) == shape(asked))).count();
+        let missing =
+            asked.iter().filter(|asked| !bound.borrow().iter().any(|bound| shape(bound) == shape(asked))).count();
         if missing <= failed.borrow().len() {
             return;
         }

@@ -7,7 +7,7 @@ use nexus_mesh::PeerState;
 use super::{Node, peer_id};
 use crate::NodeError;
 use crate::engine::rows;
-use crate::runtime::Shared;
+use crate::runtime::{Notice, Shared};
 
 /// This node and its mesh at a glance.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +138,8 @@ impl Node {
         let peers = self.peers().await;
         let behind = peers.iter().filter(|peer| peer.behind > 0);
         let behind = behind.map(|peer| Behind { did: peer.did, name: peer.name.clone(), entries: peer.behind });
-        let warnings = shared.notices.all().into_iter().map(|(code, message, hint)| Warning { code, message, hint });
+        let warning = |notice: Notice| Warning { code: notice.code, message: notice.message, hint: notice.hint };
+        let warnings = shared.notices.all().into_iter().map(warning);
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -158,7 +159,8 @@ impl Node {
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
         let shared = &self.0.shared;
-        let queue = |name, free: usize, capacity: usize| Queue { name, length: capacity - free.min(capacity), capacity };
+        let queue =
+            |name, free: usize, capacity: usize| Queue { name, length: capacity - free.min(capacity), capacity };
         [
             queue("commands", shared.commands.capacity(), shared.commands.max_capacity()),
             queue("intake", shared.intake.capacity(), shared.intake.max_capacity()),

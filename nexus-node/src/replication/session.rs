@@ -327,7 +327,11 @@ impl Session {
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
         while let Some(range) = self.ranges.front_mut() {
             let known = self.logs.iter().find(|(_, log)| **log == range.log).map(|(no, _)| *no);
-            let covered = self.theirs.as_ref().and_then(|theirs| theirs.head(&range.log)).map_or(0, |head| head.seq.saturating_add(1));
+            let covered = self
+                .theirs
+                .as_ref()
+                .and_then(|theirs| theirs.head(&range.log))
+                .map_or(0, |head| head.seq.saturating_add(1));
             range.from = range.from.max(covered);
             let Some(no) = known.filter(|_| range.from <= range.to) else {
                 self.ranges.pop_front();

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{Core, Draft, EntryFrame, Fold, Frontier, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified, Writes};
+use nexus_crdt::{
+    Core, Draft, EntryFrame, Fold, Frontier, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified, Writes,
+};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
@@ -69,7 +71,13 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(n: u8) -> Self {
         let store = Store::memory().unwrap();
-        let genesis = Genesis { mesh: mesh(), chain: chain(n), incarnation: Incarnation([n; 8]), store: [n; 8], fingerprint: None };
+        let genesis = Genesis {
+            mesh: mesh(),
+            chain: chain(n),
+            incarnation: Incarnation([n; 8]),
+            store: [n; 8],
+            fingerprint: None,
+        };
         store.commit(&[found(&genesis)]).unwrap();
         let mut peer = Self::over(key(n), store);
         peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
@@ -79,7 +87,17 @@ impl Peer {
     fn over(key: Keypair, store: Store) -> Self {
         let engine = Engine::open(key.clone(), &store.snapshot().unwrap()).unwrap();
         let overlay = Overlay::new(store.clone()).unwrap();
-        Self { key, store, engine, overlay, commits: 0, next_command: 0, outcomes: vec![], events: vec![], published: vec![] }
+        Self {
+            key,
+            store,
+            engine,
+            overlay,
+            commits: 0,
+            next_command: 0,
+            outcomes: vec![],
+            events: vec![],
+            published: vec![],
+        }
     }
 
     /// Stops and starts again over the same store.
@@ -113,7 +131,8 @@ impl Peer {
     }
 
     pub(crate) fn remember(&mut self, text: &str, key: Option<&str>) -> nexus_crdt::Dot {
-        let core = Core { text: text.to_owned(), kind: "note".to_owned(), key: key.map(str::to_owned), ..Core::default() };
+        let core =
+            Core { text: text.to_owned(), kind: "note".to_owned(), key: key.map(str::to_owned), ..Core::default() };
         let record = NewRecord { space: SpaceId::default_of(&mesh()), core };
         match self.command(Command::Remember(vec![record])) {
             Outcome::Remembered(written) => written[0].record,
@@ -184,14 +203,23 @@ struct Net {
 impl Net {
     fn new(nodes: u8, seed: u64) -> Self {
         let peers = (0..nodes).map(Peer::new).collect();
-        Self { peers, links: vec![], gossip: vec![], now: Duration::ZERO, dice: Dice::new(seed), trace: blake3::Hasher::new() }
+        Self {
+            peers,
+            links: vec![],
+            gossip: vec![],
+            now: Duration::ZERO,
+            dice: Dice::new(seed),
+            trace: blake3::Hasher::new(),
+        }
     }
 
     fn connect(&mut self, a: usize, b: usize) {
         if self.links.iter().any(|link| link.ends == [a, b]) {
             return;
         }
-        let open = |n: usize| Session::open(self.peers[n].key.did(), mesh(), self.now, &self.peers[n].store.snapshot().unwrap()).unwrap();
+        let open = |n: usize| {
+            Session::open(self.peers[n].key.did(), mesh(), self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
+        };
         let sessions = [open(a), open(b)];
         self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });
         // the gate shows each side the other's chain
@@ -429,8 +457,10 @@ fn concurrent_edits_show_both_values_until_one_settles_them() {
     net.peers[1].edit(record, "right");
     net.settle();
     assert_converged(&net);
-    let values: BTreeSet<String> =
-        net.peers[1].memories()[0].conflicts["text"].iter().map(|value| value.value.as_str().unwrap().to_owned()).collect();
+    let values: BTreeSet<String> = net.peers[1].memories()[0].conflicts["text"]
+        .iter()
+        .map(|value| value.value.as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(values, BTreeSet::from(["left".to_owned(), "right".to_owned()]));
     net.peers[1].edit(record, "settled");
     net.settle();
@@ -481,7 +511,8 @@ fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
     let payload = |text: &str| {
         let value = Core { text: text.to_owned(), ..Core::default() }.to_json();
         let field = nexus_crdt::Field::named("core");
-        Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }]).encode()
+        Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }])
+            .encode()
     };
     let (one, two) = (forge(1, None, Kind::WRITES, payload("one")), forge(1, None, Kind::WRITES, payload("two")));
     peer.input(Input::Entries { from: key(1).did(), entries: vec![one.clone()] });

@@ -154,7 +154,8 @@ fn report(shared: &Shared, peer: Did, error: &super::session::SyncError) {
 
 /// Whether a gossiped entry is worth passing on, and taking.
 fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
-    let entry = match EntryFrame::decode(bytes).map_err(|_| EntryError::Malformed("frame")).and_then(EntryFrame::parse) {
+    let entry = match EntryFrame::decode(bytes).map_err(|_| EntryError::Malformed("frame")).and_then(EntryFrame::parse)
+    {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
@@ -192,7 +193,9 @@ pub(crate) async fn publish(shared: Arc<Shared>, mut entries: mpsc::Receiver<Vec
 }
 
 /// The peers kept from earlier, to dial.
-pub(crate) fn known_peers(view: &dyn crate::store::View) -> Result<Vec<(Did, Vec<Multiaddr>)>, crate::store::StoreError> {
+pub(crate) fn known_peers(
+    view: &dyn crate::store::View,
+) -> Result<Vec<(Did, Vec<Multiaddr>)>, crate::store::StoreError> {
     let mut peers = Vec::new();
     view.scan(Table::Peers, crate::store::ALL_KEYS, crate::store::Order::Forward, &mut |key, value| {
         if let (Ok(did), Ok(addresses)) = (key.try_into(), rows::decode::<Vec<String>>(Table::Peers, value)) {

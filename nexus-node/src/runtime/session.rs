@@ -72,9 +72,10 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(
     compared: &watch::Sender<bool>,
 ) -> SyncError {
     let (generation, poke) = shared.sessions.begin(peer);
-    let opened = shared.store.snapshot().and_then(|snapshot| {
-        Session::open(shared.me, shared.mesh_did, shared.clock.now(), &snapshot)
-    });
+    let opened = shared
+        .store
+        .snapshot()
+        .and_then(|snapshot| Session::open(shared.me, shared.mesh_did, shared.clock.now(), &snapshot));
     let session = match opened {
         Ok(session) => Mutex::new(session),
         Err(error) => return error.into(),

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::Dot;
 use tantivy::collector::TopDocs;
+use tantivy::index::SegmentId;
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermQuery};
 use tantivy::schema::{
-    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STRING, Schema, TextFieldIndexing, TextOptions,
+    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STRING, Schema, TextFieldIndexing,
+    TextOptions,
 };
-use tantivy::index::SegmentId;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TantivyDocument, Term};
 
 use super::words;
@@ -53,7 +54,8 @@ struct Fields {
 
 fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
-    let indexing = TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
+    let indexing =
+        TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
     let filter = || NumericOptions::default().set_indexed();
     let fields = Fields {
         record: schema.add_bytes_field("record", BytesOptions::default().set_indexed().set_fast()),
@@ -105,7 +107,15 @@ impl DiskIndex {
 
     fn over(index: Index, fields: Fields, store: [u8; 8], covered: Eno) -> Result<Self, SearchError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(SearchError::new)?;
-        Ok(Self { index, reader, fields, writer: Mutex::new(None), covered: AtomicU64::new(covered), store, prints: Mutex::default() })
+        Ok(Self {
+            index,
+            reader,
+            fields,
+            writer: Mutex::new(None),
+            covered: AtomicU64::new(covered),
+            store,
+            prints: Mutex::default(),
+        })
     }
 
     /// The last entry whose changes are in the index.
@@ -173,7 +183,11 @@ impl DiskIndex {
         }
         let frequency = |word: &String| searcher.doc_freq(&Term::from_field_text(self.fields.words, word));
         let frequencies: Result<_, _> = words.iter().map(frequency).collect();
-        Ok(Statistics { documents: searcher.num_docs(), words: all, frequencies: frequencies.map_err(SearchError::new)? })
+        Ok(Statistics {
+            documents: searcher.num_docs(),
+            words: all,
+            frequencies: frequencies.map_err(SearchError::new)?,
+        })
     }
 
     /// The best for some words, best first.

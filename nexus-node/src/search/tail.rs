@@ -87,9 +87,10 @@ impl Tail {
 
     /// What is to be written to disk, and what the index covers then.
     pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
-        let stock = self.changed.iter().map(|(dot, changed)| {
-            (*dot, changed.document.as_ref().map(|indexed| indexed.document.clone()))
-        });
+        let stock = self
+            .changed
+            .iter()
+            .map(|(dot, changed)| (*dot, changed.document.as_ref().map(|indexed| indexed.document.clone())));
         (stock.collect(), self.seen)
     }
 
@@ -146,9 +147,7 @@ impl Tail {
 
     pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Dot> {
         let mut documents = self.documents().map(|indexed| &indexed.document);
-        let same = |document: &&Document| {
-            document.space == space && similar(document.fingerprint, print)
-        };
+        let same = |document: &&Document| document.space == space && similar(document.fingerprint, print);
         documents.find(same).map(|document| document.record)
     }
 

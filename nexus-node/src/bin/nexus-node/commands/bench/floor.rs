@@ -69,7 +69,10 @@ pub(super) fn two_syncs_and_a_round_trip() -> Result<(f64, f64), Problem> {
             (&file).write_all(&[7; 512]).and_then(|()| file.sync_data()).map_err(|error| failed("floor", error))?;
         }
         let mut byte = [1];
-        stream.write_all(&byte).and_then(|()| stream.read_exact(&mut byte)).map_err(|error| failed("loopback", error))?;
+        stream
+            .write_all(&byte)
+            .and_then(|()| stream.read_exact(&mut byte))
+            .map_err(|error| failed("loopback", error))?;
         samples.push(start.elapsed().as_secs_f64() * 1e3);
     }
     drop(stream);

@@ -54,7 +54,8 @@ fn measure(stage: &Stage, printer: &Printer) -> Result<Vec<Row>, Problem> {
         bar.set_position(begin.elapsed().as_secs());
     }
     bar.finish_and_clear();
-    let used = before.zip(cpu_seconds(pid)).map(|(before, after)| 100.0 * (after - before) / begin.elapsed().as_secs_f64());
+    let used =
+        before.zip(cpu_seconds(pid)).map(|(before, after)| 100.0 * (after - before) / begin.elapsed().as_secs_f64());
     let status: wire::Status = others[0].client.get("/v1/status")?;
 
     let mut ready = Vec::new();
@@ -68,7 +69,9 @@ fn measure(stage: &Stage, printer: &Printer) -> Result<Vec<Row>, Problem> {
     if let Some(bytes) = status.rss_bytes {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let mib = bytes as f64 / f64::from(1 << 20);
-        rows.push(Row::new("idle", "resident memory, 2 peers, 10,000 memories", mib, "MiB").asked(Asked::LessThan(50.0)));
+        rows.push(
+            Row::new("idle", "resident memory, 2 peers, 10,000 memories", mib, "MiB").asked(Asked::LessThan(50.0)),
+        );
     }
     if let Some(percent) = used {
         rows.push(Row::new("idle", "processor", percent, "% of a core").asked(Asked::LessThan(1.0)));

@@ -71,7 +71,7 @@ pub(super) fn number(value: f64) -> String {
         let digits = (value.round() as u64).to_string();
         let mut grouped = String::new();
         for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place) % 3 == 0 {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
                 grouped.push(',');
             }
             grouped.push(digit);
@@ -89,7 +89,12 @@ pub(super) fn number(value: f64) -> String {
 /// The value below which this share of the samples lies; they are sorted here.
 pub(super) fn quantile(samples: &mut [f64], share: f64) -> f64 {
     samples.sort_unstable_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let at = ((samples.len() as f64 - 1.0) * share).round() as usize;
     samples.get(at).copied().unwrap_or_default()
 }

@@ -27,18 +27,20 @@ pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Pro
     let written = Arc::new(AtomicU64::new(0));
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
-    let callers: Vec<_> = (0..CALLERS).map(|caller| {
-        let (brain, written) = (here.brain(), written.clone());
-        tokio::spawn(async move {
-            let mut n = caller;
-            while Instant::now() < end {
-                brain.remember(memory(n)).await?;
-                written.fetch_add(1, Ordering::Relaxed);
-                n += CALLERS;
-            }
-            Ok::<(), nexus_node::NodeError>(())
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let (brain, written) = (here.brain(), written.clone());
+            tokio::spawn(async move {
+                let mut n = caller;
+                while Instant::now() < end {
+                    brain.remember(memory(n)).await?;
+                    written.fetch_add(1, Ordering::Relaxed);
+                    n += CALLERS;
+                }
+                Ok::<(), nexus_node::NodeError>(())
+            })
         })
-    }).collect();
+        .collect();
     while Instant::now() < end {
         tokio::time::sleep_until((Instant::now() + Duration::from_millis(200)).min(end)).await;
         bar.set_position(begin.elapsed().as_secs());
