@@ -69,8 +69,201 @@ fn the_nodes_end_with_the_demo_however_it_ends() {
             let address = url.trim().trim_start_matches("http://").to_owned();
             support::until("the node is gone", || std::net::TcpStream::connect(&address).is_err().then_some(()));
         }
-        if signal != "-KILL" {
-            assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "{signal}: the directory is gone");
+        if signal == "-KILL" {
+            // Whoever comes next cleans up, but not after those who live.
+            let other = std::fs::File::create_new(temp.join("nexus-demo-of-another-kind")).unwrap();
+            let output = home.command(&["demo", "--exit"]).env("TMPDIR", &temp).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            drop(other);
+            std::fs::remove_file(temp.join("nexus-demo-of-another-kind")).unwrap();
         }
+        assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "{signal}: the directory is gone");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_demo_leaves_the_directory_of_a_living_one_alone() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let home = Home::new();
+    let temp = home.beside("tmp");
+    std::fs::create_dir(&temp).unwrap();
+    let start = || home.command(&["demo", "--json"]).env("TMPDIR", &temp).stdout(Stdio::piped()).spawn().unwrap();
+    let mut one = start();
+    let mut lines = BufReader::new(one.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    let output = start().wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 8);
+    assert!(one.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);
+}
+
+/// The demo on a terminal of its own.
+#[cfg(target_os = "linux")]
+mod on_a_terminal {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::process::{Child, Command};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+    use super::support::{Home, until};
+
+    struct Terminal {
+        ours: File,
+        theirs: File,
+        shown: Arc<Mutex<Vec<u8>>>,
+        demo: Child,
+        columns: u16,
+        home: Home,
+    }
+
+    impl Terminal {
+        fn start(columns: u16, rows: u16, colour: bool) -> Self {
+            let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+            grantpt(&ours).unwrap();
+            unlockpt(&ours).unwrap();
+            let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+            let ours = File::from(ours);
+            tcsetwinsize(&ours, size(columns, rows)).unwrap();
+            let theirs = File::options().read(true).write(true).open(name).unwrap();
+            let home = Home::new();
+            std::fs::create_dir(home.beside("tmp")).unwrap();
+            let mut command = home.command(&["demo"]);
+            if colour {
+                command.env_remove("NO_COLOR");
+            }
+            let end = || theirs.try_clone().unwrap();
+            let command = command.stdin(end()).stdout(end()).stderr(end());
+            let demo = command.env("TERM", "xterm-256color").env("TMPDIR", home.beside("tmp")).spawn().unwrap();
+            let shown = Arc::new(Mutex::new(Vec::new()));
+            let (kept, mut reader) = (shown.clone(), ours.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                    kept.lock().unwrap().extend_from_slice(&bytes[..count]);
+                }
+            });
+            Self { ours, theirs, shown, demo, columns, home }
+        }
+
+        fn press(&mut self, key: &str) {
+            self.ours.write_all(key.as_bytes()).unwrap();
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+        }
+
+        /// Waits until a whole picture, which another width brings about, shows this.
+        fn shows(&mut self, text: &str) {
+            until(text, || {
+                self.shown.lock().unwrap().clear();
+                self.columns = if self.columns % 2 == 0 { self.columns + 1 } else { self.columns - 1 };
+                tcsetwinsize(&self.ours, size(self.columns, 24)).unwrap();
+                std::thread::sleep(Duration::from_millis(300));
+                bare(&self.text()).contains(&bare(text)).then_some(())
+            });
+        }
+
+        /// Ends, with the terminal and the temporary directory as they were; what it says in the
+        /// end, and its exit code.
+        fn ended(&mut self) -> (String, i32) {
+            let code = self.demo.wait().unwrap().code().unwrap();
+            let whole = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+            assert!(tcgetattr(&self.theirs).unwrap().local_modes.contains(whole), "keys are as they were");
+            let mut last = String::new();
+            until("the screen before is back", || {
+                let text = self.text();
+                let (_, after) = text.rsplit_once("\u{1b}[?1049l")?;
+                last = after.to_owned();
+                text.contains("\u{1b}[?25h").then_some(())
+            });
+            assert_eq!(std::fs::read_dir(self.home.beside("tmp")).unwrap().count(), 0);
+            (last, code)
+        }
+    }
+
+    impl Drop for Terminal {
+        fn drop(&mut self) {
+            let _ = self.demo.kill();
+            let _ = self.demo.wait();
+        }
+    }
+
+    /// A text without what moves the cursor and changes colours, and without spaces, which are
+    /// moves of the cursor too.
+    fn bare(text: &str) -> String {
+        let mut bare = String::new();
+        let mut parts = text.split("\u{1b}[");
+        bare.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            bare.push_str(part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest));
+        }
+        bare.retain(|c| !c.is_whitespace());
+        bare
+    }
+
+    fn size(columns: u16, rows: u16) -> Winsize {
+        Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+    }
+
+    #[test]
+    fn the_map_is_live_and_keys_act_on_it() {
+        let mut terminal = Terminal::start(80, 24, false);
+        until("the steps are over", || {
+            terminal.press(" ");
+            std::thread::sleep(Duration::from_millis(300));
+            bare(&terminal.text()).contains("yourownmesh").then_some(())
+        });
+        terminal.shows("✓ stranger");
+        terminal.shows("7 memories, 2 peers");
+        terminal.press("c");
+        terminal.shows("○ cut off");
+        terminal.press("w");
+        terminal.shows("8 memories, 0 peers");
+        terminal.press("h");
+        terminal.shows("8 memories, 2 peers");
+        terminal.press("\tk");
+        terminal.shows("✗ killed");
+        terminal.shows("cloud (process");
+        let colours = ["\u{1b}[32m", "\u{1b}[38;5;"];
+        assert!(!colours.iter().any(|colour| terminal.text().contains(colour)), "NO_COLOR is set");
+        terminal.press("q");
+        let (last, code) = terminal.ended();
+        assert_eq!(code, 0);
+        assert!(last.contains("ok    stranger") && last.contains("your own mesh:"), "{last}");
+    }
+
+    #[test]
+    fn the_terminal_is_given_back_at_signals_and_ctrl_c() {
+        for by in ["-TERM", "-INT", "ctrl-c", "q"] {
+            let mut terminal = Terminal::start(80, 24, true);
+            terminal.shows("✓ start");
+            match by {
+                "ctrl-c" => terminal.press("\u{3}"),
+                "q" => terminal.press("q"),
+                signal => {
+                    let pid = terminal.demo.id().to_string();
+                    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+                }
+            }
+            let (last, code) = terminal.ended();
+            assert_eq!(code, if by == "q" { 0 } else { 130 }, "{by}: {last}");
+        }
+    }
+
+    #[test]
+    fn a_small_terminal_gets_the_steps() {
+        let mut terminal = Terminal::start(40, 12, true);
+        until("a step", || bare(&terminal.text()).contains("start").then_some(()));
+        terminal.press("q");
+        assert_eq!(terminal.ended().1, 0);
     }
 }

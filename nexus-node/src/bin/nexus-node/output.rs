@@ -47,6 +47,11 @@ impl Printer {
         self.json
     }
 
+    /// Whether stdout shows colours.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// The answer: a document for programs, a text for people.
     pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
         let text = if self.json {

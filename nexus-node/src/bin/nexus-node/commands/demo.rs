@@ -1,7 +1,12 @@
+mod draw;
+mod face;
 mod keys;
+mod onlooker;
 mod ports;
+mod screen;
 pub(crate) mod stage;
 mod steps;
+mod view;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -44,8 +49,9 @@ struct Outcome {
 
 impl Demo {
     pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
-        let stays = !self.exit && !session.printer.json() && io::stdin().is_terminal() && io::stdout().is_terminal();
-        let ports = ports::choose(self.base_port, self.nodes, &session.printer)?;
+        let printer = &session.printer;
+        let stays = !self.exit && !printer.json() && io::stdin().is_terminal() && io::stdout().is_terminal();
+        let ports = ports::choose(self.base_port, self.nodes, printer)?;
         let stage = Arc::new(Stage::new()?);
         // Whatever happens below, a panic included, the children end and the directory goes.
         let _cleared = ClearAtEnd(stage.clone());
@@ -56,27 +62,18 @@ impl Demo {
         // Ctrl-C and SIGTERM end the demo as a whole.
         runtime.spawn(async move {
             stop.await;
-            told.clear();
-            std::process::exit(130);
+            end(&told);
         });
-        let mut world = World::new(stage, &ports, self.base_port.is_some());
+        let mut world = World::new(stage.clone(), &ports, self.base_port.is_some());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if stays && !(dumb && cfg!(unix)) {
+            return with_face(world, &stage, printer);
+        }
         for step in STEPS {
-            let began = Instant::now();
-            let result = (step.run)(&mut world);
-            let outcome = Outcome {
-                step: step.name,
-                ok: result.is_ok(),
-                ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                detail: result.clone().unwrap_or_else(|problem| problem.message),
-            };
-            session.printer.answer(&outcome, || line(&outcome, &session.printer))?;
-            if let Err(problem) = result {
-                let logs = world.logs();
-                if !logs.is_empty() {
-                    session.printer.note(&logs);
-                }
-                let message = format!("step {} did not hold: {}", step.name, problem.message);
-                return Err(Problem { code: "failed", message, hint: problem.hint });
+            let (outcome, problem) = step.play(&mut world);
+            printer.answer(&outcome, || line(&outcome, printer))?;
+            if let Some(problem) = problem {
+                return Err(not_held(step.name, problem, &steps::logs(&stage, world.names()), printer));
             }
         }
         if stays {
@@ -84,6 +81,57 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// The live map. What it leaves on the terminal is what the lines would have been.
+fn with_face(world: World, stage: &Stage, printer: &Printer) -> Result<(), Problem> {
+    let program = program();
+    let names = world.names().to_vec();
+    let ended = face::run(world, &program, printer.colour())?;
+    if ended.interrupted {
+        end(stage);
+    }
+    for outcome in &ended.outcomes {
+        printer.answer(outcome, || line(outcome, printer))?;
+    }
+    if let Some(problem) = ended.problem {
+        let step = ended.outcomes.last().map_or("", |outcome| outcome.step);
+        return Err(not_held(step, problem, &steps::logs(stage, &names), printer));
+    }
+    if ended.outcomes.len() == STEPS.len() {
+        printer.note("\nyour own mesh:");
+        for (arguments, what) in draw::OWN_MESH {
+            let width = program.chars().count() + draw::OWN_MESH_COLUMNS;
+            printer.note(&format!("  {:<width$}  # {what}", format!("{program} {arguments}")));
+        }
+    }
+    Ok(())
+}
+
+/// Ends the demo at a signal: the nodes, their directory, and this process.
+fn end(stage: &Stage) -> ! {
+    screen::leave();
+    stage.clear();
+    std::process::exit(130);
+}
+
+fn not_held(step: &str, problem: Problem, logs: &str, printer: &Printer) -> Problem {
+    if !logs.is_empty() {
+        printer.note(logs);
+    }
+    let message = format!("step {step} did not hold: {}", problem.message);
+    Problem { code: "failed", message, hint: problem.hint }
+}
+
+/// How this program is called from here.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if !called.is_empty() && !called.contains(std::path::is_separator) {
+        return called;
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_else(|_| called.clone().into());
+    program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }
 
 fn line(outcome: &Outcome, printer: &Printer) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
@@ -20,6 +20,10 @@ const READY: Duration = Duration::from_secs(30);
 /// How long a command beside the nodes may take.
 const COMMAND: Duration = Duration::from_secs(60);
 
+/// How the directories of demos are called, and the file in each that a living demo has locked.
+const PREFIX: &str = "nexus-demo-";
+const LOCK: &str = "alive";
+
 /// The processes and their directory.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -31,6 +35,8 @@ pub(crate) struct Stage {
 #[derive(Debug, Default)]
 struct Children {
     running: BTreeMap<String, Child>,
+    /// Locked as long as this process lives: who can lock it may sweep the directory.
+    alive: Option<File>,
     cleared: bool,
 }
 
@@ -50,13 +56,15 @@ impl Stage {
         let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", &error))?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed("no randomness", &error))?;
-        let name = format!("nexus-demo-{}", data_encoding::HEXLOWER.encode(&random));
-        let directory = std::env::temp_dir().join(name);
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&directory).map_err(|error| failed(&directory.display().to_string(), &error))?;
-        Ok(Self { directory, program, children: Mutex::default() })
+        let temp = std::env::temp_dir();
+        let name = data_encoding::HEXLOWER.encode(&random);
+        let directory = temp.join(format!("{PREFIX}{name}"));
+        // Under another name until it is locked, so that nobody takes it for a stale one.
+        let new = temp.join(format!("nexus-new-{name}"));
+        let alive = made(&new, &directory).map_err(|error| failed(&directory.display().to_string(), &error))?;
+        sweep(&temp, &directory);
+        let children = Children { alive: Some(alive), ..Children::default() };
+        Ok(Self { directory, program, children: Mutex::new(children) })
     }
 
     /// Ends every process and removes the directory. Nothing starts afterwards.
@@ -69,6 +77,7 @@ impl Stage {
             let _ = child.wait();
         }
         children.running.clear();
+        children.alive = None;
         let _ = fs::remove_dir_all(&self.directory);
     }
 
@@ -189,6 +198,48 @@ impl Stage {
     fn lock(&self) -> MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes a directory that only this account may enter, with a lock that says that we live.
+fn made(new: &Path, directory: &Path) -> io::Result<File> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(new)?;
+    let lock = File::create_new(new.join(LOCK))?;
+    lock.lock()?;
+    fs::rename(new, directory)?;
+    Ok(lock)
+}
+
+/// Removes the directories of demos of this account that were killed and could not do it
+/// themselves. What cannot be removed stays.
+fn sweep(temp: &Path, ours: &Path) {
+    for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let real = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !named || !real || path == ours || !same_owner(&path, ours) {
+            continue;
+        }
+        let lock = File::options().write(true).open(path.join(LOCK));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn same_owner(path: &Path, ours: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.uid()).ok();
+    owner(path).is_some_and(|uid| owner(ours) == Some(uid))
+}
+
+/// Elsewhere the temporary directory is the account's own.
+#[cfg(not(unix))]
+fn same_owner(_: &Path, _: &Path) -> bool {
+    true
 }
 
 /// The first line of a process's output, if it comes in time.

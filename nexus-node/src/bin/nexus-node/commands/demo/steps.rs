@@ -3,37 +3,61 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use nexus_node::api::{Problem, wire};
 use serde_json::json;
 
+use super::onlooker::{Names, Onlooker};
 use super::stage::{Node, Stage};
-use super::until;
+use super::view::{Event, Stranger};
+use super::{Outcome, until};
 use crate::client::escape;
 use crate::output::short_did;
 
 /// How long anything may take to arrive everywhere.
 const SOON: Duration = Duration::from_secs(20);
+/// How long something that would be over at once is left on the screen.
+const LINGER: Duration = Duration::from_millis(1600);
 /// How long a stranger is watched after it was turned away.
 const STRANGER_TRIES: Duration = Duration::from_secs(20);
 
 pub(super) struct Step {
     pub(super) name: &'static str,
-    pub(super) run: fn(&mut World) -> Result<String, Problem>,
+    /// What it does, for those who watch.
+    pub(super) does: &'static str,
+    run: fn(&mut World) -> Result<String, Problem>,
+}
+
+impl Step {
+    /// Runs the step: what came of it, and why it did not hold.
+    pub(super) fn play(&self, world: &mut World) -> (Outcome, Option<Problem>) {
+        world.lingered = Duration::ZERO;
+        let began = Instant::now();
+        let result = (self.run)(world);
+        let took = began.elapsed().saturating_sub(world.lingered);
+        let outcome = Outcome {
+            step: self.name,
+            ok: result.is_ok(),
+            ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            detail: result.clone().unwrap_or_else(|problem| problem.message),
+        };
+        (outcome, result.err())
+    }
 }
 
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "start", run: start },
-    Step { name: "join", run: join },
-    Step { name: "share", run: share },
-    Step { name: "cut", run: cut },
-    Step { name: "apart", run: apart },
-    Step { name: "heal", run: heal },
-    Step { name: "settle", run: settle },
-    Step { name: "kill", run: kill },
-    Step { name: "stranger", run: stranger },
+    Step { name: "start", does: "terminal starts, and makes a mesh of its own", run: start },
+    Step { name: "join", does: "ide and cloud join it, with one ticket", run: join },
+    Step { name: "share", does: "terminal writes a memory: is it on the others, and the same?", run: share },
+    Step { name: "cut", does: "ide is cut off from the others, both ways", run: cut },
+    Step { name: "apart", does: "both sides go on writing, also the same field of the same memory", run: apart },
+    Step { name: "heal", does: "ide is back: nothing may be lost, and the conflict must show", run: heal },
+    Step { name: "settle", does: "cloud settles the conflict with one edit", run: settle },
+    Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
+    Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
 ];
 
 /// What the steps work on.
@@ -48,6 +72,16 @@ pub(super) struct World {
     contested: Option<String>,
     /// A text that nobody outside may ever hold.
     secret: String,
+    audience: Option<Audience>,
+    /// How long the current step has waited for the audience.
+    lingered: Duration,
+}
+
+/// Those who watch.
+struct Audience {
+    events: Sender<Event>,
+    names: Names,
+    onlookers: BTreeMap<String, Onlooker>,
 }
 
 type Result_ = Result<String, Problem>;
@@ -67,7 +101,41 @@ impl World {
         let names: Vec<String> = (0..ports.len()).map(name).collect();
         let ports = names.iter().cloned().zip(ports.iter().copied()).collect();
         let secret = format!("canary-{}", std::process::id());
-        Self { stage, ports, ports_chosen, names, nodes: BTreeMap::new(), contested: None, secret }
+        Self {
+            stage,
+            ports,
+            ports_chosen,
+            names,
+            nodes: BTreeMap::new(),
+            contested: None,
+            secret,
+            audience: None,
+            lingered: Duration::ZERO,
+        }
+    }
+
+    /// From now on tells what happens.
+    pub(super) fn watched_by(&mut self, events: Sender<Event>) {
+        self.audience = Some(Audience { events, names: Names::default(), onlookers: BTreeMap::new() });
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(audience) = &self.audience {
+            // Whoever has left does not hear it.
+            let _ = audience.events.send(event);
+        }
+    }
+
+    /// Leaves those who watch the time to see it.
+    fn linger(&mut self) {
+        if self.audience.is_some() {
+            std::thread::sleep(LINGER);
+            self.lingered += LINGER;
+        }
     }
 
     pub(super) fn node(&self, name: &str) -> Result<&Node, Problem> {
@@ -81,6 +149,7 @@ impl World {
 
     fn start_node(&mut self, name: &str) -> Result<(), Problem> {
         let port = self.ports.get(name).copied().unwrap_or(0);
+        self.tell(Event::Starts { node: name.to_owned() });
         let node = match self.stage.start(name, port, &[]) {
             // Somebody was faster: any port, which the node keeps.
             Err(problem) if problem.code == "in_use" && !self.ports_chosen => {
@@ -89,15 +158,69 @@ impl World {
             }
             started => started?,
         };
+        if let Some(port) = node.client.base().rsplit(':').next().and_then(|port| port.parse().ok()) {
+            self.tell(Event::Answers { node: name.to_owned(), port });
+        }
+        if let Some(audience) = &mut self.audience {
+            audience.names.lock().unwrap_or_else(PoisonError::into_inner).insert(node.did.clone(), name.to_owned());
+            let onlooker = Onlooker::new(&node, &audience.names, &audience.events);
+            audience.onlookers.insert(name.to_owned(), onlooker);
+        }
         self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
 
+    /// Kills a node hard.
+    fn end_node(&mut self, name: &str) -> Result<u32, Problem> {
+        let pid = self.stage.kill(name)?;
+        self.nodes.remove(name);
+        if let Some(audience) = &mut self.audience {
+            audience.onlookers.remove(name);
+        }
+        self.tell(Event::Ends { node: name.to_owned() });
+        Ok(pid)
+    }
+
     /// Kills a node hard and starts it again.
     pub(super) fn restart(&mut self, name: &str) -> Result_ {
-        let pid = self.stage.kill(name)?;
+        let pid = self.end_node(name)?;
+        self.linger();
         self.start_node(name)?;
         Ok(format!("{name} (process {pid}) was killed hard, and is back"))
+    }
+
+    /// Cuts a node off, both ways.
+    pub(super) fn cut_off(&self, name: &str) -> Result_ {
+        self.node(name)?.switch("offline")?;
+        Ok(format!("{name} is cut off; it goes on reading and writing"))
+    }
+
+    /// Brings every node back.
+    pub(super) fn heal_all(&self) -> Result_ {
+        let mut back = Vec::new();
+        for node in self.nodes() {
+            if node.status()?.offline {
+                node.switch("online")?;
+                back.push(node.name.as_str());
+            }
+        }
+        Ok(match back.as_slice() {
+            [] => "nobody was cut off".to_owned(),
+            [one] => format!("{one} is back"),
+            more => format!("{} are back", more.join(" and ")),
+        })
+    }
+
+    /// Writes a memory on a node.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result_ {
+        self.node(name)?.remember(text)?;
+        Ok(format!("{name} wrote {text:?}"))
+    }
+
+    /// Edits the memory of the steps on a node.
+    pub(super) fn edit_contested(&self, name: &str, text: &str) -> Result_ {
+        self.node(name)?.edit(self.contested()?, text)?;
+        Ok(format!("{name} edited the shared memory to {text:?}"))
     }
 
     /// Each node in a line.
@@ -109,19 +232,6 @@ impl World {
             lines.push(format!("{:<10} {state}, {} peers, {} memories", node.name, status.peers, memories.len()));
         }
         Ok(lines.join("\n"))
-    }
-
-    /// The end of each node's log.
-    pub(super) fn logs(&self) -> String {
-        let mut text = String::new();
-        for name in self.names.iter().map(String::as_str).chain(["stranger"]) {
-            let log = self.stage.log(name);
-            let lines: Vec<&str> = log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(8)..] {
-                text.push_str(&format!("  {name}: {line}\n"));
-            }
-        }
-        text
     }
 
     /// Waits until all of these nodes hold the same memories, and says how many there are and
@@ -143,6 +253,19 @@ impl World {
     fn contested(&self) -> Result<&str, Problem> {
         self.contested.as_deref().ok_or_else(|| Problem::new("internal", "there is no contested memory"))
     }
+}
+
+/// The end of each node's log.
+pub(super) fn logs(stage: &Stage, names: &[String]) -> String {
+    let mut text = String::new();
+    for name in names.iter().map(String::as_str).chain(["stranger"]) {
+        let log = stage.log(name);
+        let lines: Vec<&str> = log.lines().collect();
+        for line in &lines[lines.len().saturating_sub(8)..] {
+            text.push_str(&format!("  {name}: {line}\n"));
+        }
+    }
+    text
 }
 
 impl Node {
@@ -329,9 +452,9 @@ fn settle(world: &mut World) -> Result_ {
 
 fn kill(world: &mut World) -> Result_ {
     let own = world.node(CLOUD)?.remember("acknowledged just before the kill")?;
-    let pid = world.stage.kill(CLOUD)?;
-    world.nodes.remove(CLOUD);
+    let pid = world.end_node(CLOUD)?;
     let meanwhile = world.node(TERMINAL)?.remember("written while cloud was dead")?;
+    world.linger();
     world.start_node(CLOUD)?;
     let cloud = world.node(CLOUD)?;
     let memory = cloud.get(&own.id)?;
@@ -354,6 +477,7 @@ fn stranger(world: &mut World) -> Result_ {
         terminal.listen.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]).collect();
     claim(!dialled.is_empty(), || "terminal has no address to dial".to_owned())?;
     let secret = terminal.remember(&format!("not for strangers: {}", world.secret))?;
+    world.tell(Event::Stranger(Stranger::Dials));
     let stranger = world.stage.start("stranger", 0, &dialled)?;
     let refused = until("the stranger's log says that it was turned away", STRANGER_TRIES, || {
         let log = world.stage.log("stranger");
@@ -363,6 +487,7 @@ fn stranger(world: &mut World) -> Result_ {
             .map(str::to_owned))
     });
     refused?;
+    world.tell(Event::Stranger(Stranger::TurnedAway));
     // Also what is written from now on, and reaches every member, must not reach it.
     let later = terminal.remember(&format!("still not for strangers: {}", world.secret))?;
     for node in world.nodes() {
