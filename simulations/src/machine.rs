@@ -17,6 +17,9 @@ use tokio::time::Sleep;
 use crate::hooks::{self, Wall};
 use crate::transport::{Network, NodeNo};
 
+/// Steps that a node's tasks take without time passing, at most: more are a loop without end.
+const STEPS_MAX: u64 = 500_000;
+
 /// A lock whose holder panicked holds plain data all the same.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,6 +54,8 @@ struct LifeState {
     parked: Vec<Waker>,
     panics: Vec<String>,
     most_tasks: usize,
+    /// How many steps tasks took since virtual time last moved.
+    steps: (Duration, u64),
 }
 
 type Slot = Arc<Mutex<Option<BoxFuture<'static, ()>>>>;
@@ -152,6 +157,20 @@ impl Future for LifeTask {
         let slow = {
             let mut state = lock(&this.life.state);
             if state.ended {
+                return Poll::Ready(());
+            }
+            let now = hooks::elapsed();
+            if state.steps.0 != now {
+                state.steps = (now, 0);
+            }
+            state.steps.1 += 1;
+            if state.steps.1 > STEPS_MAX {
+                state.steps.1 = 0;
+                state.panics.push(format!("n{}, task {}: it spins, and no time passes", this.life.node, this.name));
+                state.tasks.remove(&this.number);
+                drop(state);
+                this.life.network.note(Some(this.life.node), format_args!("SPINNING task {}", this.name));
+                *lock(&this.slot) = None;
                 return Poll::Ready(());
             }
             if state.paused {

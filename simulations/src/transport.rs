@@ -200,6 +200,12 @@ impl Network {
         }
     }
 
+    /// The links that are cut now, one way each.
+    pub fn cut_links(&self) -> Vec<(NodeNo, NodeNo)> {
+        let state = self.state();
+        state.links.iter().filter(|(_, link)| link.is_cut()).map(|(ends, _)| *ends).collect()
+    }
+
     /// Breaks every connection between two nodes, as a middlebox does; returns how many.
     pub fn reset(&self, a: NodeNo, b: NodeNo) -> usize {
         let state = &mut *self.state();

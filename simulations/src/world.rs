@@ -309,6 +309,16 @@ impl Sim {
         Ok(no)
     }
 
+    /// A machine becomes a member with a ticket, and its node starts.
+    ///
+    /// # Errors
+    /// If the door does not open, or the node does not start.
+    pub async fn knock_and_move_in(&self, no: NodeNo, ticket: &str) -> Result<(), SimError> {
+        let chain = self.knock(no, ticket).await?;
+        self.equip(no, chain)?;
+        self.start(no).await
+    }
+
     /// Shows a ticket at the door of whoever made it.
     ///
     /// # Errors

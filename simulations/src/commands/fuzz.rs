@@ -1,0 +1,172 @@
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nexus_sim::hooks::real_now;
+use serde_json::{Value, json};
+
+use super::{BROKEN, OK, complain, say};
+
+/// How long a seed may take here; one that takes longer turns in circles.
+const SEED_MAX: Duration = Duration::from_secs(900);
+
+/// What to fuzz.
+pub(super) struct Fuzz {
+    pub(super) seeds: String,
+    pub(super) minutes: Option<u64>,
+    pub(super) jobs: usize,
+    pub(super) nodes: Option<usize>,
+    pub(super) scenario: String,
+    pub(super) json: bool,
+}
+
+struct Running {
+    seed: u64,
+    child: Child,
+    since: Duration,
+    out: std::path::PathBuf,
+}
+
+/// Runs each seed in a fresh process.
+pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
+    let (first, end) = match fuzz.minutes {
+        Some(_) => (1, u64::MAX),
+        None => parse_seeds(&fuzz.seeds)?,
+    };
+    let began = real_now();
+    let until = fuzz.minutes.map(|minutes| began + Duration::from_secs(minutes * 60));
+    let mut totals = Totals::default();
+    let mut next = first;
+    let mut running: Vec<Running> = Vec::new();
+    loop {
+        let more = next < end && until.is_none_or(|until| real_now() < until);
+        if more && running.len() < fuzz.jobs {
+            running.push(start(fuzz, next)?);
+            next += 1;
+            continue;
+        }
+        if running.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let mut still = Vec::new();
+        for mut run in running {
+            let ended = run.child.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_none() && real_now() - run.since < SEED_MAX {
+                still.push(run);
+                continue;
+            }
+            let _ = run.child.kill();
+            let _ = run.child.wait();
+            totals.take(fuzz, &run);
+        }
+        running = still;
+    }
+    totals.show(fuzz, real_now() - began);
+    Ok(if totals.broken.is_empty() && totals.seeds > 0 { OK } else { BROKEN })
+}
+
+fn parse_seeds(seeds: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("{seeds} is no range of seeds: A..B");
+    let (first, end) = seeds.split_once("..").ok_or_else(wrong)?;
+    let range = (first.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
+    if range.0 < range.1 { Ok(range) } else { Err(wrong()) }
+}
+
+fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    // a file, not a pipe: nobody reads while it runs
+    let out = std::env::temp_dir().join(format!("nexus-sim-{}-{seed}.out", std::process::id()));
+    let file = std::fs::File::create(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let errors = file.try_clone().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["run", &fuzz.scenario, "--seed", &seed.to_string(), "--json"]);
+    if let Some(nodes) = fuzz.nodes {
+        command.args(["--nodes", &nodes.to_string()]);
+    }
+    let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().map_err(|error| error.to_string())?;
+    Ok(Running { seed, child, since: real_now(), out })
+}
+
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    acknowledged: u64,
+    fewest: Option<u64>,
+    virtual_s: f64,
+    /// In how many seeds each fault did something.
+    fired: BTreeMap<String, u64>,
+    checks: BTreeMap<String, u64>,
+    broken: Vec<String>,
+}
+
+impl Totals {
+    fn take(&mut self, fuzz: &Fuzz, run: &Running) {
+        self.seeds += 1;
+        let text = std::fs::read_to_string(&run.out).unwrap_or_default();
+        let _ = std::fs::remove_file(&run.out);
+        let line: Option<Value> = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+        let Some(line) = line else {
+            let said: String = text.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
+            let name = format!("{} seed {}", fuzz.scenario, run.seed);
+            complain(&format!("{name}: no outcome after {:.0} s: {said}", (real_now() - run.since).as_secs_f64()));
+            return self.broken.push(name);
+        };
+        if fuzz.json {
+            say(&line.to_string());
+        }
+        let name = line["run"].as_str().unwrap_or_default().to_owned();
+        let acknowledged = line["acknowledged"].as_u64().unwrap_or(0);
+        self.acknowledged += acknowledged;
+        self.fewest = Some(self.fewest.map_or(acknowledged, |fewest| fewest.min(acknowledged)));
+        self.virtual_s += line["virtual_s"].as_f64().unwrap_or(0.0);
+        for fault in line["faults_fired"].as_object().into_iter().flatten() {
+            *self.fired.entry(fault.0.clone()).or_default() += 1;
+        }
+        for (check, said) in line["checks"].as_object().into_iter().flatten() {
+            if said == "held" {
+                *self.checks.entry(check.clone()).or_default() += 1;
+            } else {
+                complain(&format!("{name}: {check} {}", said.as_str().unwrap_or_default()));
+            }
+        }
+        if line["ok"] != true {
+            for what in [&line["error"], &line["never_fired"]] {
+                if !what.is_null() && what.as_array().is_none_or(|never| !never.is_empty()) {
+                    complain(&format!("{name}: {what}"));
+                }
+            }
+            complain(&format!("hint: nexus-sim replay {name}"));
+            self.broken.push(name);
+        } else if !fuzz.json {
+            let (world, here) = (line["virtual_s"].as_f64().unwrap_or(0.0), line["wall_s"].as_f64().unwrap_or(1.0));
+            say(&format!("held {name}: {acknowledged} writes, {world:.0} s in {here:.1} s"));
+        }
+    }
+
+    fn show(&self, fuzz: &Fuzz, wall: Duration) {
+        if fuzz.json {
+            let summary = json!({
+                "seeds": self.seeds,
+                "broken": self.broken,
+                "acknowledged": self.acknowledged,
+                "fewest_acknowledged": self.fewest,
+                "virtual_s": self.virtual_s,
+                "wall_s": wall.as_secs_f64(),
+                "faults_fired_in_seeds": self.fired,
+                "checks_held_in_seeds": self.checks,
+                "ok": self.broken.is_empty(),
+            });
+            return say(&summary.to_string());
+        }
+        let (seeds, broken) = (self.seeds, self.broken.len());
+        say(&format!("{seeds} seeds, {broken} broken, {:.0} virtual s in {:.0} s", self.virtual_s, wall.as_secs_f64()));
+        say(&format!("{} writes acknowledged, {} in the seed with the fewest", self.acknowledged, self.fewest.unwrap_or(0)));
+        for (fault, count) in &self.fired {
+            say(&format!("  {fault:<14} in {count:>4} seeds ({} %)", count * 100 / seeds.max(1)));
+        }
+        for (check, count) in &self.checks {
+            say(&format!("  {check:<14} held in {count:>4}"));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Carrying out the faults of a plan. Each is counted when it really did something.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nexus_node::Invite;
+use nexus_node::store::disk::Fault as DiskFault;
+
+use crate::dice::Dice;
+use crate::hooks::Wall;
+use crate::link::Quality;
+use crate::outsiders;
+use crate::plan::Fault;
+use crate::scenario::FaultKind;
+use crate::tap::Heard;
+use crate::transport::NodeNo;
+use crate::world::{Crash, Sim};
+
+/// How long a disk may take to show its fault; a node that does not write needs none.
+const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
+/// How long a node may take to start.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// What faults leave behind for the checks.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
+    /// What reached each stranger.
+    pub(crate) heard: Vec<Heard>,
+    /// Nodes that did not start.
+    pub(crate) dead: Vec<String>,
+    /// Nodes that were down at some moments: from, to.
+    pub(crate) down: Vec<(NodeNo, Duration, Duration)>,
+}
+
+/// Carries out faults in one world.
+#[derive(Clone)]
+pub(crate) struct Faults {
+    pub(crate) sim: Sim,
+    /// How many nodes the plan knows.
+    pub(crate) nodes: usize,
+    pub(crate) canary: String,
+    pub(crate) aftermath: Rc<RefCell<Aftermath>>,
+}
+
+impl Faults {
+    /// One fault, from its beginning to its end.
+    pub(crate) async fn run(&self, no: usize, fault: &Fault) {
+        let Fault { kind, nodes, amount, choice, .. } = fault;
+        let sim = &self.sim;
+        let last = Duration::from_millis(fault.for_ms);
+        let name = kind.as_str();
+        sim.network().note(None, format_args!("fault {no}: {name} {nodes:?} for {last:?}, {amount}"));
+        let Some(&node) = nodes.first() else { return };
+        let amount = *amount;
+        match kind {
+            kind if kind.is_partition() => {
+                let label = format!("{name}#{no}");
+                sim.cut_all(&label, &links(*kind, nodes, self.nodes, *choice));
+                sim.sleep(last).await;
+                sim.mend_all(&label);
+            }
+            FaultKind::Flapping => self.flap(no, node, last, *choice).await,
+            FaultKind::BlackHole => {
+                let other = nodes.get(1).copied().unwrap_or((node + 1) % self.nodes);
+                let label = format!("{name}#{no}");
+                sim.cut_all(&label, &[(node, other), (other, node)]);
+                sim.sleep(last).await;
+                sim.mend_all(&label);
+            }
+            FaultKind::Reset => self.reset(node, last).await,
+            FaultKind::Loss | FaultKind::Delay | FaultKind::Bandwidth => {
+                self.worsen(*kind, node, amount);
+                sim.sleep(last).await;
+                self.improve(node);
+            }
+            FaultKind::Crash | FaultKind::PowerLoss => {
+                let crash = if *kind == FaultKind::Crash { Crash::Process } else { Crash::Power };
+                self.down_and_up(node, crash, name, last).await;
+            }
+            FaultKind::TornCommit => {
+                if sim.node(node).is_some() {
+                    sim.disk(node).set_steps_left(choice % 24);
+                    self.disk_fails(node, name, last).await;
+                }
+            }
+            FaultKind::SyncFails => {
+                sim.set_disk_fault(node, DiskFault::SyncFails);
+                self.disk_fails(node, name, last).await;
+            }
+            FaultKind::DiskFull => {
+                let full = sim.disk(node).image().len() as u64;
+                sim.set_disk_fault(node, DiskFault::FullAt(full.saturating_sub(1)));
+                self.disk_fails(node, name, last).await;
+            }
+            FaultKind::Pause => {
+                if sim.node(node).is_some() {
+                    sim.pause(node, true);
+                    sim.network().fire(name);
+                    sim.sleep(last).await;
+                    sim.pause(node, false);
+                }
+            }
+            FaultKind::Restart => {
+                if sim.node(node).is_some() {
+                    let from = sim.now();
+                    sim.stop(node).await;
+                    sim.network().fire(name);
+                    sim.sleep(last).await;
+                    self.start(node, from).await;
+                }
+            }
+            FaultKind::SlowNode => {
+                if sim.node(node).is_some() {
+                    sim.slow_down(node, Duration::from_millis(amount.max(1)));
+                    sim.network().fire(name);
+                    sim.sleep(last).await;
+                    sim.slow_down(node, Duration::ZERO);
+                }
+            }
+            FaultKind::SlowDisk => {
+                sim.set_disk_delay(node, Duration::from_millis(amount.max(1)));
+                sim.sleep(last).await;
+                sim.set_disk_delay(node, Duration::ZERO);
+            }
+            FaultKind::ClockSkew | FaultKind::ClockJump | FaultKind::ClockFreeze => {
+                self.clock(*kind, node, amount, *choice, last).await;
+            }
+            FaultKind::Strangers => {
+                let heard = Heard::listening_for(self.canary.as_bytes());
+                self.aftermath.borrow_mut().heard.push(heard.clone());
+                outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
+            }
+            FaultKind::LyingPeer => outsiders::liar(sim, no, self.nodes, last, *choice).await,
+            FaultKind::Churn => self.churn(no, last).await,
+            _ => {}
+        }
+        sim.network().note(None, format_args!("fault {no}: {name} is over"));
+    }
+
+    async fn flap(&self, no: usize, node: NodeNo, last: Duration, choice: u64) {
+        let (sim, mut dice) = (&self.sim, Dice::new(choice));
+        let end = sim.now() + last;
+        while sim.now() < end {
+            let label = format!("flapping#{no}");
+            sim.cut_all(&label, &around(node, sim.len()));
+            sim.sleep(dice.time(Duration::from_millis(300), Duration::from_secs(4))).await;
+            sim.mend_all(&label);
+            sim.sleep(dice.time(Duration::from_millis(300), Duration::from_secs(4))).await;
+        }
+    }
+
+    async fn reset(&self, node: NodeNo, last: Duration) {
+        let sim = &self.sim;
+        let end = sim.now() + last;
+        loop {
+            let broken: usize = (0..sim.len()).filter(|other| *other != node).map(|other| sim.network().reset(node, other)).sum();
+            if broken > 0 {
+                sim.network().fire("reset");
+            }
+            if sim.now() >= end {
+                return;
+            }
+            sim.sleep(Duration::from_secs(3)).await;
+        }
+    }
+
+    fn worsen(&self, kind: FaultKind, node: NodeNo, amount: u64) {
+        for (from, to) in around(node, self.sim.len()) {
+            let base = self.sim.network().base_quality(from, to);
+            let worse = match kind {
+                #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+                FaultKind::Loss => Quality { loss: (amount as f64 / 100.0).max(base.loss), ..base },
+                FaultKind::Delay => Quality { latency_ms: base.latency_ms + amount, jitter_ms: base.jitter_ms + amount, ..base },
+                _ => Quality { bytes_per_second: amount.max(1) * 1_024, ..base },
+            };
+            self.sim.network().set_quality(from, to, Some(worse));
+        }
+        if kind == FaultKind::Delay {
+            self.sim.network().fire("delay");
+        }
+    }
+
+    fn improve(&self, node: NodeNo) {
+        for (from, to) in around(node, self.sim.len()) {
+            self.sim.network().set_quality(from, to, None);
+        }
+    }
+
+    async fn down_and_up(&self, node: NodeNo, crash: Crash, name: &str, last: Duration) {
+        if self.sim.node(node).is_none() {
+            return;
+        }
+        let from = self.sim.now();
+        let lost = self.sim.crash(node, crash);
+        self.sim.network().fire(name);
+        if lost {
+            self.sim.network().fire("unsynced_lost");
+        }
+        self.sim.sleep(last).await;
+        self.start(node, from).await;
+    }
+
+    /// Waits until a disk's fault has ended the node, then gives it a sound disk.
+    async fn disk_fails(&self, node: NodeNo, name: &str, last: Duration) {
+        if self.sim.node(node).is_none() {
+            return self.sim.set_disk_fault(node, DiskFault::None);
+        }
+        match self.sim.failed(node, DISK_FAULT_MAX).await {
+            Some(why) => {
+                self.sim.network().note(Some(node), format_args!("ended: {why}"));
+                self.down_and_up(node, Crash::Power, name, last).await;
+            }
+            // nothing was written meanwhile
+            None => self.down_and_up(node, Crash::Power, "idle_disk", last).await,
+        }
+    }
+
+    async fn start(&self, node: NodeNo, down_since: Duration) {
+        let started = tokio::time::timeout(START_MAX, self.sim.start(node)).await;
+        let mut aftermath = self.aftermath.borrow_mut();
+        aftermath.down.push((node, down_since, self.sim.now()));
+        match started {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => aftermath.dead.push(format!("n{node} did not start again: {error}")),
+            Err(_) => aftermath.dead.push(format!("n{node} did not start again in {START_MAX:?}")),
+        }
+    }
+
+    async fn clock(&self, kind: FaultKind, node: NodeNo, amount: u64, choice: u64, last: Duration) {
+        let sim = &self.sim;
+        let ms = i64::try_from(amount.max(1) * 1_000).unwrap_or(i64::MAX);
+        let ahead_ms = if choice % 2 == 0 { ms } else { -ms };
+        sim.network().fire(kind.as_str());
+        match kind {
+            FaultKind::ClockSkew => {
+                sim.set_wall(node, Wall { ahead_ms, frozen_ms: None });
+                sim.sleep(last).await;
+            }
+            FaultKind::ClockJump => {
+                for ahead_ms in [ahead_ms, 0, -ahead_ms] {
+                    sim.set_wall(node, Wall { ahead_ms, frozen_ms: None });
+                    sim.sleep(last / 3).await;
+                }
+            }
+            _ => {
+                let now = u64::try_from(sim.now().as_millis()).unwrap_or(u64::MAX);
+                sim.set_wall(node, Wall { ahead_ms: 0, frozen_ms: Some(now) });
+                sim.sleep(last).await;
+            }
+        }
+        sim.set_wall(node, Wall::default());
+    }
+
+    /// A newcomer joins through the founder's door, as soon as it gets there.
+    async fn churn(&self, no: usize, last: Duration) {
+        let sim = &self.sim;
+        let end = sim.now() + last;
+        let Ok(newcomer) = sim.machine(&format!("newcomer{no}")) else { return };
+        let mut ticket = None;
+        while sim.now() < end {
+            if ticket.is_none() {
+                ticket = sim.on(0, async |node| node.invite(Invite::default()).await).await.ok();
+            }
+            if let Some(invited) = &ticket
+                && sim.knock_and_move_in(newcomer, &invited.ticket).await.is_ok()
+            {
+                sim.network().fire("churn");
+                return;
+            }
+            sim.sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// All links of a node, both ways.
+fn around(node: NodeNo, nodes: usize) -> Vec<(NodeNo, NodeNo)> {
+    let others = (0..nodes).filter(|other| *other != node);
+    others.flat_map(|other| [(node, other), (other, node)]).collect()
+}
+
+/// The links that a partition cuts.
+fn links(kind: FaultKind, order: &[NodeNo], nodes: usize, choice: u64) -> Vec<(NodeNo, NodeNo)> {
+    let all: Vec<NodeNo> = if kind == FaultKind::Isolate { order.to_vec() } else { complete(order, nodes) };
+    let half = all.len() / 2;
+    let place = |node: NodeNo| all.iter().position(|known| *known == node).unwrap_or(0);
+    let len = all.len();
+    let cut = |from: NodeNo, to: NodeNo| {
+        let (a, b) = (place(from), place(to));
+        match kind {
+            FaultKind::Halves => (a < half) != (b < half),
+            FaultKind::Minority => (a < (len - 1).max(2) / 2) != (b < (len - 1).max(2) / 2),
+            FaultKind::Ring => len > 3 && !matches!(a.abs_diff(b), 1) && a.abs_diff(b) != len - 1,
+            FaultKind::Bridge => a != half && b != half && (a < half) != (b < half),
+            FaultKind::OneWay => a < half && b >= half,
+            _ => false,
+        }
+    };
+    let mut links = Vec::new();
+    if kind == FaultKind::Isolate {
+        return around(order[0], nodes);
+    }
+    for from in 0..nodes {
+        for to in (0..nodes).filter(|to| *to != from) {
+            if cut(from, to) {
+                links.push((from, to));
+            }
+        }
+    }
+    // a ring of three cuts nothing: let it be a line
+    if links.is_empty() {
+        let (a, b) = (all[usize::try_from(choice).unwrap_or(0) % len], all[(usize::try_from(choice).unwrap_or(0) + 1) % len]);
+        links.extend([(a, b), (b, a)]);
+    }
+    links
+}
+
+fn complete(order: &[NodeNo], nodes: usize) -> Vec<NodeNo> {
+    let rest = (0..nodes).filter(|node| !order.contains(node));
+    order.iter().copied().filter(|node| *node < nodes).chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_cut_what_their_names_say() {
+        let order = [0, 1, 2, 3, 4];
+        assert_eq!(links(FaultKind::Halves, &order, 5, 0).len(), 2 * 2 * 3);
+        assert_eq!(links(FaultKind::OneWay, &order, 5, 0).len(), 2 * 3);
+        assert_eq!(links(FaultKind::Isolate, &order, 5, 0).len(), 2 * 4);
+        assert_eq!(links(FaultKind::Bridge, &order, 5, 0).len(), 2 * 2 * 2);
+        // of ten pairs, a ring keeps five
+        assert_eq!(links(FaultKind::Ring, &order, 5, 0).len(), 2 * 5);
+        assert_eq!(links(FaultKind::Ring, &[0, 1, 2], 3, 0).len(), 2);
+    }
+}

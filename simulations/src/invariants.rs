@@ -1,0 +1,182 @@
+//! What must hold, one file each with the promise that it guards.
+//!
+//! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. One
+//! that had nothing to look at has decided nothing, which counts as broken.
+
+mod bounds;
+mod convergence;
+mod durability;
+mod forgotten;
+mod liveness;
+mod one_seq;
+mod sound;
+mod strangers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_crdt::Frontier;
+use serde::Serialize;
+
+use crate::ledger::Ledger;
+use crate::transport::NodeNo;
+
+/// What an invariant says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// It held, every time it was looked at.
+    Held {
+        /// How often that was.
+        looked: u64,
+    },
+    /// It did not.
+    Broken {
+        /// When it was first seen, in milliseconds of virtual time.
+        at_ms: u64,
+        /// What was seen.
+        what: String,
+    },
+    /// It could not be decided.
+    Undecided {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What one node holds and shows.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which node.
+    pub node: NodeNo,
+    /// Which life of it.
+    pub life: u64,
+    /// How far it holds each log.
+    pub frontier: Frontier,
+    /// Its memories by id, each with a digest of everything that it shows.
+    pub view: BTreeMap<String, [u8; 16]>,
+    /// Ids that it answers to although it does not list them: of memories shown as one.
+    pub answers: BTreeSet<String>,
+    /// The warnings in its status: code and message.
+    pub warnings: Vec<(&'static str, String)>,
+}
+
+/// All nodes that run, at one moment.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// When.
+    pub at: Duration,
+    /// The nodes.
+    pub seen: &'a [Seen],
+    /// What was promised until then.
+    pub ledger: &'a Ledger,
+    /// What strangers got.
+    pub outsiders: Outsiders,
+    /// What may be too much.
+    pub load: Load,
+    /// Whether everything has healed and had its time.
+    pub last: bool,
+}
+
+/// What reached strangers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outsiders {
+    /// How many strangers there were.
+    pub strangers: u64,
+    /// How many bytes reached them.
+    pub bytes: u64,
+    /// How often a canary was among them.
+    pub canaries: u64,
+}
+
+/// What grows.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// The most tasks that each node had.
+    pub tasks: Vec<usize>,
+    /// Bytes under way in the network, and connections.
+    pub under_way: (usize, usize),
+    /// Bytes allocated by this process, if it counts them.
+    pub allocated: Option<u64>,
+    /// Bytes on the disks.
+    pub on_disk: u64,
+}
+
+/// How the liveness phase went.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// How long until all held the same; `None` if they never did, with who lacks what.
+    pub settled: Option<Duration>,
+    /// Who lacks what, if they never did.
+    pub lacks: String,
+    /// The bound.
+    pub bound: Duration,
+    /// Nodes that do not see a member up that is up.
+    pub unseen: Vec<String>,
+    /// Nodes that do not take a write.
+    pub mute: Vec<String>,
+    /// Nodes that did not start again.
+    pub dead: Vec<String>,
+    /// Whatever panicked or spun.
+    pub panics: Vec<String>,
+    /// Edits that were acknowledged and are in no history.
+    pub lost_edits: Vec<String>,
+    /// How many edits were looked for.
+    pub edits_looked_for: u64,
+}
+
+/// A promise that is watched.
+pub trait Invariant {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// What it guards, in one line.
+    fn promise(&self) -> &'static str;
+    /// Looks at the nodes.
+    fn look(&mut self, moment: &Moment<'_>);
+    /// Judges.
+    fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict;
+}
+
+/// Counts what was looked at and remembers the first thing that was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    looked: u64,
+    broken: Option<(u64, String)>,
+}
+
+impl Record {
+    pub(crate) fn looked(&mut self, times: u64) {
+        self.looked += times;
+    }
+
+    pub(crate) fn broke(&mut self, at: Duration, what: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            self.broken = Some((u64::try_from(at.as_millis()).unwrap_or(u64::MAX), what()));
+        }
+    }
+
+    pub(crate) fn verdict(&self, nothing: &str) -> Verdict {
+        match &self.broken {
+            Some((at_ms, what)) => Verdict::Broken { at_ms: *at_ms, what: what.clone() },
+            None if self.looked == 0 => Verdict::Undecided { why: nothing.to_owned() },
+            None => Verdict::Held { looked: self.looked },
+        }
+    }
+}
+
+/// The invariants of a run; those about strangers only where there are some.
+pub fn all(with_strangers: bool) -> Vec<Box<dyn Invariant>> {
+    let mut all: Vec<Box<dyn Invariant>> = vec![
+        Box::<convergence::Convergence>::default(),
+        Box::<durability::Durability>::default(),
+        Box::<forgotten::Forgotten>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<liveness::Liveness>::default(),
+        Box::<one_seq::OneSeq>::default(),
+        Box::<sound::Sound>::default(),
+    ];
+    if with_strangers {
+        all.push(Box::<strangers::Strangers>::default());
+    }
+    all
+}

@@ -1,0 +1,54 @@
+//! Whatever peers feed has a bound: tasks, connections, bytes under way, memory.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+
+/// Tasks of a node without peers, generously.
+const TASKS: usize = 64;
+/// Tasks for each other machine, generously: connections that are being decided about, streams,
+/// what is kept of it.
+const TASKS_PER_MACHINE: usize = 48;
+/// Connections of one machine, as the node is configured.
+const CONNECTIONS_PER_MACHINE: usize = 128;
+/// Memory for each machine, and for each byte on its disk: stores keep pages, the simulator keeps
+/// disks twice, connections have buffers.
+const BYTES_PER_MACHINE: u64 = 24 << 20;
+const BYTES_PER_BYTE: u64 = 6;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds(Record);
+
+impl Invariant for Bounds {
+    fn name(&self) -> &'static str {
+        "bounds"
+    }
+
+    fn promise(&self) -> &'static str {
+        "queues, tasks and memory are bounded"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        self.0.looked(1);
+        let machines = moment.load.tasks.len();
+        let tasks_max = TASKS + TASKS_PER_MACHINE * machines;
+        for (node, tasks) in moment.load.tasks.iter().enumerate() {
+            if *tasks > tasks_max {
+                self.0.broke(moment.at, || format!("n{node} had {tasks} tasks, at most {tasks_max} are to be expected"));
+            }
+        }
+        let (_, connections) = moment.load.under_way;
+        if connections > CONNECTIONS_PER_MACHINE * machines {
+            self.0.broke(moment.at, || format!("{connections} connections between {machines} machines"));
+        }
+        let bytes_max = BYTES_PER_MACHINE * machines as u64 + BYTES_PER_BYTE * moment.load.on_disk;
+        if let Some(bytes) = moment.load.allocated.filter(|bytes| *bytes > bytes_max) {
+            self.0.broke(moment.at, || format!("{bytes} bytes are allocated, at most {bytes_max} are to be expected"));
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("nothing was measured")
+    }
+}

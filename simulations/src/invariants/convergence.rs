@@ -1,0 +1,45 @@
+//! Two nodes that hold the same entries show the same memories, to the last field, in whatever
+//! order the entries came; and after everything has healed, all do.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Seen, Verdict};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Convergence(Record);
+
+impl Invariant for Convergence {
+    fn name(&self) -> &'static str {
+        "convergence"
+    }
+
+    fn promise(&self) -> &'static str {
+        "equal entries, equal memories; after the heal everywhere"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        for (place, one) in moment.seen.iter().enumerate() {
+            let equal = moment.seen[..place].iter().find(|other| other.frontier == one.frontier);
+            if let Some(other) = equal {
+                self.0.looked(1);
+                if other.view != one.view {
+                    self.0.broke(moment.at, || difference(other, one));
+                }
+            }
+            if moment.last && one.view != moment.seen[0].view {
+                self.0.broke(moment.at, || format!("after the heal, {}", difference(&moment.seen[0], one)));
+            }
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("no two nodes ever held the same entries")
+    }
+}
+
+fn difference(a: &Seen, b: &Seen) -> String {
+    let differs = |id: &&String| a.view.get(*id) != b.view.get(*id);
+    let ids: Vec<&str> = a.view.keys().chain(b.view.keys()).filter(differs).map(String::as_str).take(4).collect();
+    format!("n{} and n{} show {} and {} memories and differ in {}", a.node, b.node, a.view.len(), b.view.len(), ids.join(", "))
+}

@@ -1,0 +1,49 @@
+//! What a caller was told is written is there: on the node that said so at once and after every
+//! restart, on all nodes after the heal. Only what somebody wanted forgotten may be missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+use crate::transport::NodeNo;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Durability(Record);
+
+impl Invariant for Durability {
+    fn name(&self) -> &'static str {
+        "durability"
+    }
+
+    fn promise(&self) -> &'static str {
+        "nothing acknowledged is lost"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        let seen: BTreeMap<NodeNo, _> = moment.seen.iter().map(|seen| (seen.node, seen)).collect();
+        for (id, written) in &moment.ledger.written {
+            if moment.ledger.may_be_gone(id) {
+                continue;
+            }
+            let at = if moment.last { None } else { Some(written.node) };
+            for (node, seen) in seen.iter().filter(|(node, _)| at.is_none_or(|at| at == **node)) {
+                self.0.looked(1);
+                if !seen.view.contains_key(id) && !seen.answers.contains(id) {
+                    self.0.broke(moment.at, || {
+                        let (by, ms) = (written.node, written.at.as_millis());
+                        format!("n{node} lacks {id}, which n{by} acknowledged at {ms} ms in life {}", written.life)
+                    });
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
+        self.0.looked(recovery.edits_looked_for);
+        if let Some(first) = recovery.lost_edits.first() {
+            self.0.broke(now, || first.clone());
+        }
+        self.0.verdict("nothing was acknowledged")
+    }
+}

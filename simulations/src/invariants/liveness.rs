@@ -1,0 +1,35 @@
+//! Once everything has healed, the mesh is whole again within a bound of virtual time: all hold
+//! the same, all see each other, all take writes.
+//!
+//! Excused are machines that are meant to be down, and strangers.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness(Record);
+
+impl Invariant for Liveness {
+    fn name(&self) -> &'static str {
+        "liveness"
+    }
+
+    fn promise(&self) -> &'static str {
+        "after the heal the mesh is whole again, in time"
+    }
+
+    fn look(&mut self, _: &Moment<'_>) {}
+
+    fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
+        self.0.looked(1);
+        if recovery.settled.is_none() {
+            self.0.broke(now, || format!("{:?} after the heal {}", recovery.bound, recovery.lacks));
+        }
+        for what in recovery.dead.iter().chain(&recovery.mute).chain(&recovery.unseen) {
+            self.0.broke(now, || what.clone());
+        }
+        self.0.verdict("")
+    }
+}

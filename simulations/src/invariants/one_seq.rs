@@ -1,0 +1,45 @@
+//! One log never has two entries with one number: neither after a crash nor after a restart does
+//! an honest node sign a second one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nexus_crdt::{EntryId, LogId};
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct OneSeq {
+    record: Record,
+    known: BTreeMap<(LogId, u64), EntryId>,
+}
+
+impl Invariant for OneSeq {
+    fn name(&self) -> &'static str {
+        "one_seq"
+    }
+
+    fn promise(&self) -> &'static str {
+        "one log never signs two entries with one number"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        for seen in moment.seen {
+            for (log, head) in seen.frontier.iter() {
+                self.record.looked(1);
+                let known = *self.known.entry((*log, head.seq)).or_insert(head.id);
+                if known != head.id {
+                    self.record.broke(moment.at, || format!("n{}: two entries with seq {} of {log:?}", seen.node, head.seq));
+                }
+            }
+            for (_, message) in seen.warnings.iter().filter(|(code, _)| *code == "fork") {
+                self.record.broke(moment.at, || format!("n{} says: {message}", seen.node));
+            }
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.record.verdict("no log was seen")
+    }
+}

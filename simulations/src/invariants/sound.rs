@@ -1,0 +1,31 @@
+//! No task of a node panics or turns round and round without time passing, whatever happens; and
+//! what a node's disk kept always opens.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Sound(Record);
+
+impl Invariant for Sound {
+    fn name(&self) -> &'static str {
+        "sound"
+    }
+
+    fn promise(&self) -> &'static str {
+        "no panic, no spinning, no store that does not open"
+    }
+
+    fn look(&mut self, _: &Moment<'_>) {
+        self.0.looked(1);
+    }
+
+    fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
+        if let Some(first) = recovery.panics.first() {
+            self.0.broke(now, || first.clone());
+        }
+        self.0.verdict("nothing ran")
+    }
+}

@@ -1,0 +1,36 @@
+//! Who is no member learns nothing: no byte of any memory is among what reached a stranger, after
+//! decryption.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(Record);
+
+impl Invariant for Strangers {
+    fn name(&self) -> &'static str {
+        "strangers"
+    }
+
+    fn promise(&self) -> &'static str {
+        "strangers learn nothing"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        let super::Outsiders { strangers, bytes, canaries } = moment.outsiders;
+        if bytes > 0 {
+            self.0.looked(1);
+        }
+        if canaries > 0 {
+            self.0.broke(moment.at, || {
+                format!("{canaries} memories among the {bytes} bytes that reached {strangers} strangers")
+            });
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("no byte reached a stranger")
+    }
+}

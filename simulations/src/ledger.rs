@@ -1,0 +1,47 @@
+//! What was promised: every acknowledgement that a caller got, and every wish that may or may not
+//! have come true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::transport::NodeNo;
+
+/// A memory that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Where.
+    pub node: NodeNo,
+    /// In which life of that node.
+    pub life: u64,
+    /// When.
+    pub at: Duration,
+    /// It was written with a key: where others wrote the same one, they are shown as one memory,
+    /// which answers to all its ids.
+    pub keyed: bool,
+}
+
+/// All promises of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Memories by id.
+    pub written: BTreeMap<String, Written>,
+    /// Edits that were acknowledged: the memory, the new text, where.
+    pub edited: Vec<(String, String, NodeNo)>,
+    /// Somebody wanted it forgotten, whatever came of it.
+    pub forget_asked: BTreeSet<String>,
+    /// It was acknowledged that it is forgotten: when first, and where.
+    pub forgotten: BTreeMap<String, (Duration, NodeNo)>,
+    /// Acknowledged operations of any kind, and those that failed.
+    pub acknowledged: u64,
+    /// Memories written, edited or forgotten by acknowledged operations.
+    pub writes: u64,
+    /// Operations without an acknowledgement.
+    pub failed: u64,
+}
+
+impl Ledger {
+    /// Whether a memory may be missing somewhere.
+    pub fn may_be_gone(&self, id: &str) -> bool {
+        self.forget_asked.contains(id)
+    }
+}

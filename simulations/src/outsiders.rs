@@ -1,0 +1,214 @@
+//! Those who are no honest nodes: strangers at the doors, and a member that lies.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::StreamProtocol;
+use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
+use nexus_crdt::{EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId, SyncFrame};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_mesh::{
+    FRAME_BYTES_MAX, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, Stream, Verdict, read_frame, write_frame,
+};
+use prost::Message;
+
+use crate::dice::Dice;
+use crate::tap::Heard;
+use crate::transport::address_of;
+use crate::world::Sim;
+
+const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
+const ENTRIES: &str = "entries";
+
+/// A stranger with the papers of another mesh, or with none, who dials everybody, shows tickets
+/// that it made up, and listens to whatever it is told.
+pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, last: Duration, choice: u64) {
+    let mut dice = Dice::new(choice);
+    let Ok(outsider) = sim.outsider(&format!("stranger{no}"), heard.clone()) else { return };
+    let machine = outsider.no;
+    let mut config = MeshConfig::new(outsider.key.clone());
+    config.rooms = vec![SYNC];
+    config.topics = vec![ENTRIES.to_owned()];
+    let papers = dice.below(3);
+    if papers > 0 {
+        // of a mesh of its own; or of this one, signed by itself
+        let root = Keypair::from_seed(&[u8::try_from(choice % 251).unwrap_or(1); 32]);
+        let name = "stranger".parse();
+        let Ok(name) = name else { return };
+        let claims = Claims::new(root.did(), outsider.key.did(), name, [Role::Admin], Timestamp::from_ms(1));
+        if let Ok(chain) = Chain::found(claims.sign(&root)) {
+            config.membership = Some(Membership { mesh: root.did(), chain });
+        }
+    }
+    let Ok((mesh, mut events)) = Mesh::start(outsider.transport, config, outsider.spawner) else { return };
+    for node in 0..nodes {
+        mesh.bootstrap(address_of(node));
+    }
+    let listen = async {
+        while let Some(event) = events.recv().await {
+            if let MeshEvent::PeerOpen { peer, .. } = event {
+                sim.network().note(Some(machine), format_args!("A STRANGER WAS LET IN by {}", peer.short()));
+                if let Ok(mut stream) = mesh.open(peer, &SYNC).await {
+                    let mut bytes = vec![0; 4_096];
+                    while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
+                }
+            }
+        }
+    };
+    let knock = async {
+        loop {
+            let node = dice.index(nodes);
+            let (mut ticket_id, mut secret) = ([0; 16], [0; 16]);
+            for byte in ticket_id.iter_mut().chain(&mut secret) {
+                *byte = u8::try_from(dice.below(256)).unwrap_or(0);
+            }
+            if let Ok(name) = "guest".parse() {
+                let request = JoinRequest { ticket_id, secret, name, version: "0".to_owned() };
+                let asked = mesh.join(sim.did(node), vec![address_of(node)], request);
+                let _ = tokio::time::timeout(Duration::from_secs(10), asked).await;
+            }
+            sim.sleep(Duration::from_millis(dice.between(20, 2_000))).await;
+        }
+    };
+    let both = async { futures::join!(listen, async { knock.await }) };
+    let _: Result<((), ()), _> = tokio::time::timeout(last, both).await;
+    if heard.count().0 > 0 {
+        sim.network().fire("strangers");
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
+    sim.crash(machine, crate::world::Crash::Process);
+}
+
+/// A member with good papers and nothing behind them: it forges, replays, floods, lies about
+/// what it holds, withholds, and says what is no message.
+pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, choice: u64) {
+    let mut dice = Dice::new(choice);
+    let Ok(outsider) = sim.outsider(&format!("liar{no}"), Heard::default()) else { return };
+    let machine = outsider.no;
+    let Ok(chain) = sim.chain_for(machine) else { return };
+    let mut config = MeshConfig::new(outsider.key.clone());
+    config.membership = Some(Membership { mesh: sim.mesh(), chain });
+    config.rooms = vec![SYNC];
+    config.topics = vec![ENTRIES.to_owned()];
+    let Ok((mesh, mut events)) = Mesh::start(outsider.transport, config, outsider.spawner) else { return };
+    for node in 0..nodes {
+        mesh.bootstrap(address_of(node));
+    }
+    let mut caught: Vec<EntryFrame> = Vec::new();
+    let mut open: BTreeSet<Did> = BTreeSet::new();
+    let end = sim.now() + last;
+    while sim.now() < end {
+        let event = tokio::time::timeout(Duration::from_millis(dice.between(50, 1_500)), events.recv()).await;
+        match event {
+            Ok(None) => break,
+            Ok(Some(MeshEvent::PeerOpen { peer, .. })) => drop(open.insert(peer)),
+            Ok(Some(MeshEvent::PeerClosed { peer, .. })) => drop(open.remove(&peer)),
+            Ok(Some(MeshEvent::Gossip { token, bytes, .. })) => {
+                caught.extend(EntryFrame::decode(bytes.as_slice()).ok());
+                // passes on nothing
+                mesh.settle(token, Verdict::Ignore);
+            }
+            Ok(Some(_)) => {}
+            Err(_) => {
+                let peers: Vec<Did> = open.iter().copied().collect();
+                let Some(&peer) = dice.pick(&peers) else { continue };
+                let told = tell_lies(sim, &mesh, peer, &mut dice, &mut caught);
+                if tokio::time::timeout(Duration::from_secs(8), told).await.unwrap_or(true) {
+                    sim.network().fire("lying_peer");
+                }
+                if caught.len() > 512 {
+                    caught.drain(..256);
+                }
+            }
+        }
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
+    sim.crash(machine, crate::world::Crash::Process);
+}
+
+/// One conversation; whether anything was said.
+async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &mut Vec<EntryFrame>) -> bool {
+    if dice.chance(0.2) {
+        let mut noise = vec![0; 200];
+        noise.fill_with(|| u8::try_from(dice.below(256)).unwrap_or(0));
+        return mesh.publish(ENTRIES, noise).await.is_ok();
+    }
+    let Ok(mut stream) = mesh.open(peer, &SYNC).await else { return false };
+    let lie = dice.below(7);
+    sim.network().note(None, format_args!("lie {lie} to {}", peer.short()));
+    let heads = lying_heads(sim, peer, dice);
+    let _ = match lie {
+        // no message at all
+        0 => write_frame(&mut stream, &[0xff; 64]).await.map_err(drop),
+        // a frame longer than any
+        1 => stream.write_all(&u32::MAX.to_be_bytes()).await.map_err(drop),
+        // "I hold all of your log, and more"
+        2 => say(&mut stream, Body::Frontier(FrontierPart { heads, last: true })).await,
+        // "it is all on my disk"
+        3 => say(&mut stream, Body::Ack(AckFrame { heads })).await,
+        // a flood of digests
+        4 => {
+            let mut told = Ok(());
+            for _ in 0..300 {
+                told = say(&mut stream, Body::Digest(DigestFrame { digest: vec![7; 32] })).await;
+            }
+            told
+        }
+        // listens, then repeats what it heard, some of it changed
+        5 => {
+            listen(&mut stream, caught).await;
+            let mut entries: Vec<EntryFrame> = caught.iter().take(20).cloned().collect();
+            if dice.chance(0.6) {
+                for entry in &mut entries {
+                    match dice.below(3) {
+                        0 => entry.signature.iter_mut().take(1).for_each(|byte| *byte ^= 1),
+                        1 => entry.payload.iter_mut().flat_map(|payload| payload.iter_mut().take(1)).for_each(|byte| *byte ^= 1),
+                        _ => entry.payload = None,
+                    }
+                }
+            }
+            say(&mut stream, Body::Entries(EntriesFrame { entries })).await
+        }
+        // says nothing, takes nothing
+        _ => {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            Ok(())
+        }
+    };
+    // a moment for what was said to arrive
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    true
+}
+
+async fn say(stream: &mut Stream, body: Body) -> Result<(), ()> {
+    write_frame(stream, &SyncFrame { body: Some(body) }.encode_to_vec()).await.map_err(drop)
+}
+
+async fn listen(stream: &mut Stream, caught: &mut Vec<EntryFrame>) {
+    // an empty frontier: "send me everything"
+    let _ = say(stream, Body::Frontier(FrontierPart { heads: Vec::new(), last: true })).await;
+    let hear = async {
+        while let Ok(Some(frame)) = read_frame(stream, FRAME_BYTES_MAX).await {
+            if let Ok(SyncFrame { body: Some(Body::Entries(entries)) }) = SyncFrame::decode(frame.as_slice()) {
+                caught.extend(entries.entries);
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), hear).await;
+}
+
+/// Heads that nobody has: of the listener's own logs, or of ones that do not exist.
+fn lying_heads(sim: &Sim, peer: Did, dice: &mut Dice) -> Vec<LogHead> {
+    let mesh = sim.mesh();
+    let mut heads = Vec::new();
+    for _ in 0..dice.between(1, 30) {
+        let author = if dice.chance(0.5) { peer } else { sim.did(dice.index(sim.len())) };
+        let space = if dice.chance(0.5) { SpaceId::mesh(&mesh) } else { SpaceId::default_of(&mesh) };
+        let log = LogId { space, author, incarnation: Incarnation(dice.next().to_le_bytes()) };
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&dice.next().to_le_bytes());
+        heads.push(LogHead::new(&log, &Head { seq: dice.between(0, 1 << 40), id: EntryId::from_bytes(id) }));
+    }
+    heads
+}

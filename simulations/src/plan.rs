@@ -1,0 +1,239 @@
+//! Plans: a scenario with a seed, made explicit. Everything that will be done is in it, at its
+//! time, so that a run can be repeated with some of it left out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::link::Quality;
+use crate::scenario::{Between, FaultKind, Fidelity, Scenario};
+use crate::transport::NodeNo;
+
+/// Faults begin after this: first the nodes meet.
+pub const QUIET_MS: u64 = 5_000;
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// When it begins, since the beginning of the safety phase.
+    pub at_ms: u64,
+    /// How long it lasts.
+    pub for_ms: u64,
+    /// What it is.
+    pub kind: FaultKind,
+    /// Whom it concerns: of a partition all nodes, in the order in which they are divided.
+    pub nodes: Vec<NodeNo>,
+    /// How bad it is.
+    pub amount: u64,
+    /// A number for what else is to be chosen.
+    pub choice: u64,
+}
+
+/// What somebody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpKind {
+    /// Writes `n` memories.
+    Remember,
+    /// Writes a memory with key number `n`.
+    Keyed,
+    /// Edits one that it sees.
+    Edit,
+    /// Forgets one that it sees.
+    Forget,
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// When, since the beginning of the safety phase.
+    pub at_ms: u64,
+    /// At which node.
+    pub node: NodeNo,
+    /// What.
+    pub kind: OpKind,
+    /// How many, or which.
+    pub n: u64,
+    /// The length of the text.
+    pub bytes: u64,
+}
+
+/// Everything that will be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of which scenario.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// How closely it is simulated.
+    pub fidelity: Fidelity,
+    /// How many nodes there are at the beginning.
+    pub nodes: usize,
+    /// How many of them join through the door.
+    pub through_the_door: usize,
+    /// The length of the safety phase.
+    pub safety_ms: u64,
+    /// The bound of the liveness phase.
+    pub liveness_ms: u64,
+    /// The links.
+    pub network: Quality,
+    /// Regions.
+    pub regions: Vec<String>,
+    /// Links between regions.
+    pub between: Vec<Between>,
+    /// What goes wrong, in order.
+    pub faults: Vec<Fault>,
+    /// What is done, in order.
+    pub ops: Vec<Op>,
+}
+
+impl Plan {
+    /// What a scenario means for a seed.
+    pub fn of(scenario: &Scenario, nodes: usize, fidelity: Fidelity, seed: u64) -> Self {
+        let purpose = |what: &str| Dice::fork(seed, &format!("{what} of {} with {nodes} nodes", scenario.name));
+        let safety_ms = scenario.safety_s * 1_000;
+        let mut faults = faults(scenario, nodes, &mut purpose("faults"));
+        faults.sort_by_key(|fault| fault.at_ms);
+        Self {
+            scenario: scenario.name.clone(),
+            seed,
+            fidelity,
+            nodes,
+            through_the_door: scenario.through_the_door.min(nodes.saturating_sub(1)),
+            safety_ms,
+            liveness_ms: scenario.liveness_s * 1_000,
+            network: scenario.network,
+            regions: scenario.regions.clone(),
+            between: scenario.between.clone(),
+            faults,
+            ops: ops(scenario, nodes, &mut purpose("operations")),
+        }
+    }
+
+    /// The run's name: `SCENARIO:NODES:FIDELITY:SEED`.
+    pub fn run(&self) -> String {
+        format!("{}:{}:{}:{}", self.scenario, self.nodes, self.fidelity.as_str(), self.seed)
+    }
+}
+
+/// Reads a run's name.
+pub fn parse_run(run: &str) -> Option<(String, usize, Fidelity, u64)> {
+    let mut parts = run.rsplitn(4, ':');
+    let seed = parts.next()?.parse().ok()?;
+    let fidelity = match parts.next()? {
+        "wire" => Fidelity::Wire,
+        "model" => Fidelity::Model,
+        _ => return None,
+    };
+    let nodes = parts.next()?.parse().ok()?;
+    Some((parts.next()?.to_owned(), nodes, fidelity, seed))
+}
+
+fn faults(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Fault> {
+    let end_ms = scenario.safety_s * 1_000;
+    let mut faults: Vec<Fault> = Vec::new();
+    // until when each node has a fault for itself
+    let mut taken_ms = vec![0_u64; nodes];
+    for stream in &scenario.fault {
+        let mut at_ms = QUIET_MS + dice.between(0, stream.every_s[0].max(1) * 1_000);
+        let mut times = 0;
+        // each kind once before any comes twice
+        let mut deck = Vec::new();
+        while at_ms < end_ms && stream.times.is_none_or(|most| times < most) {
+            times += 1;
+            if deck.is_empty() {
+                deck.clone_from(&stream.kinds);
+                dice.shuffle(&mut deck);
+            }
+            let Some(kind) = deck.pop() else { break };
+            let for_ms = dice.between(stream.for_s[0] * 1_000, stream.for_s[1] * 1_000).min(end_ms - at_ms).max(500);
+            let [low, high] = stream.amount.unwrap_or_else(|| usual_amount(kind));
+            let (amount, choice) = (dice.between(low, high), dice.next() >> 16);
+            let mut among: Vec<NodeNo> = match stream.nodes.as_slice() {
+                [] => (0..nodes).collect(),
+                some => some.iter().copied().filter(|node| *node < nodes).collect(),
+            };
+            dice.shuffle(&mut among);
+            if kind.takes_a_node() {
+                // a restart takes its time too
+                let free = |node: &NodeNo| taken_ms[*node] < at_ms;
+                among = among.into_iter().filter(free).take(1).collect();
+                if let Some(node) = among.first() {
+                    taken_ms[*node] = at_ms + for_ms + 15_000;
+                }
+            }
+            if !among.is_empty() {
+                faults.push(Fault { at_ms, for_ms, kind, nodes: among, amount, choice });
+            }
+            at_ms += dice.between(stream.every_s[0] * 1_000, stream.every_s[1] * 1_000).max(100);
+        }
+    }
+    faults
+}
+
+/// How bad a fault is if the scenario does not say.
+const fn usual_amount(kind: FaultKind) -> [u64; 2] {
+    match kind {
+        FaultKind::Loss => [2, 30],
+        FaultKind::Delay => [50, 800],
+        FaultKind::Bandwidth => [4, 64],
+        FaultKind::SlowNode => [1, 20],
+        FaultKind::SlowDisk => [20, 1_500],
+        FaultKind::ClockSkew => [1, 3_600],
+        FaultKind::ClockJump => [10, 86_400],
+        _ => [0, 0],
+    }
+}
+
+fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    let workload = scenario.workload;
+    let mut ops = Vec::new();
+    if workload.per_second <= 0.0 {
+        return ops;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
+    let gap_us = ((2_000_000.0 / workload.per_second) as u64).max(1);
+    let mut at_us = 1_000_000;
+    while at_us < scenario.safety_s * 1_000_000 {
+        let edit = workload.edits;
+        let forget = edit + workload.forgets;
+        let keyed = forget + workload.keyed;
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let share = dice.below(10_000) as f64 / 10_000.0;
+        let (kind, n) = match share {
+            share if share < edit => (OpKind::Edit, dice.below(24)),
+            share if share < forget => (OpKind::Forget, dice.below(24)),
+            share if share < keyed => (OpKind::Keyed, dice.below(12)),
+            _ => (OpKind::Remember, dice.between(1, workload.batch_max)),
+        };
+        let bytes = dice.between(16, workload.text_bytes_max);
+        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
+        at_us += dice.between(1, gap_us);
+    }
+    ops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::BUILT_IN;
+
+    #[test]
+    fn every_scenario_reads_and_gives_a_plan_that_depends_on_the_seed_alone() {
+        for (name, text) in BUILT_IN {
+            let scenario = Scenario::parse(name, text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let plan = |seed| Plan::of(&scenario, scenario.nodes, scenario.fidelity, seed);
+            assert_eq!(plan(1), plan(1));
+            assert_ne!(plan(1), plan(2), "{name}");
+            let text = serde_json::to_string(&plan(1)).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan(1));
+        }
+    }
+
+    #[test]
+    fn a_run_s_name_reads_back() {
+        let name = "laptop-offline:3:wire:77";
+        let (scenario, nodes, fidelity, seed) = parse_run(name).unwrap();
+        assert_eq!(format!("{scenario}:{nodes}:{}:{seed}", fidelity.as_str()), name);
+        assert_eq!(parse_run("laptop-offline:3:77"), None);
+    }
+}

@@ -1,0 +1,330 @@
+//! Scenarios: what a world is like and what may go wrong in it, as commented TOML.
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::Quality;
+
+/// How closely a world is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fidelity {
+    /// Whole nodes: swarms, handshakes, gossip, sync, stores.
+    #[default]
+    Wire,
+    /// Engines and sessions alone, over links: thousands of nodes.
+    Model,
+}
+
+impl Fidelity {
+    /// As in a run's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wire => "wire",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Two halves that do not hear each other.
+    Halves,
+    /// Fewer than half against the others.
+    Minority,
+    /// Each hears its two neighbours only.
+    Ring,
+    /// Two halves that meet in one node.
+    Bridge,
+    /// One half hears the other, which does not hear it.
+    OneWay,
+    /// One node hears nobody.
+    Isolate,
+    /// One node's line comes and goes.
+    Flapping,
+    /// Packets get lost: `amount` percent.
+    Loss,
+    /// Everything takes longer: `amount` milliseconds.
+    Delay,
+    /// Lines are narrow: `amount` kilobytes a second.
+    Bandwidth,
+    /// Between two nodes bytes vanish, and nobody says so.
+    BlackHole,
+    /// A middlebox breaks a node's connections again and again.
+    Reset,
+    /// The process is killed.
+    Crash,
+    /// The power goes at any moment.
+    PowerLoss,
+    /// The power goes in the middle of a commit.
+    TornCommit,
+    /// The node stands still, and goes on.
+    Pause,
+    /// The node is stopped in good order, and started again.
+    Restart,
+    /// Every step takes longer: `amount` milliseconds.
+    SlowNode,
+    /// Every commit takes longer: `amount` milliseconds.
+    SlowDisk,
+    /// The disk cannot sync.
+    SyncFails,
+    /// The disk is full.
+    DiskFull,
+    /// The wall clock is `amount` seconds ahead (or behind, by seed).
+    ClockSkew,
+    /// The wall clock jumps, forward and back.
+    ClockJump,
+    /// The wall clock stands still.
+    ClockFreeze,
+    /// Strangers dial, knock and ask.
+    Strangers,
+    /// A member of the mesh lies, forges, replays and floods.
+    LyingPeer,
+    /// A new member joins through the door.
+    Churn,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::Halves,
+        Self::Minority,
+        Self::Ring,
+        Self::Bridge,
+        Self::OneWay,
+        Self::Isolate,
+        Self::Flapping,
+        Self::Loss,
+        Self::Delay,
+        Self::Bandwidth,
+        Self::BlackHole,
+        Self::Reset,
+        Self::Crash,
+        Self::PowerLoss,
+        Self::TornCommit,
+        Self::Pause,
+        Self::Restart,
+        Self::SlowNode,
+        Self::SlowDisk,
+        Self::SyncFails,
+        Self::DiskFull,
+        Self::ClockSkew,
+        Self::ClockJump,
+        Self::ClockFreeze,
+        Self::Strangers,
+        Self::LyingPeer,
+        Self::Churn,
+    ];
+
+    /// As in TOML and in `faults_fired`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Halves => "halves",
+            Self::Minority => "minority",
+            Self::Ring => "ring",
+            Self::Bridge => "bridge",
+            Self::OneWay => "one_way",
+            Self::Isolate => "isolate",
+            Self::Flapping => "flapping",
+            Self::Loss => "loss",
+            Self::Delay => "delay",
+            Self::Bandwidth => "bandwidth",
+            Self::BlackHole => "black_hole",
+            Self::Reset => "reset",
+            Self::Crash => "crash",
+            Self::PowerLoss => "power_loss",
+            Self::TornCommit => "torn_commit",
+            Self::Pause => "pause",
+            Self::Restart => "restart",
+            Self::SlowNode => "slow_node",
+            Self::SlowDisk => "slow_disk",
+            Self::SyncFails => "sync_fails",
+            Self::DiskFull => "disk_full",
+            Self::ClockSkew => "clock_skew",
+            Self::ClockJump => "clock_jump",
+            Self::ClockFreeze => "clock_freeze",
+            Self::Strangers => "strangers",
+            Self::LyingPeer => "lying_peer",
+            Self::Churn => "churn",
+        }
+    }
+
+    /// Whether it concerns the links of a cut through the whole network.
+    pub const fn is_partition(self) -> bool {
+        matches!(
+            self,
+            Self::Halves | Self::Minority | Self::Ring | Self::Bridge | Self::OneWay | Self::Isolate
+        )
+    }
+
+    /// Whether it needs a node for itself, so that two such faults must not meet at one.
+    pub const fn takes_a_node(self) -> bool {
+        matches!(
+            self,
+            Self::Crash
+                | Self::PowerLoss
+                | Self::TornCommit
+                | Self::Pause
+                | Self::Restart
+                | Self::SlowNode
+                | Self::SlowDisk
+                | Self::SyncFails
+                | Self::DiskFull
+                | Self::ClockSkew
+                | Self::ClockJump
+                | Self::ClockFreeze
+        )
+    }
+}
+
+/// A scenario, as its file says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name; the file's.
+    pub name: String,
+    /// What it is about, in one line.
+    pub about: String,
+    /// How closely it is simulated, unless asked otherwise.
+    pub fidelity: Fidelity,
+    /// How many nodes, unless asked otherwise.
+    pub nodes: usize,
+    /// How many of them join through the door; the others were members before.
+    pub through_the_door: usize,
+    /// How long things go wrong, in seconds of virtual time.
+    pub safety_s: u64,
+    /// How long the mesh may take to be whole again after everything has healed.
+    pub liveness_s: u64,
+    /// The links, where no region says otherwise.
+    pub network: Quality,
+    /// Regions; nodes are dealt out to them in turn.
+    pub regions: Vec<String>,
+    /// Links between regions, or inside of one.
+    pub between: Vec<Between>,
+    /// What people and agents do.
+    pub workload: Workload,
+    /// What goes wrong.
+    pub fault: Vec<FaultStream>,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            about: String::new(),
+            fidelity: Fidelity::Wire,
+            nodes: 3,
+            through_the_door: 0,
+            safety_s: 120,
+            liveness_s: 90,
+            network: Quality::default(),
+            regions: Vec::new(),
+            between: Vec::new(),
+            workload: Workload::default(),
+            fault: Vec::new(),
+        }
+    }
+}
+
+/// The links between two regions, both ways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Between {
+    /// The two; the same one twice for the links inside of it.
+    pub regions: [String; 2],
+    /// How good they are.
+    pub quality: Quality,
+}
+
+/// What people and agents do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// Operations a second, on all nodes together.
+    pub per_second: f64,
+    /// The share of edits among them.
+    pub edits: f64,
+    /// The share of forgets.
+    pub forgets: f64,
+    /// The share of memories with a key that others write too.
+    pub keyed: f64,
+    /// How many memories are written in one go at most.
+    pub batch_max: u64,
+    /// The longest text, in bytes.
+    pub text_bytes_max: u64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { per_second: 4.0, edits: 0.15, forgets: 0.05, keyed: 0.1, batch_max: 4, text_bytes_max: 400 }
+    }
+}
+
+/// Faults that come again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultStream {
+    /// Which; one of them each time, by seed.
+    pub kinds: Vec<FaultKind>,
+    /// Time from the beginning of one to the beginning of the next, at least and at most, in
+    /// seconds.
+    pub every_s: [u64; 2],
+    /// How long each lasts, at least and at most, in seconds.
+    pub for_s: [u64; 2],
+    /// How bad it is; what the number means depends on the kind.
+    #[serde(default)]
+    pub amount: Option<[u64; 2]>,
+    /// The nodes that it may concern; all if not given.
+    #[serde(default)]
+    pub nodes: Vec<usize>,
+    /// How many times at most.
+    #[serde(default)]
+    pub times: Option<u32>,
+}
+
+/// The scenarios that come with the program.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("anything", include_str!("../scenarios/anything.toml")),
+    ("laptop-offline", include_str!("../scenarios/laptop-offline.toml")),
+    ("office-cloud", include_str!("../scenarios/office-cloud.toml")),
+    ("hotel-wifi", include_str!("../scenarios/hotel-wifi.toml")),
+    ("three-regions", include_str!("../scenarios/three-regions.toml")),
+    ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("lying-disk", include_str!("../scenarios/lying-disk.toml")),
+    ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
+    ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("thousand", include_str!("../scenarios/thousand.toml")),
+];
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let mut scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        name.clone_into(&mut scenario.name);
+        if scenario.nodes < 2 || scenario.safety_s == 0 || scenario.liveness_s == 0 {
+            return Err("a scenario needs two nodes, and time".to_owned());
+        }
+        Ok(scenario)
+    }
+
+    /// The scenario of this name, or in this file.
+    ///
+    /// # Errors
+    /// If there is none, or what is wrong with it.
+    pub fn named(name: &str) -> Result<Self, String> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            return Self::parse(name, text);
+        }
+        let path = std::path::Path::new(name);
+        if path.extension().is_none_or(|end| end != "toml") {
+            return Err(format!("there is no scenario {name}; `nexus-sim list` shows them"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        Self::parse(&stem, &text).map_err(|error| format!("{name}: {error}"))
+    }
+}

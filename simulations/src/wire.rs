@@ -1,0 +1,471 @@
+//! Runs a plan on whole nodes: first safety, under faults; then everything heals, and liveness.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use nexus_node::store::disk::Fault as DiskFault;
+use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch};
+
+use crate::faults::{Aftermath, Faults};
+use crate::hooks;
+use crate::invariants::{self, Invariant, Load, Moment, Outsiders, Recovery, Seen};
+use crate::ledger::{Ledger, Written};
+use crate::outcome::{Outcome, Sample};
+use crate::plan::{Op, OpKind, Plan};
+use crate::scenario::FaultKind;
+use crate::transport::NodeNo;
+use crate::world::{Sim, SimError, World};
+
+/// How often the invariants look at the nodes.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How often the report's timeline gets a point.
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// How long the first meeting may take.
+const MEET_MAX: Duration = Duration::from_secs(60);
+/// How long an operation may take; one that takes longer was not acknowledged.
+const OP_MAX: Duration = Duration::from_secs(30);
+/// Edits that are looked for in histories at the end, at most.
+const EDITS_MAX: usize = 40;
+/// How long what a fault began may take to end after the safety phase.
+const FAULTS_END_MAX: Duration = Duration::from_secs(120);
+
+/// Runs a plan; `trace` gets every line of the trace.
+///
+/// # Panics
+/// If a world is running in this process already, or the hooks are not in place.
+pub fn run(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Outcome {
+    let began = hooks::real_now();
+    let mut world = World::new(plan.seed).quality(plan.network);
+    if let Some(trace) = trace {
+        world = world.trace(trace);
+    }
+    let story = plan.clone();
+    let told: Result<Outcome, SimError> = world.run(async move |sim| Ok(Run::new(sim, story).tell().await));
+    let mut outcome = told.unwrap_or_else(|error| Outcome::failed(plan, error.to_string()));
+    outcome.wall = hooks::real_now() - began;
+    outcome
+}
+
+struct Run {
+    sim: Sim,
+    plan: Plan,
+    ledger: Rc<RefCell<Ledger>>,
+    aftermath: Rc<RefCell<Aftermath>>,
+    invariants: RefCell<Vec<Box<dyn Invariant>>>,
+    /// Views by node, with the frontier they belong to.
+    samples: RefCell<Vec<Sample>>,
+    looked_ms: RefCell<Vec<u64>>,
+    canary: String,
+    error: RefCell<Option<String>>,
+    heals: RefCell<u64>,
+}
+
+impl Run {
+    fn new(sim: Sim, plan: Plan) -> Self {
+        let strangers = plan.faults.iter().any(|fault| fault.kind == FaultKind::Strangers);
+        let canary = format!("canary-{:016x}", plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self {
+            sim,
+            ledger: Rc::default(),
+            aftermath: Rc::default(),
+            invariants: RefCell::new(invariants::all(strangers)),
+            samples: RefCell::default(),
+            looked_ms: RefCell::default(),
+            canary,
+            error: RefCell::default(),
+            heals: RefCell::default(),
+            plan,
+        }
+    }
+
+    async fn tell(&self) -> Outcome {
+        let mut recovery = Recovery { bound: Duration::from_millis(self.plan.liveness_ms), ..Recovery::default() };
+        let mut safety_from = Duration::ZERO;
+        match self.meet().await {
+            Ok(()) => {
+                safety_from = self.sim.now();
+                self.safety().await;
+                self.liveness(&mut recovery).await;
+            }
+            Err(error) => *self.error.borrow_mut() = Some(format!("the nodes never met: {error}")),
+        }
+        recovery.panics = self.sim.panics();
+        self.outcome(&recovery, safety_from)
+    }
+
+    /// The founder, its members, all connected.
+    async fn meet(&self) -> Result<(), SimError> {
+        let Plan { nodes, through_the_door, regions, between, .. } = &self.plan;
+        for between in between {
+            self.sim.network().set_region(&between.regions[0], &between.regions[1], between.quality);
+        }
+        for no in 0..*nodes {
+            if !regions.is_empty() {
+                self.sim.network().place(no, &regions[no % regions.len()]);
+            }
+            let name = format!("node{no}");
+            match no {
+                0 => drop(self.sim.found(&name).await?),
+                no if no <= *through_the_door => drop(self.sim.join(&name, 0).await?),
+                _ => drop(self.sim.add(&name).await?),
+            }
+        }
+        // everybody has said who it is, and everybody knows
+        let begin = self.sim.now();
+        loop {
+            let mut all = true;
+            for no in 0..*nodes {
+                all &= self.sim.on(no, async |node| node.members()).await?.len() == *nodes;
+            }
+            if all && self.sim.is_settled() {
+                return Ok(());
+            }
+            if self.sim.now() - begin > MEET_MAX {
+                return Err(SimError::TooLate(MEET_MAX, self.sim.who_lacks_what()));
+            }
+            self.sim.sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn safety(&self) {
+        let start = self.sim.now();
+        let end = start + Duration::from_millis(self.plan.safety_ms);
+        let faults = Faults {
+            sim: self.sim.clone(),
+            nodes: self.plan.nodes,
+            canary: self.canary.clone(),
+            aftermath: self.aftermath.clone(),
+        };
+        let until = |at_ms: u64| {
+            let at = start + Duration::from_millis(at_ms);
+            async move { self.sim.sleep(at.saturating_sub(self.sim.now())).await }
+        };
+        let going_wrong = join_all(self.plan.faults.iter().enumerate().map(|(no, fault)| {
+            let (faults, begin) = (faults.clone(), until(fault.at_ms));
+            async move {
+                begin.await;
+                faults.run(no, fault).await;
+            }
+        }));
+        let working = join_all(self.plan.ops.iter().enumerate().map(|(no, op)| {
+            let begin = until(op.at_ms);
+            async move {
+                begin.await;
+                self.operate(no, *op).await;
+            }
+        }));
+        let looking = async {
+            while self.sim.now() + LOOK_EVERY < end {
+                self.sim.sleep(LOOK_EVERY).await;
+                self.look(false);
+            }
+        };
+        let sampling = async {
+            while self.sim.now() < end {
+                self.sample();
+                self.sim.sleep(SAMPLE_EVERY).await;
+            }
+        };
+        let going_wrong = tokio::time::timeout(Duration::from_millis(self.plan.safety_ms) + FAULTS_END_MAX, going_wrong);
+        let (ended, ..) = futures::join!(going_wrong, working, looking, sampling);
+        if ended.is_err() {
+            *self.error.borrow_mut() = Some(format!("a fault did not end within {FAULTS_END_MAX:?} of the safety phase"));
+        }
+    }
+
+    async fn liveness(&self, recovery: &mut Recovery) {
+        self.sim.heal();
+        *self.heals.borrow_mut() += 1;
+        for no in 0..self.plan.nodes {
+            if self.sim.node(no).is_none()
+                && let Err(error) = self.sim.start(no).await
+            {
+                recovery.dead.push(format!("n{no} does not start after the heal: {error}"));
+            }
+            self.sim.set_disk_fault(no, DiskFault::None);
+        }
+        recovery.dead.extend(self.aftermath.borrow().dead.iter().cloned());
+        let sampling = async {
+            loop {
+                self.sample();
+                self.sim.sleep(SAMPLE_EVERY).await;
+            }
+        };
+        let healing = async {
+            for no in self.sim.up() {
+                let text = format!("{} after the heal, by n{no}", self.canary);
+                let wrote = self.write(no, vec![NewMemory::note(text)], false);
+                if !matches!(tokio::time::timeout(OP_MAX, wrote).await, Ok(Ok(()))) {
+                    recovery.mute.push(format!("n{no} takes no write within {OP_MAX:?} of the heal"));
+                }
+            }
+            match self.sim.settled(recovery.bound).await {
+                Ok(after) => recovery.settled = Some(after),
+                Err(_) => recovery.lacks = self.sim.who_lacks_what(),
+            }
+            let begin = self.sim.now();
+            loop {
+                recovery.unseen = self.unseen().await;
+                if recovery.unseen.is_empty() || self.sim.now() - begin > recovery.bound {
+                    break;
+                }
+                self.sim.sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = healing => {}
+            () = sampling => {}
+        }
+        self.look(true);
+        self.sample();
+        self.look_for_edits(recovery);
+    }
+
+    /// Who does not see a member that is up.
+    async fn unseen(&self) -> Vec<String> {
+        let up: BTreeMap<_, NodeNo> = self.sim.up().into_iter().map(|no| (self.sim.did(no), no)).collect();
+        let mut unseen = Vec::new();
+        for no in up.values() {
+            let Ok(peers) = self.sim.on(*no, async |node| Ok(node.peers().await)).await else { continue };
+            for peer in peers.iter().filter(|peer| peer.state != "up") {
+                if let Some(other) = up.get(&peer.did) {
+                    unseen.push(format!("n{no} sees n{other} {} ({})", peer.state, peer.cause.clone().unwrap_or_default()));
+                }
+            }
+        }
+        unseen
+    }
+
+    async fn operate(&self, number: usize, op: Op) {
+        let Op { node: no, kind, n, bytes, .. } = op;
+        if self.sim.node(no).is_none() {
+            // nobody works at a machine that is off
+            return;
+        }
+        let text = self.text(number, bytes);
+        let done = async {
+            match kind {
+                OpKind::Remember => {
+                    let memory = |part: u64| NewMemory::note(format!("{text} part {part}"));
+                    self.write(no, (0..n).map(memory).collect(), false).await
+                }
+                OpKind::Keyed => {
+                    let memory = NewMemory { key: Some(format!("key {n}")), ..NewMemory::note(text) };
+                    self.write(no, vec![memory], true).await
+                }
+                OpKind::Edit => self.edit(no, n, text).await,
+                OpKind::Forget => self.forget(no, n).await,
+            }
+        };
+        let done = tokio::time::timeout(OP_MAX, done).await;
+        let mut ledger = self.ledger.borrow_mut();
+        match done {
+            Ok(Ok(())) => ledger.acknowledged += 1,
+            // one that had nothing to do is neither
+            Ok(Err(SimError::Node(_, NodeError::NotFound { .. }))) => {}
+            _ => ledger.failed += 1,
+        }
+    }
+
+    fn text(&self, number: usize, bytes: u64) -> String {
+        let mut text = format!("{} operation {number} ", self.canary);
+        while (text.len() as u64) < bytes {
+            text.push_str("lorem ipsum ");
+        }
+        text
+    }
+
+    async fn write(&self, no: NodeNo, memories: Vec<NewMemory>, keyed: bool) -> Result<(), SimError> {
+        let life = self.sim.starts(no);
+        let written = self.sim.on(no, async |node: Node| node.brain().remember_all(memories).await).await?;
+        let at = self.sim.now();
+        self.sim.network().note(Some(no), format_args!("acknowledged {} memories, the first {}", written.len(), written[0].id));
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.writes += written.len() as u64;
+        for memory in written {
+            ledger.written.entry(memory.id).or_insert(Written { node: no, life, at, keyed });
+        }
+        Ok(())
+    }
+
+    /// One of the latest memories that a node shows.
+    fn pick(&self, node: &Node, n: u64) -> Result<Option<Memory>, NodeError> {
+        let mut listing = node.brain().list(&ListQuery { limit: 24, ..ListQuery::default() })?;
+        let len = listing.items.len();
+        Ok((len > 0).then(|| listing.items.swap_remove(usize::try_from(n).unwrap_or(0) % len)))
+    }
+
+    async fn edit(&self, no: NodeNo, n: u64, text: String) -> Result<(), SimError> {
+        let edited = self.sim.on(no, async |node: Node| {
+            let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
+            node.brain().edit(&memory.id, Patch { text: Some(text.clone()), ..Patch::default() }).await.map(Some)
+        });
+        if let Some(memory) = edited.await? {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.writes += 1;
+            ledger.edited.push((memory.id, text, no));
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
+        let forgotten = self.sim.on(no, async |node: Node| {
+            let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
+            self.ledger.borrow_mut().forget_asked.insert(memory.id.clone());
+            node.brain().forget(&memory.id).await.map(|()| Some(memory.id))
+        });
+        if let Some(id) = forgotten.await? {
+            let now = self.sim.now();
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.writes += 1;
+            ledger.forgotten.entry(id).or_insert((now, no));
+        }
+        Ok(())
+    }
+
+    /// What a node holds and shows; `None` if it cannot be asked.
+    fn see(&self, no: NodeNo) -> Option<Seen> {
+        let node = self.sim.node(no)?;
+        let frontier = node.frontier().ok()?;
+        let view = view_of(&node).ok()?;
+        let ledger = self.ledger.borrow();
+        let keyed = ledger.written.iter().filter(|(id, written)| written.keyed && !view.contains_key(*id));
+        let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get(id).is_ok()).cloned().collect();
+        Some(Seen { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
+    }
+
+    fn look(&self, last: bool) {
+        let seen: Vec<Seen> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
+        let heard = self.aftermath.borrow().heard.iter().map(|heard| heard.count()).collect::<Vec<_>>();
+        let outsiders = Outsiders {
+            strangers: heard.len() as u64,
+            bytes: heard.iter().map(|(bytes, _)| bytes).sum(),
+            canaries: heard.iter().map(|(_, canaries)| canaries).sum(),
+        };
+        let on_disk = (0..self.sim.len()).map(|no| self.sim.disk(no).image().len() as u64).sum();
+        let load = Load {
+            tasks: self.sim.most_tasks(),
+            under_way: self.sim.network().under_way(),
+            allocated: crate::memory::allocated(),
+            on_disk,
+        };
+        let ledger = self.ledger.borrow();
+        let moment = Moment { at: self.sim.now(), seen: &seen, ledger: &ledger, outsiders, load, last };
+        for invariant in self.invariants.borrow_mut().iter_mut() {
+            invariant.look(&moment);
+        }
+        self.looked_ms.borrow_mut().push(ms(self.sim.now()));
+        for seen in &seen {
+            let digest = blake3::Hash::from(seen.frontier.digest()).to_hex();
+            self.sim.network().note(Some(seen.node), format_args!("holds {}, shows {}", &digest[..16], seen.view.len()));
+        }
+    }
+
+    fn look_for_edits(&self, recovery: &mut Recovery) {
+        let ledger = self.ledger.borrow();
+        let lasting = ledger.edited.iter().filter(|(id, ..)| !ledger.may_be_gone(id));
+        for (place, (id, text, by)) in lasting.rev().take(EDITS_MAX).enumerate() {
+            let up = self.sim.up();
+            let Some(no) = up.get(place % up.len().max(1)) else { return };
+            let Some(node) = self.sim.node(*no) else { continue };
+            recovery.edits_looked_for += 1;
+            let found = node.brain().history(id).is_ok_and(|history| {
+                history.iter().any(|revision| revision.changed.get("text").and_then(|value| value.as_str()) == Some(text))
+            });
+            if !found {
+                recovery.lost_edits.push(format!("n{no} has no edit of {id} that n{by} acknowledged"));
+            }
+        }
+    }
+
+    fn sample(&self) {
+        let up = self.sim.up();
+        let mut all = nexus_crdt::Frontier::default();
+        let frontiers: Vec<_> = up.iter().filter_map(|no| Some((*no, self.sim.frontier(*no).ok()?))).collect();
+        for (_, frontier) in &frontiers {
+            for (log, head) in frontier.iter() {
+                all.advance(*log, *head);
+            }
+        }
+        let mut lag: BTreeMap<NodeNo, u64> = BTreeMap::new();
+        for (no, frontier) in &frontiers {
+            lag.insert(*no, all.ahead_of(frontier));
+        }
+        let carried = self.sim.network().carried();
+        let mut bytes: BTreeMap<NodeNo, u64> = BTreeMap::new();
+        for ((_, to), count) in &carried {
+            *bytes.entry(*to).or_default() += count;
+        }
+        self.samples.borrow_mut().push(Sample {
+            at_ms: ms(self.sim.now()),
+            lag,
+            bytes,
+            cut: self.sim.network().cut_links(),
+        });
+    }
+
+    fn outcome(&self, recovery: &Recovery, safety_from: Duration) -> Outcome {
+        let now = self.sim.now();
+        let (trace_hash, trace_lines) = self.sim.network().trace_hash();
+        let mut invariants = self.invariants.borrow_mut();
+        let judge = |invariant: &mut Box<dyn Invariant>| {
+            (invariant.name(), invariant.promise(), invariant.judge(recovery, now))
+        };
+        let checks = invariants.iter_mut().map(judge).collect();
+        let fired = self.sim.network().fired();
+        let never: Vec<String> = {
+            let kinds: std::collections::BTreeSet<FaultKind> = self.plan.faults.iter().map(|fault| fault.kind).collect();
+            kinds.iter().map(|kind| kind.as_str()).filter(|kind| !fired.contains_key(*kind)).map(str::to_owned).collect()
+        };
+        let ledger = self.ledger.borrow();
+        Outcome {
+            plan: self.plan.clone(),
+            virtual_time: now,
+            wall: Duration::ZERO,
+            trace_hash,
+            trace_lines,
+            fired,
+            never,
+            checks,
+            error: self.error.borrow().clone(),
+            acknowledged: ledger.writes,
+            failed: ledger.failed,
+            settled: recovery.settled,
+            safety_from_ms: ms(safety_from),
+            samples: self.samples.borrow().clone(),
+            looked_ms: self.looked_ms.borrow().clone(),
+            down: self.aftermath.borrow().down.iter().map(|(no, from, to)| (*no, ms(*from), ms(*to))).collect(),
+            recent: self.sim.network().recent(),
+            machines: (0..self.sim.len()).map(|no| self.sim.name(no)).collect(),
+            allocated_max: crate::memory::most(),
+        }
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// All memories of a node, each with a digest of what it shows.
+fn view_of(node: &Node) -> Result<BTreeMap<String, [u8; 16]>, NodeError> {
+    let brain = node.brain();
+    let mut view = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = brain.list(&ListQuery { limit: 1_000, after, ..ListQuery::default() })?;
+        for memory in page.items {
+            let digest = blake3::hash(format!("{memory:?}").as_bytes());
+            let mut short = [0; 16];
+            short.copy_from_slice(&digest.as_bytes()[..16]);
+            view.insert(memory.id, short);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(view);
+        }
+    }
+}
