@@ -47,8 +47,7 @@ fn requests_are_counted_by_route_method_and_status() {
     }
     let values = read(&node);
     let total = |route: &str, method: &str, status: u16| {
-        let name =
-            format!("nexus_http_requests_total{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}}");
+        let name = format!("nexus_http_requests_total{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}}");
         values.get(&name).copied().unwrap_or_default()
     };
     assert!(total("/v1/status", "GET", 200) >= 3.0);

@@ -54,7 +54,8 @@ fn every_route_of_the_contract_is_described() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).unwrap();
     let http = page.split("## The HTTP API").nth(1).unwrap();
     let rows = http.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
-    let words: Vec<&str> = rows.flat_map(|row| row.split(['`', ' ', '?'])).filter(|word| word.starts_with('/')).collect();
+    let words: Vec<&str> =
+        rows.flat_map(|row| row.split(['`', ' ', '?'])).filter(|word| word.starts_with('/')).collect();
     assert!(words.len() > 20, "{words:?}");
     for path in &words {
         assert!(document["paths"].get(path).is_some(), "{path} is in docs/cli.md, but not described");
@@ -124,7 +125,8 @@ fn examples_and_answers_fit_their_schemas() {
             for part in answers.chain(operation.get("requestBody")) {
                 for content in part.get("content").and_then(Value::as_object).into_iter().flat_map(|c| c.values()) {
                     let Some(example) = content.get("example") else { continue };
-                    fits(&content["schema"], example, &document).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+                    fits(&content["schema"], example, &document)
+                        .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
                     examples += 1;
                 }
             }

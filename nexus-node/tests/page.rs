@@ -38,7 +38,8 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     let node = home.up();
     home.json(&["remember", "a very private thing"]);
     assert_eq!(node.text("dashboard"), format!("http://{}/", node.address()));
-    let paths = ["/", "/page.css", "/page.js", "/show.js", "/api.js", "/map.js", "/memory.js", "/memories.js", "/icon.svg"];
+    let paths =
+        ["/", "/page.css", "/page.js", "/show.js", "/api.js", "/map.js", "/memory.js", "/memories.js", "/icon.svg"];
     for path in paths {
         let answer = node.raw("GET", path, &[("Host", &node.address())], b"");
         assert_eq!(answer.status, 200, "{path}");

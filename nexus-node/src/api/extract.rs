@@ -6,6 +6,7 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +14,8 @@ use super::Api;
 use super::problem::Problem;
 use crate::{Brain, Node};
 
-/// A JSON body. Its content type is not asked for: the token is the proof that it is meant.
+/// A JSON body. One without a content type is taken for JSON, and so is one with that of a form,
+/// which curl sends with everything; one that says that it is something else is believed.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
@@ -38,6 +40,11 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
 
 /// The whole body, if it is not larger than allowed; of a larger one no more is read than that.
 async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
+    if let Some(kind) = request.headers().get(header::CONTENT_TYPE)
+        && !is_json(kind)
+    {
+        return Err(Problem::new("wrong_type", "the body is to be JSON").hint("send `Content-Type: application/json`"));
+    }
     let max = api.0.settings.body_bytes_max();
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
@@ -52,12 +59,24 @@ async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// What is not JSON is malformed, what is JSON of another shape is invalid.
+fn is_json(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let suffixed = kind.starts_with("application/") && kind.ends_with("+json");
+    kind == "application/json" || kind == "application/x-www-form-urlencoded" || suffixed
+}
+
+/// What is not JSON is malformed, what is JSON of another shape is invalid. All our documents are
+/// objects; an array of their fields is none.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let refuse = |error: serde_json::Error| {
         let code = if error.is_data() { "invalid" } else { "malformed" };
         Problem::new(code, error.to_string())
-    })
+    };
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(refuse)?;
+        return Err(Problem::new("invalid", "an object is expected"));
+    }
+    serde_json::from_slice(bytes).map_err(refuse)
 }
 
 /// The query of the address.

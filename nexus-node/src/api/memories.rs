@@ -16,8 +16,8 @@ use crate::{Brain, ListQuery, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
-/// How many memories an export reads at once.
-const EXPORT_PAGE: usize = 200;
+/// How many memories an export reads at once: two megabytes at most.
+const EXPORT_PAGE: usize = 50;
 
 /// Says in its header that more would have fitted than was asked for.
 pub(super) const TRUNCATED: &str = "nexus-truncated";
@@ -95,37 +95,42 @@ pub(super) struct Export {
     space: Option<String>,
 }
 
-/// One memory a line, page by page: nothing is held back for a reader that is slow, and nothing
-/// is read for one that is gone. A failure under way breaks the stream off, so that half an
-/// export never passes for a whole one.
+/// Lines to send, and where the ones after them start.
+type Lines = (Bytes, Option<String>);
+
+/// One memory a line, page by page: no more than a page is held for a reader that is slow, and
+/// nothing is read for one that is gone. A failure under way breaks the stream off, so that half
+/// an export never passes for a whole one.
 pub(super) async fn export(
     State(api): State<Api>,
     brain: Brain,
     Query(Export { space }): Query<Export>,
 ) -> Result<Response, Problem> {
-    let page = move |brain: Brain, space: Option<String>, after: Option<String>| async move {
-        blocking(move || export_page(&brain, &ListQuery { space, limit: EXPORT_PAGE, after })).await
-    };
-    let first = page(brain.clone(), space.clone(), None).await?;
-    let rest = stream::try_unfold((Some(first), api), move |(page_read, api)| {
+    let page = move |after: Option<String>| {
         let (brain, space) = (brain.clone(), space.clone());
+        async move { blocking(move || export_page(&brain, &ListQuery { space, limit: EXPORT_PAGE, after })).await }
+    };
+    let first = page(None).await?;
+    // The first page is there already; each further one is read when the one before it is gone.
+    let pages = stream::try_unfold((Some(first), None), move |(ready, after): (Option<Lines>, Option<String>)| {
+        let (page, api) = (page.clone(), api.clone());
         async move {
-            let Some((lines, after)) = page_read else { return Ok::<_, Problem>(None) };
-            let next = match after {
-                None => None,
-                Some(_) => tokio::select! {
-                    next = page(brain, space, after) => Some(next?),
+            let (lines, after) = match (ready, after) {
+                (Some(ready), _) => ready,
+                (None, None) => return Ok::<_, Problem>(None),
+                (None, after) => tokio::select! {
+                    next = page(after) => next?,
                     () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
                 },
             };
-            Ok(Some((lines, (next, api))))
+            Ok(Some((lines, (None, after))))
         }
     });
-    Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(rest)).into_response())
+    Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(pages)).into_response())
 }
 
 /// A page as lines, and where the next one starts.
-fn export_page(brain: &Brain, query: &ListQuery) -> Result<(Bytes, Option<String>), NodeError> {
+fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
     let listing = brain.list(query)?;
     let mut lines = Vec::new();
     for memory in listing.items {

@@ -27,6 +27,7 @@ pub const CODES: &[Code] = &[
     Code { name: "usage", status: 400, exit: 2 },
     Code { name: "malformed", status: 400, exit: 2 },
     Code { name: "invalid", status: 422, exit: 2 },
+    Code { name: "wrong_type", status: 415, exit: 2 },
     Code { name: "too_large", status: 413, exit: 2 },
     Code { name: "ambiguous", status: 409, exit: 2 },
     Code { name: "not_a_ticket", status: 422, exit: 2 },

@@ -8,6 +8,8 @@ use crate::session::{Session, text};
 
 /// Says whether more would have fitted.
 const TRUNCATED: &str = "nexus-truncated";
+/// How much of a question is read, in bytes.
+const QUERY_BYTES_MAX: usize = 8 << 10;
 /// How many memories, unless the caller says otherwise.
 const LIMIT: u16 = 10;
 
@@ -41,7 +43,11 @@ pub(crate) struct Recall {
 
 impl Recall {
     pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
-        let words = text(self.query)?;
+        let mut words = text(self.query)?;
+        // Of a longer one no more is read, and an address has its bounds.
+        while words.len() > QUERY_BYTES_MAX {
+            words.pop();
+        }
         let limit = self.limit.to_string();
         let since = self.since.map(|since| wire::show_duration(since.0));
         let tokens = self.tokens.map(|tokens| tokens.to_string());

@@ -59,6 +59,7 @@ impl Up {
         for variable in settings.ignored() {
             tracing::info!(%variable, "this variable means nothing to the node");
         }
+        allow_many_files();
         let data_dir = open(&directory, settings.config().name.clone())?;
         let live = Arc::new(LiveSettings::new(directory, flags, settings, log));
         let runtime = Session::runtime()?;
@@ -78,6 +79,17 @@ impl Up {
         flags.extend(self.no_mdns.then(|| ("mdns", "false".to_owned())));
         flags.extend(self.labels.iter().map(|label| ("labels", label.clone())));
         flags
+    }
+}
+
+/// A connection is a file to the system, and by default it lets a process have few.
+fn allow_many_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // What the system refuses, it was not going to give.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
 
