@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nexus_node::Invite;
+use nexus_node::{Invite, NewMemory};
 use nexus_node::store::disk::Fault as DiskFault;
 
 use crate::dice::Dice;
@@ -19,6 +19,8 @@ use crate::world::{Crash, Sim};
 
 /// How long a disk may take to show its fault; a node that does not write needs none.
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
+/// How much longer than planned a cut stays when nothing has run into it yet.
+const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
 /// How long a node may take to start.
 const START_MAX: Duration = Duration::from_secs(60);
 
@@ -56,16 +58,20 @@ impl Faults {
         match kind {
             kind if kind.is_partition() => {
                 let label = format!("{name}#{no}");
+                let before = sim.network().times(name);
                 sim.cut_all(&label, &links(*kind, nodes, self.nodes, *choice));
                 sim.sleep(last).await;
+                self.until_fired(name, before).await;
                 sim.mend_all(&label);
             }
             FaultKind::Flapping => self.flap(no, node, last, *choice).await,
             FaultKind::BlackHole => {
                 let other = nodes.get(1).copied().unwrap_or((node + 1) % self.nodes);
                 let label = format!("{name}#{no}");
+                let before = sim.network().times(name);
                 sim.cut_all(&label, &[(node, other), (other, node)]);
                 sim.sleep(last).await;
+                self.until_fired(name, before).await;
                 sim.mend_all(&label);
             }
             FaultKind::Reset => self.reset(node, last).await,
@@ -138,6 +144,26 @@ impl Faults {
         sim.network().note(None, format_args!("fault {no}: {name} is over"));
     }
 
+    /// A cut that nothing ran into yet stays a little longer.
+    async fn until_fired(&self, name: &str, before: u64) {
+        let end = self.sim.now() + CUT_LONGER_MAX;
+        while self.sim.network().times(name) == before && self.sim.now() < end {
+            self.sim.sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Writes until the disk has shown what is wrong with it.
+    async fn write_on(&self, node: NodeNo, bytes: usize) {
+        loop {
+            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk fills up ".repeat(bytes / 16)));
+            let wrote = self.sim.on(node, async |node| node.brain().remember_all(vec![memory]).await).await;
+            if wrote.is_err() {
+                return std::future::pending().await;
+            }
+            self.sim.sleep(Duration::from_millis(400)).await;
+        }
+    }
+
     async fn flap(&self, no: usize, node: NodeNo, last: Duration, choice: u64) {
         let (sim, mut dice) = (&self.sim, Dice::new(choice));
         let end = sim.now() + last;
@@ -206,7 +232,12 @@ impl Faults {
         if self.sim.node(node).is_none() {
             return self.sim.set_disk_fault(node, DiskFault::None);
         }
-        match self.sim.failed(node, DISK_FAULT_MAX).await {
+        let bytes = if name == FaultKind::DiskFull.as_str() { 28_000 } else { 100 };
+        let failed = tokio::select! {
+            failed = self.sim.failed(node, DISK_FAULT_MAX) => failed,
+            () = self.write_on(node, bytes) => None,
+        };
+        match failed {
             Some(why) => {
                 self.sim.network().note(Some(node), format_args!("ended: {why}"));
                 self.down_and_up(node, Crash::Power, name, last).await;

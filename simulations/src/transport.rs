@@ -259,6 +259,11 @@ impl Network {
         self.state().fire(fault);
     }
 
+    /// How often one fault really did something.
+    pub fn times(&self, fault: &str) -> u64 {
+        self.state().fired.get(fault).copied().unwrap_or(0)
+    }
+
     /// How often each fault really did something.
     pub fn fired(&self) -> BTreeMap<String, u64> {
         self.state().fired.clone()

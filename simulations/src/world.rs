@@ -45,7 +45,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 ///     sim.sleep(Duration::from_secs(60)).await;
 ///     sim.mend(laptop, office);
 ///     sim.settled(Duration::from_secs(60)).await?;
-///     Ok(())
+///     Ok::<(), nexus_sim::SimError>(())
 /// }).unwrap();
 /// ```
 #[derive(Default)]

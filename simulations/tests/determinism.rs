@@ -1,0 +1,51 @@
+//! The same seed in two fresh processes: the same trace, to the last byte that arrived.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// Pairs in the short form; `NEXUS_SIM_PAIRS` asks for more.
+const PAIRS: u64 = 3;
+
+/// Runs one seed in a process of its own; what it said at last.
+fn outcome(run: &str) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_nexus-sim"))
+        .args(["replay", run, "--json"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().last().unwrap_or_else(|| panic!("{run} said nothing: {errors}"));
+    let mut value: Value = serde_json::from_str(line).unwrap();
+    // how long it took here, and how much memory, are this machine's
+    for own in ["wall_s", "allocated_max_bytes"] {
+        value.as_object_mut().unwrap().remove(own);
+    }
+    value
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let pairs = std::env::var("NEXUS_SIM_PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(PAIRS);
+    let scenarios = ["anything:4", "laptop-offline:3", "hostile-strangers:3", "lying-disk:3", "join-storm:3"];
+    for seed in 0..pairs {
+        let scenario = scenarios[usize::try_from(seed).unwrap() % scenarios.len()];
+        let run = format!("{scenario}:wire:{}", 1_000 + seed);
+        let (first, second) = std::thread::scope(|scope| {
+            let first = scope.spawn(|| outcome(&run));
+            let second = scope.spawn(|| outcome(&run));
+            (first.join().unwrap(), second.join().unwrap())
+        });
+        assert_eq!(first, second, "nexus-sim diff {run} shows where they part");
+        assert_eq!(first["trace_hash"].as_str().unwrap().len(), 64);
+    }
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let (one, other) = (outcome("laptop-offline:3:wire:1"), outcome("laptop-offline:3:wire:2"));
+    assert_ne!(one["trace_hash"], other["trace_hash"]);
+}
