@@ -165,7 +165,7 @@ mod on_a_terminal {
         fn shows(&mut self, text: &str) {
             until(text, || {
                 self.shown.lock().unwrap().clear();
-                self.columns = if self.columns % 2 == 0 { self.columns + 1 } else { self.columns - 1 };
+                self.columns ^= 1;
                 tcsetwinsize(&self.ours, size(self.columns, 24)).unwrap();
                 std::thread::sleep(Duration::from_millis(300));
                 bare(&self.text()).contains(&bare(text)).then_some(())

@@ -141,7 +141,8 @@ fn below(view: &View, frame: &mut Frame<'_>, area: Rect) {
         None => String::new(),
     };
     let block = Block::new().borders(Borders::TOP).border_style(view.ink(Ink::Dim));
-    let block = block.title(view.span(Ink::Bold, heading));
+    // Not in the colour of the border.
+    let block = block.title(Span::styled(heading, view.ink(Ink::Bold).fg(Color::Reset)));
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let width = usize::from(inner.width.saturating_sub(2));
