@@ -1,12 +1,15 @@
 //! Measures this machine: what the node does beside what the machine can do at all.
 
+mod api;
 mod floor;
 mod idle;
 mod latency;
+mod recall;
 mod rows;
 mod scale;
 mod stage;
 mod sync;
+mod words;
 
 use clap::{Args, ValueEnum};
 use nexus_node::api::Problem;
@@ -28,7 +31,7 @@ pub(crate) struct Bench {
     /// How long the load of `sync` lasts, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
-    /// How many memories `scale` compares with a thousand
+    /// How many memories `scale` compares with a thousand, and `recall` searches
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
     records: u64,
 }
@@ -43,6 +46,10 @@ enum What {
     Idle,
     /// Start, update and a fresh member, with many memories
     Scale,
+    /// Questions of one to four words over many memories, beside tantivy alone
+    Recall,
+    /// The HTTP API: reads beside a bare route, writes and an import
+    Api,
 }
 
 impl Bench {
@@ -51,7 +58,7 @@ impl Bench {
         if cfg!(debug_assertions) {
             session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
         }
-        let all = [What::Sync, What::Latency, What::Idle, What::Scale];
+        let all = [What::Sync, What::Latency, What::Idle, What::Scale, What::Recall, What::Api];
         let wanted = if self.what.is_empty() { &all[..] } else { &self.what };
         let runtime = Session::runtime()?;
         let mut rows = Vec::new();
@@ -61,6 +68,8 @@ impl Bench {
                 What::Latency => runtime.block_on(latency::run(&session.printer)),
                 What::Idle => idle::run(&session.printer),
                 What::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
+                What::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
+                What::Api => runtime.block_on(api::run(&session.printer)),
             }?);
         }
         session.printer.answer(&rows, || text(&rows, &session.printer))
