@@ -1,10 +1,13 @@
-//! `docs/cli.md` is true: its examples run, its tables are complete.
+//! `docs/cli.md` is true: its examples run, its tables are complete. So are the commands of README.md.
 //!
 //! In a `console` block, `laptop$ nexus-node …` runs on a machine of that name (a data directory
 //! of its own); what follows is what it prints, stdout before stderr. `…` stands for any text, alone
 //! in a line for any lines, and at the end of a word of a command for what was printed before.
 //! White space counts as one space. `ID=$(…)` and `$ID` are as in a shell, ` &` leaves a node
 //! running. What starts with `error:` must fail, everything else succeed.
+//!
+//! README.md has lines to paste: commands alone, on the machine that a comment before the block names
+//! (`<!-- on laptop -->`). Each must succeed, `up` goes on running, lines of `git` and `cargo` are left out.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,13 +29,17 @@ use support::{Home, SOON};
 /// Commands that change nothing: their answer may need a moment to become what it is to be.
 const READING: [&str; 8] = ["status", "peers", "members", "recall", "get", "list", "history", "space"];
 
+fn file(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
 fn page() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-    std::fs::read_to_string(path).unwrap()
+    file("docs/cli.md")
 }
 
 /// A command with what it is to print.
 struct Example {
+    page: &'static str,
     line: usize,
     machine: String,
     command: String,
@@ -49,10 +56,36 @@ fn examples(page: &str) -> Vec<Example> {
             match line.split_once("$ ") {
                 Some((machine, command)) if machine.chars().all(|c| c.is_ascii_lowercase()) && !machine.is_empty() => {
                     let (machine, command) = (machine.to_owned(), command.to_owned());
-                    examples.push(Example { line: index + 1, machine, command, expected: Vec::new() });
+                    let (page, line) = ("docs/cli.md", index + 1);
+                    examples.push(Example { page, line, machine, command, expected: Vec::new() });
                 }
                 _ => examples.last_mut().unwrap().expected.push(line.to_owned()),
             }
+        }
+    }
+    examples
+}
+
+/// The commands of README.md.
+fn pasted(page: &str) -> Vec<Example> {
+    let mut examples = Vec::new();
+    let (mut inside, mut machine) = (false, None);
+    for (index, line) in page.lines().enumerate() {
+        if let Some(name) = line.strip_prefix("<!-- on ").and_then(|rest| rest.strip_suffix(" -->")) {
+            machine = Some(name.to_owned());
+        } else if line.starts_with("```") {
+            inside = line == "```console";
+            if line == "```" {
+                machine = None;
+            }
+        } else if inside && !line.starts_with("git clone ") && !line.starts_with("cargo ") {
+            let machine = machine.clone().unwrap_or_else(|| panic!("README.md:{}: on which machine?", index + 1));
+            let command = if line.ends_with(" up") { format!("{line} &") } else { line.to_owned() };
+            // What was remembered on one machine is found on the others.
+            let expected =
+                if line.contains(" recall ") { ["…", "…staging database…", "…"] } else { ["…"; 3] };
+            let (page, line) = ("README.md", index + 1);
+            examples.push(Example { page, line, machine, command, expected: expected.map(str::to_owned).to_vec() });
         }
     }
     examples
@@ -87,11 +120,11 @@ impl World {
             if (code != 0) == fails && (assigned || matches(&example.expected, &printed)) {
                 return;
             }
-            let Example { line, machine, command, expected } = example;
-            let reading = READING.iter().any(|word| command.starts_with(&format!("nexus-node {word}")));
+            let Example { page, line, machine, command, expected } = example;
+            let reading = READING.iter().any(|word| command.split(' ').any(|part| part == *word));
             assert!(
                 reading && Instant::now() < end,
-                "docs/cli.md:{line}: {machine}$ {command}\nexpected:\n{}\nprinted ({code}):\n{printed}",
+                "{page}:{line}: {machine}$ {command}\nexpected:\n{}\nprinted ({code}):\n{printed}",
                 expected.join("\n")
             );
             std::thread::sleep(Duration::from_millis(50));
@@ -104,12 +137,21 @@ impl World {
             None => (None, example.command.as_str()),
         };
         let background = command.strip_suffix(" &");
-        let words = self.words(background.unwrap_or(command));
-        assert_eq!(words[0], "nexus-node", "docs/cli.md:{}", example.line);
+        let home = self.homes.entry(example.machine.clone()).or_insert_with(Home::new).beside("");
+        let words: Vec<String> = self
+            .words(background.unwrap_or(command))
+            .into_iter()
+            .map(|word| match word.strip_prefix("~/") {
+                Some(below) => home.join(below).display().to_string(),
+                None => word,
+            })
+            .collect();
+        assert_eq!(words[0], "nexus-node", "{}:{}", example.page, example.line);
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-        let home = self.homes.entry(example.machine.clone()).or_insert_with(Home::new);
-        let mut command = home.command(&arguments);
+        let mut command = self.homes[&example.machine].command(&arguments);
         command
+            .current_dir(&home)
+            .env("HOME", &home)
             .env("NEXUS_MDNS", "false")
             .env("NEXUS_API_ADDR", "127.0.0.1:0")
             .env("NEXUS_LISTEN", "/ip4/127.0.0.1/udp/0/quic-v1,/ip4/127.0.0.1/tcp/0");
@@ -202,6 +244,35 @@ fn the_examples_do_what_they_say() {
     assert!(examples.len() > 20, "the examples were found");
     for example in &examples {
         world.check(example);
+    }
+}
+
+#[test]
+fn the_commands_of_the_first_page_work() {
+    let mut world = World::default();
+    let examples = pasted(&file("README.md"));
+    assert!(examples.len() > 10, "the commands were found");
+    for example in &examples {
+        world.check(example);
+    }
+}
+
+#[test]
+fn the_program_of_the_first_page_is_an_example_that_runs() {
+    let (page, example) = (file("README.md"), file("examples/src/bin/embed_memory.rs"));
+    let program = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut lines = example.lines().map(str::trim);
+    for line in program.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        assert!(lines.any(|other| other == line), "{line}");
+    }
+}
+
+#[test]
+fn what_the_first_page_links_to_is_there() {
+    let page = file("README.md");
+    let links = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    for link in links.filter(|link| !link.starts_with("http")) {
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(link).exists(), "{link}");
     }
 }
 
