@@ -44,7 +44,7 @@ fn the_nodes_end_with_the_demo_however_it_ends() {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 
-    for signal in ["-TERM", "-INT", "-KILL"] {
+    for signal in ["-TERM", "-INT", "-HUP", "-KILL"] {
         let home = Home::new();
         let temp = home.beside("tmp");
         std::fs::create_dir(&temp).unwrap();
@@ -243,7 +243,7 @@ mod on_a_terminal {
 
     #[test]
     fn the_terminal_is_given_back_at_signals_and_ctrl_c() {
-        for by in ["-TERM", "-INT", "ctrl-c", "q"] {
+        for by in ["-TERM", "-INT", "-HUP", "ctrl-c", "q"] {
             let mut terminal = Terminal::start(80, 24, true);
             terminal.shows("✓ start");
             match by {

@@ -59,8 +59,18 @@ impl Demo {
         let told = stage.clone();
         let stop = runtime.block_on(async { crate::signals::stop() });
         let stop = stop.map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
-        // Ctrl-C and SIGTERM end the demo as a whole.
+        #[cfg(unix)]
+        let mut closed = runtime
+            .block_on(async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) })
+            .map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
+        // Ctrl-C, SIGTERM and the end of the terminal end the demo as a whole.
         runtime.spawn(async move {
+            #[cfg(unix)]
+            tokio::select! {
+                () = stop => {}
+                _ = closed.recv() => {}
+            }
+            #[cfg(not(unix))]
             stop.await;
             end(&told);
         });
