@@ -162,7 +162,7 @@ impl DiskIndex {
         let Fields { record, words, space, tag, kind, author, stamp, print } = self.fields;
         let mut row = TantivyDocument::new();
         row.add_bytes(record, &document.record.to_bytes());
-        row.add_text(words, document.words.join(" "));
+        row.add_text(words, &document.words);
         row.add_u64(space, u64::from(document.space));
         for one in &document.tags {
             row.add_text(tag, one);

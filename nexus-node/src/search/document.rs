@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::words::{fingerprint, words};
+use super::words::{each_word, fingerprint};
 use crate::engine::rows::SpaceNo;
 use crate::memory::Memory;
 
@@ -12,8 +12,11 @@ use crate::memory::Memory;
 pub(crate) struct Document {
     pub(crate) record: Dot,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key and the metadata's values.
-    pub(crate) words: Vec<String>,
+    /// The words of the text, the tags, the key and the metadata's values, with spaces between:
+    /// one allocation, where a list of them would take dozens.
+    pub(crate) words: String,
+    /// How many words there are.
+    pub(crate) length: usize,
     pub(crate) tags: BTreeSet<String>,
     pub(crate) kind: String,
     pub(crate) author: Did,
@@ -24,17 +27,22 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn new(record: Dot, space: SpaceNo, memory: &Memory, key: Option<&str>) -> Self {
-        let mut all = words(&memory.text);
-        for text in memory.tags.iter().map(String::as_str).chain(key) {
-            all.extend(words(text));
+        let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
+        let values = memory.meta.values().filter_map(serde_json::Value::as_str);
+        let beside = memory.tags.iter().map(String::as_str).chain(key).chain(values);
+        for text in std::iter::once(memory.text.as_str()).chain(beside) {
+            each_word(text, |word, _| {
+                all.push_str(&word);
+                all.push(' ');
+                length += 1;
+            });
         }
-        for value in memory.meta.values().filter_map(serde_json::Value::as_str) {
-            all.extend(words(value));
-        }
+        all.shrink_to_fit();
         Self {
             record,
             space,
             words: all,
+            length,
             tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),
             kind: memory.kind.clone(),
             author: memory.author,

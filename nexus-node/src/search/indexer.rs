@@ -8,7 +8,7 @@ use crate::clock;
 use crate::env::blocking;
 
 /// Memories written to disk at a time: bounds what is held in memory.
-const MEMORIES_PER_PASS: usize = 5_000;
+const MEMORIES_PER_PASS: usize = 2_000;
 /// How long changes gather before they are written to disk.
 const GATHER: Duration = Duration::from_millis(500);
 /// How long without changes until what only writing needs is let go.

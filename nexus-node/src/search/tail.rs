@@ -26,14 +26,7 @@ struct Changed {
     /// The last entry that touched it.
     eno: Eno,
     /// As it is now; `None` if it is out of sight.
-    document: Option<Indexed>,
-}
-
-/// A document with its words counted.
-#[derive(Debug)]
-struct Indexed {
-    document: Document,
-    counts: BTreeMap<String, u32>,
+    document: Option<Document>,
 }
 
 impl Tail {
@@ -70,12 +63,7 @@ impl Tail {
             self.changed.insert(dot, Changed { eno, document: None });
         }
         if let Some(document) = document {
-            let mut counts = BTreeMap::new();
-            for word in &document.words {
-                *counts.entry(word.clone()).or_insert(0) += 1;
-            }
-            let record = document.record;
-            self.changed.insert(record, Changed { eno, document: Some(Indexed { document, counts }) });
+            self.changed.insert(document.record, Changed { eno, document: Some(document) });
         }
         Ok(())
     }
@@ -87,10 +75,7 @@ impl Tail {
 
     /// What is to be written to disk, and what the index covers then.
     pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
-        let stock = self
-            .changed
-            .iter()
-            .map(|(dot, changed)| (*dot, changed.document.as_ref().map(|indexed| indexed.document.clone())));
+        let stock = self.changed.iter().map(|(dot, changed)| (*dot, changed.document.clone()));
         (stock.collect(), self.seen)
     }
 
@@ -101,11 +86,11 @@ impl Tail {
 
     /// Adds what is here to the counts of the index on disk.
     pub(super) fn add_to(&self, statistics: &mut Statistics, words: &[String]) {
-        for indexed in self.documents() {
+        for document in self.documents() {
             statistics.documents += 1;
-            statistics.words += indexed.document.words.len() as u64;
-            for (frequency, word) in statistics.frequencies.iter_mut().zip(words) {
-                *frequency += u64::from(indexed.counts.contains_key(word));
+            statistics.words += document.length as u64;
+            for (frequency, count) in statistics.frequencies.iter_mut().zip(counts(document, words)) {
+                *frequency += u64::from(count > 0);
             }
         }
     }
@@ -124,19 +109,17 @@ impl Tail {
         let average = (statistics.words as f32 / (statistics.documents as f32).max(1.0)).max(1.0);
         let weights: Vec<f32> = statistics.frequencies.iter().map(|frequency| weight(*frequency)).collect();
         let mut found = Vec::new();
-        for Indexed { document, counts } in self.documents() {
+        for document in self.documents() {
             if !filter.admits(document) {
                 continue;
             }
             #[expect(clippy::cast_precision_loss, reason = "a score")]
-            let norm = K1 * (1.0 - B + B * document.words.len() as f32 / average);
+            let norm = K1 * (1.0 - B + B * document.length as f32 / average);
             let mut score = 0.0;
-            for (word, weight) in words.iter().zip(&weights) {
-                if let Some(&count) = counts.get(word) {
-                    #[expect(clippy::cast_precision_loss, reason = "a score")]
-                    let count = count as f32;
-                    score += weight * count * (K1 + 1.0) / (count + norm);
-                }
+            for (count, weight) in counts(document, words).into_iter().zip(&weights) {
+                #[expect(clippy::cast_precision_loss, reason = "a score")]
+                let count = count as f32;
+                score += weight * count * (K1 + 1.0) / (count + norm);
             }
             if score > 0.0 {
                 found.push(Found { record: document.record, score });
@@ -146,14 +129,25 @@ impl Tail {
     }
 
     pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Dot> {
-        let mut documents = self.documents().map(|indexed| &indexed.document);
+        let mut documents = self.documents();
         let same = |document: &&Document| document.space == space && similar(document.fingerprint, print);
         documents.find(same).map(|document| document.record)
     }
 
-    fn documents(&self) -> impl Iterator<Item = &Indexed> {
+    fn documents(&self) -> impl Iterator<Item = &Document> {
         self.changed.values().filter_map(|changed| changed.document.as_ref())
     }
+}
+
+/// How often each of some words is in a document.
+fn counts(document: &Document, words: &[String]) -> Vec<u32> {
+    let mut counts = vec![0; words.len()];
+    for here in document.words.split_ascii_whitespace() {
+        if let Some(at) = words.iter().position(|word| word == here) {
+            counts[at] += 1;
+        }
+    }
+    counts
 }
 
 /// Some entries after one, each with the records that it touched.

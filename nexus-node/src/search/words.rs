@@ -22,7 +22,8 @@ pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
     words
 }
 
-fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
+/// Calls with each word of a text, as it is looked for and as it is spelled there.
+pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
     thread_local! {
         static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
             TextAnalyzer::builder(SimpleTokenizer::default())
