@@ -26,6 +26,8 @@ pub mod datadir;
 pub mod engine;
 mod env;
 mod error;
+#[cfg(feature = "testing")]
+pub mod inspect;
 #[cfg(feature = "mcp")]
 mod mcp;
 pub mod memory;

@@ -180,3 +180,14 @@ pub fn all(with_strangers: bool) -> Vec<Box<dyn Invariant>> {
     }
     all
 }
+
+/// The invariants that engines and sessions alone can be held to.
+pub fn model() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<convergence::Convergence>::default(),
+        Box::<durability::Durability>::default(),
+        Box::<forgotten::Forgotten>::default(),
+        Box::<liveness::Liveness>::default(),
+        Box::<one_seq::OneSeq>::default(),
+    ]
+}

@@ -32,7 +32,7 @@
 //! | [`scenario`], [`plan`] | what may go wrong, and what will |
 //! | `faults`, `outsiders` | carrying it out |
 //! | [`ledger`], [`invariants`] | what was promised, and whether it held |
-//! | [`wire`] | a run on whole nodes |
+//! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | [`outcome`], [`report`] | what came of it |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -47,6 +47,7 @@ pub mod ledger;
 pub mod link;
 mod machine;
 pub mod memory;
+pub mod model;
 pub mod outcome;
 mod outsiders;
 pub mod plan;

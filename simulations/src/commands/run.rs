@@ -32,7 +32,7 @@ pub(super) fn run(plan: &Plan, how: &How) -> Result<u8, String> {
 pub(super) fn carry_out(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
     match plan.fidelity {
         Fidelity::Wire => Ok(nexus_sim::wire::run(plan, trace)),
-        Fidelity::Model => Err("model fidelity is not built yet".to_owned()),
+        Fidelity::Model => nexus_sim::model::run(plan, trace),
     }
 }
 
