@@ -17,8 +17,12 @@ const BOX_ROWS: u16 = 6;
 const BOX_COLUMNS: (u16, u16) = (21, 34);
 /// Columns between the two boxes at the top.
 const GAP_COLUMNS: u16 = 12;
+/// A wider map only has longer lines.
+const COLUMNS_MAX: u16 = 96;
 
 pub(super) fn draw(view: &View, frame: &mut Frame<'_>, area: Rect) {
+    let width = area.width.min(COLUMNS_MAX);
+    let area = Rect { x: area.x + (area.width - width) / 2, width, ..area };
     let columns = (area.width.saturating_sub(GAP_COLUMNS) / 2).clamp(BOX_COLUMNS.0, BOX_COLUMNS.1);
     let more = area.height.saturating_sub(2 * BOX_ROWS);
     let (above, between) = (more.saturating_sub(4) / 4, (more / 2).clamp(2, 7));
