@@ -43,7 +43,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -137,10 +137,7 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        routes::routes()
-            .layer(axum::middleware::from_fn_with_state(self.0.guard.clone(), guard::check))
-            .layer(axum::middleware::from_fn_with_state(self.clone(), observe))
-            .with_state(self.clone())
+        routes::routes().layer(axum::middleware::from_fn_with_state(self.clone(), receive)).with_state(self.clone())
     }
 
     /// Answers on a socket until told to stop; then finishes what is in progress, for two seconds
@@ -168,8 +165,9 @@ impl Api {
     }
 }
 
-/// Follows a request from outside all else: what is logged on its behalf, and what is counted.
-async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+/// Receives a request before all else: lets it through or refuses it, and follows what is logged
+/// on its behalf and what is counted.
+async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
     let trace = trace::Trace::of(request.headers());
@@ -183,7 +181,13 @@ async fn observe(State(api): State<Api>, request: Request, next: Next) -> Respon
         span_id = format_args!("{:016x}", trace.span),
         parent_id = trace.parent.map(|parent| tracing::field::display(format!("{parent:016x}"))),
     );
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = match api.0.guard.check(&request) {
+        Ok(shown) => {
+            request.extensions_mut().insert(shown);
+            next.run(request).instrument(span.clone()).await
+        }
+        Err(problem) => problem.into_response(),
+    };
     let (status, took) = (response.status(), begun.elapsed());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), ms = took.as_secs_f64() * 1e3, "answered"));
     api.0.requests.answered(route, &method, status, took);

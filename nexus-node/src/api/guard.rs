@@ -15,10 +15,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use tokio::net::TcpListener;
 
@@ -87,13 +85,15 @@ impl Guard {
         &self.0.session
     }
 
-    fn check(&self, request: &Request) -> Result<Shown, Problem> {
+    /// What lets a request in, or why nothing does.
+    pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
         let Lists { hosts, token, session } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
-        let local = local.map(|address| address.to_string());
-        let known =
-            |host: &str| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) || local.as_deref() == Some(host);
+        let known = |host: &str| {
+            hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+                || local.is_some_and(|address| address.to_string() == host)
+        };
         let host = single(headers, &header::HOST)?
             .ok_or_else(|| Problem::new("malformed", "the request has no Host header"))?;
         let authority = request.uri().authority().map(|authority| authority.as_str());
@@ -170,17 +170,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     }
     let unreadable = |_| Problem::new("malformed", format!("the {name} header cannot be read"));
     value.map(|value| value.to_str().map_err(unreadable)).transpose()
-}
-
-/// Lets a request through, or answers in its place.
-pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.check(&request) {
-        Ok(shown) => {
-            request.extensions_mut().insert(shown);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
-    }
 }
 
 #[cfg(test)]

@@ -177,6 +177,9 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A name, what it says, and how it is read.
+type Family<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
 fn of_process(text: &mut Text, status: &Status) {
     text.family("nexus_info", "gauge", "This node.");
     let (did, mesh) = (status.did.to_string(), status.mesh_did.to_string());
@@ -192,7 +195,7 @@ fn of_process(text: &mut Text, status: &Status) {
 }
 
 fn of_spaces(text: &mut Text, spaces: &[SpaceInfo]) {
-    let families: [(_, _, fn(&SpaceInfo) -> u64); 3] = [
+    let families: [Family<SpaceInfo, u64>; 3] = [
         ("nexus_records", "Memories.", |space| space.records),
         ("nexus_entries", "Entries of logs.", |space| space.entries),
         ("nexus_entry_bytes", "The size of those entries' payloads.", |space| space.bytes),
@@ -206,7 +209,7 @@ fn of_spaces(text: &mut Text, spaces: &[SpaceInfo]) {
 }
 
 fn of_peers(text: &mut Text, peers: &[Peer]) {
-    let families: [(_, _, fn(&Peer) -> Option<f64>); 4] = [
+    let families: [Family<Peer, Option<f64>>; 4] = [
         ("nexus_peer_up", "Whether a member is up.", |peer| Some(f64::from(u8::from(peer.state == "up")))),
         ("nexus_peer_synced", "Whether it holds the same entries.", |peer| Some(f64::from(u8::from(peer.synced)))),
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

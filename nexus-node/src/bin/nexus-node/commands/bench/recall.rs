@@ -52,7 +52,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
         let begin = Instant::now();
         let raw_found = raw.find(&question)?;
         theirs.push(begin.elapsed().as_secs_f64() * 1e3);
-        if found.hits.len() != raw_found {
+        if found.hits.len() < raw_found {
             return Err(failed(format!("{question:?}: {} found, {raw_found} expected", found.hits.len())));
         }
     }

@@ -20,7 +20,8 @@ impl Words {
                 word.push_str(syllables[rest % syllables.len()]);
                 rest /= syllables.len();
             }
-            word
+            // an ending that no stemmer takes off, so that each stays a word of its own
+            word + "k"
         };
         let mut sum = 0.0;
         let mut shares = Vec::with_capacity(VOCABULARY);
