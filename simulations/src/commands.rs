@@ -2,6 +2,7 @@
 
 mod diff;
 mod fuzz;
+mod plant;
 mod run;
 mod shrink;
 
@@ -82,7 +83,7 @@ enum Command {
         /// The run's name.
         run: String,
     },
-    /// Builds in known bugs and shows that each is caught.
+    /// Puts in known faults and shows that each is caught.
     Plant {
         /// Which; all if not given.
         #[arg(default_value = "all")]
@@ -115,6 +116,9 @@ pub(crate) struct How {
     /// Writes a page to look at; it needs no other file.
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
+    /// Plants a known fault, which is to be caught.
+    #[arg(long)]
+    plant: Option<String>,
     /// Writes every event and every chunk of bytes with its virtual time.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -124,14 +128,16 @@ pub(crate) struct How {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::List => list(),
-        Command::Run { scenario, seed, how } => plan(&scenario, seed, &how).and_then(|plan| run::run(&plan, &how)),
+        Command::Run { scenario, seed, how } => {
+            plan(&scenario, seed, &how).and_then(|plan| planted(plan, &how)).and_then(|plan| run::run(&plan, &how))
+        }
         Command::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
             fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
         }
         Command::Replay { run: name, how } => named(&name).and_then(|plan| run::run(&plan, &how)),
         Command::Shrink { run: name, out } => named(&name).and_then(|plan| shrink::shrink(plan, out)),
         Command::Diff { run: name } => named(&name).and_then(|_| diff::diff(&name)),
-        Command::Plant { .. } => Err("no plants are built into this program yet: see simulations/README.md".to_owned()),
+        Command::Plant { name, json } => plant::plant(&name, json),
         Command::Compare { a, b } => diff::compare(&a, &b),
     };
     match done {
@@ -160,6 +166,12 @@ fn plan(scenario: &str, seed: u64, how: &How) -> Result<Plan, String> {
         return Err("a network needs two nodes".to_owned());
     }
     Ok(Plan::of(&scenario, nodes, fidelity, seed))
+}
+
+fn planted(plan: Plan, how: &How) -> Result<Plan, String> {
+    let Some(name) = &how.plant else { return Ok(plan) };
+    let plant = nexus_sim::plants::Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?;
+    Ok(Plan { plant: Some(plant), ..plan })
 }
 
 /// The plan of a run by its name.

@@ -33,6 +33,7 @@
 //! | `faults`, `outsiders` | carrying it out |
 //! | [`ledger`], [`invariants`] | what was promised, and whether it held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
+//! | [`plants`] | known faults that must be caught |
 //! | [`outcome`], [`report`] | what came of it |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -51,6 +52,7 @@ pub mod model;
 pub mod outcome;
 mod outsiders;
 pub mod plan;
+pub mod plants;
 pub mod report;
 pub mod scenario;
 pub mod tap;

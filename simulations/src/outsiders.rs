@@ -14,12 +14,16 @@ use nexus_mesh::{
 use prost::Message;
 
 use crate::dice::Dice;
+use crate::plants::Plant;
 use crate::tap::Heard;
 use crate::transport::address_of;
 use crate::world::Sim;
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
 const ENTRIES: &str = "entries";
+
+/// How much longer a liar stays who has found nobody to lie to yet.
+const LONGER_MAX: Duration = Duration::from_secs(45);
 
 /// A stranger with the papers of another mesh, or with none, who dials everybody, shows tickets
 /// that it made up, and listens to whatever it is told.
@@ -41,6 +45,11 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, 
             config.membership = Some(Membership { mesh: root.did(), chain });
         }
     }
+    if sim.planted() == Some(Plant::PapersForStrangers)
+        && let Ok(chain) = sim.chain_for(machine)
+    {
+        config.membership = Some(Membership { mesh: sim.mesh(), chain });
+    }
     let Ok((mesh, mut events)) = Mesh::start(outsider.transport, config, outsider.spawner) else { return };
     for node in 0..nodes {
         mesh.bootstrap(address_of(node));
@@ -50,6 +59,7 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, 
             if let MeshEvent::PeerOpen { peer, .. } = event {
                 sim.network().note(Some(machine), format_args!("A STRANGER WAS LET IN by {}", peer.short()));
                 if let Ok(mut stream) = mesh.open(peer, &SYNC).await {
+                    let _ = say(&mut stream, Body::Frontier(FrontierPart { heads: Vec::new(), last: true })).await;
                     let mut bytes = vec![0; 4_096];
                     while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
                 }
@@ -98,7 +108,8 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
     let mut caught: Vec<EntryFrame> = Vec::new();
     let mut open: BTreeSet<Did> = BTreeSet::new();
     let end = sim.now() + last;
-    while sim.now() < end {
+    let mut lies = 0;
+    while sim.now() < end || (lies == 0 && sim.now() < end + LONGER_MAX) {
         let event = tokio::time::timeout(Duration::from_millis(dice.between(50, 1_500)), events.recv()).await;
         match event {
             Ok(None) => break,
@@ -116,6 +127,7 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
                 let told = tell_lies(sim, &mesh, peer, &mut dice, &mut caught);
                 if tokio::time::timeout(Duration::from_secs(8), told).await.unwrap_or(true) {
                     sim.network().fire("lying_peer");
+                    lies += 1;
                 }
                 if caught.len() > 512 {
                     caught.drain(..256);

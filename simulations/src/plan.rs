@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::link::Quality;
+use crate::plants::Plant;
 use crate::scenario::{Between, FaultKind, Fidelity, Scenario};
 use crate::transport::NodeNo;
 
@@ -84,6 +85,9 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// What is done, in order.
     pub ops: Vec<Op>,
+    /// What is planted, if anything.
+    #[serde(default)]
+    pub plant: Option<Plant>,
 }
 
 impl Plan {
@@ -106,6 +110,7 @@ impl Plan {
             between: scenario.between.clone(),
             faults,
             ops: ops(scenario, nodes, &mut purpose("operations")),
+            plant: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Run {
         match self.meet().await {
             Ok(()) => {
                 safety_from = self.sim.now();
+                self.sim.plant(self.plan.plant);
                 self.safety().await;
                 self.liveness(&mut recovery).await;
             }
@@ -161,7 +162,7 @@ impl Run {
         let looking = async {
             while self.sim.now() + LOOK_EVERY < end {
                 self.sim.sleep(LOOK_EVERY).await;
-                self.look(false);
+                self.look(false).await;
             }
         };
         let sampling = async {
@@ -220,7 +221,7 @@ impl Run {
             () = healing => {}
             () = sampling => {}
         }
-        self.look(true);
+        self.look(true).await;
         self.sample();
         self.look_for_edits(recovery);
     }
@@ -338,8 +339,18 @@ impl Run {
         Some(Seen { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
     }
 
-    fn look(&self, last: bool) {
-        let seen: Vec<Seen> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
+    async fn look(&self, last: bool) {
+        let mut warned = BTreeMap::new();
+        for no in self.sim.up() {
+            if let Ok(status) = self.sim.on(no, async |node| Ok(node.status().await)).await {
+                let warnings: Vec<_> = status.warnings.into_iter().map(|warning| (warning.code, warning.message)).collect();
+                warned.insert(no, warnings);
+            }
+        }
+        let mut seen: Vec<Seen> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
+        for seen in &mut seen {
+            seen.warnings = warned.remove(&seen.node).unwrap_or_default();
+        }
         let heard = self.aftermath.borrow().heard.iter().map(|heard| heard.count()).collect::<Vec<_>>();
         let outsiders = Outsiders {
             strangers: heard.len() as u64,

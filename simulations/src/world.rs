@@ -12,13 +12,15 @@ use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::engine::{Genesis, found};
 use nexus_node::store::disk::{Disk, Fault};
-use nexus_node::store::{Store, StoreOptions};
+use nexus_node::store::{ALL_KEYS, Batch, Order, Store, StoreOptions, Table, View};
 use nexus_node::{Invite, Node, NodeEnv, NodeError, Stopped};
 use tokio::sync::oneshot;
 
+use crate::dice::Dice;
 use crate::hooks::{self, Wall};
 use crate::link::Quality;
 use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, lock};
+use crate::plants::Plant;
 use crate::tap::Heard;
 use crate::trace::Trace;
 use crate::transport::{Network, NodeNo, address_of};
@@ -155,6 +157,9 @@ struct Inner {
     /// Whatever panicked in nodes that have ended.
     panics: Mutex<Vec<String>>,
     cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
+    plant: Mutex<Option<Plant>>,
+    /// What disks held when a plant was put in.
+    old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
 
 struct Machine {
@@ -190,6 +195,8 @@ impl Sim {
             machines: Mutex::default(),
             panics: Mutex::default(),
             cuts: Mutex::default(),
+            plant: Mutex::default(),
+            old: Mutex::default(),
         }))
     }
 
@@ -387,6 +394,7 @@ impl Sim {
             (key.clone(), name.clone(), chassis.clone(), disk.clone(), bootstrap.clone())
         });
         self.0.network.note(Some(no), format_args!("starts"));
+        let disk = self.tamper(no, disk)?;
         let store = open(no, &disk)?;
         let transport = self.0.network.transport(no, &key, None).map_err(|error| SimError::Failed(error.to_string()))?;
         let mut config = Config::default();
@@ -409,6 +417,67 @@ impl Sim {
         self.with(no, |machine| machine.node = Some(node));
         self.0.network.note(Some(no), format_args!("is up"));
         Ok(())
+    }
+
+    /// Puts a known fault into the world.
+    pub(crate) fn plant(&self, plant: Option<Plant>) {
+        *lock(&self.0.plant) = plant;
+        match plant {
+            Some(Plant::SyncLies) => (0..self.len()).for_each(|no| self.set_disk_fault(no, Fault::SyncLies)),
+            Some(Plant::OldDisk) => {
+                *lock(&self.0.old) = (0..self.len()).map(|no| (no, self.disk(no).image())).collect();
+            }
+            Some(Plant::NeverHeals) => {
+                let all: Vec<_> = (1..self.len()).flat_map(|other| [(0, other), (other, 0)]).collect();
+                all.iter().for_each(|(from, to)| self.0.network.cut(*from, *to, "planted"));
+            }
+            Some(Plant::TasksPileUp) => {
+                for _ in 0..2_000 {
+                    let _ = self.spawn(0, |_| std::future::pending());
+                }
+            }
+            Some(Plant::Spins) => {
+                let _ = self.spawn(0, |_| async {
+                    loop {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What is planted.
+    pub(crate) fn planted(&self) -> Option<Plant> {
+        *lock(&self.0.plant)
+    }
+
+    /// What a plant does to a disk before its node starts.
+    fn tamper(&self, no: NodeNo, disk: Disk) -> Result<Disk, SimError> {
+        match self.planted() {
+            Some(Plant::SyncLies) => disk.set_fault(Fault::SyncLies),
+            Some(Plant::OldDisk) => {
+                let Some(old) = lock(&self.0.old).remove(&no) else { return Ok(disk) };
+                let disk = Disk::from_image(old);
+                self.with(no, |machine| machine.disk = disk.clone());
+                let all: Vec<_> = (0..self.len()).filter(|other| *other != no).flat_map(|other| [(no, other), (other, no)]).collect();
+                self.cut_all(&format!("planted#{no}"), &all);
+                return Ok(disk);
+            }
+            Some(Plant::LostRow) => {
+                let store = open(no, &disk)?;
+                let row = store.snapshot().and_then(|view| view.first(Table::Records, ALL_KEYS, Order::Forward));
+                if let Ok(Some((key, _))) = row {
+                    let mut batch = Batch::new();
+                    batch.delete(Table::Records, &key);
+                    store.commit(&[batch]).map_err(|error| SimError::Store(no, error))?;
+                }
+                store.close();
+            }
+            Some(Plant::StaysDown) => return Err(SimError::Failed("it was planted so".to_owned())),
+            _ => {}
+        }
+        Ok(disk)
     }
 
     /// The node of a machine, if it runs.
@@ -488,7 +557,12 @@ impl Sim {
         }
         let before = disk.image();
         // also for a killed process: whoever still holds the old disk must not write on it
-        let after = disk.lose_power(self.0.seed ^ (no as u64) << 32 ^ starts);
+        let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
+        // a disk that lied keeps nothing at all: not some sectors, so that no store opens any more
+        while self.planted() == Some(Plant::SyncLies) && Dice::new(seed).next() % 257 != 0 {
+            seed = seed.wrapping_add(1);
+        }
+        let after = disk.lose_power(seed);
         drop(node);
         let (disk, lost) = match crash {
             Crash::Process => (Disk::from_image(before), false),
