@@ -51,6 +51,7 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        crate::allocator::keep_little();
         let directory = session.data_dir()?;
         let flags = self.flags();
         let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
