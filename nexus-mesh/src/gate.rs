@@ -11,9 +11,9 @@
 mod handler;
 mod hello;
 mod slots;
-mod upgrade;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 pub(crate) mod door;
 pub(crate) mod rooms;
@@ -380,16 +380,8 @@ impl<B: NetworkBehaviour> Gate<B> {
         let ends = Ends { me: self.me, peer, peer_did: did };
         let papers = self.papers.clone().filter(|_| !self.no_hello.remove(&connection));
         let handler = GateHandler::new(papers, ends, way.is_dialer());
-        let known = Connection {
-            peer,
-            did,
-            way,
-            endpoint: None,
-            told: false,
-            member: None,
-            announced: false,
-            ended: false,
-        };
+        let known =
+            Connection { peer, did, way, endpoint: None, told: false, member: None, announced: false, ended: false };
         self.connections.insert(connection, known);
         self.young.push_back((clock::now() + STRANGER_LIFETIME, connection));
         Ok(handler)
@@ -469,11 +461,7 @@ fn cause_of(error: &std::io::Error) -> DownCause {
     }
     let text = error.to_string();
     let orderly = ["closed by peer", "connection is closed", "Broken pipe", "reset by peer"];
-    if orderly.iter().any(|words| text.contains(words)) {
-        DownCause::RemoteClosed
-    } else {
-        DownCause::Broken(text)
-    }
+    if orderly.iter().any(|words| text.contains(words)) { DownCause::RemoteClosed } else { DownCause::Broken(text) }
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
@@ -547,12 +535,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
             ToGate::Ask(AskEvent(ask)) => self.on_ask(peer, connection, ask),
             ToGate::Ended(EndEvent(end)) => self.on_end(connection, end),

@@ -98,15 +98,8 @@ pub enum JoinRefusal {
 }
 
 impl JoinRefusal {
-    const KNOWN: [Self; 7] = [
-        Self::Unknown,
-        Self::Expired,
-        Self::Used,
-        Self::Withdrawn,
-        Self::Revoked,
-        Self::NotAdmin,
-        Self::Unavailable,
-    ];
+    const KNOWN: [Self; 7] =
+        [Self::Unknown, Self::Expired, Self::Used, Self::Withdrawn, Self::Revoked, Self::NotAdmin, Self::Unavailable];
 
     /// The number on the wire.
     const fn number(self) -> u32 {

@@ -51,9 +51,7 @@ mod wire;
 
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
-pub use event::{
-    DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict,
-};
+pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
 pub use frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 pub use gate::door::JOIN_ANSWER_TIMEOUT;
 pub use join::{JoinRefusal, JoinReply, JoinRequest};

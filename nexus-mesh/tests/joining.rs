@@ -38,8 +38,7 @@ async fn join_through(listen: &'static str) {
     let did = inviter.did();
     // an address that leads nowhere, and one where somebody else is
     let mut other = Node::start(world.config(7), listen);
-    let nowhere: Multiaddr =
-        if listen == MEMORY { memory_address() } else { "/ip4/127.0.0.1/tcp/1".parse().unwrap() };
+    let nowhere: Multiaddr = if listen == MEMORY { memory_address() } else { "/ip4/127.0.0.1/tcp/1".parse().unwrap() };
     let addresses = vec![nowhere, other.address().await, address.clone()];
     let chain = world.chain(2, None);
     let reply = JoinReply::Admitted { chain: chain.clone(), addresses: vec![address] };

@@ -133,9 +133,12 @@ struct Freezer {
 impl Spawner for Freezer {
     fn spawn(&self, name: &'static str, mut task: BoxFuture<'static, ()>) {
         let frozen = self.frozen.clone();
-        let task = futures::future::poll_fn(move |cx| {
-            if frozen.load(Ordering::Relaxed) { Poll::Pending } else { task.poll_unpin(cx) }
-        });
+        let task =
+            futures::future::poll_fn(
+                move |cx| {
+                    if frozen.load(Ordering::Relaxed) { Poll::Pending } else { task.poll_unpin(cx) }
+                },
+            );
         self.tokio.spawn(name, task.boxed());
     }
 }
@@ -159,7 +162,10 @@ async fn a_silent_peer_is_suspect_then_down_then_closed() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     while let Some(event) = a.events.try_recv() {
         assert!(!matches!(event, MeshEvent::PeerClosed { .. }), "{event:?}");
-        assert!(!matches!(event, MeshEvent::PeerState { state: PeerState::Suspect | PeerState::Down, .. }), "{event:?}");
+        assert!(
+            !matches!(event, MeshEvent::PeerState { state: PeerState::Suspect | PeerState::Down, .. }),
+            "{event:?}"
+        );
     }
     assert!(a.mesh.peers().await[0].rtt.is_some());
     frozen.store(true, Ordering::Relaxed);

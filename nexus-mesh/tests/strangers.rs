@@ -149,15 +149,15 @@ async fn hello_with(bytes: &[u8]) -> Duration {
 async fn nonsense_instead_of_a_hello_ends_at_once() {
     let frame = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
     for bytes in [
-        vec![0xff; 4],                      // a frame of 4 GiB
-        vec![0, 1, 0, 0],                   // a frame of 64 KiB
-        frame(&[]),                         // an empty step
-        frame(&[0xff; 100]),                // no protobuf
-        frame(&[0x0a, 0]),                  // a knock without nonce and tag
-        frame(&[0x0a, 2, 0x0a, 0]),         // a knock with an empty nonce
-        frame(&[0x12, 0]),                  // shows before it knocks
-        frame(&[0x1a, 0]),                  // welcomes before it knocks
-        frame(&[0x32, 0]),                  // opened before it knocks
+        vec![0xff; 4],              // a frame of 4 GiB
+        vec![0, 1, 0, 0],           // a frame of 64 KiB
+        frame(&[]),                 // an empty step
+        frame(&[0xff; 100]),        // no protobuf
+        frame(&[0x0a, 0]),          // a knock without nonce and tag
+        frame(&[0x0a, 2, 0x0a, 0]), // a knock with an empty nonce
+        frame(&[0x12, 0]),          // shows before it knocks
+        frame(&[0x1a, 0]),          // welcomes before it knocks
+        frame(&[0x32, 0]),          // opened before it knocks
     ] {
         let took = hello_with(&bytes).await;
         assert!(took < Duration::from_secs(5), "{bytes:?} took {took:?}");

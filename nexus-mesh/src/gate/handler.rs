@@ -10,9 +10,7 @@ use futures::future::BoxFuture;
 use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, ListenUpgradeError,
 };
-use libp2p::swarm::{
-    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
-};
+use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hello::{Answer, Ask, End, Ends, Hello, Papers};
@@ -261,23 +259,19 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: None, error }) => self.ended(match error {
                 // it speaks libp2p, but knows no hello
-                StreamUpgradeError::NegotiationFailed => {
-                    End::Refused { by_us: false, reason: Refusal::OtherMesh }
-                }
+                StreamUpgradeError::NegotiationFailed => End::Refused { by_us: false, reason: Refusal::OtherMesh },
                 StreamUpgradeError::Timeout => End::Failed("hello timed out".to_owned()),
                 StreamUpgradeError::Io(error) => End::Failed(error.to_string()),
                 StreamUpgradeError::Apply(_) => End::Failed("hello failed".to_owned()),
             }),
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Some(info), error }) => {
                 if let Some(inner) = &mut self.inner {
-                    inner
-                        .on_connection_event(ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }));
+                    inner.on_connection_event(ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }));
                 }
             }
             ConnectionEvent::ListenUpgradeError(ListenUpgradeError { info, error }) => {
                 if let (Some(inner), Some(info)) = (&mut self.inner, info) {
-                    inner
-                        .on_connection_event(ConnectionEvent::ListenUpgradeError(ListenUpgradeError { info, error }));
+                    inner.on_connection_event(ConnectionEvent::ListenUpgradeError(ListenUpgradeError { info, error }));
                 }
             }
             ConnectionEvent::AddressChange(change) => {

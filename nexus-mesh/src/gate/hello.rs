@@ -300,9 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         let frame = read_frame(&mut self.stream, HELLO_BYTES_MAX).await?.ok_or_else(|| nonsense(None))?;
         let hello = wire::Hello::decode(frame.as_slice()).map_err(|error| End::Failed(format!("hello: {error}")))?;
         match hello.step.ok_or_else(|| End::Failed("hello: empty step".to_owned()))? {
-            HelloStep::Refused(refused) => {
-                Err(End::Refused { by_us: false, reason: reason_from_wire(refused.reason) })
-            }
+            HelloStep::Refused(refused) => Err(End::Refused { by_us: false, reason: reason_from_wire(refused.reason) }),
             HelloStep::Duplicate(_) => Err(End::Duplicate),
             step => Ok(step),
         }

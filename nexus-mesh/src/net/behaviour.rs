@@ -104,8 +104,7 @@ fn gossip(config: &MeshConfig) -> Result<Gossip, MeshError> {
         })
         .build()
         .map_err(|error| broken(error.to_string()))?;
-    let topics: Vec<_> =
-        config.topics.iter().map(String::as_str).chain([PRESENCE_TOPIC]).map(wire_topic).collect();
+    let topics: Vec<_> = config.topics.iter().map(String::as_str).chain([PRESENCE_TOPIC]).map(wire_topic).collect();
     // a peer's subscriptions to anything else are not even remembered
     let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect());
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, settings, filter)

@@ -234,14 +234,10 @@ impl Book {
     /// The network is back, or we are: dial everybody at once.
     pub(super) fn dial_all(&mut self, now: Instant) {
         let open = &self.open;
-        let peers = self.peers.iter_mut().filter(|(peer, known)| {
-            !open.contains(peer) && !known.addresses().is_empty()
-        });
+        let peers = self.peers.iter_mut().filter(|(peer, known)| !open.contains(peer) && !known.addresses().is_empty());
         let bootstraps = self.bootstraps.values_mut();
         let bootstraps = bootstraps.filter(|known| known.peer.is_none_or(|peer| !open.contains(&peer)));
-        for attempts in
-            peers.map(|(_, known)| &mut known.attempts).chain(bootstraps.map(|known| &mut known.attempts))
-        {
+        for attempts in peers.map(|(_, known)| &mut known.attempts).chain(bootstraps.map(|known| &mut known.attempts)) {
             attempts.failures = 0;
             if !attempts.dialing {
                 attempts.due = Some(now);
@@ -255,12 +251,11 @@ impl Book {
         let attempts = self.peers.values().map(|known| &known.attempts);
         let under_way = attempts.chain(self.bootstraps.values().map(|known| &known.attempts));
         let room = DIALS_MAX.saturating_sub(under_way.filter(|attempts| attempts.dialing).count());
-        let peers = self.peers.iter().map(|(peer, known)| {
-            (known.attempts.due, Target::Peer(*peer), known.addresses())
-        });
-        let bootstraps = self.bootstraps.iter().map(|(address, known)| {
-            (known.attempts.due, Target::Bootstrap(address.clone()), vec![address.clone()])
-        });
+        let peers = self.peers.iter().map(|(peer, known)| (known.attempts.due, Target::Peer(*peer), known.addresses()));
+        let bootstraps = self
+            .bootstraps
+            .iter()
+            .map(|(address, known)| (known.attempts.due, Target::Bootstrap(address.clone()), vec![address.clone()]));
         let mut due: Vec<_> = peers.chain(bootstraps).filter(|(due, ..)| due.is_some_and(|due| due <= now)).collect();
         due.sort_by_key(|(due, ..)| *due);
         due.truncate(room);

@@ -498,9 +498,7 @@ impl Net {
         // one dial for each address: a stranger at one of them must not fail the others
         let dials: Vec<DialOpts> = addresses
             .into_iter()
-            .map(|address| {
-                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build()
-            })
+            .map(|address| DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build())
             .collect();
         let ids: Vec<_> = dials.iter().map(DialOpts::connection_id).collect();
         let behaviour = self.swarm.behaviour_mut();

@@ -1,5 +1,11 @@
 //! Nodes for tests: real sockets on loopback, or libp2p's memory transport.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "each test file uses its own part"
+)]
 
 pub mod raw;
 

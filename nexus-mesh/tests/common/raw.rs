@@ -5,10 +5,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::Multiaddr;
 use libp2p::core::Endpoint;
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::transport::{DialOpts, PortUse, Transport};
-use libp2p::Multiaddr;
 use nexus_identity::Keypair;
 use nexus_mesh::BoxedTransport;
 use tokio::sync::{mpsc, oneshot};

@@ -85,7 +85,10 @@ fn text(rows: &[Row], printer: &Printer) -> String {
             Some(true) => Some(Style::Good),
             Some(false) => Some(Style::Bad),
         };
-        let floor = row.floor.as_ref().map_or_else(String::new, |floor| format!("{} {}", rows::number(floor.value), floor.name));
+        let floor = row
+            .floor
+            .as_ref()
+            .map_or_else(String::new, |floor| format!("{} {}", rows::number(floor.value), floor.name));
         let ratio = row.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
         table.row([
             (row.bench.to_owned(), Some(Style::Bold)),
