@@ -4,17 +4,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nexus_node::{Invite, NewMemory};
 use nexus_node::store::disk::Fault as DiskFault;
+use nexus_node::{Invite, NewMemory};
 
 use crate::dice::Dice;
 use crate::hooks::Wall;
 use crate::link::Quality;
 use crate::outsiders;
-use crate::plan::Fault;
+use crate::plan::{Fault, NodeNo};
 use crate::scenario::FaultKind;
 use crate::tap::Heard;
-use crate::transport::NodeNo;
 use crate::world::{Crash, Sim};
 
 /// How long a disk may take to show its fault; a node that does not write needs none.
@@ -84,11 +83,9 @@ impl Faults {
                 let crash = if *kind == FaultKind::Crash { Crash::Process } else { Crash::Power };
                 self.down_and_up(node, crash, name, last).await;
             }
-            FaultKind::TornCommit => {
-                if sim.node(node).is_some() {
-                    sim.disk(node).set_steps_left(choice % 24);
-                    self.disk_fails(node, name, last).await;
-                }
+            FaultKind::TornCommit if sim.node(node).is_some() => {
+                sim.disk(node).set_steps_left(choice % 24);
+                self.disk_fails(node, name, last).await;
             }
             FaultKind::SyncFails => {
                 sim.set_disk_fault(node, DiskFault::SyncFails);
@@ -99,30 +96,24 @@ impl Faults {
                 sim.set_disk_fault(node, DiskFault::FullAt(full.saturating_sub(1)));
                 self.disk_fails(node, name, last).await;
             }
-            FaultKind::Pause => {
-                if sim.node(node).is_some() {
-                    sim.pause(node, true);
-                    sim.network().fire(name);
-                    sim.sleep(last).await;
-                    sim.pause(node, false);
-                }
+            FaultKind::Pause if sim.node(node).is_some() => {
+                sim.pause(node, true);
+                sim.network().fire(name);
+                sim.sleep(last).await;
+                sim.pause(node, false);
             }
-            FaultKind::Restart => {
-                if sim.node(node).is_some() {
-                    let from = sim.now();
-                    sim.stop(node).await;
-                    sim.network().fire(name);
-                    sim.sleep(last).await;
-                    self.start(node, from).await;
-                }
+            FaultKind::Restart if sim.node(node).is_some() => {
+                let from = sim.now();
+                sim.stop(node).await;
+                sim.network().fire(name);
+                sim.sleep(last).await;
+                self.start(node, from).await;
             }
-            FaultKind::SlowNode => {
-                if sim.node(node).is_some() {
-                    sim.slow_down(node, Duration::from_millis(amount.max(1)));
-                    sim.network().fire(name);
-                    sim.sleep(last).await;
-                    sim.slow_down(node, Duration::ZERO);
-                }
+            FaultKind::SlowNode if sim.node(node).is_some() => {
+                sim.slow_down(node, Duration::from_millis(amount.max(1)));
+                sim.network().fire(name);
+                sim.sleep(last).await;
+                sim.slow_down(node, Duration::ZERO);
             }
             FaultKind::SlowDisk => {
                 sim.set_disk_delay(node, Duration::from_millis(amount.max(1)));
@@ -180,7 +171,8 @@ impl Faults {
         let sim = &self.sim;
         let end = sim.now() + last;
         loop {
-            let broken: usize = (0..sim.len()).filter(|other| *other != node).map(|other| sim.network().reset(node, other)).sum();
+            let broken: usize =
+                (0..sim.len()).filter(|other| *other != node).map(|other| sim.network().reset(node, other)).sum();
             if broken > 0 {
                 sim.network().fire("reset");
             }
@@ -197,7 +189,9 @@ impl Faults {
             let worse = match kind {
                 #[expect(clippy::cast_precision_loss, reason = "a percentage")]
                 FaultKind::Loss => Quality { loss: (amount as f64 / 100.0).max(base.loss), ..base },
-                FaultKind::Delay => Quality { latency_ms: base.latency_ms + amount, jitter_ms: base.jitter_ms + amount, ..base },
+                FaultKind::Delay => {
+                    Quality { latency_ms: base.latency_ms + amount, jitter_ms: base.jitter_ms + amount, ..base }
+                }
                 _ => Quality { bytes_per_second: amount.max(1) * 1_024, ..base },
             };
             self.sim.network().set_quality(from, to, Some(worse));
@@ -261,7 +255,7 @@ impl Faults {
     async fn clock(&self, kind: FaultKind, node: NodeNo, amount: u64, choice: u64, last: Duration) {
         let sim = &self.sim;
         let ms = i64::try_from(amount.max(1) * 1_000).unwrap_or(i64::MAX);
-        let ahead_ms = if choice % 2 == 0 { ms } else { -ms };
+        let ahead_ms = if choice.is_multiple_of(2) { ms } else { -ms };
         sim.network().fire(kind.as_str());
         match kind {
             FaultKind::ClockSkew => {
@@ -340,7 +334,8 @@ fn links(kind: FaultKind, order: &[NodeNo], nodes: usize, choice: u64) -> Vec<(N
     }
     // a ring of three cuts nothing: let it be a line
     if links.is_empty() {
-        let (a, b) = (all[usize::try_from(choice).unwrap_or(0) % len], all[(usize::try_from(choice).unwrap_or(0) + 1) % len]);
+        let (a, b) =
+            (all[usize::try_from(choice).unwrap_or(0) % len], all[(usize::try_from(choice).unwrap_or(0) + 1) % len]);
         links.extend([(a, b), (b, a)]);
     }
     links

@@ -106,7 +106,12 @@ pub(crate) fn elapsed() -> Duration {
 pub fn real_now() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of this frame.
-    unsafe { raw_syscall(libc::SYS_clock_gettime, [c_long::from(libc::CLOCK_MONOTONIC), (&raw mut time) as c_long, 0, 0, 0, 0]) };
+    unsafe {
+        raw_syscall(
+            libc::SYS_clock_gettime,
+            [c_long::from(libc::CLOCK_MONOTONIC), (&raw mut time) as c_long, 0, 0, 0, 0],
+        )
+    };
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 

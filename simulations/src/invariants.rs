@@ -19,7 +19,7 @@ use nexus_crdt::Frontier;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::transport::NodeNo;
+use crate::plan::NodeNo;
 
 /// What an invariant says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

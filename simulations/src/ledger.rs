@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::transport::NodeNo;
+use crate::plan::NodeNo;
 
 /// A memory that was acknowledged.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Written {
     pub life: u64,
     /// When.
     pub at: Duration,
-    /// It was written with a key: where others wrote the same one, they are shown as one memory,
-    /// which answers to all its ids.
-    pub keyed: bool,
+    /// It was written with this key: where others wrote the same one, they are shown as one
+    /// memory, which answers to all its ids and is forgotten as one.
+    pub key: Option<String>,
 }
 
 /// All promises of a run.
@@ -29,6 +29,8 @@ pub struct Ledger {
     pub edited: Vec<(String, String, NodeNo)>,
     /// Somebody wanted it forgotten, whatever came of it.
     pub forget_asked: BTreeSet<String>,
+    /// Keys of memories that somebody wanted forgotten.
+    pub keys_forget_asked: BTreeSet<String>,
     /// It was acknowledged that it is forgotten: when first, and where.
     pub forgotten: BTreeMap<String, (Duration, NodeNo)>,
     /// Acknowledged operations of any kind, and those that failed.
@@ -42,6 +44,7 @@ pub struct Ledger {
 impl Ledger {
     /// Whether a memory may be missing somewhere.
     pub fn may_be_gone(&self, id: &str) -> bool {
-        self.forget_asked.contains(id)
+        let key = self.written.get(id).and_then(|written| written.key.as_ref());
+        self.forget_asked.contains(id) || key.is_some_and(|key| self.keys_forget_asked.contains(key))
     }
 }

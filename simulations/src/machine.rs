@@ -15,7 +15,8 @@ use nexus_node::Blocking;
 use tokio::time::Sleep;
 
 use crate::hooks::{self, Wall};
-use crate::transport::{Network, NodeNo};
+use crate::plan::NodeNo;
+use crate::transport::Network;
 
 /// Steps that a node's tasks take without time passing, at most: more are a loop without end.
 const STEPS_MAX: u64 = 500_000;

@@ -1,62 +1,65 @@
-//! How much memory the process has allocated, where it counts: the program installs [`Counting`].
+//! How much memory the simulating thread has allocated, where it counts: the program installs
+//! [`Counting`].
 
 #![expect(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::Cell;
 
-static NOW: AtomicU64 = AtomicU64::new(0);
-static MOST: AtomicU64 = AtomicU64::new(0);
-static COUNTS: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// Bytes now, and the most there were. What another thread frees does not show here.
+    static BYTES: Cell<(i64, i64)> = const { Cell::new((0, 0)) };
+}
 
 /// The system's allocator, which counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 
-fn more(bytes: usize) {
-    let now = NOW.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-    MOST.fetch_max(now, Ordering::Relaxed);
-    COUNTS.store(true, Ordering::Relaxed);
+fn count(bytes: i64) {
+    // a thread that is ending counts no more
+    let _ = BYTES.try_with(|cell| {
+        let (now, most) = cell.get();
+        cell.set((now + bytes, most.max(now + bytes)));
+    });
 }
 
-fn less(bytes: usize) {
-    NOW.fetch_sub(bytes as u64, Ordering::Relaxed);
+fn size(layout: Layout) -> i64 {
+    i64::try_from(layout.size()).unwrap_or(i64::MAX)
 }
 
 // SAFETY: every call is passed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        more(layout.size());
+        count(size(layout));
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        less(layout.size());
+        count(-size(layout));
         // SAFETY: the caller's.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        more(layout.size());
+        count(size(layout));
         // SAFETY: the caller's.
         unsafe { System.alloc_zeroed(layout) }
     }
 
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        more(size);
-        less(layout.size());
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new: usize) -> *mut u8 {
+        count(i64::try_from(new).unwrap_or(i64::MAX) - size(layout));
         // SAFETY: the caller's.
-        unsafe { System.realloc(pointer, layout, size) }
+        unsafe { System.realloc(pointer, layout, new) }
     }
 }
 
-/// Bytes allocated now, if this process counts them.
+/// Bytes allocated by this thread now, if this process counts them.
 pub fn allocated() -> Option<u64> {
-    COUNTS.load(Ordering::Relaxed).then(|| NOW.load(Ordering::Relaxed))
+    BYTES.try_with(|cell| u64::try_from(cell.get().0).ok()).ok().flatten().filter(|_| most().is_some())
 }
 
 /// The most there were.
 pub fn most() -> Option<u64> {
-    COUNTS.load(Ordering::Relaxed).then(|| MOST.load(Ordering::Relaxed))
+    BYTES.try_with(|cell| u64::try_from(cell.get().1).ok()).ok().flatten().filter(|most| *most > 0)
 }

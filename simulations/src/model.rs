@@ -23,10 +23,9 @@ use crate::invariants::{self, Load, Moment, Outsiders, Recovery, Seen};
 use crate::ledger::{Ledger, Written};
 use crate::link::Quality;
 use crate::outcome::{Outcome, Sample};
-use crate::plan::{OpKind, Plan};
+use crate::plan::{NodeNo, OpKind, Plan};
 use crate::scenario::FaultKind;
 use crate::trace::{NOBODY, Trace};
-use crate::transport::NodeNo;
 
 /// How many nodes write at most.
 pub const AUTHORS_MAX: usize = 24;
@@ -67,7 +66,9 @@ impl View for Tables {
     fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         let backwards = match range {
             (Bound::Included(start), Bound::Included(end)) => start > end,
-            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+                start >= end
+            }
             _ => false,
         };
         let Some(rows) = self.0.get(&table).filter(|_| !backwards) else { return Ok(()) };
@@ -256,7 +257,8 @@ impl<'a> Model<'a> {
             };
             let mut life = [0; 8];
             life.copy_from_slice(&(no as u64 + 1).to_le_bytes());
-            let genesis = Genesis { mesh, chain: chain.clone(), incarnation: Incarnation(life), store: life, fingerprint: None };
+            let genesis =
+                Genesis { mesh, chain: chain.clone(), incarnation: Incarnation(life), store: life, fingerprint: None };
             let mut tables = Tables::default();
             tables.apply(&found(&genesis));
             let engine = Engine::open(own.clone(), &tables).map_err(text_of)?;
@@ -292,7 +294,15 @@ impl<'a> Model<'a> {
         for (a, b) in pairs {
             let link = self.links.len();
             let (last_at, armed) = ([Duration::ZERO; 2], [None; 2]);
-            self.links.push(Link { ends: [a, b], sessions: None, epoch: 0, cuts: 0, held: VecDeque::new(), last_at, armed });
+            self.links.push(Link {
+                ends: [a, b],
+                sessions: None,
+                epoch: 0,
+                cuts: 0,
+                held: VecDeque::new(),
+                last_at,
+                armed,
+            });
             self.peers[a].links.push(link);
             self.peers[b].links.push(link);
             self.open(link)?;
@@ -305,7 +315,9 @@ impl<'a> Model<'a> {
         if self.peers[a].engine.is_none() || self.peers[b].engine.is_none() {
             return Ok(());
         }
-        let open = |no: NodeNo| Session::open(self.peers[no].key.did(), self.mesh, self.now, &self.peers[no].tables).map_err(text_of);
+        let open = |no: NodeNo| {
+            Session::open(self.peers[no].key.did(), self.mesh, self.now, &self.peers[no].tables).map_err(text_of)
+        };
         let sessions = [open(a)?, open(b)?];
         let link_state = &mut self.links[link];
         link_state.sessions = Some(sessions);
@@ -460,7 +472,8 @@ impl<'a> Model<'a> {
         let space = SpaceId::default_of(&self.mesh);
         let answer = match op.kind {
             OpKind::Remember | OpKind::Keyed => {
-                let core = |part: u64| Core { text: format!("{text} {part}"), kind: "note".to_owned(), ..Core::default() };
+                let core =
+                    |part: u64| Core { text: format!("{text} {part}"), kind: "note".to_owned(), ..Core::default() };
                 let records = (0..op.n.clamp(1, 8)).map(|part| NewRecord { space, core: core(part) }).collect();
                 self.command(no, Command::Remember(records))?
             }
@@ -489,7 +502,7 @@ impl<'a> Model<'a> {
                 self.ledger.writes += written.len() as u64;
                 for written in written {
                     self.records.insert(written.record);
-                    let promise = Written { node: no, life: self.peers[no].life, at: self.now, keyed: false };
+                    let promise = Written { node: no, life: self.peers[no].life, at: self.now, key: None };
                     self.ledger.written.insert(written.record.to_string(), promise);
                 }
             }
@@ -658,7 +671,14 @@ impl<'a> Model<'a> {
             };
             let view = memories.into_iter().map(|memory| (memory.id.clone(), digest(&memory))).collect();
             let frontier = self.frontier(no);
-            seen.push(Seen { node: no, life: peer.life, frontier, view, answers: BTreeSet::new(), warnings: Vec::new() });
+            seen.push(Seen {
+                node: no,
+                life: peer.life,
+                frontier,
+                view,
+                answers: BTreeSet::new(),
+                warnings: Vec::new(),
+            });
         }
         seen
     }

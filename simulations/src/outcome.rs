@@ -7,8 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::invariants::Verdict;
-use crate::plan::Plan;
-use crate::transport::NodeNo;
+use crate::plan::{NodeNo, Plan};
 
 /// One point of a run's timeline.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -104,7 +103,10 @@ impl Outcome {
             }
         }
         if !self.never.is_empty() {
-            wrong.push(("faults".to_owned(), format!("never happened, so the run shows nothing: {}", self.never.join(", "))));
+            wrong.push((
+                "faults".to_owned(),
+                format!("never happened, so the run shows nothing: {}", self.never.join(", ")),
+            ));
         }
         wrong
     }

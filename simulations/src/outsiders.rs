@@ -81,7 +81,7 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, 
             sim.sleep(Duration::from_millis(dice.between(20, 2_000))).await;
         }
     };
-    let both = async { futures::join!(listen, async { knock.await }) };
+    let both = async { futures::join!(listen, knock) };
     let _: Result<((), ()), _> = tokio::time::timeout(last, both).await;
     if heard.count().0 > 0 {
         sim.network().fire("strangers");
@@ -175,7 +175,11 @@ async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &
                 for entry in &mut entries {
                     match dice.below(3) {
                         0 => entry.signature.iter_mut().take(1).for_each(|byte| *byte ^= 1),
-                        1 => entry.payload.iter_mut().flat_map(|payload| payload.iter_mut().take(1)).for_each(|byte| *byte ^= 1),
+                        1 => entry
+                            .payload
+                            .iter_mut()
+                            .flat_map(|payload| payload.iter_mut().take(1))
+                            .for_each(|byte| *byte ^= 1),
                         _ => entry.payload = None,
                     }
                 }

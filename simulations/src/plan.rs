@@ -7,7 +7,9 @@ use crate::dice::Dice;
 use crate::link::Quality;
 use crate::plants::Plant;
 use crate::scenario::{Between, FaultKind, Fidelity, Scenario};
-use crate::transport::NodeNo;
+
+/// Names a node in a world: 0, 1, 2, …
+pub type NodeNo = usize;
 
 /// Faults begin after this: first the nodes meet.
 pub const QUIET_MS: u64 = 5_000;

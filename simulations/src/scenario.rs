@@ -152,10 +152,7 @@ impl FaultKind {
 
     /// Whether it concerns the links of a cut through the whole network.
     pub const fn is_partition(self) -> bool {
-        matches!(
-            self,
-            Self::Halves | Self::Minority | Self::Ring | Self::Bridge | Self::OneWay | Self::Isolate
-        )
+        matches!(self, Self::Halves | Self::Minority | Self::Ring | Self::Bridge | Self::OneWay | Self::Isolate)
     }
 
     /// Whether it needs a node for itself, so that two such faults must not meet at one.

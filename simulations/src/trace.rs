@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
-use crate::transport::NodeNo;
+use crate::plan::NodeNo;
 
 /// How many lines are kept for a report of a failure.
 const RECENT_MAX: usize = 40;
@@ -55,7 +55,8 @@ impl Trace {
         self.lines += 1;
         if self.out.is_some() {
             let hash = blake3::hash(bytes).to_hex();
-            let line = format!("{at_us:>10} n{to:<2} {} bytes from n{from} on {connection}: {}", bytes.len(), &hash[..16]);
+            let line =
+                format!("{at_us:>10} n{to:<2} {} bytes from n{from} on {connection}: {}", bytes.len(), &hash[..16]);
             self.write(&line);
         }
     }

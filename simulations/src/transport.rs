@@ -27,11 +27,9 @@ use tokio::time::{Instant, Sleep};
 use crate::dice::Dice;
 use crate::hooks;
 use crate::link::{Link, Quality};
+use crate::plan::NodeNo;
 use crate::tap::{Heard, Tap};
 use crate::trace::{NOBODY, Trace};
-
-/// Names a node in a world: 0, 1, 2, …
-pub type NodeNo = usize;
 
 /// Bytes that a sender may have under way on a connection; then it waits.
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -141,11 +139,17 @@ impl Network {
     ///
     /// # Errors
     /// If the key is not usable.
-    pub fn transport(&self, node: NodeNo, keypair: &Keypair, heard: Option<Heard>) -> Result<BoxedTransport, noise::Error> {
+    pub fn transport(
+        &self,
+        node: NodeNo,
+        keypair: &Keypair,
+        heard: Option<Heard>,
+    ) -> Result<BoxedTransport, noise::Error> {
         let mut seed = keypair.seed();
         #[expect(clippy::expect_used, reason = "32 bytes are an Ed25519 key")]
         let key = libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).expect("a key");
-        let raw = SimTransport { network: self.clone(), node, listening: Vec::new(), events: VecDeque::new(), waker: None };
+        let raw =
+            SimTransport { network: self.clone(), node, listening: Vec::new(), events: VecDeque::new(), waker: None };
         let transport = raw
             .upgrade(Version::V1Lazy)
             .authenticate(noise::Config::new(&key)?)

@@ -15,13 +15,12 @@ use crate::hooks;
 use crate::invariants::{self, Invariant, Load, Moment, Outsiders, Recovery, Seen};
 use crate::ledger::{Ledger, Written};
 use crate::outcome::{Outcome, Sample};
-use crate::plan::{Op, OpKind, Plan};
+use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::scenario::FaultKind;
-use crate::transport::NodeNo;
 use crate::world::{Sim, SimError, World};
 
 /// How often the invariants look at the nodes.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often the report's timeline gets a point.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// How long the first meeting may take.
@@ -171,10 +170,12 @@ impl Run {
                 self.sim.sleep(SAMPLE_EVERY).await;
             }
         };
-        let going_wrong = tokio::time::timeout(Duration::from_millis(self.plan.safety_ms) + FAULTS_END_MAX, going_wrong);
+        let going_wrong =
+            tokio::time::timeout(Duration::from_millis(self.plan.safety_ms) + FAULTS_END_MAX, going_wrong);
         let (ended, ..) = futures::join!(going_wrong, working, looking, sampling);
         if ended.is_err() {
-            *self.error.borrow_mut() = Some(format!("a fault did not end within {FAULTS_END_MAX:?} of the safety phase"));
+            *self.error.borrow_mut() =
+                Some(format!("a fault did not end within {FAULTS_END_MAX:?} of the safety phase"));
         }
     }
 
@@ -199,7 +200,7 @@ impl Run {
         let healing = async {
             for no in self.sim.up() {
                 let text = format!("{} after the heal, by n{no}", self.canary);
-                let wrote = self.write(no, vec![NewMemory::note(text)], false);
+                let wrote = self.write(no, vec![NewMemory::note(text)]);
                 if !matches!(tokio::time::timeout(OP_MAX, wrote).await, Ok(Ok(()))) {
                     recovery.mute.push(format!("n{no} takes no write within {OP_MAX:?} of the heal"));
                 }
@@ -234,7 +235,11 @@ impl Run {
             let Ok(peers) = self.sim.on(*no, async |node| Ok(node.peers().await)).await else { continue };
             for peer in peers.iter().filter(|peer| peer.state != "up") {
                 if let Some(other) = up.get(&peer.did) {
-                    unseen.push(format!("n{no} sees n{other} {} ({})", peer.state, peer.cause.clone().unwrap_or_default()));
+                    unseen.push(format!(
+                        "n{no} sees n{other} {} ({})",
+                        peer.state,
+                        peer.cause.clone().unwrap_or_default()
+                    ));
                 }
             }
         }
@@ -252,11 +257,11 @@ impl Run {
             match kind {
                 OpKind::Remember => {
                     let memory = |part: u64| NewMemory::note(format!("{text} part {part}"));
-                    self.write(no, (0..n).map(memory).collect(), false).await
+                    self.write(no, (0..n).map(memory).collect()).await
                 }
                 OpKind::Keyed => {
                     let memory = NewMemory { key: Some(format!("key {n}")), ..NewMemory::note(text) };
-                    self.write(no, vec![memory], true).await
+                    self.write(no, vec![memory]).await
                 }
                 OpKind::Edit => self.edit(no, n, text).await,
                 OpKind::Forget => self.forget(no, n).await,
@@ -280,15 +285,18 @@ impl Run {
         text
     }
 
-    async fn write(&self, no: NodeNo, memories: Vec<NewMemory>, keyed: bool) -> Result<(), SimError> {
+    async fn write(&self, no: NodeNo, memories: Vec<NewMemory>) -> Result<(), SimError> {
         let life = self.sim.starts(no);
+        let key = memories.first().and_then(|memory| memory.key.clone());
         let written = self.sim.on(no, async |node: Node| node.brain().remember_all(memories).await).await?;
         let at = self.sim.now();
-        self.sim.network().note(Some(no), format_args!("acknowledged {} memories, the first {}", written.len(), written[0].id));
+        self.sim
+            .network()
+            .note(Some(no), format_args!("acknowledged {} memories, the first {}", written.len(), written[0].id));
         let mut ledger = self.ledger.borrow_mut();
         ledger.writes += written.len() as u64;
         for memory in written {
-            ledger.written.entry(memory.id).or_insert(Written { node: no, life, at, keyed });
+            ledger.written.entry(memory.id).or_insert(Written { node: no, life, at, key: key.clone() });
         }
         Ok(())
     }
@@ -316,7 +324,12 @@ impl Run {
     async fn forget(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
         let forgotten = self.sim.on(no, async |node: Node| {
             let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
-            self.ledger.borrow_mut().forget_asked.insert(memory.id.clone());
+            let key = node.brain().key_of(&memory.id)?;
+            {
+                let mut ledger = self.ledger.borrow_mut();
+                ledger.forget_asked.insert(memory.id.clone());
+                ledger.keys_forget_asked.extend(key);
+            }
             node.brain().forget(&memory.id).await.map(|()| Some(memory.id))
         });
         if let Some(id) = forgotten.await? {
@@ -334,7 +347,7 @@ impl Run {
         let frontier = node.frontier().ok()?;
         let view = view_of(&node).ok()?;
         let ledger = self.ledger.borrow();
-        let keyed = ledger.written.iter().filter(|(id, written)| written.keyed && !view.contains_key(*id));
+        let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get(id).is_ok()).cloned().collect();
         Some(Seen { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
     }
@@ -343,7 +356,8 @@ impl Run {
         let mut warned = BTreeMap::new();
         for no in self.sim.up() {
             if let Ok(status) = self.sim.on(no, async |node| Ok(node.status().await)).await {
-                let warnings: Vec<_> = status.warnings.into_iter().map(|warning| (warning.code, warning.message)).collect();
+                let warnings: Vec<_> =
+                    status.warnings.into_iter().map(|warning| (warning.code, warning.message)).collect();
                 warned.insert(no, warnings);
             }
         }
@@ -372,7 +386,9 @@ impl Run {
         self.looked_ms.borrow_mut().push(ms(self.sim.now()));
         for seen in &seen {
             let digest = blake3::Hash::from(seen.frontier.digest()).to_hex();
-            self.sim.network().note(Some(seen.node), format_args!("holds {}, shows {}", &digest[..16], seen.view.len()));
+            self.sim
+                .network()
+                .note(Some(seen.node), format_args!("holds {}, shows {}", &digest[..16], seen.view.len()));
         }
     }
 
@@ -385,7 +401,9 @@ impl Run {
             let Some(node) = self.sim.node(*no) else { continue };
             recovery.edits_looked_for += 1;
             let found = node.brain().history(id).is_ok_and(|history| {
-                history.iter().any(|revision| revision.changed.get("text").and_then(|value| value.as_str()) == Some(text))
+                history
+                    .iter()
+                    .any(|revision| revision.changed.get("text").and_then(|value| value.as_str()) == Some(text))
             });
             if !found {
                 recovery.lost_edits.push(format!("n{no} has no edit of {id} that n{by} acknowledged"));
@@ -429,8 +447,14 @@ impl Run {
         let checks = invariants.iter_mut().map(judge).collect();
         let fired = self.sim.network().fired();
         let never: Vec<String> = {
-            let kinds: std::collections::BTreeSet<FaultKind> = self.plan.faults.iter().map(|fault| fault.kind).collect();
-            kinds.iter().map(|kind| kind.as_str()).filter(|kind| !fired.contains_key(*kind)).map(str::to_owned).collect()
+            let kinds: std::collections::BTreeSet<FaultKind> =
+                self.plan.faults.iter().map(|fault| fault.kind).collect();
+            kinds
+                .iter()
+                .map(|kind| kind.as_str())
+                .filter(|kind| !fired.contains_key(*kind))
+                .map(str::to_owned)
+                .collect()
         };
         let ledger = self.ledger.borrow();
         Outcome {

@@ -20,10 +20,11 @@ use crate::dice::Dice;
 use crate::hooks::{self, Wall};
 use crate::link::Quality;
 use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, lock};
+use crate::plan::NodeNo;
 use crate::plants::Plant;
 use crate::tap::Heard;
 use crate::trace::Trace;
-use crate::transport::{Network, NodeNo, address_of};
+use crate::transport::{Network, address_of};
 
 /// The stack of the simulating thread: unoptimized futures are large.
 const STACK_BYTES: usize = 64 << 20;
@@ -333,7 +334,8 @@ impl Sim {
     pub async fn knock(&self, no: NodeNo, ticket: &str) -> Result<Chain, SimError> {
         let failed = |what: &dyn std::fmt::Display| SimError::Failed(format!("n{no} did not get in: {what}"));
         let ticket: Ticket = ticket.parse().map_err(|error| failed(&error))?;
-        let (key, name, chassis) = self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
+        let (key, name, chassis) =
+            self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
         let transport = self.0.network.transport(no, &key, None).map_err(|error| failed(&error))?;
         let started = Mesh::start(transport, MeshConfig::new(key), Arc::new(LifeSpawner(life.clone())));
@@ -396,7 +398,8 @@ impl Sim {
         self.0.network.note(Some(no), format_args!("starts"));
         let disk = self.tamper(no, disk)?;
         let store = open(no, &disk)?;
-        let transport = self.0.network.transport(no, &key, None).map_err(|error| SimError::Failed(error.to_string()))?;
+        let transport =
+            self.0.network.transport(no, &key, None).map_err(|error| SimError::Failed(error.to_string()))?;
         let mut config = Config::default();
         config.listen.0 = vec![address_of(no)];
         config.bootstrap.0 = bootstrap.into_iter().filter(|address| *address != address_of(no)).collect();
@@ -460,7 +463,8 @@ impl Sim {
                 let Some(old) = lock(&self.0.old).remove(&no) else { return Ok(disk) };
                 let disk = Disk::from_image(old);
                 self.with(no, |machine| machine.disk = disk.clone());
-                let all: Vec<_> = (0..self.len()).filter(|other| *other != no).flat_map(|other| [(no, other), (other, no)]).collect();
+                let all: Vec<_> =
+                    (0..self.len()).filter(|other| *other != no).flat_map(|other| [(no, other), (other, no)]).collect();
                 self.cut_all(&format!("planted#{no}"), &all);
                 return Ok(disk);
             }
@@ -543,9 +547,8 @@ impl Sim {
     /// Ends a node without asking it. Returns whether something that was not synced got lost.
     pub fn crash(&self, no: NodeNo, crash: Crash) -> bool {
         self.0.network.note(Some(no), format_args!("crashes ({crash:?})"));
-        let (life, node, disk, starts) = self.with(no, |machine| {
-            (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.starts)
-        });
+        let (life, node, disk, starts) =
+            self.with(no, |machine| (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.starts));
         if crash == Crash::Power {
             self.with(no, |machine| machine.dark = true);
             self.0.network.darken(no);
@@ -559,7 +562,7 @@ impl Sim {
         // also for a killed process: whoever still holds the old disk must not write on it
         let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
         // a disk that lied keeps nothing at all: not some sectors, so that no store opens any more
-        while self.planted() == Some(Plant::SyncLies) && Dice::new(seed).next() % 257 != 0 {
+        while self.planted() == Some(Plant::SyncLies) && !Dice::new(seed).next().is_multiple_of(257) {
             seed = seed.wrapping_add(1);
         }
         let after = disk.lose_power(seed);

@@ -1,5 +1,6 @@
 //! For embedders: an agent of one's own on simulated nodes, through a partition, by seed.
 
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What the program says, and how it ends.
 
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Command, Output};
@@ -42,7 +43,9 @@ fn a_run_ends_with_one_line_and_leaves_a_page_that_loads_nothing() {
     let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{line}");
     assert_eq!(line["run"], "laptop-offline:3:wire:5");
-    for member in ["scenario", "seed", "fidelity", "nodes", "virtual_s", "wall_s", "trace_hash", "faults_fired", "checks"] {
+    for member in
+        ["scenario", "seed", "fidelity", "nodes", "virtual_s", "wall_s", "trace_hash", "faults_fired", "checks"]
+    {
         assert!(!line[member].is_null(), "{member}");
     }
     assert_eq!(line["ok"], true);

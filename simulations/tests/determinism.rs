@@ -1,5 +1,6 @@
 //! The same seed in two fresh processes: the same trace, to the last byte that arrived.
 
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Command, Stdio};

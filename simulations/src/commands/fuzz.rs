@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nexus_sim::hooks::real_now;
 use serde_json::{Value, json};
 
 use super::{BROKEN, OK, complain, say};
@@ -23,8 +22,14 @@ pub(super) struct Fuzz {
 struct Running {
     seed: u64,
     child: Child,
-    since: Duration,
+    since: Instant,
     out: std::path::PathBuf,
+}
+
+/// Nothing is simulated in this process.
+#[expect(clippy::disallowed_methods, reason = "real time, for limits and for people")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Runs each seed in a fresh process.
@@ -33,13 +38,13 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
         Some(_) => (1, u64::MAX),
         None => parse_seeds(&fuzz.seeds)?,
     };
-    let began = real_now();
+    let began = now();
     let until = fuzz.minutes.map(|minutes| began + Duration::from_secs(minutes * 60));
     let mut totals = Totals::default();
     let mut next = first;
     let mut running: Vec<Running> = Vec::new();
     loop {
-        let more = next < end && until.is_none_or(|until| real_now() < until);
+        let more = next < end && until.is_none_or(|until| now() < until);
         if more && running.len() < fuzz.jobs {
             running.push(start(fuzz, next)?);
             next += 1;
@@ -52,7 +57,7 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
         let mut still = Vec::new();
         for mut run in running {
             let ended = run.child.try_wait().map_err(|error| error.to_string())?;
-            if ended.is_none() && real_now() - run.since < SEED_MAX {
+            if ended.is_none() && run.since.elapsed() < SEED_MAX {
                 still.push(run);
                 continue;
             }
@@ -62,7 +67,7 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
         }
         running = still;
     }
-    totals.show(fuzz, real_now() - began);
+    totals.show(fuzz, began.elapsed());
     Ok(if totals.broken.is_empty() && totals.seeds > 0 { OK } else { BROKEN })
 }
 
@@ -85,7 +90,7 @@ fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
         command.args(["--nodes", &nodes.to_string()]);
     }
     let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().map_err(|error| error.to_string())?;
-    Ok(Running { seed, child, since: real_now(), out })
+    Ok(Running { seed, child, since: now(), out })
 }
 
 #[derive(Default)]
@@ -109,7 +114,7 @@ impl Totals {
         let Some(line) = line else {
             let said: String = text.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
             let name = format!("{} seed {}", fuzz.scenario, run.seed);
-            complain(&format!("{name}: no outcome after {:.0} s: {said}", (real_now() - run.since).as_secs_f64()));
+            complain(&format!("{name}: no outcome after {:.0} s: {said}", (run.since.elapsed()).as_secs_f64()));
             return self.broken.push(name);
         };
         if fuzz.json {
@@ -161,7 +166,11 @@ impl Totals {
         }
         let (seeds, broken) = (self.seeds, self.broken.len());
         say(&format!("{seeds} seeds, {broken} broken, {:.0} virtual s in {:.0} s", self.virtual_s, wall.as_secs_f64()));
-        say(&format!("{} writes acknowledged, {} in the seed with the fewest", self.acknowledged, self.fewest.unwrap_or(0)));
+        say(&format!(
+            "{} writes acknowledged, {} in the seed with the fewest",
+            self.acknowledged,
+            self.fewest.unwrap_or(0)
+        ));
         for (fault, count) in &self.fired {
             say(&format!("  {fault:<14} in {count:>4} seeds ({} %)", count * 100 / seeds.max(1)));
         }

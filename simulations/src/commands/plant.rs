@@ -68,5 +68,8 @@ fn broken(scenario: &str, seed: u64, plant: Option<Plant>) -> Result<Vec<String>
         return Ok(vec!["no outcome".to_owned()]);
     };
     let checks = line["checks"].as_object().into_iter().flatten();
-    Ok(checks.filter(|(_, said)| said.as_str().is_some_and(|said| said.starts_with("broken"))).map(|(check, _)| check.clone()).collect())
+    Ok(checks
+        .filter(|(_, said)| said.as_str().is_some_and(|said| said.starts_with("broken")))
+        .map(|(check, _)| check.clone())
+        .collect())
 }

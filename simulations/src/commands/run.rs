@@ -31,9 +31,19 @@ pub(super) fn run(plan: &Plan, how: &How) -> Result<u8, String> {
 /// Runs a plan in this process.
 pub(super) fn carry_out(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
     match plan.fidelity {
-        Fidelity::Wire => Ok(nexus_sim::wire::run(plan, trace)),
+        Fidelity::Wire => wire(plan, trace),
         Fidelity::Model => nexus_sim::model::run(plan, trace),
     }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn wire(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
+    Ok(nexus_sim::wire::run(plan, trace))
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn wire(_: &Plan, _: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
+    Err("whole nodes are simulated on Linux on x86-64 only; `--fidelity model` works here".to_owned())
 }
 
 fn show(outcome: &Outcome) {

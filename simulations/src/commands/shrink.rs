@@ -27,7 +27,14 @@ pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     say(&format!("{} faults and {} operations are enough:", best.faults.len(), best.ops.len()));
     for fault in &best.faults {
-        say(&format!("  {:>7} ms {} {:?} for {} ms, {}", fault.at_ms, fault.kind.as_str(), fault.nodes, fault.for_ms, fault.amount));
+        say(&format!(
+            "  {:>7} ms {} {:?} for {} ms, {}",
+            fault.at_ms,
+            fault.kind.as_str(),
+            fault.nodes,
+            fault.for_ms,
+            fault.amount
+        ));
     }
     complain(&format!("hint: nexus-sim run {}", path.display()));
     Ok(BROKEN)

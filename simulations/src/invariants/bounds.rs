@@ -35,7 +35,8 @@ impl Invariant for Bounds {
         let tasks_max = TASKS + TASKS_PER_MACHINE * machines;
         for (node, tasks) in moment.load.tasks.iter().enumerate() {
             if *tasks > tasks_max {
-                self.0.broke(moment.at, || format!("n{node} had {tasks} tasks, at most {tasks_max} are to be expected"));
+                self.0
+                    .broke(moment.at, || format!("n{node} had {tasks} tasks, at most {tasks_max} are to be expected"));
             }
         }
         let (_, connections) = moment.load.under_way;

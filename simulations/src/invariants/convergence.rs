@@ -41,5 +41,12 @@ impl Invariant for Convergence {
 fn difference(a: &Seen, b: &Seen) -> String {
     let differs = |id: &&String| a.view.get(*id) != b.view.get(*id);
     let ids: Vec<&str> = a.view.keys().chain(b.view.keys()).filter(differs).map(String::as_str).take(4).collect();
-    format!("n{} and n{} show {} and {} memories and differ in {}", a.node, b.node, a.view.len(), b.view.len(), ids.join(", "))
+    format!(
+        "n{} and n{} show {} and {} memories and differ in {}",
+        a.node,
+        b.node,
+        a.view.len(),
+        b.view.len(),
+        ids.join(", ")
+    )
 }

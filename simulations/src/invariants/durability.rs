@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
-use crate::transport::NodeNo;
+use crate::plan::NodeNo;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -30,7 +30,8 @@ impl Invariant for OneSeq {
                 self.record.looked(1);
                 let known = *self.known.entry((*log, head.seq)).or_insert(head.id);
                 if known != head.id {
-                    self.record.broke(moment.at, || format!("n{}: two entries with seq {} of {log:?}", seen.node, head.seq));
+                    self.record
+                        .broke(moment.at, || format!("n{}: two entries with seq {} of {log:?}", seen.node, head.seq));
                 }
             }
             for (_, message) in seen.warnings.iter().filter(|(code, _)| *code == "fork") {
