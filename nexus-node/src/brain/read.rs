@@ -108,6 +108,11 @@ impl<'a> Reader<'a> {
 
     /// The record that an id (or the beginning of one, or a former one) names.
     pub(crate) fn resolve(&mut self, id: &str) -> Result<Dot, NodeError> {
+        Ok(self.find(id)?.0)
+    }
+
+    /// The record that an id names, and the memory that it is.
+    fn find(&mut self, id: &str) -> Result<(Dot, Memory), NodeError> {
         let missing = || NodeError::NotFound { what: "memory", name: id.chars().take(64).collect() };
         let mut found = Vec::new();
         if let Ok(prefix) = id.parse::<DotPrefix>() {
@@ -127,9 +132,9 @@ impl<'a> Reader<'a> {
             [] => Err(missing()),
             [dot] => {
                 let record = self.record(*dot)?.ok_or_else(missing)?;
-                let group = self.group(&record)?;
-                let shown = group.first().copied().unwrap_or(*dot);
-                if self.expired(shown)? { Err(missing()) } else { Ok(shown) }
+                let (shown, memory) = self.memory_of(record)?.ok_or_else(missing)?;
+                let expired = memory.expires_at.is_some_and(|end| end <= self.now);
+                if expired { Err(missing()) } else { Ok((shown, memory)) }
             }
             several => Err(NodeError::Ambiguous {
                 what: "memories",
@@ -153,12 +158,7 @@ impl<'a> Reader<'a> {
 
     /// One memory, by an id as [`Self::resolve`] takes it.
     pub(crate) fn get(&mut self, id: &str) -> Result<Memory, NodeError> {
-        let dot = self.resolve(id)?;
-        self.memory(dot)?.ok_or_else(|| NodeError::NotFound { what: "memory", name: id.to_owned() })
-    }
-
-    fn expired(&mut self, dot: Dot) -> Result<bool, NodeError> {
-        Ok(self.memory(dot)?.is_some_and(|memory| memory.expires_at.is_some_and(|end| end <= self.now)))
+        Ok(self.find(id)?.1)
     }
 
     /// A record in sight as a memory; those that share its caller's key are part of it.
@@ -166,9 +166,14 @@ impl<'a> Reader<'a> {
         let Some(first) = self.record(dot)? else {
             return Ok(None);
         };
+        Ok(self.memory_of(first)?.map(|(_, memory)| memory))
+    }
+
+    /// The same for one that was read, with the record that stands for it.
+    fn memory_of(&mut self, first: Record) -> Result<Option<(Dot, Memory)>, NodeError> {
         let mut parts = Vec::new();
         for other in self.group(&first)? {
-            if other != dot {
+            if other != first.dot {
                 parts.extend(self.record(other)?);
             }
         }
@@ -186,7 +191,7 @@ impl<'a> Reader<'a> {
         let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
         let latest = writes().map(|write| write.row.hlc).chain([primary.row.hlc]).max().unwrap_or_default();
         let name = self.members.get(&primary.author).and_then(|member| member.name());
-        Ok(Some(Memory {
+        let memory = Memory {
             id: primary.dot.to_string(),
             was: primary.core.was.as_ref().map(|was| was.id.clone()),
             space: self.space_name(primary.row.space),
@@ -201,7 +206,8 @@ impl<'a> Reader<'a> {
             expires_at: shown(4).as_u64().map(Timestamp::from_ms),
             version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|record| record.dot))),
             conflicts: conflicts.collect(),
-        }))
+        };
+        Ok(Some((primary.dot, memory)))
     }
 
     /// A record as the search index holds it: the memory that it is shown as part of.
