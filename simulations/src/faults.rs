@@ -14,7 +14,7 @@ use crate::outsiders;
 use crate::plan::{Fault, NodeNo};
 use crate::scenario::FaultKind;
 use crate::tap::Heard;
-use crate::world::{Crash, Sim};
+use crate::world::{Crash, KNOWN, Sim};
 
 /// How long a disk may take to show its fault; a node that does not write needs none.
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
@@ -66,6 +66,9 @@ impl Faults {
             FaultKind::Flapping => self.flap(no, node, last, *choice).await,
             FaultKind::BlackHole => {
                 let other = nodes.get(1).copied().unwrap_or((node + 1) % self.nodes);
+                // two that both know the first ones only have no line between them
+                let other =
+                    if node.min(other) >= KNOWN { usize::try_from(choice % KNOWN as u64).unwrap_or(0) } else { other };
                 let label = format!("{name}#{no}");
                 let before = sim.network().times(name);
                 sim.cut_all(&label, &[(node, other), (other, node)]);
@@ -157,8 +160,9 @@ impl Faults {
 
     async fn flap(&self, no: usize, node: NodeNo, last: Duration, choice: u64) {
         let (sim, mut dice) = (&self.sim, Dice::new(choice));
-        let end = sim.now() + last;
-        while sim.now() < end {
+        let (end, before) = (sim.now() + last, sim.network().times("flapping"));
+        let unseen = || sim.network().times("flapping") == before && sim.now() < end + CUT_LONGER_MAX;
+        while sim.now() < end || unseen() {
             let label = format!("flapping#{no}");
             sim.cut_all(&label, &around(node, sim.len()));
             sim.sleep(dice.time(Duration::from_millis(300), Duration::from_secs(4))).await;

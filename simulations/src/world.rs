@@ -33,6 +33,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How many of the first machines a later one knows from the beginning.
+pub(crate) const KNOWN: usize = 3;
+
 /// A world to be: a seed, and the network's quality.
 ///
 /// ```no_run
@@ -249,7 +252,7 @@ impl Sim {
         let mut machines = lock(&self.0.machines);
         let no = machines.len();
         // not its own address: a node knows better than to dial itself
-        let bootstrap = (0..no.min(3)).map(address_of).collect();
+        let bootstrap = (0..no.min(KNOWN)).map(address_of).collect();
         machines.push(Machine {
             name: parsed,
             key: seeded_key(self.0.seed, &format!("node {no}")),
@@ -513,6 +516,11 @@ impl Sim {
     /// How often a machine's node was started.
     pub fn starts(&self, no: NodeNo) -> u64 {
         self.with(no, |machine| machine.starts)
+    }
+
+    /// From its next start on, a machine knows the addresses of these machines alone.
+    pub fn knows(&self, no: NodeNo, others: &[NodeNo]) {
+        self.with(no, |machine| machine.bootstrap = others.iter().copied().map(address_of).collect());
     }
 
     /// The disk of a machine.

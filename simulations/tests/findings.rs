@@ -1,0 +1,37 @@
+//! What the simulator found and is not mended yet: see FINDINGS.md. Each test says what ought to
+//! hold; it is no longer ignored once it does.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use nexus_node::NewMemory;
+use nexus_sim::{SimError, World, isolated};
+
+#[test]
+#[ignore = "open finding 2: members learn addresses from those whom they are connected to, and of nobody else"]
+fn members_whom_one_node_invited_stay_in_sync_without_it() {
+    isolated(1..2, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                let inviter = sim.found("inviter").await?;
+                let mut guests = Vec::new();
+                for name in ["laptop", "office"] {
+                    let guest = sim.join(name, inviter).await?;
+                    sim.stop(guest).await;
+                    sim.knows(guest, &[inviter]);
+                    sim.start(guest).await?;
+                    guests.push(guest);
+                }
+                sim.settled(Duration::from_secs(60)).await?;
+                sim.sleep(Duration::from_secs(120)).await;
+
+                sim.stop(inviter).await;
+                sim.on(guests[0], async |node| node.brain().remember(NewMemory::note("without you")).await).await?;
+                sim.settled(Duration::from_secs(300)).await?;
+                Ok::<_, SimError>(())
+            })
+            .unwrap();
+    });
+}
