@@ -16,6 +16,7 @@ mod committer;
 mod drive;
 mod peers;
 mod session;
+pub(crate) mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

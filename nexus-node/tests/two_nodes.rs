@@ -197,3 +197,19 @@ async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     }
     assert_eq!(joiner.brain().recall(&by(founder.did().to_string())).unwrap().hits.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_whom_a_third_invited_meet_and_stay_in_step_without_it() {
+    let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let inviter = start(&dirs[0], "inviter").await;
+    let (one, two) = (join(&inviter, &dirs[1], "one").await, join(&inviter, &dirs[2], "two").await);
+    let met = async {
+        while !two.peers().await.iter().any(|peer| peer.did == one.did() && peer.path == Some("direct")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), met).await.expect("they meet");
+    inviter.shutdown().await;
+    one.brain().remember(NewMemory::note("without you")).await.unwrap();
+    until(&two, |memories| texts(memories) == ["without you"]).await;
+}

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use libp2p::multiaddr::Protocol;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Multiaddr};
+use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 
 use super::Node;
 use crate::NodeError;
@@ -75,7 +74,7 @@ impl Node {
             return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
         }
         let expires_at = clock::wall().saturating_add(invite.ttl);
-        let addresses = dialable(&self.0.listening.borrow());
+        let addresses = crate::runtime::whereabouts::dialable(&self.0.listening.borrow());
         let ticket = Ticket::new(shared.mesh_did, shared.me, addresses, invite.role, expires_at, invite.uses);
         let row = TicketRow {
             secret_hash: secret_hash(&ticket.secret),
@@ -95,22 +94,6 @@ impl Node {
 }
 
 use super::Inner;
-
-/// Addresses for a ticket: those of networks before loopback, QUIC before TCP.
-fn dialable(bound: &[Multiaddr]) -> Vec<String> {
-    let loopback = |address: &Multiaddr| {
-        address.iter().any(|part| match part {
-            Protocol::Ip4(ip) => ip.is_loopback(),
-            Protocol::Ip6(ip) => ip.is_loopback(),
-            _ => false,
-        })
-    };
-    let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
-    let six = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Ip6(_)));
-    let mut sorted: Vec<&Multiaddr> = bound.iter().collect();
-    sorted.sort_by_key(|address| (loopback(address), six(address), tcp(address)));
-    sorted.into_iter().map(ToString::to_string).collect()
-}
 
 fn incarnation(shared: &Shared) -> Result<[u8; 8], NodeError> {
     let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;

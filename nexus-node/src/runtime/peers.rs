@@ -10,6 +10,7 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 
 use super::session::sync;
+use super::whereabouts::{self, Whereabouts};
 use super::{Intake, Shared};
 use crate::engine::Command;
 use crate::engine::rows;
@@ -38,6 +39,7 @@ pub(crate) async fn watch_mesh(
     compared: watch::Sender<bool>,
 ) {
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
+    let mut whereabouts = Whereabouts::default();
     let (keep, kept) = mpsc::channel(KEPT_MAX);
     shared.spawner.spawn("keep peers", keep_peers(shared.clone(), kept).boxed());
     let admitter = Arc::new(tokio::sync::Mutex::new(Admitter::new(shared.clone(), key)));
@@ -46,6 +48,7 @@ pub(crate) async fn watch_mesh(
             MeshEvent::Listening { address } => {
                 tracing::info!(%address, "listening");
                 listening.send_modify(|all| all.push(address));
+                whereabouts::tell(&shared.mesh, &listening.borrow());
             }
             MeshEvent::ListenFailed { address, error } => {
                 let address = address.map_or_else(|| "a socket".to_owned(), |address| address.to_string());
@@ -67,6 +70,7 @@ pub(crate) async fn watch_mesh(
             MeshEvent::PeerClosed { peer, cause } => {
                 tracing::info!(peer = %peer.short(), %cause, "disconnected");
                 open.remove(&peer);
+                whereabouts.lost(&peer);
             }
             MeshEvent::Stream { peer, room, stream } if room == SYNC => {
                 let (here, compared) = (shared.clone(), compared.clone());
@@ -98,6 +102,11 @@ pub(crate) async fn watch_mesh(
                 batch.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
                 // where a peer is can be told again
                 let _ = keep.try_send(batch);
+            }
+            MeshEvent::Beat { peer, body } if !open.contains_key(&peer) => {
+                if let Some(addresses) = whereabouts.heard(peer, &body) {
+                    shared.mesh.know(peer, addresses);
+                }
             }
             MeshEvent::OtherMesh { address, peer } => shared.notices.note(
                 "other_mesh",
