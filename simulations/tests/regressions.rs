@@ -1,0 +1,51 @@
+//! Runs that once broke hold; planted faults are caught.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs that showed something: in the node (FINDINGS.md), or in what the simulator promised in
+/// its name.
+const RUNS: &[&str] = &[
+    // two nodes without a connection of their own: a black hole between them held back nothing
+    "anything:5:wire:11",
+    // a memory with a key that was forgotten under its other id
+    "anything:5:wire:41",
+    // a memory with a key that is shown under its other id
+    "laptop-offline:3:wire:1",
+];
+
+fn sim(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nexus-sim")).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code(), serde_json::from_str(line).unwrap())
+}
+
+#[test]
+fn runs_that_once_broke_hold() {
+    for run in RUNS {
+        let (code, line) = sim(&["replay", run, "--json"]);
+        assert_eq!(code, Some(0), "{line}");
+    }
+}
+
+#[test]
+fn what_is_planted_is_caught_and_nothing_is_without_it() {
+    // the long form is `nexus-sim plant all`
+    for plant in ["never_heals", "papers_for_strangers", "spins"] {
+        let (code, line) = sim(&["plant", plant, "--json"]);
+        assert_eq!((code, &line["caught"], &line["green_without"]), (Some(0), &true.into(), &true.into()), "{line}");
+    }
+}
+
+#[test]
+fn the_model_is_the_same_twice() {
+    let outcome = || sim(&["run", "thousand", "--nodes", "12", "--seed", "3", "--json"]).1;
+    let (one, other) = (outcome(), outcome());
+    assert_eq!(one["ok"], true, "{one}");
+    assert_eq!(one["trace_hash"], other["trace_hash"]);
+}
