@@ -173,14 +173,15 @@ impl Faults {
 
     async fn reset(&self, node: NodeNo, last: Duration) {
         let sim = &self.sim;
-        let end = sim.now() + last;
+        let (end, before) = (sim.now() + last, sim.network().times("reset"));
         loop {
             let broken: usize =
                 (0..sim.len()).filter(|other| *other != node).map(|other| sim.network().reset(node, other)).sum();
             if broken > 0 {
                 sim.network().fire("reset");
             }
-            if sim.now() >= end {
+            let fired = sim.network().times("reset") > before;
+            if sim.now() >= end && (fired || sim.now() >= end + CUT_LONGER_MAX) {
                 return;
             }
             sim.sleep(Duration::from_secs(3)).await;
