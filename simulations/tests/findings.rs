@@ -1,5 +1,5 @@
-//! What the simulator found and is not mended yet: see FINDINGS.md. Each test says what ought to
-//! hold; it is no longer ignored once it does.
+//! What the simulator found and was mended in the node: see FINDINGS.md. Each test says what holds
+//! since.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -10,7 +10,6 @@ use nexus_node::NewMemory;
 use nexus_sim::{SimError, World, isolated};
 
 #[test]
-#[ignore = "open finding 2: members learn addresses from those whom they are connected to, and of nobody else"]
 fn members_whom_one_node_invited_stay_in_sync_without_it() {
     isolated(1..2, |seed| {
         World::new(seed)
