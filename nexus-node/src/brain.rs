@@ -304,9 +304,7 @@ impl Brain {
                 known.len()
             )));
         }
-        let mut salt = [0; 16];
-        salt[..8].copy_from_slice(&crate::runtime::fresh_incarnation().0);
-        salt[8..].copy_from_slice(&crate::runtime::fresh_incarnation().0);
+        let salt = crate::runtime::random();
         match self.shared.run(Command::CreateSpace { name, salt }).await? {
             Outcome::Space(id) => {
                 let id = id.to_string();

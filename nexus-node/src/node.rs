@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_identity::Did;
-use nexus_mesh::{Multiaddr, PeerId};
+use nexus_mesh::Multiaddr;
 use tokio::sync::watch;
 
 pub use admit::{Invitation, Invite};
@@ -105,7 +105,7 @@ impl Node {
 
     /// This node as libp2p knows it.
     pub fn peer_id(&self) -> String {
-        peer_id(&self.0.shared.me).map_or_else(String::new, |peer| peer.to_string())
+        peer_id(&self.0.shared.me)
     }
 
     /// What this node is called in the mesh.
@@ -217,8 +217,7 @@ impl fmt::Debug for Node {
     }
 }
 
-/// A DID as libp2p writes it.
-pub(crate) fn peer_id(did: &Did) -> Option<PeerId> {
-    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(did.as_bytes()).ok()?;
-    Some(PeerId::from(libp2p::identity::PublicKey::from(key)))
+/// A DID as libp2p writes it; empty for bytes that are no key.
+pub(crate) fn peer_id(did: &Did) -> String {
+    nexus_mesh::peer_id_of(did).map_or_else(String::new, |peer| peer.to_string())
 }

@@ -34,7 +34,7 @@ use crate::replication::Progress;
 use crate::store::Store;
 
 pub(crate) use committer::Committer;
-pub(crate) use drive::{Drive, fresh_incarnation};
+pub(crate) use drive::{Drive, fresh_incarnation, random};
 pub(crate) use peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
 
 /// Commands of callers on this machine that wait for the engine.

@@ -7,7 +7,7 @@ use crate::NodeError;
 use crate::clock;
 use crate::datadir::DataDir;
 use crate::engine::{self, Genesis};
-use crate::runtime::fresh_incarnation;
+use crate::runtime::{fresh_incarnation, random};
 use crate::store::{Store, StoreOptions};
 
 /// A node that was made, with a mesh of its own.
@@ -47,7 +47,7 @@ pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Resu
     let claims = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?;
     Ok(Initialized {
         did: me,
-        peer_id: peer_id(&me).map_or_else(String::new, |peer| peer.to_string()),
+        peer_id: peer_id(&me),
         mesh_did: genesis.mesh,
         name: claims.name.to_string(),
         data_dir: dir.path().to_owned(),
@@ -74,7 +74,7 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
 
 /// The genesis of a new store in a directory.
 pub(super) fn genesis(mesh: Did, chain: Chain, dir: &DataDir) -> Genesis {
-    let (incarnation, store) = (fresh_incarnation(), fresh_incarnation().0);
+    let (incarnation, store) = (fresh_incarnation(), random());
     Genesis { mesh, chain, incarnation, store, fingerprint: dir.fingerprint() }
 }
 

@@ -188,7 +188,7 @@ fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, nam
     dir.remove_root()?;
     Ok(Joined {
         did: me,
-        peer_id: peer_id(&me).map_or_else(String::new, |peer| peer.to_string()),
+        peer_id: peer_id(&me),
         mesh_did: ticket.mesh,
         name: name.to_string(),
         inviter: ticket.inviter,
@@ -268,10 +268,7 @@ impl Copy {
         if name == "default" {
             return Ok(SpaceId::default_of(&mesh));
         }
-        let salt = blake3::hash(&crate::runtime::fresh_incarnation().0);
-        let mut short = [0; 16];
-        short.copy_from_slice(&salt.as_bytes()[..16]);
-        match self.run(Command::CreateSpace { name: parsed, salt: short })? {
+        match self.run(Command::CreateSpace { name: parsed, salt: crate::runtime::random() })? {
             Some(Outcome::Space(space)) => Ok(space),
             // a reader writes nothing, and takes nothing along
             _ => Ok(SpaceId::default_of(&mesh)),

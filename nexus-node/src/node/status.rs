@@ -182,7 +182,7 @@ impl Node {
             let behind = ours.ahead_of(&durable);
             Peer {
                 did: *did,
-                peer_id: peer_id(did).map_or_else(String::new, |peer| peer.to_string()),
+                peer_id: peer_id(did),
                 name: member.name().map(ToString::to_string),
                 state: state.as_str(),
                 cause: match met {

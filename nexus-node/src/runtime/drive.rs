@@ -136,10 +136,15 @@ fn number(calls: impl Iterator<Item = Call>) -> (Input, BTreeMap<CommandId, ones
     (Input::Commands(commands), answers)
 }
 
-/// Eight random bytes.
-#[expect(clippy::expect_used, reason = "a machine without randomness must not sign")]
+/// Eight random bytes for a new incarnation.
 pub(crate) fn fresh_incarnation() -> Incarnation {
-    let mut bytes = [0; 8];
+    Incarnation(random())
+}
+
+/// Bytes from the operating system's randomness.
+#[expect(clippy::expect_used, reason = "a machine without randomness must not sign")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    Incarnation(bytes)
+    bytes
 }

@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use nexus_identity::Timestamp;
 
+use crate::runtime::random;
+
 /// How long a link may be used.
 const CODE_TTL: Duration = Duration::from_secs(300);
 /// How many links there may be at a time; a further one takes the oldest one's place.
@@ -85,13 +87,6 @@ impl Session {
         let end = claim.split_once('.').and_then(|(end, _)| end.parse::<u64>().ok());
         proven && end.is_some_and(|end| end > now.as_ms())
     }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // Without randomness nothing here is safe.
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }
 
 #[cfg(test)]
