@@ -49,7 +49,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 pub use self::problem::{CODES, Code, Problem, code};
-pub use self::settings::Settings;
+pub use self::settings::{Counter, Settings};
 
 use self::guard::Guard;
 use crate::env::BlockingPool;
@@ -180,6 +180,9 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         trace_id = format_args!("{:032x}", trace.trace),
         span_id = format_args!("{:016x}", trace.span),
         parent_id = trace.parent.map(|parent| tracing::field::display(format!("{parent:016x}"))),
+        // Said only where a caller decided that its trace is not to be recorded.
+        sampled = trace.is_unwanted().then_some(false),
+        status = tracing::field::Empty,
     );
     let mut response = match api.0.guard.check(&request) {
         Ok(shown) => {
@@ -189,6 +192,7 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         Err(problem) => problem.into_response(),
     };
     let (status, took) = (response.status(), begun.elapsed());
+    span.record("status", status.as_u16());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), ms = took.as_secs_f64() * 1e3, "answered"));
     api.0.requests.answered(route, &method, status, took);
     let headers = response.headers_mut();

@@ -43,7 +43,7 @@ use nexus_identity::Name;
 
 pub use self::edit::{set, set_in, unset};
 pub use self::error::{ConfigError, Origin};
-pub use self::setting::{Addresses, Bounded, Labels, LogFilter, LogFormat};
+pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
 pub use self::settings::{Row, Settings};
 
 use self::setting::Setting;
@@ -192,6 +192,10 @@ keys! {
 
     /// How it is logged.
     log_format: LogFormat = LogFormat::Text, restart;
+
+    /// The OpenTelemetry collector that traces of requests are sent to, as OTLP over HTTP:
+    /// `http://127.0.0.1:4318`, to which `/v1/traces` is added. Default: none, and nothing is sent.
+    otlp_endpoint: Option<Endpoint> = None, restart;
 
     /// Memory for pages of the store, in bytes. More saves reads of what the operating system
     /// has usually cached anyway.

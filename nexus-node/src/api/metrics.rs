@@ -152,6 +152,10 @@ impl Text {
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut text = Text::default();
     api.0.requests.write(&mut text);
+    for counter in api.0.settings.counters() {
+        text.family(counter.name, "counter", counter.help);
+        text.value("", &[], counter.value);
+    }
     match api.node() {
         Ok(node) => of_node(&mut text, &node).await?,
         Err(_) => text.one("nexus_ready", "Whether the node answers.", 0),

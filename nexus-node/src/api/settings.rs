@@ -10,7 +10,18 @@ use super::extract::Json;
 use super::problem::Problem;
 use super::{Api, wire};
 
-/// What the API needs of the configuration of the process around it.
+/// Something that the process around the API counts, for `/metrics`.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter {
+    /// Its name; it ends in `_total`.
+    pub name: &'static str,
+    /// What is counted.
+    pub help: &'static str,
+    /// How many so far.
+    pub value: u64,
+}
+
+/// What the API needs of the process around it, above all its configuration.
 pub trait Settings: Send + Sync {
     /// Each value with its origin.
     fn show(&self) -> Vec<wire::Setting>;
@@ -23,6 +34,11 @@ pub trait Settings: Send + Sync {
 
     /// How large the body of a request may be, in bytes. Imports stream and have no such bound.
     fn body_bytes_max(&self) -> usize;
+
+    /// What the process counts beside requests.
+    fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
 }
 
 pub(super) async fn show(State(api): State<Api>) -> Answer<Vec<wire::Setting>> {

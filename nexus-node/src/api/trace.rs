@@ -41,6 +41,11 @@ impl Trace {
         }
     }
 
+    /// Whether the caller goes on with a trace that it does not record.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.parent.is_some() && self.flags & 1 == 0
+    }
+
     /// What the caller is answered.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.to_string()).ok()

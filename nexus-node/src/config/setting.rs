@@ -280,6 +280,54 @@ impl Setting for LogFilter {
     }
 }
 
+/// The address of a service that speaks HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    const BYTES_MAX: usize = 1_024;
+
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without TLS, which a collector on the same machine or network does not need; one elsewhere is
+    /// reached through such a one.
+    fn of(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://")?;
+        let host = rest.split('/').next().filter(|host| !host.is_empty() && !host.starts_with(':'))?;
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#@\"<>\\^`{|}".contains(&byte);
+        let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).is_none_or(|(_, port)| {
+            // 0 is a port to listen on.
+            port.parse::<u16>().is_ok_and(|port| port != 0)
+        });
+        (port && text.len() <= Self::BYTES_MAX && text.bytes().all(plain)).then(|| Self(text.to_owned()))
+    }
+}
+
+/// No text is no address.
+impl Setting for Option<Endpoint> {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match texts.last()?.trim() {
+            "" => Some(None),
+            text => Endpoint::of(text).map(Some),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        self.as_ref().map(|endpoint| Value::String(endpoint.0.clone()))
+    }
+
+    fn allowed() -> String {
+        "an address such as http://127.0.0.1:4318 (https is not spoken: name a collector beside the node)".to_owned()
+    }
+}
+
 /// How events are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

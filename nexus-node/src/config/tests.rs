@@ -177,3 +177,29 @@ fn rows_are_what_config_show_prints() {
     assert_eq!(*mdns, serde_json::json!({"key": "mdns", "value": false, "origin": "flag", "live": false}));
     assert_eq!(resolve("", &[], &[]).unwrap().rows()[0].value, serde_json::Value::Null);
 }
+
+#[test]
+fn a_collector_is_an_address_over_plain_http_or_none() {
+    let endpoint = |text: &str| {
+        let settings = resolve("", &[("NEXUS_OTLP_ENDPOINT", text)], &[]);
+        settings.map(|settings| settings.config().otlp_endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned()))
+    };
+    for good in
+        ["http://127.0.0.1:4318", "http://[::1]:4318", "http://collector", "http://host:1/base/", "http://[::1]"]
+    {
+        assert_eq!(endpoint(good).unwrap().as_deref(), Some(good));
+    }
+    assert_eq!(endpoint("").unwrap(), None);
+    for bad in [
+        "127.0.0.1:4318",
+        "https://host",
+        "http://",
+        "http:///x",
+        "http://h:0",
+        "http://h:x",
+        "http://a b",
+        "http://u@h",
+    ] {
+        assert!(endpoint(bad).unwrap_err().to_string().contains("http://127.0.0.1:4318"), "{bad}");
+    }
+}

@@ -9,6 +9,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use crate::otlp::{self, Otlp};
+
 /// The handle on the filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -18,7 +20,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn start(filter: &str, fixed: bool, format: LogFormat) -> Self {
+    /// Logs from now on; spans are followed for `otlp`, too, whatever the log shows.
+    pub(crate) fn start(filter: &str, fixed: bool, format: LogFormat, otlp: Option<&Otlp>) -> Self {
         let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
         let (filter, handle) = reload::Layer::new(filter);
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -27,7 +30,8 @@ impl Log {
             LogFormat::Json => fmt::layer().with_writer(io::stderr).json().boxed(),
         };
         // A second subscriber is refused; the first goes on.
-        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        let lines = lines.with_filter(filter);
+        let _ = tracing_subscriber::registry().with(lines).with(otlp.map(otlp::layer)).try_init();
         Self { filter: handle, fixed }
     }
 

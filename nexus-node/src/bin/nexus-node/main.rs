@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod holder;
 mod log;
+mod otlp;
 mod output;
 mod session;
 mod signals;

@@ -10,6 +10,7 @@ use nexus_node::datadir::DataDir;
 use crate::client::Client;
 use crate::commands::Global;
 use crate::log::Log;
+use crate::otlp::Otlp;
 use crate::output::Printer;
 
 /// One run of the program.
@@ -80,6 +81,11 @@ impl Session {
 
     /// Logs to stderr, as this filter says; `-q`, `-v` and `RUST_LOG` beat it.
     pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
+        self.log_and_trace(filter, format, None)
+    }
+
+    /// The same, and spans go to a collector.
+    pub(crate) fn log_and_trace(&self, filter: &str, format: LogFormat, otlp: Option<&Otlp>) -> Log {
         let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
             (Some(filter), ..) => Some(filter),
             (None, true, _) => Some("error".to_owned()),
@@ -90,7 +96,7 @@ impl Session {
             (None, false, 2) => Some("debug,nexus_mesh=trace,nexus_node=trace".to_owned()),
             (None, false, _) => Some("trace".to_owned()),
         };
-        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format)
+        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, otlp)
     }
 
     /// The runtime for what needs a node in this very process.

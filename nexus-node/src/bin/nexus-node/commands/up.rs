@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::settings::LiveSettings;
+use crate::otlp::Otlp;
 use crate::output::{Printer, Style};
 use crate::session::{Session, config_problem, data_dir_problem};
 
@@ -41,6 +42,9 @@ pub(crate) struct Up {
     /// Do not look for members on the local network
     #[arg(long)]
     no_mdns: bool,
+    /// The OpenTelemetry collector to send traces to, as http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// Something to say about this node; may be given several times
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<String>,
@@ -56,15 +60,20 @@ impl Up {
         let flags = self.flags();
         let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
         crate::log::parse(settings.config().log.as_str())?;
-        let log = session.log(settings.config().log.as_str(), settings.config().log_format);
+        let config = settings.config();
+        let otlp = config.otlp_endpoint.as_ref().map(|endpoint| Otlp::new(endpoint.as_str()));
+        let log = session.log_and_trace(config.log.as_str(), config.log_format, otlp.as_ref());
         for variable in settings.ignored() {
             tracing::info!(%variable, "this variable means nothing to the node");
         }
         allow_many_files();
         let data_dir = open(&directory, settings.config().name.clone())?;
-        let live = Arc::new(LiveSettings::new(directory, flags, settings, log));
+        let live = Arc::new(LiveSettings::new(directory, flags, settings, log, otlp.clone()));
         let runtime = Session::runtime()?;
         let result = runtime.block_on(serve(session, data_dir, live, self.until_stdin_closes));
+        if let Some(otlp) = otlp {
+            otlp.finish();
+        }
         // What still reads from a disk that hangs is not waited for.
         runtime.shutdown_background();
         result
@@ -78,6 +87,7 @@ impl Up {
         flags.extend(self.listen.iter().map(|address| ("listen", address.clone())));
         flags.extend(self.bootstrap.iter().map(|address| ("bootstrap", address.clone())));
         flags.extend(self.no_mdns.then(|| ("mdns", "false".to_owned())));
+        flags.extend(self.otlp_endpoint.iter().map(|endpoint| ("otlp_endpoint", endpoint.clone())));
         flags.extend(self.labels.iter().map(|label| ("labels", label.clone())));
         flags
     }
@@ -122,6 +132,7 @@ async fn serve(
     let node = start(&data_dir, &live).await?;
     let url = door::url(address);
     remember_door(&data_dir, &url, address.port())?;
+    live.trace(&node)?;
     live.attach(node.clone());
     api.attach(node.clone());
     session.printer.answer(&ready(&node, &url), || banner(&node, &url, &session.printer))?;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use nexus_node::Node;
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::{Counter, Problem, wire};
 use nexus_node::config::{self, Config, Origin, Settings};
 use serde_json::Value;
 
 use crate::log::Log;
+use crate::otlp::Otlp;
 use crate::session::config_problem;
 
 pub(super) struct LiveSettings {
@@ -17,12 +18,26 @@ pub(super) struct LiveSettings {
     flags: Vec<(&'static str, String)>,
     settings: RwLock<Settings>,
     log: Log,
+    otlp: Option<Otlp>,
     node: RwLock<Option<Node>>,
 }
 
 impl LiveSettings {
-    pub(super) fn new(directory: PathBuf, flags: Vec<(&'static str, String)>, settings: Settings, log: Log) -> Self {
-        Self { directory, flags, settings: RwLock::new(settings), log, node: RwLock::new(None) }
+    pub(super) fn new(
+        directory: PathBuf,
+        flags: Vec<(&'static str, String)>,
+        settings: Settings,
+        log: Log,
+        otlp: Option<Otlp>,
+    ) -> Self {
+        Self { directory, flags, settings: RwLock::new(settings), log, otlp, node: RwLock::new(None) }
+    }
+
+    /// Sends traces in the name of this node from now on, if anywhere.
+    pub(super) fn trace(&self, node: &Node) -> Result<(), Problem> {
+        let Some(otlp) = &self.otlp else { return Ok(()) };
+        let failed = |error| Problem::new("failed", format!("traces cannot be sent: {error}"));
+        otlp.start(&node.did().to_string(), &node.name().to_string()).map_err(failed)
     }
 
     /// The values as they are now.
@@ -71,6 +86,10 @@ impl nexus_node::api::Settings for LiveSettings {
             node.configure(settings.config());
         }
         Ok(())
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        self.otlp.iter().flat_map(Otlp::counters).collect()
     }
 
     fn body_bytes_max(&self) -> usize {

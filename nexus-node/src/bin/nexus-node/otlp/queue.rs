@@ -1,0 +1,151 @@
+//! What waits to be sent: a bound on it, and a count of what it cost.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// How many spans may wait; more are dropped. OpenTelemetry's own default.
+const WAITING_MAX: usize = 2_048;
+/// How many are sent at a time; also as there.
+const BATCH_MAX: usize = 512;
+/// How long the first of a batch waits for others.
+const BATCH_WAIT: Duration = Duration::from_secs(2);
+
+/// A span that has ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) trace: u128,
+    pub(super) span: u64,
+    pub(super) parent: Option<u64>,
+    pub(super) name: String,
+    /// Whether it answers somebody outside of this process.
+    pub(super) server: bool,
+    pub(super) begun: SystemTime,
+    pub(super) took: Duration,
+    pub(super) attributes: Vec<(&'static str, Value)>,
+    pub(super) failed: bool,
+}
+
+/// Between those who end spans and the one thread that sends them.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Finished>,
+    closing: bool,
+    ended: bool,
+}
+
+impl Queue {
+    /// Puts a span at the end, or drops it. Never waits for the network.
+    pub(super) fn push(&self, span: Finished) {
+        let mut state = self.lock();
+        if state.closing || state.waiting.len() >= WAITING_MAX {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        state.waiting.push(span);
+        let worth_waking = matches!(state.waiting.len(), 1 | BATCH_MAX);
+        drop(state);
+        if worth_waking {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next batch, once it is full or has waited long enough; `None` when there will be none.
+    pub(super) fn take(&self) -> Option<Vec<Finished>> {
+        let empty = |state: &mut State| state.waiting.is_empty() && !state.closing;
+        let state = self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        let small = |state: &mut State| state.waiting.len() < BATCH_MAX && !state.closing;
+        let waited = self.changed.wait_timeout_while(state, BATCH_WAIT, small);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let batch = state.waiting.len().min(BATCH_MAX);
+        (batch > 0).then(|| state.waiting.drain(..batch).collect())
+    }
+
+    /// Waits before another try; false if there is to be none, because the node stops.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let open = |state: &mut State| !state.closing;
+        let waited = self.changed.wait_timeout_while(self.lock(), time, open);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closing
+    }
+
+    /// Takes nothing more, and waits until what is there was sent, for this long at most.
+    pub(super) fn close(&self, time: Duration) {
+        let mut state = self.lock();
+        state.closing = true;
+        self.changed.notify_all();
+        let running = |state: &mut State| !state.ended;
+        drop(self.changed.wait_timeout_while(state, time, running));
+    }
+
+    /// Nothing is sent from here on.
+    pub(super) fn ended(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn count(&self, sent: u64, dropped: u64) {
+        self.sent.fetch_add(sent, Relaxed);
+        self.dropped.fetch_add(dropped, Relaxed);
+    }
+
+    /// How many were sent, and how many dropped.
+    pub(super) fn counts(&self) -> [u64; 2] {
+        [self.sent.load(Relaxed), self.dropped.load(Relaxed)]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(span: u64) -> Finished {
+        Finished {
+            trace: 1,
+            span,
+            parent: None,
+            name: "request".to_owned(),
+            server: true,
+            begun: SystemTime::UNIX_EPOCH,
+            took: Duration::ZERO,
+            attributes: Vec::new(),
+            failed: false,
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted_and_nobody_waits() {
+        let queue = Queue::default();
+        for number in 0..WAITING_MAX as u64 + 7 {
+            queue.push(span(number));
+        }
+        assert_eq!(queue.counts(), [0, 7]);
+        let batch = queue.take().unwrap();
+        assert_eq!((batch.len(), batch[0].span), (BATCH_MAX, 0), "the oldest first");
+    }
+
+    #[test]
+    fn a_queue_that_closes_gives_what_it_has_and_then_nothing() {
+        let queue = Queue::default();
+        queue.push(span(1));
+        queue.close(Duration::ZERO);
+        queue.push(span(2));
+        assert_eq!(queue.take().unwrap().len(), 1);
+        assert!(queue.take().is_none());
+        assert!(!queue.pause(Duration::from_secs(60)));
+        assert_eq!(queue.counts(), [0, 1]);
+    }
+}

@@ -1,0 +1,184 @@
+//! Traces arrive at a collector, and one that does not answer is never felt.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use serde_json::Value;
+use support::{Home, Node, SOON};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// A collector: takes what is posted to `/v1/traces`, after refusing as often as it is told to.
+fn collector(mut refusals: u32) -> (String, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, bodies) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            while let Some((head, body)) = request(&mut stream) {
+                assert!(head.starts_with("POST /v1/traces "), "{head}");
+                assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
+                let status = if refusals > 0 { "503 Service Unavailable" } else { "200 OK" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                if refusals > 0 {
+                    refusals -= 1;
+                } else if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (address, bodies)
+}
+
+fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// The span of a trace, once it has arrived, with the resource it came with.
+fn span(bodies: &Receiver<Value>, trace: &str) -> (Value, Value) {
+    let end = Instant::now() + SOON;
+    loop {
+        let body = bodies.recv_timeout(end - Instant::now()).unwrap();
+        let batch = &body["resourceSpans"][0];
+        let spans = batch["scopeSpans"][0]["spans"].as_array().unwrap();
+        if let Some(span) = spans.iter().find(|span| span["traceId"] == trace) {
+            return (span.clone(), batch["resource"].clone());
+        }
+    }
+}
+
+fn ask(node: &Node, path: &str, traceparent: &str) -> String {
+    let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
+    let headers = [("Host", address.as_str()), ("Authorization", &bearer), ("traceparent", traceparent)];
+    let answer = node.raw("GET", path, &headers, b"");
+    let answered = answer.head.lines().find_map(|line| line.strip_prefix("traceparent: "));
+    answered.unwrap().to_owned()
+}
+
+fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
+    let attributes = of["attributes"].as_array().unwrap();
+    attributes.iter().find(|attribute| attribute["key"] == key).map(|found| &found["value"]).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn the_trace_of_a_caller_goes_on_at_the_collector() {
+    let (address, bodies) = collector(0);
+    let home = Home::new();
+    home.json(&["init"]);
+    // What is traced does not hang on what is logged.
+    std::fs::write(home.path().join("config.toml"), "log = \"off\"\n").unwrap();
+    let node = home.up_with(&["--otlp-endpoint", &address]);
+
+    let unwanted = "1bf92f3577b34da6a3ce929d0e0e4736";
+    ask(&node, "/v1/status", &format!("00-{unwanted}-{PARENT}-00"));
+    let answered = ask(&node, "/v1/memories/nope", &format!("00-{TRACE}-{PARENT}-01"));
+    let (span, resource) = span(&bodies, TRACE);
+    assert_eq!(span["parentSpanId"], PARENT, "the caller's span is the parent of ours");
+    assert_eq!(span["spanId"], answered[36..52], "it is the span that was answered");
+    assert_eq!((&span["name"], &span["kind"]), (&"GET /v1/memories/{id}".into(), &2.into()));
+    assert_eq!(attribute(&span, "http.response.status_code")["intValue"], "404");
+    assert_eq!(attribute(&span, "http.route")["stringValue"], "/v1/memories/{id}");
+    let nanos = |key: &str| span[key].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(nanos("startTimeUnixNano") <= nanos("endTimeUnixNano"));
+    assert_eq!(attribute(&resource, "service.name")["stringValue"], "nexus-node");
+    assert_eq!(attribute(&resource, "service.instance.id")["stringValue"], node.text("did"));
+
+    // What waits when the node is told to stop is still sent; what the caller does not record, never.
+    let last = "2bf92f3577b34da6a3ce929d0e0e4736";
+    ask(&node, "/healthz", &format!("00-{last}-{PARENT}-01"));
+    assert_eq!(node.terminate().0, Some(0));
+    self::span(&bodies, last);
+    assert!(bodies.try_iter().all(|body| !body.to_string().contains(unwanted)));
+}
+
+#[test]
+fn a_collector_that_is_busy_is_asked_again() {
+    let (address, bodies) = collector(1);
+    let home = Home::new();
+    let node = home.up_with(&["--otlp-endpoint", &address]);
+    ask(&node, "/healthz", &format!("00-{TRACE}-{PARENT}-01"));
+    span(&bodies, TRACE);
+    let metrics = node.http("GET", "/metrics", "").body;
+    assert!(metrics.contains("\nnexus_otlp_spans_dropped_total 0\n"), "{metrics}");
+}
+
+#[test]
+fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() {
+    const REQUESTS: usize = 4_000;
+    // Connections are taken by the system, and nobody ever reads.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new();
+    let node = home.up_with(&["--otlp-endpoint", &format!("http://{}", silent.local_addr().unwrap())]);
+
+    // More than can wait.
+    let mut stream = TcpStream::connect(node.address()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let one = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", node.address());
+    let mut writer = stream.try_clone().unwrap();
+    let all = std::thread::spawn(move || writer.write_all(one.repeat(REQUESTS).as_bytes()).unwrap());
+    let (mut answers, mut read) = (0, [0; 1 << 16]);
+    let mut text = String::new();
+    while answers < REQUESTS {
+        let length = stream.read(&mut read).unwrap();
+        assert!(length > 0, "{answers} answers, then the connection ended");
+        text.push_str(std::str::from_utf8(&read[..length]).unwrap());
+        // What may be the beginning of the next answer stays.
+        let rest = text.split_off(text.rfind("\r\n").map_or(0, |at| at + 2));
+        answers += std::mem::replace(&mut text, rest).matches("HTTP/1.1 200").count();
+    }
+    all.join().unwrap();
+
+    let metrics = node.http("GET", "/metrics", "").body;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("nexus_otlp_spans_dropped_total "));
+    assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    assert_eq!(node.http("GET", "/v1/status", "").status, 200);
+    let stopping = Instant::now();
+    assert_eq!(node.terminate().0, Some(0));
+    assert!(stopping.elapsed().as_secs() < 8, "the collector's {:?}", stopping.elapsed());
+}
+
+#[test]
+fn a_collector_that_is_not_there_is_told_of_once_and_hinders_nobody() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = Home::new();
+    let node = home.up_with(&["--otlp-endpoint", &format!("http://{gone}")]);
+    home.json(&["remember", "written without a collector"]);
+    assert_eq!(home.json(&["recall", "collector"]).as_array().unwrap().len(), 1);
+    support::until("it is told", || home.log().contains("traces are dropped").then_some(()));
+    let metrics = node.http("GET", "/metrics", "").body;
+    assert!(!metrics.contains("\nnexus_otlp_spans_dropped_total 0\n"), "{metrics}");
+    node.http("GET", "/healthz", "");
+    assert_eq!(node.terminate().0, Some(0));
+    assert_eq!(home.log().matches("traces are dropped").count(), 1);
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_before_anything_starts() {
+    let home = Home::new();
+    let (code, error) = home.error(&["up", "--otlp-endpoint", "https://collector:4318"]);
+    assert_eq!((code, &error["code"]), (2, &"invalid".into()), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("http://127.0.0.1:4318"), "{error}");
+}
