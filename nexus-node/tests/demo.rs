@@ -237,7 +237,7 @@ mod on_a_terminal {
         assert!(!colours.iter().any(|colour| terminal.text().contains(colour)), "NO_COLOR is set");
         terminal.press("q");
         let (last, code) = terminal.ended();
-        assert_eq!(code, 0);
+        assert_eq!(code, 0, "{last}");
         assert!(last.contains("ok    stranger") && last.contains("your own mesh:"), "{last}");
     }
 
@@ -264,6 +264,7 @@ mod on_a_terminal {
         let mut terminal = Terminal::start(40, 12, true);
         until("a step", || bare(&terminal.text()).contains("start").then_some(()));
         terminal.press("q");
-        assert_eq!(terminal.ended().1, 0);
+        let (last, code) = terminal.ended();
+        assert_eq!(code, 0, "{last}");
     }
 }
