@@ -66,6 +66,8 @@ struct Shared {
     /// `None` while it is being replaced.
     node: watch::Sender<Option<Node>>,
     closing: watch::Sender<bool>,
+    /// A client has asked the process to stop.
+    stop: watch::Sender<bool>,
     guard: Guard,
     settings: Arc<dyn Settings>,
     requests: metrics::Requests,
@@ -90,6 +92,7 @@ impl Api {
         Self(Arc::new(Shared {
             node,
             closing,
+            stop: watch::Sender::new(false),
             guard,
             settings,
             requests: metrics::Requests::default(),
@@ -134,6 +137,14 @@ impl Api {
         let mut closing = self.0.closing.subscribe();
         // An error means that the API is gone, which is closing too.
         let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// Resolves when a client has asked this process to stop. Only while somebody waits for this are
+    /// such requests taken.
+    pub async fn asked_to_stop(&self) {
+        let mut stop = self.0.stop.subscribe();
+        // The sender is in `self`.
+        let _ = stop.wait_for(|stop| *stop).await;
     }
 
     fn router(&self) -> Router {

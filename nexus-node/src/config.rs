@@ -188,6 +188,7 @@ keys! {
     labels: Labels = Labels::default(), restart;
 
     /// What is logged to stderr, in the notation of `tracing`: `info`, or `warn,nexus_node=debug`.
+    /// Default: `warn,nexus=info`.
     log: LogFilter = LogFilter::default(), live;
 
     /// How it is logged.

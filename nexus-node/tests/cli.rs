@@ -22,6 +22,7 @@ const NEED_A_NODE: &[&[&str]] = &[
     &["invite"],
     &["offline"],
     &["online"],
+    &["stop"],
     &["remember", "x"],
     &["get", "x"],
     &["list"],

@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/join", false),
     ("POST", "/v1/offline", false),
     ("POST", "/v1/online", false),
+    ("POST", "/v1/stop", false),
     ("GET", "/v1/memories", false),
     ("POST", "/v1/memories", false),
     ("GET", "/v1/memories/x", false),
@@ -116,15 +117,19 @@ fn host_origin_and_token_are_checked_on_every_route() {
     ];
     let mut cells = 0;
     let routes = ROUTES.iter().map(|&(method, path, open)| (method, path, open, false));
-    for (method, path, open, upgrade) in routes.chain([("GET", "/v1/events", false, true)]) {
+    // What a browser asks beforehand on behalf of a page, on every path: it must learn nothing.
+    let mut paths: Vec<(&str, bool)> = ROUTES.iter().map(|&(_, path, open)| (path, open)).collect();
+    paths.dedup_by_key(|(path, _)| *path);
+    let beforehand = paths.into_iter().map(|(path, open)| ("OPTIONS", path, open, false));
+    for (method, path, open, upgrade) in routes.chain([("GET", "/v1/events", false, true)]).chain(beforehand) {
         for (host, host_fits) in &hosts {
             for (origin, origin_fits) in &origins {
                 for &(token, token_fits) in &tokens {
                     cells += 1;
                     let with_cookie = token.is_some_and(|(name, _)| name == "Cookie");
                     // With the cookie whatever changes something must name an origin.
-                    let unnamed =
-                        with_cookie && token_fits && !open && origin.is_none() && (method != "GET" || upgrade);
+                    let changes = !["GET", "OPTIONS"].contains(&method) || upgrade;
+                    let unnamed = with_cookie && token_fits && !open && origin.is_none() && changes;
                     let let_in = *host_fits && *origin_fits && (token_fits || open) && !unnamed;
                     if let_in && !open {
                         continue; // What then happens is the other tests' matter.
@@ -136,6 +141,11 @@ fn host_origin_and_token_are_checked_on_every_route() {
                     headers.extend(if upgrade { &UPGRADE[..] } else { &[] });
                     let answer = node.raw(method, path, &headers, b"");
                     let case = format!("{method} {path} {headers:?}: {answer:?}");
+                    assert!(!answer.head.to_ascii_lowercase().contains("access-control"), "{case}");
+                    if let_in && method == "OPTIONS" {
+                        assert!(answer.status == 405 || path == "/web/x", "{case}");
+                        continue;
+                    }
                     if let_in {
                         assert!(answer.status == 200 || path == "/web/x", "{case}");
                         continue;
@@ -152,7 +162,7 @@ fn host_origin_and_token_are_checked_on_every_route() {
             }
         }
     }
-    assert!(cells >= 500, "{cells} cells");
+    assert!(cells >= 5_000, "{cells} cells");
 }
 
 #[cfg(target_os = "linux")]

@@ -147,8 +147,28 @@ fn clients_that_go_away_leave_nothing_behind() {
     let node = home.up();
     fill(&node);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let listen = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "subscriptions/listen",
+        "params": {
+            "notifications": { "resourceSubscriptions": ["memory://knowledge-graph"] },
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        },
+    });
+    let listen = listen.to_string();
+    let agent = format!(
+        "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+         MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen\r\nContent-Length: {}\r\n",
+        listen.len()
+    );
     for round in 0..20 {
         for (request, more) in [
+            ("POST /mcp/graph", agent.as_str()),
+            ("POST /mcp", "Content-Type: application/json\r\nContent-Length: 1000\r\n"),
             ("GET /v1/events", ""),
             ("GET /v1/events", upgrade),
             ("GET /v1/events?wait=60s", ""),
@@ -159,10 +179,18 @@ fn clients_that_go_away_leave_nothing_behind() {
         ] {
             let mut stream = ask(&node, request);
             stream.write_all(format!("{more}\r\n").as_bytes()).unwrap();
-            let body: &[u8] = if request.starts_with("POST") { b"{\"text\":\"half" } else { b"" };
+            let body = match request {
+                "POST /mcp/graph" => listen.as_bytes(),
+                request if request.starts_with("POST") => b"{\"text\":\"half",
+                _ => b"",
+            };
             stream.write_all(body).unwrap();
-            if round % 2 == 0 && body.is_empty() && !request.contains("wait") {
-                let _ = stream.read(&mut [0; 64]).unwrap();
+            let streams = body.is_empty() || request == "POST /mcp/graph";
+            if round % 2 == 0 && streams && !request.contains("wait") {
+                let mut head = [0; 64];
+                let length = stream.read(&mut head).unwrap();
+                let head = String::from_utf8_lossy(&head[..length]);
+                assert!(head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.1 101"), "{request}: {head}");
             }
         }
     }

@@ -394,6 +394,37 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
 type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
 
 #[test]
+fn a_node_that_an_agent_started_is_told_of_and_stopped() {
+    let home = Home::new();
+    let client = Stdio_::of(&home, &[], NEW);
+    client.tool("remember", json!({ "text": "before" }));
+    let status = home.json(&["status"]);
+    assert_eq!(status["started_by"], "mcp", "{status}");
+    // who wants a node there is told which one it is, and what to do
+    let (code, error) = home.error(&["up"]);
+    assert_eq!((code, &error["code"]), (7, &json!("in_use")), "{error}");
+    let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
+    assert!(message.contains(&format!("process {}", status["pid"])), "{message}");
+    assert!(message.contains("for an agent") && hint.contains("nexus-node stop"), "{message}; {hint}");
+    let stopped = home.json(&["stop"]);
+    assert_eq!((&stopped["stopped"], &stopped["pid"]), (&json!(true), &status["pid"]), "{stopped}");
+    assert_eq!(home.error(&["stop"]).0, 3, "it is gone");
+    // the directory is free at once
+    let node = home.up();
+    assert_eq!(home.json(&["status"])["started_by"], "up");
+    assert_eq!(client.tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 1);
+    // the page ends no node
+    let signed_in = node.http("POST", "/v1/session", "");
+    let cookie = signed_in.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let (address, origin) = (node.address(), node.text("api"));
+    let headers = [("Host", address.as_str()), ("Origin", &origin), ("Cookie", cookie.split(';').next().unwrap())];
+    assert_eq!(node.raw("POST", "/v1/stop", &headers, b"").problem(), "refused");
+    let answer = node.http("POST", "/v1/stop", "");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(node.ended(), Some(0));
+}
+
+#[test]
 fn a_client_does_not_notice_that_the_node_was_started_again() {
     let home = Home::new();
     let node = home.up();

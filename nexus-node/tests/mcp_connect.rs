@@ -136,6 +136,37 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
 
 #[cfg(unix)]
 #[test]
+fn all_means_what_is_on_this_machine_and_says_what_that_is() {
+    let person = Person::new();
+    let connect = |path: &std::path::Path| {
+        let mut command = person.home.command(&["connect", "all"]);
+        for variable in ["XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"] {
+            command.env_remove(variable);
+        }
+        let output = command.env("HOME", &person.directory).env("PATH", path).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let empty = person.directory.join("empty");
+    let (code, told) = connect(&empty);
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("hint: name one"), "{told}");
+    // one has left something here, another one is found by a shell
+    fs::create_dir_all(person.directory.join(".gemini")).unwrap();
+    let programs = person.directory.join("bin");
+    fs::create_dir_all(&programs).unwrap();
+    fs::write(programs.join("codex"), "").unwrap();
+    let (code, told) = connect(&programs);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("found: Codex, Gemini CLI\n"), "{told}");
+    assert!(told.contains("left alone: Claude Code, Cursor, VS Code\n"), "{told}");
+    assert!(person.directory.join(".gemini/settings.json").exists() && person.directory.join(".codex").exists());
+    for left in [".claude.json", ".cursor", ".config/Code"] {
+        assert!(!person.directory.join(left).exists(), "{left}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn the_entry_starts_a_server_that_works() {
     let person = Person::new();
     let _node = person.home.up();

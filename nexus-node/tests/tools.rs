@@ -67,6 +67,25 @@ fn doctor_says_what_is_wrong_and_how_to_mend_it() {
 }
 
 #[test]
+fn doctor_fails_when_a_check_failed_and_not_for_a_warning() {
+    let home = Home::new();
+    home.json(&["init"]);
+    let levels = |stdout: &str| -> Vec<String> {
+        let checks: Vec<serde_json::Value> = serde_json::from_str(stdout).unwrap();
+        checks.iter().map(|check| check["level"].as_str().unwrap().to_owned()).collect()
+    };
+    let ran = home.run(&["doctor", "--json"]).ok();
+    let found = levels(&ran.stdout);
+    assert!(found.contains(&"warning".to_owned()) && !found.contains(&"failed".to_owned()), "{ran:?}");
+    std::fs::write(home.path().join("config.toml"), "no_such_key = 1\n").unwrap();
+    let ran = home.run(&["doctor", "--json"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(levels(&ran.stdout).contains(&"failed".to_owned()), "the list is there all the same: {ran:?}");
+    let error: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert!(error["error"]["message"].as_str().unwrap().contains("configuration"), "{error}");
+}
+
+#[test]
 fn completions_and_the_manual_name_every_command() {
     let home = Home::new();
     let help = home.run(&["--help"]).ok();

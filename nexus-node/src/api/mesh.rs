@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use nexus_identity::{Name, Role, Ticket};
 use serde_json::json;
 
 use super::extract::{Json, OptionalJson};
+use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
@@ -31,8 +32,26 @@ pub(super) async fn ready(_: Node) -> Answer<serde_json::Value> {
     Answer(json!({"ready": true}))
 }
 
-pub(super) async fn status(node: Node) -> Answer<wire::Status> {
-    Answer(node.status().await.into())
+pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::Status> {
+    let mut status = wire::Status::from(node.status().await);
+    status.started_by = api.0.settings.started_by().map(str::to_owned);
+    Answer(status)
+}
+
+/// Ends the process; the answer comes before. With the token only: a page shows a node, and does not
+/// end it.
+pub(super) async fn stop(
+    State(api): State<Api>,
+    Extension(shown): Extension<Shown>,
+) -> Result<(StatusCode, Answer<wire::Stopping>), Problem> {
+    if shown != Shown::Token {
+        return Err(Problem::new("refused", "stopping takes the token").hint("`nexus-node stop`"));
+    }
+    if api.0.stop.receiver_count() == 0 {
+        return Err(Problem::new("refused", "the program around this node does not stop on request"));
+    }
+    api.0.stop.send_replace(true);
+    Ok((StatusCode::ACCEPTED, Answer(wire::Stopping { stopping: true, pid: std::process::id() })))
 }
 
 pub(super) async fn peers(node: Node) -> Answer<Vec<wire::Peer>> {

@@ -150,6 +150,9 @@ fn the_mesh(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/online", mesh::online, |about| {
             about.summary("Come back").gives(200, &example::offline(false))
         })
+        .on(Method::POST, "/v1/stop", mesh::stop, |about| {
+            about.summary("End the process; with the token only").gives(202, &example::stopping())
+        })
         .on(Method::GET, "/v1/config", settings::show, |about| {
             about.summary("Each setting with its origin").gives(200, &vec![example::setting()])
         })

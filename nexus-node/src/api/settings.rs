@@ -35,6 +35,11 @@ pub trait Settings: Send + Sync {
     /// How large the body of a request may be, in bytes. Imports stream and have no such bound.
     fn body_bytes_max(&self) -> usize;
 
+    /// What started the process, for whoever finds it running: `up`, or `mcp`.
+    fn started_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the process counts beside requests.
     fn counters(&self) -> Vec<Counter> {
         Vec::new()

@@ -406,6 +406,21 @@ pub struct Status {
     pub warnings: Vec<Warning>,
     /// Resident memory.
     pub rss_bytes: Option<u64>,
+    /// The process that the node runs in.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// What started that process: `up`, or `mcp` in the background, for an agent.
+    #[serde(default)]
+    pub started_by: Option<String>,
+}
+
+/// A process that ends.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Stopping {
+    /// Always true.
+    pub stopping: bool,
+    /// The process.
+    pub pid: u32,
 }
 
 /// A member that lacks entries.

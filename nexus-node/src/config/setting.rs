@@ -256,7 +256,9 @@ impl LogFilter {
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self("info".to_owned())
+        // `nexus` is the beginning of all names of this project's; the network below says much that
+        // only who works on it wants to know.
+        Self("warn,nexus=info".to_owned())
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn watch_mesh(
     while let Some(event) = events.recv().await {
         match event {
             MeshEvent::Listening { address } => {
-                tracing::info!(%address, "listening");
+                tracing::debug!(%address, "listening");
                 listening.send_modify(|all| all.push(address));
                 whereabouts::tell(&shared.mesh, &listening.borrow());
             }

@@ -158,6 +158,8 @@ pub(super) fn status() -> wire::Status {
         behind: vec![wire::Behind { did: OTHER.into(), name: Some("cloud".into()), entries: 3 }],
         warnings: Vec::new(),
         rss_bytes: Some(41_000_000),
+        pid: Some(4_711),
+        started_by: Some("up".into()),
     }
 }
 
@@ -216,6 +218,10 @@ pub(super) fn joined() -> wire::Joined {
 
 pub(super) fn offline(offline: bool) -> wire::Offline {
     wire::Offline { offline }
+}
+
+pub(super) fn stopping() -> wire::Stopping {
+    wire::Stopping { stopping: true, pid: 4_711 }
 }
 
 pub(super) fn setting() -> wire::Setting {

@@ -30,6 +30,8 @@ impl From<crate::Status> for Status {
             behind: behind.collect(),
             warnings: warnings.collect(),
             rss_bytes: status.rss_bytes,
+            pid: Some(std::process::id()),
+            started_by: None,
         }
     }
 }

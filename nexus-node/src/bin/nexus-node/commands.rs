@@ -26,6 +26,7 @@ mod remember;
 mod root;
 mod space;
 mod status;
+mod stop;
 mod up;
 mod watch;
 mod web;
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Init(init::Init),
     Join(join::Join),
     Up(up::Up),
+    Stop(stop::Stop),
     Demo(demo::Demo),
     Status(status::Status),
     Peers(peers::Peers),
@@ -113,6 +115,7 @@ impl Command {
             Self::Init(command) => command.run(session),
             Self::Join(command) => command.run(session),
             Self::Up(command) => command.run(session),
+            Self::Stop(command) => command.run(session),
             Self::Demo(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::Peers(command) => command.run(session),

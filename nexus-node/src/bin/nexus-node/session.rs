@@ -1,7 +1,7 @@
 //! What every command needs: the printer, the data directory, the way to the node.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
@@ -79,6 +79,15 @@ impl Session {
         Ok(Client::new(api, &token))
     }
 
+    /// What to type for another command about the same node.
+    pub(crate) fn program(&self) -> String {
+        let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
+        match &self.data_dir {
+            Some(path) if given.as_ref() != Some(path) => format!("nexus-node --data-dir {}", quoted(path)),
+            _ => "nexus-node".to_owned(),
+        }
+    }
+
     /// Logs to stderr, as this filter says; `-q`, `-v` and `RUST_LOG` beat it.
     pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
         self.log_and_trace(filter, format, None)
@@ -104,6 +113,13 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/\\._-~:".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// An error of the data directory, in the words of the command line.

@@ -59,20 +59,29 @@ impl Connect {
         let here = std::env::current_dir();
         let here = here.map_err(|error| Problem::new("failed", format!("the current directory: {error}")))?;
         let all = matches!(self.program, Which::All);
-        let mut done: Vec<Value> = Vec::new();
-        for program in self.program.programs() {
-            let target = Target::of(program, self.scope, &here)?;
-            if all && !target.is_here() {
-                session.printer.note(&format!("{} is not on this machine", program.title()));
-                continue;
-            }
-            done.push(self.connect(&target, session, &here)?);
-        }
+        let targets = self.program.programs().into_iter().map(|program| Target::of(program, self.scope, &here));
+        let mut targets = targets.collect::<Result<Vec<_>, _>>()?;
         if all {
-            let none = "no program that could be connected was found on this machine";
-            if done.is_empty() {
+            let titles = |found: bool| -> Vec<&str> {
+                let those = targets.iter().filter(|target| target.is_here() == found);
+                those.map(|target| target.program.title()).collect()
+            };
+            let (found, missing) = (titles(true).join(", "), titles(false).join(", "));
+            if found.is_empty() {
+                let none = format!("no program that could be connected was found on this machine: {missing}");
                 return Err(Problem::new("not_found", none).hint("name one: `nexus-node connect claude`"));
             }
+            session.printer.note(&format!("found: {found}"));
+            if !missing.is_empty() {
+                session.printer.note(&format!("not on this machine, and left alone: {missing}"));
+            }
+            targets.retain(Target::is_here);
+        }
+        let mut done: Vec<Value> = Vec::new();
+        for target in &targets {
+            done.push(self.connect(target, session, &here)?);
+        }
+        if all {
             return session.printer.answer(&done, || done.iter().map(line).collect::<Vec<_>>().join("\n"));
         }
         let done = done.remove(0);

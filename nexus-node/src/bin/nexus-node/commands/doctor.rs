@@ -11,7 +11,7 @@ use nexus_node::datadir::{Contents, DataDir};
 use serde::Serialize;
 
 use crate::holder;
-use crate::output::{Printer, Style, sane, size};
+use crate::output::{Printer, Style, count, sane, size};
 use crate::session::Session;
 
 /// Below this a node may soon have to stop.
@@ -25,22 +25,38 @@ const EARLIEST: Duration = Duration::from_secs(1_735_689_600);
 #[derive(Debug, Args)]
 pub(crate) struct Doctor;
 
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    /// The node works; a person should know.
+    Warning,
+    /// The node does not work, or what it keeps is in danger.
+    Failed,
+}
+
 /// What was looked at, and what was found.
 #[derive(Debug, Serialize)]
 struct Check {
     check: &'static str,
     ok: bool,
+    level: Level,
     detail: String,
     fix: Option<String>,
 }
 
 impl Check {
     fn good(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, ok: true, detail: detail.into(), fix: None }
+        Self { check, ok: true, level: Level::Ok, detail: detail.into(), fix: None }
+    }
+
+    fn warning(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::bad(check, detail, fix) }
     }
 
     fn bad(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, ok: false, detail: detail.into(), fix: Some(fix.into()) }
+        Self { check, ok: false, level: Level::Failed, detail: detail.into(), fix: Some(fix.into()) }
     }
 }
 
@@ -58,19 +74,30 @@ impl Doctor {
             checks.push(versions(status));
             checks.extend(status.warnings.iter().map(|warning| {
                 let fix = warning.hint.clone().unwrap_or_else(|| "see `nexus-node status`".to_owned());
-                Check::bad("warning", warning.message.clone(), fix)
+                Check::warning("warning", warning.message.clone(), fix)
             }));
             let peers = session.client().and_then(|client| client.get::<Vec<wire::Peer>>("/v1/peers"));
             checks.extend(peers.iter().flatten().map(peer));
         }
-        session.printer.answer(&checks, || text(&checks, &session.printer))
+        session.printer.answer(&checks, || text(&checks, &session.printer))?;
+        let failed: Vec<&str> =
+            checks.iter().filter(|check| check.level == Level::Failed).map(|check| check.check).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{} failed: {}", count(failed.len() as u64, "check", "checks"), failed.join(", "));
+        Err(Problem::new("failed", message).hint("the list says how to mend each"))
     }
 }
 
 fn text(checks: &[Check], printer: &Printer) -> String {
     let mut lines = Vec::new();
-    for Check { check, ok, detail, fix } in checks {
-        let mark = if *ok { printer.paint(Style::Good, "ok ") } else { printer.paint(Style::Bad, "!! ") };
+    for Check { check, level, detail, fix, .. } in checks {
+        let mark = match level {
+            Level::Ok => printer.paint(Style::Good, "ok "),
+            Level::Warning => printer.paint(Style::Odd, "!  "),
+            Level::Failed => printer.paint(Style::Bad, "!! "),
+        };
         lines.push(format!("{mark} {check:<13} {}", sane(detail)));
         if let Some(fix) = fix {
             lines.push(format!("                  {} {}", printer.paint(Style::Bold, "mend:"), sane(fix)));
@@ -84,7 +111,7 @@ fn text(checks: &[Check], printer: &Printer) -> String {
 fn directory(path: &Path) -> Check {
     let shown = path.display();
     match DataDir::inspect(path) {
-        Ok(Contents::Empty) => Check::bad(
+        Ok(Contents::Empty) => Check::warning(
             "directory",
             format!("{shown} holds no node yet"),
             "`nexus-node up` makes one, `nexus-node join TICKET` one of another mesh",
@@ -158,7 +185,7 @@ fn configuration(path: &Path) -> Vec<Check> {
         Ok(settings) => {
             let mut checks = vec![Check::good("configuration", "every key and value is known")];
             checks.extend(settings.ignored().iter().map(|variable| {
-                Check::bad(
+                Check::warning(
                     "configuration",
                     format!("the variable {variable} means nothing"),
                     format!("unset {variable}"),
@@ -177,7 +204,7 @@ fn api(path: &Path, session: &Session, status: &Result<wire::Status, Problem>) -
             Check::good("api", format!("answers at {base}"))
         }
         Err(problem) if problem.code == "no_node" => match DataDir::inspect(path) {
-            Ok(Contents::Node) => Check::bad("api", problem.message.clone(), "`nexus-node up` starts it"),
+            Ok(Contents::Node) => Check::warning("api", problem.message.clone(), "`nexus-node up` starts it"),
             _ => Check::good("api", "no node is running"),
         },
         Err(problem) => {
@@ -209,7 +236,11 @@ fn root_key(path: &Path) -> Check {
     match DataDir::open(path).map(|data_dir| data_dir.root()) {
         Ok(Ok(Some(_))) => {
             let fix = "`nexus-node root export FILE`, take the file off this machine, then `nexus-node root remove`";
-            Check::bad("root key", "the mesh's root key is still on this machine: whoever gets it owns the mesh", fix)
+            Check::warning(
+                "root key",
+                "the mesh's root key is still on this machine: whoever gets it owns the mesh",
+                fix,
+            )
         }
         Ok(Err(error)) => {
             Check::bad("root key", error.to_string(), "`nexus-node root import FILE` from where it was exported to")
@@ -224,7 +255,7 @@ fn versions(status: &wire::Status) -> Check {
         Check::good("versions", format!("node and command line are both {ours}"))
     } else {
         let detail = format!("the node is {}, this command line {ours}", status.version);
-        Check::bad("versions", detail, "stop the node and start it with this program")
+        Check::warning("versions", detail, "stop the node and start it with this program")
     }
 }
 
@@ -236,5 +267,5 @@ fn peer(peer: &wire::Peer) -> Check {
     }
     let cause = peer.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
     let fix = "is it running, and does a firewall between you let UDP and TCP 4002 through?";
-    Check::bad("peer", format!("{name} is {}{cause}", peer.state), fix)
+    Check::warning("peer", format!("{name} is {}{cause}", peer.state), fix)
 }

@@ -27,6 +27,9 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
         (membership, _) => printer.paint(Style::Bad, membership),
     };
     line("state", format!("{state}, up {}, version {}", span(status.uptime_s), status.version));
+    if status.started_by.as_deref() == Some("mcp") {
+        line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned());
+    }
     line("peers", format!("{} connected", status.peers));
     for behind in &status.behind {
         let name = behind.name.as_deref().map_or_else(|| short_did(&behind.did), sane);

@@ -1,3 +1,4 @@
+mod banner;
 mod door;
 mod settings;
 
@@ -6,22 +7,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nexus_identity::Name;
-use nexus_node::api::{Api, Problem};
+use nexus_node::api::{Api, Problem, wire};
 use nexus_node::config::Settings;
-use nexus_node::datadir::{Contents, DataDir};
+use nexus_node::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::{Node, Stopped};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use self::settings::LiveSettings;
+use self::settings::{LiveSettings, Process};
+use crate::client::Client;
 use crate::otlp::Otlp;
-use crate::output::{Printer, Style};
+use crate::output::{sane, span};
 use crate::session::{Session, config_problem, data_dir_problem};
 
 /// How long a stopping node may finish what it is doing.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node that has the directory may take to say what it is.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Run the node
 #[derive(Debug, Args)]
@@ -48,9 +52,28 @@ pub(crate) struct Up {
     /// Something to say about this node; may be given several times
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<String>,
+    /// What starts this, for whoever finds it running
+    #[arg(long, hide = true, value_enum, default_value_t = Starter::Up)]
+    started_by: Starter,
     /// Stop when stdin closes, so as not to outlive whoever started this
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+}
+
+/// What started a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Starter {
+    Up,
+    Mcp,
+}
+
+impl Starter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Mcp => "mcp",
+        }
+    }
 }
 
 impl Up {
@@ -68,7 +91,10 @@ impl Up {
         }
         allow_many_files();
         let data_dir = open(&directory, settings.config().name.clone())?;
-        let live = Arc::new(LiveSettings::new(directory, flags, settings, log, otlp.clone()));
+        // The directory comes first: whoever has it also has its ports.
+        drop(data_dir.lock().map_err(|error| held(error, session))?);
+        let process = Process { log, otlp: otlp.clone(), started_by: self.started_by.name() };
+        let live = Arc::new(LiveSettings::new(directory, flags, settings, process));
         let runtime = Session::runtime()?;
         let result = runtime.block_on(serve(session, data_dir, live, self.until_stdin_closes));
         if let Some(otlp) = otlp {
@@ -113,6 +139,30 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
     DataDir::open(directory).map_err(data_dir_problem)
 }
 
+/// Why the directory cannot be had: if its node answers, it says what it is.
+fn held(error: DataDirError, session: &Session) -> Problem {
+    let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
+    let Some(node) = answering(path) else { return data_dir_problem(error) };
+    let pid = node.pid.map(|pid| format!("process {pid}, ")).unwrap_or_default();
+    let by = match node.started_by.as_deref() {
+        Some("mcp") => "started in the background by `nexus-node mcp`, for an agent",
+        _ => "started with `nexus-node up`",
+    };
+    let since = span(node.uptime_s);
+    let message = format!("the node of {} runs already: {}, {pid}{by}, {since} ago", path.display(), sane(&node.name));
+    let program = session.program();
+    Problem::new("in_use", message).hint(format!(
+        "use it as it is: `{program} status`, `{program} web`; or end it with `{program} stop`, and start it here"
+    ))
+}
+
+/// The node that runs on a directory, if it answers soon.
+fn answering(directory: &Path) -> Option<wire::Status> {
+    let url = DataDir::api_url_in(directory).ok()??;
+    let token = DataDir::api_token_in(directory).ok()??;
+    Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
+}
+
 /// Runs the node until it is told to stop. When it joins another mesh it stops and is started
 /// again on the same directory, behind the same API.
 async fn serve(
@@ -121,8 +171,6 @@ async fn serve(
     live: Arc<LiveSettings>,
     until_stdin_closes: bool,
 ) -> Result<(), Problem> {
-    // The directory comes first: whoever has it also has its ports.
-    drop(data_dir.lock().map_err(data_dir_problem)?);
     let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
     let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
     let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
@@ -135,7 +183,7 @@ async fn serve(
     live.trace(&node)?;
     live.attach(node.clone());
     api.attach(node.clone());
-    session.printer.answer(&ready(&node, &url), || banner(&node, &url, &session.printer))?;
+    session.printer.answer(&ready(&node, &url), || banner::text(&node, &url, session))?;
 
     let (closed, close) = oneshot::channel();
     let serving = api.serve(listener, async {
@@ -159,6 +207,12 @@ async fn run(
     api: &Api,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = api.asked_to_stop() => tracing::info!("a client has asked to stop"),
+        }
+    };
     tokio::pin!(stop);
     loop {
         let stopped = tokio::select! {
@@ -211,21 +265,6 @@ fn ready(node: &Node, url: &str) -> serde_json::Value {
         "name": node.name().to_string(),
         "listen": node.listen_addresses(),
     })
-}
-
-fn banner(node: &Node, url: &str, printer: &Printer) -> String {
-    let label = |text: &str| printer.paint(Style::Dim, &format!("{text:<10}"));
-    let name = printer.paint(Style::Bold, &node.name().to_string());
-    let mut lines = vec![
-        format!("{}{name}  {}", label("node"), node.did()),
-        format!("{}{}", label("mesh"), node.mesh_did()),
-        format!("{}{url}", label("api")),
-    ];
-    for (index, address) in node.listen_addresses().iter().enumerate() {
-        lines.push(format!("{}{address}", label(if index == 0 { "listening" } else { "" })));
-    }
-    lines.push(format!("{}`nexus-node invite` on this machine lets another one in", label("ready")));
-    lines.join("\n")
 }
 
 /// Resolves at SIGTERM, Ctrl-C, or the end of stdin if that is asked for. A second signal

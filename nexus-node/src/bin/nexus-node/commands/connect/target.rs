@@ -67,6 +67,14 @@ impl Program {
         }
     }
 
+    /// What a shell calls it.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Vscode => "code",
+            other => other.name(),
+        }
+    }
+
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
@@ -112,8 +120,15 @@ impl Target {
         Ok(Self { program, scope, path, format, names_type, sign })
     }
 
-    /// Whether the program seems to be on this machine.
+    /// Whether the program seems to be on this machine: it has left something here, or a shell would
+    /// find it.
     pub(super) fn is_here(&self) -> bool {
-        self.sign.exists()
+        let name = self.program.command();
+        let found = |path: std::ffi::OsString| {
+            std::env::split_paths(&path).any(|directory| {
+                ["", ".exe", ".cmd"].iter().any(|end| directory.join(format!("{name}{end}")).is_file())
+            })
+        };
+        self.sign.exists() || std::env::var_os("PATH").is_some_and(found)
     }
 }

@@ -14,10 +14,10 @@ pub(super) fn kind(path: &Path) -> Check {
     let kind = std::fs::read_to_string("/proc/mounts").ok().and_then(|mounts| file_system(&mounts, &path));
     match kind {
         Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
-            Check::bad("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
+            Check::warning("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
         }
         _ if is_windows_drive(&path) => {
-            Check::bad("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
+            Check::warning("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
         }
         Some(kind) => Check::good("drive", kind),
         None => Check::good("drive", "this platform does not tell"),

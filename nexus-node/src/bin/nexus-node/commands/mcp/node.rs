@@ -140,7 +140,13 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
     let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
     let mut command = Command::new(program);
-    command.arg("--data-dir").arg(directory).arg("up").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+        .arg("--data-dir")
+        .arg(directory)
+        .args(["up", "--started-by", "mcp"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
     command.env_remove("NEXUS_API");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))

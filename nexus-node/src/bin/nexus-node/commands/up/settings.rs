@@ -13,12 +13,18 @@ use crate::log::Log;
 use crate::otlp::Otlp;
 use crate::session::config_problem;
 
+/// What the process around the node has beside its configuration.
+pub(super) struct Process {
+    pub(super) log: Log,
+    pub(super) otlp: Option<Otlp>,
+    pub(super) started_by: &'static str,
+}
+
 pub(super) struct LiveSettings {
     directory: PathBuf,
     flags: Vec<(&'static str, String)>,
     settings: RwLock<Settings>,
-    log: Log,
-    otlp: Option<Otlp>,
+    process: Process,
     node: RwLock<Option<Node>>,
 }
 
@@ -27,15 +33,14 @@ impl LiveSettings {
         directory: PathBuf,
         flags: Vec<(&'static str, String)>,
         settings: Settings,
-        log: Log,
-        otlp: Option<Otlp>,
+        process: Process,
     ) -> Self {
-        Self { directory, flags, settings: RwLock::new(settings), log, otlp, node: RwLock::new(None) }
+        Self { directory, flags, settings: RwLock::new(settings), process, node: RwLock::new(None) }
     }
 
     /// Sends traces in the name of this node from now on, if anywhere.
     pub(super) fn trace(&self, node: &Node) -> Result<(), Problem> {
-        let Some(otlp) = &self.otlp else { return Ok(()) };
+        let Some(otlp) = &self.process.otlp else { return Ok(()) };
         let failed = |error| Problem::new("failed", format!("traces cannot be sent: {error}"));
         otlp.start(&node.did().to_string(), &node.name().to_string()).map_err(failed)
     }
@@ -81,15 +86,19 @@ impl nexus_node::api::Settings for LiveSettings {
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         config::set_in(&self.directory, key, &text).map_err(config_problem)?;
         *settings = Settings::load(&self.directory, &self.flags).map_err(config_problem)?;
-        self.log.change(settings.config().log.as_str())?;
+        self.process.log.change(settings.config().log.as_str())?;
         if let Some(node) = &*self.node.read().unwrap_or_else(PoisonError::into_inner) {
             node.configure(settings.config());
         }
         Ok(())
     }
 
+    fn started_by(&self) -> Option<&'static str> {
+        Some(self.process.started_by)
+    }
+
     fn counters(&self) -> Vec<Counter> {
-        self.otlp.iter().flat_map(Otlp::counters).collect()
+        self.process.otlp.iter().flat_map(Otlp::counters).collect()
     }
 
     fn body_bytes_max(&self) -> usize {
