@@ -23,6 +23,8 @@ mod did;
 mod error;
 mod key;
 mod name;
+#[doc(hidden)]
+pub mod plants;
 mod role;
 mod signed;
 mod ticket;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
 use tokio::time::Instant;
 
 use crate::event::{DownCause, PeerState};
@@ -56,6 +57,9 @@ impl Health {
     /// any → `Up`.
     pub(crate) fn heard(&mut self, peer: Did, now: Instant) -> Option<Change> {
         if !self.peers.contains_key(&peer) && self.peers.len() >= WATCHED_MAX {
+            return None;
+        }
+        if planted(Plant::DownForEver) && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
             return None;
         }
         let up = Vital { state: PeerState::Up, cause: None, heard_at: now };

@@ -51,6 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use nexus_identity::plants::{Plant, planted};
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
@@ -277,7 +278,10 @@ impl Shared {
     }
 
     fn apply(&self, batches: &[Batch]) -> Result<(), StoreError> {
-        let transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
+        let mut transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
+        if planted(Plant::CommitsWithoutSync) {
+            let _ = transaction.set_durability(redb::Durability::None);
+        }
         {
             let mut writing = Writing::new(&self.file, &transaction);
             for batch in batches {

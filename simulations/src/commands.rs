@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use nexus_sim::plan::{Plan, parse_run};
+use nexus_sim::plants::Plant;
 use nexus_sim::scenario::{BUILT_IN, Fidelity, Scenario};
 
 /// Everything held.
@@ -19,6 +20,10 @@ const OK: u8 = 0;
 const BROKEN: u8 = 1;
 /// The question was wrong.
 const USAGE: u8 = 2;
+
+/// Where bugs inside of a node are planted.
+const WITH_PLANTS: &str = "build one that has it:\n  \
+    NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all";
 
 /// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see what holds.
 #[derive(Debug, Parser)]
@@ -134,7 +139,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
             fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
         }
-        Command::Replay { run: name, how } => named(&name).and_then(|plan| run::run(&plan, &how)),
+        Command::Replay { run: name, how } => {
+            named(&name).and_then(|plan| planted(plan, &how)).and_then(|plan| run::run(&plan, &how))
+        }
         Command::Shrink { run: name, out } => named(&name).and_then(|plan| shrink::shrink(plan, out)),
         Command::Diff { run: name } => named(&name).and_then(|_| diff::diff(&name)),
         Command::Plant { name, json } => plant::plant(&name, json),
@@ -169,9 +176,14 @@ fn plan(scenario: &str, seed: u64, how: &How) -> Result<Plan, String> {
 }
 
 fn planted(plan: Plan, how: &How) -> Result<Plan, String> {
-    let Some(name) = &how.plant else { return Ok(plan) };
-    let plant = nexus_sim::plants::Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?;
-    Ok(Plan { plant: Some(plant), ..plan })
+    let plant = match &how.plant {
+        Some(name) => Some(Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?),
+        None => plan.plant,
+    };
+    match plant {
+        Some(plant) if !plant.is_here() => Err(format!("{} is not in this build; {WITH_PLANTS}", plant.name())),
+        plant => Ok(Plan { plant, ..plan }),
+    }
 }
 
 /// The plan of a run by its name.

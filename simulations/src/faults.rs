@@ -9,6 +9,7 @@ use nexus_node::{Invite, NewMemory};
 
 use crate::dice::Dice;
 use crate::hooks::Wall;
+use crate::ledger::Ledger;
 use crate::link::Quality;
 use crate::outsiders;
 use crate::plan::{Fault, NodeNo};
@@ -20,6 +21,8 @@ use crate::world::{Crash, KNOWN, Sim};
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
 /// How much longer than planned a cut stays when nothing has run into it yet.
 const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
+/// How long a machine whose disk lied is without power.
+const LYING_DISK_DOWN: Duration = Duration::from_secs(2);
 /// How long a node may take to start.
 const START_MAX: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,7 @@ pub(crate) struct Faults {
     /// How many nodes the plan knows.
     pub(crate) nodes: usize,
     pub(crate) canary: String,
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
     pub(crate) aftermath: Rc<RefCell<Aftermath>>,
 }
 
@@ -94,6 +98,7 @@ impl Faults {
                 sim.set_disk_fault(node, DiskFault::SyncFails);
                 self.disk_fails(node, name, last).await;
             }
+            FaultKind::SyncLies if sim.node(node).is_some() => self.disk_lies(node, name, last).await,
             FaultKind::DiskFull => {
                 let full = sim.disk(node).image().len() as u64;
                 sim.set_disk_fault(node, DiskFault::FullAt(full.saturating_sub(1)));
@@ -127,7 +132,7 @@ impl Faults {
                 self.clock(*kind, node, amount, *choice, last).await;
             }
             FaultKind::Strangers => {
-                let heard = Heard::listening_for(self.canary.as_bytes());
+                let heard = Heard::listening_for(&[self.canary.as_bytes(), sim.mesh().as_bytes()]);
                 self.aftermath.borrow_mut().heard.push(heard.clone());
                 outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
             }
@@ -244,6 +249,21 @@ impl Faults {
             // nothing was written meanwhile
             None => self.down_and_up(node, Crash::Power, "idle_disk", last).await,
         }
+    }
+
+    /// A disk says for a while that it has synced, then the power goes: the node comes back with
+    /// what it had before.
+    async fn disk_lies(&self, node: NodeNo, name: &str, last: Duration) {
+        let from = self.sim.now();
+        self.sim.set_disk_fault(node, DiskFault::SyncLies);
+        self.sim.sleep(last).await;
+        let (now, lost) = (self.sim.now(), self.sim.crash(node, Crash::Power));
+        if lost {
+            self.sim.network().fire(name);
+        }
+        self.ledger.borrow_mut().in_doubt.push((node, from, now));
+        self.sim.sleep(LYING_DISK_DOWN).await;
+        self.start(node, now).await;
     }
 
     async fn start(&self, node: NodeNo, down_since: Duration) {

@@ -20,13 +20,26 @@ pub struct Written {
     pub key: Option<String>,
 }
 
+/// An edit that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Edited {
+    /// Of which memory.
+    pub id: String,
+    /// Its text from then on.
+    pub text: String,
+    /// Where.
+    pub node: NodeNo,
+    /// When.
+    pub at: Duration,
+}
+
 /// All promises of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Memories by id.
     pub written: BTreeMap<String, Written>,
-    /// Edits that were acknowledged: the memory, the new text, where.
-    pub edited: Vec<(String, String, NodeNo)>,
+    /// Edits that were acknowledged.
+    pub edited: Vec<Edited>,
     /// Somebody wanted it forgotten, whatever came of it.
     pub forget_asked: BTreeSet<String>,
     /// Keys of memories that somebody wanted forgotten.
@@ -39,12 +52,27 @@ pub struct Ledger {
     pub writes: u64,
     /// Operations without an acknowledgement.
     pub failed: u64,
+    /// Acknowledgements that no node can keep: where, from when to when. The disk lied.
+    pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }
 
 impl Ledger {
     /// Whether a memory may be missing somewhere.
     pub fn may_be_gone(&self, id: &str) -> bool {
-        let key = self.written.get(id).and_then(|written| written.key.as_ref());
-        self.forget_asked.contains(id) || key.is_some_and(|key| self.keys_forget_asked.contains(key))
+        let written = self.written.get(id);
+        let key = written.and_then(|written| written.key.as_ref());
+        self.forget_asked.contains(id)
+            || key.is_some_and(|key| self.keys_forget_asked.contains(key))
+            || written.is_some_and(|written| self.is_in_doubt(written.node, written.at))
+    }
+
+    /// Whether a memory that was forgotten may be seen all the same.
+    pub fn may_return(&self, id: &str) -> bool {
+        self.forgotten.get(id).is_some_and(|(at, by)| self.is_in_doubt(*by, *at))
+    }
+
+    /// Whether what a node acknowledged at some time may be lost through its disk's fault.
+    pub fn is_in_doubt(&self, node: NodeNo, at: Duration) -> bool {
+        self.in_doubt.iter().any(|(doubtful, from, to)| *doubtful == node && (*from..=*to).contains(&at))
     }
 }

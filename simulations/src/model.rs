@@ -664,12 +664,7 @@ impl<'a> Model<'a> {
             let peer = &self.peers[no];
             let Some(engine) = &peer.engine else { continue };
             let Ok(memories) = inspect::memories(&peer.tables, Arc::new(engine.members().clone())) else { continue };
-            let digest = |memory: &nexus_node::Memory| {
-                let mut short = [0; 16];
-                short.copy_from_slice(&blake3::hash(format!("{memory:?}").as_bytes()).as_bytes()[..16]);
-                short
-            };
-            let view = memories.into_iter().map(|memory| (memory.id.clone(), digest(&memory))).collect();
+            let view = memories.into_iter().map(|memory| (memory.id.clone(), invariants::digest_of(&memory))).collect();
             let frontier = self.frontier(no);
             seen.push(Seen {
                 node: no,

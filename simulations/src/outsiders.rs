@@ -7,17 +7,19 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId, SyncFrame};
-use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, TicketId, Timestamp};
 use nexus_mesh::{
-    FRAME_BYTES_MAX, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, Stream, Verdict, read_frame, write_frame,
+    FRAME_BYTES_MAX, JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Stream, Verdict,
+    read_frame, write_frame,
 };
+use nexus_node::Invite;
 use prost::Message;
 
 use crate::dice::Dice;
-use crate::plants::Plant;
+use crate::plants::Around;
 use crate::tap::Heard;
 use crate::transport::address_of;
-use crate::world::Sim;
+use crate::world::{Outsider, Sim};
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
 const ENTRIES: &str = "entries";
@@ -25,69 +27,115 @@ const ENTRIES: &str = "entries";
 /// How much longer a liar stays who has found nobody to lie to yet.
 const LONGER_MAX: Duration = Duration::from_secs(45);
 
-/// A stranger with the papers of another mesh, or with none, who dials everybody, shows tickets
-/// that it made up, and listens to whatever it is told.
+/// A stranger who dials everybody and listens to whatever it is told: with no papers, those of
+/// another mesh, or a member's own without the key. At the doors it shows tickets that it made up,
+/// or one that was used and then lost. Whoever lets it in once has let it in for good.
 pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, last: Duration, choice: u64) {
     let mut dice = Dice::new(choice);
     let Ok(outsider) = sim.outsider(&format!("stranger{no}"), heard.clone()) else { return };
-    let machine = outsider.no;
-    let mut config = MeshConfig::new(outsider.key.clone());
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
-    let papers = dice.below(3);
-    if papers > 0 {
-        // of a mesh of its own; or of this one, signed by itself
-        let root = Keypair::from_seed(&[u8::try_from(choice % 251).unwrap_or(1); 32]);
-        let name = "stranger".parse();
-        let Ok(name) = name else { return };
-        let claims = Claims::new(root.did(), outsider.key.did(), name, [Role::Admin], Timestamp::from_ms(1));
-        if let Ok(chain) = Chain::found(claims.sign(&root)) {
-            config.membership = Some(Membership { mesh: root.did(), chain });
-        }
-    }
-    if sim.planted() == Some(Plant::PapersForStrangers)
-        && let Ok(chain) = sim.chain_for(machine)
-    {
-        config.membership = Some(Membership { mesh: sim.mesh(), chain });
-    }
-    let Ok((mesh, mut events)) = Mesh::start(outsider.transport, config, outsider.spawner) else { return };
-    for node in 0..nodes {
-        mesh.bootstrap(address_of(node));
-    }
-    let listen = async {
-        while let Some(event) = events.recv().await {
-            if let MeshEvent::PeerOpen { peer, .. } = event {
-                sim.network().note(Some(machine), format_args!("A STRANGER WAS LET IN by {}", peer.short()));
-                if let Ok(mut stream) = mesh.open(peer, &SYNC).await {
-                    let _ = say(&mut stream, Body::Frontier(FrontierPart { heads: Vec::new(), last: true })).await;
-                    let mut bytes = vec![0; 4_096];
-                    while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
-                }
+    let lost = lost_and_found(sim, no).await;
+    let mut papers = papers(sim, &outsider, &mut dice, lost.as_ref());
+    let end = sim.now() + last;
+    while sim.now() < end {
+        let mut config = MeshConfig::new(outsider.key.clone());
+        config.rooms = vec![SYNC];
+        config.topics = vec![ENTRIES.to_owned()];
+        let bare = config.clone();
+        config.membership = papers.take();
+        // its own library does not even start with papers that are not its own
+        let Some((mesh, events)) = outsider.mesh(config, nodes).or_else(|| outsider.mesh(bare, nodes)) else { break };
+        let visit = async {
+            tokio::select! {
+                () = eavesdrop(sim, &outsider, &mesh, events) => None,
+                chain = knock(sim, &mesh, nodes, &mut dice, lost.as_ref()) => Some(chain),
             }
-        }
-    };
-    let knock = async {
-        loop {
-            let node = dice.index(nodes);
-            let (mut ticket_id, mut secret) = ([0; 16], [0; 16]);
-            for byte in ticket_id.iter_mut().chain(&mut secret) {
-                *byte = u8::try_from(dice.below(256)).unwrap_or(0);
-            }
-            if let Ok(name) = "guest".parse() {
-                let request = JoinRequest { ticket_id, secret, name, version: "0".to_owned() };
-                let asked = mesh.join(sim.did(node), vec![address_of(node)], request);
-                let _ = tokio::time::timeout(Duration::from_secs(10), asked).await;
-            }
-            sim.sleep(Duration::from_millis(dice.between(20, 2_000))).await;
-        }
-    };
-    let both = async { futures::join!(listen, knock) };
-    let _: Result<((), ()), _> = tokio::time::timeout(last, both).await;
+        };
+        let admitted = tokio::time::timeout(end.saturating_sub(sim.now()), visit).await.ok().flatten();
+        papers = admitted.map(|chain| Membership { mesh: sim.mesh(), chain });
+        let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
+    }
     if heard.count().0 > 0 {
         sim.network().fire("strangers");
     }
-    let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
-    sim.crash(machine, crate::world::Crash::Process);
+    sim.crash(outsider.no, crate::world::Crash::Process);
+}
+
+/// What somebody lost who had become a member: the used ticket, and the credentials without the key.
+/// And the id of a ticket that is still good, without its secret.
+struct Lost {
+    ticket: Ticket,
+    chain: Chain,
+    id: TicketId,
+}
+
+/// A guest is invited, becomes a member, and loses what it got. Nothing if the inviter is away.
+async fn lost_and_found(sim: &Sim, no: usize) -> Option<Lost> {
+    let invite =
+        sim.on(0, async |node| Ok((node.invite(Invite::default()).await?, node.invite(Invite::default()).await?)));
+    let (invited, good) = tokio::time::timeout(Duration::from_secs(5), invite).await.ok()?.ok()?;
+    let good: Ticket = good.ticket.parse().ok()?;
+    let guest = sim.machine(&format!("guest{no}")).ok()?;
+    let chain = sim.knock(guest, &invited.ticket).await.ok()?;
+    Some(Lost { ticket: invited.ticket.parse().ok()?, chain, id: good.id })
+}
+
+/// What a stranger shows at the gate.
+fn papers(sim: &Sim, outsider: &Outsider, dice: &mut Dice, lost: Option<&Lost>) -> Option<Membership> {
+    if sim.planted() == Some(Around::PapersForStrangers) {
+        return Some(Membership { mesh: sim.mesh(), chain: sim.chain_for(outsider.no).ok()? });
+    }
+    match (dice.below(3), lost) {
+        (0, _) => None,
+        (1, Some(lost)) => Some(Membership { mesh: sim.mesh(), chain: lost.chain.clone() }),
+        // of a mesh of its own
+        _ => {
+            let root = Keypair::from_seed(&[u8::try_from(dice.below(251)).unwrap_or(1); 32]);
+            let name = "stranger".parse().ok()?;
+            let claims = Claims::new(root.did(), outsider.key.did(), name, [Role::Admin], Timestamp::from_ms(1));
+            Some(Membership { mesh: root.did(), chain: Chain::found(claims.sign(&root)).ok()? })
+        }
+    }
+}
+
+/// Asks whoever opens its gate for everything that it holds.
+async fn eavesdrop(sim: &Sim, outsider: &Outsider, mesh: &Mesh, mut events: MeshEvents) {
+    while let Some(event) = events.recv().await {
+        if let MeshEvent::PeerOpen { peer, .. } = event {
+            sim.network().note(Some(outsider.no), format_args!("A STRANGER WAS LET IN by {}", peer.short()));
+            if let Ok(mut stream) = mesh.open(peer, &SYNC).await {
+                let _ = say(&mut stream, Body::Frontier(FrontierPart { heads: Vec::new(), last: true })).await;
+                let mut bytes = vec![0; 4_096];
+                while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
+            }
+        }
+    }
+}
+
+/// Shows tickets at the doors until one opens: made up, used already, or without its secret.
+async fn knock(sim: &Sim, mesh: &Mesh, nodes: usize, dice: &mut Dice, lost: Option<&Lost>) -> Chain {
+    loop {
+        let mut node = dice.index(nodes);
+        let (mut ticket_id, mut secret) = ([0; 16], [0; 16]);
+        for byte in ticket_id.iter_mut().chain(&mut secret) {
+            *byte = u8::try_from(dice.below(256)).unwrap_or(0);
+        }
+        if let (Some(lost), attempt @ 1..) = (lost, dice.below(3)) {
+            node = 0;
+            match attempt {
+                1 => (ticket_id, secret) = (lost.ticket.id, lost.ticket.secret),
+                _ => ticket_id = lost.id,
+            }
+        }
+        if let Ok(name) = "guest".parse() {
+            let request = JoinRequest { ticket_id, secret, name, version: "0".to_owned() };
+            let asked = mesh.join(sim.did(node), vec![address_of(node)], request);
+            let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;
+            if let Ok(Ok(JoinReply::Admitted { chain, .. })) = answer {
+                return chain;
+            }
+        }
+        sim.sleep(Duration::from_millis(dice.between(20, 2_000))).await;
+    }
 }
 
 /// A member with good papers and nothing behind them: it forges, replays, floods, lies about
@@ -101,10 +149,7 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
     config.membership = Some(Membership { mesh: sim.mesh(), chain });
     config.rooms = vec![SYNC];
     config.topics = vec![ENTRIES.to_owned()];
-    let Ok((mesh, mut events)) = Mesh::start(outsider.transport, config, outsider.spawner) else { return };
-    for node in 0..nodes {
-        mesh.bootstrap(address_of(node));
-    }
+    let Some((mesh, mut events)) = outsider.mesh(config, nodes) else { return };
     let mut caught: Vec<EntryFrame> = Vec::new();
     let mut open: BTreeSet<Did> = BTreeSet::new();
     let end = sim.now() + last;

@@ -1,15 +1,29 @@
-//! Known faults that no node could stand, put into the world on purpose: each must be caught, or
-//! the invariants see nothing.
+//! Known bugs and faults that no network could stand, planted on purpose: each must be caught by an
+//! invariant, or the invariants see nothing.
 //!
-//! These are planted around the node, at run time. Bugs inside of it (`cfg(nexus_plants)`) come
-//! next: see the README.
+//! Some are planted around the node and are in every build. The others are bugs inside of it
+//! (`nexus_identity::plants` and the places that ask for them); they are in builds with
+//! `NEXUS_PLANTS=1` alone:
+//!
+//! ```console
+//! $ NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all
+//! ```
 
-use serde::{Deserialize, Serialize};
+use nexus_identity::plants::Plant as Inside;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What is planted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
+    /// Something outside of the nodes.
+    Around(Around),
+    /// A bug inside of them.
+    Inside(Inside),
+}
+
+/// What is planted outside of the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
     /// Every disk says that it has synced and has not: acknowledged before it is durable.
     SyncLies,
     /// A disk comes back with what it held long ago, and its node cannot ask anybody.
@@ -28,35 +42,125 @@ pub enum Plant {
     Spins,
 }
 
-impl Plant {
-    /// Every plant, with the scenario that shows it and the invariants that may catch it.
-    pub const ALL: &[(Self, &'static str, &[&'static str])] = &[
-        (Self::SyncLies, "lying-disk", &["durability", "sound"]),
-        (Self::OldDisk, "anything", &["one_seq", "durability", "forgotten"]),
-        (Self::LostRow, "rolling-restart", &["convergence", "durability", "forgotten"]),
-        (Self::PapersForStrangers, "hostile-strangers", &["strangers"]),
-        (Self::NeverHeals, "laptop-offline", &["liveness"]),
-        (Self::StaysDown, "rolling-restart", &["liveness"]),
-        (Self::TasksPileUp, "laptop-offline", &["bounds"]),
-        (Self::Spins, "laptop-offline", &["sound"]),
-    ];
+/// A plant, and where it is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The plant.
+    pub plant: Plant,
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is a bug of: store, sync, membership, pages, mesh; or the world around.
+    pub area: &'static str,
+    /// The scenario that shows it.
+    pub scenario: &'static str,
+    /// The invariants that may catch it.
+    pub by: &'static [&'static str],
+}
 
+/// Every plant.
+pub const ALL: &[Known] = &[
+    inside(Inside::AcksBeforeCommit, "acks_before_commit", "store", "lying-disk", &["durability"]),
+    inside(Inside::SendsBeforeCommit, "sends_before_commit", "store", "power-cuts", &["one_seq"]),
+    inside(Inside::CommitsWithoutSync, "commits_without_sync", "store", "lying-disk", &["durability"]),
+    inside(Inside::DropsFromGroup, "drops_from_group", "store", "lying-disk", &["durability", "convergence"]),
+    inside(Inside::ReusesLastNumber, "reuses_last_number", "store", "rolling-restart", &["durability", "convergence"]),
+    inside(Inside::DeliversByGossipAlone, "delivers_by_gossip_alone", "sync", "laptop-offline", &["liveness"]),
+    inside(Inside::LosesTailCursor, "loses_tail_cursor", "sync", "laptop-offline", &["liveness"]),
+    inside(Inside::SkipsGaps, "skips_gaps", "sync", "anything", &["convergence", "durability"]),
+    inside(Inside::WritesWithoutComparing, "writes_without_comparing", "sync", "forgetful-disk", &["one_seq"]),
+    inside(Inside::TicketsNeverUsedUp, "tickets_never_used_up", "membership", "hostile-strangers", &["strangers"]),
+    inside(Inside::TicketsNeedNoSecret, "tickets_need_no_secret", "membership", "hostile-strangers", &["strangers"]),
+    inside(Inside::TakesForeignMeshes, "takes_foreign_meshes", "membership", "hostile-strangers", &["strangers"]),
+    inside(Inside::TakesBorrowedPapers, "takes_borrowed_papers", "membership", "hostile-strangers", &["strangers"]),
+    inside(Inside::ForgetLosesToEdit, "forget_loses_to_edit", "pages", "anything", &["forgotten", "convergence"]),
+    inside(Inside::CountsWhatWasReplaced, "counts_what_was_replaced", "pages", "anything", &["convergence"]),
+    inside(Inside::LastArrivalWins, "last_arrival_wins", "pages", "anything", &["convergence"]),
+    inside(Inside::LateCreationReturns, "late_creation_returns", "pages", "anything", &["forgotten", "convergence"]),
+    inside(Inside::RedialsAtOnce, "redials_at_once", "mesh", "rolling-restart", &["sound", "bounds"]),
+    inside(Inside::NeverRedials, "never_redials", "mesh", "hotel-wifi", &["liveness"]),
+    inside(Inside::DownForEver, "down_for_ever", "mesh", "laptop-offline", &["liveness"]),
+    inside(Inside::ShowsPapersToAnybody, "shows_papers_to_anybody", "mesh", "hostile-strangers", &["strangers"]),
+    around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
+    around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
+    around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),
+    around(Around::PapersForStrangers, "papers_for_strangers", "hostile-strangers", &["strangers"]),
+    around(Around::NeverHeals, "never_heals", "laptop-offline", &["liveness"]),
+    around(Around::StaysDown, "stays_down", "rolling-restart", &["liveness"]),
+    around(Around::TasksPileUp, "tasks_pile_up", "laptop-offline", &["bounds"]),
+    around(Around::Spins, "spins", "laptop-offline", &["sound"]),
+];
+
+const fn inside(
+    plant: Inside,
+    name: &'static str,
+    area: &'static str,
+    scenario: &'static str,
+    by: &'static [&'static str],
+) -> Known {
+    Known { plant: Plant::Inside(plant), name, area, scenario, by }
+}
+
+const fn around(plant: Around, name: &'static str, scenario: &'static str, by: &'static [&'static str]) -> Known {
+    Known { plant: Plant::Around(plant), name, area: "world", scenario, by }
+}
+
+impl Plant {
     /// As on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SyncLies => "sync_lies",
-            Self::OldDisk => "old_disk",
-            Self::LostRow => "lost_row",
-            Self::PapersForStrangers => "papers_for_strangers",
-            Self::NeverHeals => "never_heals",
-            Self::StaysDown => "stays_down",
-            Self::TasksPileUp => "tasks_pile_up",
-            Self::Spins => "spins",
-        }
+    pub fn name(self) -> &'static str {
+        ALL.iter().find(|known| known.plant == self).map_or("", |known| known.name)
     }
 
     /// The plant of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().map(|(plant, ..)| *plant).find(|plant| plant.as_str() == name)
+        ALL.iter().find(|known| known.name == name).map(|known| known.plant)
+    }
+
+    /// Whether this build has it.
+    pub fn is_here(self) -> bool {
+        match self {
+            Self::Around(_) => true,
+            Self::Inside(_) => nexus_identity::plants::choose(None),
+        }
+    }
+}
+
+impl Serialize for Plant {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Plant {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no plant {name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::invariants;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn each_area_has_three_plants_and_each_invariant_has_something_to_catch() {
+        let mut areas: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut caught = BTreeSet::new();
+        for known in ALL {
+            *areas.entry(known.area).or_default() += 1;
+            caught.extend(known.by);
+            Scenario::named(known.scenario).unwrap_or_else(|error| panic!("{}: {error}", known.name));
+            assert_eq!(Plant::named(known.name), Some(known.plant));
+        }
+        for area in ["store", "sync", "membership", "pages", "mesh"] {
+            assert!(areas[area] >= 3, "{area}");
+        }
+        assert!(ALL.len() >= 20);
+        for invariant in invariants::all(true) {
+            assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
+        }
     }
 }

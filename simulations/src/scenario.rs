@@ -69,6 +69,8 @@ pub enum FaultKind {
     SlowDisk,
     /// The disk cannot sync.
     SyncFails,
+    /// The disk says that it has synced and has not, until the power goes.
+    SyncLies,
     /// The disk is full.
     DiskFull,
     /// The wall clock is `amount` seconds ahead (or behind, by seed).
@@ -108,6 +110,7 @@ impl FaultKind {
         Self::SlowNode,
         Self::SlowDisk,
         Self::SyncFails,
+        Self::SyncLies,
         Self::DiskFull,
         Self::ClockSkew,
         Self::ClockJump,
@@ -140,6 +143,7 @@ impl FaultKind {
             Self::SlowNode => "slow_node",
             Self::SlowDisk => "slow_disk",
             Self::SyncFails => "sync_fails",
+            Self::SyncLies => "sync_lies",
             Self::DiskFull => "disk_full",
             Self::ClockSkew => "clock_skew",
             Self::ClockJump => "clock_jump",
@@ -167,6 +171,7 @@ impl FaultKind {
                 | Self::SlowNode
                 | Self::SlowDisk
                 | Self::SyncFails
+                | Self::SyncLies
                 | Self::DiskFull
                 | Self::ClockSkew
                 | Self::ClockJump
@@ -289,6 +294,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("three-regions", include_str!("../scenarios/three-regions.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
     ("lying-disk", include_str!("../scenarios/lying-disk.toml")),
+    ("forgetful-disk", include_str!("../scenarios/forgetful-disk.toml")),
+    ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("thousand", include_str!("../scenarios/thousand.toml")),

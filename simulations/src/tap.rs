@@ -12,9 +12,6 @@ use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::yamux;
 
-/// The longest secret that is looked for.
-const TAIL_BYTES: usize = 64;
-
 /// What came out of the connections of one party after decryption, searched as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Heard(Arc<Mutex<Ears>>);
@@ -22,23 +19,23 @@ pub struct Heard(Arc<Mutex<Ears>>);
 #[derive(Debug, Default)]
 struct Ears {
     bytes: u64,
-    /// What must not be heard; empty: nothing is looked for.
-    secret: Vec<u8>,
+    /// What must not be heard.
+    secrets: Vec<Vec<u8>>,
     found: u64,
 }
 
 impl Heard {
     /// Listens for bytes that must not come.
-    pub fn listening_for(secret: &[u8]) -> Self {
-        let secret = secret[..secret.len().min(TAIL_BYTES)].to_vec();
-        Self(Arc::new(Mutex::new(Ears { bytes: 0, secret, found: 0 })))
+    pub fn listening_for(secrets: &[&[u8]]) -> Self {
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty()).map(|secret| secret.to_vec()).collect();
+        Self(Arc::new(Mutex::new(Ears { bytes: 0, secrets, found: 0 })))
     }
 
     fn ears(&self) -> MutexGuard<'_, Ears> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes came, and how often the secret was among them.
+    /// How many bytes came, and how often a secret was among them.
     pub fn count(&self) -> (u64, u64) {
         let ears = self.ears();
         (ears.bytes, ears.found)
@@ -48,14 +45,17 @@ impl Heard {
     fn hear(&self, tail: &mut Vec<u8>, bytes: &[u8]) {
         let mut ears = self.ears();
         ears.bytes += bytes.len() as u64;
-        if ears.secret.is_empty() {
-            return;
-        }
+        let Some(longest) = ears.secrets.iter().map(Vec::len).max() else { return };
+        let before = tail.len();
         tail.extend_from_slice(bytes);
-        let len = ears.secret.len();
-        let found = tail.windows(len).filter(|window| *window == ears.secret.as_slice()).count();
-        ears.found += found as u64;
-        let keep = tail.len().min(len - 1);
+        // one that ended in the tail was counted then
+        let ends_here = |(at, window): &(usize, &[u8])| at + window.len() > before;
+        let found = ears.secrets.iter().map(|secret| {
+            let windows = tail.windows(secret.len()).enumerate().filter(ends_here);
+            windows.filter(|(_, window)| window == secret).count() as u64
+        });
+        ears.found += found.sum::<u64>();
+        let keep = tail.len().min(longest - 1);
         tail.drain(..tail.len() - keep);
     }
 }

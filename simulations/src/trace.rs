@@ -10,6 +10,9 @@ use crate::plan::NodeNo;
 /// How many lines are kept for a report of a failure.
 const RECENT_MAX: usize = 40;
 
+/// Bytes that are hashed together: many at a time are hashed several times faster.
+const HASHED_BYTES: usize = 1 << 16;
+
 /// Whose a line of the trace is when it is nobody's.
 pub const NOBODY: NodeNo = NodeNo::MAX;
 
@@ -17,6 +20,8 @@ pub const NOBODY: NodeNo = NodeNo::MAX;
 /// time.
 pub struct Trace {
     hasher: blake3::Hasher,
+    /// What is not hashed yet.
+    pending: Vec<u8>,
     lines: u64,
     /// Where each line goes, if anywhere.
     out: Option<Box<dyn Write + Send>>,
@@ -26,7 +31,8 @@ pub struct Trace {
 impl Trace {
     /// An empty trace that writes its lines to `out`, if there is one.
     pub fn new(out: Option<Box<dyn Write + Send>>) -> Self {
-        Self { hasher: blake3::Hasher::new_derive_key("nexus-sim trace v1"), lines: 0, out, recent: VecDeque::new() }
+        let hasher = blake3::Hasher::new_derive_key("nexus-sim trace v1");
+        Self { hasher, pending: Vec::with_capacity(HASHED_BYTES), lines: 0, out, recent: VecDeque::new() }
     }
 
     /// Something happened at a node, or to the world.
@@ -35,7 +41,7 @@ impl Trace {
             NOBODY => format!("{:>10} -   {what}", at.as_micros()),
             node => format!("{:>10} n{node:<2} {what}", at.as_micros()),
         };
-        self.hasher.update(line.as_bytes()).update(b"\n");
+        self.hash_in(&[line.as_bytes(), b"\n"]);
         self.lines += 1;
         self.write(&line);
         if self.recent.len() == RECENT_MAX {
@@ -51,13 +57,23 @@ impl Trace {
         for (place, number) in [at_us, from as u64, to as u64, connection, bytes.len() as u64].into_iter().enumerate() {
             head[place * 8..place * 8 + 8].copy_from_slice(&number.to_le_bytes());
         }
-        self.hasher.update(&head).update(bytes);
+        self.hash_in(&[&head, bytes]);
         self.lines += 1;
         if self.out.is_some() {
             let hash = blake3::hash(bytes).to_hex();
             let line =
                 format!("{at_us:>10} n{to:<2} {} bytes from n{from} on {connection}: {}", bytes.len(), &hash[..16]);
             self.write(&line);
+        }
+    }
+
+    fn hash_in(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.pending.extend_from_slice(part);
+        }
+        if self.pending.len() >= HASHED_BYTES {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
         }
     }
 
@@ -70,7 +86,7 @@ impl Trace {
 
     /// The hash of all that happened so far, 64 hexadecimal digits.
     pub fn hash(&self) -> String {
-        self.hasher.finalize().to_hex().to_string()
+        self.hasher.clone().update(&self.pending).finalize().to_hex().to_string()
     }
 
     /// How many events and chunks there were.

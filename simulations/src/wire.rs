@@ -13,7 +13,7 @@ use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch};
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
 use crate::invariants::{self, Invariant, Load, Moment, Outsiders, Recovery, Seen};
-use crate::ledger::{Ledger, Written};
+use crate::ledger::{Edited, Ledger, Written};
 use crate::outcome::{Outcome, Sample};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::scenario::FaultKind;
@@ -22,7 +22,10 @@ use crate::world::{Sim, SimError, World};
 /// How often the invariants look at the nodes.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often the report's timeline gets a point.
-const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+const SAMPLE_EVERY: Duration = Duration::from_secs(3);
+/// How long a write may take to all nodes when nothing is in its way. Sessions that missed it
+/// compare their frontiers after five to ten seconds: that would be too late.
+const PROMPT_MAX: Duration = Duration::from_secs(4);
 /// How long the first meeting may take.
 const MEET_MAX: Duration = Duration::from_secs(60);
 /// How long an operation may take; one that takes longer was not acknowledged.
@@ -138,6 +141,7 @@ impl Run {
             sim: self.sim.clone(),
             nodes: self.plan.nodes,
             canary: self.canary.clone(),
+            ledger: self.ledger.clone(),
             aftermath: self.aftermath.clone(),
         };
         let until = |at_ms: u64| {
@@ -217,6 +221,9 @@ impl Run {
                 }
                 self.sim.sleep(Duration::from_secs(1)).await;
             }
+            if recovery.settled.is_some() && recovery.unseen.is_empty() {
+                self.be_prompt(recovery).await;
+            }
         };
         tokio::select! {
             () = healing => {}
@@ -225,6 +232,17 @@ impl Run {
         self.look(true).await;
         self.sample();
         self.look_for_edits(recovery);
+    }
+
+    /// With nothing in its way, a write is everywhere at once, not only after the next comparison.
+    async fn be_prompt(&self, recovery: &mut Recovery) {
+        for no in self.sim.up() {
+            let wrote = self.write(no, vec![NewMemory::note(format!("{} in peace, by n{no}", self.canary))]);
+            let _ = tokio::time::timeout(OP_MAX, wrote).await;
+        }
+        if self.sim.settled(PROMPT_MAX).await.is_err() {
+            recovery.late = Some(format!("{PROMPT_MAX:?} after writes in peace, {}", self.sim.who_lacks_what()));
+        }
     }
 
     /// Who does not see a member that is up.
@@ -316,7 +334,7 @@ impl Run {
         if let Some(memory) = edited.await? {
             let mut ledger = self.ledger.borrow_mut();
             ledger.writes += 1;
-            ledger.edited.push((memory.id, text, no));
+            ledger.edited.push(Edited { id: memory.id, text, node: no, at: self.sim.now() });
         }
         Ok(())
     }
@@ -394,8 +412,11 @@ impl Run {
 
     fn look_for_edits(&self, recovery: &mut Recovery) {
         let ledger = self.ledger.borrow();
-        let lasting = ledger.edited.iter().filter(|(id, ..)| !ledger.may_be_gone(id));
-        for (place, (id, text, by)) in lasting.rev().take(EDITS_MAX).enumerate() {
+        let lasting = ledger
+            .edited
+            .iter()
+            .filter(|edited| !ledger.may_be_gone(&edited.id) && !ledger.is_in_doubt(edited.node, edited.at));
+        for (place, Edited { id, text, node: by, .. }) in lasting.rev().take(EDITS_MAX).enumerate() {
             let up = self.sim.up();
             let Some(no) = up.get(place % up.len().max(1)) else { return };
             let Some(node) = self.sim.node(*no) else { continue };
@@ -493,10 +514,8 @@ fn view_of(node: &Node) -> Result<BTreeMap<String, [u8; 16]>, NodeError> {
     loop {
         let page = brain.list(&ListQuery { limit: 1_000, after, ..ListQuery::default() })?;
         for memory in page.items {
-            let digest = blake3::hash(format!("{memory:?}").as_bytes());
-            let mut short = [0; 16];
-            short.copy_from_slice(&digest.as_bytes()[..16]);
-            view.insert(memory.id, short);
+            let digest = invariants::digest_of(&memory);
+            view.insert(memory.id, digest);
         }
         after = page.next;
         if after.is_none() {

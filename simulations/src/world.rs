@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr};
+use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::engine::{Genesis, found};
 use nexus_node::store::disk::{Disk, Fault};
@@ -21,7 +21,7 @@ use crate::hooks::{self, Wall};
 use crate::link::Quality;
 use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, lock};
 use crate::plan::NodeNo;
-use crate::plants::Plant;
+use crate::plants::{Around, Plant};
 use crate::tap::Heard;
 use crate::trace::Trace;
 use crate::transport::{Network, address_of};
@@ -161,7 +161,7 @@ struct Inner {
     /// Whatever panicked in nodes that have ended.
     panics: Mutex<Vec<String>>,
     cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
-    plant: Mutex<Option<Plant>>,
+    plant: Mutex<Option<Around>>,
     /// What disks held when a plant was put in.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
@@ -427,22 +427,29 @@ impl Sim {
 
     /// Puts a known fault into the world.
     pub(crate) fn plant(&self, plant: Option<Plant>) {
-        *lock(&self.0.plant) = plant;
-        match plant {
-            Some(Plant::SyncLies) => (0..self.len()).for_each(|no| self.set_disk_fault(no, Fault::SyncLies)),
-            Some(Plant::OldDisk) => {
+        let around = match plant {
+            Some(Plant::Around(around)) => Some(around),
+            _ => None,
+        };
+        *lock(&self.0.plant) = around;
+        if let Some(Plant::Inside(bug)) = plant {
+            nexus_identity::plants::choose(Some(bug));
+        }
+        match around {
+            Some(Around::SyncLies) => (0..self.len()).for_each(|no| self.set_disk_fault(no, Fault::SyncLies)),
+            Some(Around::OldDisk) => {
                 *lock(&self.0.old) = (0..self.len()).map(|no| (no, self.disk(no).image())).collect();
             }
-            Some(Plant::NeverHeals) => {
+            Some(Around::NeverHeals) => {
                 let all: Vec<_> = (1..self.len()).flat_map(|other| [(0, other), (other, 0)]).collect();
                 all.iter().for_each(|(from, to)| self.0.network.cut(*from, *to, "planted"));
             }
-            Some(Plant::TasksPileUp) => {
+            Some(Around::TasksPileUp) => {
                 for _ in 0..2_000 {
                     let _ = self.spawn(0, |_| std::future::pending());
                 }
             }
-            Some(Plant::Spins) => {
+            Some(Around::Spins) => {
                 let _ = self.spawn(0, |_| async {
                     loop {
                         tokio::task::yield_now().await;
@@ -453,16 +460,16 @@ impl Sim {
         }
     }
 
-    /// What is planted.
-    pub(crate) fn planted(&self) -> Option<Plant> {
+    /// What is planted around the nodes.
+    pub(crate) fn planted(&self) -> Option<Around> {
         *lock(&self.0.plant)
     }
 
     /// What a plant does to a disk before its node starts.
     fn tamper(&self, no: NodeNo, disk: Disk) -> Result<Disk, SimError> {
         match self.planted() {
-            Some(Plant::SyncLies) => disk.set_fault(Fault::SyncLies),
-            Some(Plant::OldDisk) => {
+            Some(Around::SyncLies) => disk.set_fault(Fault::SyncLies),
+            Some(Around::OldDisk) => {
                 let Some(old) = lock(&self.0.old).remove(&no) else { return Ok(disk) };
                 let disk = Disk::from_image(old);
                 self.with(no, |machine| machine.disk = disk.clone());
@@ -471,7 +478,7 @@ impl Sim {
                 self.cut_all(&format!("planted#{no}"), &all);
                 return Ok(disk);
             }
-            Some(Plant::LostRow) => {
+            Some(Around::LostRow) => {
                 let store = open(no, &disk)?;
                 let row = store.snapshot().and_then(|view| view.first(Table::Records, ALL_KEYS, Order::Forward));
                 if let Ok(Some((key, _))) = row {
@@ -481,7 +488,7 @@ impl Sim {
                 }
                 store.close();
             }
-            Some(Plant::StaysDown) => return Err(SimError::Failed("it was planted so".to_owned())),
+            Some(Around::StaysDown) => return Err(SimError::Failed("it was planted so".to_owned())),
             _ => {}
         }
         Ok(disk)
@@ -570,7 +577,7 @@ impl Sim {
         // also for a killed process: whoever still holds the old disk must not write on it
         let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
         // a disk that lied keeps nothing at all: not some sectors, so that no store opens any more
-        while self.planted() == Some(Plant::SyncLies) && !Dice::new(seed).next().is_multiple_of(257) {
+        while disk.fault() == Fault::SyncLies && !Dice::new(seed).next().is_multiple_of(257) {
             seed = seed.wrapping_add(1);
         }
         let after = disk.lose_power(seed);
@@ -763,10 +770,8 @@ impl Sim {
         let no = self.machine(name)?;
         let (key, chassis) = self.with(no, |machine| (machine.key.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
-        let transport =
-            self.0.network.transport(no, &key, Some(heard)).map_err(|error| SimError::Failed(error.to_string()))?;
         self.with(no, |machine| machine.life = Some(life.clone()));
-        Ok(Outsider { no, key, transport, spawner: Arc::new(LifeSpawner(life)) })
+        Ok(Outsider { no, key, heard, network: self.0.network.clone(), spawner: Arc::new(LifeSpawner(life)) })
     }
 
     /// Ends every node, as the end of the world.
@@ -784,8 +789,19 @@ impl Sim {
 pub(crate) struct Outsider {
     pub(crate) no: NodeNo,
     pub(crate) key: Keypair,
-    pub(crate) transport: nexus_mesh::BoxedTransport,
-    pub(crate) spawner: Arc<LifeSpawner>,
+    heard: Heard,
+    network: Network,
+    spawner: Arc<LifeSpawner>,
+}
+
+impl Outsider {
+    /// Starts a swarm that knows the addresses of the first `nodes` machines.
+    pub(crate) fn mesh(&self, config: MeshConfig, nodes: usize) -> Option<(Mesh, MeshEvents)> {
+        let transport = self.network.transport(self.no, &self.key, Some(self.heard.clone())).ok()?;
+        let (mesh, events) = Mesh::start(transport, config, self.spawner.clone()).ok()?;
+        (0..nodes).for_each(|node| mesh.bootstrap(address_of(node)));
+        Some((mesh, events))
+    }
 }
 
 impl std::fmt::Debug for Sim {

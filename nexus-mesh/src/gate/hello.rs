@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use nexus_identity::{Chain, Claims, Did, Timestamp};
+use nexus_identity::plants::{Plant, planted};
+use nexus_identity::{Chain, ChainError, Claims, Did, Timestamp};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
@@ -205,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             other => return Err(nonsense(Some(&other))),
         };
         let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&nonce, &theirs.nonce]);
-        if expected != theirs.tag[..] {
+        if expected != theirs.tag[..] && !planted(Plant::TakesForeignMeshes) {
             return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
         }
 
@@ -235,7 +236,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         };
         let papers = self.papers.clone().ok_or(End::Refused { by_us: true, reason: Refusal::Unavailable })?;
         let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&theirs.nonce]);
-        if theirs.nonce.len() != NONCE_BYTES || expected != theirs.tag[..] {
+        if planted(Plant::ShowsPapersToAnybody) {
+            self.say(HelloStep::Show(show(&papers, false, false))).await?;
+        }
+        let knows_it = expected == theirs.tag[..] || planted(Plant::TakesForeignMeshes);
+        if theirs.nonce.len() != NONCE_BYTES || !knows_it {
             return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
         }
         let holding = ask_holding(&self.asks).await?;
@@ -317,8 +322,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             return Err(refuse(Refusal::Version));
         }
         let chain = Chain::from_bytes(&shown.chain).map_err(|_| refuse(Refusal::BadCredentials))?;
-        let claims = chain.verify(&papers.mesh).map_err(|_| refuse(Refusal::BadCredentials))?;
-        if claims.subject != self.ends.peer_did {
+        let mut claims = chain.verify(&papers.mesh);
+        if let (Err(ChainError::OtherMesh { found, .. }), true) = (&claims, planted(Plant::TakesForeignMeshes)) {
+            claims = chain.verify(&found.clone());
+        }
+        let claims = claims.map_err(|_| refuse(Refusal::BadCredentials))?;
+        if claims.subject != self.ends.peer_did && !planted(Plant::TakesBorrowedPapers) {
             return Err(refuse(Refusal::BadCredentials));
         }
         let expires_at = chain.expires_at().map_err(|_| refuse(Refusal::BadCredentials))?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
 use tokio::time::Instant;
 
 use crate::redial::Backoff;
@@ -164,6 +165,9 @@ impl Book {
     /// The open connection to a member ended.
     pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
         self.open.remove(peer);
+        if planted(Plant::NeverRedials) {
+            return;
+        }
         let (backoff, seed) = (self.backoff, self.seed);
         if let Some(known) = self.peers.get_mut(peer)
             && !known.addresses().is_empty()
@@ -196,6 +200,9 @@ impl Book {
             attempts.failures = attempts.failures.max(REFUSED_FAILURES);
         }
         attempts.due = Some(now + backoff.wait(attempts.failures, seed));
+        if planted(Plant::RedialsAtOnce) {
+            attempts.due = Some(now);
+        }
     }
 
     fn attempts(&mut self, target: &Target) -> Option<&mut Attempts> {

@@ -2,10 +2,11 @@ use nexus_crdt::{
     Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified, Write,
     Writes,
 };
+use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
 use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta};
-use super::view::{core_text, has_any};
+use super::view::{core_text, has_any, live_writes};
 use super::{Engine, EngineError, Event, Turn};
 use crate::store::{Draft, StoreError, Table, View};
 
@@ -205,7 +206,8 @@ impl FoldWrites<'_, '_> {
 
     fn create(&mut self, record: Dot, page: u32, write: &Write, value_at: u32) -> Result<(), StoreError> {
         let hlc = self.entry.header().hlc;
-        let gone = has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))?;
+        let gone = has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))?
+            && !planted(Plant::LateCreationReturns);
         let len = u32::try_from(write.value.len()).unwrap_or(u32::MAX);
         let row = RecordRow { space: self.space, log: self.log, page, hlc, offset: value_at, len, gone };
         self.draft.put(Table::Records, &rows::record_key(self.eno, record.index), &rows::encode(&row));
@@ -231,10 +233,15 @@ impl FoldWrites<'_, '_> {
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
+        if planted(Plant::LastArrivalWins) && field != Field::GONE {
+            for (other, _) in live_writes(self.draft, self.space, record, field)? {
+                self.draft.delete(Table::Live, &rows::write_key(self.space, record, field, other));
+            }
+        }
         let key = rows::write_key(self.space, record, field, dot);
         let hlc = self.entry.header().hlc;
         let row = WriteRow { log: self.log, hlc, value: write.value.clone(), over: write.over.clone() };
-        let overwritten = self.draft.contains(Table::Past, &key)?;
+        let overwritten = self.draft.contains(Table::Past, &key)? && !planted(Plant::CountsWhatWasReplaced);
         let table = if overwritten && field != Field::GONE { Table::Past } else { Table::Live };
         self.draft.put(table, &key, &rows::encode(&row));
         if field == Field::GONE { self.forget(record) } else { Ok(()) }
@@ -252,6 +259,10 @@ impl FoldWrites<'_, '_> {
         let row: RecordRow = rows::decode(Table::Records, &row)?;
         // a record is forgotten from its own space alone
         if row.gone || row.space != self.space {
+            return Ok(());
+        }
+        let edits = rows::field_prefix(self.space, record, Field::TEXT);
+        if planted(Plant::ForgetLosesToEdit) && has_any(self.draft, Table::Live, &edits)? {
             return Ok(());
         }
         self.draft.put(Table::Records, &key, &rows::encode(&RecordRow { gone: true, ..row }));

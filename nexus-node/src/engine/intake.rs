@@ -1,4 +1,5 @@
 use nexus_crdt::{Admission, Draft as EntryDraft, EntryId, Head, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
 use super::state::OpenPage;
@@ -103,6 +104,10 @@ impl Engine {
         }
         let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
         match Head::admit(head.as_ref(), header) {
+            Admission::Gap { .. } if planted(Plant::SkipsGaps) => {
+                self.store_next(&entry, turn)?;
+                Ok(Verdict::Stored)
+            }
             Admission::Next => {
                 self.store_next(&entry, turn)?;
                 Ok(Verdict::Stored)

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{EntryId, Head, Hlc, HlcClock, Incarnation, Kind, LogId, Members, PAGE_RECORDS_MAX, Profile, SpaceId};
+use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did, Name};
 
 use super::EngineError;
@@ -130,7 +131,7 @@ impl State {
             logs,
             spaces: rows::read_spaces(view)?,
             pages: BTreeMap::new(),
-            next_eno: rows::last_eno(view)? + 1,
+            next_eno: rows::last_eno(view)? + u64::from(!planted(Plant::ReusesLastNumber)),
             waiting: Waiting::default(),
         };
         state.read_members(view)?;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 
@@ -142,7 +143,8 @@ impl Admitter {
         };
         let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
         // hashes are compared, so that the time it takes tells nothing about the secret
-        if secret_hash(&request.secret) != row.secret_hash || row.incarnation != incarnation(shared)? {
+        let knows_it = secret_hash(&request.secret) == row.secret_hash || planted(Plant::TicketsNeedNoSecret);
+        if !knows_it || row.incarnation != incarnation(shared)? {
             return unknown;
         }
         if let Some((_, chain)) = row.redeemed.iter().find(|(did, _)| *did == newcomer) {
@@ -152,7 +154,7 @@ impl Admitter {
         if row.expires_at < now {
             return Ok(Err((JoinRefusal::Expired, "the ticket has expired: ask for a new one")));
         }
-        if row.redeemed.len() >= row.uses as usize {
+        if row.redeemed.len() >= row.uses as usize && !planted(Plant::TicketsNeverUsedUp) {
             return Ok(Err((JoinRefusal::Used, "the ticket was used already: ask for a new one")));
         }
         let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role)

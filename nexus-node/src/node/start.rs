@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_crdt::SpaceId;
+use nexus_identity::plants::{Plant, planted};
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -85,7 +86,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         limits: BrainLimits::new(&config),
         rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
-    let hold_until = (!peers.is_empty()).then(|| Instant::now() + COMPARE_MAX);
+    let compare = !peers.is_empty() && !planted(Plant::WritesWithoutComparing);
+    let hold_until = compare.then(|| Instant::now() + COMPARE_MAX);
     let drive = Drive {
         engine,
         overlay,

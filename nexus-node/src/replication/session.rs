@@ -7,6 +7,7 @@ use nexus_crdt::{
     Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame, plan,
 };
 use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
 
 use crate::engine::rows::{self, Eno, EntryRow, LogNo, Standing};
 use crate::store::{Order, StoreError, Table, View};
@@ -272,6 +273,9 @@ impl Session {
                 self.fill_from_tail(&mut parcel, last, view)?;
                 self.fill_from_relay(&mut parcel, now, view)?;
             }
+            if planted(Plant::DeliversByGossipAlone) {
+                parcel.entries.clear();
+            }
             if !parcel.entries.is_empty() {
                 self.next_digest = now + DIGEST_EVERY;
                 return Ok(Some(frame(Body::Entries(EntriesFrame { entries: parcel.entries }))));
@@ -361,6 +365,9 @@ impl Session {
 
     /// Our own new entries, at once.
     fn fill_from_tail(&mut self, parcel: &mut Parcel, last: Eno, view: &dyn View) -> Result<(), StoreError> {
+        if planted(Plant::LosesTailCursor) {
+            self.tail = last + 1;
+        }
         while self.tail <= last && !parcel.is_full() {
             let (peeks, next) = peek_entries(view, self.tail, last)?;
             self.tail = self.send_some(peeks, next, parcel, view, |log, me| log.author == me)?;

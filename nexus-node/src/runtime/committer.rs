@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use nexus_crdt::{EntryFrame, Members};
+use nexus_identity::plants::{Plant, planted};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +23,15 @@ pub(crate) struct Commit {
     pub(crate) members: Option<Arc<Members>>,
 }
 
+impl Commit {
+    fn answer(&mut self) {
+        for (caller, outcome) in self.answers.drain(..) {
+            // a caller that went away does not need its answer
+            let _ = caller.send(outcome);
+        }
+    }
+}
+
 /// Commits, then lets out what depends on it: acknowledgements, messages, events, in order.
 pub(crate) struct Committer {
     pub(crate) commits: mpsc::Receiver<Commit>,
@@ -39,7 +49,16 @@ impl Committer {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
-            let batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
+            if planted(Plant::AcksBeforeCommit) {
+                group.iter_mut().for_each(Commit::answer);
+            }
+            if planted(Plant::SendsBeforeCommit) {
+                group.iter_mut().for_each(|commit| self.publish(commit));
+            }
+            let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
+            if planted(Plant::DropsFromGroup) {
+                batches.truncate(1);
+            }
             if !batches.is_empty() {
                 let store = shared.store.clone();
                 let result = blocking(&*shared.blocking, move || store.commit(&batches)).await;
@@ -59,19 +78,20 @@ impl Committer {
         }
     }
 
-    fn release(&self, commit: Commit, shared: &Shared) {
-        if let Some(members) = commit.members {
+    fn release(&self, mut commit: Commit, shared: &Shared) {
+        if let Some(members) = commit.members.take() {
             self.members.send_replace(members);
         }
-        for (caller, outcome) in commit.answers {
-            // a caller that went away does not need its answer
-            let _ = caller.send(outcome);
-        }
-        for frame in commit.publish {
-            let _ = self.gossip.try_send(frame.encode_to_vec());
-        }
+        commit.answer();
+        self.publish(&mut commit);
         for event in commit.events {
             self.emit(event, shared);
+        }
+    }
+
+    fn publish(&self, commit: &mut Commit) {
+        for frame in commit.publish.drain(..) {
+            let _ = self.gossip.try_send(frame.encode_to_vec());
         }
     }
 

@@ -85,6 +85,11 @@ impl Disk {
         self.state().fault = fault;
     }
 
+    /// What is wrong with it now.
+    pub fn fault(&self) -> Fault {
+        self.state().fault
+    }
+
     /// Lets the power go after so many more writes, changes of length and syncs: everything then
     /// fails, until [`lose_power`](Self::lose_power).
     pub fn set_steps_left(&self, steps: u64) {

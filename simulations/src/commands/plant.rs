@@ -1,57 +1,78 @@
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use nexus_sim::plants::Plant;
+use nexus_sim::plants::{ALL, Known, Plant};
 use serde_json::{Value, json};
 
-use super::{BROKEN, OK, say};
+use super::{BROKEN, OK, WITH_PLANTS, say};
 
 /// Seeds that are tried until a plant is caught.
 const SEEDS_MAX: u64 = 200;
 
-/// Plants faults one at a time, and sees whether an invariant catches each; the same seed must
-/// be green without it.
+/// Plants faults one at a time, and sees whether an invariant catches each; the same seeds must be
+/// green without it.
 pub(super) fn plant(name: &str, as_json: bool) -> Result<u8, String> {
-    let known = |plant: &Plant| name == "all" || plant.as_str() == name;
-    let chosen: Vec<_> = Plant::ALL.iter().filter(|(plant, ..)| known(plant)).collect();
+    let chosen: Vec<&Known> = ALL.iter().filter(|known| name == "all" || known.name == name).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = Plant::ALL.iter().map(|(plant, ..)| plant.as_str()).collect();
+        let names: Vec<&str> = ALL.iter().map(|known| known.name).collect();
         return Err(format!("there is no plant {name}, but {}", names.join(", ")));
     }
+    if let Some(known) = chosen.iter().find(|known| !known.plant.is_here()) {
+        return Err(format!("{} is not in this build; {WITH_PLANTS}", known.name));
+    }
+    let mut greens = BTreeMap::new();
     let mut all = true;
-    for (plant, scenario, by) in chosen {
-        let mut caught = None;
-        let mut tried = 0;
-        while caught.is_none() && tried < SEEDS_MAX {
-            tried += 1;
-            let broken = broken(scenario, tried, Some(*plant))?;
-            let found = by.iter().find(|check| broken.iter().any(|broken| broken == **check));
-            caught = found.map(|check| (*check, tried));
-        }
-        let green = match caught {
-            Some((_, seed)) => broken(scenario, seed, None)?.is_empty(),
-            None => false,
-        };
-        all &= green;
-        let line = json!({
-            "plant": plant.as_str(),
-            "caught": caught.is_some(),
-            "by": caught.map(|(check, _)| check),
-            "seed": caught.map(|(_, seed)| seed),
-            "seeds_tried": tried,
-            "green_without": green,
-        });
-        if as_json {
-            say(&line.to_string());
-        } else {
-            let said = match caught {
-                Some((check, seed)) => format!("caught by {check}, seed {seed} of {scenario}"),
-                None => format!("NOT CAUGHT in {tried} seeds of {scenario}"),
-            };
-            let without = if green || caught.is_none() { "" } else { " (and BROKEN without it)" };
-            say(&format!("{:<22} {said}{without}", plant.as_str()));
-        }
+    for known in chosen {
+        all &= try_one(known, &mut greens, as_json)?;
     }
     Ok(if all { OK } else { BROKEN })
+}
+
+/// Which runs hold without a plant, as far as it was asked.
+type Greens = BTreeMap<(&'static str, u64), bool>;
+
+fn try_one(known: &Known, greens: &mut Greens, as_json: bool) -> Result<bool, String> {
+    let mut caught = None;
+    let mut tried = 0;
+    while caught.is_none() && tried < SEEDS_MAX {
+        tried += 1;
+        let broken = broken(known.scenario, tried, Some(known.plant))?;
+        let found = known.by.iter().find(|check| broken.iter().any(|broken| broken == **check));
+        caught = found.map(|check| (*check, tried));
+    }
+    let mut red = Vec::new();
+    for seed in 1..=tried {
+        let run = (known.scenario, seed);
+        let green = match greens.get(&run) {
+            Some(green) => *green,
+            None => broken(known.scenario, seed, None)?.is_empty(),
+        };
+        greens.insert(run, green);
+        if !green {
+            red.push(seed);
+        }
+    }
+    let line = json!({
+        "plant": known.name,
+        "area": known.area,
+        "scenario": known.scenario,
+        "caught": caught.is_some(),
+        "by": caught.map(|(check, _)| check),
+        "seed": caught.map(|(_, seed)| seed),
+        "seeds_tried": tried,
+        "green_without": red.is_empty(),
+    });
+    if as_json {
+        say(&line.to_string());
+    } else {
+        let said = match caught {
+            Some((check, seed)) => format!("caught by {check}, seed {seed} of {}", known.scenario),
+            None => format!("NOT CAUGHT in {tried} seeds of {}", known.scenario),
+        };
+        let without = if red.is_empty() { String::new() } else { format!(" (and BROKEN without it: seeds {red:?})") };
+        say(&format!("{:<11} {:<24} {said}{without}", known.area, known.name));
+    }
+    Ok(caught.is_some() && red.is_empty())
 }
 
 /// The checks that break.
@@ -60,7 +81,7 @@ fn broken(scenario: &str, seed: u64, plant: Option<Plant>) -> Result<Vec<String>
     let mut command = Command::new(program);
     command.args(["run", scenario, "--seed", &seed.to_string(), "--json"]);
     if let Some(plant) = plant {
-        command.args(["--plant", plant.as_str()]);
+        command.args(["--plant", plant.name()]);
     }
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);

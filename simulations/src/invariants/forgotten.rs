@@ -27,7 +27,7 @@ impl Invariant for Forgotten {
 
     fn look(&mut self, moment: &Moment<'_>) {
         for seen in moment.seen {
-            for (id, (at, by)) in &moment.ledger.forgotten {
+            for (id, (at, by)) in moment.ledger.forgotten.iter().filter(|(id, _)| !moment.ledger.may_return(id)) {
                 let bound = moment.last || *by == seen.node;
                 if bound {
                     self.record.looked(1);
@@ -38,7 +38,7 @@ impl Invariant for Forgotten {
                     }
                 }
             }
-            for id in &moment.ledger.forget_asked {
+            for id in moment.ledger.forget_asked.iter().filter(|id| !moment.ledger.may_return(id)) {
                 let place = (seen.node, id.clone());
                 if seen.view.contains_key(id) {
                     if self.gone.contains(&place) {

@@ -1,5 +1,5 @@
 //! Once everything has healed, the mesh is whole again within a bound of virtual time: all hold
-//! the same, all see each other, all take writes.
+//! the same, all see each other, all take writes, and these are everywhere within seconds.
 //!
 //! Excused are machines that are meant to be down, and strangers.
 
@@ -27,7 +27,7 @@ impl Invariant for Liveness {
         if recovery.settled.is_none() {
             self.0.broke(now, || format!("{:?} after the heal {}", recovery.bound, recovery.lacks));
         }
-        for what in recovery.dead.iter().chain(&recovery.mute).chain(&recovery.unseen) {
+        for what in recovery.dead.iter().chain(&recovery.mute).chain(&recovery.unseen).chain(&recovery.late) {
             self.0.broke(now, || what.clone());
         }
         self.0.verdict("")
