@@ -138,7 +138,9 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
         E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
         E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),
         E::NotADirectory { .. } => ("conflict", "give a directory with --data-dir"),
-        E::InUse { .. } => ("in_use", "stop that process, or give another directory with --data-dir"),
+        E::InUse { .. } => {
+            ("in_use", "`nexus-node stop` ends it, if it answers; or give another directory with --data-dir")
+        }
         E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
         E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
         E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_crdt::{EntryError, EntryFrame};
 use nexus_identity::{Did, Keypair};
-use nexus_mesh::{MeshEvent, MeshEvents, Multiaddr, OpenError, StreamProtocol, Verdict};
+use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, OpenError, StreamProtocol, Verdict};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
@@ -68,7 +68,12 @@ pub(crate) async fn watch_mesh(
                 }
             }
             MeshEvent::PeerClosed { peer, cause } => {
-                tracing::info!(peer = %peer.short(), %cause, "disconnected");
+                // Two that dial each other at once have two connections for a moment: that is no news.
+                if matches!(cause, DownCause::Replaced) {
+                    tracing::debug!(peer = %peer.short(), %cause, "disconnected");
+                } else {
+                    tracing::info!(peer = %peer.short(), %cause, "disconnected");
+                }
                 open.remove(&peer);
                 whereabouts.lost(&peer);
             }

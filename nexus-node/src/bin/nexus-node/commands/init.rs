@@ -28,7 +28,7 @@ impl Init {
             let (name, did, mesh) = (&made.name, &made.did, &made.mesh_did);
             format!("{name} is {did}\nmesh is {mesh}\nkept in {}", made.data_dir.display())
         })?;
-        session.printer.note("next: `nexus-node up`");
+        session.printer.note(&format!("next: `{} up`", session.program()));
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ impl Join {
         let join = nexus_node::node::join(&directory, ticket, self.name.clone(), self.timeout.0);
         let joined = Session::runtime()?.block_on(join)?;
         if fresh {
-            session.printer.note("next: `nexus-node up`");
+            session.printer.note(&format!("next: `{} up`", session.program()));
         }
         Ok(joined.into())
     }

@@ -143,13 +143,14 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
 fn held(error: DataDirError, session: &Session) -> Problem {
     let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
     let Some(node) = answering(path) else { return data_dir_problem(error) };
-    let pid = node.pid.map(|pid| format!("process {pid}, ")).unwrap_or_default();
+    let pid = node.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
     let by = match node.started_by.as_deref() {
-        Some("mcp") => "started in the background by `nexus-node mcp`, for an agent",
-        _ => "started with `nexus-node up`",
+        Some("mcp") => " in the background by `nexus-node mcp`, for an agent,",
+        Some("up") => " with `nexus-node up`",
+        _ => "",
     };
-    let since = span(node.uptime_s);
-    let message = format!("the node of {} runs already: {}, {pid}{by}, {since} ago", path.display(), sane(&node.name));
+    let (name, since) = (sane(&node.name), span(node.uptime_s));
+    let message = format!("the node of {} runs already: {name}{pid}, started{by} {since} ago", path.display());
     let program = session.program();
     Problem::new("in_use", message).hint(format!(
         "use it as it is: `{program} status`, `{program} web`; or end it with `{program} stop`, and start it here"
