@@ -12,10 +12,10 @@ mod watch;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, SpaceId, Was};
+use nexus_crdt::{Core, Members, SpaceId, Was};
 use nexus_identity::Name;
 use serde_json::Value;
 use tokio::sync::watch as channel;
@@ -29,8 +29,9 @@ use crate::memory::{
     SpaceInfo,
 };
 use crate::runtime::Shared;
+use crate::store::Snapshot;
 use cursor::WatchCursor;
-use read::Reader;
+use read::{Known, Reader};
 
 /// The longest tag, kind or key, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
@@ -61,6 +62,29 @@ impl BrainLimits {
     pub(crate) fn change(&self, config: &Config) {
         self.text_bytes_max.store(config.text_bytes_max.size(), Ordering::Relaxed);
         self.spaces_max.store(config.spaces_max.size(), Ordering::Relaxed);
+    }
+}
+
+/// What was read of the last state that somebody asked about, for whoever asks next.
+///
+/// It is keyed by the number of the [`Snapshot`] and refers to none: an old one that nobody reads
+/// is let go of, whenever the next question comes.
+#[derive(Default)]
+pub(crate) struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
+
+impl Reads {
+    /// What is known of a state as these members may see it.
+    fn known(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, known)) = &*last
+            && *number == snapshot.number()
+            && known.is_of(members)
+        {
+            return Ok(known.clone());
+        }
+        let known = Arc::new(Known::read(snapshot, members.clone())?);
+        *last = Some((snapshot.number(), known.clone()));
+        Ok(known)
     }
 }
 
@@ -101,6 +125,7 @@ impl Brain {
         let mut reader = self.reader(&snapshot)?;
         let space = reader.space(memory.space.as_deref())?.1.no;
         let same = self.shared.search.similar(&memory.text, space, &mut reader, &snapshot)?;
+        let same = same.map(|place| reader.dot_at(place)).transpose()?.flatten();
         Ok(same.map(|dot| dot.to_string()))
     }
 
@@ -329,8 +354,9 @@ impl Brain {
         export::pages(&snapshot, id, each)
     }
 
-    fn reader<'a>(&self, view: &'a dyn crate::store::View) -> Result<Reader<'a>, NodeError> {
-        Reader::new(view, self.shared.store_name, self.shared.members.borrow().clone(), clock::wall())
+    fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
+        let known = self.shared.reads.known(snapshot, &self.shared.members.borrow().clone())?;
+        Ok(Reader::with(snapshot, self.shared.store_name, known, clock::wall()))
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) notices: Notices,
     pub(crate) search: Arc<crate::search::Search>,
+    pub(crate) reads: crate::brain::Reads,
     pub(crate) limits: crate::brain::BrainLimits,
     pub(crate) rate: u32,
 }

@@ -11,8 +11,10 @@
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
 //! | `disk` | the index on disk |
+//! | `best` | the best so far, and what it takes to be among them |
 //! | `indexer` | moves what is new from one to the other |
 
+mod best;
 mod disk;
 mod document;
 mod indexer;
@@ -22,7 +24,7 @@ pub(crate) mod words;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Dot, Members};
+use nexus_crdt::Members;
 use nexus_identity::{Did, Timestamp};
 
 pub(crate) use disk::DiskIndex;
@@ -31,7 +33,7 @@ pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
 use crate::brain::read::Reader;
-use crate::engine::rows::SpaceNo;
+use crate::engine::rows::{Place, SpaceNo};
 use crate::store::View;
 use tail::Tail;
 
@@ -78,8 +80,10 @@ impl Filter {
 /// A memory that speaks of the words, and how much (BM25).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Found {
-    pub(crate) record: Dot,
+    pub(crate) place: Place,
     pub(crate) score: f32,
+    /// When it was last edited.
+    pub(crate) stamp: Timestamp,
 }
 
 /// How often a word occurs among how many memories of what length: what BM25 needs to know.
@@ -121,18 +125,21 @@ impl Search {
         let (mut found, touched) = {
             let mut tail = self.tail();
             tail.catch_up(view, reader, TAIL_MAX)?;
-            let mut statistics = match &self.disk {
-                Some(disk) => disk.statistics(words)?,
-                None => Statistics { frequencies: vec![0; words.len()], ..Statistics::default() },
-            };
-            tail.add_to(&mut statistics, words);
-            (tail.find(words, filter, &statistics), tail.touched())
+            if tail.is_empty() {
+                (Vec::new(), BTreeSet::new())
+            } else {
+                let mut statistics = match &self.disk {
+                    Some(disk) => disk.statistics(words)?,
+                    None => Statistics { frequencies: vec![0; words.len()], ..Statistics::default() },
+                };
+                tail.add_to(&mut statistics, words);
+                (tail.find(words, filter, &statistics), tail.touched())
+            }
         };
         if let Some(disk) = &self.disk {
-            let hits = disk.find(words, filter, limit + touched.len().min(256))?;
-            found.extend(hits.into_iter().filter(|hit| !touched.contains(&hit.record)));
+            found.extend(disk.find(words, filter, &touched, limit)?);
         }
-        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.cmp(&b.record)));
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
         found.truncate(limit);
         Ok(found)
     }
@@ -144,18 +151,18 @@ impl Search {
         space: SpaceNo,
         reader: &mut Reader<'_>,
         view: &dyn View,
-    ) -> Result<Option<Dot>, NodeError> {
+    ) -> Result<Option<Place>, NodeError> {
         let print = words::fingerprint(text);
         let touched = {
             let mut tail = self.tail();
             tail.catch_up(view, reader, TAIL_MAX)?;
-            if let Some(dot) = tail.similar(print, space) {
-                return Ok(Some(dot));
+            if let Some(place) = tail.similar(print, space) {
+                return Ok(Some(place));
             }
             tail.touched()
         };
         let Some(disk) = &self.disk else { return Ok(None) };
-        Ok(disk.similar(print, space)?.into_iter().find(|dot| !touched.contains(dot)))
+        Ok(disk.similar(print, space)?.into_iter().find(|place| !touched.contains(place)))
     }
 }
 

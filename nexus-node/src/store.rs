@@ -66,6 +66,7 @@ pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};
 use self::guard::guarded;
 use self::hold::Hold;
 use self::seal::unseal;
+use self::snapshot::Opened;
 use self::write::Writing;
 
 /// The format that this version writes, and the latest that it reads.
@@ -99,6 +100,14 @@ impl Default for StoreOptions {
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
+/// The state that snapshots share until the next commit.
+#[derive(Default)]
+struct Latest {
+    opened: Option<Arc<Opened>>,
+    /// How many states were opened.
+    count: u64,
+}
+
 /// What the handles and the snapshots of one open store share.
 struct Shared {
     file: PathBuf,
@@ -106,6 +115,9 @@ struct Shared {
     database: RwLock<Option<Arc<redb::Database>>>,
     /// One commit at a time, so that the one after a failed one is refused.
     committing: Mutex<()>,
+    /// The committed state, once somebody has read it since the last commit. It refers to no
+    /// handle, or handles would keep each other alive.
+    latest: Mutex<Latest>,
     /// The first failure of a commit.
     poisoned: OnceLock<String>,
 }
@@ -153,6 +165,7 @@ impl Store {
             file: file.clone(),
             database: RwLock::new(Some(Arc::new(database))),
             committing: Mutex::new(()),
+            latest: Mutex::default(),
             poisoned: OnceLock::new(),
         };
         if shared.format()?.is_none() {
@@ -250,6 +263,7 @@ impl Shared {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         let closed = guarded(&self.file, None, || {
+            self.forget_latest();
             drop(database);
             Ok(())
         });
@@ -258,10 +272,27 @@ impl Shared {
         }
     }
 
-    fn begin_read(&self) -> Result<redb::ReadTransaction, StoreError> {
+    /// The committed state, opened once for all who ask before the next commit.
+    fn latest(&self) -> Result<Arc<Opened>, StoreError> {
         self.check()?;
+        // The lock is held while the state is opened: one that is older than a commit could
+        // otherwise be kept after it.
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = &latest.opened {
+            return Ok(Arc::clone(opened));
+        }
         let database = self.database()?;
-        guarded(&self.file, None, || database.begin_read().map_err(|error| self.error(None, error)))
+        let transaction = guarded(&self.file, None, || database.begin_read().map_err(|error| self.error(None, error)))?;
+        latest.count += 1;
+        let opened = Arc::new(Opened::new(transaction, latest.count));
+        latest.opened = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Has the next reader open the state anew; what nobody reads any more lets go of its pages.
+    fn forget_latest(&self) {
+        let opened = self.latest.lock().unwrap_or_else(PoisonError::into_inner).opened.take();
+        drop(opened);
     }
 
     fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
@@ -270,7 +301,11 @@ impl Shared {
         if batches.iter().all(Batch::is_empty) {
             return Ok(());
         }
-        let result = guarded(&self.file, None, || self.apply(batches));
+        let result = guarded(&self.file, None, || {
+            let applied = self.apply(batches);
+            self.forget_latest();
+            applied
+        });
         if let Err(error) = &result {
             self.poisoned.get_or_init(|| error.to_string());
         }

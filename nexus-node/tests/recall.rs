@@ -154,3 +154,34 @@ async fn nearly_the_same_memory_is_reported_when_it_is_written_again() {
     let other = NewMemory::note("the staging database is restored from the nightly backup at four in the morning");
     assert_eq!(brain.remember_noting_duplicates(other).await.unwrap().duplicate_of, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_older_than_what_was_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path()).await;
+    let brain = node.brain();
+    let records = || brain.spaces().unwrap().iter().map(|space| space.records).sum::<u64>();
+    let id = remember(&node, "version 0 of the truth").await;
+    for n in 1..=30 {
+        // each question is asked before the change as well, so that whatever is kept is an old answer
+        let (before, count) = (brain.get(&id).unwrap(), records());
+        assert_eq!(texts(&recall(&node, "truth")), [before.text.as_str()]);
+        let text = format!("version {n} of the truth");
+        let patch = Patch { text: Some(text.clone()), ..Patch::default() };
+        assert_eq!(brain.edit(&id, patch).await.unwrap().text, text);
+        assert_eq!(brain.get(&id).unwrap().text, text);
+        assert_ne!(brain.get(&id).unwrap().version, before.version);
+        assert_eq!(texts(&recall(&node, "truth")), [text.as_str()]);
+        remember(&node, "something else").await;
+        assert_eq!(records(), count + 1);
+        let space = format!("space-{n}");
+        let missing = brain.remember(NewMemory { space: Some(space.clone()), ..NewMemory::note("x") }).await;
+        assert!(matches!(missing, Err(NodeError::NotFound { .. })), "{missing:?}");
+        brain.create_space(space.parse().unwrap()).await.unwrap();
+        let there = brain.remember(NewMemory { space: Some(space), ..NewMemory::note("x") }).await.unwrap();
+        assert_eq!(brain.get(&there.id).unwrap().text, "x");
+    }
+    brain.forget(&id).await.unwrap();
+    assert!(matches!(brain.get(&id), Err(NodeError::NotFound { .. })));
+    assert!(recall(&node, "truth").hits.is_empty());
+}

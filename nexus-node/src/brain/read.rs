@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::{Core, Dot, DotPrefix, Field, Hlc, LogId, Members, SpaceId, version_of};
 use nexus_identity::{Did, Timestamp};
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::cursor::{self, StoreName};
 use crate::NodeError;
-use crate::engine::rows::{self, RecordRow, SpaceRow, TimeKey, WriteRow};
-use crate::engine::view::{core_text, entry_id_of, find_record, records_with_key};
+use crate::engine::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
+use crate::engine::view::{core_text, entry_id_of, records_with_key};
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
 use crate::search::Document;
 use crate::store::{Order, StoreError, Table, View};
@@ -21,12 +21,43 @@ const SHOWN: [&str; 5] = [Field::TEXT, Field::KIND, Field::TAGS, Field::META, Fi
 pub(crate) struct Reader<'a> {
     view: &'a dyn View,
     store: StoreName,
-    members: Arc<Members>,
+    known: Arc<Known>,
     now: Timestamp,
-    spaces: Vec<(SpaceId, SpaceRow)>,
-    logs: BTreeMap<rows::LogNo, LogId>,
     /// The payload read last: records of one entry are often asked for together.
     payload: Option<(u64, Vec<u8>)>,
+}
+
+/// What nearly every question needs of a state: read once for all that are asked of it.
+pub(crate) struct Known {
+    members: Arc<Members>,
+    /// The spaces that count, with mesh.
+    spaces: Vec<(SpaceId, SpaceRow)>,
+    /// Who writes each log, as far as somebody has asked. A log never changes hands.
+    authors: Mutex<BTreeMap<rows::LogNo, Did>>,
+}
+
+impl Known {
+    /// Of the state that a view shows, as these members may see it.
+    pub(crate) fn read(view: &dyn View, members: Arc<Members>) -> Result<Self, StoreError> {
+        let spaces = rows::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
+        Ok(Self { members, spaces, authors: Mutex::default() })
+    }
+
+    /// Whether it was read for these very members.
+    pub(crate) fn is_of(&self, members: &Arc<Members>) -> bool {
+        Arc::ptr_eq(&self.members, members)
+    }
+
+    fn author(&self, view: &dyn View, log: rows::LogNo) -> Result<Did, StoreError> {
+        let mut authors = self.authors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(author) = authors.get(&log) {
+            return Ok(*author);
+        }
+        let row = view.get(Table::Logs, &rows::log_key(log))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
+        let LogId { author, .. } = rows::decode(Table::Logs, &row)?;
+        authors.insert(log, author);
+        Ok(author)
+    }
 }
 
 /// One value of a field: who wrote it, when, and where.
@@ -61,16 +92,20 @@ impl<'a> Reader<'a> {
         members: Arc<Members>,
         now: Timestamp,
     ) -> Result<Self, NodeError> {
-        let spaces = rows::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
-        Ok(Self { view, store, members, now, spaces, logs: BTreeMap::new(), payload: None })
+        Ok(Self::with(view, store, Arc::new(Known::read(view, members)?), now))
+    }
+
+    /// The same, with what is known of the state that the view shows.
+    pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Known>, now: Timestamp) -> Self {
+        Self { view, store, known, now, payload: None }
     }
 
     /// The space of a name or id; `default` for none.
     pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
         let name = name.unwrap_or("default");
         let named: Vec<_> = match name.parse::<SpaceId>() {
-            Ok(id) => self.spaces.iter().filter(|(space, _)| *space == id).collect(),
-            Err(()) => self.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
+            Ok(id) => self.known.spaces.iter().filter(|(space, _)| *space == id).collect(),
+            Err(()) => self.known.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
         };
         match named.as_slice() {
             [] => Err(NodeError::NotFound { what: "space", name: name.to_owned() }),
@@ -85,7 +120,7 @@ impl<'a> Reader<'a> {
 
     /// The numbers of all spaces that hold memories.
     pub(crate) fn space_numbers(&self) -> impl Iterator<Item = rows::SpaceNo> {
-        self.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
+        self.known.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
     }
 
     /// The member of a DID or name.
@@ -94,7 +129,7 @@ impl<'a> Reader<'a> {
             did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
         };
         let named: Vec<Did> =
-            self.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
+            self.known.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
         match named.as_slice() {
             [] => Err(NodeError::NotFound { what: "member", name: name.to_owned() }),
             [did] => Ok(*did),
@@ -116,22 +151,25 @@ impl<'a> Reader<'a> {
         let missing = || NodeError::NotFound { what: "memory", name: id.chars().take(64).collect() };
         let mut found = Vec::new();
         if let Ok(prefix) = id.parse::<DotPrefix>() {
-            for dot in self.entries_beginning_with(&prefix)? {
-                if find_record(self.view, dot)?.is_some_and(|(_, row)| !row.gone) {
-                    found.push(dot);
-                }
+            for (dot, eno) in self.entries_beginning_with(&prefix)? {
+                let place = Place { eno, index: dot.index };
+                found.extend(self.row_at(place)?.map(|row| (dot, place, row)));
             }
         }
         if found.is_empty() && id.len() <= 256 {
+            let mut former = None;
             self.view.scan_prefix(Table::Was, &rows::was_prefix(id), Order::Forward, &mut |key, _| {
-                found.extend(rows::dot_at_end(key));
+                former = rows::dot_at_end(key);
                 ControlFlow::Break(())
             })?;
+            if let Some(dot) = former {
+                found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
+            }
         }
         match found.as_slice() {
             [] => Err(missing()),
-            [dot] => {
-                let record = self.record(*dot)?.ok_or_else(missing)?;
+            [(dot, place, row)] => {
+                let record = self.record_in(*dot, *place, *row)?;
                 let (shown, memory) = self.memory_of(record)?.ok_or_else(missing)?;
                 let expired = memory.expires_at.is_some_and(|end| end <= self.now);
                 if expired { Err(missing()) } else { Ok((shown, memory)) }
@@ -139,21 +177,27 @@ impl<'a> Reader<'a> {
             several => Err(NodeError::Ambiguous {
                 what: "memories",
                 name: id.to_owned(),
-                candidates: several.iter().map(Dot::to_string).collect(),
+                candidates: several.iter().map(|(dot, ..)| dot.to_string()).collect(),
             }),
         }
     }
 
-    fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<Dot>, NodeError> {
+    fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {
         /// Enough to tell that a beginning is too short.
         const CANDIDATES_MAX: usize = 16;
         let mut dots = Vec::new();
-        self.view.scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, _| {
+        let mut bad = None;
+        self.view.scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
             let id = key.try_into().map(nexus_crdt::EntryId::from_bytes);
-            dots.extend(id.ok().and_then(|id| prefix.dot_in(id)));
+            if let Some(dot) = id.ok().and_then(|id| prefix.dot_in(id)) {
+                match rows::read_eno(Table::Ids, value) {
+                    Ok(eno) => dots.push((dot, eno)),
+                    Err(error) => bad = Some(error),
+                }
+            }
             if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(dots)
+        bad.map_or(Ok(dots), |error| Err(error.into()))
     }
 
     /// One memory, by an id as [`Self::resolve`] takes it.
@@ -169,8 +213,33 @@ impl<'a> Reader<'a> {
         Ok(self.memory_of(first)?.map(|(_, memory)| memory))
     }
 
+    /// The same by its place.
+    pub(crate) fn memory_at(&mut self, place: Place) -> Result<Option<Memory>, NodeError> {
+        let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
+            return Ok(None);
+        };
+        let record = self.record_in(dot, place, row)?;
+        Ok(self.memory_of(record)?.map(|(_, memory)| memory))
+    }
+
+    /// The id of the record at a place.
+    pub(crate) fn dot_at(&self, place: Place) -> Result<Option<Dot>, NodeError> {
+        let entry = entry_id_of(self.view, place.eno)?;
+        Ok(entry.map(|entry| Dot { entry, index: place.index }))
+    }
+
+    /// Where a record is, in sight or not.
+    pub(crate) fn place(&self, dot: Dot) -> Result<Option<Place>, NodeError> {
+        let eno = rows::find_entry(self.view, dot.entry)?;
+        Ok(eno.map(|eno| Place { eno, index: dot.index }))
+    }
+
     /// The same for one that was read, with the record that stands for it.
     fn memory_of(&mut self, first: Record) -> Result<Option<(Dot, Memory)>, NodeError> {
+        if first.core.key.is_none() && first.live.is_empty() {
+            // as it was written, and nobody else's: most are
+            return Ok(Some((first.dot, self.untouched(first))));
+        }
         let mut parts = Vec::new();
         for other in self.group(&first)? {
             if other != first.dot {
@@ -190,7 +259,7 @@ impl<'a> Reader<'a> {
             conflicts.map(|(field, values)| ((*field).to_owned(), values.iter().map(as_conflict).collect()));
         let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
         let latest = writes().map(|write| write.row.hlc).chain([primary.row.hlc]).max().unwrap_or_default();
-        let name = self.members.get(&primary.author).and_then(|member| member.name());
+        let name = self.known.members.get(&primary.author).and_then(|member| member.name());
         let memory = Memory {
             id: primary.dot.to_string(),
             was: primary.core.was.as_ref().map(|was| was.id.clone()),
@@ -210,14 +279,40 @@ impl<'a> Reader<'a> {
         Ok(Some((primary.dot, memory)))
     }
 
+    /// A record that nobody has edited, as a memory.
+    fn untouched(&self, record: Record) -> Memory {
+        let Record { dot, row, author, core, .. } = record;
+        let name = self.known.members.get(&author).and_then(|member| member.name());
+        Memory {
+            id: dot.to_string(),
+            was: core.was.map(|was| was.id),
+            space: self.space_name(row.space),
+            text: core.text,
+            kind: core.kind,
+            tags: core.tags,
+            meta: core.meta,
+            author,
+            author_name: name.map(ToString::to_string),
+            created_at: row.hlc.time(),
+            updated_at: row.hlc.time(),
+            expires_at: core.expires_at.map(Timestamp::from_ms),
+            version: version_of([dot]),
+            conflicts: BTreeMap::new(),
+        }
+    }
+
     /// A record as the search index holds it: the memory that it is shown as part of.
     pub(crate) fn document(&mut self, dot: Dot) -> Result<Option<Document>, NodeError> {
         let Some(record) = self.record(dot)? else {
             return Ok(None);
         };
+        let (space, key) = (record.row.space, record.core.key.clone());
         let shown = self.group(&record)?.first().copied().unwrap_or(dot);
-        let memory = self.memory(shown)?;
-        Ok(memory.map(|memory| Document::new(shown, record.row.space, &memory, record.core.key.as_deref())))
+        let Some(place) = self.place(shown)? else {
+            return Ok(None);
+        };
+        let memory = if shown == dot { self.memory_of(record)?.map(|(_, memory)| memory) } else { self.memory(shown)? };
+        Ok(memory.map(|memory| Document::new(shown, place, space, &memory, key.as_deref())))
     }
 
     /// The caller's key of a memory, for export.
@@ -227,7 +322,7 @@ impl<'a> Reader<'a> {
     }
 
     fn space_name(&self, no: rows::SpaceNo) -> String {
-        self.spaces.iter().find(|(_, row)| row.no == no).map_or_else(String::new, |(_, row)| row.name.to_string())
+        self.known.spaces.iter().find(|(_, row)| row.no == no).map_or_else(String::new, |(_, row)| row.name.to_string())
     }
 
     /// The records in sight that are shown as one with this one, lowest dot first.
@@ -240,17 +335,36 @@ impl<'a> Reader<'a> {
 
     /// A record in sight.
     fn record(&mut self, dot: Dot) -> Result<Option<Record>, NodeError> {
-        let Some((eno, row)) = find_record(self.view, dot)?.filter(|(_, row)| !row.gone) else {
+        self.row_of(dot)?.map(|(place, row)| self.record_in(dot, place, row)).transpose()
+    }
+
+    /// Where a record in sight is, and its row.
+    fn row_of(&self, dot: Dot) -> Result<Option<(Place, RecordRow)>, NodeError> {
+        let Some(place) = self.place(dot)? else {
             return Ok(None);
         };
-        let core = Core::parse(core_text(self.payload(eno)?, &row)).unwrap_or_default();
+        Ok(self.row_at(place)?.map(|row| (place, row)))
+    }
+
+    /// The row at a place, if the record there is in sight.
+    fn row_at(&self, place: Place) -> Result<Option<RecordRow>, NodeError> {
+        let Some(row) = self.view.get(Table::Records, &rows::record_key(place.eno, place.index))? else {
+            return Ok(None);
+        };
+        let row: RecordRow = rows::decode(Table::Records, &row)?;
+        Ok((!row.gone).then_some(row))
+    }
+
+    /// The record of a row, with what is live in it.
+    fn record_in(&mut self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
+        let core = Core::parse(core_text(self.payload(place.eno)?, &row)).unwrap_or_default();
         let author = self.author(row.log)?;
         let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
         for (field, dot, row) in self.writes(Table::Live, row.space, dot)? {
             let author = self.author(row.log)?;
             live.entry(field).or_default().push(LiveWrite { dot, row, author });
         }
-        Ok(Some(Record { dot, row, author, core, live }))
+        Ok(Record { dot, row, author, core, live })
     }
 
     fn payload(&mut self, eno: u64) -> Result<&[u8], NodeError> {
@@ -261,14 +375,8 @@ impl<'a> Reader<'a> {
         Ok(self.payload.as_ref().map_or(&[], |(_, payload)| payload))
     }
 
-    fn author(&mut self, log: rows::LogNo) -> Result<Did, NodeError> {
-        if let Some(id) = self.logs.get(&log) {
-            return Ok(id.author);
-        }
-        let row = self.view.get(Table::Logs, &rows::log_key(log))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
-        let id: LogId = rows::decode(Table::Logs, &row)?;
-        self.logs.insert(log, id);
-        Ok(id.author)
+    fn author(&self, log: rows::LogNo) -> Result<Did, StoreError> {
+        self.known.author(self.view, log)
     }
 
     /// The writes of a record in one of the two tables; those that never came are left out.
@@ -321,13 +429,15 @@ impl<'a> Reader<'a> {
 
     /// The memory at a place in the listing, unless it is shown elsewhere or has expired.
     fn listed(&mut self, key: TimeKey) -> Result<Option<Memory>, NodeError> {
-        let Some(entry) = entry_id_of(self.view, key.eno)? else {
+        let place = Place { eno: key.eno, index: key.index };
+        let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
             return Ok(None);
         };
-        let dot = Dot { entry, index: key.index };
-        let memory = self.memory(dot)?;
-        let live = |memory: &Memory| memory.expires_at.is_none_or(|end| end > self.now);
-        Ok(memory.filter(|memory| memory.id == dot.to_string() && live(memory)))
+        let record = self.record_in(dot, place, row)?;
+        let now = self.now;
+        let live = |memory: &Memory| memory.expires_at.is_none_or(|end| end > now);
+        let memory = self.memory_of(record)?.filter(|(shown, memory)| *shown == dot && live(memory));
+        Ok(memory.map(|(_, memory)| memory))
     }
 
     /// The places of the next records of several spaces, newest first.
@@ -391,9 +501,9 @@ impl<'a> Reader<'a> {
 
     /// All spaces that hold memories.
     pub(crate) fn spaces(&self) -> Vec<SpaceInfo> {
-        let readers: Vec<Did> = self.members.iter().map(|(did, _)| *did).collect();
-        let writers: Vec<Did> = readers.iter().copied().filter(|did| self.members.may_write(did)).collect();
-        let shown = self.spaces.iter().filter(|(_, row)| row.no != 0);
+        let readers: Vec<Did> = self.known.members.iter().map(|(did, _)| *did).collect();
+        let writers: Vec<Did> = readers.iter().copied().filter(|did| self.known.members.may_write(did)).collect();
+        let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
         let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
             space: row.name.to_string(),
             id: id.to_string(),

@@ -7,8 +7,8 @@ use super::read::Reader;
 use crate::NodeError;
 use crate::clock;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::{spelled_words, words};
-use crate::search::{Filter, Search};
+use crate::search::words::{Spoken, spelled_words};
+use crate::search::{Filter, Found, Search};
 use crate::store::View;
 
 /// How much of a question is read, in bytes.
@@ -45,14 +45,10 @@ pub(super) fn recall(
     // some more than asked for: weighing changes the order, and some have expired
     let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
     let candidates = search.find(&looked_for, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
-    let mut hits = Vec::with_capacity(candidates.len());
-    for found in &candidates {
-        if let Some(memory) = reader.memory(found.record)?
-            && memory.expires_at.is_none_or(|end| end > now)
-        {
-            hits.push(weigh(memory, f64::from(found.score), &wanted, me, now));
-        }
-    }
+    let mut hits = best(candidates, query.limit, now, |found| {
+        let memory = reader.memory_at(found.place)?.filter(|memory| memory.expires_at.is_none_or(|end| end > now));
+        Ok(memory.map(|memory| weigh(memory, f64::from(found.score), &wanted, me, now)))
+    })?;
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
     let mut truncated = hits.len() > query.limit;
     hits.truncate(query.limit);
@@ -60,6 +56,36 @@ pub(super) fn recall(
         truncated |= fit(&mut hits, tokens);
     }
     Ok(Recalled { hits, truncated })
+}
+
+/// Reads candidates until no other one can be among the `limit` best of those read, and at least
+/// one more than that: whether there is more is part of the answer.
+///
+/// A memory is read to learn how many of the words it has and who wrote it. Before that it is known
+/// what its score is at most, so most of those that will not be shown are not read (Fagin, Lotem
+/// and Naor 2003, the threshold algorithm).
+fn best(
+    candidates: Vec<Found>,
+    limit: usize,
+    now: Timestamp,
+    mut read: impl FnMut(&Found) -> Result<Option<Hit>, NodeError>,
+) -> Result<Vec<Hit>, NodeError> {
+    let at_most = |found: &Found| f64::from(found.score) * recency(found.stamp, now) * OWN_WEIGHT;
+    let mut candidates: Vec<(f64, Found)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
+    candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(candidates.len()) + 1);
+    // the scores of the hits, best first
+    let mut scores: Vec<f64> = Vec::with_capacity(hits.capacity());
+    for (at_most, found) in &candidates {
+        if hits.len() > limit && scores.get(limit - 1).is_some_and(|last| last > at_most) {
+            break;
+        }
+        if let Some(hit) = read(found)? {
+            scores.insert(scores.partition_point(|score| *score >= hit.score), hit.score);
+            hits.push(hit);
+        }
+    }
+    Ok(hits)
 }
 
 /// The distinct words of a question in order, each as it is looked for and as it is spelled.
@@ -100,25 +126,28 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
 }
 
 fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
-    let here: BTreeSet<String> = spoken(&memory).into_iter().collect();
-    let matched = wanted.iter().filter(|(word, _)| here.contains(word));
-    let matched: Vec<&str> = matched.map(|(_, spelled)| spelled.as_str()).collect();
+    let mut spoken = Spoken::of(wanted.iter().map(|(word, _)| word.as_str()));
+    spoken.look_in(&memory.text);
+    memory.tags.iter().for_each(|tag| spoken.look_in(tag));
+    memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| spoken.look_in(text));
+    let matched = wanted.iter().zip(spoken.found()).filter(|(_, here)| **here);
+    let matched: Vec<&str> = matched.map(|((_, spelled), _)| spelled.as_str()).collect();
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let coverage = matched.len() as f64 / wanted.len() as f64;
-    let age = now.since(memory.updated_at);
-    let recency = 0.5_f64.powf(age.as_secs_f64() / HALF_LIFE.as_secs_f64());
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
-    let share = |part: f64, share: f64| 1.0 - share + share * part;
-    let score = relevance * share(coverage, COVERAGE_SHARE) * share(recency, RECENCY_SHARE) * source;
-    let why = why(&memory, &matched, wanted.len(), age, me);
+    let score = relevance * counted(coverage, COVERAGE_SHARE) * recency(memory.updated_at, now) * source;
+    let why = why(&memory, &matched, wanted.len(), now.since(memory.updated_at), me);
     Hit { memory, score, why }
 }
 
-fn spoken(memory: &Memory) -> Vec<String> {
-    let mut all = words(&memory.text);
-    memory.tags.iter().for_each(|tag| all.extend(words(tag)));
-    memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| all.extend(words(text)));
-    all
+/// What a score is multiplied with if so much of it depends on something that is there in part.
+fn counted(part: f64, share: f64) -> f64 {
+    1.0 - share + share * part
+}
+
+fn recency(stamp: Timestamp, now: Timestamp) -> f64 {
+    let half_lives = now.since(stamp).as_secs_f64() / HALF_LIFE.as_secs_f64();
+    counted(0.5_f64.powf(half_lives), RECENCY_SHARE)
 }
 
 /// Why a memory is in the answer.

@@ -211,6 +211,26 @@ pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {
     key
 }
 
+/// Where a record is in this store: the number of its entry, and its index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub eno: Eno,
+    pub index: u16,
+}
+
+impl Place {
+    /// Both as one number, which sorts as places do: a store does not live to see 2^48 entries.
+    pub(crate) fn to_number(self) -> u64 {
+        self.eno << 16 | u64::from(self.index)
+    }
+
+    /// The place of a number as [`Self::to_number`] makes it.
+    pub(crate) const fn from_number(number: u64) -> Self {
+        let [.., high, low] = number.to_be_bytes();
+        Self { eno: number >> 16, index: u16::from_be_bytes([high, low]) }
+    }
+}
+
 /// A key of `ByTime`, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimeKey {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Inner, Node};
 use crate::NodeError;
-use crate::brain::BrainLimits;
+use crate::brain::{BrainLimits, Reads};
 use crate::clock::Monotonic;
 use crate::config::Config;
 use crate::datadir::{DataDir, Lock};
@@ -83,6 +83,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         sessions: Default::default(),
         notices: Default::default(),
         search,
+        reads: Reads::default(),
         limits: BrainLimits::new(&config),
         rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });

@@ -4,22 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::Dot;
-use tantivy::collector::TopDocs;
+use nexus_identity::Timestamp;
+use tantivy::fastfield::Column;
 use tantivy::index::SegmentId;
 use tantivy::indexer::IndexWriterOptions;
-use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermQuery};
-use tantivy::schema::{
-    BytesOptions, FAST, Field, INDEXED, IndexRecordOption, NumericOptions, STRING, Schema, TextFieldIndexing,
-    TextOptions,
+use tantivy::query::{BooleanQuery, ConstScoreQuery, EnableScoring, Occur, Query, TermQuery};
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{
+    DocId, Index, IndexReader, IndexWriter, ReloadPolicy, Score, Searcher, SegmentReader, TantivyDocument, Term,
 };
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TantivyDocument, Term};
 
+use super::best::Best;
 use super::words;
 use super::{Document, Filter, Found, SearchError, Statistics};
-use crate::engine::rows::{Eno, SpaceNo};
+use crate::engine::rows::{Eno, Place, SpaceNo};
 
 /// Changes with the schema or the way words are made: another one found has the index made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Memory for documents on their way to disk, in bytes: the least that tantivy takes.
 const WRITER_BYTES: usize = 15_000_000;
 
@@ -27,6 +28,8 @@ const WRITER_BYTES: usize = 15_000_000;
 pub(crate) struct DiskIndex {
     index: Index,
     reader: IndexReader,
+    /// What is searched: another one after each write.
+    segments: Mutex<Arc<Segments>>,
     fields: Fields,
     /// Made when there is something to write, let go when there is nothing for a while: it holds
     /// threads and memory.
@@ -40,9 +43,51 @@ pub(crate) struct DiskIndex {
 /// The fingerprints of a segment's documents and the spaces they are in.
 type Prints = Vec<(u64, u64)>;
 
+/// One state of the index, with the columns of each segment opened once for all who search it.
+struct Segments {
+    searcher: Searcher,
+    columns: Vec<Columns>,
+}
+
+/// What is known of each document without its words.
+struct Columns {
+    place: Column<u64>,
+    space: Column<u64>,
+    stamp: Column<u64>,
+}
+
+impl Columns {
+    fn of(segment: &SegmentReader) -> Result<Self, SearchError> {
+        let column = |name| segment.fast_fields().u64(name).map_err(SearchError::new);
+        Ok(Self { place: column("place")?, space: column("space")?, stamp: column("stamp")? })
+    }
+
+    fn place(&self, document: DocId) -> Option<Place> {
+        self.place.first(document).map(Place::from_number)
+    }
+
+    fn admits(&self, document: DocId, filter: &Filter) -> bool {
+        let in_space = |space| SpaceNo::try_from(space).is_ok_and(|space| filter.spaces.contains(&space));
+        self.space.first(document).is_some_and(in_space)
+            && filter.since.is_none_or(|since| self.stamp.first(document).is_some_and(|stamp| stamp >= since.as_ms()))
+    }
+}
+
+impl Segments {
+    fn of(searcher: Searcher) -> Result<Self, SearchError> {
+        let columns = searcher.segment_readers().iter().map(Columns::of).collect::<Result<_, _>>()?;
+        Ok(Self { searcher, columns })
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&SegmentReader, &Columns)> {
+        self.searcher.segment_readers().iter().zip(&self.columns)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Fields {
     record: Field,
+    place: Field,
     words: Field,
     space: Field,
     tag: Field,
@@ -56,15 +101,15 @@ fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let indexing =
         TextFieldIndexing::default().set_tokenizer("whitespace").set_index_option(IndexRecordOption::WithFreqs);
-    let filter = || NumericOptions::default().set_indexed();
     let fields = Fields {
-        record: schema.add_bytes_field("record", BytesOptions::default().set_indexed().set_fast()),
+        record: schema.add_bytes_field("record", INDEXED),
+        place: schema.add_u64_field("place", FAST),
         words: schema.add_text_field("words", TextOptions::default().set_indexing_options(indexing)),
-        space: schema.add_u64_field("space", filter().set_fast()),
+        space: schema.add_u64_field("space", FAST),
         tag: schema.add_text_field("tag", STRING),
         kind: schema.add_text_field("kind", STRING),
         author: schema.add_bytes_field("author", INDEXED),
-        stamp: schema.add_u64_field("stamp", filter().set_fast()),
+        stamp: schema.add_u64_field("stamp", FAST),
         print: schema.add_u64_field("print", FAST),
     };
     (schema.build(), fields)
@@ -107,9 +152,11 @@ impl DiskIndex {
 
     fn over(index: Index, fields: Fields, store: [u8; 8], covered: Eno) -> Result<Self, SearchError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(SearchError::new)?;
+        let segments = Mutex::new(Arc::new(Segments::of(reader.searcher())?));
         Ok(Self {
             index,
             reader,
+            segments,
             fields,
             writer: Mutex::new(None),
             covered: AtomicU64::new(covered),
@@ -145,9 +192,15 @@ impl DiskIndex {
         commit.set_payload(&payload(self.store, covers));
         commit.commit().map_err(SearchError::new)?;
         self.reader.reload().map_err(SearchError::new)?;
-        self.prune_prints();
+        let segments = Arc::new(Segments::of(self.reader.searcher())?);
+        self.prune_prints(&segments);
+        *self.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
         self.covered.store(covers, Ordering::Release);
         Ok(())
+    }
+
+    fn segments(&self) -> Arc<Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets go of what only writing needs.
@@ -159,9 +212,10 @@ impl DiskIndex {
     }
 
     fn row(&self, document: &Document) -> TantivyDocument {
-        let Fields { record, words, space, tag, kind, author, stamp, print } = self.fields;
+        let Fields { record, place, words, space, tag, kind, author, stamp, print } = self.fields;
         let mut row = TantivyDocument::new();
         row.add_bytes(record, &document.record.to_bytes());
+        row.add_u64(place, document.place.to_number());
         row.add_text(words, &document.words);
         row.add_u64(space, u64::from(document.space));
         for one in &document.tags {
@@ -176,7 +230,8 @@ impl DiskIndex {
 
     /// How often words occur.
     pub(crate) fn statistics(&self, words: &[String]) -> Result<Statistics, SearchError> {
-        let searcher = self.reader.searcher();
+        let segments = self.segments();
+        let searcher = &segments.searcher;
         let mut all = 0;
         for segment in searcher.segment_readers() {
             all += segment.inverted_index(self.fields.words).map_err(SearchError::new)?.total_num_tokens();
@@ -190,28 +245,43 @@ impl DiskIndex {
         })
     }
 
-    /// The best for some words, best first.
-    pub(crate) fn find(&self, words: &[String], filter: &Filter, limit: usize) -> Result<Vec<Found>, SearchError> {
-        let searcher = self.reader.searcher();
-        let hits = searcher.search(&self.query(words, filter), &TopDocs::with_limit(limit.max(1)).order_by_score());
-        let mut found = Vec::new();
-        for (score, address) in hits.map_err(SearchError::new)? {
-            found.extend(self.record_at(&searcher, address)?.map(|record| Found { record, score }));
+    /// The best for some words, best first, but for those left out: they changed since.
+    ///
+    /// Spaces and times are looked up for those documents only that are good enough so far, and
+    /// not made part of the query: a query of words alone skips whole blocks of documents that
+    /// cannot be among the best (Block-Max WAND, Ding and Suel 2011), and one with conditions
+    /// would have to score everything.
+    pub(crate) fn find(
+        &self,
+        words: &[String],
+        filter: &Filter,
+        left_out: &BTreeSet<Place>,
+        limit: usize,
+    ) -> Result<Vec<Found>, SearchError> {
+        let segments = self.segments();
+        let query = self.query(words, filter);
+        let weight = query.weight(EnableScoring::enabled_from_searcher(&segments.searcher));
+        let weight = weight.map_err(SearchError::new)?;
+        // one list for all segments: what the first ones had spares work in the others
+        let mut best = Best::new(limit);
+        for (segment, columns) in segments.each() {
+            let searched = weight.for_each_pruning(best.threshold(), segment, &mut |document, score| {
+                if !segment.is_deleted(document)
+                    && columns.admits(document, filter)
+                    && let Some(place) = columns.place(document).filter(|place| !left_out.contains(place))
+                {
+                    let stamp = Timestamp::from_ms(columns.stamp.first(document).unwrap_or_default());
+                    best.offer(Found { place, score, stamp });
+                }
+                best.threshold()
+            });
+            searched.map_err(SearchError::new)?;
         }
-        Ok(found)
-    }
-
-    fn record_at(&self, searcher: &tantivy::Searcher, at: tantivy::DocAddress) -> Result<Option<Dot>, SearchError> {
-        let column = searcher.segment_reader(at.segment_ord).fast_fields().bytes("record").map_err(SearchError::new)?;
-        let Some(column) = column else { return Ok(None) };
-        let mut bytes = Vec::with_capacity(nexus_crdt::DOT_BYTES);
-        let Some(ord) = column.term_ords(at.doc_id).next() else { return Ok(None) };
-        column.ord_to_bytes(ord, &mut bytes).map_err(SearchError::new)?;
-        Ok(Dot::from_bytes(&bytes))
+        Ok(best.into_sorted())
     }
 
     fn query(&self, words: &[String], filter: &Filter) -> BooleanQuery {
-        let Fields { words: field, space, tag, kind, author, stamp, .. } = self.fields;
+        let Fields { words: field, tag, kind, author, .. } = self.fields;
         let one = |term: Term, option| Box::new(TermQuery::new(term, option)) as Box<dyn Query>;
         let any = |terms: Vec<Term>| -> Box<dyn Query> {
             let clauses = terms.into_iter().map(|term| (Occur::Should, one(term, IndexRecordOption::Basic))).collect();
@@ -219,39 +289,37 @@ impl DiskIndex {
         };
         let spoken = words.iter().map(|word| Term::from_field_text(field, word));
         let spoken = spoken.map(|term| (Occur::Should, one(term, IndexRecordOption::WithFreqs))).collect();
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, Box::new(BooleanQuery::new(spoken)))];
-        // what is filtered does not count for the score
-        let mut must = |query: Box<dyn Query>| {
-            clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(query, Score::default()))));
-        };
-        must(any(filter.spaces.iter().map(|no| Term::from_field_u64(space, u64::from(*no))).collect()));
+        let spoken = BooleanQuery::new(spoken);
+        let mut conditions: Vec<Box<dyn Query>> = Vec::new();
         for wanted in &filter.tags {
-            must(one(Term::from_field_text(tag, wanted), IndexRecordOption::Basic));
+            conditions.push(one(Term::from_field_text(tag, wanted), IndexRecordOption::Basic));
         }
         if !filter.kinds.is_empty() {
-            must(any(filter.kinds.iter().map(|wanted| Term::from_field_text(kind, wanted)).collect()));
+            conditions.push(any(filter.kinds.iter().map(|wanted| Term::from_field_text(kind, wanted)).collect()));
         }
         if let Some(by) = &filter.by {
-            must(one(Term::from_field_bytes(author, by.as_bytes()), IndexRecordOption::Basic));
+            conditions.push(one(Term::from_field_bytes(author, by.as_bytes()), IndexRecordOption::Basic));
         }
-        if let Some(since) = filter.since {
-            let from = std::ops::Bound::Included(Term::from_field_u64(stamp, since.as_ms()));
-            must(Box::new(RangeQuery::new(from, std::ops::Bound::Unbounded)));
+        if conditions.is_empty() {
+            return spoken;
         }
-        BooleanQuery::new(clauses)
+        // what is filtered does not count for the score
+        let unscored = |query| Box::new(ConstScoreQuery::new(query, Score::default())) as Box<dyn Query>;
+        let conditions = conditions.into_iter().map(|query| (Occur::Must, unscored(query)));
+        BooleanQuery::new(conditions.chain([(Occur::Must, Box::new(spoken) as Box<dyn Query>)]).collect())
     }
 
     /// Memories of a space whose texts are nearly the same as one with this fingerprint, at most
     /// a few. Goes over all fingerprints: sixteen bytes each, one after the other.
-    pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Dot>, SearchError> {
+    pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Place>, SearchError> {
         const ENOUGH: usize = 8;
-        let searcher = self.reader.searcher();
+        let segments = self.segments();
         let mut same = Vec::new();
-        for (ord, segment) in (0..).zip(searcher.segment_readers()) {
+        for (segment, columns) in segments.each() {
             let prints = self.prints_of(segment)?;
-            for (doc, (of, at)) in (0..).zip(prints.iter()) {
-                if words::similar(*of, print) && *at == u64::from(space) && !segment.is_deleted(doc) {
-                    same.extend(self.record_at(&searcher, tantivy::DocAddress::new(ord, doc))?);
+            for (document, (of, at)) in (0..).zip(prints.iter()) {
+                if words::similar(*of, print) && *at == u64::from(space) && !segment.is_deleted(document) {
+                    same.extend(columns.place(document));
                     if same.len() >= ENOUGH {
                         return Ok(same);
                     }
@@ -277,9 +345,8 @@ impl DiskIndex {
     }
 
     /// Forgets the fingerprints of segments that are gone.
-    fn prune_prints(&self) {
-        let searcher = self.reader.searcher();
-        let alive: BTreeSet<_> = searcher.segment_readers().iter().map(SegmentReader::segment_id).collect();
+    fn prune_prints(&self, segments: &Segments) {
+        let alive: BTreeSet<_> = segments.each().map(|(segment, _)| segment.segment_id()).collect();
         self.prints.lock().unwrap_or_else(PoisonError::into_inner).retain(|segment, _| alive.contains(segment));
     }
 }

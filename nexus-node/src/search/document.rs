@@ -4,13 +4,15 @@ use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
 use super::words::{each_word, fingerprint};
-use crate::engine::rows::SpaceNo;
+use crate::engine::rows::{Place, SpaceNo};
 use crate::memory::Memory;
 
 /// A memory as it is indexed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {
     pub(crate) record: Dot,
+    /// Where that is.
+    pub(crate) place: Place,
     pub(crate) space: SpaceNo,
     /// The words of the text, the tags, the key and the metadata's values, with spaces between:
     /// one allocation, where a list of them would take dozens.
@@ -26,7 +28,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    pub(crate) fn new(record: Dot, space: SpaceNo, memory: &Memory, key: Option<&str>) -> Self {
+    pub(crate) fn new(record: Dot, place: Place, space: SpaceNo, memory: &Memory, key: Option<&str>) -> Self {
         let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
         let beside = memory.tags.iter().map(String::as_str).chain(key).chain(values);
@@ -40,6 +42,7 @@ impl Document {
         all.shrink_to_fit();
         Self {
             record,
+            place,
             space,
             words: all,
             length,

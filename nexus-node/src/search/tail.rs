@@ -7,7 +7,7 @@ use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
 use crate::brain::read::Reader;
-use crate::engine::rows::{self, Eno, EntryRow, SpaceNo, Standing};
+use crate::engine::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
@@ -25,6 +25,8 @@ pub(super) struct Tail {
 struct Changed {
     /// The last entry that touched it.
     eno: Eno,
+    /// Where it is; `None` if it is not here, as when an edit of it came before itself.
+    place: Option<Place>,
     /// As it is now; `None` if it is out of sight.
     document: Option<Document>,
 }
@@ -60,17 +62,23 @@ impl Tail {
         let document = reader.document(dot)?;
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
-            self.changed.insert(dot, Changed { eno, document: None });
+            self.changed.insert(dot, Changed { eno, place: reader.place(dot)?, document: None });
         }
         if let Some(document) = document {
-            self.changed.insert(document.record, Changed { eno, document: Some(document) });
+            let place = Some(document.place);
+            self.changed.insert(document.record, Changed { eno, place, document: Some(document) });
         }
         Ok(())
     }
 
     /// Which memories are looked up here and not on disk.
-    pub(super) fn touched(&self) -> BTreeSet<Dot> {
-        self.changed.keys().copied().collect()
+    pub(super) fn touched(&self) -> BTreeSet<Place> {
+        self.changed.values().filter_map(|changed| changed.place).collect()
+    }
+
+    /// Whether the index on disk has everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty()
     }
 
     /// What is to be written to disk, and what the index covers then.
@@ -122,16 +130,16 @@ impl Tail {
                 score += weight * count * (K1 + 1.0) / (count + norm);
             }
             if score > 0.0 {
-                found.push(Found { record: document.record, score });
+                found.push(Found { place: document.place, score, stamp: document.stamp });
             }
         }
         found
     }
 
-    pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Dot> {
+    pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Place> {
         let mut documents = self.documents();
         let same = |document: &&Document| document.space == space && similar(document.fingerprint, print);
-        documents.find(same).map(|document| document.record)
+        documents.find(same).map(|document| document.place)
     }
 
     fn documents(&self) -> impl Iterator<Item = &Document> {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
 };
@@ -47,6 +49,59 @@ pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
             }
         }
     });
+}
+
+/// Which of some words are in a text or several, without making words of all of it.
+pub(crate) struct Spoken<'a> {
+    words: Vec<&'a str>,
+    found: Vec<bool>,
+    /// The first bytes of the words that were not found yet.
+    beginnings: BTreeSet<u8>,
+}
+
+impl<'a> Spoken<'a> {
+    /// Words as [`words`] makes them; none is found yet.
+    pub(crate) fn of(words: impl Iterator<Item = &'a str>) -> Self {
+        let words: Vec<&str> = words.collect();
+        let mut spoken = Self { found: vec![false; words.len()], words, beginnings: BTreeSet::new() };
+        spoken.begin();
+        spoken
+    }
+
+    fn begin(&mut self) {
+        let missing = self.words.iter().zip(&self.found).filter(|(_, found)| !**found);
+        self.beginnings = missing.filter_map(|(word, _)| word.bytes().next()).collect();
+    }
+
+    /// Looks for them in one more text.
+    pub(crate) fn look_in(&mut self, text: &str) {
+        let tokens = text.split(|c: char| !c.is_alphanumeric());
+        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < WORD_BYTES_MAX);
+        for token in tokens.take(WORDS_MAX) {
+            if self.beginnings.is_empty() {
+                return;
+            }
+            // neither folding nor stemming changes the first letter of what is ASCII throughout
+            let first = token.as_bytes()[0].to_ascii_lowercase();
+            if token.is_ascii() && !self.beginnings.contains(&first) {
+                continue;
+            }
+            let before = self.found.clone();
+            each_word(token, |word, _| {
+                for (wanted, found) in self.words.iter().zip(&mut self.found) {
+                    *found |= word == *wanted;
+                }
+            });
+            if self.found != before {
+                self.begin();
+            }
+        }
+    }
+
+    /// For each word whether it was found.
+    pub(crate) fn found(&self) -> &[bool] {
+        &self.found
+    }
 }
 
 fn each_pair(run: &str, each: &mut impl FnMut(String, &str)) {
@@ -99,6 +154,8 @@ pub(crate) const fn similar(a: u64, b: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -112,6 +169,24 @@ mod tests {
     fn what_is_written_without_spaces_becomes_pairs() {
         assert_eq!(words("分散型メモリ"), ["分散", "散型", "型メ", "メモ", "モリ"]);
         assert_eq!(words("我"), ["我"]);
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_spoken_as_making_words_of_everything_says(
+            text in "([a-zA-Zéß0-9 ’'.-]{0,12}|[分散型 a]{0,4}|flies|Dying|early|YOUTH|yes|skies|news|generally){0,12}",
+            question in "([a-eA-Eéß0-9 ]{0,6}|[分散型]{0,3}|fly|die|earli|youth|sky|general){0,5}",
+        ) {
+            let (here, wanted) = (words(&text), words(&question));
+            let mut spoken = Spoken::of(wanted.iter().map(String::as_str));
+            spoken.look_in(&text);
+            let expected: Vec<bool> = wanted.iter().map(|word| here.contains(word)).collect();
+            prop_assert_eq!(spoken.found(), expected);
+            // and each word of the text is found in it
+            let mut spoken = Spoken::of(here.iter().map(String::as_str));
+            spoken.look_in(&text);
+            prop_assert!(spoken.found().iter().all(|found| *found));
+        }
     }
 
     #[test]

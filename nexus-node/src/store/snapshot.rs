@@ -9,29 +9,48 @@ type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The committed state at one moment. It stays as it is whatever is committed later.
 ///
-/// Cheap to take; each table is opened when it is first read. While it lives, the file keeps the
-/// pages that it sees: hold it for as long as a question takes, not for hours.
+/// Cheap to take: those taken between two commits share one state, and each of its tables is
+/// opened when it is first read. While it lives, the file keeps the pages that it sees: hold it for
+/// as long as a question takes, not for hours.
 pub struct Snapshot {
+    opened: Arc<Opened>,
+    shared: Arc<Shared>,
+}
+
+/// A state of the database with its tables, as far as they were read.
+pub(super) struct Opened {
     /// `None` inside is a table that does not exist yet: it has no rows.
     tables: [OnceLock<Option<ReadTable>>; Table::COUNT],
     transaction: redb::ReadTransaction,
-    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Opened {
+    pub(super) fn new(transaction: redb::ReadTransaction, number: u64) -> Self {
+        Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, number }
+    }
 }
 
 impl Snapshot {
     pub(super) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let transaction = shared.begin_read()?;
-        Ok(Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, shared: Arc::clone(shared) })
+        Ok(Self { opened: shared.latest()?, shared: Arc::clone(shared) })
+    }
+
+    /// Names the state within this store: what was learned from one snapshot holds for every other
+    /// one of the same number. After a commit there is another.
+    pub fn number(&self) -> u64 {
+        self.opened.number
     }
 
     fn table(&self, table: Table) -> Result<Option<&ReadTable>, StoreError> {
         self.shared.check()?;
-        let slot = &self.tables[table.index()];
+        let slot = &self.opened.tables[table.index()];
         if let Some(opened) = slot.get() {
             return Ok(opened.as_ref());
         }
         let file = &self.shared.file;
-        let opened = guarded(file, Some(table), || match self.transaction.open_table(table.definition()) {
+        let transaction = &self.opened.transaction;
+        let opened = guarded(file, Some(table), || match transaction.open_table(table.definition()) {
             Ok(opened) => Ok(Some(opened)),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(StoreError::from_redb(file, Some(table), error)),

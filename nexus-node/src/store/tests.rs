@@ -6,6 +6,7 @@ mod hold;
 mod opening;
 mod overlay;
 mod power;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
