@@ -1,9 +1,11 @@
 //! Measures this machine: what the node does beside what the machine can do at all.
 
 mod api;
+mod client;
 mod floor;
 mod idle;
 mod latency;
+mod mcp;
 mod recall;
 mod rows;
 mod scale;
@@ -50,6 +52,8 @@ enum What {
     Recall,
     /// The HTTP API: reads beside a bare route, writes and an import
     Api,
+    /// The tools of agents: recall beside the HTTP route, and one more entity in a large graph
+    Mcp,
 }
 
 impl Bench {
@@ -58,7 +62,7 @@ impl Bench {
         if cfg!(debug_assertions) {
             session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
         }
-        let all = [What::Sync, What::Latency, What::Idle, What::Scale, What::Recall, What::Api];
+        let all = [What::Sync, What::Latency, What::Idle, What::Scale, What::Recall, What::Api, What::Mcp];
         let wanted = if self.what.is_empty() { &all[..] } else { &self.what };
         let runtime = Session::runtime()?;
         let mut rows = Vec::new();
@@ -70,6 +74,7 @@ impl Bench {
                 What::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
                 What::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
                 What::Api => runtime.block_on(api::run(&session.printer)),
+                What::Mcp => runtime.block_on(mcp::run(&session.printer)),
             }?);
         }
         session.printer.answer(&rows, || text(&rows, &session.printer))

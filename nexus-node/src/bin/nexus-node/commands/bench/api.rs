@@ -1,18 +1,16 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use nexus_node::Node;
-use nexus_node::api::{Api, Problem, Settings, wire};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use nexus_node::api::Problem;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::client::{Connection, Server, failed, head, listen, request, serve_node};
 use super::floor;
 use super::rows::{Asked, Row, quantile};
 use super::stage::{directory, held, memory, start};
@@ -25,43 +23,26 @@ const CONNECTIONS: usize = 16;
 const LOAD: Duration = Duration::from_secs(5);
 /// Reads a second, evenly, whose times are looked at.
 const STEADY: u32 = 2_000;
+/// Different memories that are read.
+const READ: u64 = 1_000;
 /// Memories of the import.
 const IMPORTED: u64 = 40_000;
 /// Requests made beforehand for each connection.
 const MADE: u64 = 2_000;
-const TOKEN: &str = "a token for this bench and nothing else";
-
-fn failed(what: &str, error: impl std::fmt::Display) -> Problem {
-    Problem::new("failed", format!("{what}: {error}"))
-}
-
-/// Nothing to configure.
-struct Fixed;
-
-impl Settings for Fixed {
-    fn show(&self) -> Vec<wire::Setting> {
-        Vec::new()
-    }
-
-    fn change(&self, _: &str, _: &Value) -> Result<(), Problem> {
-        Ok(())
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        8 << 20
-    }
-}
-
 /// A node behind its API, and a bare route that answers the same bytes: reads beside it, writes
 /// and an import beside the bare store.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let node = start(dir.path(), "api").await?;
-    let id = node.brain().remember(memory(0)).await?.id;
+    let written = node.brain().remember_all((0..READ).map(memory).collect()).await?;
+    let paths: Vec<String> = written.into_iter().map(|written| format!("/v1/memories/{}", written.id)).collect();
     let (address, ours) = serve_node(&node).await?;
-    let path = format!("/v1/memories/{id}");
+    let read = |n: u64| {
+        let path = paths.get(n as usize % paths.len()).map_or("", String::as_str);
+        request("GET", path, address, b"")
+    };
     let mut first = Connection::open(address).await.map_err(|error| failed("api", error))?;
-    let document = first.ask(&request("GET", &path, address, b"")).await.map_err(|error| failed("api", error))?;
+    let document = first.ask(&read(0)).await.map_err(|error| failed("api", error))?;
     let (bare_address, bare) = serve_bare(document).await?;
 
     let bar = printer.progress("api", None);
@@ -69,10 +50,10 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let (mut reads, mut floor_reads) = (0.0, 0.0);
     for _ in 0..2 {
         floor_reads += load(bare_address, |_| request("GET", "/", bare_address, b"")).await? / 2.0;
-        reads += load(address, |_| request("GET", &path, address, b"")).await? / 2.0;
+        reads += load(address, read).await? / 2.0;
     }
     let floor_p99 = steady(bare_address, request("GET", "/", bare_address, b"")).await?;
-    let p99 = steady(address, request("GET", &path, address, b"")).await?;
+    let p99 = steady(address, read(0)).await?;
     let words = Words::new();
     let writes = load(address, |n| {
         let document = json!({ "text": words.text(n) });
@@ -101,24 +82,6 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     ])
 }
 
-type Server = tokio::task::JoinHandle<()>;
-
-async fn listen() -> Result<(TcpListener, SocketAddr), Problem> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed("loopback", error))?;
-    let address = listener.local_addr().map_err(|error| failed("loopback", error))?;
-    Ok((listener, address))
-}
-
-async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Problem> {
-    let (listener, address) = listen().await?;
-    let api = Api::new(address, TOKEN, Arc::new(Fixed));
-    api.attach(node.clone());
-    let server = tokio::spawn(async move {
-        let _ = api.serve(listener, std::future::pending()).await;
-    });
-    Ok((address, server))
-}
-
 async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> {
     let (listener, address) = listen().await?;
     let router = Router::new().route("/", get(move || async move { document }));
@@ -126,57 +89,6 @@ async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> 
         let _ = axum::serve(listener, router).await;
     });
     Ok((address, server))
-}
-
-fn request(method: &str, path: &str, address: SocketAddr, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
-}
-
-/// A client that does as little as possible: what it costs is taken from both sides.
-struct Connection {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-}
-
-impl Connection {
-    async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let (reader, writer) = stream.into_split();
-        Ok(Self { reader: BufReader::new(reader), writer })
-    }
-
-    /// The body of the answer, which must be a good one.
-    async fn ask(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
-        self.writer.write_all(request).await?;
-        let length = head(&mut self.reader).await?;
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body).await?;
-        Ok(body)
-    }
-}
-
-/// Reads the head of a good answer; the length of its body.
-async fn head(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<usize> {
-    let (mut line, mut length, mut first) = (String::new(), 0, true);
-    loop {
-        line.clear();
-        reader.read_line(&mut line).await?;
-        if std::mem::take(&mut first) && !line.starts_with("HTTP/1.1 2") {
-            return Err(io::Error::other(line.trim().to_owned()));
-        }
-        if line == "\r\n" {
-            return Ok(length);
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().unwrap_or_default();
-        }
-    }
 }
 
 /// Requests a second, one after the other on each connection.
