@@ -81,6 +81,7 @@ fn doctor_fails_when_a_check_failed_and_not_for_a_warning() {
     let ran = home.run(&["doctor", "--json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(levels(&ran.stdout).contains(&"failed".to_owned()), "the list is there all the same: {ran:?}");
+    assert!(ran.stderr.contains("one check failed: configuration"), "{ran:?}");
     let error: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
     assert!(error["error"]["message"].as_str().unwrap().contains("configuration"), "{error}");
 }

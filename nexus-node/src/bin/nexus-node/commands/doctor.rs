@@ -138,7 +138,11 @@ fn permissions(path: &Path) -> Check {
     }
     let names: Vec<String> = exposed.iter().map(|path| path.display().to_string()).collect();
     let fix = format!("chmod -R go= {}", path.display());
-    Check::bad("permissions", format!("others on this machine can get at {}", names.join(", ")), fix)
+    if exposed.iter().any(|exposed| exposed == path) {
+        return Check::bad("permissions", format!("others on this machine can get at {}", names.join(", ")), fix);
+    }
+    // An editor that writes config.toml makes it like any other file.
+    Check::warning("permissions", format!("only the directory keeps others from {}", names.join(", ")), fix)
 }
 
 fn disk(path: &Path) -> Check {
