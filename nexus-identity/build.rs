@@ -1,7 +1,5 @@
 //! Sets `cfg(nexus_plants)` where `NEXUS_PLANTS=1` asks for it: see `src/plants.rs`.
 
-#![expect(clippy::print_stdout, reason = "how a build script talks to cargo")]
-
 use std::path::Path;
 
 fn main() {
