@@ -24,7 +24,7 @@ impl Stop {
         let status: wire::Status = client.get("/v1/status")?;
         let stopping: wire::Stopping = client.post("/v1/stop", &json!({}))?;
         let end = Instant::now() + TIMEOUT;
-        while !gone(session, &client) {
+        while !gone(session, &client, stopping.pid) {
             if Instant::now() > end {
                 let message = format!("the node (process {}) has not ended in {} s", stopping.pid, TIMEOUT.as_secs());
                 return Err(Problem::new("timed_out", message).hint("what it acknowledged is on disk: end the process"));
@@ -40,11 +40,16 @@ impl Stop {
     }
 }
 
-/// Whether the node has ended: its directory is free, or, of one elsewhere, nobody answers.
-fn gone(session: &Session, client: &Client) -> bool {
+/// Whether the process has ended: its directory is free, or has another node by now, as an agent that
+/// is at work starts one at once; or, of one elsewhere, nobody answers.
+fn gone(session: &Session, client: &Client, pid: u32) -> bool {
     if session.elsewhere() {
         return client.get::<serde_json::Value>("/healthz").is_err();
     }
     let directory = session.data_dir().ok().and_then(|path| DataDir::open(&path).ok());
-    directory.is_some_and(|directory| directory.lock().is_ok())
+    if directory.is_some_and(|directory| directory.lock().is_ok()) {
+        return true;
+    }
+    let status = session.client().and_then(|client| client.get::<wire::Status>("/v1/status"));
+    status.is_ok_and(|status| status.pid != Some(pid))
 }

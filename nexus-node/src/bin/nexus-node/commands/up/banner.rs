@@ -20,6 +20,7 @@ pub(super) fn text(node: &Node, url: &str, session: &Session) -> String {
     let name = printer.paint(Style::Bold, &sane(&node.name().to_string()));
     let rows = [
         ("node", format!("{name}  {}", node.did())),
+        ("mesh", mesh(node)),
         ("api", url.to_owned()),
         ("listening", listening(&addresses)),
         ("page", format!("`{program} web` prints the link to it")),
@@ -28,6 +29,14 @@ pub(super) fn text(node: &Node, url: &str, session: &Session) -> String {
     ];
     let lines = rows.map(|(label, text)| format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
     lines.join("\n")
+}
+
+/// How many belong to it; whoever expected others has taken another directory than they meant.
+fn mesh(node: &Node) -> String {
+    match node.members().map_or(1, |members| members.len()) {
+        0 | 1 => "this node alone so far".to_owned(),
+        members => format!("{members} members"),
+    }
 }
 
 /// The ports, for a firewall, and where others find this machine.
