@@ -135,6 +135,8 @@ pub struct Outsiders {
 pub struct Load {
     /// The most tasks that each node had.
     pub tasks: Vec<usize>,
+    /// How often each node of the plan dialled somebody.
+    pub dials: Vec<u64>,
     /// Bytes under way in the network, and connections.
     pub under_way: (usize, usize),
     /// Bytes allocated by this process, if it counts them.

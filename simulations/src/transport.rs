@@ -62,6 +62,8 @@ struct State {
     /// What each cut of a link is counted as.
     cut_names: BTreeMap<(NodeNo, NodeNo), Vec<String>>,
     carried: BTreeMap<(NodeNo, NodeNo), u64>,
+    /// How often each node dialled somebody.
+    dials: BTreeMap<NodeNo, u64>,
 }
 
 struct Listener {
@@ -128,6 +130,7 @@ impl Network {
             fired: BTreeMap::new(),
             cut_names: BTreeMap::new(),
             carried: BTreeMap::new(),
+            dials: BTreeMap::new(),
         })))
     }
 
@@ -278,6 +281,11 @@ impl Network {
         self.state().carried.clone()
     }
 
+    /// How often a node dialled somebody so far.
+    pub fn dials(&self, from: NodeNo) -> u64 {
+        self.state().dials.get(&from).copied().unwrap_or(0)
+    }
+
     /// Bytes under way now, and how many connections there are.
     pub fn under_way(&self) -> (usize, usize) {
         let state = self.state();
@@ -299,6 +307,7 @@ impl Network {
 
     fn connect(&self, from: NodeNo, port: u64) -> Result<Option<End>, io::Error> {
         let state = &mut *self.state();
+        *state.dials.entry(from).or_default() += 1;
         let Some(listener) = state.listeners.get(&port) else {
             let owner = NodeNo::try_from(port.saturating_sub(1) / PORTS_PER_NODE).unwrap_or(NOBODY);
             return if state.dark.contains(&owner) { Ok(None) } else { Err(io::ErrorKind::ConnectionRefused.into()) };

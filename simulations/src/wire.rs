@@ -392,6 +392,7 @@ impl Run {
         let on_disk = (0..self.sim.len()).map(|no| self.sim.disk(no).image().len() as u64).sum();
         let load = Load {
             tasks: self.sim.most_tasks(),
+            dials: (0..self.plan.nodes).map(|no| self.sim.network().dials(no)).collect(),
             under_way: self.sim.network().under_way(),
             allocated: crate::memory::allocated(),
             on_disk,

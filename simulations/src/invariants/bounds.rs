@@ -1,4 +1,4 @@
-//! Whatever peers feed has a bound: tasks, connections, bytes under way, memory.
+//! Whatever peers feed has a bound: tasks, connections, dials, memory.
 
 use std::time::Duration;
 
@@ -11,6 +11,10 @@ const TASKS: usize = 64;
 const TASKS_PER_MACHINE: usize = 48;
 /// Connections of one machine, as the node is configured.
 const CONNECTIONS_PER_MACHINE: usize = 128;
+/// Dials of a node at its start, and for each other machine in a second: a redial waits half a second
+/// at least, and ever longer.
+const DIALS: u64 = 128;
+const DIALS_PER_SECOND: u64 = 1;
 /// Memory for each machine, and for each byte on its disk: stores keep pages, the simulator keeps
 /// disks twice, connections have buffers.
 const BYTES_PER_MACHINE: u64 = 24 << 20;
@@ -26,7 +30,7 @@ impl Invariant for Bounds {
     }
 
     fn promise(&self) -> &'static str {
-        "queues, tasks and memory are bounded"
+        "queues, tasks, retries and memory are bounded"
     }
 
     fn look(&mut self, moment: &Moment<'_>) {
@@ -38,6 +42,11 @@ impl Invariant for Bounds {
                 self.0
                     .broke(moment.at, || format!("n{node} had {tasks} tasks, at most {tasks_max} are to be expected"));
             }
+        }
+        let dials_max = DIALS + DIALS_PER_SECOND * machines as u64 * moment.at.as_secs();
+        for (node, dials) in moment.load.dials.iter().enumerate().filter(|(_, dials)| **dials > dials_max) {
+            self.0
+                .broke(moment.at, || format!("n{node} dialled {dials} times, at most {dials_max} are to be expected"));
         }
         let (_, connections) = moment.load.under_way;
         if connections > CONNECTIONS_PER_MACHINE * machines {
