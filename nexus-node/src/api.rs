@@ -50,6 +50,8 @@ use tracing::Instrument;
 
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};
+#[cfg(feature = "mcp")]
+pub(crate) use self::trace::Trace;
 
 use self::guard::Guard;
 use crate::env::BlockingPool;

@@ -8,6 +8,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `http` | from a request to rmcp and back, and what rmcp leaves open |
+//! | `span` | what is traced of a message |
 //! | `agent` | which program is calling, as it says itself |
 //! | `answer` | results and errors of tools, and how much fits into so many tokens |
 //! | `core` | four tools over the memory |
@@ -18,6 +19,7 @@ mod answer;
 mod core;
 mod graph;
 mod http;
+mod span;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

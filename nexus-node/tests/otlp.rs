@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Home, Node, SOON};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -112,6 +112,48 @@ fn the_trace_of_a_caller_goes_on_at_the_collector() {
     assert_eq!(node.terminate().0, Some(0));
     self::span(&bodies, last);
     assert!(bodies.try_iter().all(|body| !body.to_string().contains(unwanted)));
+}
+
+#[test]
+fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
+    let (address, bodies) = collector(0);
+    let home = Home::new();
+    let node = home.up_with(&["--otlp-endpoint", &address]);
+    let call = |meta: Value, tool: &str| {
+        let params = json!({ "name": tool, "arguments": { "query": "x" }, "_meta": meta });
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string()
+    };
+    let named = |trace: &str| json!({ "traceparent": format!("00-{trace}-{PARENT}-01") });
+
+    let (host, bearer) = (node.address(), format!("Bearer {}", node.token()));
+    let mut headers =
+        vec![("Host", host.as_str()), ("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let answer = node.raw("POST", "/mcp", &headers, call(named(TRACE), "recall").as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let (over_http, _) = span(&bodies, TRACE);
+    assert_eq!((&over_http["name"], &over_http["parentSpanId"]), (&"tools/call recall".into(), &PARENT.into()));
+    assert_eq!(attribute(&over_http, "gen_ai.tool.name")["stringValue"], "recall");
+
+    let other = "1bf92f3577b34da6a3ce929d0e0e4736";
+    home.run_with(&["mcp"], format!("{}\n", call(named(other), "recall")).as_bytes()).ok();
+    let (over_stdio, _) = span(&bodies, other);
+    assert_eq!((&over_stdio["name"], &over_stdio["parentSpanId"]), (&"tools/call recall".into(), &PARENT.into()));
+
+    // Who names none gets a span within the request's; what is no tool is no name of a span.
+    let third = "2bf92f3577b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{third}-{PARENT}-01");
+    headers.push(("traceparent", &traceparent));
+    node.raw("POST", "/mcp", &headers, call(json!({}), "invented").as_bytes());
+    let end = Instant::now() + SOON;
+    let mut spans: Vec<Value> = Vec::new();
+    while spans.len() < 2 {
+        let body = bodies.recv_timeout(end - Instant::now()).unwrap();
+        let all = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone();
+        spans.extend(all.into_iter().filter(|span| span["traceId"] == third));
+    }
+    let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{spans:?}"));
+    assert_eq!(of("POST /mcp")["parentSpanId"], PARENT);
+    assert_eq!(of("tools/call")["parentSpanId"], of("POST /mcp")["spanId"]);
 }
 
 #[test]

@@ -11,12 +11,12 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 
 /// The place of a request in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
-    pub(super) trace: u128,
+pub(crate) struct Trace {
+    pub(crate) trace: u128,
     /// The caller's span.
-    pub(super) parent: Option<u64>,
+    pub(crate) parent: Option<u64>,
     /// Ours.
-    pub(super) span: u64,
+    pub(crate) span: u64,
     flags: u8,
 }
 
@@ -29,6 +29,16 @@ impl Trace {
             (Some(value), None) => value.to_str().ok().and_then(parse),
             _ => None,
         };
+        Self::new(given)
+    }
+
+    /// Goes on with the trace of a `traceparent`, if it is one.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn going_on(text: &str) -> Option<Self> {
+        Some(Self::new(Some(parse(text)?)))
+    }
+
+    fn new(given: Option<(u128, u64, u8)>) -> Self {
         let mut random = [0; 24];
         // Ids that collide confuse a reader of logs and nobody else.
         let _ = getrandom::fill(&mut random);
@@ -42,7 +52,7 @@ impl Trace {
     }
 
     /// Whether the caller goes on with a trace that it does not record.
-    pub(super) fn is_unwanted(&self) -> bool {
+    pub(crate) fn is_unwanted(&self) -> bool {
         self.parent.is_some() && self.flags & 1 == 0
     }
 

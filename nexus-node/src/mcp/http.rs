@@ -15,6 +15,7 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::agent::Agent;
 use super::core::Core;
@@ -129,8 +130,10 @@ async fn answer<S: ServerHandler + Clone>(
         return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
     let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
+    let tools = server.clone();
     let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
-    let response = service.handle(request).await.map(Body::new);
+    let span = super::span::of(&message, |name| tools.get_tool(name).is_some());
+    let response = service.handle(request).instrument(span).await.map(Body::new);
     if message.get("method").is_some_and(|method| method == "initialize") {
         return name_session(response, &agent).await;
     }

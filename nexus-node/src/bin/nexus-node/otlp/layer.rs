@@ -1,6 +1,7 @@
 //! From spans of `tracing` to finished ones.
 //!
-//! A request's span brings its own ids (`trace_id`, `span_id`, `parent_id`: see the API's `trace`);
+//! A request's span, and one of MCP whose client says so, brings its own ids (`trace_id`, `span_id`,
+//! `parent_id`: see the API's `trace`);
 //! what lies within it belongs to the same trace. Spans outside of any request are nobody's trace and
 //! are not sent.
 
@@ -58,6 +59,9 @@ struct Fields {
     parent: Option<u64>,
     /// What the caller decided; who says nothing is followed.
     sampled: Option<bool>,
+    /// What was asked over MCP, and of which tool.
+    called: Option<String>,
+    tool: Option<String>,
     method: Option<String>,
     route: Option<String>,
     status: Option<u64>,
@@ -74,6 +78,8 @@ impl Visit for Fields {
                 self.method = Some(METHODS.iter().find(|known| **known == value).unwrap_or(&"_OTHER").to_string())
             }
             "route" => self.route = Some(cut(value)),
+            "mcp.method.name" => self.called = Some(cut(value)),
+            "gen_ai.tool.name" => self.tool = Some(cut(value)),
             name => self.other(name, cut(value).into()),
         }
     }
@@ -108,13 +114,17 @@ impl Fields {
         }
     }
 
-    /// The span's name and attributes, by OpenTelemetry's conventions for HTTP.
+    /// The span's name and attributes, by OpenTelemetry's conventions for HTTP and MCP.
     fn described(self, name: &'static str) -> (String, Vec<(&'static str, Value)>) {
-        let name = match (&self.method, &self.route) {
-            (Some(method), Some(route)) => format!("{method} {route}"),
+        let name = match (&self.method, &self.route, &self.called, &self.tool) {
+            (Some(method), Some(route), ..) => format!("{method} {route}"),
+            (_, _, Some(called), Some(tool)) => format!("{called} {tool}"),
+            (_, _, Some(called), None) => called.clone(),
             _ => name.to_owned(),
         };
         let known = [
+            self.called.map(|called| ("mcp.method.name", called.into())),
+            self.tool.map(|tool| ("gen_ai.tool.name", tool.into())),
             self.method.map(|method| ("http.request.method", method.into())),
             self.route.map(|route| ("http.route", route.into())),
             self.status.map(|status| ("http.response.status_code", status.into())),
