@@ -122,9 +122,9 @@ impl Brain {
     /// The id of a memory that says nearly the same as a new one would.
     fn saying_the_same(&self, memory: &NewMemory) -> Result<Option<String>, NodeError> {
         let snapshot = self.shared.store.snapshot()?;
-        let mut reader = self.reader(&snapshot)?;
+        let reader = self.reader(&snapshot)?;
         let space = reader.space(memory.space.as_deref())?.1.no;
-        let same = self.shared.search.similar(&memory.text, space, &mut reader, &snapshot)?;
+        let same = self.shared.search.similar(&memory.text, space, &reader, &snapshot)?;
         let same = same.map(|place| reader.dot_at(place)).transpose()?.flatten();
         Ok(same.map(|dot| dot.to_string()))
     }
@@ -224,7 +224,7 @@ impl Brain {
     /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for a space or member.
     pub fn recall(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
         let snapshot = self.shared.store.snapshot()?;
-        recall::recall(query, self.shared.me, &self.shared.search, &mut self.reader(&snapshot)?, &snapshot)
+        recall::recall(query, self.shared.me, &self.shared.search, &self.reader(&snapshot)?, &snapshot)
     }
 
     /// A page of memories, newest first.

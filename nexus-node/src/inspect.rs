@@ -25,7 +25,7 @@ pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
 /// # Errors
 /// The view's.
 pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
-    let mut reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
+    let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();
     let mut after = None;
     loop {

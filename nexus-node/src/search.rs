@@ -118,7 +118,7 @@ impl Search {
         words: &[String],
         filter: &Filter,
         limit: usize,
-        reader: &mut Reader<'_>,
+        reader: &Reader<'_>,
         view: &dyn View,
     ) -> Result<Vec<Found>, NodeError> {
         // the tail first: what moves to the disk meanwhile is seen twice, not never
@@ -126,7 +126,7 @@ impl Search {
             let mut tail = self.tail();
             tail.catch_up(view, reader, TAIL_MAX)?;
             if tail.is_empty() {
-                (Vec::new(), BTreeSet::new())
+                (Vec::new(), Arc::default())
             } else {
                 let mut statistics = match &self.disk {
                     Some(disk) => disk.statistics(words)?,
@@ -149,7 +149,7 @@ impl Search {
         &self,
         text: &str,
         space: SpaceNo,
-        reader: &mut Reader<'_>,
+        reader: &Reader<'_>,
         view: &dyn View,
     ) -> Result<Option<Place>, NodeError> {
         let print = words::fingerprint(text);

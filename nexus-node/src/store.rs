@@ -59,6 +59,7 @@ pub use self::batch::{Batch, Change};
 pub use self::error::StoreError;
 pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};
+pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
 pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cursor::{self, StoreName};
 use crate::NodeError;
 use crate::engine::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
-use crate::engine::view::{core_text, entry_id_of, records_with_key};
+use crate::engine::view::{entry_id_of, records_with_key};
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
 use crate::search::Document;
 use crate::store::{Order, StoreError, Table, View};
@@ -23,8 +23,6 @@ pub(crate) struct Reader<'a> {
     store: StoreName,
     known: Arc<Known>,
     now: Timestamp,
-    /// The payload read last: records of one entry are often asked for together.
-    payload: Option<(u64, Vec<u8>)>,
 }
 
 /// What nearly every question needs of a state: read once for all that are asked of it.
@@ -97,7 +95,7 @@ impl<'a> Reader<'a> {
 
     /// The same, with what is known of the state that the view shows.
     pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Known>, now: Timestamp) -> Self {
-        Self { view, store, known, now, payload: None }
+        Self { view, store, known, now }
     }
 
     /// The space of a name or id; `default` for none.
@@ -142,12 +140,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The record that an id (or the beginning of one, or a former one) names.
-    pub(crate) fn resolve(&mut self, id: &str) -> Result<Dot, NodeError> {
+    pub(crate) fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
         Ok(self.find(id)?.0)
     }
 
     /// The record that an id names, and the memory that it is.
-    fn find(&mut self, id: &str) -> Result<(Dot, Memory), NodeError> {
+    fn find(&self, id: &str) -> Result<(Dot, Memory), NodeError> {
         let missing = || NodeError::NotFound { what: "memory", name: id.chars().take(64).collect() };
         let mut found = Vec::new();
         if let Ok(prefix) = id.parse::<DotPrefix>() {
@@ -201,12 +199,12 @@ impl<'a> Reader<'a> {
     }
 
     /// One memory, by an id as [`Self::resolve`] takes it.
-    pub(crate) fn get(&mut self, id: &str) -> Result<Memory, NodeError> {
+    pub(crate) fn get(&self, id: &str) -> Result<Memory, NodeError> {
         Ok(self.find(id)?.1)
     }
 
     /// A record in sight as a memory; those that share its caller's key are part of it.
-    pub(crate) fn memory(&mut self, dot: Dot) -> Result<Option<Memory>, NodeError> {
+    pub(crate) fn memory(&self, dot: Dot) -> Result<Option<Memory>, NodeError> {
         let Some(first) = self.record(dot)? else {
             return Ok(None);
         };
@@ -214,7 +212,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same by its place.
-    pub(crate) fn memory_at(&mut self, place: Place) -> Result<Option<Memory>, NodeError> {
+    pub(crate) fn memory_at(&self, place: Place) -> Result<Option<Memory>, NodeError> {
         let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
             return Ok(None);
         };
@@ -235,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same for one that was read, with the record that stands for it.
-    fn memory_of(&mut self, first: Record) -> Result<Option<(Dot, Memory)>, NodeError> {
+    fn memory_of(&self, first: Record) -> Result<Option<(Dot, Memory)>, NodeError> {
         if first.core.key.is_none() && first.live.is_empty() {
             // as it was written, and nobody else's: most are
             return Ok(Some((first.dot, self.untouched(first))));
@@ -302,7 +300,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A record as the search index holds it: the memory that it is shown as part of.
-    pub(crate) fn document(&mut self, dot: Dot) -> Result<Option<Document>, NodeError> {
+    pub(crate) fn document(&self, dot: Dot) -> Result<Option<Document>, NodeError> {
         let Some(record) = self.record(dot)? else {
             return Ok(None);
         };
@@ -316,7 +314,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The caller's key of a memory, for export.
-    pub(crate) fn key_of(&mut self, id: &str) -> Result<Option<String>, NodeError> {
+    pub(crate) fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
         let dot = self.resolve(id)?;
         Ok(self.record(dot)?.and_then(|record| record.core.key))
     }
@@ -334,7 +332,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A record in sight.
-    fn record(&mut self, dot: Dot) -> Result<Option<Record>, NodeError> {
+    fn record(&self, dot: Dot) -> Result<Option<Record>, NodeError> {
         self.row_of(dot)?.map(|(place, row)| self.record_in(dot, place, row)).transpose()
     }
 
@@ -356,8 +354,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The record of a row, with what is live in it.
-    fn record_in(&mut self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
-        let core = Core::parse(core_text(self.payload(place.eno)?, &row)).unwrap_or_default();
+    fn record_in(&self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
+        let (from, len) = (row.offset as usize, row.len as usize);
+        let part = from..from.saturating_add(len);
+        let core = self.view.get_part(Table::Payloads, &rows::eno_key(place.eno), part, row.check)?;
+        let core = core.as_deref().and_then(|core| Core::parse(std::str::from_utf8(core).ok()?)).unwrap_or_default();
         let author = self.author(row.log)?;
         let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
         for (field, dot, row) in self.writes(Table::Live, row.space, dot)? {
@@ -365,14 +366,6 @@ impl<'a> Reader<'a> {
             live.entry(field).or_default().push(LiveWrite { dot, row, author });
         }
         Ok(Record { dot, row, author, core, live })
-    }
-
-    fn payload(&mut self, eno: u64) -> Result<&[u8], NodeError> {
-        if self.payload.as_ref().is_none_or(|(of, _)| *of != eno) {
-            let payload = self.view.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-            self.payload = Some((eno, payload));
-        }
-        Ok(self.payload.as_ref().map_or(&[], |(_, payload)| payload))
     }
 
     fn author(&self, log: rows::LogNo) -> Result<Did, StoreError> {
@@ -401,7 +394,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A page of memories, newest first.
-    pub(crate) fn list(&mut self, query: &ListQuery) -> Result<Listing, NodeError> {
+    pub(crate) fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
         if !(1..=1_000).contains(&query.limit) {
             return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
         }
@@ -428,7 +421,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The memory at a place in the listing, unless it is shown elsewhere or has expired.
-    fn listed(&mut self, key: TimeKey) -> Result<Option<Memory>, NodeError> {
+    fn listed(&self, key: TimeKey) -> Result<Option<Memory>, NodeError> {
         let place = Place { eno: key.eno, index: key.index };
         let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
             return Ok(None);
@@ -459,7 +452,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A memory's past, oldest first.
-    pub(crate) fn history(&mut self, id: &str) -> Result<Vec<Revision>, NodeError> {
+    pub(crate) fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
         let dot = self.resolve(id)?;
         let missing = || NodeError::NotFound { what: "memory", name: id.to_owned() };
         let record = self.record(dot)?.ok_or_else(missing)?;

@@ -33,7 +33,7 @@ pub(super) fn recall(
     query: &RecallQuery,
     me: Did,
     search: &Search,
-    reader: &mut Reader<'_>,
+    reader: &Reader<'_>,
     view: &dyn View,
 ) -> Result<Recalled, NodeError> {
     if !(1..=1_000).contains(&query.limit) {

@@ -8,7 +8,7 @@ use nexus_identity::{Chain, Did};
 use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta};
 use super::view::{core_text, has_any, live_writes};
 use super::{Engine, EngineError, Event, Turn};
-use crate::store::{Draft, StoreError, Table, View};
+use crate::store::{self, Draft, StoreError, Table, View};
 
 impl Engine {
     /// Stores the next entry of its log and folds what it says.
@@ -209,7 +209,8 @@ impl FoldWrites<'_, '_> {
         let gone = has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))?
             && !planted(Plant::LateCreationReturns);
         let len = u32::try_from(write.value.len()).unwrap_or(u32::MAX);
-        let row = RecordRow { space: self.space, log: self.log, page, hlc, offset: value_at, len, gone };
+        let check = store::checksum(write.value.as_bytes());
+        let row = RecordRow { space: self.space, log: self.log, page, hlc, offset: value_at, len, check, gone };
         self.draft.put(Table::Records, &rows::record_key(self.eno, record.index), &rows::encode(&row));
         if !gone {
             self.draft.put(Table::ByTime, &self.time_key(record, hlc), &[]);

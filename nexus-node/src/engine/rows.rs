@@ -27,10 +27,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Head, Hlc, LogId, Members, SpaceId, Verified};
 use nexus_identity::{Did, Name, Signature};
 
-use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
+use crate::store::{ALL_KEYS, Checksum, Order, StoreError, Table, View};
 
 /// The version of the derived tables: another one found at start has them rebuilt.
-pub(crate) const VIEW_VERSION: u32 = 2;
+pub(crate) const VIEW_VERSION: u32 = 3;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -160,6 +160,8 @@ pub(crate) struct RecordRow {
     pub offset: u32,
     /// How long it is.
     pub len: u32,
+    /// The checksum of these bytes: reading them does not take reading the whole payload.
+    pub check: Checksum,
     /// Whether it is forgotten.
     pub gone: bool,
 }

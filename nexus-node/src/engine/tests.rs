@@ -29,7 +29,7 @@ fn genesis() -> Genesis {
 fn memories(engine: &Engine, store: &Store) -> Vec<Memory> {
     let snapshot = store.snapshot().unwrap();
     let members = Arc::new(engine.members().clone());
-    let mut reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
     let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
@@ -379,7 +379,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     // newest first, as written, whatever the clock said
     let snapshot = store.snapshot().unwrap();
     let members = Arc::new(engine.members().clone());
-    let mut reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(start_ms)).unwrap();
+    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(start_ms)).unwrap();
     let listed = reader.list(&ListQuery { limit: 100, ..ListQuery::default() }).unwrap().items;
     let texts: Vec<String> = listed.into_iter().map(|memory| memory.text).collect();
     assert_eq!(texts, (0..jumps.len()).rev().map(|n| n.to_string()).collect::<Vec<_>>());

@@ -234,7 +234,7 @@ impl Copy {
         };
         let me = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?.subject;
         let members = Arc::new(engine::state::read_members(me, old)?);
-        let mut reader = Reader::new(old, genesis.store, members, clock::wall())?;
+        let reader = Reader::new(old, genesis.store, members, clock::wall())?;
         for space in reader.spaces() {
             let to = self.space_for(&space.space)?;
             let mut memories = Vec::new();

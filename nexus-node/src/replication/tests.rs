@@ -152,7 +152,7 @@ impl Peer {
     pub(crate) fn memories(&self) -> Vec<Memory> {
         let snapshot = self.store.snapshot().unwrap();
         let members = Arc::new(self.engine.members().clone());
-        let mut reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+        let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
         let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all

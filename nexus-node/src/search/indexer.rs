@@ -61,10 +61,10 @@ impl Search {
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
-        let mut reader = Reader::new(&snapshot, from.store_name, from.members.clone(), clock::wall())?;
+        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), clock::wall())?;
         let (stock, covers) = {
             let mut tail = self.tail();
-            tail.catch_up(&snapshot, &mut reader, MEMORIES_PER_PASS)?;
+            tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;
             tail.take_stock()
         };
         if covers > disk.covered() {

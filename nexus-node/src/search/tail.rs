@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use nexus_crdt::{Dot, Kind, Target, Writes};
 
@@ -18,6 +19,9 @@ const ENTRIES_PER_SCAN: usize = 256;
 pub(super) struct Tail {
     seen: Eno,
     changed: BTreeMap<Dot, Changed>,
+    /// Where all of these are. Whoever searches takes a handle; it is copied only if it changes
+    /// meanwhile.
+    touched: Arc<BTreeSet<Place>>,
 }
 
 /// A memory that changed.
@@ -34,11 +38,11 @@ struct Changed {
 impl Tail {
     /// Nothing changed since this entry.
     pub(super) fn after(covered: Eno) -> Self {
-        Self { seen: covered, changed: BTreeMap::new() }
+        Self { seen: covered, ..Self::default() }
     }
 
     /// Takes in what was committed since, until there is no more or so many memories are held.
-    pub(super) fn catch_up(&mut self, view: &dyn View, reader: &mut Reader<'_>, most: usize) -> Result<(), NodeError> {
+    pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
         while self.changed.len() < most {
             let entries = touched_after(view, self.seen)?;
             if entries.is_empty() {
@@ -58,22 +62,28 @@ impl Tail {
     }
 
     /// Takes a record in as it is now, and the one that it is shown as.
-    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &mut Reader<'_>) -> Result<(), NodeError> {
+    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
         let document = reader.document(dot)?;
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
-            self.changed.insert(dot, Changed { eno, place: reader.place(dot)?, document: None });
+            self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
         }
         if let Some(document) = document {
-            let place = Some(document.place);
-            self.changed.insert(document.record, Changed { eno, place, document: Some(document) });
+            self.change(document.record, Changed { eno, place: Some(document.place), document: Some(document) });
         }
         Ok(())
     }
 
+    fn change(&mut self, dot: Dot, changed: Changed) {
+        if let Some(place) = changed.place {
+            Arc::make_mut(&mut self.touched).insert(place);
+        }
+        self.changed.insert(dot, changed);
+    }
+
     /// Which memories are looked up here and not on disk.
-    pub(super) fn touched(&self) -> BTreeSet<Place> {
-        self.changed.values().filter_map(|changed| changed.place).collect()
+    pub(super) fn touched(&self) -> Arc<BTreeSet<Place>> {
+        self.touched.clone()
     }
 
     /// Whether the index on disk has everything.
@@ -90,6 +100,7 @@ impl Tail {
     /// Forgets what the index on disk covers.
     pub(super) fn prune(&mut self, covered: Eno) {
         self.changed.retain(|_, changed| changed.eno > covered);
+        self.touched = Arc::new(self.changed.values().filter_map(|changed| changed.place).collect());
     }
 
     /// Adds what is here to the counts of the index on disk.

@@ -9,6 +9,21 @@ use super::Table;
 /// How many bytes the checksum adds to a value.
 pub(super) const SEAL_BYTES: usize = 8;
 
+/// The checksum of part of a value, for [`View::get_part`](super::View::get_part).
+pub type Checksum = [u8; SEAL_BYTES];
+
+/// The first 8 bytes of BLAKE3. Whoever keeps it in a row of its own has it sealed there.
+pub fn checksum(part: &[u8]) -> Checksum {
+    let mut checksum = [0; SEAL_BYTES];
+    checksum.copy_from_slice(&blake3::hash(part).as_bytes()[..SEAL_BYTES]);
+    checksum
+}
+
+/// A value whose own checksum is not looked at.
+pub(super) fn unsealed(stored: &[u8]) -> Option<&[u8]> {
+    stored.split_last_chunk::<SEAL_BYTES>().map(|(value, _)| value)
+}
+
 /// The first 8 bytes of BLAKE3 over table, key and value, unambiguously framed.
 pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
     let mut hasher = blake3::Hasher::new();

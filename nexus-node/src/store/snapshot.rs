@@ -1,9 +1,10 @@
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::guard::guarded;
-use super::seal::unseal;
+use super::seal::{unseal, unsealed};
 use super::view::{self, KeyRange, Order, View, Visit};
-use super::{Shared, StoreError, Table};
+use super::{Checksum, Shared, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -71,6 +72,23 @@ impl View for Snapshot {
         guarded(file, Some(table), || {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             found.map(|stored| self.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
+        })
+    }
+
+    fn get_part(
+        &self,
+        table: Table,
+        key: &[u8],
+        part: Range<usize>,
+        checksum: Checksum,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(rows) = self.table(table)? else { return Ok(None) };
+        let file = &self.shared.file;
+        guarded(file, Some(table), || {
+            let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
+            let Some(stored) = found else { return Ok(None) };
+            let part = unsealed(stored.value()).and_then(|value| view::checked_part(value, part, checksum));
+            part.map(Some).ok_or_else(|| StoreError::damaged(file, Some(table), view::PART_DAMAGED))
         })
     }
 

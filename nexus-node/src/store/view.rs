@@ -1,6 +1,7 @@
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Range};
+use std::path::Path;
 
-use super::{StoreError, Table};
+use super::{Checksum, StoreError, Table, seal};
 
 /// Part of a table's keys, which are ordered as byte strings.
 pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
@@ -41,6 +42,24 @@ pub trait View {
     /// A range that ends before it starts is empty.
     fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError>;
 
+    /// Part of the value of a key, checked by its own checksum: what it costs depends on the size
+    /// of the part, not on that of the value.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], too, if the value ends before the part does, or the part is not
+    /// what `checksum` was made of.
+    fn get_part(
+        &self,
+        table: Table,
+        key: &[u8],
+        part: Range<usize>,
+        checksum: Checksum,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(value) = self.get(table, key)? else { return Ok(None) };
+        let part = checked_part(&value, part, checksum);
+        part.map(Some).ok_or_else(|| StoreError::damaged(Path::new("memory"), Some(table), PART_DAMAGED))
+    }
+
     /// Whether a key has a value.
     fn contains(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
         self.get(table, key).map(|value| value.is_some())
@@ -71,6 +90,14 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=keep].to_vec();
     end[keep] += 1;
     Some(end)
+}
+
+/// What is said of a part that is not what was written.
+pub(super) const PART_DAMAGED: &str = "part of a value does not fit its checksum";
+
+/// A part of a value, if it is what its checksum was made of.
+pub(super) fn checked_part(value: &[u8], part: Range<usize>, checksum: Checksum) -> Option<Vec<u8>> {
+    value.get(part).filter(|part| seal::checksum(part) == checksum).map(<[u8]>::to_vec)
 }
 
 /// Whether no key can lie in the range; libraries panic on ranges that run backwards.

@@ -101,6 +101,51 @@ fn a_byte_that_flips_while_the_store_is_open_is_never_a_wrong_value() {
 }
 
 #[test]
+fn a_flipped_byte_is_noticed_by_whoever_reads_its_part_and_by_nobody_else() {
+    const PART: usize = 500;
+    let (disk, key) = (Disk::new(), 7_u64.to_be_bytes());
+    let mut random = Random(5);
+    let value: Vec<u8> = (0..12_000).map(|_| random.next() as u8).collect();
+    let store = open(&disk).unwrap();
+    let mut batch = Batch::new();
+    batch.put(Table::Payloads, &key, &value);
+    store.commit(&[batch]).unwrap();
+    drop(store);
+    let clean = disk.image();
+    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0 };
+    let start = clean.windows(64).position(|window| window == &value[..64]).unwrap();
+    for _ in 0..200 {
+        let flipped = random.next() as usize % value.len();
+        let disk = Disk::from_image(clean.clone());
+        let store = Store::with_backend("simulated", disk.clone(), options).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        disk.flip(start + flipped, 1 << (random.next() % 8));
+        for (n, part) in value.chunks(PART).enumerate() {
+            let range = n * PART..n * PART + part.len();
+            match snapshot.get_part(Table::Payloads, &key, range.clone(), checksum(part)) {
+                Ok(found) => assert!(!range.contains(&flipped) && found.as_deref() == Some(part), "{range:?}"),
+                Err(error) => assert!(range.contains(&flipped), "{range:?} is sound, {flipped} flipped: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn part_of_a_value_ends_within_it_and_is_what_was_asked_for() {
+    let store = Store::memory().unwrap();
+    store.commit(&[put("key", "0123456789")]).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let part = |range, text: &str| snapshot.get_part(Table::Records, b"key", range, checksum(text.as_bytes()));
+    assert_eq!(part(2..5, "234").unwrap(), Some(b"234".to_vec()));
+    assert_eq!(part(10..10, "").unwrap(), Some(vec![]));
+    // the value's own checksum follows it, and is no part of it
+    for (range, text) in [(2..5, "345"), (8..11, "89"), (11..11, ""), (0..usize::MAX, "0123456789")] {
+        assert!(matches!(part(range.clone(), text), Err(StoreError::Damaged { .. })), "{range:?}");
+    }
+    assert_eq!(snapshot.get_part(Table::Records, b"other", 0..1, checksum(b"")).unwrap(), None);
+}
+
+#[test]
 fn a_truncated_file_is_an_error() {
     let (_, after, clean, _) = two_commits();
     for len in [1, 8, 300, 4096, clean.len() / 2, clean.len() - 4096, clean.len() - 1] {
