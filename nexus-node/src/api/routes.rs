@@ -10,7 +10,9 @@ use serde_json::json;
 
 use self::examples as example;
 use super::memories::{JSON_LINES, TRUNCATED};
-use super::openapi::{About, Routes, number, text, texts};
+#[cfg(feature = "mcp")]
+use super::openapi::About;
+use super::openapi::{Routes, number, text, texts};
 use super::{Api, events, import, memories, mesh, metrics, no_method, no_route, page, settings, spaces};
 
 /// All there is, and the document about it at `/openapi.json`.

@@ -30,7 +30,12 @@ fn text(peers: &[wire::Peer], printer: &Printer) -> String {
             Some(cause) => format!("{} ({cause})", peer.state),
             None => peer.state.clone(),
         };
-        let synced = if peer.synced { "yes".to_owned() } else { format!("lacks {}", peer.behind) };
+        let synced = match (peer.synced, peer.behind) {
+            (true, _) => "yes".to_owned(),
+            // Nobody knows what it has while it is away.
+            (false, 0) => "-".to_owned(),
+            (false, behind) => format!("lacks {behind}"),
+        };
         table.row([
             (peer.name.clone().unwrap_or_else(|| "-".to_owned()), Some(Style::Bold)),
             (short_did(&peer.did), None),
