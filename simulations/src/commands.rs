@@ -77,8 +77,11 @@ enum Command {
     },
     /// Leaves out faults and operations as long as the same thing still goes wrong.
     Shrink {
-        /// The run's name.
+        /// The run's name, or a plan's file (.json).
         run: String,
+        /// With this known fault planted.
+        #[arg(long)]
+        plant: Option<String>,
         /// Where the smaller plan goes; `nexus-sim run` takes it.
         #[arg(long, value_name = "FILE.json")]
         out: Option<PathBuf>,
@@ -87,6 +90,9 @@ enum Command {
     Diff {
         /// The run's name.
         run: String,
+        /// The second time with this known fault planted: where does it first show?
+        #[arg(long)]
+        plant: Option<String>,
     },
     /// Puts in known faults and shows that each is caught.
     Plant {
@@ -134,16 +140,23 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::List => list(),
         Command::Run { scenario, seed, how } => {
-            plan(&scenario, seed, &how).and_then(|plan| planted(plan, &how)).and_then(|plan| run::run(&plan, &how))
+            let plan = plan(&scenario, seed, &how).and_then(|plan| planted(plan, how.plant.as_deref()));
+            plan.and_then(|plan| run::run(&plan, &how))
         }
         Command::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
             fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
         }
         Command::Replay { run: name, how } => {
-            named(&name).and_then(|plan| planted(plan, &how)).and_then(|plan| run::run(&plan, &how))
+            let plan = named(&name).and_then(|plan| planted(plan, how.plant.as_deref()));
+            plan.and_then(|plan| run::run(&plan, &how))
         }
-        Command::Shrink { run: name, out } => named(&name).and_then(|plan| shrink::shrink(plan, out)),
-        Command::Diff { run: name } => named(&name).and_then(|_| diff::diff(&name)),
+        Command::Shrink { run: name, plant, out } => {
+            let plan = if is_plan(&name) { read_plan(&name) } else { named(&name) };
+            plan.and_then(|plan| planted(plan, plant.as_deref())).and_then(|plan| shrink::shrink(plan, out))
+        }
+        Command::Diff { run: name, plant } => named(&name)
+            .and_then(|plan| planted(plan, plant.as_deref()))
+            .and_then(|_| diff::diff(&name, plant.as_deref())),
         Command::Plant { name, json } => plant::plant(&name, json),
         Command::Compare { a, b } => diff::compare(&a, &b),
     };
@@ -158,9 +171,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 
 /// The plan for a scenario, or out of a file.
 fn plan(scenario: &str, seed: u64, how: &How) -> Result<Plan, String> {
-    if std::path::Path::new(scenario).extension().is_some_and(|end| end == "json") {
-        let text = std::fs::read_to_string(scenario).map_err(|error| format!("{scenario}: {error}"))?;
-        return serde_json::from_str(&text).map_err(|error| format!("{scenario}: {error}"));
+    if is_plan(scenario) {
+        return read_plan(scenario);
     }
     let scenario = Scenario::named(scenario)?;
     let fidelity = match how.fidelity.as_deref() {
@@ -175,8 +187,17 @@ fn plan(scenario: &str, seed: u64, how: &How) -> Result<Plan, String> {
     Ok(Plan::of(&scenario, nodes, fidelity, seed))
 }
 
-fn planted(plan: Plan, how: &How) -> Result<Plan, String> {
-    let plant = match &how.plant {
+fn is_plan(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|end| end == "json")
+}
+
+fn read_plan(file: &str) -> Result<Plan, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))
+}
+
+fn planted(plan: Plan, name: Option<&str>) -> Result<Plan, String> {
+    let plant = match name {
         Some(name) => Some(Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?),
         None => plan.plant,
     };

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn each_area_has_three_plants_and_each_invariant_has_something_to_catch() {
         let mut areas: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut caught = BTreeSet::new();
+        let mut caught: BTreeSet<&str> = BTreeSet::new();
         for known in ALL {
             *areas.entry(known.area).or_default() += 1;
             caught.extend(known.by);

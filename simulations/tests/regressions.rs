@@ -43,6 +43,21 @@ fn what_is_planted_is_caught_and_nothing_is_without_it() {
 }
 
 #[test]
+fn a_bug_inside_of_the_node_is_in_no_build_but_one_that_asks_for_it() {
+    for arguments in [
+        &["plant", "skips_gaps"][..],
+        &["plant", "all"],
+        &["run", "laptop-offline", "--plant", "skips_gaps"],
+        &["replay", "laptop-offline:3:wire:1", "--plant", "skips_gaps"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_nexus-sim")).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("NEXUS_PLANTS=1"), "{said}");
+    }
+}
+
+#[test]
 fn the_model_is_the_same_twice() {
     let outcome = || sim(&["run", "thousand", "--nodes", "12", "--seed", "3", "--json"]).1;
     let (one, other) = (outcome(), outcome());

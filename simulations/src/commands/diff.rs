@@ -10,15 +10,19 @@ use super::{BROKEN, OK, say};
 /// Lines shown before the first that differs.
 const BEFORE: usize = 5;
 
-/// Runs the same twice, in fresh processes, and compares the traces line by line.
-pub(super) fn diff(run: &str) -> Result<u8, String> {
+/// Runs the same twice, in fresh processes, the second time with what is planted, and compares the
+/// traces line by line.
+pub(super) fn diff(run: &str, plant: Option<&str>) -> Result<u8, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let place = |n: u32| std::env::temp_dir().join(format!("nexus-sim-{}-{n}.trace", std::process::id()));
     let mut running = Vec::new();
     for n in 0..2 {
         let mut command = Command::new(&program);
         command.args(["replay", run, "--json", "--trace"]).arg(place(n));
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        if let Some(plant) = plant.filter(|_| n == 1) {
+            command.args(["--plant", plant]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         running.push(command.spawn().map_err(|error| error.to_string())?);
     }
     for mut run in running {

@@ -36,22 +36,22 @@ fn try_one(known: &Known, greens: &mut Greens, as_json: bool) -> Result<bool, St
     let mut tried = 0;
     while caught.is_none() && tried < SEEDS_MAX {
         tried += 1;
-        let broken = broken(known.scenario, tried, Some(known.plant))?;
+        // with it, and without it if that is not known yet: both at once
+        let run = (known.scenario, tried);
+        let known_green = greens.get(&run).copied();
+        let (with, without) = std::thread::scope(|scope| {
+            let without = known_green.is_none().then(|| scope.spawn(|| broken(known.scenario, tried, None)));
+            (broken(known.scenario, tried, Some(known.plant)), without.map(|run| run.join()))
+        });
+        if let Some(without) = without {
+            let broken = without.map_err(|_| "a thread ended".to_owned())??;
+            greens.insert(run, broken.is_empty());
+        }
+        let broken = with?;
         let found = known.by.iter().find(|check| broken.iter().any(|broken| broken == **check));
         caught = found.map(|check| (*check, tried));
     }
-    let mut red = Vec::new();
-    for seed in 1..=tried {
-        let run = (known.scenario, seed);
-        let green = match greens.get(&run) {
-            Some(green) => *green,
-            None => broken(known.scenario, seed, None)?.is_empty(),
-        };
-        greens.insert(run, green);
-        if !green {
-            red.push(seed);
-        }
-    }
+    let red: Vec<u64> = (1..=tried).filter(|seed| greens.get(&(known.scenario, *seed)) == Some(&false)).collect();
     let line = json!({
         "plant": known.name,
         "area": known.area,

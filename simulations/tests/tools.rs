@@ -1,0 +1,128 @@
+//! What helps to understand a run that broke: shrink, diff, compare.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Two nodes, of which one is restarted now and then.
+const SCENARIO: &str = r#"
+nodes = 2
+safety_s = 40
+liveness_s = 20
+
+[workload]
+per_second = 3.0
+forgets = 0.1
+
+[[fault]]
+kinds = ["restart", "isolate"]
+every_s = [5, 8]
+for_s = [1, 3]
+nodes = [1]
+"#;
+
+/// A directory of its own, with the scenario in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let place = std::env::temp_dir().join(format!("nexus-sim-tools-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("short.toml"), SCENARIO).unwrap();
+        Self(place)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self) -> String {
+        format!("{}:2:wire:1", self.file("short.toml"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn sim(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nexus-sim")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn plan(file: impl AsRef<Path>) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_that_breaks_shrinks_to_the_one_fault_that_breaks_it() {
+    let place = Place::new("shrink");
+    let small = place.file("small.json");
+    let (code, said) = sim(&["shrink", &place.run(), "--plant", "stays_down", "--out", &small]);
+    assert_eq!(code, Some(1), "{said}");
+    let mut small_plan = plan(&small);
+    let faults = small_plan["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 1, "{said}");
+    assert_eq!(faults[0]["kind"], "restart");
+    assert!(small_plan["ops"].as_array().unwrap().len() < 10, "{said}");
+
+    // the smaller plan breaks the same, and holds without what is planted
+    let (code, said) = sim(&["run", &small]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("BROKEN  liveness"), "{said}");
+    small_plan["plant"] = Value::Null;
+    std::fs::write(&small, small_plan.to_string()).unwrap();
+    let (_, said) = sim(&["run", &small]);
+    assert!(said.contains("held    liveness"), "{said}");
+}
+
+#[test]
+fn what_holds_is_not_shrunk() {
+    let place = Place::new("holds");
+    let small = place.file("small.json");
+    let (code, said) = sim(&["shrink", &place.run(), "--out", &small]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!Path::new(&small).exists());
+}
+
+#[test]
+fn diff_shows_where_two_runs_part_and_that_the_same_one_does_not() {
+    let place = Place::new("diff");
+    let (code, said) = sim(&["diff", &place.run()]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("all equal"), "{said}");
+
+    let (code, said) = sim(&["diff", &place.run(), "--plant", "never_heals"]);
+    assert_eq!(code, Some(1), "{said}");
+    let parted: Vec<&str> = said.lines().filter(|line| line.starts_with(['-', '+'])).collect();
+    assert_eq!(parted.len(), 2, "{said}");
+    // virtual time and node, as in every line of a trace
+    for line in parted {
+        let mut words = line.split_whitespace().skip(1);
+        assert!(words.next().unwrap().parse::<u64>().is_ok(), "{line}");
+        assert!(words.next().unwrap().starts_with(['n', '-']), "{line}");
+    }
+}
+
+#[test]
+fn compare_says_what_differs_between_two_outcomes() {
+    let place = Place::new("compare");
+    for (name, plant) in [("a", None), ("b", None), ("c", Some("stays_down"))] {
+        let run = place.run();
+        let mut arguments = vec!["replay", &run, "--json"];
+        arguments.extend(plant.iter().flat_map(|plant| ["--plant", plant]));
+        std::fs::write(place.file(name), sim(&arguments).1).unwrap();
+    }
+    let (code, said) = sim(&["compare", &place.file("a"), &place.file("b")]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = sim(&["compare", &place.file("a"), &place.file("c")]);
+    assert_eq!(code, Some(1), "{said}");
+    let liveness = said.lines().find(|line| line.starts_with("checks.liveness")).unwrap();
+    assert!(liveness.contains("held") && liveness.contains("broken"), "{liveness}");
+}
