@@ -100,7 +100,7 @@ impl Faults {
             }
             FaultKind::SyncLies if sim.node(node).is_some() => self.disk_lies(node, name, last).await,
             FaultKind::DiskFull => {
-                let full = sim.disk(node).image().len() as u64;
+                let full = sim.disk(node).bytes();
                 sim.set_disk_fault(node, DiskFault::FullAt(full.saturating_sub(1)));
                 self.disk_fails(node, name, last).await;
             }

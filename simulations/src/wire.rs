@@ -389,7 +389,7 @@ impl Run {
             bytes: heard.iter().map(|(bytes, _)| bytes).sum(),
             canaries: heard.iter().map(|(_, canaries)| canaries).sum(),
         };
-        let on_disk = (0..self.sim.len()).map(|no| self.sim.disk(no).image().len() as u64).sum();
+        let on_disk = (0..self.sim.len()).map(|no| self.sim.disk(no).bytes()).sum();
         let load = Load {
             tasks: self.sim.most_tasks(),
             dials: (0..self.plan.nodes).map(|no| self.sim.network().dials(no)).collect(),

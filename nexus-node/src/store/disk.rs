@@ -85,6 +85,11 @@ impl Disk {
         self.state().fault = fault;
     }
 
+    /// How many bytes are on it.
+    pub fn bytes(&self) -> u64 {
+        self.state().seen.len() as u64
+    }
+
     /// What is wrong with it now.
     pub fn fault(&self) -> Fault {
         self.state().fault
