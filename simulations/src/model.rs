@@ -131,6 +131,7 @@ struct Model<'a> {
     ledger: Ledger,
     fired: BTreeMap<String, u64>,
     events: u64,
+    heals: u64,
     samples: Vec<Sample>,
     carried: BTreeMap<NodeNo, u64>,
     down: Vec<(NodeNo, u64, u64)>,
@@ -190,6 +191,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
         checks,
         acknowledged: model.ledger.writes,
         failed: model.ledger.failed,
+        heals: model.heals,
         settled: recovery.settled,
         samples: std::mem::take(&mut model.samples),
         looked_ms,
@@ -241,6 +243,7 @@ impl<'a> Model<'a> {
             ledger: Ledger::default(),
             fired: BTreeMap::new(),
             events: 0,
+            heals: 0,
             samples: Vec::new(),
             carried: BTreeMap::new(),
             down: Vec::new(),
@@ -569,6 +572,7 @@ impl<'a> Model<'a> {
 
     fn end_fault(&mut self, no: usize) -> Result<(), String> {
         let fault = self.plan.faults[no].clone();
+        self.heals += u64::from(self.cut_by.values().any(|by| by.contains(&no)));
         for link in 0..self.links.len() {
             if self.cuts(no, link) && self.cut_by.get(&link).is_some_and(|by| by.contains(&no)) {
                 self.mend(link, no)?;
@@ -606,6 +610,7 @@ impl<'a> Model<'a> {
 
     fn heal(&mut self) -> Result<(), String> {
         self.trace.event(self.now, NOBODY, format_args!("everything heals"));
+        self.heals += 1;
         for link in 0..self.links.len() {
             for fault in self.cut_by.remove(&link).unwrap_or_default() {
                 self.mend(link, fault)?;

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Operations that were not.
     pub failed: u64,
+    /// How often something was mended that had been cut, the heal of everything among them.
+    pub heals: u64,
     /// How long after the heal all held the same.
     pub settled: Option<Duration>,
     /// When the safety phase began.
@@ -80,6 +82,7 @@ impl Outcome {
             error: Some(why),
             acknowledged: 0,
             failed: 0,
+            heals: 0,
             settled: None,
             safety_from_ms: 0,
             samples: Vec::new(),
@@ -137,6 +140,7 @@ impl Outcome {
             "checks": checks,
             "acknowledged": self.acknowledged,
             "failed": self.failed,
+            "heals": self.heals,
             "settled_s": self.settled.map(round),
             "allocated_max_bytes": self.allocated_max,
             "never_fired": self.never,

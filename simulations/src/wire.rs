@@ -63,7 +63,6 @@ struct Run {
     looked_ms: RefCell<Vec<u64>>,
     canary: String,
     error: RefCell<Option<String>>,
-    heals: RefCell<u64>,
 }
 
 impl Run {
@@ -79,7 +78,6 @@ impl Run {
             looked_ms: RefCell::default(),
             canary,
             error: RefCell::default(),
-            heals: RefCell::default(),
             plan,
         }
     }
@@ -185,7 +183,6 @@ impl Run {
 
     async fn liveness(&self, recovery: &mut Recovery) {
         self.sim.heal();
-        *self.heals.borrow_mut() += 1;
         for no in 0..self.plan.nodes {
             if self.sim.node(no).is_none()
                 && let Err(error) = self.sim.start(no).await
@@ -491,6 +488,7 @@ impl Run {
             error: self.error.borrow().clone(),
             acknowledged: ledger.writes,
             failed: ledger.failed,
+            heals: self.sim.heals(),
             settled: recovery.settled,
             safety_from_ms: ms(safety_from),
             samples: self.samples.borrow().clone(),

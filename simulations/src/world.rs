@@ -161,6 +161,7 @@ struct Inner {
     /// Whatever panicked in nodes that have ended.
     panics: Mutex<Vec<String>>,
     cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
+    heals: Mutex<u64>,
     plant: Mutex<Option<Around>>,
     /// What disks held when a plant was put in.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
@@ -199,6 +200,7 @@ impl Sim {
             machines: Mutex::default(),
             panics: Mutex::default(),
             cuts: Mutex::default(),
+            heals: Mutex::default(),
             plant: Mutex::default(),
             old: Mutex::default(),
         }))
@@ -674,15 +676,22 @@ impl Sim {
     /// Mends what was cut under a name.
     pub fn mend_all(&self, name: &str) {
         let links = lock(&self.0.cuts).remove(name).unwrap_or_default();
+        *lock(&self.0.heals) += u64::from(!links.is_empty());
         for (from, to) in links {
             self.0.network.mend(from, to, name.split('#').next().unwrap_or(name));
         }
+    }
+
+    /// How often something was mended that had been cut.
+    pub fn heals(&self) -> u64 {
+        *lock(&self.0.heals)
     }
 
     /// Makes everything whole again: every cut mended, every link as good as it was, every clock
     /// right, every disk fast, every node going on.
     pub fn heal(&self) {
         self.0.network.note(None, format_args!("everything heals"));
+        *lock(&self.0.heals) += 1;
         let names: Vec<String> = lock(&self.0.cuts).keys().cloned().collect();
         for name in names {
             self.mend_all(&name);

@@ -98,6 +98,8 @@ struct Totals {
     seeds: u64,
     acknowledged: u64,
     fewest: Option<u64>,
+    heals: u64,
+    fewest_heals: Option<u64>,
     virtual_s: f64,
     /// In how many seeds each fault did something.
     fired: BTreeMap<String, u64>,
@@ -124,6 +126,9 @@ impl Totals {
         let acknowledged = line["acknowledged"].as_u64().unwrap_or(0);
         self.acknowledged += acknowledged;
         self.fewest = Some(self.fewest.map_or(acknowledged, |fewest| fewest.min(acknowledged)));
+        let heals = line["heals"].as_u64().unwrap_or(0);
+        self.heals += heals;
+        self.fewest_heals = Some(self.fewest_heals.map_or(heals, |fewest| fewest.min(heals)));
         self.virtual_s += line["virtual_s"].as_f64().unwrap_or(0.0);
         for fault in line["faults_fired"].as_object().into_iter().flatten() {
             *self.fired.entry(fault.0.clone()).or_default() += 1;
@@ -156,6 +161,8 @@ impl Totals {
                 "broken": self.broken,
                 "acknowledged": self.acknowledged,
                 "fewest_acknowledged": self.fewest,
+                "heals": self.heals,
+                "fewest_heals": self.fewest_heals,
                 "virtual_s": self.virtual_s,
                 "wall_s": wall.as_secs_f64(),
                 "faults_fired_in_seeds": self.fired,
@@ -171,6 +178,7 @@ impl Totals {
             self.acknowledged,
             self.fewest.unwrap_or(0)
         ));
+        say(&format!("{} heals, {} in the seed with the fewest", self.heals, self.fewest_heals.unwrap_or(0)));
         for (fault, count) in &self.fired {
             say(&format!("  {fault:<14} in {count:>4} seeds ({} %)", count * 100 / seeds.max(1)));
         }
