@@ -19,6 +19,8 @@ mod disk;
 mod document;
 mod indexer;
 mod tail;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;

@@ -193,3 +193,73 @@ fn fit(hits: &mut Vec<Hit>, tokens: usize) -> bool {
     hits.truncate(kept);
     dropped
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::rows::Place;
+
+    /// A memory about which nothing matters but its id and its age.
+    fn memory(id: u64, stamp: Timestamp) -> Memory {
+        Memory {
+            id: format!("{id:04}"),
+            was: None,
+            space: String::new(),
+            text: String::new(),
+            kind: String::new(),
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+            author: Did::from_bytes([0; 32]),
+            author_name: None,
+            created_at: stamp,
+            updated_at: stamp,
+            expires_at: None,
+            version: String::new(),
+            conflicts: BTreeMap::new(),
+        }
+    }
+
+    fn sorted(mut hits: Vec<Hit>) -> Vec<(String, f64)> {
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
+        hits.into_iter().map(|hit| (hit.memory.id, hit.score)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn reading_only_what_can_be_among_the_best_gives_what_reading_everything_gives(
+            candidates in prop::collection::vec((1_u16..50, 0_u64..200, 0_u8..=4, any::<bool>(), prop::bool::weighted(0.8)), 0..40),
+            limit in 1_usize..12,
+        ) {
+            let now = Timestamp::from_ms(400 * 86_400_000);
+            let found = |(n, (score, days, ..)): (usize, &(u16, u64, u8, bool, bool))| Found {
+                place: Place { eno: n as u64, index: 0 },
+                score: f32::from(*score) / 4.0,
+                stamp: Timestamp::from_ms(now.as_ms() - days * 86_400_000),
+            };
+            let all: Vec<Found> = candidates.iter().enumerate().map(found).collect();
+            // what only reading tells: how many of four words, whose, and whether it is still there
+            let mut read = 0;
+            let mut hit = |found: &Found| {
+                read += 1;
+                let (_, _, words, own, there) = candidates[usize::try_from(found.place.eno).unwrap()];
+                let source = if own { OWN_WEIGHT } else { 1.0 };
+                let score = f64::from(found.score) * counted(f64::from(words) / 4.0, COVERAGE_SHARE);
+                let score = score * recency(found.stamp, now) * source;
+                Ok(there.then(|| Hit { memory: memory(found.place.eno, found.stamp), score, why: String::new() }))
+            };
+            let everything: Vec<Hit> = all.iter().filter_map(|found| hit(found).unwrap()).collect();
+            let (more, mut everything) = (everything.len() > limit, sorted(everything));
+            everything.truncate(limit);
+            let some = best(all, limit, now, hit).unwrap();
+            prop_assert_eq!(some.len() > limit, more, "whether there is more");
+            let mut some = sorted(some);
+            some.truncate(limit);
+            prop_assert_eq!(some, everything);
+            prop_assert!(read <= 2 * candidates.len());
+        }
+    }
+}
