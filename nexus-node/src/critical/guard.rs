@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use futures::FutureExt;
+use nexus_identity::Timestamp;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::Critical;
+use crate::NodeError;
+use crate::clock;
+
+/// A moment on both clocks. A machine that sleeps may stop the one and not the other, so the one
+/// on which more time has gone by counts: a holder may think too early that its lease is over,
+/// never too late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+impl Since {
+    pub(super) fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: clock::wall() }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        let wall = Duration::from_millis(clock::wall().as_ms().saturating_sub(self.wall.as_ms()));
+        self.monotonic.elapsed().max(wall)
+    }
+}
+
+/// How much of a lease its holder counts on: the rest is for clocks that run differently.
+const COUNTED_ON: (u32, u32) = (9, 10);
+/// How often a lease is renewed in its time.
+const RENEWALS: u32 = 3;
+/// How often the holder's clock is looked at: nothing else tells that the machine slept.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A lock that is held: renewed by itself until it is released or dropped.
+///
+/// A lease can end nonetheless: when no quorum answers for its whole time, when somebody steals
+/// it, when this machine sleeps. Then [`is_held`](Self::is_held) says no and
+/// [`lost`](Self::lost) resolves, before anybody else can have it. What is written elsewhere
+/// under the lock should carry its [`token`](Self::token).
+#[derive(Debug)]
+pub struct LockGuard {
+    name: String,
+    token: u64,
+    held: watch::Receiver<bool>,
+    release: Option<oneshot::Sender<Option<oneshot::Sender<Result<(), NodeError>>>>>,
+}
+
+impl LockGuard {
+    pub(super) fn keep(critical: Critical, name: String, token: u64, ttl: Duration, since: Since) -> Self {
+        let (tell, held) = watch::channel(true);
+        let (release, released) = oneshot::channel();
+        let keeper = Keeper { critical: critical.clone(), name: name.clone(), token, ttl, held: tell };
+        critical.spawn("lock", keeper.run(since, released).boxed());
+        Self { name, token, held, release: Some(release) }
+    }
+
+    /// The lock's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What proves the lease; later grants of any lock have larger ones.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Whether the lease stands for sure.
+    pub fn is_held(&self) -> bool {
+        *self.held.borrow() && self.held.has_changed().is_ok()
+    }
+
+    /// Resolves when the lease is over, or may be.
+    pub async fn lost(&mut self) {
+        while self.is_held() {
+            if self.held.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`]: then it runs out of time by itself. [`NodeError::Conflict`] or
+    /// [`NodeError::NotFound`] if the lease was over before.
+    pub async fn release(mut self) -> Result<(), NodeError> {
+        let (done, waits) = oneshot::channel();
+        let stopping = || NodeError::Stopping("the lock runs out of time by itself".to_owned());
+        let release = self.release.take().ok_or_else(stopping)?;
+        release.send(Some(done)).map_err(|_| NodeError::Conflict("the lease was over".to_owned()))?;
+        waits.await.map_err(|_| stopping())?
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            let _ = release.send(None);
+        }
+    }
+}
+
+/// Renews a lease until it is released, or over.
+struct Keeper {
+    critical: Critical,
+    name: String,
+    token: u64,
+    ttl: Duration,
+    held: watch::Sender<bool>,
+}
+
+impl Keeper {
+    async fn run(
+        self,
+        mut since: Since,
+        mut released: oneshot::Receiver<Option<oneshot::Sender<Result<(), NodeError>>>>,
+    ) {
+        let good_for = self.ttl * COUNTED_ON.0 / COUNTED_ON.1;
+        loop {
+            let renew_at = self.ttl / RENEWALS;
+            tokio::select! {
+                told = &mut released => {
+                    let outcome = self.critical.release(&self.name, self.token).await;
+                    self.held.send_replace(false);
+                    if let Ok(Some(told)) = told {
+                        let _ = told.send(outcome);
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(LOOK.min(renew_at)) => {}
+            }
+            if since.elapsed() >= good_for {
+                break;
+            }
+            if since.elapsed() >= renew_at {
+                let before = Since::now();
+                let left = good_for.saturating_sub(since.elapsed());
+                match tokio::time::timeout(left, self.critical.renew(&self.name, self.token, None)).await {
+                    Ok(Ok(())) => since = before,
+                    // tried again for as long as it is good
+                    Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}
+                    Ok(Err(_)) | Err(_) => break,
+                }
+                if since.elapsed() >= good_for {
+                    break;
+                }
+            }
+        }
+        self.held.send_replace(false);
+    }
+}
