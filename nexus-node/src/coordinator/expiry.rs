@@ -48,6 +48,7 @@ impl Deadlines {
     }
 
     /// When the next one runs out.
+    #[cfg(test)]
     pub(super) fn next(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }

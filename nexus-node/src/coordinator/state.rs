@@ -334,6 +334,7 @@ impl Machine {
     }
 
     /// The group.
+    #[cfg(test)]
     pub(crate) fn group(&self) -> Group {
         self.group
     }

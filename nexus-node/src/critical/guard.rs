@@ -36,6 +36,9 @@ const RENEWALS: u32 = 3;
 /// How often the holder's clock is looked at: nothing else tells that the machine slept.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// That a lock is to be given back, and who wants to know how that went.
+type Release = Option<oneshot::Sender<Result<(), NodeError>>>;
+
 /// A lock that is held: renewed by itself until it is released or dropped.
 ///
 /// A lease can end nonetheless: when no quorum answers for its whole time, when somebody steals
@@ -47,7 +50,7 @@ pub struct LockGuard {
     name: String,
     token: u64,
     held: watch::Receiver<bool>,
-    release: Option<oneshot::Sender<Option<oneshot::Sender<Result<(), NodeError>>>>>,
+    release: Option<oneshot::Sender<Release>>,
 }
 
 impl LockGuard {
@@ -118,7 +121,7 @@ impl Keeper {
     async fn run(
         self,
         mut since: Since,
-        mut released: oneshot::Receiver<Option<oneshot::Sender<Result<(), NodeError>>>>,
+        mut released: oneshot::Receiver<Release>,
     ) {
         let good_for = self.ttl * COUNTED_ON.0 / COUNTED_ON.1;
         loop {
