@@ -366,6 +366,11 @@ impl Critical {
         self.coordinator.running().map(|running| running.digest())
     }
 
+    /// How often the coordinators were begun anew, if this node has a copy.
+    pub fn generation(&self) -> Option<u32> {
+        self.coordinator.running().map(|running| running.generation())
+    }
+
     /// Who this node is.
     pub(crate) fn me(&self) -> Did {
         self.coordinator.did()

@@ -159,7 +159,7 @@ mod tests {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(true) {
+        for invariant in invariants::all(true, false) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

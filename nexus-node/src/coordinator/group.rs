@@ -145,6 +145,11 @@ impl Running {
         (state.index(), state.machine.digest())
     }
 
+    /// The group's generation.
+    pub(crate) fn generation(&self) -> u32 {
+        self.group.generation
+    }
+
     /// What openraft says of itself now.
     pub(super) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow().clone()
