@@ -122,6 +122,15 @@ fn not_reached(missing: &[String], known: bool) -> String {
     match (missing, known) {
         ([], true) => "the voters do not agree on a leader just now".to_owned(),
         ([], false) => "no coordinator is known or reached".to_owned(),
-        (missing, _) => format!("{} cannot be reached", missing.join(" and ")),
+        (missing, _) => format!("{} cannot be reached", listed(missing)),
+    }
+}
+
+/// `one`, `one and two`, `one, two and three`.
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.split_last() {
+        Some((last, others @ [_, ..])) => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
     }
 }

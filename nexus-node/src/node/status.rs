@@ -8,6 +8,7 @@ use super::{Node, peer_id};
 use crate::NodeError;
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
 use crate::engine::rows;
+use crate::error::listed;
 use crate::runtime::{Notice, Shared};
 
 /// This node and its mesh at a glance.
@@ -235,7 +236,7 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
             code: "read_only",
             message: match away.as_slice() {
                 [] => "no quorum: the voters have no leader just now".to_owned(),
-                away => format!("no quorum: {} cannot be reached", away.join(" and ")),
+                away => format!("no quorum: {} cannot be reached", listed(away)),
             },
             hint: "keys and locks wait until a quorum is back, memory goes on; if the voters are lost for good: \
                    `nexus-node coordinator recover --i-understand`"
@@ -243,7 +244,7 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
         }),
         Mode::Core => warnings.push(Warning {
             code: "voter_down",
-            message: format!("of {} voters {} cannot be reached", seen.voters.len(), away.join(" and ")),
+            message: format!("of {} voters {} cannot be reached", seen.voters.len(), listed(&away)),
             hint: "keys and locks go on; one that is lost for good is replaced with \
                    `nexus-node coordinator voters remove`"
                 .to_owned(),
