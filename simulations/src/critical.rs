@@ -155,13 +155,19 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
     let place = {
         let mut ledger = ledger.borrow_mut();
         let grants = ledger.critical.grants.entry(name.clone()).or_default();
-        grants.push(Grant { token, began, ended: us(sim), wrote: Vec::new() });
+        grants.push(Grant { token, began, ended: us(sim), wrote: Vec::new(), sure: 0 });
         grants.len() - 1
     };
     let until = sim.now() + Duration::from_millis(op.bytes % HELD_MAX_MS);
     // goes on writing when the lease is over: the token must be what stops it
     loop {
         let began = us(sim);
+        if guard.is_held()
+            && let Some(grant) =
+                ledger.borrow_mut().critical.grants.get_mut(&name).and_then(|grants| grants.get_mut(place))
+        {
+            grant.sure = began;
+        }
         let options = PutOptions { fence: Some(token), ttl: None };
         if critical.put(&format!("under {name}"), &token.to_string(), options).await.is_ok()
             && let Some(grant) =

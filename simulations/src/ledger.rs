@@ -109,6 +109,8 @@ pub struct Grant {
     pub ended: u64,
     /// When writes under the token began that were acknowledged.
     pub wrote: Vec<u64>,
+    /// When its holder last looked and was sure to have it.
+    pub sure: u64,
 }
 
 impl History {

@@ -305,6 +305,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
+    ("amnesia", include_str!("../scenarios/amnesia.toml")),
     ("thousand", include_str!("../scenarios/thousand.toml")),
 ];
 

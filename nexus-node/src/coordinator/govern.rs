@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
+use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
@@ -119,8 +120,12 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             deadlines.clear();
             led = Some((running.group, term));
         }
-        deadlines.follow(clock.now(), &running.applied.read().machine);
-        let due = deadlines.due(clock.now());
+        let now = match planted(Plant::LeasesByWallClock) {
+            true => Duration::from_millis(crate::clock::wall().as_ms()),
+            false => clock.now(),
+        };
+        deadlines.follow(now, &running.applied.read().machine);
+        let due = deadlines.due(now);
         if !due.is_empty()
             && let Err(error) = here.propose(Command::Expire(due)).await
         {

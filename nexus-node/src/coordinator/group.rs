@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_identity::plants::{Plant, planted};
 use nexus_mesh::Spawner;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
@@ -192,6 +193,9 @@ impl Running {
     /// Returns when what is applied here includes everything that was committed anywhere before
     /// the call.
     pub(super) async fn prove(&self) -> Result<(), NotDone> {
+        if planted(Plant::ReadsWithoutProof) && self.leads() {
+            return Ok(());
+        }
         let (answer, answered) = oneshot::channel();
         self.readers.send(answer).await.map_err(|_| NotDone::Stopping)?;
         answered.await.map_err(|_| NotDone::Stopping)?

@@ -11,6 +11,7 @@ use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend, StorageIOError};
 use tokio::sync::{mpsc, oneshot};
@@ -357,7 +358,9 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        batch.put(Table::RaftMeta, VOTE, &encode(&Ballot::from(*vote)));
+        if !planted(Plant::ForgetsVotes) {
+            batch.put(Table::RaftMeta, VOTE, &encode(&Ballot::from(*vote)));
+        }
         self.write(batch, None).await.map_err(|error| StorageIOError::write_vote(&error))?;
         self.state().vote = Some(*vote);
         Ok(())
@@ -399,7 +402,14 @@ impl RaftLogStorage<Types> for Log {
                 batch.put(Table::RaftMeta, COMMITTED, &encode(&Position::from(committed)));
             }
         }
-        let write = Write { batch, upto, done: Done::Appended(callback) };
+        let (mut done, mut early) = (Done::Appended(callback), None);
+        if planted(Plant::AppendsBeforeDisk) {
+            (done, early) = (Done::Tell(oneshot::channel().0), Some(done));
+        }
+        if let Some(Done::Appended(callback)) = early {
+            callback.log_io_completed(Ok(()));
+        }
+        let write = Write { batch, upto, done };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;
         Ok(())

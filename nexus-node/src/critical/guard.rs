@@ -49,17 +49,20 @@ type Release = Option<oneshot::Sender<Result<(), NodeError>>>;
 pub struct LockGuard {
     name: String,
     token: u64,
-    held: watch::Receiver<bool>,
+    good_for: Duration,
+    /// Since when the lease runs at the earliest; `None` once it is over.
+    held: watch::Receiver<Option<Since>>,
     release: Option<oneshot::Sender<Release>>,
 }
 
 impl LockGuard {
     pub(super) fn keep(critical: Critical, name: String, token: u64, ttl: Duration, since: Since) -> Self {
-        let (tell, held) = watch::channel(true);
+        let (tell, held) = watch::channel(Some(since));
+        let good_for = ttl * COUNTED_ON.0 / COUNTED_ON.1;
         let (release, released) = oneshot::channel();
-        let keeper = Keeper { critical: critical.clone(), name: name.clone(), token, ttl, held: tell };
+        let keeper = Keeper { critical: critical.clone(), name: name.clone(), token, ttl, good_for, held: tell };
         critical.spawn("lock", keeper.run(since, released).boxed());
-        Self { name, token, held, release: Some(release) }
+        Self { name, token, good_for, held, release: Some(release) }
     }
 
     /// The lock's name.
@@ -72,9 +75,9 @@ impl LockGuard {
         self.token
     }
 
-    /// Whether the lease stands for sure.
+    /// Whether the lease stands for sure, by this machine's clocks as they are now.
     pub fn is_held(&self) -> bool {
-        *self.held.borrow() && self.held.has_changed().is_ok()
+        self.held.borrow().is_some_and(|since| since.elapsed() < self.good_for) && self.held.has_changed().is_ok()
     }
 
     /// Resolves when the lease is over, or may be.
@@ -114,7 +117,8 @@ struct Keeper {
     name: String,
     token: u64,
     ttl: Duration,
-    held: watch::Sender<bool>,
+    good_for: Duration,
+    held: watch::Sender<Option<Since>>,
 }
 
 impl Keeper {
@@ -123,13 +127,13 @@ impl Keeper {
         mut since: Since,
         mut released: oneshot::Receiver<Release>,
     ) {
-        let good_for = self.ttl * COUNTED_ON.0 / COUNTED_ON.1;
+        let good_for = self.good_for;
         loop {
             let renew_at = self.ttl / RENEWALS;
             tokio::select! {
                 told = &mut released => {
+                    self.held.send_replace(None);
                     let outcome = self.critical.release(&self.name, self.token).await;
-                    self.held.send_replace(false);
                     if let Ok(Some(told)) = told {
                         let _ = told.send(outcome);
                     }
@@ -144,7 +148,10 @@ impl Keeper {
                 let before = Since::now();
                 let left = good_for.saturating_sub(since.elapsed());
                 match tokio::time::timeout(left, self.critical.renew(&self.name, self.token, None)).await {
-                    Ok(Ok(())) => since = before,
+                    Ok(Ok(())) => {
+                        since = before;
+                        self.held.send_replace(Some(since));
+                    }
                     // tried again for as long as it is good
                     Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}
                     Ok(Err(_)) | Err(_) => break,
@@ -154,6 +161,6 @@ impl Keeper {
                 }
             }
         }
-        self.held.send_replace(false);
+        self.held.send_replace(None);
     }
 }

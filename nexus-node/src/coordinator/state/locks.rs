@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
 
 use super::{Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::Expiry;
@@ -219,7 +220,10 @@ impl Locks {
         tell: &mut Tell<'_>,
     ) -> u64 {
         let revision = tell.next();
-        let token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
+        let mut token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
+        if planted(Plant::ReusesTokens) {
+            token = self.locks.len() as u64 + 1;
+        }
         let Claim { by, ttl_ms, waiter } = claim;
         self.tokens.insert(token, name.to_owned());
         self.locks.insert(name.to_owned(), Lock { lease: Lease { token, by, ttl_ms, renewals: 0, waiter }, line });
