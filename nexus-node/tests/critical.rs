@@ -328,6 +328,9 @@ fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     fields(&home.json(&["lock", "renew", "l", "--token", &token]), "name token holder expires_in_ms");
     fields(&home.json(&["kv", "put", "fenced", "v", "--fence", &token]), "key value revision");
     let stolen = home.json(&["lock", "steal", "l"])["token"].to_string();
+    let quiet = home.run(&["lock", "acquire", "other", "-q"]).ok().stdout;
+    assert_eq!(home.json(&["lock", "list"])[1]["token"].to_string(), quiet.trim(), "the token alone");
+    home.json(&["lock", "release", "other", "--token", quiet.trim()]);
     let seen = home.json(&["coordinator"]);
     fields(&seen, "leader term commit applied voters learners quorum");
     fields(&seen["voters"][0], "did name state");

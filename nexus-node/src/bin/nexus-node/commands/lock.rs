@@ -83,8 +83,12 @@ impl Lock {
     }
 }
 
+/// For scripts `-q` leaves the token alone.
 fn taken(lease: &wire::Lease, printer: &Printer) -> Result<(), Problem> {
     printer.answer(lease, || {
+        if printer.quiet() {
+            return lease.token.to_string();
+        }
         let token = printer.paint(Style::Bold, &lease.token.to_string());
         format!("holding {}, token {token}, {}", sane(&lease.name), lasts(lease))
     })?;
