@@ -30,6 +30,8 @@ const PROMPT_MAX: Duration = Duration::from_secs(4);
 /// How long the coordinators may take to have a leader that all can reach: three times the longest
 /// wait for an election.
 const LED_MAX: Duration = Duration::from_millis(3 * 1_400);
+/// How many coordinators vote of themselves.
+const VOTERS: usize = 3;
 /// How long the first meeting may take.
 const MEET_MAX: Duration = Duration::from_secs(60);
 /// How long an operation may take; one that takes longer was not acknowledged.
@@ -131,7 +133,7 @@ impl Run {
             for no in 0..*nodes {
                 all &= self.sim.on(no, async |node| node.members()).await?.len() == *nodes;
             }
-            if all && self.sim.is_settled() {
+            if all && self.sim.is_settled() && self.coordinated().await {
                 return Ok(());
             }
             if self.sim.now() - begin > MEET_MAX {
@@ -139,6 +141,21 @@ impl Run {
             }
             self.sim.sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Whether the coordinators are as many as they will be, for all to see.
+    async fn coordinated(&self) -> bool {
+        if !self.plan.coordinators {
+            return true;
+        }
+        for no in self.sim.up() {
+            let Some(Ok(critical)) = self.sim.node(no).map(|node| node.critical()) else { return false };
+            let whole = self.sim.on(no, async |_| Ok(critical.coordinators().await)).await.ok().flatten();
+            if !whole.is_some_and(|seen| seen.quorum && seen.voters.len() == self.plan.nodes.min(VOTERS)) {
+                return false;
+            }
+        }
+        true
     }
 
     async fn safety(&self) {
