@@ -120,6 +120,12 @@ impl Credential {
 pub struct Chain(Vec<Credential>);
 
 impl Chain {
+    /// How many credentials it has, from the root's own on down.
+    #[expect(clippy::len_without_is_empty, reason = "a chain is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A chain of one link, for whom the root itself admits.
     ///
     /// # Errors

@@ -60,6 +60,24 @@ pub enum Plant {
     DownForEver,
     /// Credentials are shown before the other side has said that it knows the mesh.
     ShowsPapersToAnybody,
+
+    // coordinators
+    /// A leader counts what it sends as taken: it commits without a quorum.
+    CommitsWithoutQuorum,
+    /// A vote is not kept: after a restart a voter has promised nothing.
+    ForgetsVotes,
+    /// What is appended is acknowledged before it is on disk.
+    AppendsBeforeDisk,
+    /// A voter gives its vote to everybody who asks.
+    VotesForEverybody,
+    /// A leader answers reads without proving that it still leads.
+    ReadsWithoutProof,
+    /// Leases run by a wall clock, and jump with it.
+    LeasesByWallClock,
+    /// A token is given out again when its lease is over.
+    ReusesTokens,
+    /// A proposal that comes again is applied again.
+    AppliesTwice,
 }
 
 /// What is chosen, and the mark that tells a build with plants from others.

@@ -13,6 +13,8 @@ pub enum Domain {
     Credential,
     /// A presence beat.
     Presence,
+    /// A proposal to the coordinators.
+    Proposal,
 }
 
 impl Domain {
@@ -22,6 +24,7 @@ impl Domain {
             Self::Entry => b"nexus/entry/1",
             Self::Credential => b"nexus/credential/1",
             Self::Presence => b"nexus/presence/1",
+            Self::Proposal => b"nexus/proposal/1",
         }
     }
 

@@ -11,12 +11,15 @@
 //! | `problem` | the table of codes, HTTP statuses and exit codes |
 //! | `routes`, `openapi` | the table of routes, and what is said of them |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
+//! | `critical`, `coordinator` | keys and locks · who decides about them |
 //! | `page` | the page at `/`, and how a browser is signed in |
 //! | `trace`, `metrics` | what can be seen from outside |
 //!
 //! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
 //! another mesh), the new one is attached to the same API and the same socket.
 
+mod coordinator;
+mod critical;
 mod events;
 mod extract;
 mod guard;
@@ -73,6 +76,7 @@ struct Shared {
     guard: Guard,
     settings: Arc<dyn Settings>,
     requests: metrics::Requests,
+    proposals: metrics::Proposals,
     #[cfg(feature = "mcp")]
     mcp: crate::mcp::Mcp,
 }
@@ -98,6 +102,7 @@ impl Api {
             guard,
             settings,
             requests: metrics::Requests::default(),
+            proposals: metrics::Proposals::default(),
             #[cfg(feature = "mcp")]
             mcp,
         }))

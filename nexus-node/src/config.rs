@@ -185,6 +185,7 @@ keys! {
     mdns: bool = true, restart;
 
     /// What is said about this node to the other members, for people and for choosing workers.
+    /// `voter=never` keeps it from ever voting among the coordinators.
     labels: Labels = Labels::default(), restart;
 
     /// What is logged to stderr, in the notation of `tracing`: `info`, or `warn,nexus_node=debug`.
@@ -201,6 +202,18 @@ keys! {
     /// Memory for pages of the store, in bytes. More saves reads of what the operating system
     /// has usually cached anyway.
     cache_bytes: Bounded<{ 1 << 20 }, { 64 << 30 }> = Bounded::of::<{ 16 << 20 }>(), restart;
+
+    /// How often the leader of the coordinators gives a sign of life, in milliseconds. Less than
+    /// half of `raft_election_ms`, and the same on all members.
+    raft_heartbeat_ms: Bounded<10, 10_000> = Bounded::of::<100>(), restart;
+
+    /// How long a leader may be silent before another is elected, in milliseconds, at the least;
+    /// at the most it is 7/4 of that. More than the slowest round trip between coordinators, and
+    /// the same on all members.
+    raft_election_ms: Bounded<50, 60_000> = Bounded::of::<400>(), restart;
+
+    /// How long a member must have been up before it becomes a voter, in milliseconds.
+    voter_settle_ms: Bounded<100, 3_600_000> = Bounded::of::<10_000>(), restart;
 
     /// How often a node says that it is there, in milliseconds.
     heartbeat_ms: Bounded<100, 60_000> = Bounded::of::<5_000>(), restart;

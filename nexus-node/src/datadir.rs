@@ -40,6 +40,7 @@ pub use self::ports::Ports;
 const IDENTITY: &str = "identity.key";
 const ROOT: &str = "root.key";
 const STORE: &str = "brain.redb";
+const RAFT: &str = "raft.redb";
 const CONFIG: &str = "config.toml";
 const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
@@ -168,6 +169,11 @@ impl DataDir {
     /// Where the [store](crate::store) is.
     pub fn store_path(&self) -> PathBuf {
         self.path.join(STORE)
+    }
+
+    /// Where Raft's votes and log are.
+    pub fn raft_path(&self) -> PathBuf {
+        self.path.join(RAFT)
     }
 
     /// Where the search index is: derived, and made anew if it is deleted.
@@ -305,6 +311,11 @@ impl DataDir {
         let path = self.path.join(PORTS);
         let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error.to_string()))?;
         self.write(PORTS, text.as_bytes())
+    }
+
+    /// What tells this machine from others; `None` where the platform cannot tell.
+    pub fn machine(&self) -> Option<[u8; 32]> {
+        fingerprint::machine_digest()
     }
 
     /// What tells this directory from a copy of it; `None` where the platform cannot tell.

@@ -25,10 +25,23 @@ pub struct NodeEnv {
     pub store: Store,
     /// Where it does what takes long or waits for the disk.
     pub blocking: Arc<dyn Blocking>,
+    /// What its coordinator keeps; none: it takes no part, and has no critical state.
+    pub raft: Option<RaftEnv>,
     /// Where the search index lies on disk; in memory if nowhere.
     pub search: Option<std::path::PathBuf>,
     /// What was configured.
     pub config: Config,
+}
+
+/// What a node's coordinator keeps.
+#[derive(Debug)]
+pub struct RaftEnv {
+    /// Votes, log and snapshots: a store of its own.
+    pub store: Store,
+    /// It may be a copy of one that is in use: then this node is another voter than it says.
+    pub redraw: bool,
+    /// What the machine is called, to see whether all voters share one.
+    pub machine: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for NodeEnv {

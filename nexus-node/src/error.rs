@@ -44,6 +44,15 @@ pub enum NodeError {
     /// Not done within its time; it may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
+    /// Too few of the voters answer for a critical write or a linearizable read. A write may still
+    /// happen, when they are back.
+    #[error("no quorum: {}", not_reached(.missing, *.known))]
+    NoQuorum {
+        /// The voters that this node does not reach, by name.
+        missing: Vec<String>,
+        /// Whether it knows who the voters are.
+        known: bool,
+    },
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -78,6 +87,7 @@ impl NodeError {
             Self::Refused(_) => "refused",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
+            Self::NoQuorum { .. } => "no_quorum",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",
@@ -104,5 +114,23 @@ impl From<crate::store::StoreError> for NodeError {
             crate::store::StoreError::Poisoned { cause, .. } => Self::Stopping(cause),
             other => Self::Store(other),
         }
+    }
+}
+
+/// Who is missing, in words.
+fn not_reached(missing: &[String], known: bool) -> String {
+    match (missing, known) {
+        ([], true) => "the voters do not agree on a leader just now".to_owned(),
+        ([], false) => "no coordinator is known or reached".to_owned(),
+        (missing, _) => format!("{} cannot be reached", listed(missing)),
+    }
+}
+
+/// `one`, `one and two`, `one, two and three`.
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.split_last() {
+        Some((last, others @ [_, ..])) => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
     }
 }

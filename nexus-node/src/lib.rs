@@ -11,6 +11,8 @@
 //! | [`engine`] | the pure machine where entries become state |
 //! | [`replication`] | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
+//! | [`critical`] | keys and locks, for those who embed a node |
+//! | [`coordinator`] | the few writes that must not conflict: a Raft group among members |
 //! | `search` | which memories speak of something |
 //! | [`store`] | ordered tables of bytes on disk |
 //! | [`datadir`], [`config`] | files and settings of a node on a machine |
@@ -22,6 +24,8 @@ pub mod api;
 pub mod brain;
 mod clock;
 pub mod config;
+pub mod coordinator;
+pub mod critical;
 pub mod datadir;
 pub mod engine;
 mod env;
@@ -38,7 +42,8 @@ mod search;
 pub mod store;
 
 pub use brain::{Brain, Watch};
-pub use env::{Blocking, BlockingPool, Inline, NodeEnv, Tasks};
+pub use critical::{Critical, Grant, LockGuard, LockOptions, PutOptions};
+pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
 pub use error::NodeError;
 pub use memory::{
     Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,

@@ -34,6 +34,8 @@ pub use status::{Behind, MemberInfo, Peer, Queue, Status, Warning};
 use crate::NodeError;
 use crate::brain::Brain;
 use crate::config::Config;
+use crate::coordinator::Coordinator;
+use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::{NodeEnv, Tasks};
@@ -68,6 +70,7 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
+    coordinator: Option<Arc<Coordinator>>,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
     lock: Mutex<Option<Lock>>,
@@ -121,6 +124,15 @@ impl Node {
     /// The memory.
     pub fn brain(&self) -> Brain {
         Brain::new(self.0.shared.clone())
+    }
+
+    /// Critical state: the few writes that must not conflict.
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] if the node was made without a coordinator.
+    pub fn critical(&self) -> Result<Critical, NodeError> {
+        let none = || NodeError::Invalid("this node was made without a coordinator".to_owned());
+        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or_else(none)? })
     }
 
     /// Where other nodes can dial this one: multiaddresses that end in `/p2p/…`.
@@ -184,6 +196,9 @@ impl Node {
 
     /// Finishes what was taken, then ends every task.
     async fn end_tasks(&self) {
+        if let Some(coordinator) = &self.0.coordinator {
+            coordinator.stop().await;
+        }
         self.0.shared.mesh.shutdown().await;
         // whatever was taken before this is on disk once it is answered
         let _ = self.0.shared.run(Command::Keep(Batch::new())).await;
@@ -195,6 +210,9 @@ impl Node {
 
     fn close(&self, why: Stopped) {
         self.0.shared.store.close();
+        if let Some(coordinator) = &self.0.coordinator {
+            coordinator.close();
+        }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.0.stopped.send_if_modified(|stopped| {
             let first = stopped.is_none();

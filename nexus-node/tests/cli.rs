@@ -34,6 +34,22 @@ const NEED_A_NODE: &[&[&str]] = &[
     &["export"],
     &["space", "create", "x"],
     &["space", "list"],
+    &["kv", "get", "x"],
+    &["kv", "put", "x", "y"],
+    &["kv", "delete", "x"],
+    &["kv", "cas", "x", "--absent", "y"],
+    &["kv", "list"],
+    &["kv", "watch", "x"],
+    &["lock", "acquire", "x"],
+    &["lock", "renew", "x", "--token", "1"],
+    &["lock", "release", "x", "--token", "1"],
+    &["lock", "list"],
+    &["lock", "steal", "x"],
+    &["coordinator"],
+    &["coordinator", "voters", "add", "x"],
+    &["coordinator", "voters", "remove", "x"],
+    &["coordinator", "step-down"],
+    &["coordinator", "recover", "--i-understand"],
     &["space", "export", "x", "--automerge", "x"],
     &["config", "show"],
     &["config", "set", "log", "info"],
@@ -127,7 +143,8 @@ fn every_answer_has_the_fields_of_the_contract() {
     let fields = "did peer_id name mesh_did version uptime_s membership offline mode coordinator role peers behind warnings rss_bytes";
     has_fields(&status, &fields.split(' ').collect::<Vec<_>>());
     assert_eq!((&status["membership"], &status["offline"]), (&json!("member"), &json!(false)));
-    assert!(status["mode"].is_null() && status["coordinator"].is_null() && status["role"].is_null());
+    assert_eq!((&status["mode"], &status["role"]), (&json!("full"), &json!("leader")));
+    assert_eq!(status["coordinator"], status["did"]);
     assert_eq!(home.json(&["peers"]), json!([]));
     let members = home.json(&["members"]);
     has_fields(&members[0], &["did", "name", "roles", "admitted_by", "expires_at", "revoked"]);
@@ -449,7 +466,7 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
     }
     let help = home.run(&["--help"]).ok().stdout;
-    for absent in ["revoke", "kv", "lock", "task", "blob", "vault", "backup", "--restricted"] {
+    for absent in ["revoke", "audit", "task", "blob", "vault", "backup", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
     assert!(!home.run(&["forget", "--help"]).ok().stdout.contains("--erase"));

@@ -27,7 +27,7 @@ use nexus_node::config::KEYS;
 use support::{Home, SOON};
 
 /// Commands that change nothing: their answer may need a moment to become what it is to be.
-const READING: [&str; 8] = ["status", "peers", "members", "recall", "get", "list", "history", "space"];
+const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
 
 fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()

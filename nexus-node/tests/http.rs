@@ -23,6 +23,22 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/offline", false),
     ("POST", "/v1/online", false),
     ("POST", "/v1/stop", false),
+    ("GET", "/v1/kv", false),
+    ("POST", "/v1/kv", false),
+    ("GET", "/v1/kv/x", false),
+    ("PUT", "/v1/kv/x", false),
+    ("DELETE", "/v1/kv/x", false),
+    ("GET", "/v1/watch", false),
+    ("GET", "/v1/locks", false),
+    ("POST", "/v1/locks/x/acquire", false),
+    ("POST", "/v1/locks/x/renew", false),
+    ("POST", "/v1/locks/x/release", false),
+    ("POST", "/v1/locks/x/steal", false),
+    ("GET", "/v1/coordinator", false),
+    ("POST", "/v1/coordinator/voters", false),
+    ("DELETE", "/v1/coordinator/voters/x", false),
+    ("POST", "/v1/coordinator/step-down", false),
+    ("POST", "/v1/coordinator/recover", false),
     ("GET", "/v1/memories", false),
     ("POST", "/v1/memories", false),
     ("GET", "/v1/memories/x", false),
@@ -74,7 +90,7 @@ fn no_route_is_missing_in_the_list() {
     let node = home.up();
     let document = node.http("GET", "/openapi.json", "").json();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let filled = path.replace("{id}", "x").replace("{space}", "x").replace("{code}", "x");
+        let filled = support::filled(path);
         for (method, about) in methods.as_object().unwrap() {
             let open = about.get("security").is_some();
             let row = (method.to_ascii_uppercase(), filled.clone(), open);

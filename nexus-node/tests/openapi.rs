@@ -36,7 +36,7 @@ fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     assert!(paths.len() > 25, "{paths:?}");
     for (path, about) in paths {
         // A stream would not end.
-        let asked = path.replace("{id}", "x").replace("{space}", "x").replace("{code}", "x");
+        let asked = support::filled(path);
         let asked = if path == "/v1/events" { "/v1/events?wait=0s".to_owned() } else { asked };
         for method in METHODS {
             if (path.as_str(), method) == ("/v1/stop", "post") {
@@ -142,7 +142,7 @@ fn examples_and_answers_fit_their_schemas() {
         document["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"].clone()
     };
     fits(&answer("post", "/v1/memories", "201"), &written, &document).unwrap();
-    for path in ["/v1/status", "/v1/peers", "/v1/members", "/v1/spaces", "/v1/config"] {
+    for path in ["/v1/status", "/v1/peers", "/v1/members", "/v1/spaces", "/v1/config", "/v1/coordinator"] {
         let got = node.http("GET", path, "").json();
         fits(&answer("get", path, "200"), &got, &document).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
@@ -151,6 +151,22 @@ fn examples_and_answers_fit_their_schemas() {
     let hits = node.http("GET", "/v1/memories?q=thing", "").json();
     assert_eq!(hits.as_array().unwrap().len(), 1);
     fits(&answer("get", "/v1/memories", "200"), &hits, &document).unwrap();
+    let put = node.http("PUT", "/v1/kv/a/b", "{\"value\":\"v\",\"ttl\":\"1h\"}").json();
+    fits(&answer("put", "/v1/kv/{key}", "200"), &put, &document).unwrap();
+    let lease = node.http("POST", "/v1/locks/l/acquire", "").json();
+    fits(&answer("post", "/v1/locks/{name}/acquire", "200"), &lease, &document).unwrap();
+    let txn = "{\"checks\":[{\"key\":\"a/b\",\"exists\":true}],\"then\":[{\"get\":\"a/b\"}]}";
+    let done = node.http("POST", "/v1/kv", txn).json();
+    fits(&answer("post", "/v1/kv", "200"), &done, &document).unwrap();
+    for (path, asked) in [
+        ("/v1/kv/{key}", "/v1/kv/a/b?local=true"),
+        ("/v1/kv", "/v1/kv"),
+        ("/v1/watch", "/v1/watch?after=0"),
+        ("/v1/locks", "/v1/locks"),
+    ] {
+        let got = node.http("GET", asked, "").json();
+        fits(&answer("get", path, "200"), &got, &document).unwrap_or_else(|error| panic!("{asked}: {error}"));
+    }
     let history = node.http("GET", &format!("/v1/memories/{id}/history"), "").json();
     fits(&answer("get", "/v1/memories/{id}/history", "200"), &history, &document).unwrap();
 }

@@ -4,6 +4,7 @@
 //! that had nothing to look at has decided nothing, which counts as broken.
 
 mod bounds;
+mod critical;
 mod convergence;
 mod durability;
 mod forgotten;
@@ -164,6 +165,8 @@ pub struct Recovery {
     pub dead: Vec<String>,
     /// Whatever panicked or spun.
     pub panics: Vec<String>,
+    /// Why the coordinators had no leader soon enough.
+    pub leaderless: Option<String>,
     /// Edits that were acknowledged and are in no history.
     pub lost_edits: Vec<String>,
     /// How many edits were looked for.
@@ -209,8 +212,8 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers only where there are some.
-pub fn all(with_strangers: bool) -> Vec<Box<dyn Invariant>> {
+/// The invariants of a run; those about strangers and coordinators only where there are some.
+pub fn all(with_strangers: bool, with_coordinators: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -222,6 +225,11 @@ pub fn all(with_strangers: bool) -> Vec<Box<dyn Invariant>> {
     ];
     if with_strangers {
         all.push(Box::<strangers::Strangers>::default());
+    }
+    if with_coordinators {
+        all.push(Box::<critical::Linearizable>::default());
+        all.push(Box::<critical::Fencing>::default());
+        all.push(Box::<critical::Agreement>::default());
     }
     all
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::linearizability::Operation;
 use crate::plan::NodeNo;
 
 /// A memory that was acknowledged.
@@ -52,6 +53,8 @@ pub struct Ledger {
     pub writes: u64,
     /// Operations without an acknowledgement.
     pub failed: u64,
+    /// What clients saw of critical state.
+    pub critical: History,
     /// Acknowledgements that no node can keep: where, from when to when. The disk lied.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }
@@ -74,5 +77,49 @@ impl Ledger {
     /// Whether what a node acknowledged at some time may be lost through its disk's fault.
     pub fn is_in_doubt(&self, node: NodeNo, at: Duration) -> bool {
         self.in_doubt.iter().any(|(doubtful, from, to)| *doubtful == node && (*from..=*to).contains(&at))
+    }
+}
+
+/// What clients saw of critical state.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Of each key.
+    pub keys: BTreeMap<String, Vec<Operation>>,
+    /// Of each lock.
+    pub grants: BTreeMap<String, Vec<Grant>>,
+    /// Operations that had an answer.
+    pub answered: u64,
+    /// Operations that were refused for want of a quorum, and how long the longest took.
+    pub refused: u64,
+    /// The longest time to such a refusal.
+    pub longest_refusal: Duration,
+    /// How often an index was seen with two digests: the machines differ.
+    pub forks: Vec<String>,
+    digests: BTreeMap<(u32, u64), [u8; 32]>,
+}
+
+/// A lock that somebody was given, and what was written under it.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The token.
+    pub token: u64,
+    /// When it was asked for, and when it was there, in microseconds.
+    pub began: u64,
+    /// See `began`.
+    pub ended: u64,
+    /// When writes under the token began that were acknowledged.
+    pub wrote: Vec<u64>,
+    /// When its holder last looked and was sure to have it.
+    pub sure: u64,
+}
+
+impl History {
+    /// Takes a node's copy as it is.
+    pub fn see(&mut self, node: NodeNo, generation: u32, copy: (u64, [u8; 32])) {
+        let (index, digest) = copy;
+        let known = self.digests.entry((generation, index)).or_insert(digest);
+        if *known != digest {
+            self.forks.push(format!("n{node} has another state at entry {index} than others had"));
+        }
     }
 }

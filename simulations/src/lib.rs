@@ -35,12 +35,15 @@
 //! | `faults`, `outsiders` | carrying it out |
 //! | [`ledger`], [`invariants`] | what was promised, and whether it held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
+//! | `critical`, [`linearizability`] | what is asked of the coordinators, and whether one copy could have said that |
 //! | [`plants`] | known faults that must be caught |
 //! | [`outcome`], [`report`] | what came of it |
 
 // where whole nodes cannot be simulated, part of this is of no use
 #![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code))]
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod critical;
 pub mod dice;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
@@ -49,6 +52,7 @@ pub mod hooks;
 pub mod invariants;
 mod isolated;
 pub mod ledger;
+pub mod linearizability;
 pub mod link;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod machine;

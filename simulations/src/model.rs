@@ -498,6 +498,8 @@ impl<'a> Model<'a> {
                     answer
                 }
             }
+            // engines and sessions alone have no coordinators
+            OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock => return Ok(()),
         };
         match answer {
             Some(Answer::Remembered(written)) => {

@@ -43,6 +43,16 @@ pub enum OpKind {
     Edit,
     /// Forgets one that it sees.
     Forget,
+    /// Reads critical key number `n`.
+    KvGet,
+    /// Writes it.
+    KvPut,
+    /// Writes it if it is what the node's copy says.
+    KvCas,
+    /// Takes it away.
+    KvDelete,
+    /// Takes lock number `n` and writes under it.
+    Lock,
 }
 
 /// One operation.
@@ -83,6 +93,9 @@ pub struct Plan {
     pub regions: Vec<String>,
     /// Links between regions.
     pub between: Vec<Between>,
+    /// Whether there are coordinators.
+    #[serde(default)]
+    pub coordinators: bool,
     /// What goes wrong, in order.
     pub faults: Vec<Fault>,
     /// What is done, in order.
@@ -111,7 +124,13 @@ impl Plan {
             regions: scenario.regions.clone(),
             between: scenario.between.clone(),
             faults,
-            ops: ops(scenario, nodes, &mut purpose("operations")),
+            coordinators: scenario.coordinators,
+            ops: {
+                let mut all = ops(scenario, nodes, &mut purpose("operations"));
+                all.extend(critical_ops(scenario, nodes, &mut purpose("critical operations")));
+                all.sort_by_key(|op| op.at_ms);
+                all
+            },
             plant: None,
         }
     }
@@ -213,6 +232,30 @@ fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
             _ => (OpKind::Remember, dice.between(1, workload.batch_max)),
         };
         let bytes = dice.between(16, workload.text_bytes_max);
+        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
+        at_us += dice.between(1, gap_us);
+    }
+    ops
+}
+
+fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    let per_second = scenario.workload.critical_per_second;
+    let mut ops = Vec::new();
+    if per_second <= 0.0 {
+        return ops;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
+    let gap_us = ((2_000_000.0 / per_second) as u64).max(1);
+    let mut at_us = 1_000_000;
+    while at_us < scenario.safety_s * 1_000_000 {
+        let kind = match dice.below(20) {
+            0..7 => OpKind::KvGet,
+            7..12 => OpKind::KvPut,
+            12..17 => OpKind::KvCas,
+            17 => OpKind::KvDelete,
+            _ => OpKind::Lock,
+        };
+        let (n, bytes) = (dice.below(64), dice.below(1 << 20));
         ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
         at_us += dice.between(1, gap_us);
     }

@@ -80,6 +80,14 @@ pub const ALL: &[Known] = &[
     inside(Inside::NeverRedials, "never_redials", "mesh", "hotel-wifi", &["liveness"]),
     inside(Inside::DownForEver, "down_for_ever", "mesh", "laptop-offline", &["liveness"]),
     inside(Inside::ShowsPapersToAnybody, "shows_papers_to_anybody", "mesh", "hostile-strangers", &["strangers"]),
+    inside(Inside::CommitsWithoutQuorum, "commits_without_quorum", "coordinators", "coordinators", &["linearizable", "agreement", "fencing"]),
+    inside(Inside::ForgetsVotes, "forgets_votes", "coordinators", "amnesia", &["linearizable", "agreement", "fencing"]),
+    inside(Inside::AppendsBeforeDisk, "appends_before_disk", "coordinators", "amnesia", &["linearizable", "agreement", "fencing"]),
+    inside(Inside::VotesForEverybody, "votes_for_everybody", "coordinators", "coordinators", &["linearizable", "agreement", "fencing"]),
+    inside(Inside::ReadsWithoutProof, "reads_without_proof", "coordinators", "coordinators", &["linearizable"]),
+    inside(Inside::LeasesByWallClock, "leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]),
+    inside(Inside::ReusesTokens, "reuses_tokens", "coordinators", "coordinators", &["fencing"]),
+    inside(Inside::AppliesTwice, "applies_twice", "coordinators", "coordinators", &["linearizable"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),
@@ -155,11 +163,11 @@ mod tests {
             Scenario::named(known.scenario).unwrap_or_else(|error| panic!("{}: {error}", known.name));
             assert_eq!(Plant::named(known.name), Some(known.plant));
         }
-        for area in ["store", "sync", "membership", "pages", "mesh"] {
+        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators"] {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(true) {
+        for invariant in invariants::all(true, true) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

@@ -204,6 +204,9 @@ pub struct Scenario {
     pub regions: Vec<String>,
     /// Links between regions, or inside of one.
     pub between: Vec<Between>,
+    /// Whether the nodes have coordinators, and critical state. Their heartbeats take time to
+    /// simulate.
+    pub coordinators: bool,
     /// What people and agents do.
     pub workload: Workload,
     /// What goes wrong.
@@ -223,6 +226,7 @@ impl Default for Scenario {
             network: Quality::default(),
             regions: Vec::new(),
             between: Vec::new(),
+            coordinators: false,
             workload: Workload::default(),
             fault: Vec::new(),
         }
@@ -255,11 +259,13 @@ pub struct Workload {
     pub batch_max: u64,
     /// The longest text, in bytes.
     pub text_bytes_max: u64,
+    /// Operations on critical state a second, on all nodes together.
+    pub critical_per_second: f64,
 }
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { per_second: 4.0, edits: 0.15, forgets: 0.05, keyed: 0.1, batch_max: 4, text_bytes_max: 400 }
+        Self { per_second: 4.0, edits: 0.15, forgets: 0.05, keyed: 0.1, batch_max: 4, text_bytes_max: 400, critical_per_second: 0.0 }
     }
 }
 
@@ -298,6 +304,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("coordinators", include_str!("../scenarios/coordinators.toml")),
+    ("amnesia", include_str!("../scenarios/amnesia.toml")),
     ("thousand", include_str!("../scenarios/thousand.toml")),
 ];
 

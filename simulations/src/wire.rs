@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_node::store::disk::Fault as DiskFault;
-use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch};
+use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PutOptions};
 
+use crate::critical;
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
 use crate::invariants::{self, Invariant, Load, Moment, Outsiders, Recovery, Seen};
@@ -26,6 +27,11 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(3);
 /// How long a write may take to all nodes when nothing is in its way. Sessions that missed it
 /// compare their frontiers after five to ten seconds: that would be too late.
 const PROMPT_MAX: Duration = Duration::from_secs(4);
+/// How long the coordinators may take to have a leader that all can reach: three times the longest
+/// wait for an election.
+const LED_MAX: Duration = Duration::from_millis(3 * 1_400);
+/// How many coordinators vote of themselves.
+const VOTERS: usize = 3;
 /// How long the first meeting may take.
 const MEET_MAX: Duration = Duration::from_secs(60);
 /// How long an operation may take; one that takes longer was not acknowledged.
@@ -73,7 +79,7 @@ impl Run {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(strangers)),
+            invariants: RefCell::new(invariants::all(strangers, plan.coordinators)),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -101,6 +107,9 @@ impl Run {
     /// The founder, its members, all connected.
     async fn meet(&self) -> Result<(), SimError> {
         let Plan { nodes, through_the_door, regions, between, .. } = &self.plan;
+        if self.plan.coordinators {
+            self.sim.with_coordinators();
+        }
         for between in between {
             self.sim.network().set_region(&between.regions[0], &between.regions[1], between.quality);
         }
@@ -122,7 +131,7 @@ impl Run {
             for no in 0..*nodes {
                 all &= self.sim.on(no, async |node| node.members()).await?.len() == *nodes;
             }
-            if all && self.sim.is_settled() {
+            if all && self.sim.is_settled() && self.coordinated().await {
                 return Ok(());
             }
             if self.sim.now() - begin > MEET_MAX {
@@ -130,6 +139,21 @@ impl Run {
             }
             self.sim.sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Whether the coordinators are as many as they will be, for all to see.
+    async fn coordinated(&self) -> bool {
+        if !self.plan.coordinators {
+            return true;
+        }
+        for no in self.sim.up() {
+            let Some(Ok(critical)) = self.sim.node(no).map(|node| node.critical()) else { return false };
+            let whole = self.sim.on(no, async |_| Ok(critical.coordinators().await)).await.ok().flatten();
+            if !whole.is_some_and(|seen| seen.quorum && seen.voters.len() == self.plan.nodes.min(VOTERS)) {
+                return false;
+            }
+        }
+        true
     }
 
     async fn safety(&self) {
@@ -226,6 +250,9 @@ impl Run {
             () = healing => {}
             () = sampling => {}
         }
+        if self.plan.coordinators {
+            recovery.leaderless = self.leaderless().await;
+        }
         self.look(true).await;
         self.sample();
         self.look_for_edits(recovery);
@@ -240,6 +267,45 @@ impl Run {
         if self.sim.settled(PROMPT_MAX).await.is_err() {
             recovery.late = Some(format!("{PROMPT_MAX:?} after writes in peace, {}", self.sim.who_lacks_what()));
         }
+    }
+
+    /// With everything whole, the coordinators have a leader, every node can write and read, and
+    /// all copies become one.
+    async fn leaderless(&self) -> Option<String> {
+        let begin = self.sim.now();
+        let mut why = String::new();
+        while self.sim.now() - begin <= LED_MAX {
+            why = match self.led().await {
+                Ok(()) => return None,
+                Err(why) => why,
+            };
+            self.sim.sleep(Duration::from_millis(200)).await;
+        }
+        Some(format!("{LED_MAX:?} after everything was whole {why}"))
+    }
+
+    async fn led(&self) -> Result<(), String> {
+        let mut copies = Vec::new();
+        for no in self.sim.up() {
+            let node = self.sim.node(no).ok_or("a node is gone")?;
+            let critical = node.critical().map_err(|error| error.to_string())?;
+            let put = self.sim.on(no, async |_| critical.put("whole", "again", PutOptions::default()).await);
+            put.await.map_err(|error| format!("n{no} cannot write: {error}"))?;
+            copies.push((no, critical));
+        }
+        self.sim.sleep(Duration::from_millis(400)).await;
+        let mut digests = BTreeMap::new();
+        for (no, critical) in &copies {
+            if let (Some(copy), Some(generation)) = (critical.digest(), critical.generation()) {
+                self.ledger.borrow_mut().critical.see(*no, generation, copy);
+                digests.insert(*no, copy);
+            }
+        }
+        let first = digests.values().next();
+        if digests.values().any(|copy| Some(copy) != first) {
+            return Err(format!("copies differ: {:?}", digests.iter().map(|(no, (index, _))| (no, index)).collect::<Vec<_>>()));
+        }
+        Ok(())
     }
 
     /// Who does not see a member that is up.
@@ -267,6 +333,9 @@ impl Run {
             // nobody works at a machine that is off
             return;
         }
+        if matches!(kind, OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock) {
+            return critical::operate(&self.sim, &self.ledger, number, op).await;
+        }
         let text = self.text(number, bytes);
         let done = async {
             match kind {
@@ -280,6 +349,7 @@ impl Run {
                 }
                 OpKind::Edit => self.edit(no, n, text).await,
                 OpKind::Forget => self.forget(no, n).await,
+                _ => Ok(()),
             }
         };
         let done = tokio::time::timeout(OP_MAX, done).await;

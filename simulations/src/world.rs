@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr
 use nexus_node::config::{Bounded, Config};
 use nexus_node::engine::{Genesis, found};
 use nexus_node::store::disk::{Disk, Fault};
-use nexus_node::store::{ALL_KEYS, Batch, Order, Store, StoreOptions, Table, View};
-use nexus_node::{Invite, Node, NodeEnv, NodeError, Stopped};
+use nexus_node::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
+use nexus_node::{Invite, Node, NodeEnv, NodeError, RaftEnv, Stopped};
 use tokio::sync::oneshot;
 
 use crate::dice::Dice;
@@ -163,6 +164,8 @@ struct Inner {
     cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
     heals: Mutex<u64>,
     plant: Mutex<Option<Around>>,
+    /// Whether nodes have coordinators.
+    coordinators: AtomicBool,
     /// What disks held when a plant was put in.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
@@ -173,6 +176,8 @@ struct Machine {
     chain: Option<Chain>,
     chassis: Arc<Chassis>,
     disk: Disk,
+    /// Where its coordinator keeps what it promised.
+    raft: Disk,
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
@@ -202,8 +207,14 @@ impl Sim {
             cuts: Mutex::default(),
             heals: Mutex::default(),
             plant: Mutex::default(),
+            coordinators: AtomicBool::new(false),
             old: Mutex::default(),
         }))
+    }
+
+    /// Nodes that start from now on have coordinators, and critical state.
+    pub fn with_coordinators(&self) {
+        self.0.coordinators.store(true, Ordering::Relaxed);
     }
 
     /// The seed.
@@ -261,6 +272,7 @@ impl Sim {
             chain: None,
             chassis: Arc::default(),
             disk: Disk::new(),
+            raft: Disk::new(),
             life: None,
             node: None,
             bootstrap,
@@ -383,6 +395,7 @@ impl Sim {
         self.with(no, |machine| {
             machine.chain = Some(chain);
             machine.disk = disk;
+            machine.raft = Disk::new();
         });
         Ok(())
     }
@@ -392,17 +405,21 @@ impl Sim {
     /// # Errors
     /// [`SimError::Store`] if the store does not open, [`SimError::Node`].
     pub async fn start(&self, no: NodeNo) -> Result<(), SimError> {
-        let (key, name, chassis, disk, bootstrap) = self.with(no, |machine| {
+        let (key, name, chassis, disk, raft, bootstrap) = self.with(no, |machine| {
             machine.starts += 1;
             if std::mem::take(&mut machine.dark) {
                 self.0.network.lighten(no);
             }
-            let Machine { key, name, chassis, disk, bootstrap, .. } = machine;
-            (key.clone(), name.clone(), chassis.clone(), disk.clone(), bootstrap.clone())
+            let Machine { key, name, chassis, disk, raft, bootstrap, .. } = machine;
+            (key.clone(), name.clone(), chassis.clone(), disk.clone(), raft.clone(), bootstrap.clone())
         });
         self.0.network.note(Some(no), format_args!("starts"));
         let disk = self.tamper(no, disk)?;
         let store = open(no, &disk)?;
+        let raft = match self.0.coordinators.load(Ordering::Relaxed) {
+            true => Some(RaftEnv { store: open(no, &raft)?, redraw: false, machine: None }),
+            false => None,
+        };
         let transport =
             self.0.network.transport(no, &key, None).map_err(|error| SimError::Failed(error.to_string()))?;
         let mut config = Config::default();
@@ -411,10 +428,20 @@ impl Sim {
         config.mdns = false;
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
+        config.voter_settle_ms = Bounded::of::<2_000>();
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
-        let env = NodeEnv { keypair: key, transport, spawner: spawner.clone(), store, blocking, search: None, config };
+        let env = NodeEnv {
+            keypair: key,
+            transport,
+            spawner: spawner.clone(),
+            store,
+            raft,
+            blocking,
+            search: None,
+            config,
+        };
         self.with(no, |machine| machine.life = Some(life));
         let (tell, told) = oneshot::channel();
         let starting = async move {
@@ -482,7 +509,7 @@ impl Sim {
             }
             Some(Around::LostRow) => {
                 let store = open(no, &disk)?;
-                let row = store.snapshot().and_then(|view| view.first(Table::Records, ALL_KEYS, Order::Forward));
+                let row = store.snapshot().and_then(|view| view.first(Table::Records, ALL_KEYS, Scan::Forward));
                 if let Ok(Some((key, _))) = row {
                     let mut batch = Batch::new();
                     batch.delete(Table::Records, &key);
@@ -564,8 +591,9 @@ impl Sim {
     /// Ends a node without asking it. Returns whether something that was not synced got lost.
     pub fn crash(&self, no: NodeNo, crash: Crash) -> bool {
         self.0.network.note(Some(no), format_args!("crashes ({crash:?})"));
-        let (life, node, disk, starts) =
-            self.with(no, |machine| (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.starts));
+        let (life, node, disk, raft, starts) = self.with(no, |machine| {
+            (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.raft.clone(), machine.starts)
+        });
         if crash == Crash::Power {
             self.with(no, |machine| machine.dark = true);
             self.0.network.darken(no);
@@ -583,15 +611,17 @@ impl Sim {
             seed = seed.wrapping_add(1);
         }
         let after = disk.lose_power(seed);
+        let raft_before = raft.image();
+        let raft_after = raft.lose_power(!seed);
         drop(node);
-        let (disk, lost) = match crash {
-            Crash::Process => (Disk::from_image(before), false),
+        let (disk, raft, lost) = match crash {
+            Crash::Process => (Disk::from_image(before), Disk::from_image(raft_before), false),
             Crash::Power => {
                 let lost = after.image() != before;
-                (after, lost)
+                (after, raft_after, lost)
             }
         };
-        self.with(no, |machine| machine.disk = disk);
+        self.with(no, |machine| (machine.disk, machine.raft) = (disk, raft));
         lost
     }
 
@@ -640,7 +670,13 @@ impl Sim {
 
     /// Gives a machine's disk a fault.
     pub fn set_disk_fault(&self, no: NodeNo, fault: Fault) {
-        self.with(no, |machine| machine.disk.set_fault(fault));
+        self.with(no, |machine| {
+            machine.disk.set_fault(fault);
+            // full is measured by the larger one
+            if !matches!(fault, Fault::FullAt(_)) {
+                machine.raft.set_fault(fault);
+            }
+        });
     }
 
     /// Changes a machine's wall clock.

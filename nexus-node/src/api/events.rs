@@ -1,7 +1,8 @@
 //! Changes as they happen: as server-sent events, over a WebSocket, or by long polls.
 //!
 //! All three are cursors over the store. They are pulled: a slow reader has one change in flight,
-//! the rest stays on disk.
+//! the rest stays on disk. In between they tell when the mode of the coordinators becomes another:
+//! that is on no disk, so whoever was away reads it in the status.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use futures::{FutureExt, SinkExt};
 use super::extract::Parameters;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::{Brain, Watch};
+use crate::coordinator::Mode;
+use crate::{Node, Watch};
 
 /// How often a silent stream shows that it is alive; also how soon a client that went away
 /// without a word is noticed.
@@ -28,6 +30,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The longest a poll waits.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Between two looks at the mode of the coordinators.
+const MODE_LOOK: Duration = Duration::from_millis(500);
 /// How many changes a poll brings at most.
 const CHANGES_PER_POLL: usize = 1_000;
 
@@ -38,7 +42,7 @@ pub(super) const SUBPROTOCOL: &str = "bearer";
 /// it first asked, so it wins.
 pub(super) async fn events(
     State(api): State<Api>,
-    brain: Brain,
+    node: Node,
     mut parameters: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -49,23 +53,24 @@ pub(super) async fn events(
     let (space, wait) = (parameters.one("space")?, parameters.one_as::<wire::Span>("wait")?);
     parameters.many("from");
     parameters.end()?;
-    let watch = brain.watch(from.as_deref(), space.as_deref())?;
+    let watch = node.brain().watch(from.as_deref(), space.as_deref())?;
+    let feed = Feed::new(watch, node, space.is_none()).await;
     if let Some(wait) = wait {
-        return poll(&api, watch, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
+        return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }
     if is_websocket(request.headers()) {
         let (mut parts, _) = request.into_parts();
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
         let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
         let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MESSAGE_BYTES_MAX);
-        return Ok(upgrade.on_upgrade(move |socket| talk(api, watch, socket)));
+        return Ok(upgrade.on_upgrade(move |socket| talk(api, feed, socket)));
     }
-    let changes = stream::unfold((watch, api), |(mut watch, api)| async move {
-        let change = next(&api, &mut watch).await?;
+    let changes = stream::unfold((feed, api), |(mut feed, api)| async move {
+        let change = next(&api, &mut feed).await?;
         let event = Event::default().id(change.cursor.clone()).event(change.kind.clone());
         // Our documents have string keys, so they can be written as JSON.
         let event = event.json_data(&change).unwrap_or_default();
-        Some((Ok::<_, Infallible>(event), (watch, api)))
+        Some((Ok::<_, Infallible>(event), (feed, api)))
     });
     Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
@@ -83,11 +88,64 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// The changes of the store, and of the mode.
+struct Feed {
+    watch: Watch,
+    node: Node,
+    mode: Option<Mode>,
+    /// `None` for those who follow one space only.
+    look: Option<tokio::time::Interval>,
+}
+
+impl Feed {
+    async fn new(watch: Watch, node: Node, follows_mode: bool) -> Self {
+        let look = follows_mode.then(|| {
+            let mut look = tokio::time::interval(MODE_LOOK);
+            look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            look
+        });
+        let mode = if follows_mode { mode(&node).await } else { None };
+        Self { watch, node, mode, look }
+    }
+
+    /// Resolves when the mode is another one. Nothing is lost if it is dropped before.
+    async fn mode_changes(look: &mut Option<tokio::time::Interval>, node: &Node, was: Option<Mode>) -> Mode {
+        let Some(look) = look else { return std::future::pending().await };
+        loop {
+            look.tick().await;
+            if let Some(mode) = mode(node).await.filter(|mode| Some(*mode) != was) {
+                return mode;
+            }
+        }
+    }
+
+    /// In the form of a change: after it the stream goes on where it was.
+    fn tell(&mut self, mode: Mode) -> wire::Change {
+        self.mode = Some(mode);
+        wire::Change {
+            cursor: self.watch.cursor(),
+            kind: "mode".to_owned(),
+            id: mode.as_str().to_owned(),
+            space: String::new(),
+            author: self.node.did().to_string(),
+            seq: 0,
+        }
+    }
+}
+
+async fn mode(node: &Node) -> Option<Mode> {
+    let seen = node.critical().ok()?.coordinators().await?;
+    Some(seen.mode())
+}
+
 /// The next change; none when the API or the node stops.
-async fn next(api: &Api, watch: &mut Watch) -> Option<wire::Change> {
+async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
     let change = tokio::select! {
-        change = watch.next() => change,
+        // In this order, so that a mode is told only when every change before it was handed out.
+        biased;
         () = api.closing() => return None,
+        change = feed.watch.next() => change,
+        mode = Feed::mode_changes(&mut feed.look, &feed.node, feed.mode) => return Some(feed.tell(mode)),
     };
     match change {
         Ok(change) => change.map(wire::Change::from),
@@ -99,30 +157,30 @@ async fn next(api: &Api, watch: &mut Watch) -> Option<wire::Change> {
 }
 
 /// Waits for a change, and brings what else there is with it.
-async fn poll(api: &Api, mut watch: Watch, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
+async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
     let mut changes = Vec::new();
-    match tokio::time::timeout(wait, next(api, &mut watch)).await {
+    match tokio::time::timeout(wait, next(api, &mut feed)).await {
         Ok(Some(first)) => changes.push(first),
         Ok(None) => return Err(Problem::new("stopping", "the node is stopping")),
         Err(_) => {}
     }
     while !changes.is_empty()
         && changes.len() < CHANGES_PER_POLL
-        && let Some(Some(more)) = next(api, &mut watch).now_or_never()
+        && let Some(Some(more)) = next(api, &mut feed).now_or_never()
     {
         changes.push(more);
     }
-    let cursor = changes.last().map_or_else(|| watch.cursor(), |last| last.cursor.clone());
+    let cursor = changes.last().map_or_else(|| feed.watch.cursor(), |last| last.cursor.clone());
     Ok(axum::Json(wire::Changes { changes, cursor }))
 }
 
 /// Sends each change as a text. What the other side says is not listened to, except that it goes.
-async fn talk(api: Api, mut watch: Watch, socket: WebSocket) {
+async fn talk(api: Api, mut feed: Feed, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     loop {
         let message = tokio::select! {
-            change = next(&api, &mut watch) => match change.map(|change| serde_json::to_string(&change)) {
+            change = next(&api, &mut feed) => match change.map(|change| serde_json::to_string(&change)) {
                 Some(Ok(text)) => Message::text(text),
                 Some(Err(_)) => continue,
                 None => break,

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::problem::Problem;
-use crate::{Brain, Node};
+use crate::{Brain, Critical, Node};
 
 /// A JSON body. One without a content type is taken for JSON, and so is one with that of a form,
 /// which curl sends with everything; one that says that it is something else is believed.
@@ -166,5 +166,13 @@ impl FromRequestParts<Api> for Brain {
 
     async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
         api.node().map(|node| node.brain())
+    }
+}
+
+impl FromRequestParts<Api> for Critical {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        Ok(api.node()?.critical()?)
     }
 }

@@ -27,9 +27,10 @@ pub(super) async fn health() -> Answer<serde_json::Value> {
     Answer(json!({"ok": true}))
 }
 
-/// The node answers.
-pub(super) async fn ready(_: Node) -> Answer<serde_json::Value> {
-    Answer(json!({"ready": true}))
+/// The node answers: also without a quorum, since memory needs none.
+pub(super) async fn ready(node: Node) -> Result<Answer<serde_json::Value>, Problem> {
+    let seen = node.critical()?.coordinators().await;
+    Ok(Answer(json!({"ready": true, "mode": seen.map(|seen| seen.mode().as_str())})))
 }
 
 pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::Status> {

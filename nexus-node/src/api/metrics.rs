@@ -15,7 +15,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::{Api, blocking};
-use crate::{Node, Peer, SpaceInfo, Status};
+use crate::coordinator::{Coordinators, Mode, SeatState};
+use crate::{Node, NodeError, Peer, SpaceInfo, Status};
 
 /// The upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -116,6 +117,34 @@ impl Requests {
     }
 }
 
+/// What became of the changes of critical state that were asked for over HTTP: `done`, or the code
+/// of the refusal.
+#[derive(Default)]
+pub(super) struct Proposals(RwLock<BTreeMap<&'static str, AtomicU64>>);
+
+impl Proposals {
+    /// Counts a change by its outcome.
+    pub(super) fn count<T>(&self, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
+        let name = outcome.as_ref().map_or_else(NodeError::code, |_| "done");
+        let counted = {
+            let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            counts.get(name).map(|count| count.fetch_add(1, Relaxed)).is_some()
+        };
+        if !counted {
+            let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            counts.entry(name).or_default().fetch_add(1, Relaxed);
+        }
+        outcome
+    }
+
+    fn write(&self, text: &mut Text) {
+        text.family("nexus_critical_changes_total", "counter", "Changes of critical state that were asked for here.");
+        for (outcome, count) in &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            text.value("", &[("outcome", outcome)], count.load(Relaxed));
+        }
+    }
+}
+
 fn seconds(nanos: u64) -> f64 {
     Duration::from_nanos(nanos).as_secs_f64()
 }
@@ -152,6 +181,7 @@ impl Text {
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut text = Text::default();
     api.0.requests.write(&mut text);
+    api.0.proposals.write(&mut text);
     for counter in api.0.settings.counters() {
         text.family(counter.name, "counter", counter.help);
         text.value("", &[], counter.value);
@@ -168,6 +198,9 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     let brain = node.brain();
     let spaces = blocking(move || brain.spaces()).await?;
     of_process(text, &status);
+    if let Some(seen) = &status.coordinators {
+        of_coordinators(text, seen);
+    }
     of_spaces(text, &spaces);
     of_peers(text, &peers);
     text.family("nexus_queue_length", "gauge", "What waits in a queue of the node.");
@@ -195,6 +228,23 @@ fn of_process(text: &mut Text, status: &Status) {
     text.one("nexus_warnings", "What a person should look at: see the status.", status.warnings.len());
     if let Some(bytes) = status.rss_bytes {
         text.one("process_resident_memory_bytes", "Resident memory of the process.", bytes);
+    }
+}
+
+fn of_coordinators(text: &mut Text, seen: &Coordinators) {
+    text.family("nexus_mode", "gauge", "What critical state allows: 1 for the mode that it is.");
+    for mode in [Mode::Full, Mode::Core, Mode::ReadOnly] {
+        text.value("", &[("mode", mode.as_str())], u8::from(seen.mode() == mode));
+    }
+    text.one("nexus_coordinator_is_leader", "Whether this node leads.", u8::from(seen.role == Some("leader")));
+    text.one("nexus_coordinator_term", "The current election.", seen.term);
+    text.one("nexus_coordinator_commit_index", "The last entry that is known to be committed.", seen.commit);
+    text.one("nexus_coordinator_applied_index", "The last entry that is applied here.", seen.applied);
+    text.one("nexus_coordinator_generation", "How often the coordinators were begun anew.", seen.generation);
+    text.family("nexus_voter_up", "gauge", "Whether a voter can be reached.");
+    for seat in &seen.voters {
+        let up = matches!(seat.state, SeatState::Leader | SeatState::Up);
+        text.value("", &[("did", &seat.did.to_string()), ("name", &seat.name)], u8::from(up));
     }
 }
 

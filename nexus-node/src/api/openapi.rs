@@ -18,7 +18,7 @@ use super::{Api, wire};
 /// Routes with their descriptions.
 pub(super) struct Routes {
     router: Router<Api>,
-    paths: BTreeMap<&'static str, Map<String, Value>>,
+    paths: BTreeMap<String, Map<String, Value>>,
     schemas: SchemaGenerator,
 }
 
@@ -61,6 +61,8 @@ impl Routes {
         let mut responses = Map::new();
         responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
         operation.insert("responses".to_owned(), responses.into());
+        // A part that takes the rest of the path is a parameter like any other to those who read this.
+        let path = path.replace("{*", "{");
         let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))

@@ -123,6 +123,13 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NotFound { what: "space", .. } => {
             Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
         }
+        NodeError::NotFound { what: "member", .. } => Some("`nexus-node members` shows who belongs"),
+        NodeError::NotFound { what: "copy of critical state", .. } => {
+            Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
+        }
+        NodeError::NoQuorum { .. } => Some(
+            "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
+        ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),

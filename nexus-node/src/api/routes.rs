@@ -13,12 +13,15 @@ use super::memories::{JSON_LINES, TRUNCATED};
 #[cfg(feature = "mcp")]
 use super::openapi::About;
 use super::openapi::{Routes, number, text, texts};
-use super::{Api, events, import, memories, mesh, metrics, no_method, no_route, page, settings, spaces};
+use super::{
+    Api, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page, settings, spaces,
+};
 
 /// All there is, and the document about it at `/openapi.json`.
 pub(super) fn routes() -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
-    let routes = page_and_process(the_mesh(routes));
+    let routes = keys_and_locks(routes);
+    let routes = page_and_process(the_mesh(the_coordinators(routes)));
     let routes = routes.describe(Method::GET, "/openapi.json", |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
     });
@@ -123,6 +126,105 @@ fn memories_and_spaces(routes: Routes) -> Routes {
         })
 }
 
+fn keys_and_locks(routes: Routes) -> Routes {
+    routes
+        .on(Method::GET, "/v1/kv", critical::list, |about| {
+            about
+                .summary("Keys in order, with what they hold")
+                .query("prefix", text(), "that begin so")
+                .query("after", text(), "go on after this key: the `next` of an earlier page")
+                .query("limit", number(1, 1_000), "at most this many; 100 if not given")
+                .gives(200, &example::kv_page())
+        })
+        .on(Method::POST, "/v1/kv", critical::txn, |about| {
+            about
+                .summary("A transaction: several checks, and steps at one revision")
+                .note(
+                    "A check is `{key}` with one of `exists`, `value`, `revision`; a step is `{put: {key, value, \
+                     ttl?, fence?}}`, `{delete: key}` or `{get: key}`. If all checks hold, `then` is done, else \
+                     `else`; that they do not hold is no error.",
+                )
+                .takes(true, &example::kv_txn())
+                .gives(200, &example::kv_txn_done())
+        })
+        .on(Method::GET, "/v1/kv/{*key}", critical::get, |about| {
+            about
+                .summary("A key, as of now; it may contain `/`")
+                .query("local", json!({ "type": "boolean" }), "from this node's copy, without asking a quorum")
+                .gives(200, &example::kv_item())
+        })
+        .on(Method::PUT, "/v1/kv/{*key}", critical::put, |about| {
+            about
+                .summary("Give a key a value; with `expect` or `absent` only if that is how it is")
+                .takes(true, &example::kv_put())
+                .gives(200, &example::kv_written())
+        })
+        .on(Method::DELETE, "/v1/kv/{*key}", critical::delete, |about| {
+            about
+                .summary("Take a key away")
+                .query("fence", json!({ "type": "integer", "minimum": 0 }), "a lock's token that must be good")
+                .gives(200, &example::kv_deleted())
+        })
+        .on(Method::GET, "/v1/watch", critical::watch, |about| {
+            about
+                .summary("Changes of keys and locks after a revision, oldest first: who did what")
+                .query("prefix", text(), "whose names begin so")
+                .query("after", json!({ "type": "integer", "minimum": 0 }), "a revision; from now on if not given")
+                .query(
+                    "wait",
+                    text(),
+                    "wait this long for the first one, as `30s`; 60 s at most, not at all if not given",
+                )
+                .gives(200, &example::kv_changes())
+        })
+        .on(Method::GET, "/v1/locks", critical::locks, |about| {
+            about.summary("The locks that are held").gives(200, &vec![example::lease()])
+        })
+        .on(Method::POST, "/v1/locks/{name}/acquire", critical::acquire, |about| {
+            about
+                .summary("Take a lock, or wait in line for it; whoever takes it renews it")
+                .takes(false, &example::acquire())
+                .gives(200, &example::lease())
+        })
+        .on(Method::POST, "/v1/locks/{name}/renew", critical::renew, |about| {
+            about
+                .summary("Let a lease run its whole time again")
+                .takes(true, &example::renew())
+                .gives(200, &example::lease())
+        })
+        .on(Method::POST, "/v1/locks/{name}/release", critical::release, |about| {
+            about.summary("Give a lock back").takes(true, &example::release()).gives(200, &example::released())
+        })
+        .on(Method::POST, "/v1/locks/{name}/steal", critical::steal, |about| {
+            about
+                .summary("Take a lock from whoever holds it; who did stays visible")
+                .takes(false, &example::steal())
+                .gives(200, &example::lease())
+        })
+}
+
+fn the_coordinators(routes: Routes) -> Routes {
+    routes
+        .on(Method::GET, "/v1/coordinator", coordinator::show, |about| {
+            about.summary("The coordinators, as this node sees them").gives(200, &example::coordinator())
+        })
+        .on(Method::POST, "/v1/coordinator/voters", coordinator::add_voter, |about| {
+            about.summary("Have a member vote").takes(true, &example::add_voter()).gives(200, &example::coordinator())
+        })
+        .on(Method::DELETE, "/v1/coordinator/voters/{did}", coordinator::remove_voter, |about| {
+            about.summary("Have a voter vote no more, by DID or name").gives(200, &example::coordinator())
+        })
+        .on(Method::POST, "/v1/coordinator/step-down", coordinator::step_down, |about| {
+            about.summary("Have another voter lead").gives(200, &example::coordinator())
+        })
+        .on(Method::POST, "/v1/coordinator/recover", coordinator::recover, |about| {
+            about
+                .summary("Begin anew from this node's copy, after the loss of the quorum for good")
+                .takes(true, &example::recover())
+                .gives(200, &example::coordinator())
+        })
+}
+
 fn the_mesh(routes: Routes) -> Routes {
     routes
         .on(Method::GET, "/v1/status", mesh::status, |about| {
@@ -194,7 +296,7 @@ fn page_and_process(routes: Routes) -> Routes {
             about.summary("The process answers").open().gives_value(200, &json!({ "ok": true }))
         })
         .on(Method::GET, "/readyz", mesh::ready, |about| {
-            about.summary("The node answers").open().gives_value(200, &json!({ "ready": true }))
+            about.summary("The node answers").open().gives_value(200, &json!({ "ready": true, "mode": "full" }))
         })
         .on(Method::GET, "/metrics", metrics::metrics, |about| {
             about.summary("What this process does, for Prometheus").gives_type(

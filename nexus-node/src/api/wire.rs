@@ -3,6 +3,7 @@
 //! They are apart from the types of the library on purpose: names and fields here are a contract
 //! (`docs/cli.md`), and must not change because something inside is renamed.
 
+mod critical;
 mod mesh;
 mod time;
 
@@ -14,6 +15,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+pub use self::critical::{
+    Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
+    KvTxnDone, KvWritten, Lease, Recover, Release, Renew, Seat, Steal,
+};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
 /// A memory.
@@ -394,9 +399,9 @@ pub struct Status {
     pub offline: bool,
     /// `full`, `core` or `read_only`; null before there are coordinators.
     pub mode: Option<String>,
-    /// The coordinator's DID; null before there are coordinators.
+    /// The DID of the coordinator that leads; null if none does, as far as this node can tell.
     pub coordinator: Option<String>,
-    /// This node's role among the coordinators; null before there are any.
+    /// This node's role among the coordinators: `leader`, `voter` or `learner`; null if it has none.
     pub role: Option<String>,
     /// How many peers are connected.
     pub peers: usize,

@@ -46,6 +46,8 @@ pub(crate) mod meta {
     pub(crate) const STORE: &[u8] = b"store";
     /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
     pub(crate) const VIEW: &[u8] = b"view";
+    /// There once were coordinators: this node does not begin them a second time.
+    pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// Where the store was when its incarnation began.
     pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 }

@@ -10,9 +10,12 @@ use crate::NodeError;
 use crate::config::Config;
 use crate::datadir::{Contents, DataDir};
 use crate::engine::{self, rows};
-use crate::env::{BlockingPool, NodeEnv, Tasks};
+use crate::env::{BlockingPool, NodeEnv, RaftEnv, Tasks};
 use crate::runtime::fresh_incarnation;
 use crate::store::{Batch, Store, StoreOptions, Table};
+
+/// Raft's file is read at the start and for peers that were away; the rest is in memory anyway.
+const RAFT_CACHE_BYTES: usize = 1 << 20;
 
 /// Makes a node in the real world; what is not set is as in [`Config`]'s defaults.
 #[derive(Clone, Debug)]
@@ -77,7 +80,9 @@ impl Builder {
         let options = StoreOptions { cache_bytes: config.cache_bytes.size(), ..StoreOptions::default() };
         let store = found::open_store(&dir, options)?;
         found::complete(&dir, &store, config.name.clone())?;
-        notice_a_copy(&dir, &store)?;
+        let copied = notice_a_copy(&dir, &store)?;
+        let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
+        let raft = Some(RaftEnv { store: raft, redraw: copied, machine: dir.machine() });
 
         let mut ports = dir.ports();
         config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;
@@ -88,28 +93,30 @@ impl Builder {
         let tasks = Arc::new(Tasks::current());
         let blocking = Arc::new(BlockingPool);
         let search = Some(dir.search_path());
-        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, blocking, search, config };
+        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, raft, blocking, search, config };
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
     }
 }
 
 /// A store that lies elsewhere than it did may be a copy whose original goes on: it begins a new
-/// incarnation, so that no log is written twice.
-fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<(), NodeError> {
+/// incarnation, so that no log is written twice. Whether it did.
+fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<bool, NodeError> {
     let Some(genesis) = engine::read_genesis(&store.snapshot()?)? else {
-        return Ok(());
+        return Ok(false);
     };
     let here = dir.fingerprint();
     if here.is_none() || genesis.fingerprint == here {
-        return Ok(());
+        return Ok(false);
     }
+    let copied = genesis.fingerprint.is_some();
     let mut batch = Batch::new();
     if let Some(here) = here {
         batch.put(Table::Meta, rows::meta::FINGERPRINT, &here);
     }
-    if genesis.fingerprint.is_some() {
+    if copied {
         tracing::warn!("this data directory was moved or copied: going on in a new incarnation");
         batch.put(Table::Meta, rows::meta::INCARNATION, &fresh_incarnation().0);
     }
-    Ok(store.commit(&[batch])?)
+    store.commit(&[batch])?;
+    Ok(copied)
 }

@@ -14,20 +14,24 @@ use crate::NodeError;
 use crate::brain::{BrainLimits, Reads};
 use crate::clock::Monotonic;
 use crate::config::Config;
+use crate::coordinator::{Coordinator, Origin, RAFT};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{self, Command, Engine, EngineError};
-use crate::env::{NodeEnv, Tasks, blocking};
+use crate::env::{NodeEnv, RaftEnv, Tasks, blocking};
 use crate::runtime::{
     COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers,
     publish, watch_mesh,
 };
 use crate::search::{DiskIndex, Search, Source, keep_up};
-use crate::store::Overlay;
+use crate::store::{Batch, Overlay, Table, View};
 
 /// How long the first write waits for a peer's frontier.
 const COMPARE_MAX: Duration = Duration::from_secs(2);
 /// How long sockets may take to be bound.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
+
+/// Streams that members opened to the coordinator here and that it did not take yet.
+const RAFT_STREAMS_MAX: usize = 64;
 
 /// What a node in the real world holds besides.
 #[derive(Default)]
@@ -39,7 +43,7 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, blocking: pool, search, config } = env;
+    let NodeEnv { keypair, transport, spawner, store, raft, blocking: pool, search, config } = env;
     let me = keypair.did();
     let (key, opened) = (keypair.clone(), store.clone());
     let state = blocking(&*pool, move || open_state(&key, &opened)).await;
@@ -103,7 +107,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     spawner.spawn("committer", committer.run(shared.clone()).boxed());
     spawner.spawn("engine", drive.run(shared.clone()).boxed());
     spawner.spawn("gossip", publish(shared.clone(), gossip_in).boxed());
-    let watching = watch_mesh(shared.clone(), keypair, events, listening, failed_to_listen, compared);
+    let (raft_streams, mut raft_opened) = mpsc::channel(RAFT_STREAMS_MAX);
+    let watching =
+        watch_mesh(shared.clone(), keypair.clone(), events, listening, failed_to_listen, compared, raft_streams);
     spawner.spawn("mesh events", watching.boxed());
 
     let source = Source {
@@ -133,9 +139,32 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
     }
 
+    let coordinator = match raft {
+        Some(RaftEnv { store, redraw, machine }) => {
+            let founder = founds(&shared.store, &genesis.chain)?;
+            let origin = Origin { store, founder, redraw, machine };
+            let coordinator = Coordinator::start(shared.clone(), keypair, &config, origin).await?;
+            if founder {
+                let mut batch = Batch::new();
+                batch.put(Table::Meta, engine::rows::meta::COORDINATED, &[]);
+                shared.store.commit(&[batch])?;
+            }
+            let (serving, spawner) = (coordinator.clone(), shared.spawner.clone());
+            let serve = async move {
+                while let Some((peer, stream)) = raft_opened.recv().await {
+                    spawner.spawn("raft peer", serving.clone().serve(peer, stream).boxed());
+                }
+            };
+            shared.spawner.spawn("raft peers", serve.boxed());
+            Some(coordinator)
+        }
+        None => None,
+    };
+
     let Origins { tasks, dir, lock } = origins;
     let node = Node(Arc::new(Inner {
         shared,
+        coordinator,
         tasks,
         dir,
         lock: Mutex::new(lock),
@@ -154,7 +183,7 @@ impl Node {
         let shared = self.0.shared.clone();
         let tell = async move {
             if !introduced {
-                let _ = shared.run(Command::Admit { chain, with: crate::store::Batch::new() }).await;
+                let _ = shared.run(Command::Admit { chain, with: Batch::new() }).await;
             }
             let known = shared.name_of(&shared.me);
             if let Some(name) = wanted.filter(|name| known.as_deref() != Some(name.as_str())) {
@@ -163,6 +192,12 @@ impl Node {
         };
         self.0.shared.spawner.spawn("introduce", tell.boxed());
     }
+}
+
+/// Whether this node begins the coordinators: it is the mesh's first member, and never did.
+fn founds(store: &crate::store::Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
+    let first = chain.len() == 1;
+    Ok(first && !store.snapshot()?.contains(Table::Meta, engine::rows::meta::COORDINATED)?)
 }
 
 /// What the store says at start.
@@ -205,7 +240,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {
     let mut mesh = MeshConfig::new(key.clone());
     mesh.listen = config.listen.0.clone();
     mesh.mdns = config.mdns;
-    mesh.rooms = vec![SYNC];
+    mesh.rooms = vec![SYNC, RAFT];
     mesh.topics = vec![ENTRIES.to_owned()];
     mesh.heartbeat = Duration::from_millis(config.heartbeat_ms.get());
     mesh.down_after = Duration::from_millis(config.down_after_ms.get());

@@ -6,7 +6,9 @@ use nexus_mesh::PeerState;
 
 use super::{Node, peer_id};
 use crate::NodeError;
+use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
 use crate::engine::rows;
+use crate::error::listed;
 use crate::runtime::{Notice, Shared};
 
 /// This node and its mesh at a glance.
@@ -28,6 +30,8 @@ pub struct Status {
     pub member: bool,
     /// Whether it was told to be offline.
     pub offline: bool,
+    /// The coordinators as this node sees them; nothing before it has heard of any.
+    pub coordinators: Option<Coordinators>,
     /// How many other members are up.
     pub peers: usize,
     /// Which members lack entries that are held here, as far as is known.
@@ -139,7 +143,12 @@ impl Node {
         let behind = peers.iter().filter(|peer| peer.behind > 0);
         let behind = behind.map(|peer| Behind { did: peer.did, name: peer.name.clone(), entries: peer.behind });
         let warning = |notice: Notice| Warning { code: notice.code, message: notice.message, hint: notice.hint };
+        let coordinators = match &self.0.coordinator {
+            Some(coordinator) => coordinator.overview().await,
+            None => None,
+        };
         let warnings = shared.notices.all().into_iter().map(warning);
+        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -149,9 +158,10 @@ impl Node {
             uptime: shared.clock.now(),
             member: shared.members.borrow().get(&shared.me).is_some(),
             offline: self.is_offline(),
+            coordinators,
             peers: peers.iter().filter(|peer| peer.state == PeerState::Up.as_str()).count(),
             behind: behind.collect(),
-            warnings: warnings.collect(),
+            warnings,
             rss_bytes: resident_bytes(),
         }
     }
@@ -214,6 +224,42 @@ impl Node {
         };
         Ok(members.iter().map(info).collect())
     }
+}
+
+/// What a person should know of the coordinators.
+fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
+    let away = |seat: &&Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
+    let away: Vec<&str> = seen.voters.iter().filter(away).map(|seat| seat.name.as_str()).collect();
+    let mut warnings = Vec::new();
+    match seen.mode() {
+        Mode::ReadOnly => warnings.push(Warning {
+            code: "read_only",
+            message: match away.as_slice() {
+                [] => "no quorum: the voters have no leader just now".to_owned(),
+                away => format!("no quorum: {} cannot be reached", listed(away)),
+            },
+            hint: "keys and locks wait until a quorum is back, memory goes on; if the voters are lost for good: \
+                   `nexus-node coordinator recover --i-understand`"
+                .to_owned(),
+        }),
+        Mode::Core => warnings.push(Warning {
+            code: "voter_down",
+            message: format!("of {} voters {} cannot be reached", seen.voters.len(), listed(&away)),
+            hint: "keys and locks go on; one that is lost for good is replaced with \
+                   `nexus-node coordinator voters remove`"
+                .to_owned(),
+        }),
+        Mode::Full => {}
+    }
+    if seen.one_machine {
+        warnings.push(Warning {
+            code: "one_machine",
+            message: "all voters run on one machine: keys and locks stop when it does".to_owned(),
+            hint: "let nodes on other machines join; they are made voters with `nexus-node coordinator voters add`"
+                .to_owned(),
+        });
+    }
+    warnings
 }
 
 /// Resident memory of this process, where `/proc` tells.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_crdt::{EntryError, EntryFrame};
 use nexus_identity::{Did, Keypair};
-use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, OpenError, StreamProtocol, Verdict};
+use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, OpenError, Stream, StreamProtocol, Verdict};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
 use super::session::sync;
 use super::whereabouts::{self, Whereabouts};
 use super::{Intake, Shared};
+use crate::coordinator::RAFT;
 use crate::engine::Command;
 use crate::engine::rows;
 use crate::node::admit::Admitter;
@@ -37,6 +38,7 @@ pub(crate) async fn watch_mesh(
     listening: watch::Sender<Vec<Multiaddr>>,
     failed_to_listen: watch::Sender<Vec<String>>,
     compared: watch::Sender<bool>,
+    raft: mpsc::Sender<(Did, Stream)>,
 ) {
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
     let mut whereabouts = Whereabouts::default();
@@ -82,6 +84,8 @@ pub(crate) async fn watch_mesh(
                 let run = async move { report(&here, peer, &sync(&here, peer, stream, &compared).await) };
                 shared.spawner.spawn("sync", run.boxed());
             }
+            // over the bound the stream is dropped, and the peer asks again
+            MeshEvent::Stream { peer, room, stream } if room == RAFT => drop(raft.try_send((peer, stream))),
             MeshEvent::Gossip { from, topic, bytes, token } if topic == ENTRIES => {
                 let (verdict, intake) = judge(&shared, from, &bytes);
                 shared.mesh.settle(token, verdict);

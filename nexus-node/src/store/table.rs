@@ -79,6 +79,12 @@ tables! {
     Pages = "pages", derived;
     /// What was left out of the fold and why.
     Quarantine = "quarantine", derived;
+    /// Raft's log, in a file of its own.
+    RaftLog = "raft_log", kept;
+    /// What Raft promised: votes, who this node is in which group.
+    RaftMeta = "raft_meta", kept;
+    /// The latest snapshot of critical state, in parts.
+    RaftSnapshot = "raft_snapshot", kept;
 }
 
 impl Table {

@@ -319,6 +319,12 @@ pub fn pair() -> ((Home, Node), (Home, Node)) {
     ((laptop, first), (cloud, second))
 }
 
+/// A path of the API with something for each of its parameters.
+pub fn filled(path: &str) -> String {
+    let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
 /// Every file below a directory, with its bytes.
 pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();

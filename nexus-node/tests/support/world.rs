@@ -26,7 +26,7 @@ use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_tran
 use nexus_node::config::Config;
 use nexus_node::engine::{Genesis, found};
 use nexus_node::store::Store;
-use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv};
+use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv};
 
 /// How long anything may take before the test gives up.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -111,6 +111,7 @@ impl World {
             transport: link.transport(&key(n)),
             spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
             store: self.store(n),
+            raft: Some(RaftEnv { store: Store::memory().unwrap(), redraw: false, machine: None }),
             blocking: Arc::new(Inline) as Arc<dyn Blocking>,
             search: None,
             config,

@@ -97,7 +97,7 @@ async function start() {
     again: () => readAll().catch(() => {}),
     change: (change) => {
       pulse(map, change.author);
-      if (change.kind === 'member' || change.kind === 'space') look().catch(() => {});
+      if (['member', 'space', 'mode'].includes(change.kind)) look().catch(() => {});
       else changed(change);
     },
   });

@@ -151,9 +151,9 @@ pub(super) fn status() -> wire::Status {
         uptime_s: 86_400,
         membership: "member".into(),
         offline: false,
-        mode: None,
-        coordinator: None,
-        role: None,
+        mode: Some("full".into()),
+        coordinator: Some(DID.into()),
+        role: Some("leader".into()),
         peers: 1,
         behind: vec![wire::Behind { did: OTHER.into(), name: Some("cloud".into()), entries: 3 }],
         warnings: Vec::new(),
@@ -234,4 +234,123 @@ pub(super) fn settings() -> BTreeMap<String, Value> {
 
 pub(super) fn web_link() -> wire::WebLink {
     wire::WebLink { link: "http://127.0.0.1:8002/web/p2XcA…".into(), expires_at: LATER.into() }
+}
+
+pub(super) fn kv_item() -> wire::KvItem {
+    wire::KvItem {
+        key: "deploy/target".into(),
+        value: "blue".into(),
+        revision: 42,
+        created: 17,
+        by: DID.into(),
+        ttl_ms: None,
+        local: false,
+        age_ms: None,
+    }
+}
+
+pub(super) fn kv_page() -> wire::KvPage {
+    wire::KvPage { items: vec![kv_item()], next: None, revision: 42 }
+}
+
+pub(super) fn kv_put() -> wire::KvPut {
+    wire::KvPut { value: "green".into(), expect: Some("blue".into()), ..wire::KvPut::default() }
+}
+
+pub(super) fn kv_written() -> wire::KvWritten {
+    wire::KvWritten { key: "deploy/target".into(), value: Some("green".into()), revision: 43 }
+}
+
+pub(super) fn kv_deleted() -> wire::KvWritten {
+    wire::KvWritten { value: None, ..kv_written() }
+}
+
+pub(super) fn kv_txn() -> wire::KvTxn {
+    let set = wire::KvSet { key: "deploy/target".into(), value: "green".into(), ..wire::KvSet::default() };
+    wire::KvTxn {
+        checks: vec![wire::KvCheck {
+            key: "deploy/target".into(),
+            value: Some("blue".into()),
+            ..wire::KvCheck::default()
+        }],
+        then: vec![wire::KvStep::Put(set), wire::KvStep::Delete("deploy/old".into())],
+        otherwise: vec![wire::KvStep::Get("deploy/target".into())],
+    }
+}
+
+pub(super) fn kv_txn_done() -> wire::KvTxnDone {
+    let item = wire::KvItem { value: "green".into(), revision: 43, ..kv_item() };
+    wire::KvTxnDone { held: true, revision: 43, items: vec![Some(item), None] }
+}
+
+pub(super) fn kv_changes() -> wire::KvChanges {
+    let change = wire::KvChange {
+        revision: 43,
+        kind: "put".into(),
+        key: "deploy/target".into(),
+        value: Some("green".into()),
+        token: None,
+        stolen_from: None,
+        by: DID.into(),
+        by_name: Some("laptop".into()),
+    };
+    wire::KvChanges { changes: vec![change], revision: 43, missed: false }
+}
+
+pub(super) fn acquire() -> wire::Acquire {
+    let span = |seconds| Some(wire::Span(Duration::from_secs(seconds)));
+    wire::Acquire { ttl: span(30), wait: span(10) }
+}
+
+pub(super) fn renew() -> wire::Renew {
+    wire::Renew { token: 44, ttl: None }
+}
+
+pub(super) fn release() -> wire::Release {
+    wire::Release { token: 44 }
+}
+
+pub(super) fn steal() -> wire::Steal {
+    wire::Steal { ttl: acquire().ttl }
+}
+
+pub(super) fn lease() -> wire::Lease {
+    wire::Lease {
+        name: "deploy".into(),
+        token: 44,
+        holder: DID.into(),
+        holder_name: Some("laptop".into()),
+        expires_in_ms: 29_990,
+        waiting: 0,
+    }
+}
+
+pub(super) fn released() -> wire::Lease {
+    wire::Lease { expires_in_ms: 0, ..lease() }
+}
+
+pub(super) fn coordinator() -> wire::Coordinator {
+    let seat =
+        |did: &str, name: &str, state: &str| wire::Seat { did: did.into(), name: name.into(), state: state.into() };
+    wire::Coordinator {
+        mode: Some("full".into()),
+        leader: Some(DID.into()),
+        term: 3,
+        commit: 1_204,
+        applied: 1_204,
+        voters: vec![seat(DID, "laptop", "leader"), seat(OTHER, "cloud", "up"), seat(MESH, "desktop", "up")],
+        learners: Vec::new(),
+        quorum: true,
+        generation: 0,
+        role: Some("leader".into()),
+        one_machine: false,
+    }
+}
+
+pub(super) fn add_voter() -> wire::AddVoter {
+    wire::AddVoter { did: OTHER.into() }
+}
+
+pub(super) fn recover() -> wire::Recover {
+    wire::Recover { i_understand: true }
 }

@@ -14,6 +14,7 @@ impl From<crate::Status> for Status {
             message: warning.message,
             hint: Some(warning.hint),
         });
+        let seen = status.coordinators;
         Self {
             did: status.did.to_string(),
             peer_id: status.peer_id,
@@ -23,9 +24,9 @@ impl From<crate::Status> for Status {
             uptime_s: status.uptime.as_secs(),
             membership: if status.member { "member" } else { "revoked" }.to_owned(),
             offline: status.offline,
-            mode: None,
-            coordinator: None,
-            role: None,
+            mode: seen.as_ref().map(|seen| seen.mode().as_str().to_owned()),
+            coordinator: seen.as_ref().and_then(|seen| seen.leader).map(|did| did.to_string()),
+            role: seen.as_ref().and_then(|seen| seen.role).map(str::to_owned),
             peers: status.peers,
             behind: behind.collect(),
             warnings: warnings.collect(),

@@ -83,6 +83,10 @@ impl Client {
         read(self.run(Method::POST, path, &[], json(document)?)?)
     }
 
+    pub(crate) fn put<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
+        read(self.run(Method::PUT, path, &[], json(document)?)?)
+    }
+
     pub(crate) fn patch<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
         read(self.run(Method::PATCH, path, &[], json(document)?)?)
     }

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod config;
 mod connect;
+mod coordinator;
 mod demo;
 mod doctor;
 mod edit;
@@ -15,7 +16,9 @@ mod import;
 mod init;
 mod invite;
 mod join;
+mod kv;
 mod list;
+mod lock;
 mod man;
 mod mcp;
 mod members;
@@ -98,6 +101,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Space(space::Space),
     #[command(subcommand)]
+    Kv(kv::Kv),
+    #[command(subcommand)]
+    Lock(lock::Lock),
+    Coordinator(coordinator::Coordinator),
+    #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
     Root(root::Root),
@@ -135,6 +143,9 @@ impl Command {
             Self::Import(command) => command.run(session),
             Self::Export(command) => command.run(session),
             Self::Space(command) => command.run(session),
+            Self::Kv(command) => command.run(session),
+            Self::Lock(command) => command.run(session),
+            Self::Coordinator(command) => command.run(session),
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),

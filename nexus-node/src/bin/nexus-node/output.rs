@@ -47,6 +47,11 @@ impl Printer {
         self.json
     }
 
+    /// Whether nothing but the answer is wanted.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether stdout shows colours.
     pub(crate) fn colour(&self) -> bool {
         self.colour

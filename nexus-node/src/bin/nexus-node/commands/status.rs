@@ -30,6 +30,11 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
     if status.started_by.as_deref() == Some("mcp") {
         line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned());
     }
+    if let Some(mode) = &status.mode {
+        let role = status.role.as_deref().map(|role| format!("; this node is a {role}"));
+        let role = if status.role.as_deref() == Some("leader") { Some("; this node leads".to_owned()) } else { role };
+        line("mode", format!("{}{}", super::coordinator::mode(mode, printer), role.unwrap_or_default()));
+    }
     line("peers", format!("{} connected", status.peers));
     for behind in &status.behind {
         let name = behind.name.as_deref().map_or_else(|| short_did(&behind.did), sane);

@@ -51,6 +51,7 @@ fn glance(node: &Node) -> Result<Look, Problem> {
     let (status, memories, peers) = (node.status()?, node.memories()?, node.peers()?);
     Ok(Look {
         offline: status.offline,
+        seat: seat(&status),
         memories: memories.len(),
         newest: newest(&memories),
         peers: peers
@@ -61,6 +62,16 @@ fn glance(node: &Node) -> Result<Look, Problem> {
             })
             .collect(),
     })
+}
+
+/// Who refuses critical writes says so; else who leads and who votes.
+fn seat(status: &wire::Status) -> Option<&'static str> {
+    match (status.mode.as_deref(), status.role.as_deref()) {
+        (Some("read_only"), _) => Some("refuses"),
+        (_, Some("leader")) => Some("leader"),
+        (_, Some("voter")) => Some("voter"),
+        _ => None,
+    }
 }
 
 /// The values in conflict, if there are any; else what was written last.

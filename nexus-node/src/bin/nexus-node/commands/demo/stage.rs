@@ -40,6 +40,18 @@ struct Children {
     cleared: bool,
 }
 
+/// How long a member is up before it votes, in milliseconds: whoever watches a demo does not wait.
+const VOTER_SETTLE_MS: &str = "500";
+
+/// How a command ended that need not have been done.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    /// Why it was not done, in its own words.
+    pub(crate) error: Option<wire::ErrorBody>,
+}
+
 /// A node that is ready.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -134,6 +146,17 @@ impl Stage {
         }
     }
 
+    /// Runs a command on a node's directory, whatever comes of it.
+    pub(crate) fn try_command(&self, name: &str, arguments: &[&str]) -> Result<Ended, Problem> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let output = self.program(&self.directory(name), &arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| Problem::new("failed", format!("{name}: {error}")))?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let error = stderr.lines().rev().find_map(|line| serde_json::from_str::<wire::ErrorDocument>(line).ok());
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(Ended { code: output.status.code(), stdout, error: error.map(|document| document.error) })
+    }
+
     /// Kills a node the hard way: no signal it could catch, nothing finished.
     pub(crate) fn kill(&self, name: &str) -> Result<u32, Problem> {
         let mut children = self.lock();
@@ -157,17 +180,23 @@ impl Stage {
     fn spawn(&self, name: &str, directory: &Path, arguments: &[String]) -> Result<Child, Problem> {
         let failed = |error: std::io::Error| Problem::new("failed", format!("{name} could not be started: {error}"));
         let log = File::options().create(true).append(true).open(self.log_of(name)).map_err(failed)?;
+        let mut command = self.program(directory, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.spawn().map_err(failed)
+    }
+
+    fn program(&self, directory: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--json").arg("--data-dir").arg(directory);
         // Settings of this shell are for other nodes.
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEXUS_")) {
             command.env_remove(variable);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.env("NEXUS_VOTER_SETTLE_MS", VOTER_SETTLE_MS);
         // Ctrl-C is for the demo, which then ends its nodes.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.spawn().map_err(failed)
+        command
     }
 
     /// Takes charge of a process; its stdin stays open as long as this one lives.

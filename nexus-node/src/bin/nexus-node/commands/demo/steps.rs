@@ -51,10 +51,14 @@ impl Step {
 pub(super) const STEPS: &[Step] = &[
     Step { name: "start", does: "terminal starts, and makes a mesh of its own", run: start },
     Step { name: "join", does: "ide and cloud join it, with one ticket", run: join },
+    Step { name: "elect", does: "three nodes vote on a leader, for the few writes that must not conflict", run: elect },
     Step { name: "share", does: "terminal writes a memory: is it on the others, and the same?", run: share },
+    Step { name: "write", does: "ide writes a key that a quorum decides: does cloud read it at once?", run: write },
     Step { name: "cut", does: "ide is cut off from the others, both ways", run: cut },
     Step { name: "apart", does: "both sides go on writing, also the same field of the same memory", run: apart },
+    Step { name: "refuse", does: "a key is written on both sides: the minority must say no", run: refuse },
     Step { name: "heal", does: "ide is back: nothing may be lost, and the conflict must show", run: heal },
+    Step { name: "agree", does: "ide is back among the voters: do all nodes hold the same keys?", run: agree },
     Step { name: "settle", does: "cloud settles the conflict with one edit", run: settle },
     Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
     Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
@@ -298,6 +302,19 @@ impl Node {
         self.client.get("/v1/members")
     }
 
+    fn coordinator(&self) -> Result<wire::Coordinator, Problem> {
+        self.client.get("/v1/coordinator")
+    }
+
+    /// A key, as a quorum has it.
+    fn key(&self, key: &str) -> Result<wire::KvItem, Problem> {
+        self.client.get(&format!("/v1/kv/{}", escape(key)))
+    }
+
+    fn put_key(&self, key: &str, value: &str) -> Result<wire::KvWritten, Problem> {
+        self.client.put(&format!("/v1/kv/{}", escape(key)), &json!({ "value": value }))
+    }
+
     /// `offline` or `online`.
     pub(super) fn switch(&self, to: &str) -> Result<wire::Offline, Problem> {
         self.client.post(&format!("/v1/{to}"), &json!({}))
@@ -349,6 +366,103 @@ fn join(world: &mut World) -> Result_ {
         others + 1,
         others + 1
     ))
+}
+
+/// How many nodes vote.
+const VOTERS: usize = 3;
+/// The key that both sides write.
+const KEY: &str = "deploy/target";
+
+fn elect(world: &mut World) -> Result_ {
+    let mut all = Vec::new();
+    for node in world.nodes() {
+        let seen = until(&format!("{} sees {VOTERS} voters, all up, and a leader", node.name), SOON, || {
+            let seen = node.coordinator()?;
+            Ok((seen.voters.len() == VOTERS && seen.mode.as_deref() == Some("full")).then_some(seen))
+        })?;
+        all.push(seen);
+    }
+    let leaders = all.iter().map(|seen| (seen.leader.clone(), seen.term));
+    let same = leaders.clone().zip(leaders.skip(1)).all(|(one, other)| one == other);
+    claim(same, || "they name different leaders of one election".to_owned())?;
+    let leader = all.first().and_then(|seen| seen.voters.iter().find(|seat| Some(&seat.did) == seen.leader.as_ref()));
+    let leader = leader.ok_or_else(|| Problem::new("failed", "the leader does not vote"))?;
+    let term = all.first().map_or(0, |seen| seen.term);
+    Ok(format!("{VOTERS} voters, and {} leads them (term {term}): every node says the same", leader.name))
+}
+
+fn write(world: &mut World) -> Result_ {
+    let (ide, cloud) = (world.node(IDE)?, world.node(CLOUD)?);
+    let written = ide.put_key(KEY, "blue")?;
+    // No waiting: whoever reads after the answer reads this or something newer.
+    let read = cloud.key(KEY)?;
+    claim(read.value == "blue" && read.revision == written.revision && read.by == ide.did, || {
+        format!("cloud reads {:?} of revision {}", read.value, read.revision)
+    })?;
+    let late = cloud.client.put::<wire::KvWritten>(
+        &format!("/v1/kv/{}", escape(KEY)),
+        &json!({
+            "value": "red", "expect": "green",
+        }),
+    );
+    claim(late.is_err_and(|problem| problem.code == "conflict"), || "a wrong expectation was no conflict".to_owned())?;
+    Ok(format!(
+        "ide wrote {KEY} = blue, cloud read it at once: same revision {}; a wrong expectation was a conflict",
+        written.revision
+    ))
+}
+
+/// The minority is asked as a script would ask it.
+fn refuse(world: &mut World) -> Result_ {
+    let asked = Instant::now();
+    let ask = |arguments: &[&str]| world.stage.try_command(IDE, arguments).map(|ended| (ended, asked.elapsed()));
+    let (refused, exact) = std::thread::scope(|scope| {
+        let exact = scope.spawn(|| ask(&["kv", "get", KEY]));
+        (ask(&["kv", "put", KEY, "green"]), exact.join())
+    });
+    let (refused, took) = refused?;
+    let (exact, _) = exact.map_err(|_| Problem::new("internal", "the question broke off"))??;
+    let error = refused.error.ok_or_else(|| {
+        Problem::new("failed", format!("ide wrote a key without a quorum: {}", refused.stdout.trim_end()))
+    })?;
+    claim(refused.code == Some(6) && error.code == "no_quorum" && refused.stdout.is_empty(), || {
+        format!("ide refused with {} ({:?}): {}", error.code, refused.code, error.message)
+    })?;
+    claim(exact.code == Some(6), || format!("ide read a key that may be old: {}", exact.stdout.trim_end()))?;
+    let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
+    let written = until("the majority writes", SOON, || terminal.put_key(KEY, "red").map(Some))?;
+    let read = cloud.key(KEY)?;
+    claim(read.value == "red" && read.revision == written.revision, || format!("cloud reads {:?}", read.value))?;
+    let modes = [ide.status()?.mode.unwrap_or_default(), terminal.status()?.mode.unwrap_or_default()];
+    claim(modes[0] == "read_only" && modes[1] != "read_only", || format!("their modes are {modes:?}"))?;
+    Ok(format!(
+        "ide said no after {:.1} s, exit 6: {:?}; terminal wrote red, cloud read it",
+        took.as_secs_f64(),
+        error.message
+    ))
+}
+
+fn agree(world: &mut World) -> Result_ {
+    let mut items: Vec<(String, u64)> = Vec::new();
+    for node in world.nodes() {
+        let item = until(&format!("the copy on {} has what the majority wrote", node.name), SOON, || {
+            let local: wire::KvItem = node.client.get(&format!("/v1/kv/{}?local=true", escape(KEY)))?;
+            Ok((local.value == "red").then_some(local))
+        })?;
+        items.push((item.value, item.revision));
+        until(&format!("{} sees all voters", node.name), SOON, || {
+            Ok((node.coordinator()?.mode.as_deref() == Some("full")).then_some(()))
+        })?;
+    }
+    claim(items.windows(2).all(|pair| pair[0] == pair[1]), || format!("their copies differ: {items:?}"))?;
+    let pages: Vec<wire::KvPage> =
+        world.nodes().map(|node| node.client.get("/v1/kv?limit=1000")).collect::<Result<_, _>>()?;
+    let keys = |page: &wire::KvPage| -> Vec<(String, String, u64)> {
+        page.items.iter().map(|item| (item.key.clone(), item.value.clone(), item.revision)).collect()
+    };
+    claim(pages.windows(2).all(|pair| keys(&pair[0]) == keys(&pair[1])), || "they list different keys".to_owned())?;
+    let revision = items.first().map_or(0, |(_, revision)| *revision);
+    Ok(format!("{KEY} = red, revision {revision}, in every copy; what ide was refused is nowhere; all voters are up"))
 }
 
 fn share(world: &mut World) -> Result_ {

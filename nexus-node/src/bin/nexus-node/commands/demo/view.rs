@@ -44,6 +44,8 @@ pub(super) enum Event {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Look {
     pub(super) offline: bool,
+    /// What it is among the coordinators.
+    pub(super) seat: Option<&'static str>,
     pub(super) memories: usize,
     /// What was written last, or is in conflict: its values.
     pub(super) newest: Vec<String>,
@@ -329,8 +331,10 @@ fn split(pulses: Vec<Pulse>, first: impl Fn(&Pulse) -> bool) -> (Vec<Pulse>, Vec
 pub(super) mod tests {
     use super::*;
 
-    pub(in super::super) const STEPS: [&str; 9] =
-        ["start", "join", "share", "cut", "apart", "heal", "settle", "kill", "stranger"];
+    pub(in super::super) const STEPS: [&str; 13] = [
+        "start", "join", "elect", "share", "write", "cut", "apart", "refuse", "heal", "agree", "settle", "kill",
+        "stranger",
+    ];
 
     pub(in super::super) fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -347,6 +351,7 @@ pub(super) mod tests {
         };
         Look {
             offline: false,
+            seat: None,
             memories,
             newest: newest.iter().map(|&text| text.to_owned()).collect(),
             peers: peers.iter().map(peer).collect(),

@@ -73,6 +73,16 @@ fn node_box(view: &View, frame: &mut Frame<'_>, area: Rect, node: &Node, chosen:
     let name = if node.state == State::Absent { Ink::Dim } else { Ink::Bold };
     let title = format!(" {}{} ", if chosen { "▸ " } else { "" }, node.name);
     let block = Block::bordered().border_type(kind).border_style(border).title(view.span(name, title));
+    let seat = match (node.state, node.look.seat) {
+        (State::Up | State::Offline, Some("leader")) => Some((Ink::Accent, "leader")),
+        (State::Up | State::Offline, Some("refuses")) => Some((Ink::Bad, "refuses")),
+        (State::Up | State::Offline, Some(seat)) => Some((Ink::Dim, seat)),
+        _ => None,
+    };
+    let block = match seat {
+        Some((ink, seat)) => block.title(Line::from(view.span(ink, format!(" {seat} "))).right_aligned()),
+        None => block,
+    };
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let width = usize::from(inner.width);

@@ -4,7 +4,7 @@ use ratatui::backend::TestBackend;
 use super::*;
 use crate::commands::demo::Outcome;
 use crate::commands::demo::view::tests::{STEPS, at, look, three, up};
-use crate::commands::demo::view::{Event, Stranger};
+use crate::commands::demo::view::{Event, Look, Stranger};
 
 fn picture(view: &View, columns: u16, rows: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
@@ -34,14 +34,18 @@ fn ends(view: &mut View, now: u64, step: &'static str, detail: &str) {
 fn apart() -> View {
     let mut view = three();
     up(&mut view, 0, "terminal", look(1, &[], &[("ide", true, 0)]));
-    up(&mut view, 0, "terminal", look(3, &["use port 4001"], &[("ide", false, 2), ("cloud", true, 0)]));
-    let mut ide = look(2, &["use port 4002"], &[("terminal", false, 0), ("cloud", false, 0)]);
-    ide.offline = true;
-    up(&mut view, 0, "ide", ide);
-    up(&mut view, 0, "cloud", look(3, &["use port 4001"], &[("ide", false, 2), ("terminal", true, 0)]));
+    let seated = |seat, look| Look { seat: Some(seat), ..look };
+    let terminal = look(3, &["use port 4001"], &[("ide", false, 2), ("cloud", true, 0)]);
+    up(&mut view, 0, "terminal", seated("leader", terminal));
+    let ide = look(2, &["use port 4002"], &[("terminal", false, 0), ("cloud", false, 0)]);
+    up(&mut view, 0, "ide", Look { offline: true, ..seated("refuses", ide) });
+    let cloud = look(3, &["use port 4001"], &[("ide", false, 2), ("terminal", true, 0)]);
+    up(&mut view, 0, "cloud", seated("voter", cloud));
     ends(&mut view, 0, "start", "terminal made a mesh, …PQwFA4s8, and is its one member");
     ends(&mut view, 0, "join", "2 joined with one ticket; each of 3 lists 3 members and 2 peers up");
+    ends(&mut view, 0, "elect", "3 voters, and terminal leads them (term 1): every node says the same");
     ends(&mut view, 0, "share", "a memory of terminal was read on the others in 34 ms: same text, version and author");
+    ends(&mut view, 0, "write", "ide wrote deploy/target = blue, cloud read it at once: same revision 7");
     ends(
         &mut view,
         0,

@@ -1,0 +1,271 @@
+//! Critical state: keys, transactions, their changes, and locks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use futures::FutureExt;
+use nexus_identity::Did;
+use tokio::sync::oneshot;
+
+use super::extract::{Json, OptionalJson, Parameters, Path};
+use super::problem::Problem;
+use super::{Api, wire};
+use crate::coordinator::Query;
+use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
+
+/// Keys in a page, unless the caller says otherwise.
+const PAGE: usize = 100;
+/// The largest page.
+const PAGE_MAX: usize = 1_000;
+/// The longest a poll waits.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+pub(super) async fn get(
+    critical: Critical,
+    Path(key): Path,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::KvItem>, Problem> {
+    let local = parameters.one_as::<bool>("local")?.unwrap_or(false);
+    parameters.end()?;
+    if !local {
+        let item = critical.get(&key).await?.ok_or_else(|| no_key(&key))?;
+        return Ok(Answer(wire::KvItem::new(key, item)));
+    }
+    let (item, age) = critical.get_local(&key)?;
+    let mut item = wire::KvItem::new(key.clone(), item.ok_or_else(|| no_key(&key))?);
+    (item.local, item.age_ms) = (true, age.map(ms));
+    Ok(Answer(item))
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    critical: Critical,
+    Path(key): Path,
+    Json(put): Json<wire::KvPut>,
+) -> Result<Answer<wire::KvWritten>, Problem> {
+    let wire::KvPut { value, ttl, fence, expect, absent } = put;
+    let options = PutOptions { ttl: ttl.map(|ttl| ttl.0), fence };
+    if absent && expect.is_some() {
+        return Err(Problem::new("invalid", "a key that is to be absent has no value to expect")
+            .hint("give `expect` or `absent`, not both"));
+    }
+    let compares = absent || expect.is_some();
+    let written = if compares {
+        critical.cas(&key, expect.as_deref(), &value, options).boxed()
+    } else {
+        critical.put(&key, &value, options).boxed()
+    };
+    match api.0.proposals.count(written.await) {
+        Ok(revision) => Ok(Answer(wire::KvWritten { key: key.clone(), value: Some(value), revision })),
+        Err(error) => Err(unwritten(error, &key, fence.filter(|_| !compares))),
+    }
+}
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    critical: Critical,
+    Path(key): Path,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::KvWritten>, Problem> {
+    let fence = parameters.one_as::<u64>("fence")?;
+    parameters.end()?;
+    match api.0.proposals.count(critical.delete(&key, fence).await) {
+        Ok(revision) => Ok(Answer(wire::KvWritten { key: key.clone(), value: None, revision })),
+        Err(error) => Err(unwritten(error, &key, fence)),
+    }
+}
+
+pub(super) async fn list(critical: Critical, mut parameters: Parameters) -> Result<Answer<wire::KvPage>, Problem> {
+    let (prefix, after) = (parameters.one("prefix")?.unwrap_or_default(), parameters.one("after")?);
+    let limit = parameters.one_as::<usize>("limit")?.unwrap_or(PAGE);
+    parameters.end()?;
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::new("invalid", format!("limit is {limit}, and must be 1 to {PAGE_MAX}")));
+    }
+    Ok(Answer(critical.list(&prefix, after.as_deref(), limit).await?.into()))
+}
+
+pub(super) async fn txn(
+    State(api): State<Api>,
+    critical: Critical,
+    Json(txn): Json<wire::KvTxn>,
+) -> Result<Answer<wire::KvTxnDone>, Problem> {
+    let (then, otherwise) = (txn.keys(true), txn.keys(false));
+    let txn = txn.try_into().map_err(|error: String| Problem::new("invalid", error))?;
+    let done = api.0.proposals.count(critical.txn(txn).await)?;
+    let keys = if done.held { then } else { otherwise };
+    let items = keys.into_iter().zip(done.items).map(|(key, item)| Some(wire::KvItem::new(key, item?))).collect();
+    Ok(Answer(wire::KvTxnDone { held: done.held, revision: done.revision, items }))
+}
+
+/// Changes after a revision, oldest first; waits for the first one if asked to.
+pub(super) async fn watch(
+    State(api): State<Api>,
+    node: Node,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::KvChanges>, Problem> {
+    let prefix = parameters.one("prefix")?.unwrap_or_default();
+    let (after, wait) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("wait")?);
+    parameters.end()?;
+    let critical = node.critical()?;
+    let after = match after {
+        Some(after) => after,
+        None => critical.revision().await?,
+    };
+    // What this node's copy has already goes into any answer from it, so that a prefix on which
+    // nothing happens need not fall behind.
+    let seen = critical.coordinator.read_local(&Query::Revision).map_or(0, |(answer, _)| answer.revision);
+    let wait = wait.map_or(Duration::ZERO, |wait| wait.0.min(WAIT_MAX));
+    let changes = tokio::select! {
+        changes = critical.changes(&prefix, after, wait) => changes?,
+        () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
+    };
+    let Some(changes) = changes else {
+        let revision = critical.revision().await?;
+        return Ok(Answer(wire::KvChanges { changes: Vec::new(), revision, missed: true }));
+    };
+    let revision = changes.last().map_or(after.max(seen), |change| change.revision);
+    let names = if changes.is_empty() { BTreeMap::new() } else { names(&node)? };
+    let change = |change: crate::coordinator::Change| {
+        let by = names.get(&change.by).cloned();
+        wire::KvChange::new(change, by)
+    };
+    Ok(Answer(wire::KvChanges { changes: changes.into_iter().map(change).collect(), revision, missed: false }))
+}
+
+pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Problem> {
+    let locks = node.critical()?.locks().await?;
+    let names = names(&node)?;
+    let lease = |(name, lock): (String, crate::coordinator::Lock)| {
+        wire::Lease::of(name, &lock, names.get(&lock.lease.by).cloned())
+    };
+    Ok(Answer(locks.into_iter().map(lease).collect()))
+}
+
+pub(super) async fn acquire(
+    State(api): State<Api>,
+    node: Node,
+    Path(name): Path,
+    OptionalJson(acquire): OptionalJson<wire::Acquire>,
+) -> Result<Answer<wire::Lease>, Problem> {
+    let critical = node.critical()?;
+    let ttl = acquire.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
+    let options = LockOptions { ttl, wait: acquire.wait.map_or(Duration::ZERO, |wait| wait.0) };
+    // A caller that goes away while it waits must not end up as the holder.
+    let (tell, granted) = oneshot::channel();
+    let (waits, lock) = (critical.clone(), name.clone());
+    let wait = async move {
+        let granted = waits.acquire(&lock, options).await;
+        if let Err(Ok(grant)) = tell.send(granted)
+            && let Err(error) = waits.release(&lock, grant.token).await
+        {
+            tracing::debug!(%error, "a lock that nobody waits for any more runs out by itself");
+        }
+    };
+    critical.spawn("acquire", wait.boxed());
+    let granted = granted.await.map_err(|_| Problem::new("stopping", "the node is stopping"))?;
+    match api.0.proposals.count(granted) {
+        Ok(grant) => Ok(Answer(ours(&node, name, grant.token, grant.lasts))),
+        Err(NodeError::Conflict(_)) => Err(held(&node, &critical, &name).await),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn renew(
+    State(api): State<Api>,
+    node: Node,
+    Path(name): Path,
+    Json(renew): Json<wire::Renew>,
+) -> Result<Answer<wire::Lease>, Problem> {
+    let critical = node.critical()?;
+    let began = tokio::time::Instant::now();
+    let renewed = critical.renew(&name, renew.token, renew.ttl.map(|ttl| ttl.0)).await;
+    api.0.proposals.count(renewed).map_err(|error| not_ours(error, &name))?;
+    let took = began.elapsed();
+    let lock = critical.lock_of(&name).await?.filter(|lock| lock.lease.token == renew.token);
+    let lock = lock.ok_or_else(|| lease_over(&name, renew.token))?;
+    let lasts = Duration::from_millis(lock.lease.ttl_ms).saturating_sub(took);
+    let lease = wire::Lease::of(name, &lock, names(&node)?.remove(&lock.lease.by));
+    Ok(Answer(wire::Lease { expires_in_ms: ms(lasts), ..lease }))
+}
+
+pub(super) async fn release(
+    State(api): State<Api>,
+    node: Node,
+    Path(name): Path,
+    Json(release): Json<wire::Release>,
+) -> Result<Answer<wire::Lease>, Problem> {
+    let released = node.critical()?.release(&name, release.token).await;
+    api.0.proposals.count(released).map_err(|error| not_ours(error, &name))?;
+    Ok(Answer(ours(&node, name, release.token, Duration::ZERO)))
+}
+
+pub(super) async fn steal(
+    State(api): State<Api>,
+    node: Node,
+    Path(name): Path,
+    OptionalJson(steal): OptionalJson<wire::Steal>,
+) -> Result<Answer<wire::Lease>, Problem> {
+    let ttl = steal.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
+    let stolen = node.critical()?.steal(&name, ttl).await;
+    let grant = api.0.proposals.count(stolen).map_err(|error| not_ours(error, &name))?;
+    Ok(Answer(ours(&node, name, grant.token, grant.lasts)))
+}
+
+/// A lease that this node has, or had.
+fn ours(node: &Node, name: String, token: u64, lasts: Duration) -> wire::Lease {
+    let (holder, holder_name) = (node.did().to_string(), Some(node.name()));
+    wire::Lease { name, token, holder, holder_name, expires_in_ms: ms(lasts), waiting: 0 }
+}
+
+/// That somebody holds a lock, and who.
+async fn held(node: &Node, critical: &Critical, name: &str) -> Problem {
+    let hint = "`--wait 10s` waits in line, `nexus-node lock list` shows who holds what";
+    let lock = critical.lock_of(name).await.ok().flatten();
+    let who = lock.map(|lock| {
+        let who = names(node).ok().and_then(|mut names| names.remove(&lock.lease.by));
+        format!(" by {} under token {}", who.unwrap_or_else(|| lock.lease.by.to_string()), lock.lease.token)
+    });
+    Problem::new("conflict", format!("the lock {name} is held{}", who.unwrap_or_default())).hint(hint)
+}
+
+fn no_key(key: &str) -> Problem {
+    Problem::new("not_found", format!("there is no key {key}")).hint("`nexus-node kv list` shows the keys")
+}
+
+/// Why a key was not written.
+fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
+    match error {
+        NodeError::NotFound { .. } => no_key(key),
+        NodeError::Conflict(why) => Problem::new("conflict", why).hint(match fence {
+            Some(_) => "the lease is over: take the lock again, look at what changed meanwhile, and use the new token",
+            None => "nothing was written: read it again with `nexus-node kv get`, and decide anew",
+        }),
+        error => error.into(),
+    }
+}
+
+/// Why a lease was not renewed, given back or taken.
+fn not_ours(error: NodeError, name: &str) -> Problem {
+    let list = "`nexus-node lock list` shows who holds what";
+    match error {
+        NodeError::NotFound { .. } => Problem::new("not_found", format!("nobody holds the lock {name}")).hint(list),
+        NodeError::Conflict(why) => Problem::new("conflict", why)
+            .hint(format!("that lease is over; take it anew with `nexus-node lock acquire`, {list}")),
+        error => error.into(),
+    }
+}
+
+fn lease_over(name: &str, token: u64) -> Problem {
+    Problem::new("conflict", format!("the token {token} is of no lease of {name} that stands"))
+}
+
+fn names(node: &Node) -> Result<BTreeMap<Did, String>, Problem> {
+    Ok(node.members()?.into_iter().map(|member| (member.did, member.name)).collect())
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,252 @@
+use std::fs;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+use nexus_node::api::{Problem, wire};
+
+use crate::client::{Client, escape, query};
+use crate::output::{Printer, Style, Table, first_line, sane, short_did, span, width};
+use crate::session::{Session, text};
+
+/// Keys in a page of a list.
+const PAGE: &str = "1000";
+/// What a transaction looks like.
+const TXN: &str = r#"{"checks": [{"key": "a", "exists": false}], "then": [{"put": {"key": "a", "value": "1"}}], "else": [{"get": "a"}]}"#;
+/// How long one poll of a watch waits.
+const POLL: &str = "30s";
+/// How long a watch leaves a node alone that has no quorum, or is starting again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Keys that must not conflict: a quorum decides each write
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kv {
+    /// Show a key
+    Get {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// From this node's copy, without asking a quorum
+        #[arg(long)]
+        local: bool,
+    },
+    /// Give a key a value
+    Put {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The value; `-` reads stdin
+        value: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take a key away
+    Delete {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// A lock's token that must be good at that moment
+        #[arg(long, value_name = "TOKEN")]
+        fence: Option<u64>,
+    },
+    /// Give a key a value if it is as expected
+    Cas {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// It must have this value
+        #[arg(long, value_name = "VALUE", required_unless_present = "absent", conflicts_with = "absent")]
+        expect: Option<String>,
+        /// It must not exist
+        #[arg(long)]
+        absent: bool,
+        /// The value; `-` reads stdin
+        value: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// List the keys, in order
+    List {
+        /// Those that begin so
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Do several things at one revision, or nothing: a JSON document `{checks, then, else}`
+    Txn {
+        /// The file; `-` reads stdin
+        file: String,
+    },
+    /// Show changes of keys and locks as they happen, with who made them, until stopped
+    Watch {
+        /// Those whose names begin so
+        prefix: String,
+        /// From this revision on [default: from now on]
+        #[arg(long, value_name = "REVISION")]
+        after: Option<u64>,
+    },
+}
+
+/// How a key is written.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// A lock's token that must be good at that moment
+    #[arg(long, value_name = "TOKEN")]
+    fence: Option<u64>,
+    /// After how long the key goes away by itself
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<wire::Span>,
+}
+
+impl Kv {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+        let client = session.client()?;
+        let printer = &session.printer;
+        match self {
+            Self::Get { key, local } => {
+                let local = local.then_some("true");
+                let item: wire::KvItem = client.get(&format!("{}{}", path(&key), query(&[("local", local)])))?;
+                printer.answer(&item, || item.value.clone())?;
+                if item.local {
+                    printer.note(&age(&item));
+                }
+                Ok(())
+            }
+            Self::Put { key, value, how } => {
+                let put = wire::KvPut { value: text(value)?, ttl: how.ttl, fence: how.fence, ..wire::KvPut::default() };
+                written(&client.put(&path(&key), &put)?, printer)
+            }
+            Self::Delete { key, fence } => {
+                let fence = fence.map(|fence| fence.to_string());
+                let deleted: wire::KvWritten =
+                    client.delete(&format!("{}{}", path(&key), query(&[("fence", fence.as_deref())])))?;
+                printer.answer(&deleted, || format!("deleted {}, revision {}", sane(&deleted.key), deleted.revision))
+            }
+            Self::Cas { key, expect, absent, value, how } => {
+                let put = wire::KvPut { value: text(value)?, ttl: how.ttl, fence: how.fence, expect, absent };
+                written(&client.put(&path(&key), &put)?, printer)
+            }
+            Self::List { prefix } => list(&client, &prefix, printer),
+            Self::Txn { file } => txn(&client, &file, printer),
+            Self::Watch { prefix, after } => watch(&client, &prefix, after, printer),
+        }
+    }
+}
+
+fn path(key: &str) -> String {
+    format!("/v1/kv/{}", escape(key))
+}
+
+fn written(written: &wire::KvWritten, printer: &Printer) -> Result<(), Problem> {
+    printer.answer(written, || format!("wrote {}, revision {}", sane(&written.key), written.revision))
+}
+
+fn age(item: &wire::KvItem) -> String {
+    match item.age_ms {
+        Some(ms) => format!("from this node's copy; it was in contact with a quorum {ms} ms ago"),
+        None => "from this node's copy; it has not been in contact with a quorum since it started".to_owned(),
+    }
+}
+
+/// All of them: the pages of one list are of different moments if there are several.
+fn list(client: &Client, prefix: &str, printer: &Printer) -> Result<(), Problem> {
+    let mut whole: Option<wire::KvPage> = None;
+    loop {
+        let after = whole.as_ref().and_then(|page| page.next.clone());
+        let asked = query(&[("prefix", Some(prefix)), ("limit", Some(PAGE)), ("after", after.as_deref())]);
+        let mut page: wire::KvPage = client.get(&format!("/v1/kv{asked}"))?;
+        if let Some(before) = whole {
+            page.items.splice(0..0, before.items);
+        }
+        let last = page.next.is_none();
+        whole = Some(page);
+        if last {
+            break;
+        }
+    }
+    let Some(page) = whole else { return Ok(()) };
+    printer.answer(&page, || table(&page.items, printer))
+}
+
+fn table(items: &[wire::KvItem], printer: &Printer) -> String {
+    if items.is_empty() {
+        return "no such keys; `nexus-node kv put KEY VALUE` writes one".to_owned();
+    }
+    let mut table = Table::new(["KEY", "REVISION", "LIVES", "BY", "VALUE"]);
+    for item in items {
+        table.row([
+            (item.key.clone(), Some(Style::Bold)),
+            (item.revision.to_string(), None),
+            (item.ttl_ms.map_or_else(|| "-".to_owned(), |ms| span(ms / 1_000)), None),
+            (short_did(&item.by), Some(Style::Dim)),
+            (first_line(&item.value, width().saturating_sub(60).max(20)), None),
+        ]);
+    }
+    table.show(printer)
+}
+
+fn txn(client: &Client, file: &str, printer: &Printer) -> Result<(), Problem> {
+    let document = match file {
+        "-" => text("-".to_owned())?,
+        path => fs::read_to_string(path).map_err(|error| Problem::new("invalid", format!("{path}: {error}")))?,
+    };
+    let txn = serde_json::from_str(&document).and_then(serde_json::from_value::<serde_json::Map<_, _>>);
+    let txn = txn.and_then(|members| serde_json::from_value::<wire::KvTxn>(members.into()));
+    let txn = txn.map_err(|error| {
+        Problem::new("invalid", format!("{file}: {error}")).hint(format!("it looks like this: {TXN}"))
+    })?;
+    let done: wire::KvTxnDone = client.post("/v1/kv", &txn)?;
+    printer.answer(&done, || {
+        let held = match done.held {
+            true => printer.paint(Style::Good, "the checks held: `then` was done"),
+            false => printer.paint(Style::Odd, "a check did not hold: `else` was done"),
+        };
+        let there: Vec<wire::KvItem> = done.items.iter().flatten().cloned().collect();
+        let items = if there.is_empty() { String::new() } else { format!("\n{}", table(&there, printer)) };
+        format!("{held}, revision {}{items}", done.revision)
+    })
+}
+
+/// Goes on through a time without quorum: changes are told again when there is one.
+fn watch(client: &Client, prefix: &str, after: Option<u64>, printer: &Printer) -> Result<(), Problem> {
+    let mut after = after;
+    let mut without = false;
+    loop {
+        let from = after.map(|after| after.to_string());
+        let wait = after.is_some().then_some(POLL);
+        let asked = query(&[("prefix", Some(prefix)), ("after", from.as_deref()), ("wait", wait)]);
+        let changes: wire::KvChanges = match client.get(&format!("/v1/watch{asked}")) {
+            Ok(changes) => changes,
+            Err(problem) if ["no_quorum", "starting"].contains(&problem.code) => {
+                if !std::mem::replace(&mut without, true) {
+                    printer.warning(&problem.message, Some("this goes on when that is over"));
+                }
+                std::thread::sleep(RETRY);
+                continue;
+            }
+            Err(problem) => return Err(problem),
+        };
+        without = false;
+        if changes.missed {
+            let hint = "`nexus-node kv list` shows the keys as they are now";
+            printer.warning("some changes are not kept any more", Some(hint));
+        }
+        for change in &changes.changes {
+            printer.answer(change, || line(change, printer))?;
+        }
+        after = Some(changes.revision);
+    }
+}
+
+fn line(change: &wire::KvChange, printer: &Printer) -> String {
+    let wire::KvChange { revision, kind, key, value, token, stolen_from, by, by_name } = change;
+    let style = match kind.as_str() {
+        "put" | "lock_acquired" => Style::Good,
+        "lock_stolen" => Style::Bad,
+        _ => Style::Odd,
+    };
+    let what = match (value, token, stolen_from) {
+        (Some(value), ..) => format!(" = {}", first_line(value, 60)),
+        (None, Some(token), Some(from)) => format!(", token {token}, from {}", short_did(from)),
+        (None, Some(token), None) => format!(", token {token}"),
+        (None, None, _) => String::new(),
+    };
+    let by = by_name.as_deref().map_or_else(|| short_did(by), sane);
+    let kind = printer.paint(style, &format!("{:<13}", kind.replace('_', " ")));
+    format!("{revision:>6}  {kind}  {}{what}  by {by}", sane(key))
+}

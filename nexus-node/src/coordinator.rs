@@ -1,0 +1,224 @@
+//! The overlay for the few writes that must not conflict: a Raft group among the members.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `command`, `limits` | what may be proposed, and its form |
+//! | `state` | the machine that committed proposals are applied to: keys, locks, sessions |
+//! | `expiry` | when a leader proposes that something has run out of time |
+//! | `voters` | who votes: one step at a time |
+//! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
+//! | `group` | this node's part in a group, and what a leader gathers |
+//! | `wire`, `links` | requests and answers between members |
+//! | `serve` | what this node answers to others |
+//! | `propose`, `query`, `read` | what callers here ask, done wherever the leader is |
+//! | `govern` | a leader's duties; everybody's view of the others |
+//! | `overview` | what is said of all this |
+
+mod applied;
+mod command;
+mod expiry;
+mod govern;
+mod group;
+mod limits;
+mod links;
+mod log;
+mod network;
+mod overview;
+mod propose;
+mod query;
+mod raft;
+mod read;
+mod runtime;
+mod serve;
+mod state;
+mod voters;
+mod wire;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use nexus_identity::{Did, Keypair, Role};
+use tokio::sync::{mpsc, watch};
+
+use self::group::Running;
+use self::log::Log;
+use self::raft::Voter;
+use crate::NodeError;
+use crate::config::Config;
+use crate::runtime::{Shared, random};
+use crate::store::Store;
+
+pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
+pub use self::govern::Manage;
+pub use self::limits::{
+    FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
+};
+pub use self::overview::{Coordinators, Mode, Seat, SeatState};
+pub use self::state::{Change, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
+
+pub(crate) use self::group::Timing;
+pub(crate) use self::links::RAFT;
+pub(crate) use self::query::{Found, Query};
+
+/// Within this a critical request is done or refused.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// This node's part in the coordinators: a service with a state of its own.
+pub(crate) struct Coordinator {
+    shared: Arc<Shared>,
+    key: Keypair,
+    links: Arc<links::Links>,
+    log: Log,
+    timing: Timing,
+    /// Whether this node may vote.
+    may_vote: bool,
+    /// What this machine is called, to see whether all voters share one.
+    machine: Option<[u8; 32]>,
+    /// Who this node is, or would be, in a group.
+    me: Mutex<Voter>,
+    running: watch::Sender<Option<Arc<Running>>>,
+    /// One beginning or end of a group at a time.
+    changing: tokio::sync::Mutex<()>,
+    heard: Mutex<govern::Heard>,
+    proposals: mpsc::Sender<propose::Wanted>,
+}
+
+/// What a coordinator begins with.
+pub(crate) struct Origin {
+    /// The Raft file.
+    pub(crate) store: Store,
+    /// This node begins the mesh's first group, if the file knows of none.
+    pub(crate) founder: bool,
+    /// The file may be a copy of one that is in use: this node is another voter than it says.
+    pub(crate) redraw: bool,
+    pub(crate) machine: Option<[u8; 32]>,
+}
+
+impl Coordinator {
+    /// Starts this node's part.
+    pub(crate) async fn start(
+        shared: Arc<Shared>,
+        key: Keypair,
+        config: &Config,
+        origin: Origin,
+    ) -> Result<Arc<Self>, NodeError> {
+        let Origin { store, founder, redraw, machine } = origin;
+        let draw = || u64::from_le_bytes(random());
+        let (log, writer, place) = Log::open(store, shared.me, shared.mesh_did, redraw, draw)?;
+        let failing = shared.clone();
+        shared.spawner.spawn("raft log", writer.run(shared.blocking.clone(), move |why| failing.fail(why)).boxed());
+        let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
+        let coordinator = Arc::new(Self {
+            links: Arc::new(links::Links::new(shared.mesh.clone(), shared.spawner.clone())),
+            key,
+            log,
+            timing: Timing {
+                heartbeat: Duration::from_millis(config.raft_heartbeat_ms.get()),
+                election: Duration::from_millis(config.raft_election_ms.get()),
+                settle: Duration::from_millis(config.voter_settle_ms.get()),
+            },
+            may_vote: config.labels.0.get("voter").is_none_or(|voter| voter != "never"),
+            machine,
+            me: Mutex::new(place.me),
+            running: watch::Sender::new(None),
+            changing: tokio::sync::Mutex::default(),
+            heard: Mutex::default(),
+            proposals,
+            shared: shared.clone(),
+        });
+        match place.group {
+            Some(group) => coordinator.take_part(group).await?,
+            None if founder => {
+                let group = Group { generation: 0, id: u64::from_le_bytes(random()) };
+                coordinator.log.adopt(group).await.map_err(|error| NodeError::Stopping(error.to_string()))?;
+                coordinator.take_part(group).await?;
+                if let Some(running) = coordinator.running() {
+                    running.found().await?;
+                }
+            }
+            None => {}
+        }
+        shared.spawner.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
+        shared.spawner.spawn("govern", govern::run(coordinator.clone()).boxed());
+        shared.spawner.spawn("expiry", govern::expire(coordinator.clone()).boxed());
+        Ok(coordinator)
+    }
+
+    /// This node's part in the group it belongs to, if it belongs to one.
+    pub(crate) fn running(&self) -> Option<Arc<Running>> {
+        self.running.borrow().clone()
+    }
+
+    /// Who this node is, or would be, in a group.
+    fn me(&self) -> Voter {
+        *self.me.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take_part(&self, group: Group) -> Result<(), NodeError> {
+        let (links, spawner) = (self.links.clone(), self.shared.spawner.clone());
+        let running = Running::start(&self.log, links, spawner, &self.timing, self.me(), group).await?;
+        self.running.send_replace(Some(running));
+        Ok(())
+    }
+
+    /// A member speaks for a group to which this node does not belong yet: it does from now on,
+    /// if it belongs to none, or to one that the other has replaced.
+    async fn adopt(&self, group: Group) -> Result<(), NodeError> {
+        let _one = self.changing.lock().await;
+        let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
+        match self.running() {
+            Some(running) if running.group == group => return Ok(()),
+            Some(running) if running.group.generation >= group.generation => return Ok(()),
+            Some(running) => {
+                tracing::warn!(from = %running.group, to = %group, "the coordinators were begun anew");
+                self.running.send_replace(None);
+                running.stop().await;
+                let draw = u64::from_le_bytes(random());
+                self.log.reset(self.shared.mesh_did, draw, Some(group)).await.map_err(failed)?;
+                self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
+            }
+            None => self.log.adopt(group).await.map_err(failed)?,
+        }
+        self.take_part(group).await
+    }
+
+    /// What a member may do.
+    fn role(&self, did: &Did) -> Option<Role> {
+        let members = self.shared.members.borrow();
+        let member = members.get(did)?;
+        [Role::Admin, Role::Member, Role::Reader].into_iter().find(|role| member.allows(*role))
+    }
+
+    /// Whether a member may write, and so propose.
+    fn may_propose(&self, did: &Did) -> bool {
+        self.shared.members.borrow().may_write(did)
+    }
+
+    /// What a person calls a member.
+    fn name(&self, did: &Did) -> String {
+        self.shared.name_of(did).unwrap_or_else(|| did.short())
+    }
+
+    /// This node.
+    pub(crate) fn did(&self) -> Did {
+        self.shared.me
+    }
+
+    pub(crate) fn spawn(&self, name: &'static str, task: futures::future::BoxFuture<'static, ()>) {
+        self.shared.spawner.spawn(name, task);
+    }
+
+    /// Ends this node's part.
+    pub(crate) async fn stop(&self) {
+        let running = self.running.send_replace(None);
+        if let Some(running) = running {
+            running.stop().await;
+        }
+    }
+
+    /// Closes the Raft file.
+    pub(crate) fn close(&self) {
+        self.log.close();
+    }
+}

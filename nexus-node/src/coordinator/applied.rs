@@ -1,0 +1,192 @@
+//! The machine as openraft drives it: entries in, outcomes out, snapshots of the whole.
+
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend, StorageIOError};
+use tokio::sync::watch;
+
+use super::command::Group;
+use super::log::Log;
+use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
+use super::state::{At, Change, Machine};
+
+/// Changes kept for watchers that come back; who was away longer starts from the keys as they are.
+const CHANGES_MAX: usize = 4_096;
+
+/// What is applied, to read from: a handle, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Applied(Arc<Shared>);
+
+struct Shared {
+    state: RwLock<State>,
+    /// The index of the last applied entry.
+    index: watch::Sender<u64>,
+}
+
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    at: Option<LogId>,
+    seats: StoredMembership,
+    changes: VecDeque<Change>,
+    /// Up to this revision changes may be missing from `changes`.
+    missing: u64,
+}
+
+impl Applied {
+    /// The state of a snapshot, or of a group that has just begun.
+    pub(super) fn new(group: Group, snapshot: Option<(SnapshotMeta, Vec<u8>)>) -> std::io::Result<Self> {
+        let (machine, at, seats) = match snapshot {
+            Some((meta, state)) => (Machine::decode(&state)?, meta.last_log_id, meta.last_membership),
+            None => (Machine::new(group), None, StoredMembership::default()),
+        };
+        let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
+        let state = State { machine, at, seats, changes: VecDeque::new(), missing };
+        Ok(Self(Arc::new(Shared { state: RwLock::new(state), index: watch::Sender::new(index) })))
+    }
+
+    /// Reads what is applied now.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index of the last applied entry, as it moves.
+    pub(crate) fn index(&self) -> watch::Receiver<u64> {
+        self.0.index.subscribe()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        let index = state.at.map_or(0, |at| at.index);
+        drop(state);
+        self.0.index.send_replace(index);
+        result
+    }
+}
+
+impl State {
+    /// The index of the last applied entry.
+    pub(crate) fn index(&self) -> u64 {
+        self.at.map_or(0, |at| at.index)
+    }
+
+    /// The changes after a revision; `None` if some of them are not kept any more.
+    pub(crate) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+        (revision >= self.missing).then(|| {
+            let from = self.changes.partition_point(|change| change.revision <= revision);
+            self.changes.range(from..)
+        })
+    }
+
+    fn keep(&mut self, changes: Vec<Change>) {
+        self.changes.extend(changes);
+        while self.changes.len() > CHANGES_MAX {
+            // all changes of a revision stay or go together
+            if let Some(oldest) = self.changes.front().map(|change| change.revision) {
+                self.missing = oldest;
+                while self.changes.front().is_some_and(|change| change.revision == oldest) {
+                    self.changes.pop_front();
+                }
+            }
+        }
+    }
+}
+
+/// The machine that entries are applied to.
+pub(super) struct Applier {
+    pub(super) applied: Applied,
+    pub(super) log: Log,
+}
+
+impl RaftStateMachine<Types> for Applier {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let state = self.applied.read();
+        Ok((state.at, state.seats.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcomes>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let apply = |state: &mut State, entry: Entry| {
+            state.at = Some(entry.log_id);
+            let at = At { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
+            match entry.payload {
+                EntryPayload::Blank => Outcomes::default(),
+                EntryPayload::Membership(membership) => {
+                    state.seats = StoredMembership::new(Some(entry.log_id), membership);
+                    Outcomes::default()
+                }
+                EntryPayload::Normal(proposals) => {
+                    let mut outcomes = Vec::with_capacity(proposals.0.len());
+                    for signed in proposals.0.iter() {
+                        let applied = state.machine.apply_signed(at, signed);
+                        state.keep(applied.changes);
+                        outcomes.push(applied.outcomes);
+                    }
+                    Outcomes(outcomes)
+                }
+            }
+        };
+        Ok(self.applied.change(|state| entries.into_iter().map(|entry| apply(state, entry)).collect()))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let state = self.applied.read();
+        Builder { meta: meta(&state), state: state.machine.encode(), log: self.log.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let bytes = snapshot.into_inner();
+        let machine =
+            Machine::decode(&bytes).map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
+        self.log.save_snapshot(meta, &bytes).await?;
+        self.applied.change(|state| {
+            state.missing = machine.revision();
+            state.changes.clear();
+            state.machine = machine;
+            state.at = meta.last_log_id;
+            state.seats = meta.last_membership.clone();
+        });
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        let read = self.log.read_snapshot().map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        Ok(read.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
+    }
+}
+
+/// A snapshot that is being made; the machine goes on meanwhile.
+pub(super) struct Builder {
+    meta: SnapshotMeta,
+    state: Vec<u8>,
+    log: Log,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
+        self.log.save_snapshot(&meta, &state).await?;
+        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })
+    }
+}
+
+fn meta(state: &State) -> SnapshotMeta {
+    let at = state.at.map_or_else(|| "0".to_owned(), |at| format!("{}-{}", at.leader_id.term, at.index));
+    SnapshotMeta { last_log_id: state.at, last_membership: state.seats.clone(), snapshot_id: at }
+}

@@ -1,0 +1,244 @@
+//! What is proposed: commands, signed in batches by the node that asks.
+
+use std::fmt;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
+
+use super::limits;
+
+/// One change of critical state.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Gives a key a value.
+    Put(Put),
+    /// Takes a key away.
+    Delete {
+        /// The key.
+        key: String,
+        /// A lock's token that must be good at that moment.
+        fence: Option<u64>,
+    },
+    /// Gives a key a value if it has the expected one.
+    Cas {
+        /// What it must be now; `None`: it must not exist.
+        expect: Option<String>,
+        /// What it is to be.
+        put: Put,
+    },
+    /// Several checks, and what to do if all hold or if one does not, at one revision.
+    Txn(Txn),
+    /// Takes a lock, or waits in line for it.
+    Acquire {
+        /// The lock's name.
+        name: String,
+        /// How long the lease runs unless it is renewed, in milliseconds.
+        ttl_ms: u64,
+        /// How long to wait in line, in milliseconds; 0: do not.
+        wait_ms: u64,
+    },
+    /// Lets a lease run its whole time again.
+    Renew {
+        /// The lock's name.
+        name: String,
+        /// The lease's token.
+        token: u64,
+        /// A new length, in milliseconds.
+        ttl_ms: Option<u64>,
+    },
+    /// Gives a lock back.
+    Release {
+        /// The lock's name.
+        name: String,
+        /// The lease's token.
+        token: u64,
+    },
+    /// Leaves the line for a lock.
+    Withdraw {
+        /// The lock's name.
+        name: String,
+        /// The place in line, as [`Outcome::Waiting`](super::Outcome::Waiting) named it.
+        waiter: u64,
+    },
+    /// Takes a lock from whoever holds it. The line behind stays.
+    Steal {
+        /// The lock's name.
+        name: String,
+        /// How long the lease runs unless it is renewed, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// What has run out of time. Counts only from the leader whose log entry it is.
+    Expire(Vec<Expiry>),
+}
+
+/// A value for a key.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// After how long the key goes away by itself, in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// A lock's token that must be good at that moment.
+    pub fence: Option<u64>,
+}
+
+/// A transaction.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// What must hold.
+    pub checks: Vec<Check>,
+    /// What is done if all of it holds.
+    pub then: Vec<Step>,
+    /// What is done if not.
+    pub otherwise: Vec<Step>,
+}
+
+/// What a transaction asks of a key.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The key.
+    pub key: String,
+    /// What must be true of it.
+    pub is: Condition,
+}
+
+/// What may be true of a key.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present,
+    /// It has this value.
+    Value(String),
+    /// It was last written at this revision.
+    Revision(u64),
+}
+
+/// What a transaction does with a key.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Reads it.
+    Get(String),
+    /// Gives it a value.
+    Put(Put),
+    /// Takes it away.
+    Delete(String),
+}
+
+/// What has run out of time, named so that a renewal in between makes it void.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expiry {
+    /// A key that has not been written since.
+    Key {
+        /// The key.
+        key: String,
+        /// The revision it was last written at.
+        revision: u64,
+    },
+    /// A lease that has not been renewed since.
+    Lease {
+        /// The lock's name.
+        name: String,
+        /// The lease's token.
+        token: u64,
+        /// How often it had been renewed.
+        renewals: u64,
+    },
+    /// A place in line.
+    Waiter {
+        /// The lock's name.
+        name: String,
+        /// The place.
+        waiter: u64,
+    },
+}
+
+/// Commands of one node, to be applied together in their order, once.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proposal {
+    /// The group it is for; another group refuses it.
+    pub(super) group: Group,
+    /// Who asks.
+    pub(super) by: Did,
+    /// The run of that node: drawn at random when it starts.
+    pub(super) session: u64,
+    /// Which proposal of that run it is, from 1. One that comes again is answered as before.
+    pub(super) seq: u64,
+    /// All proposals of the run up to this one were answered: their answers may be let go of.
+    pub(super) answered: u64,
+    /// A log index that the node knew to be applied: where the time ends in which it counts.
+    pub(super) base: u64,
+    /// What to do.
+    pub(super) commands: Vec<Command>,
+}
+
+/// A Raft group. After the loss of its quorum for good a new one takes its place.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// How many there were before it.
+    pub generation: u32,
+    /// Drawn at random.
+    pub id: u64,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.generation, self.id)
+    }
+}
+
+/// A proposal's canonical bytes with its proposer's signature: what the log carries.
+#[derive(BorshSerialize, BorshDeserialize, Clone, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// The proposal, encoded.
+    pub(super) bytes: Vec<u8>,
+    /// Over the hash of the bytes.
+    pub(super) signature: Signature,
+}
+
+/// Why proposal bytes are not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProposalError {
+    /// They are no proposal.
+    #[error("not a proposal")]
+    Malformed,
+    /// They were not signed by who they say.
+    #[error(transparent)]
+    Signature(#[from] BadSignature),
+    /// A command breaks a rule of form.
+    #[error(transparent)]
+    Form(#[from] limits::FormError),
+}
+
+impl Signed {
+    /// Signs a proposal.
+    pub(super) fn new(proposal: &Proposal, key: &Keypair) -> Self {
+        let bytes = borsh::to_vec(proposal).unwrap_or_default();
+        let signature = key.sign(Domain::Proposal, &digest(&bytes));
+        Self { bytes, signature }
+    }
+
+    /// The proposal, if it was signed by who it says and keeps the rules of form.
+    ///
+    /// # Errors
+    /// [`ProposalError`], the same on every node.
+    pub(super) fn open(&self) -> Result<Proposal, ProposalError> {
+        let proposal: Proposal = borsh::from_slice(&self.bytes).map_err(|_| ProposalError::Malformed)?;
+        proposal.by.verify(Domain::Proposal, &digest(&self.bytes), &self.signature)?;
+        limits::check(&proposal.commands)?;
+        Ok(proposal)
+    }
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signed({} bytes)", self.bytes.len())
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    blake3::derive_key("nexus proposal v1", bytes)
+}

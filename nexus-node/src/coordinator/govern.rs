@@ -1,0 +1,454 @@
+//! A leader's duties, and everybody's view of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use futures::future::join_all;
+use nexus_identity::plants::{Plant, planted};
+use nexus_identity::{Did, Role};
+use nexus_mesh::PeerState;
+use openraft::EmptyNode;
+use tokio::time::Instant;
+
+use super::command::{Command, Group};
+use super::expiry::Deadlines;
+use super::group::{NotDone, Running};
+use super::network::encode;
+use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
+use super::runtime::scope;
+use super::voters::{Change, Now, Seen};
+use super::wire::{Body, Bytes, Envelope, Hello, Overview};
+use super::{ANSWER_WITHIN, Coordinator};
+use crate::NodeError;
+use crate::runtime::random;
+
+/// Between two looks at the members.
+const TICK: Duration = Duration::from_secs(1);
+/// What a member said is asked for again after this.
+const HEARD_FOR: Duration = Duration::from_secs(5);
+/// How long a member may take to say it.
+const SAY_MAX: Duration = Duration::from_secs(2);
+/// How long a change of the voters may take before the next is looked for.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at what runs out of time.
+const EXPIRY_TICK: Duration = Duration::from_millis(200);
+
+/// What is known of the other members.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    said: BTreeMap<Did, Said>,
+    /// Since when members have been up.
+    up: BTreeMap<Did, Instant>,
+    looked: Option<Instant>,
+}
+
+/// What a member said.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    at: Instant,
+    pub(super) voter: Voter,
+    pub(super) may_vote: bool,
+    pub(super) group: Option<Group>,
+    pub(super) leader: Option<Did>,
+    pub(super) applied: u64,
+    pub(super) term: u64,
+    pub(super) seats: Option<Seats>,
+    pub(super) machine: Vec<u8>,
+}
+
+impl Said {
+    /// How long ago that was.
+    pub(super) fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
+
+/// A change of who votes, by a person.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manage {
+    /// This member votes too.
+    Add(Did),
+    /// This member votes no more.
+    Remove(Did),
+    /// Another leads.
+    StepDown,
+}
+
+/// Why a change of who votes was not made.
+pub(super) enum ManageError {
+    NotDone(NotDone),
+    Refused(String),
+}
+
+/// Looks at the members now and then; as the leader, changes who votes.
+pub(super) async fn run(here: Arc<Coordinator>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let leads = here.running().filter(|running| running.leads());
+        if leads.is_some() || here.running().is_none_or(|running| running.leader().is_none()) {
+            here.look_around().await;
+        }
+        if let Some(running) = leads {
+            let plan = here.plan(&running, |now| now.plan()).await;
+            if let Some(change) = plan {
+                tracing::info!(?change, "changing the coordinators");
+                if let Err(ManageError::NotDone(why)) = here.change(&running, change).await {
+                    tracing::debug!(?why, "the coordinators were not changed");
+                }
+            }
+        }
+    }
+}
+
+/// As the leader, proposes what has run out of time.
+pub(super) async fn expire(here: Arc<Coordinator>) {
+    let clock = here.shared.clock;
+    let mut deadlines = Deadlines::default();
+    let mut led = None;
+    loop {
+        tokio::time::sleep(EXPIRY_TICK).await;
+        let Some(running) = here.running().filter(|running| running.leads()) else {
+            deadlines.clear();
+            led = None;
+            continue;
+        };
+        let term = running.metrics().current_term;
+        if led != Some((running.group, term)) {
+            // every time runs anew from when this node became the leader
+            deadlines.clear();
+            led = Some((running.group, term));
+        }
+        let now = match planted(Plant::LeasesByWallClock) {
+            true => Duration::from_millis(crate::clock::wall().as_ms()),
+            false => clock.now(),
+        };
+        deadlines.follow(now, &running.applied.read().machine);
+        let due = deadlines.due(now);
+        if !due.is_empty()
+            && let Err(error) = here.propose(Command::Expire(due)).await
+        {
+            tracing::debug!(%error, "what ran out of time stays for now");
+        }
+    }
+}
+
+impl Coordinator {
+    /// What this node says of itself to others.
+    pub(super) fn say(&self) -> Overview {
+        let running = self.running();
+        let metrics = running.as_ref().map(|running| running.metrics());
+        let seats = metrics.as_ref().map(|metrics| encode(&Seats::from(metrics.membership_config.membership())));
+        Overview {
+            voter: encode(&self.me()),
+            never: !self.may_vote,
+            leader: running
+                .as_ref()
+                .and_then(|running| self.leader_in_contact(running))
+                .map(|did| encode(&did))
+                .unwrap_or_default(),
+            term: metrics.as_ref().map_or(0, |metrics| metrics.current_term),
+            applied: running.map_or(0, |running| *running.applied.index().borrow()),
+            seats: seats.unwrap_or_default(),
+            machine: self.machine.map(Vec::from).unwrap_or_default(),
+        }
+    }
+
+    /// The leader, if this node is in contact with it, or leads itself with a quorum behind it.
+    pub(super) fn leader_in_contact(&self, running: &Running) -> Option<Did> {
+        let lasts = self.timing.election_max() * 2;
+        let leader = running.leader()?;
+        running.contact().is_some_and(|contact| contact <= lasts).then_some(leader.did)
+    }
+
+    /// Who leads, as far as this node or others can tell.
+    pub(super) fn leader(&self) -> Option<Did> {
+        let here = self.running().and_then(|running| running.leader()).map(|leader| leader.did);
+        here.or_else(|| {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let newest = heard
+                .said
+                .values()
+                .filter(|said| said.leader.is_some())
+                .max_by_key(|said| (said.group, said.term, said.at));
+            newest.and_then(|said| said.leader)
+        })
+    }
+
+    /// The group, and a log index that is known to be applied somewhere.
+    pub(super) fn where_it_stands(&self) -> Option<(Group, u64)> {
+        if let Some(running) = self.running() {
+            return Some((running.group, *running.applied.index().borrow()));
+        }
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = heard.said.values().filter_map(|said| Some((said.group?, said.applied))).max()?;
+        Some(newest)
+    }
+
+    /// What the others said last.
+    pub(super) fn said(&self) -> BTreeMap<Did, Said> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+    }
+
+    /// The members that were up when this node last looked.
+    pub(super) fn up(&self) -> BTreeSet<Did> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).up.keys().copied().collect()
+    }
+
+    /// Asks the members that are up what they know, if it was not done just now.
+    pub(super) async fn look_around(&self) {
+        let now = Instant::now();
+        {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let anew = heard.looked.is_none_or(|looked| now - looked >= TICK / 2);
+            if !anew {
+                return;
+            }
+            heard.looked = Some(now);
+        }
+        let peers = self.shared.mesh.peers().await;
+        let open: BTreeSet<Did> =
+            peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
+        let ask: Vec<Did> = {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.up.retain(|did, _| open.contains(did));
+            for did in &open {
+                heard.up.entry(*did).or_insert(now);
+            }
+            heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
+            let old =
+                |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
+            open.iter().filter(old).copied().collect()
+        };
+        let said = join_all(ask.into_iter().map(|member| self.hear(member))).await;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.said.extend(said.into_iter().flatten());
+    }
+
+    async fn hear(&self, member: Did) -> Option<(Did, Said)> {
+        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), body: Some(Body::Hello(Hello {})) };
+        let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
+        let Some(Body::Overview(overview)) = answer.body else { return None };
+        let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
+        let said = Said {
+            at: Instant::now(),
+            voter,
+            may_vote: !overview.never,
+            group: borsh::from_slice(&answer.group).ok(),
+            leader: borsh::from_slice(&overview.leader).ok(),
+            applied: overview.applied,
+            term: overview.term,
+            seats: borsh::from_slice(&overview.seats).ok(),
+            machine: overview.machine,
+        };
+        Some((member, said))
+    }
+
+    /// Lets the rules look at the members as they are now.
+    async fn plan<T>(&self, running: &Running, decide: impl FnOnce(&Now<'_>) -> Option<T>) -> Option<T> {
+        let metrics = running.metrics();
+        let membership = metrics.membership_config.membership();
+        if membership.get_joint_config().len() > 1 {
+            return None;
+        }
+        let voters: BTreeSet<Voter> = membership.voter_ids().collect();
+        let learners: BTreeSet<Voter> = membership.learner_ids().collect();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let replication = metrics.replication.unwrap_or_default();
+        let ended: BTreeSet<Voter> =
+            voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
+        let members: Vec<Seen> = {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let seen = |(did, said): (&Did, &Said)| Seen {
+                voter: said.voter,
+                may_learn: matches!(self.role(did), Some(Role::Admin | Role::Member)),
+                may_vote: said.may_vote,
+                up: heard.up.get(did).map(Instant::elapsed),
+                lag: replication
+                    .get(&said.voter)
+                    .and_then(|matched| matched.as_ref())
+                    .map(|matched| last.saturating_sub(matched.index)),
+            };
+            heard.said.iter().map(seen).collect()
+        };
+        let settle = self.timing.settle;
+        decide(&Now { me: running.me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle })
+    }
+
+    async fn change(&self, running: &Running, change: Change) -> Result<(), ManageError> {
+        let raft = running.raft.clone();
+        let change = async move {
+            match change {
+                Change::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
+                Change::Dismiss(voter) => {
+                    let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
+                    raft.change_membership(gone, false).await.map(drop)
+                }
+                Change::Vote(voters) => raft.change_membership(voters, false).await.map(drop),
+            }
+        };
+        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.shared.spawner.clone(), change)).await;
+        changed.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(|error| match error.forward_to_leader() {
+            Some(to) => ManageError::NotDone(NotDone::NotLeader(to.leader_id)),
+            None => ManageError::Refused(error.to_string()),
+        })
+    }
+
+    /// Does as the leader what a person asked for.
+    pub(super) async fn manage_here(&self, running: &Running, manage: Manage) -> Result<(), ManageError> {
+        running.prove().await.map_err(ManageError::NotDone)?;
+        let refused = |why: &str| Err(ManageError::Refused(why.to_owned()));
+        let metrics = running.metrics();
+        let membership = metrics.membership_config.membership();
+        let find = |did: Did| membership.nodes().map(|(voter, _)| *voter).find(|voter| voter.did == did);
+        let voters: BTreeSet<Voter> = membership.voter_ids().collect();
+        let next = match manage {
+            Manage::StepDown => return self.step_down(running, &voters).await,
+            Manage::Add(did) => {
+                let Some(voter) = find(did) else {
+                    return refused("it has no copy yet: only a member that is up, and no reader, can vote");
+                };
+                if voters.contains(&voter) {
+                    return Ok(());
+                }
+                let next = self.plan(running, |now| Some(now.add(voter))).await;
+                match next {
+                    Some(next) if next.len() == 2 => {
+                        return refused(
+                            "two voters need each other and are worse than one: wait until a third member has settled",
+                        );
+                    }
+                    next => next,
+                }
+            }
+            Manage::Remove(did) => {
+                let Some(voter) = find(did).filter(|voter| voters.contains(voter)) else {
+                    return refused("it is not a voter");
+                };
+                if voters.len() == 1 {
+                    return refused("it is the last voter");
+                }
+                if voter == running.me {
+                    self.step_down(running, &voters).await?;
+                    return Err(ManageError::NotDone(NotDone::NotLeader(None)));
+                }
+                self.plan(running, |now| Some(now.remove(&voter))).await
+            }
+        };
+        match next {
+            Some(voters) => self.change(running, Change::Vote(voters)).await,
+            None => refused("the voters are being changed: try again"),
+        }
+    }
+
+    /// Hands over: falls silent, waits until followers may vote again, and has the one that is
+    /// most up to date elected.
+    async fn step_down(&self, running: &Running, voters: &BTreeSet<Voter>) -> Result<(), ManageError> {
+        let metrics = running.metrics();
+        let replication = metrics.replication.unwrap_or_default();
+        let others = voters.iter().filter(|voter| **voter != running.me);
+        let heir = others.max_by_key(|voter| replication.get(voter).copied().flatten().map(|at| at.index)).copied();
+        let Some(heir) = heir else {
+            return Err(ManageError::Refused("there is no other voter".to_owned()));
+        };
+        let quiet = |quiet: bool| {
+            running.raft.runtime_config().heartbeat(!quiet);
+            running.raft.runtime_config().elect(!quiet);
+        };
+        quiet(true);
+        tokio::time::sleep(self.timing.election_max() + self.timing.heartbeat).await;
+        let envelope =
+            Envelope { id: 0, group: encode(&running.group), to: encode(&heir), body: Some(Body::Elect(Hello {})) };
+        let asked = self.links.ask(heir.did, envelope, SAY_MAX).await;
+        let until = Instant::now() + self.timing.election_max() * 2;
+        let mut metrics = running.raft.server_metrics();
+        let elected = tokio::time::timeout_at(
+            until,
+            metrics.wait_for(|now| now.current_leader.is_some_and(|leader| leader != running.me)),
+        );
+        let elected = elected.await.is_ok_and(|seen| seen.is_ok());
+        quiet(false);
+        match (asked, elected) {
+            (_, true) => Ok(()),
+            (Err(error), false) => {
+                Err(ManageError::Refused(format!("{} was not reached: {error}", self.name(&heir.did))))
+            }
+            (Ok(_), false) => Err(ManageError::NotDone(NotDone::NoQuorum)),
+        }
+    }
+
+    /// Changes who votes, wherever the leader is.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
+    pub(crate) async fn manage(&self, manage: Manage) -> Result<(), NodeError> {
+        if self.role(&self.shared.me) != Some(Role::Admin) {
+            return Err(NodeError::Refused("only an admin changes who coordinates".to_owned()));
+        }
+        let until = Instant::now() + ANSWER_WITHIN * 2;
+        while Instant::now() < until {
+            match self.leader() {
+                Some(leader) if leader == self.shared.me => {
+                    let Some(running) = self.running() else { continue };
+                    match self.manage_here(&running, manage).await {
+                        Ok(()) => return Ok(()),
+                        Err(ManageError::Refused(why)) => return Err(NodeError::Conflict(why)),
+                        Err(ManageError::NotDone(_)) => {}
+                    }
+                }
+                Some(leader) => {
+                    let Some((group, _)) = self.where_it_stands() else { continue };
+                    match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
+                        Ok(Body::Answer(_)) => return Ok(()),
+                        Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
+                            return Err(NodeError::Conflict(refused.message));
+                        }
+                        _ => {}
+                    }
+                }
+                None => {}
+            }
+            self.look_around().await;
+            tokio::time::sleep(TICK / 4).await;
+        }
+        Err(self.no_quorum())
+    }
+
+    /// Begins a new group from this node's copy, after the loss of the quorum for good. Whatever
+    /// was committed and is not in this copy is lost.
+    ///
+    /// # Errors
+    /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.
+    pub(crate) async fn recover(&self) -> Result<Group, NodeError> {
+        if self.role(&self.shared.me) != Some(Role::Admin) {
+            return Err(NodeError::Refused("only an admin begins the coordinators anew".to_owned()));
+        }
+        self.look_around().await;
+        if self.read(&super::Query::Revision).await.is_ok() {
+            return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
+        }
+        let _one = self.changing.lock().await;
+        let missing = || NodeError::NotFound { what: "copy of critical state", name: self.name(&self.shared.me) };
+        let running = self.running().ok_or_else(missing)?;
+        let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
+        let metrics = running.metrics();
+        self.running.send_replace(None);
+        running.stop().await;
+        let group = Group { generation: running.group.generation + 1, id: u64::from_le_bytes(random()) };
+        let draw = u64::from_le_bytes(random());
+        let me = Voter { did: self.shared.me, draw };
+        let mut machine = running.applied.read().machine.clone();
+        machine.succeed(group);
+        let index = *running.applied.index().borrow();
+        let at = Some(Position { term: metrics.current_term + 1, leader: me, index: index + 1 });
+        let seats = Seats { voters: vec![BTreeSet::from([me])], all: BTreeSet::from([me]) };
+        let head = SnapshotHead { at, seats_at: at, seats, id: format!("recovered-{}", group.generation) };
+        let vote = Ballot { term: metrics.current_term + 1, voter: me, committed: false };
+        self.log.found(self.shared.mesh_did, group, me, vote, head, &machine.encode()).await.map_err(failed)?;
+        *self.me.lock().unwrap_or_else(PoisonError::into_inner) = me;
+        tracing::warn!(%group, "the coordinators were begun anew from this node's copy");
+        self.take_part(group).await?;
+        Ok(group)
+    }
+}

@@ -1,0 +1,162 @@
+//! One stream to each peer that is asked, and one from each that asks.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Either, select};
+use futures::io::AsyncReadExt;
+use futures::{AsyncRead, AsyncWrite, FutureExt, pin_mut};
+use nexus_identity::Did;
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Spawner, StreamProtocol, read_frame, write_frame};
+use prost::Message;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::wire::Envelope;
+
+/// The room of the coordinators.
+pub(crate) const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+
+/// Requests to one peer that wait for its stream; over it they fail at once.
+const WAITING_MAX: usize = 256;
+/// Requests of one peer that are being done.
+const SERVED_MAX: usize = 64;
+/// A stream that nobody used for so long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("not reached")]
+    Unreachable,
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("too many requests wait")]
+    Busy,
+}
+
+struct Request {
+    envelope: Envelope,
+    answer: oneshot::Sender<Envelope>,
+}
+
+/// The streams to others.
+pub(crate) struct Links {
+    mesh: Mesh,
+    spawner: Arc<dyn Spawner>,
+    peers: Mutex<BTreeMap<Did, mpsc::Sender<Request>>>,
+}
+
+impl Links {
+    pub(crate) fn new(mesh: Mesh, spawner: Arc<dyn Spawner>) -> Self {
+        Self { mesh, spawner, peers: Mutex::default() }
+    }
+
+    /// Asks a peer and waits for its answer.
+    pub(crate) async fn ask(&self, peer: Did, envelope: Envelope, within: Duration) -> Result<Envelope, LinkError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_over(peer, Request { envelope, answer })?;
+        match tokio::time::timeout(within, answered).await {
+            Ok(answered) => answered.map_err(|_| LinkError::Unreachable),
+            Err(_) => Err(LinkError::TimedOut),
+        }
+    }
+
+    fn hand_over(&self, peer: Did, request: Request) -> Result<(), LinkError> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = match peers.get(&peer) {
+            Some(link) => match link.try_send(request) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(LinkError::Busy),
+                Err(mpsc::error::TrySendError::Closed(request)) => request,
+            },
+            None => request,
+        };
+        self.open(&mut peers, peer, request)
+    }
+
+    fn open(
+        &self,
+        peers: &mut BTreeMap<Did, mpsc::Sender<Request>>,
+        peer: Did,
+        request: Request,
+    ) -> Result<(), LinkError> {
+        let (link, requests) = mpsc::channel(WAITING_MAX);
+        link.try_send(request).map_err(|_| LinkError::Busy)?;
+        peers.insert(peer, link);
+        let mesh = self.mesh.clone();
+        self.spawner.spawn("raft link", link_to(mesh, peer, requests).boxed());
+        Ok(())
+    }
+}
+
+/// Serves the requests to one peer over one stream; ends when the stream does, or when nobody
+/// asked for long. Requests that have no answer by then fail.
+async fn link_to(mesh: Mesh, peer: Did, mut requests: mpsc::Receiver<Request>) {
+    let Ok(stream) = mesh.open(peer, &RAFT).await else { return };
+    let (mut reader, mut writer) = stream.split();
+    let pending: Mutex<BTreeMap<u64, oneshot::Sender<Envelope>>> = Mutex::default();
+    let pending = || pending.lock().unwrap_or_else(PoisonError::into_inner);
+    let reading = async {
+        while let Ok(Some(frame)) = read_frame(&mut reader, FRAME_BYTES_MAX).await {
+            let Ok(envelope) = Envelope::decode(frame.as_slice()) else { return };
+            if let Some(answer) = pending().remove(&envelope.id) {
+                let _ = answer.send(envelope);
+            }
+        }
+    };
+    let writing = async {
+        let mut id = 0;
+        while let Ok(Some(Request { envelope, answer })) = tokio::time::timeout(IDLE_MAX, requests.recv()).await {
+            id += 1;
+            {
+                let mut pending = pending();
+                pending.retain(|_, answer| !answer.is_closed());
+                pending.insert(id, answer);
+            }
+            let frame = Envelope { id, ..envelope }.encode_to_vec();
+            if write_frame(&mut writer, &frame).await.is_err() {
+                return;
+            }
+        }
+    };
+    pin_mut!(reading, writing);
+    select(reading, writing).await;
+}
+
+/// Answers what a peer asks over a stream that it opened, until it closes it or breaks the rules.
+pub(crate) async fn serve<S, F>(stream: S, spawner: &dyn Spawner, answer: F) -> Result<(), FrameError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Envelope) -> BoxFuture<'static, Envelope>,
+{
+    let (mut reader, mut writer) = stream.split();
+    let (answers, mut answered) = mpsc::channel::<Envelope>(SERVED_MAX);
+    let places = Arc::new(Semaphore::new(SERVED_MAX));
+    let reading = async {
+        while let Some(frame) = read_frame(&mut reader, FRAME_BYTES_MAX).await? {
+            let Ok(envelope) = Envelope::decode(frame.as_slice()) else {
+                return Err(std::io::Error::from(std::io::ErrorKind::InvalidData).into());
+            };
+            // over the bound reading waits, so the peer does
+            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            let (answer, answers) = (answer(envelope), answers.clone());
+            let serve = async move {
+                let _ = answers.send(answer.await).await;
+                drop(place);
+            };
+            spawner.spawn("raft answer", serve.boxed());
+        }
+        Ok(())
+    };
+    let writing = async {
+        while let Some(envelope) = answered.recv().await {
+            write_frame(&mut writer, &envelope.encode_to_vec()).await?;
+        }
+        Ok(())
+    };
+    pin_mut!(reading, writing);
+    match select(reading, writing).await {
+        Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
+    }
+}

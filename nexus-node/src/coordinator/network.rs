@@ -1,0 +1,170 @@
+//! openraft's requests over the links.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_identity::plants::{Plant, planted};
+use openraft::error::{
+    InstallSnapshotError, NetworkError, PayloadTooLarge, RPCError, RaftError, RemoteError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
+};
+use openraft::{AnyError, EmptyNode};
+
+use super::command::Group;
+use super::links::Links;
+use super::log::READ_BYTES_MAX;
+use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
+use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
+
+/// How long to wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk
+/// or another continent, and what it would gain is done by the stream: when the peer is gone,
+/// requests fail at once.
+const ANSWER_MAX: Duration = Duration::from_millis(1_500);
+/// Part of a snapshot may take longer.
+const INSTALL_MAX: Duration = Duration::from_secs(20);
+/// How soon a peer that was not reached is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Makes a client for each other voter and learner.
+pub(super) struct Network {
+    pub(super) links: Arc<Links>,
+    pub(super) group: Group,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
+        Client { links: self.links.clone(), group: self.group, target }
+    }
+}
+
+/// Asks one other voter or learner.
+pub(super) struct Client {
+    links: Arc<Links>,
+    group: Group,
+    target: Voter,
+}
+
+type Failed<E = openraft::error::Infallible> = RPCError<Voter, EmptyNode, RaftError<Voter, E>>;
+
+impl Client {
+    async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
+        let envelope = Envelope { id: 0, group: encode(&self.group), to: encode(&self.target), body: Some(body) };
+        let answer = self.links.ask(self.target.did, envelope, within).await;
+        let answer = answer.map_err(|error| Unreachable::new(&error))?;
+        match answer.body {
+            Some(Body::Refused(refused)) => Err(Unreachable::new(&AnyError::error(refused.message)).into()),
+            Some(body) => Ok(body),
+            None => Err(nonsense()),
+        }
+    }
+}
+
+impl RaftNetwork<Types> for Client {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<Voter>, Failed> {
+        if planted(Plant::CommitsWithoutQuorum) {
+            return Ok(AppendEntriesResponse::Success);
+        }
+        let entries: Vec<Vec<u8>> = request.entries.iter().map(encode_entry).collect();
+        let mut bytes = 0;
+        let fit = entries.iter().take_while(|entry| {
+            bytes += entry.len();
+            bytes <= READ_BYTES_MAX
+        });
+        let fit = fit.count().max(1);
+        if fit < entries.len() {
+            return Err(PayloadTooLarge::new_entries_hint(fit as u64).into());
+        }
+        let body = Body::Append(Append {
+            vote: encode(&Ballot::from(request.vote)),
+            previous: encode_at(request.prev_log_id),
+            entries,
+            committed: encode_at(request.leader_commit),
+        });
+        let Body::Appended(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
+        match answer.result() {
+            AppendResult::Success => Ok(AppendEntriesResponse::Success),
+            AppendResult::Partial => {
+                Ok(AppendEntriesResponse::PartialSuccess(decode_at(&answer.upto).ok_or_else(nonsense)?))
+            }
+            AppendResult::Conflict => Ok(AppendEntriesResponse::Conflict),
+            AppendResult::HigherVote => {
+                Ok(AppendEntriesResponse::HigherVote(decode_vote(&answer.vote).ok_or_else(nonsense)?))
+            }
+            AppendResult::Unspecified => Err(nonsense()),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        request: InstallSnapshotRequest<Types>,
+        _: RPCOption,
+    ) -> Result<InstallSnapshotResponse<Voter>, Failed<InstallSnapshotError>> {
+        let body = Body::Install(Install {
+            vote: encode(&Ballot::from(request.vote)),
+            head: encode(&SnapshotHead::from(&request.meta)),
+            offset: request.offset,
+            data: request.data,
+            done: request.done,
+        });
+        match self.ask(body, INSTALL_MAX).await? {
+            Body::Installed(vote) => {
+                Ok(InstallSnapshotResponse { vote: decode_vote(&vote.bytes).ok_or_else(nonsense)? })
+            }
+            // the other side asks for the snapshot from its beginning
+            Body::Answer(_) => {
+                let mismatch = openraft::error::SnapshotMismatch {
+                    expect: openraft::SnapshotSegmentId { id: request.meta.snapshot_id.clone(), offset: 0 },
+                    got: openraft::SnapshotSegmentId { id: request.meta.snapshot_id, offset: request.offset },
+                };
+                let error = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
+                Err(RPCError::RemoteError(RemoteError::new(self.target, error)))
+            }
+            _ => Err(nonsense()),
+        }
+    }
+
+    async fn vote(&mut self, request: VoteRequest<Voter>, _: RPCOption) -> Result<VoteResponse<Voter>, Failed> {
+        let vote = encode(&Ballot::from(request.vote));
+        let body = Body::Vote(VoteAsk { vote, last: encode_at(request.last_log_id) });
+        let Body::Voted(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
+        let vote = decode_vote(&answer.vote).ok_or_else(nonsense)?;
+        let last_log_id = decode_at(&answer.last).ok_or_else(nonsense)?;
+        Ok(VoteResponse { vote, vote_granted: answer.granted, last_log_id })
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(AGAIN))
+    }
+}
+
+/// An answer that is none.
+fn nonsense<E: std::error::Error>() -> Failed<E> {
+    RPCError::Network(NetworkError::new(&AnyError::error("the answer does not read")))
+}
+
+pub(super) fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
+    // writing into memory does not fail
+    borsh::to_vec(value).unwrap_or_default()
+}
+
+pub(super) fn encode_at(at: Option<LogId>) -> Vec<u8> {
+    encode(&at.map(Position::from))
+}
+
+pub(super) fn decode_at(bytes: &[u8]) -> Option<Option<LogId>> {
+    borsh::from_slice::<Option<Position>>(bytes).ok().map(|at| at.map(LogId::from))
+}
+
+pub(super) fn decode_vote(bytes: &[u8]) -> Option<Vote> {
+    borsh::from_slice::<Ballot>(bytes).ok().map(Vote::from)
+}

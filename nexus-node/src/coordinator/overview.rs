@@ -1,0 +1,196 @@
+//! What is said of the coordinators: who leads, who votes, and what that allows.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nexus_identity::Did;
+use nexus_mesh::PeerState;
+
+use super::Coordinator;
+use super::raft::Seats;
+use crate::NodeError;
+
+/// What critical state allows just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All voters are up.
+    Full,
+    /// A quorum is.
+    Core,
+    /// Too few are: critical writes and linearizable reads are refused; everything else goes on.
+    ReadOnly,
+}
+
+impl Mode {
+    /// The word for it on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Core => "core",
+            Self::ReadOnly => "read_only",
+        }
+    }
+}
+
+/// How a voter or learner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatState {
+    /// It leads.
+    Leader,
+    /// It can be reached.
+    Up,
+    /// It was not heard of lately.
+    Suspect,
+    /// It cannot be reached.
+    Down,
+}
+
+impl SeatState {
+    /// The word for it on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// A voter or a learner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Who.
+    pub did: Did,
+    /// What it is called.
+    pub name: String,
+    /// How it is, as this node sees it.
+    pub state: SeatState,
+}
+
+/// The coordinators as this node sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinators {
+    /// Who leads, if a quorum is behind it as far as can be told.
+    pub leader: Option<Did>,
+    /// Which election that was.
+    pub term: u64,
+    /// The index of the last entry that is known to be committed.
+    pub commit: u64,
+    /// The index of the last entry that is applied here; of the leader's where there is no copy.
+    pub applied: u64,
+    /// Who votes.
+    pub voters: Vec<Seat>,
+    /// Who has a copy without a vote.
+    pub learners: Vec<Seat>,
+    /// Whether critical writes can be done.
+    pub quorum: bool,
+    /// What this node is in it: `leader`, `voter` or `learner`; nothing without a copy.
+    pub role: Option<&'static str>,
+    /// The group's generation: how often the coordinators were begun anew.
+    pub generation: u32,
+    /// Whether all voters run on one machine, as far as they say.
+    pub one_machine: bool,
+}
+
+impl Coordinators {
+    /// What this allows.
+    pub fn mode(&self) -> Mode {
+        let down = |seat: &Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
+        match (self.quorum, self.voters.iter().any(down)) {
+            (false, _) => Mode::ReadOnly,
+            (true, true) => Mode::Core,
+            (true, false) => Mode::Full,
+        }
+    }
+}
+
+/// Applied lags behind commit for moments only; a leader's word on contact lasts this long.
+const HEARSAY_MAX: Duration = Duration::from_secs(10);
+
+impl Coordinator {
+    /// The coordinators as this node sees them; `None` before it has heard of any.
+    pub(crate) async fn overview(&self) -> Option<Coordinators> {
+        let peers = self.shared.mesh.peers().await;
+        let running = self.running();
+        let said = self.said();
+        let (leader, term, commit, applied, seats, generation) = match &running {
+            Some(running) => {
+                let metrics = running.metrics();
+                let applied = *running.applied.index().borrow();
+                let seats = Seats::from(metrics.membership_config.membership());
+                let commit = metrics.last_applied.map_or(applied, |at| at.index.max(applied));
+                (
+                    self.leader_in_contact(running),
+                    metrics.current_term,
+                    commit,
+                    applied,
+                    seats,
+                    running.group.generation,
+                )
+            }
+            None => {
+                let fresh = said.values().filter(|said| said.seats.is_some() && said.age() <= HEARSAY_MAX);
+                let newest = fresh.max_by_key(|said| (said.group, said.leader.is_some(), said.term))?;
+                let generation = newest.group.map_or(0, |group| group.generation);
+                (newest.leader, newest.term, newest.applied, newest.applied, newest.seats.clone()?, generation)
+            }
+        };
+        let me = self.shared.me;
+        let state = |did: &Did| match peers.iter().find(|peer| peer.did == *did) {
+            _ if leader == Some(*did) => SeatState::Leader,
+            _ if *did == me => SeatState::Up,
+            Some(peer) if peer.state == PeerState::Up => SeatState::Up,
+            Some(peer) if peer.state == PeerState::Suspect => SeatState::Suspect,
+            _ => SeatState::Down,
+        };
+        let seat = |did: Did| Seat { did, name: self.name(&did), state: state(&did) };
+        let voters: BTreeSet<Did> = seats.voters.iter().flatten().map(|voter| voter.did).collect();
+        let learners: BTreeSet<Did> =
+            seats.all.iter().map(|voter| voter.did).filter(|did| !voters.contains(did)).collect();
+        let role = match () {
+            () if leader == Some(me) => Some("leader"),
+            () if voters.contains(&me) => Some("voter"),
+            () if learners.contains(&me) => Some("learner"),
+            () => None,
+        };
+        let machines: BTreeSet<Vec<u8>> =
+            voters
+                .iter()
+                .map(|did| {
+                    if *did == me {
+                        self.machine.map(Vec::from)
+                    } else {
+                        said.get(did).map(|said| said.machine.clone())
+                    }
+                })
+                .map(Option::unwrap_or_default)
+                .collect();
+        let one_machine = voters.len() > 1 && machines.len() == 1 && machines.iter().all(|machine| !machine.is_empty());
+        Some(Coordinators {
+            leader,
+            term,
+            commit,
+            applied,
+            quorum: leader.is_some(),
+            voters: voters.into_iter().map(seat).collect(),
+            learners: learners.into_iter().map(seat).collect(),
+            role,
+            generation,
+            one_machine,
+        })
+    }
+
+    /// Says that no quorum answered, and which voters this node does not reach.
+    pub(super) fn no_quorum(&self) -> NodeError {
+        let seats = match self.running() {
+            Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),
+            None => self.said().values().filter_map(|said| said.seats.clone()).next(),
+        };
+        let up = self.up();
+        let voters: BTreeSet<Did> =
+            seats.iter().flat_map(|seats| seats.voters.iter().flatten()).map(|voter| voter.did).collect();
+        let missing = voters.iter().filter(|did| **did != self.shared.me && !up.contains(did));
+        NodeError::NoQuorum { missing: missing.map(|did| self.name(did)).collect(), known: seats.is_some() }
+    }
+}

@@ -1,0 +1,252 @@
+//! What callers on this node want changed: gathered, signed, and brought to the leader, again and
+//! again until it is done or the time is over. A session's numbers make sure that it is done once.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use nexus_identity::Did;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::command::{Command, Group, Proposal, Signed};
+use super::group::NotDone;
+use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
+use super::links::LinkError;
+use super::network::encode;
+use super::state::{Outcome, Refusal};
+use super::wire::{Body, Bytes, Envelope, Reason, Refused};
+use super::{ANSWER_WITHIN, Coordinator};
+use crate::NodeError;
+use crate::runtime::random;
+
+/// Commands that wait to be proposed; then callers wait.
+pub(super) const WANTED_MAX: usize = 4_096;
+/// Proposals of this node that are on their way.
+const UNDER_WAY_MAX: usize = 4;
+/// How soon another try is made when nobody leads.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A command and where its outcome goes.
+pub(super) struct Wanted {
+    command: Command,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Outcome, NodeError>>,
+}
+
+impl Coordinator {
+    /// Has a command committed; what became of it.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`] if that was not possible in time: it may still happen, unless it
+    /// is certain that it did not. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its
+    /// form, [`NodeError::Refused`] if this node may not write.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
+        limits::check(std::slice::from_ref(&command))?;
+        let bytes = encode(&command).len();
+        if bytes > PROPOSAL_BYTES_MAX / 2 {
+            return Err(NodeError::TooLarge { what: "a command", bytes, max: PROPOSAL_BYTES_MAX / 2 });
+        }
+        if !self.may_propose(&self.shared.me) {
+            return Err(NodeError::Refused("a reader changes no critical state".to_owned()));
+        }
+        let (answer, outcome) = oneshot::channel();
+        let stopping = || NodeError::Stopping("no more critical writes are taken".to_owned());
+        self.proposals.send(Wanted { command, bytes, answer }).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+}
+
+/// Gathers what is wanted while proposals are on their way into the next one.
+pub(super) async fn run(here: Arc<Coordinator>, mut wanted: mpsc::Receiver<Wanted>) {
+    let session = u64::from_le_bytes(random());
+    let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+    let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    let mut left: Option<Wanted> = None;
+    for seq in 1.. {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let first = match left.take() {
+            Some(first) => first,
+            None => match wanted.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let (mut bytes, mut batch) = (first.bytes, vec![first]);
+        while batch.len() < COMMANDS_MAX
+            && let Ok(next) = wanted.try_recv()
+        {
+            bytes += next.bytes;
+            if bytes > PROPOSAL_BYTES_MAX / 2 {
+                left = Some(next);
+                break;
+            }
+            batch.push(next);
+        }
+        let answered = {
+            let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            under_way.insert(seq);
+            under_way.first().map_or(0, |first| first - 1)
+        };
+        let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.command, one.answer)).unzip();
+        let proposal =
+            Proposal { group: Group::default(), by: here.shared.me, session, seq, answered, base: 0, commands };
+        let (deliverer, under_way) = (here.clone(), under_way.clone());
+        let deliver = async move {
+            let delivered = deliverer.deliver(proposal).await;
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
+            drop(place);
+            match delivered {
+                Ok(outcomes) => {
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        let _ = answer.send(Ok(outcome));
+                    }
+                }
+                Err(undelivered) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(deliverer.why(&undelivered)));
+                    }
+                }
+            }
+        };
+        here.shared.spawner.spawn("proposal", deliver.boxed());
+    }
+}
+
+/// Why a proposal was not committed, or is not known to be.
+enum Undelivered {
+    NoQuorum,
+    Refused(String),
+    Stopping,
+}
+
+/// What one try came to.
+enum Tried {
+    Done(Vec<Outcome>),
+    /// Somebody else leads, perhaps this one.
+    Elsewhere(Option<Did>),
+    /// No answer, or one that says so.
+    Nothing,
+    Refused(String),
+}
+
+impl Coordinator {
+    /// Brings a proposal to the leader until it is committed.
+    async fn deliver(&self, mut proposal: Proposal) -> Result<Vec<Outcome>, Undelivered> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        let mut signed: Option<Signed> = None;
+        let mut hint = None;
+        loop {
+            if let Some((group, base)) = self.where_it_stands() {
+                if signed.is_none() || proposal.group != group {
+                    (proposal.group, proposal.base) = (group, base);
+                    signed = Some(Signed::new(&proposal, &self.key));
+                }
+                let leader = hint.take().or_else(|| self.leader());
+                if let (Some(leader), Some(signed)) = (leader, signed.clone()) {
+                    let tried = tokio::time::timeout_at(until, self.bring(leader, group, signed)).await;
+                    match tried.unwrap_or(Tried::Nothing) {
+                        Tried::Done(outcomes) => match refusal_of_all(&outcomes) {
+                            // it was signed too long ago to count, and so it did not and will not
+                            Some(Refusal::TooLate) if base_moved(&proposal, self.where_it_stands()) => {
+                                proposal.base = 0;
+                                proposal.group = Group::default();
+                                continue;
+                            }
+                            Some(refusal) => {
+                                return Ok(vec![Outcome::Refused(refusal.clone()); proposal.commands.len()]);
+                            }
+                            None => return Ok(outcomes),
+                        },
+                        Tried::Elsewhere(leader) => {
+                            hint = leader;
+                            if hint.is_some() {
+                                continue;
+                            }
+                        }
+                        Tried::Nothing => {}
+                        Tried::Refused(why) => return Err(Undelivered::Refused(why)),
+                    }
+                }
+            }
+            if Instant::now() >= until {
+                return Err(Undelivered::NoQuorum);
+            }
+            if self.shared.failed.borrow().is_some() {
+                return Err(Undelivered::Stopping);
+            }
+            self.look_around().await;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Tried {
+        if leader == self.shared.me {
+            let Some(running) = self.running().filter(|running| running.group == group) else {
+                return Tried::Nothing;
+            };
+            return match running.submit(signed).await {
+                Ok(outcomes) => Tried::Done(outcomes),
+                Err(NotDone::NotLeader(leader)) => Tried::Elsewhere(leader.map(|leader| leader.did)),
+                Err(NotDone::NoQuorum | NotDone::Stopping) => Tried::Nothing,
+            };
+        }
+        let body = Body::Propose(Bytes { bytes: encode(&signed) });
+        match self.ask(leader, group, body).await {
+            Ok(Body::Proposed(outcomes)) => borsh::from_slice(&outcomes.bytes).map_or(Tried::Nothing, Tried::Done),
+            Ok(Body::Refused(refused)) => refused.into(),
+            Ok(_) | Err(_) => Tried::Nothing,
+        }
+    }
+
+    /// Asks a member something that is not Raft's own.
+    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Body, LinkError> {
+        let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), body: Some(body) };
+        let answer = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
+        answer.body.ok_or(LinkError::Unreachable)
+    }
+
+    fn why(&self, undelivered: &Undelivered) -> NodeError {
+        match undelivered {
+            Undelivered::NoQuorum => self.no_quorum(),
+            Undelivered::Refused(why) => NodeError::Refused(why.clone()),
+            Undelivered::Stopping => NodeError::Stopping("no more critical writes are taken".to_owned()),
+        }
+    }
+}
+
+impl From<Refused> for Tried {
+    fn from(refused: Refused) -> Self {
+        match refused.reason() {
+            Reason::NotLeader => Self::Elsewhere(borsh::from_slice(&refused.leader).ok()),
+            Reason::Forbidden => Self::Refused(refused.message),
+            Reason::NoQuorum | Reason::Busy | Reason::OtherGroup | Reason::Unspecified => Self::Nothing,
+        }
+    }
+}
+
+impl From<FormError> for NodeError {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::TooLarge { what, size, max } => Self::TooLarge { what, bytes: size, max },
+            FormError::Reserved => Self::Refused(error.to_string()),
+            FormError::Name { .. } | FormError::Time { .. } => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+/// The refusal that a proposal as a whole met.
+fn refusal_of_all(outcomes: &[Outcome]) -> Option<&Refusal> {
+    match outcomes {
+        [Outcome::Refused(refusal @ (Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Malformed(_)))] => {
+            Some(refusal)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a proposal that came too late would count if it named a later index.
+fn base_moved(proposal: &Proposal, stands: Option<(Group, u64)>) -> bool {
+    stands.is_some_and(|(_, base)| base > proposal.base + limits::SESSION_SPAN / 2)
+}

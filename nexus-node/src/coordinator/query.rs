@@ -1,0 +1,124 @@
+//! What is asked of critical state, and the answers.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::applied::State;
+use super::state::{Change, Item, Lock};
+
+/// Keys in one page.
+pub(crate) const PAGE_MAX: usize = 1_000;
+/// Bytes of keys and values in one page, so that it fits a frame.
+const PAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// A question.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Query {
+    /// One key.
+    Get(String),
+    /// Keys that begin with a prefix, after a key.
+    List { prefix: String, after: Option<String>, limit: u32 },
+    /// The locks that are held, after a name.
+    Locks { after: Option<String> },
+    /// One lock.
+    Lock(String),
+    /// The changes of keys that begin with a prefix, after a revision.
+    Changes { prefix: String, after: u64 },
+    /// Nothing but where things stand.
+    Revision,
+}
+
+/// An answer, as of a revision.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) revision: u64,
+    /// The index of the log entry it includes.
+    pub(crate) index: u64,
+    pub(crate) found: Found,
+}
+
+/// What an [`Answer`] holds.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Items {
+        items: Vec<(String, Item)>,
+        /// Whether there are more.
+        more: bool,
+    },
+    Locks {
+        locks: Vec<(String, Lock)>,
+        more: bool,
+    },
+    /// `None`: some are not kept any more, and the asker must look at the keys themselves.
+    Changes(Option<Vec<Change>>),
+    Nothing,
+}
+
+impl State {
+    /// Answers from what is applied here.
+    pub(crate) fn answer(&self, index: u64, query: &Query) -> Answer {
+        let machine = &self.machine;
+        let found = match query {
+            Query::Get(key) => {
+                let items = machine.get(key).map(|item| (key.clone(), item.clone()));
+                Found::Items { items: items.into_iter().collect(), more: false }
+            }
+            Query::List { prefix, after, limit } => {
+                let all = machine.list(prefix, after.as_deref());
+                let (items, more) = page(all, *limit as usize, |(key, item)| key.len() + item.value.len());
+                Found::Items { items, more }
+            }
+            Query::Locks { after } => {
+                let all = machine.locks().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+                let (locks, more) = page(all, PAGE_MAX, |(name, lock)| name.len() + 128 * (1 + lock.line.len()));
+                Found::Locks { locks, more }
+            }
+            Query::Lock(name) => {
+                let locks = machine.lock(name).map(|lock| (name.clone(), lock.clone()));
+                Found::Locks { locks: locks.into_iter().collect(), more: false }
+            }
+            Query::Changes { prefix, after } => {
+                let changes = self.changes_after(*after);
+                Found::Changes(changes.map(|changes| batch(changes.filter(|change| change.is_under(prefix)))))
+            }
+            Query::Revision => Found::Nothing,
+        };
+        Answer { revision: machine.revision(), index, found }
+    }
+}
+
+impl Change {
+    /// Whether it is of a key or a lock whose name begins so.
+    pub(crate) fn is_under(&self, prefix: &str) -> bool {
+        self.name().starts_with(prefix)
+    }
+}
+
+fn page<'a, T: Clone + 'a>(
+    all: impl Iterator<Item = (&'a String, &'a T)>,
+    limit: usize,
+    size: impl Fn((&String, &T)) -> usize,
+) -> (Vec<(String, T)>, bool) {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    for (name, value) in all {
+        bytes += size((name, value));
+        if taken.len() >= limit.min(PAGE_MAX) || (bytes > PAGE_BYTES_MAX && !taken.is_empty()) {
+            return (taken, true);
+        }
+        taken.push((name.clone(), value.clone()));
+    }
+    (taken, false)
+}
+
+/// The first changes that fit a frame; those of one revision stay together.
+fn batch<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
+    let (mut taken, mut bytes): (Vec<Change>, usize) = (Vec::new(), 0);
+    for change in changes {
+        bytes += change.size();
+        let begins = taken.last().is_none_or(|last| last.revision != change.revision);
+        if begins && bytes > PAGE_BYTES_MAX && !taken.is_empty() {
+            break;
+        }
+        taken.push(change.clone());
+    }
+    taken
+}

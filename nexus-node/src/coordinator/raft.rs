@@ -1,0 +1,211 @@
+//! openraft's types for this overlay, and their bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::Did;
+use openraft::{CommittedLeaderId, EmptyNode, EntryPayload, LeaderId};
+
+use super::command::Signed;
+use super::runtime::NodeRuntime;
+use super::state::Outcome;
+
+openraft::declare_raft_types!(
+    /// What openraft is told of our types.
+    pub(crate) Types:
+        D = Proposals,
+        R = Outcomes,
+        NodeId = Voter,
+        Node = EmptyNode,
+        Entry = openraft::Entry<Types>,
+        SnapshotData = io::Cursor<Vec<u8>>,
+        AsyncRuntime = NodeRuntime,
+);
+
+pub(crate) type Raft = openraft::Raft<Types>;
+pub(crate) type Entry = openraft::Entry<Types>;
+pub(crate) type LogId = openraft::LogId<Voter>;
+pub(crate) type Vote = openraft::Vote<Voter>;
+pub(crate) type Membership = openraft::Membership<Voter, EmptyNode>;
+pub(crate) type StoredMembership = openraft::StoredMembership<Voter, EmptyNode>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<Voter, EmptyNode>;
+pub(crate) type StorageError = openraft::StorageError<Voter>;
+pub(crate) type Metrics = openraft::RaftMetrics<Voter, EmptyNode>;
+
+/// A node as a voter or learner: its key, and what was drawn when its Raft file was made. A node
+/// that lost that file comes back as another voter, which has promised nothing yet.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Voter {
+    pub(crate) did: Did,
+    pub(crate) draw: u64,
+}
+
+impl Default for Voter {
+    fn default() -> Self {
+        Self { did: Did::from_bytes([0; 32]), draw: 0 }
+    }
+}
+
+impl fmt::Display for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:x}", self.did.short(), self.draw)
+    }
+}
+
+impl fmt::Debug for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What one entry of the log carries: signed proposals of one or several nodes, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proposals(pub(crate) Arc<Vec<Signed>>);
+
+/// What became of them: for each, the outcomes of its commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes(pub(crate) Vec<Vec<Outcome>>);
+
+/// An entry as it is kept and sent.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct EntryBytes {
+    at: Position,
+    payload: PayloadBytes,
+}
+
+#[derive(BorshSerialize, BorshDeserialize)]
+enum PayloadBytes {
+    Blank,
+    Proposals(Vec<Signed>),
+    Membership(Seats),
+}
+
+/// Where an entry stands: its leader's term and itself, and its index.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
+pub(crate) struct Position {
+    pub(crate) term: u64,
+    pub(crate) leader: Voter,
+    pub(crate) index: u64,
+}
+
+/// A vote: for whom, in which term, and whether a quorum gave it.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
+pub(crate) struct Ballot {
+    pub(crate) term: u64,
+    pub(crate) voter: Voter,
+    pub(crate) committed: bool,
+}
+
+/// Who votes (two sets while they change) and who else has a copy.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
+pub(crate) struct Seats {
+    pub(crate) voters: Vec<BTreeSet<Voter>>,
+    pub(crate) all: BTreeSet<Voter>,
+}
+
+/// What a snapshot stands for.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
+pub(crate) struct SnapshotHead {
+    pub(crate) at: Option<Position>,
+    pub(crate) seats_at: Option<Position>,
+    pub(crate) seats: Seats,
+    pub(crate) id: String,
+}
+
+impl From<LogId> for Position {
+    fn from(id: LogId) -> Self {
+        Self { term: id.leader_id.term, leader: id.leader_id.node_id, index: id.index }
+    }
+}
+
+impl From<Position> for LogId {
+    fn from(at: Position) -> Self {
+        Self::new(CommittedLeaderId::new(at.term, at.leader), at.index)
+    }
+}
+
+impl From<Vote> for Ballot {
+    fn from(vote: Vote) -> Self {
+        Self { term: vote.leader_id.term, voter: vote.leader_id.node_id, committed: vote.committed }
+    }
+}
+
+impl From<Ballot> for Vote {
+    fn from(ballot: Ballot) -> Self {
+        Self { leader_id: LeaderId::new(ballot.term, ballot.voter), committed: ballot.committed }
+    }
+}
+
+impl From<&Membership> for Seats {
+    fn from(membership: &Membership) -> Self {
+        let voters = membership.get_joint_config().clone();
+        Self { voters, all: membership.nodes().map(|(id, _)| *id).collect() }
+    }
+}
+
+impl From<Seats> for Membership {
+    fn from(seats: Seats) -> Self {
+        let nodes: BTreeMap<Voter, EmptyNode> = seats.all.into_iter().map(|id| (id, EmptyNode {})).collect();
+        Self::new(seats.voters, nodes)
+    }
+}
+
+impl From<&SnapshotMeta> for SnapshotHead {
+    fn from(meta: &SnapshotMeta) -> Self {
+        Self {
+            at: meta.last_log_id.map(Position::from),
+            seats_at: meta.last_membership.log_id().map(Position::from),
+            seats: meta.last_membership.membership().into(),
+            id: meta.snapshot_id.clone(),
+        }
+    }
+}
+
+impl From<SnapshotHead> for SnapshotMeta {
+    fn from(head: SnapshotHead) -> Self {
+        Self {
+            last_log_id: head.at.map(LogId::from),
+            last_membership: StoredMembership::new(head.seats_at.map(LogId::from), head.seats.into()),
+            snapshot_id: head.id,
+        }
+    }
+}
+
+/// An entry's bytes.
+pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let payload = match &entry.payload {
+        EntryPayload::Blank => PayloadBytes::Blank,
+        EntryPayload::Normal(proposals) => PayloadBytes::Proposals(proposals.0.to_vec()),
+        EntryPayload::Membership(membership) => PayloadBytes::Membership(membership.into()),
+    };
+    borsh::to_vec(&EntryBytes { at: entry.log_id.into(), payload }).unwrap_or_default()
+}
+
+/// The entry of some bytes.
+///
+/// # Errors
+/// If they are none.
+pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
+    let EntryBytes { at, payload } = borsh::from_slice(bytes)?;
+    let payload = match payload {
+        PayloadBytes::Blank => EntryPayload::Blank,
+        PayloadBytes::Proposals(signed) => EntryPayload::Normal(Proposals(Arc::new(signed))),
+        PayloadBytes::Membership(seats) => EntryPayload::Membership(seats.into()),
+    };
+    Ok(Entry { log_id: at.into(), payload })
+}
+
+/// About how large an entry is as bytes.
+pub(crate) fn entry_size(entry: &Entry) -> usize {
+    const OVERHEAD: usize = 128;
+    match &entry.payload {
+        EntryPayload::Blank => OVERHEAD,
+        EntryPayload::Normal(proposals) => {
+            OVERHEAD + proposals.0.iter().map(|signed| signed.bytes.len() + OVERHEAD).sum::<usize>()
+        }
+        EntryPayload::Membership(membership) => OVERHEAD * (1 + membership.nodes().count()),
+    }
+}

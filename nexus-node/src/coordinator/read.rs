@@ -1,0 +1,82 @@
+//! Reading critical state: at the leader, after it proved that it leads, or here as it is.
+
+use std::time::Duration;
+
+use nexus_identity::Did;
+use tokio::time::Instant;
+
+use super::group::{NotDone, Running};
+use super::network::encode;
+use super::query::{Answer, Query};
+use super::wire::{Body, Bytes, Reason};
+use super::{ANSWER_WITHIN, Coordinator};
+use crate::NodeError;
+
+/// How soon another try is made when nobody leads.
+const AGAIN: Duration = Duration::from_millis(50);
+
+impl Coordinator {
+    /// Answers as of some moment between the question and the answer.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`] if nobody could prove that in time.
+    pub(crate) async fn read(&self, query: &Query) -> Result<Answer, NodeError> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        let mut hint = None;
+        loop {
+            if let Some(leader) = hint.take().or_else(|| self.leader()) {
+                match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Tried::Nothing) {
+                    Tried::Done(answer) => return Ok(answer),
+                    Tried::Elsewhere(Some(leader)) => {
+                        hint = Some(leader);
+                        continue;
+                    }
+                    Tried::Elsewhere(None) | Tried::Nothing => {}
+                }
+            }
+            if Instant::now() >= until {
+                return Err(self.no_quorum());
+            }
+            self.look_around().await;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Answers from this node's copy, with its age; `None` if it has none.
+    pub(crate) fn read_local(&self, query: &Query) -> Option<(Answer, Option<Duration>)> {
+        let running = self.running()?;
+        Some((self.look(&running, query), running.contact()))
+    }
+
+    /// What is applied here.
+    pub(super) fn look(&self, running: &Running, query: &Query) -> Answer {
+        let state = running.applied.read();
+        state.answer(state.index(), query)
+    }
+
+    async fn read_at(&self, leader: Did, query: &Query) -> Tried {
+        let Some((group, _)) = self.where_it_stands() else { return Tried::Nothing };
+        if leader == self.shared.me {
+            let Some(running) = self.running() else { return Tried::Nothing };
+            return match running.prove().await {
+                Ok(()) => Tried::Done(self.look(&running, query)),
+                Err(NotDone::NotLeader(leader)) => Tried::Elsewhere(leader.map(|leader| leader.did)),
+                Err(NotDone::NoQuorum | NotDone::Stopping) => Tried::Nothing,
+            };
+        }
+        match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {
+            Ok(Body::Answer(answer)) => borsh::from_slice(&answer.bytes).map_or(Tried::Nothing, Tried::Done),
+            Ok(Body::Refused(refused)) if refused.reason() == Reason::NotLeader => {
+                Tried::Elsewhere(borsh::from_slice(&refused.leader).ok())
+            }
+            Ok(_) | Err(_) => Tried::Nothing,
+        }
+    }
+}
+
+/// What one try came to.
+enum Tried {
+    Done(Answer),
+    Elsewhere(Option<Did>),
+    Nothing,
+}

@@ -1,0 +1,176 @@
+//! What this node answers to the members who ask.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use nexus_identity::plants::{Plant, planted};
+use nexus_identity::{Did, Role};
+use nexus_mesh::Stream;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
+
+use super::Coordinator;
+use super::command::{Group, Signed};
+use super::govern::Manage;
+use super::group::{NotDone, Running};
+use super::links::serve;
+use super::network::{decode_at, decode_vote, encode, encode_at};
+use super::raft::{Ballot, SnapshotHead, Voter, decode_entry};
+use super::runtime::scope;
+use super::wire::{
+    Append, AppendResult, Appended, Body, Bytes, Envelope, Hello, Install, Reason, Refused, VoteAsk, Voted,
+};
+
+impl Coordinator {
+    /// Answers a peer over a stream that it opened, for as long as it lasts.
+    pub(crate) async fn serve(self: Arc<Self>, peer: Did, stream: Stream) {
+        let spawner = self.shared.spawner.clone();
+        let answer = |envelope| {
+            let here = self.clone();
+            async move { here.answer(peer, envelope).await }.boxed()
+        };
+        if let Err(error) = serve(stream, &*spawner, answer).await {
+            tracing::debug!(peer = %peer.short(), %error, "a coordinator's stream ended");
+        }
+    }
+
+    async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
+        let Envelope { id, group, to, body } = envelope;
+        let answer = match self.do_for(peer, &group, &to, body).await {
+            Ok(answer) => answer,
+            Err(refused) => Body::Refused(refused),
+        };
+        let group = self.running().map(|running| encode(&running.group)).unwrap_or_default();
+        Envelope { id, group, to: Vec::new(), body: Some(answer) }
+    }
+
+    async fn do_for(&self, peer: Did, group: &[u8], to: &[u8], body: Option<Body>) -> Result<Body, Refused> {
+        let body = body.ok_or_else(|| refused(Reason::Forbidden, "not a request of this version"))?;
+        if let Body::Hello(Hello {}) = body {
+            return Ok(Body::Overview(self.say()));
+        }
+        let group: Group = borsh::from_slice(group).map_err(|_| refused(Reason::Forbidden, "of no group"))?;
+        let raft = matches!(body, Body::Append(_) | Body::Vote(_) | Body::Install(_) | Body::Elect(_));
+        if raft {
+            if !self.may_propose(&peer) {
+                return Err(refused(Reason::Forbidden, "a reader does not coordinate"));
+            }
+            self.adopt(group).await.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
+            // looked at after adopting, which may draw this node anew
+            if borsh::from_slice::<Voter>(to).ok() != Some(self.me()) {
+                return Err(refused(Reason::Forbidden, "for another voter than this node is now"));
+            }
+        }
+        let running = self.running().ok_or_else(|| refused(Reason::Busy, "not a coordinator yet"))?;
+        if running.group != group {
+            return Err(refused(Reason::OtherGroup, "these are other coordinators"));
+        }
+        match body {
+            Body::Append(append) => take_entries(self, &running, peer, append).await,
+            Body::Vote(ask) => vote(self, &running, peer, ask).await,
+            Body::Install(part) => install(self, &running, peer, part).await,
+            Body::Elect(_) => {
+                let _ = scope(self.shared.spawner.clone(), running.raft.trigger().elect()).await;
+                Ok(Body::Answer(Bytes::default()))
+            }
+            Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes).await,
+            Body::Query(query) => {
+                let query = borsh::from_slice(&query.bytes).map_err(|_| malformed())?;
+                running.prove().await.map_err(|why| not_done(&running, why))?;
+                Ok(Body::Answer(Bytes { bytes: encode(&self.look(&running, &query)) }))
+            }
+            Body::Manage(manage) => {
+                if self.role(&peer) != Some(Role::Admin) {
+                    return Err(refused(Reason::Forbidden, "only an admin changes who coordinates"));
+                }
+                let manage: Manage = borsh::from_slice(&manage.bytes).map_err(|_| malformed())?;
+                self.manage_here(&running, manage).await.map_err(|error| match error {
+                    super::govern::ManageError::NotDone(why) => not_done(&running, why),
+                    super::govern::ManageError::Refused(why) => refused(Reason::Forbidden, &why),
+                })?;
+                Ok(Body::Answer(Bytes::default()))
+            }
+            _ => Err(refused(Reason::Forbidden, "not a request")),
+        }
+    }
+
+    /// A proposal of a peer's own, checked before it enters the log.
+    async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8]) -> Result<Body, Refused> {
+        let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
+        let proposal = signed.open().map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
+        if proposal.by != peer || !self.may_propose(&peer) {
+            return Err(refused(Reason::Forbidden, "not the proposer's own, or a reader's"));
+        }
+        let outcomes = running.submit(signed).await.map_err(|why| not_done(running, why))?;
+        Ok(Body::Proposed(Bytes { bytes: encode(&outcomes) }))
+    }
+}
+
+async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: Append) -> Result<Body, Refused> {
+    let vote = decode_vote(&append.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
+    let entries: Result<Vec<_>, _> = append.entries.iter().map(|bytes| decode_entry(bytes)).collect();
+    let request = AppendEntriesRequest {
+        vote,
+        prev_log_id: decode_at(&append.previous).ok_or_else(malformed)?,
+        entries: entries.map_err(|_| malformed())?,
+        leader_commit: decode_at(&append.committed).ok_or_else(malformed)?,
+    };
+    let answer = scope(here.shared.spawner.clone(), running.raft.append_entries(request)).await;
+    let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
+    let (result, vote, upto) = match answer {
+        AppendEntriesResponse::Success => (AppendResult::Success, Vec::new(), Vec::new()),
+        AppendEntriesResponse::PartialSuccess(upto) => (AppendResult::Partial, Vec::new(), encode_at(upto)),
+        AppendEntriesResponse::Conflict => (AppendResult::Conflict, Vec::new(), Vec::new()),
+        AppendEntriesResponse::HigherVote(vote) => (AppendResult::HigherVote, encode(&Ballot::from(vote)), Vec::new()),
+    };
+    if result != AppendResult::HigherVote {
+        running.hear();
+    }
+    Ok(Body::Appended(Appended { result: result.into(), vote, upto }))
+}
+
+async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) -> Result<Body, Refused> {
+    let vote = decode_vote(&ask.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
+    if planted(Plant::VotesForEverybody) {
+        return Ok(Body::Voted(Voted { vote: ask.vote, granted: true, last: ask.last }));
+    }
+    let request = VoteRequest { vote, last_log_id: decode_at(&ask.last).ok_or_else(malformed)? };
+    let answer = scope(here.shared.spawner.clone(), running.raft.vote(request)).await;
+    let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
+    let vote = encode(&Ballot::from(answer.vote));
+    Ok(Body::Voted(Voted { vote, granted: answer.vote_granted, last: encode_at(answer.last_log_id) }))
+}
+
+async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install) -> Result<Body, Refused> {
+    let vote = decode_vote(&part.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
+    let head: SnapshotHead = borsh::from_slice(&part.head).map_err(|_| malformed())?;
+    let request =
+        InstallSnapshotRequest { vote, meta: head.into(), offset: part.offset, data: part.data, done: part.done };
+    match scope(here.shared.spawner.clone(), running.raft.install_snapshot(request)).await {
+        Ok(answer) => {
+            running.hear();
+            Ok(Body::Installed(Bytes { bytes: encode(&Ballot::from(answer.vote)) }))
+        }
+        // the parts do not follow each other: from the beginning, please
+        Err(openraft::error::RaftError::APIError(_)) => Ok(Body::Answer(Bytes::default())),
+        Err(error) => Err(refused(Reason::Busy, &error.to_string())),
+    }
+}
+
+fn malformed() -> Refused {
+    refused(Reason::Forbidden, "a request that does not read")
+}
+
+fn refused(reason: Reason, message: &str) -> Refused {
+    Refused { reason: reason.into(), message: message.to_owned(), leader: Vec::new() }
+}
+
+fn not_done(running: &Running, why: NotDone) -> Refused {
+    match why {
+        NotDone::NotLeader(leader) => {
+            let leader = leader.filter(|leader| *leader != running.me).map(|leader| encode(&leader.did));
+            Refused { leader: leader.unwrap_or_default(), ..refused(Reason::NotLeader, "another node leads") }
+        }
+        NotDone::NoQuorum => refused(Reason::NoQuorum, "a quorum did not answer"),
+        NotDone::Stopping => refused(Reason::Busy, "the node is stopping"),
+    }
+}

@@ -1,0 +1,160 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::Did;
+
+use super::{Change, Outcome, Refusal, Tell, Timed, What};
+use crate::coordinator::command::{Condition, Expiry, Put, Step};
+use crate::coordinator::limits::STATE_BYTES_MAX;
+
+/// What a key holds.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its value.
+    pub value: String,
+    /// The revision it was last written at.
+    pub revision: u64,
+    /// The revision it came to be at.
+    pub created: u64,
+    /// Who wrote it last.
+    pub by: Did,
+    /// How long it lives from its last write on, in milliseconds; for ever if not given.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Keys and values.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kv {
+    items: BTreeMap<String, Item>,
+    /// Which of them live for a time only, so that finding them need not look at all.
+    mortal: BTreeSet<String>,
+    bytes: u64,
+}
+
+impl Kv {
+    pub(super) fn get(&self, key: &str) -> Option<&Item> {
+        self.items.get(key)
+    }
+
+    pub(super) fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a String, &'a Item)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),
+            _ => Bound::Included(prefix.to_owned()),
+        };
+        self.items.range((start, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    pub(super) fn is(&self, key: &str, condition: &Condition) -> bool {
+        match (condition, self.items.get(key)) {
+            (Condition::Absent, item) => item.is_none(),
+            (Condition::Present, item) => item.is_some(),
+            (Condition::Value(value), item) => item.is_some_and(|item| item.value == *value),
+            (Condition::Revision(revision), item) => item.is_some_and(|item| item.revision == *revision),
+        }
+    }
+
+    /// Whether a key has the expected value; `None`: whether it does not exist.
+    pub(super) fn expect(&self, key: &str, expected: Option<&str>) -> Result<(), Refusal> {
+        let found = self.items.get(key);
+        match (expected, found) {
+            (None, None) => Ok(()),
+            (Some(expected), Some(item)) if item.value == expected => Ok(()),
+            _ => Err(Refusal::Mismatch { found: found.cloned() }),
+        }
+    }
+
+    pub(super) fn put(&mut self, put: &Put, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
+        self.check_room(std::slice::from_ref(&Step::Put(put.clone())))?;
+        let revision = tell.next();
+        self.write(put, revision, tell.by);
+        tell.change(revision, tell.by, What::Put { key: put.key.clone(), value: put.value.clone() });
+        Ok(tell.done())
+    }
+
+    pub(super) fn delete(&mut self, key: &str, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
+        if !self.items.contains_key(key) {
+            return Err(Refusal::NoKey);
+        }
+        let revision = tell.next();
+        self.remove(key);
+        tell.change(revision, tell.by, What::Deleted { key: key.to_owned(), expired: false });
+        Ok(tell.done())
+    }
+
+    /// One step of a transaction, which makes the given revision. What it met, after it.
+    pub(super) fn step(&mut self, step: &Step, revision: u64, by: Did, changes: &mut Vec<Change>) -> Option<Item> {
+        match step {
+            Step::Get(key) => self.items.get(key).cloned(),
+            Step::Put(put) => {
+                self.write(put, revision, by);
+                let what = What::Put { key: put.key.clone(), value: put.value.clone() };
+                changes.push(Change { revision, by, what });
+                self.items.get(&put.key).cloned()
+            }
+            Step::Delete(key) => {
+                if self.remove(key) {
+                    changes.push(Change { revision, by, what: What::Deleted { key: key.clone(), expired: false } });
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether there is room for all that these steps put, without counting what they free.
+    pub(super) fn check_room(&self, steps: &[Step]) -> Result<(), Refusal> {
+        let more: u64 =
+            steps.iter().map(|step| if let Step::Put(put) = step { size(&put.key, &put.value) } else { 0 }).sum();
+        if self.bytes + more <= STATE_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::Full(format!("keys and values have {} bytes, at most {STATE_BYTES_MAX} are allowed", self.bytes)))
+    }
+
+    /// Who wrote a key last, if that was at this revision and it lives for a time only.
+    pub(super) fn owner_of(&self, key: &str, revision: u64) -> Option<Did> {
+        let item = self.items.get(key).filter(|item| item.revision == revision && item.ttl_ms.is_some())?;
+        Some(item.by)
+    }
+
+    pub(super) fn expire(&mut self, key: &str, tell: &mut Tell<'_>) {
+        if self.remove(key) {
+            let revision = tell.next();
+            tell.change(revision, tell.by, What::Deleted { key: key.to_owned(), expired: true });
+        }
+    }
+
+    pub(super) fn timed(&self) -> impl Iterator<Item = Timed> {
+        self.mortal.iter().filter_map(|key| {
+            let item = self.items.get(key)?;
+            Some(Timed { expiry: Expiry::Key { key: key.clone(), revision: item.revision }, ms: item.ttl_ms? })
+        })
+    }
+
+    fn write(&mut self, put: &Put, revision: u64, by: Did) {
+        let created = self.items.get(&put.key).map_or(revision, |item| item.created);
+        self.remove(&put.key);
+        self.bytes += size(&put.key, &put.value);
+        if put.ttl_ms.is_some() {
+            self.mortal.insert(put.key.clone());
+        }
+        let item = Item { value: put.value.clone(), revision, created, by, ttl_ms: put.ttl_ms };
+        self.items.insert(put.key.clone(), item);
+    }
+
+    fn remove(&mut self, key: &str) -> bool {
+        let Some(item) = self.items.remove(key) else { return false };
+        self.bytes -= size(key, &item.value);
+        self.mortal.remove(key);
+        true
+    }
+}
+
+/// What a key and its value count for.
+fn size(key: &str, value: &str) -> u64 {
+    (key.len() + value.len()) as u64
+}

@@ -1,0 +1,240 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
+
+use super::{Outcome, Refusal, Tell, Timed, What};
+use crate::coordinator::command::Expiry;
+use crate::coordinator::limits::{LOCKS_MAX, WAITERS_MAX};
+
+/// How many tokens a group may hand out: below it lies the number of the change that granted it,
+/// above it the group's generation. Both fit what JSON numbers carry exactly (2^53).
+const TOKENS_PER_GENERATION: u64 = 1 << 40;
+/// How much longer than it said somebody is kept in line, in milliseconds: the caller ends its
+/// wait itself, and this is for callers that are gone.
+const WAITER_GRACE_MS: u64 = 2_000;
+
+/// A lock that somebody holds.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// By what right.
+    pub lease: Lease,
+    /// Who comes next, the first first.
+    pub line: VecDeque<Waiter>,
+}
+
+/// The right to a lock for a time.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What proves it.
+    pub token: u64,
+    /// Whose it is.
+    pub by: Did,
+    /// How long it runs from its grant or last renewal on, in milliseconds.
+    pub ttl_ms: u64,
+    /// How often it was renewed.
+    pub renewals: u64,
+    /// The place in line that it was granted to, if its holder had to wait.
+    pub waiter: Option<u64>,
+}
+
+/// Somebody in line for a lock.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The number of the place: never used again.
+    pub id: u64,
+    /// Who.
+    pub by: Did,
+    /// How long the lease is to run, in milliseconds.
+    pub ttl_ms: u64,
+    /// How long it waits, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// The locks that are held; the others need no row.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Locks {
+    locks: BTreeMap<String, Lock>,
+    /// Which lock each token that stands is of.
+    tokens: BTreeMap<u64, String>,
+}
+
+impl Locks {
+    pub(super) fn get(&self, name: &str) -> Option<&Lock> {
+        self.locks.get(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Lock)> {
+        self.locks.iter()
+    }
+
+    /// Whether a token is of a lease that stands.
+    pub(super) fn stands(&self, token: u64) -> bool {
+        self.tokens.contains_key(&token)
+    }
+
+    pub(super) fn acquire(
+        &mut self,
+        name: &str,
+        ttl_ms: u64,
+        wait_ms: u64,
+        generation: u32,
+        tell: &mut Tell<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let Some(lock) = self.locks.get_mut(name) else {
+            if self.locks.len() >= LOCKS_MAX {
+                return Err(Refusal::Full(format!("{LOCKS_MAX} locks are held")));
+            }
+            let token =
+                self.grant(name, Claim { by: tell.by, ttl_ms, waiter: None }, VecDeque::new(), generation, tell);
+            return Ok(Outcome::Granted { token });
+        };
+        if wait_ms == 0 {
+            return Err(Refusal::Held { holder: lock.lease.by, token: lock.lease.token });
+        }
+        if lock.line.len() >= WAITERS_MAX {
+            return Err(Refusal::Full(format!("{WAITERS_MAX} wait for this lock")));
+        }
+        let waiter = tell.next();
+        lock.line.push_back(Waiter { id: waiter, by: tell.by, ttl_ms, wait_ms });
+        tell.change(waiter, tell.by, What::Line { name: name.to_owned(), waiter, waits: true });
+        Ok(Outcome::Waiting { waiter })
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        name: &str,
+        token: u64,
+        ttl_ms: Option<u64>,
+        tell: &mut Tell<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let lease = &mut self.held(name, token)?.lease;
+        lease.renewals += 1;
+        lease.ttl_ms = ttl_ms.unwrap_or(lease.ttl_ms);
+        let (by, revision) = (lease.by, tell.next());
+        tell.change(revision, by, What::Renewed { name: name.to_owned(), token });
+        Ok(tell.done())
+    }
+
+    pub(super) fn release(
+        &mut self,
+        name: &str,
+        token: u64,
+        generation: u32,
+        tell: &mut Tell<'_>,
+    ) -> Result<Outcome, Refusal> {
+        self.held(name, token)?;
+        self.end(name, false, generation, tell);
+        Ok(tell.done())
+    }
+
+    pub(super) fn expire(&mut self, name: &str, generation: u32, tell: &mut Tell<'_>) {
+        self.end(name, true, generation, tell);
+    }
+
+    pub(super) fn withdraw(&mut self, name: &str, waiter: u64, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
+        let lock = self.locks.get_mut(name).ok_or(Refusal::NoWaiter)?;
+        if lock.lease.waiter == Some(waiter) {
+            // its turn came before it left
+            return Ok(Outcome::Granted { token: lock.lease.token });
+        }
+        let place = lock.line.iter().position(|other| other.id == waiter).ok_or(Refusal::NoWaiter)?;
+        lock.line.remove(place);
+        let revision = tell.next();
+        tell.change(revision, tell.by, What::Line { name: name.to_owned(), waiter, waits: false });
+        Ok(tell.done())
+    }
+
+    pub(super) fn steal(
+        &mut self,
+        name: &str,
+        ttl_ms: u64,
+        generation: u32,
+        tell: &mut Tell<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let lock = self.locks.remove(name).ok_or(Refusal::NoLock)?;
+        self.tokens.remove(&lock.lease.token);
+        let token = self.grant_from(
+            name,
+            Claim { by: tell.by, ttl_ms, waiter: None },
+            lock.line,
+            Some(lock.lease.by),
+            generation,
+            tell,
+        );
+        Ok(Outcome::Granted { token })
+    }
+
+    /// Whose lease it is, if it stands under this token and was renewed that often.
+    pub(super) fn owner_of(&self, name: &str, token: u64, renewals: u64) -> Option<Did> {
+        let lease = &self.locks.get(name)?.lease;
+        (lease.token == token && lease.renewals == renewals).then_some(lease.by)
+    }
+
+    pub(super) fn waiter(&self, name: &str, waiter: u64) -> Option<&Waiter> {
+        self.locks.get(name)?.line.iter().find(|other| other.id == waiter)
+    }
+
+    pub(super) fn timed(&self) -> impl Iterator<Item = Timed> {
+        self.locks.iter().flat_map(|(name, lock)| {
+            let Lease { token, renewals, ttl_ms, .. } = lock.lease;
+            let lease = Timed { expiry: Expiry::Lease { name: name.clone(), token, renewals }, ms: ttl_ms };
+            let line = lock.line.iter().map(|waiter| Timed {
+                expiry: Expiry::Waiter { name: name.clone(), waiter: waiter.id },
+                ms: waiter.wait_ms.saturating_add(WAITER_GRACE_MS),
+            });
+            std::iter::once(lease).chain(line)
+        })
+    }
+
+    fn held(&mut self, name: &str, token: u64) -> Result<&mut Lock, Refusal> {
+        let lock = self.locks.get_mut(name).ok_or(Refusal::NoLock)?;
+        if lock.lease.token == token { Ok(lock) } else { Err(Refusal::StaleToken { token }) }
+    }
+
+    /// Ends a lease; whoever is first in line has the lock then.
+    fn end(&mut self, name: &str, expired: bool, generation: u32, tell: &mut Tell<'_>) {
+        let Some(mut lock) = self.locks.remove(name) else { return };
+        let (token, by) = (lock.lease.token, lock.lease.by);
+        self.tokens.remove(&token);
+        let revision = tell.next();
+        tell.change(revision, by, What::Released { name: name.to_owned(), token, expired });
+        if let Some(next) = lock.line.pop_front() {
+            let claim = Claim { by: next.by, ttl_ms: next.ttl_ms, waiter: Some(next.id) };
+            self.grant(name, claim, lock.line, generation, tell);
+        }
+    }
+
+    fn grant(&mut self, name: &str, claim: Claim, line: VecDeque<Waiter>, generation: u32, tell: &mut Tell<'_>) -> u64 {
+        self.grant_from(name, claim, line, None, generation, tell)
+    }
+
+    fn grant_from(
+        &mut self,
+        name: &str,
+        claim: Claim,
+        line: VecDeque<Waiter>,
+        stolen_from: Option<Did>,
+        generation: u32,
+        tell: &mut Tell<'_>,
+    ) -> u64 {
+        let revision = tell.next();
+        let mut token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
+        if planted(Plant::ReusesTokens) {
+            token = self.locks.len() as u64 + 1;
+        }
+        let Claim { by, ttl_ms, waiter } = claim;
+        self.tokens.insert(token, name.to_owned());
+        self.locks.insert(name.to_owned(), Lock { lease: Lease { token, by, ttl_ms, renewals: 0, waiter }, line });
+        tell.change(revision, by, What::Granted { name: name.to_owned(), token, stolen_from });
+        token
+    }
+}
+
+/// Who is to have a lock.
+struct Claim {
+    by: Did,
+    ttl_ms: u64,
+    waiter: Option<u64>,
+}

@@ -1,0 +1,75 @@
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::Did;
+use nexus_identity::plants::{Plant, planted};
+
+use super::Outcome;
+use crate::coordinator::command::Proposal;
+use crate::coordinator::limits::{ANSWERS_MAX, SESSION_SPAN};
+
+/// Which proposals were applied, so that one that comes again is answered and not applied again.
+///
+/// A proposal counts only within [`SESSION_SPAN`] entries of the log after the index it names, and
+/// what is known of a session is kept for as many entries after its last proposal. So nothing that
+/// is forgotten here can still count, however late somebody repeats it.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sessions {
+    sessions: BTreeMap<(Did, u64), Session>,
+    /// The index at which the silent ones were last let go of.
+    swept: u64,
+}
+
+#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+struct Session {
+    /// Up to here everything was answered, and the answers are gone.
+    answered: u64,
+    /// Answers beyond it, by seq.
+    done: BTreeMap<u64, Vec<Outcome>>,
+    /// The index of its latest proposal.
+    last: u64,
+}
+
+/// What is known of a proposal.
+pub(super) enum Known {
+    /// It was not applied.
+    New,
+    /// It was, and this is what came of it.
+    Answered(Vec<Outcome>),
+    /// It does not count any more.
+    TooLate,
+    /// Its session has too many answers that it did not let go of.
+    TooMany,
+}
+
+impl Sessions {
+    pub(super) fn look_up(&self, index: u64, proposal: &Proposal) -> Known {
+        if proposal.base.saturating_add(SESSION_SPAN) < index || proposal.base > index || proposal.seq == 0 {
+            return Known::TooLate;
+        }
+        let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Known::New };
+        match session.done.get(&proposal.seq) {
+            Some(_) if planted(Plant::AppliesTwice) => Known::New,
+            Some(outcomes) => Known::Answered(outcomes.clone()),
+            None if proposal.seq <= session.answered => Known::TooLate,
+            None if session.done.len() >= ANSWERS_MAX && proposal.answered <= session.answered => Known::TooMany,
+            None => Known::New,
+        }
+    }
+
+    pub(super) fn note(&mut self, index: u64, proposal: &Proposal, outcomes: &[Outcome]) {
+        let session = self.sessions.entry((proposal.by, proposal.session)).or_default();
+        session.last = index;
+        if proposal.answered > session.answered {
+            session.answered = proposal.answered;
+            session.done = session.done.split_off(&(proposal.answered + 1));
+        }
+        if proposal.seq > session.answered {
+            session.done.insert(proposal.seq, outcomes.to_vec());
+        }
+        if index >= self.swept.saturating_add(SESSION_SPAN / 8) {
+            self.swept = index;
+            self.sessions.retain(|_, session| session.last.saturating_add(SESSION_SPAN) >= index);
+        }
+    }
+}

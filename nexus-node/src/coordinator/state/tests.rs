@@ -1,0 +1,385 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::coordinator::command::{Check, Condition, Put, Step};
+use crate::coordinator::limits::SESSION_SPAN;
+
+const GROUP: Group = Group { generation: 1, id: 42 };
+const LEADER: Did = Did::from_bytes([9; 32]);
+
+/// A log with one proposal an entry.
+struct Log {
+    machine: Machine,
+    index: u64,
+    seqs: BTreeMap<Did, u64>,
+    changes: Vec<Change>,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self { machine: Machine::new(GROUP), index: 0, seqs: BTreeMap::new(), changes: Vec::new() }
+    }
+
+    fn propose(&mut self, who: u8, command: Command) -> Outcome {
+        let by = Did::from_bytes([who; 32]);
+        let seq = self.seqs.entry(by).or_default();
+        *seq += 1;
+        let proposal = Proposal {
+            group: GROUP,
+            by,
+            session: 1,
+            seq: *seq,
+            answered: *seq - 1,
+            base: self.index,
+            commands: vec![command],
+        };
+        self.apply(&proposal).remove(0)
+    }
+
+    fn apply(&mut self, proposal: &Proposal) -> Vec<Outcome> {
+        self.index += 1;
+        let applied = self.machine.apply(At { index: self.index, leader: LEADER }, proposal);
+        self.changes.extend(applied.changes);
+        applied.outcomes
+    }
+
+    fn expire(&mut self, expiry: Expiry) {
+        self.propose(9, Command::Expire(vec![expiry]));
+    }
+}
+
+fn put(key: &str, value: &str) -> Put {
+    Put { key: key.to_owned(), value: value.to_owned(), ttl_ms: None, fence: None }
+}
+
+fn acquire(wait_ms: u64) -> Command {
+    Command::Acquire { name: "l".to_owned(), ttl_ms: 5_000, wait_ms }
+}
+
+fn token(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Granted { token } => token,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+fn waiter(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Waiting { waiter } => waiter,
+        other => panic!("not in line: {other:?}"),
+    }
+}
+
+#[test]
+fn a_value_is_replaced_only_if_it_is_the_expected_one() {
+    let mut log = Log::new();
+    let cas =
+        |expect: Option<&str>, value: &str| Command::Cas { expect: expect.map(str::to_owned), put: put("k", value) };
+    assert!(matches!(log.propose(1, cas(Some("a"), "b")), Outcome::Refused(Refusal::Mismatch { found: None })));
+    assert!(matches!(log.propose(1, cas(None, "a")), Outcome::Done { revision: 1 }));
+    assert!(matches!(log.propose(2, cas(None, "b")), Outcome::Refused(Refusal::Mismatch { found: Some(_) })));
+    assert!(matches!(log.propose(2, cas(Some("a"), "b")), Outcome::Done { revision: 2 }));
+    let item = log.machine.get("k").unwrap();
+    assert_eq!((item.value.as_str(), item.created, item.revision), ("b", 1, 2));
+}
+
+#[test]
+fn a_proposal_that_comes_again_is_answered_and_not_applied() {
+    let mut log = Log::new();
+    let by = Did::from_bytes([1; 32]);
+    let mut proposal = Proposal {
+        group: GROUP,
+        by,
+        session: 5,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
+    };
+    let first = log.apply(&proposal);
+    let changes = log.changes.len();
+    assert_eq!(log.apply(&proposal), first);
+    assert_eq!(log.changes.len(), changes);
+
+    // let go of, it does not count any more; nor does it after the span in which it counts
+    let next = Proposal { seq: 2, answered: 1, commands: vec![], ..proposal.clone() };
+    log.apply(&next);
+    assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
+    log.index = SESSION_SPAN * 4;
+    proposal.base = log.index;
+    proposal.session = 6;
+    log.apply(&proposal);
+    proposal.base = 0;
+    proposal.session = 5;
+    assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
+}
+
+#[test]
+fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
+    let mut log = Log::new();
+    let of = |session, base| Proposal {
+        group: GROUP,
+        by: Did::from_bytes([1; 32]),
+        session,
+        seq: 1,
+        answered: 0,
+        base,
+        commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
+    };
+    log.index = 10;
+    log.apply(&of(1, 10));
+    log.index = 10 + SESSION_SPAN - 1;
+    log.apply(&of(2, log.index));
+    assert!(matches!(log.apply(&of(1, 10))[..], [Outcome::Done { .. } | Outcome::Refused(Refusal::TooLate)]));
+    assert_eq!(log.machine.get("k").unwrap().revision, 1);
+}
+
+#[test]
+fn another_groups_proposals_do_not_count() {
+    let mut log = Log::new();
+    let group = Group { generation: 1, id: 43 };
+    let proposal = Proposal {
+        group,
+        by: LEADER,
+        session: 1,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        commands: vec![Command::Put(put("k", "v"))],
+    };
+    assert!(matches!(log.apply(&proposal)[..], [Outcome::Refused(Refusal::OtherGroup { .. })]));
+    assert_eq!(log.machine.get("k"), None);
+}
+
+#[test]
+fn a_signature_that_does_not_hold_changes_nothing() {
+    let key = nexus_identity::Keypair::from_seed(&[3; 32]);
+    let proposal = Proposal {
+        group: GROUP,
+        by: key.did(),
+        session: 1,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        commands: vec![Command::Put(put("k", "v"))],
+    };
+    let signed = Signed::new(&proposal, &key);
+    let mut forged = signed.clone();
+    let at = forged.bytes.len() - 3;
+    forged.bytes[at] ^= 1;
+    let mut machine = Machine::new(GROUP);
+    for bad in [forged, Signed { bytes: vec![1, 2, 3], ..signed.clone() }] {
+        let applied = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
+        assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
+    }
+    assert_eq!(machine, Machine::new(GROUP));
+    machine.apply_signed(At { index: 2, leader: LEADER }, &signed);
+    assert_eq!(machine.get("k").unwrap().by, key.did());
+}
+
+#[test]
+fn a_lock_goes_to_the_first_in_line() {
+    let mut log = Log::new();
+    let first = token(log.propose(1, acquire(0)));
+    assert!(matches!(log.propose(2, acquire(0)), Outcome::Refused(Refusal::Held { .. })));
+    let (second, third) = (waiter(log.propose(2, acquire(1_000))), waiter(log.propose(3, acquire(1_000))));
+    assert!(second < third);
+    log.propose(1, Command::Release { name: "l".to_owned(), token: first });
+    let lease = log.machine.lock("l").unwrap().lease.clone();
+    assert_eq!((lease.by, lease.waiter), (Did::from_bytes([2; 32]), Some(second)));
+    assert!(lease.token > first);
+    // who left the line before is passed over; who leaves too late has the lock
+    assert_eq!(token(log.propose(2, Command::Withdraw { name: "l".to_owned(), waiter: second })), lease.token);
+    log.propose(3, Command::Withdraw { name: "l".to_owned(), waiter: third });
+    log.propose(2, Command::Release { name: "l".to_owned(), token: lease.token });
+    assert_eq!(log.machine.lock("l"), None);
+}
+
+#[test]
+fn a_write_under_a_token_counts_only_while_its_lease_stands() {
+    let mut log = Log::new();
+    let first = token(log.propose(1, acquire(0)));
+    let write = |token| Command::Put(Put { fence: Some(token), ..put("k", "v") });
+    assert!(matches!(log.propose(1, write(first)), Outcome::Done { .. }));
+    log.expire(Expiry::Lease { name: "l".to_owned(), token: first, renewals: 0 });
+    assert_eq!(log.propose(1, write(first)), Outcome::Refused(Refusal::StaleToken { token: first }));
+    let second = token(log.propose(2, acquire(0)));
+    assert_eq!(log.propose(1, write(first)), Outcome::Refused(Refusal::StaleToken { token: first }));
+    let stolen = token(log.propose(3, Command::Steal { name: "l".to_owned(), ttl_ms: 5_000 }));
+    assert!(first < second && second < stolen);
+    assert_eq!(log.propose(2, write(second)), Outcome::Refused(Refusal::StaleToken { token: second }));
+    let txn = Txn {
+        checks: vec![],
+        then: vec![Step::Put(put("a", "b")), Step::Put(Put { fence: Some(second), ..put("k", "w") })],
+        otherwise: vec![],
+    };
+    assert_eq!(log.propose(2, Command::Txn(txn)), Outcome::Refused(Refusal::StaleToken { token: second }));
+    assert_eq!(log.machine.get("a"), None);
+}
+
+#[test]
+fn an_expiry_counts_from_the_leader_alone_and_not_after_a_renewal() {
+    let mut log = Log::new();
+    let token = token(log.propose(1, acquire(0)));
+    let expiry = Expiry::Lease { name: "l".to_owned(), token, renewals: 0 };
+    assert!(matches!(log.propose(1, Command::Expire(vec![expiry.clone()])), Outcome::Refused(Refusal::Malformed(_))));
+    log.propose(1, Command::Renew { name: "l".to_owned(), token, ttl_ms: None });
+    log.expire(expiry);
+    assert!(log.machine.lock("l").is_some());
+    log.expire(Expiry::Lease { name: "l".to_owned(), token, renewals: 1 });
+    assert!(log.machine.lock("l").is_none());
+}
+
+#[test]
+fn a_transaction_is_one_revision_or_nothing() {
+    let mut log = Log::new();
+    let txn = |revision| {
+        Command::Txn(Txn {
+            checks: vec![Check { key: "a".into(), is: Condition::Revision(revision) }],
+            then: vec![Step::Put(put("a", "2")), Step::Put(put("b", "2")), Step::Get("a".into())],
+            otherwise: vec![Step::Get("a".into())],
+        })
+    };
+    log.propose(1, Command::Put(put("a", "1")));
+    let Outcome::Txn { held, revision, items } = log.propose(1, txn(1)) else { panic!() };
+    assert_eq!((held, revision, items.len()), (true, 2, 3));
+    assert_eq!((log.machine.get("a").unwrap().revision, log.machine.get("b").unwrap().revision), (2, 2));
+    let Outcome::Txn { held, revision, items } = log.propose(1, txn(1)) else { panic!() };
+    assert_eq!((held, revision), (false, 2));
+    assert_eq!(items[0].as_ref().unwrap().value, "2");
+}
+
+#[test]
+fn tokens_of_a_later_group_are_larger() {
+    let mut log = Log::new();
+    for _ in 0..1_000 {
+        log.propose(1, Command::Put(put("k", "v")));
+    }
+    let before = token(log.propose(1, acquire(0)));
+    // a new group starts from an older state: what it did not know of may be granted again
+    let mut machine = Machine::new(GROUP);
+    let group = Group { generation: 2, id: 1 };
+    machine.succeed(group);
+    let by = Did::from_bytes([2; 32]);
+    let proposal = Proposal { group, by, session: 1, seq: 1, answered: 0, base: 0, commands: vec![acquire(0)] };
+    let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
+    assert!(token(applied.outcomes[0].clone()) > before);
+}
+
+#[test]
+fn tokens_fit_what_json_numbers_carry() {
+    let mut machine = Machine::new(Group { generation: 8_000, id: 1 });
+    let by = Did::from_bytes([2; 32]);
+    let proposal =
+        Proposal { group: machine.group(), by, session: 1, seq: 1, answered: 0, base: 0, commands: vec![acquire(0)] };
+    let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
+    assert!(token(applied.outcomes[0].clone()) < 1 << 53);
+}
+
+/// What a random history does.
+#[derive(Clone, Debug)]
+enum Act {
+    Put(u8, u8, bool),
+    Delete(u8),
+    Cas(u8, Option<u8>, u8),
+    Acquire(u8, bool),
+    Release(u8),
+    Steal(u8),
+    ExpireOldest(u8),
+    Withdraw(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..4u8, any::<u8>(), any::<bool>()).prop_map(|(key, value, mortal)| Act::Put(key, value, mortal)),
+        (0..4u8).prop_map(Act::Delete),
+        (0..4u8, proptest::option::of(0..3u8), 0..3u8).prop_map(|(key, expect, value)| Act::Cas(key, expect, value)),
+        (0..3u8, any::<bool>()).prop_map(|(name, wait)| Act::Acquire(name, wait)),
+        (0..3u8).prop_map(Act::Release),
+        (0..3u8).prop_map(Act::Steal),
+        any::<u8>().prop_map(Act::ExpireOldest),
+        (0..3u8).prop_map(Act::Withdraw),
+    ]
+}
+
+proptest! {
+    /// Keys are those of a map; no lock has two holders; tokens and revisions only grow; the state
+    /// read back from its bytes goes on as the one that was never written.
+    #[test]
+    fn any_history_keeps_the_laws(acts in proptest::collection::vec((1..4u8, act()), 1..80)) {
+        let mut log = Log::new();
+        let mut model: BTreeMap<String, String> = BTreeMap::new();
+        let (mut last_token, mut last_revision) = (0, 0);
+        for (who, act) in acts {
+            let name = |n: u8| format!("lock {n}");
+            let key = |k: u8| format!("k{k}");
+            match act {
+                Act::Put(k, value, mortal) => {
+                    let ttl_ms = mortal.then_some(5_000);
+                    log.propose(who, Command::Put(Put { ttl_ms, ..put(&key(k), &value.to_string()) }));
+                    model.insert(key(k), value.to_string());
+                }
+                Act::Delete(k) => {
+                    let outcome = log.propose(who, Command::Delete { key: key(k), fence: None });
+                    prop_assert_eq!(model.remove(&key(k)).is_some(), matches!(outcome, Outcome::Done { .. }));
+                }
+                Act::Cas(k, expect, value) => {
+                    let expect = expect.map(|value| value.to_string());
+                    let fits = model.get(&key(k)) == expect.as_ref();
+                    let outcome = log.propose(who, Command::Cas { expect, put: put(&key(k), &value.to_string()) });
+                    prop_assert_eq!(fits, matches!(outcome, Outcome::Done { .. }));
+                    if fits {
+                        model.insert(key(k), value.to_string());
+                    }
+                }
+                Act::Acquire(n, wait) => {
+                    let wait_ms = if wait { 1_000 } else { 0 };
+                    let free = log.machine.lock(&name(n)).is_none();
+                    let outcome = log.propose(who, Command::Acquire { name: name(n), ttl_ms: 5_000, wait_ms });
+                    prop_assert_eq!(free, matches!(outcome, Outcome::Granted { .. }));
+                }
+                Act::Release(n) => {
+                    let lease = log.machine.lock(&name(n)).map(|lock| lock.lease.token);
+                    let heir = log.machine.lock(&name(n)).and_then(|lock| lock.line.front().map(|next| next.id));
+                    log.propose(who, Command::Release { name: name(n), token: lease.unwrap_or(1) });
+                    let after = log.machine.lock(&name(n)).map(|lock| lock.lease.waiter);
+                    prop_assert_eq!(after, heir.map(Some));
+                }
+                Act::Steal(n) => {
+                    log.propose(who, Command::Steal { name: name(n), ttl_ms: 5_000 });
+                }
+                Act::Withdraw(n) => {
+                    let place = log.machine.lock(&name(n)).and_then(|lock| lock.line.back().map(|last| last.id));
+                    log.propose(who, Command::Withdraw { name: name(n), waiter: place.unwrap_or(0) });
+                }
+                Act::ExpireOldest(n) => {
+                    let timed: Vec<Timed> = log.machine.timed().collect();
+                    if let Some(timed) = timed.get(usize::from(n) % timed.len().max(1)) {
+                        if let Expiry::Key { key, .. } = &timed.expiry {
+                            model.remove(key);
+                        }
+                        log.expire(timed.expiry.clone());
+                    }
+                }
+            }
+            let keys: BTreeMap<String, String> =
+                log.machine.list("", None).map(|(key, item)| (key.clone(), item.value.clone())).collect();
+            prop_assert_eq!(&keys, &model);
+            for change in log.changes.drain(..) {
+                prop_assert!(change.revision > last_revision);
+                last_revision = change.revision;
+                if let What::Granted { token, .. } = change.what {
+                    prop_assert!(token > last_token);
+                    last_token = token;
+                }
+            }
+            let standing: Vec<u64> = log.machine.locks().map(|(_, lock)| lock.lease.token).collect();
+            prop_assert!(standing.iter().all(|token| log.machine.locks.stands(*token)));
+            let again = Machine::decode(&log.machine.encode()).unwrap();
+            prop_assert_eq!(&again, &log.machine);
+            prop_assert_eq!(again.digest(), log.machine.digest());
+        }
+    }
+}

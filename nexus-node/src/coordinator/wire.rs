@@ -1,0 +1,189 @@
+//! What goes over `/nexus/raft/1`: requests and answers, matched by number, several at a time.
+
+use prost::Message;
+
+/// One frame.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Envelope {
+    /// Which request it is, or answers.
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    /// The group it speaks of: `Group` in borsh; empty if the sender knows of none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) group: Vec<u8>,
+    /// `Voter` that Raft's own requests are for: a node that was drawn anew must not answer for
+    /// what it was before.
+    #[prost(bytes = "vec", tag = "18")]
+    pub(crate) to: Vec<u8>,
+    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    pub(crate) body: Option<Body>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Body {
+    #[prost(message, tag = "3")]
+    Append(Append),
+    #[prost(message, tag = "4")]
+    Vote(VoteAsk),
+    #[prost(message, tag = "5")]
+    Install(Install),
+    #[prost(message, tag = "6")]
+    Propose(Bytes),
+    #[prost(message, tag = "7")]
+    Query(Bytes),
+    #[prost(message, tag = "8")]
+    Hello(Hello),
+    #[prost(message, tag = "9")]
+    Elect(Hello),
+    /// `Manage`.
+    #[prost(message, tag = "10")]
+    Manage(Bytes),
+    #[prost(message, tag = "11")]
+    Appended(Appended),
+    #[prost(message, tag = "12")]
+    Voted(Voted),
+    #[prost(message, tag = "13")]
+    Installed(Bytes),
+    #[prost(message, tag = "14")]
+    Proposed(Bytes),
+    #[prost(message, tag = "15")]
+    Answer(Bytes),
+    #[prost(message, tag = "16")]
+    Overview(Overview),
+    #[prost(message, tag = "17")]
+    Refused(Refused),
+}
+
+/// Entries to append, or none: a heartbeat.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Append {
+    /// `Ballot`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) vote: Vec<u8>,
+    /// `Option<Position>` of the entry before.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) previous: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(crate) entries: Vec<Vec<u8>>,
+    /// `Option<Position>` of the last committed entry.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) committed: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Appended {
+    #[prost(enumeration = "AppendResult", tag = "1")]
+    pub(crate) result: i32,
+    /// `Ballot` if there is a higher one.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) vote: Vec<u8>,
+    /// `Option<Position>` up to which it was taken, if only in part.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) upto: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(crate) enum AppendResult {
+    Unspecified = 0,
+    Success = 1,
+    Partial = 2,
+    Conflict = 3,
+    HigherVote = 4,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct VoteAsk {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) vote: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) last: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Voted {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) vote: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub(crate) granted: bool,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) last: Vec<u8>,
+}
+
+/// Part of a snapshot.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Install {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) vote: Vec<u8>,
+    /// `SnapshotHead`.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) head: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(crate) offset: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) data: Vec<u8>,
+    #[prost(bool, tag = "5")]
+    pub(crate) done: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Bytes {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Hello {}
+
+/// What a node says of itself and of the coordinators.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Overview {
+    /// `Voter`: who it is, or would be.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) voter: Vec<u8>,
+    /// Whether it may never vote.
+    #[prost(bool, tag = "2")]
+    pub(crate) never: bool,
+    /// The leader's DID, if it knows one that is in contact.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) leader: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(crate) term: u64,
+    /// The index of the last entry it knows to be applied.
+    #[prost(uint64, tag = "5")]
+    pub(crate) applied: u64,
+    /// `Seats`, if it has any.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) seats: Vec<u8>,
+    /// What its machine is called, to see whether all voters share one.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) machine: Vec<u8>,
+}
+
+/// Why a request was not done.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Refused {
+    #[prost(enumeration = "Reason", tag = "1")]
+    pub(crate) reason: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    /// The leader's DID, if it is known.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) leader: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(crate) enum Reason {
+    Unspecified = 0,
+    /// Another node leads; perhaps it is named.
+    NotLeader = 1,
+    /// A quorum did not answer.
+    NoQuorum = 2,
+    /// Not a request of this protocol, or not one that this peer may make.
+    Forbidden = 3,
+    /// Too busy, or about to stop.
+    Busy = 4,
+    /// It speaks of another group than this node's.
+    OtherGroup = 5,
+}

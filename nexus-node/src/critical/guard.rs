@@ -1,0 +1,166 @@
+use std::time::Duration;
+
+use futures::FutureExt;
+use nexus_identity::Timestamp;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::Critical;
+use crate::NodeError;
+use crate::clock;
+
+/// A moment on both clocks. A machine that sleeps may stop the one and not the other, so the one
+/// on which more time has gone by counts: a holder may think too early that its lease is over,
+/// never too late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+impl Since {
+    pub(super) fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: clock::wall() }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        let wall = Duration::from_millis(clock::wall().as_ms().saturating_sub(self.wall.as_ms()));
+        self.monotonic.elapsed().max(wall)
+    }
+}
+
+/// How much of a lease its holder counts on: the rest is for clocks that run differently.
+const COUNTED_ON: (u32, u32) = (9, 10);
+/// How often a lease is renewed in its time.
+const RENEWALS: u32 = 3;
+/// How often the holder's clock is looked at: nothing else tells that the machine slept.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// That a lock is to be given back, and who wants to know how that went.
+type Release = Option<oneshot::Sender<Result<(), NodeError>>>;
+
+/// A lock that is held: renewed by itself until it is released or dropped.
+///
+/// A lease can end nonetheless: when no quorum answers for its whole time, when somebody steals
+/// it, when this machine sleeps. Then [`is_held`](Self::is_held) says no and
+/// [`lost`](Self::lost) resolves, before anybody else can have it. What is written elsewhere
+/// under the lock should carry its [`token`](Self::token).
+#[derive(Debug)]
+pub struct LockGuard {
+    name: String,
+    token: u64,
+    good_for: Duration,
+    /// Since when the lease runs at the earliest; `None` once it is over.
+    held: watch::Receiver<Option<Since>>,
+    release: Option<oneshot::Sender<Release>>,
+}
+
+impl LockGuard {
+    pub(super) fn keep(critical: Critical, name: String, token: u64, ttl: Duration, since: Since) -> Self {
+        let (tell, held) = watch::channel(Some(since));
+        let good_for = ttl * COUNTED_ON.0 / COUNTED_ON.1;
+        let (release, released) = oneshot::channel();
+        let keeper = Keeper { critical: critical.clone(), name: name.clone(), token, ttl, good_for, held: tell };
+        critical.spawn("lock", keeper.run(since, released).boxed());
+        Self { name, token, good_for, held, release: Some(release) }
+    }
+
+    /// The lock's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What proves the lease; later grants of any lock have larger ones.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Whether the lease stands for sure, by this machine's clocks as they are now.
+    pub fn is_held(&self) -> bool {
+        self.held.borrow().is_some_and(|since| since.elapsed() < self.good_for) && self.held.has_changed().is_ok()
+    }
+
+    /// Resolves when the lease is over, or may be.
+    pub async fn lost(&mut self) {
+        while self.is_held() {
+            if self.held.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`]: then it runs out of time by itself. [`NodeError::Conflict`] or
+    /// [`NodeError::NotFound`] if the lease was over before.
+    pub async fn release(mut self) -> Result<(), NodeError> {
+        let (done, waits) = oneshot::channel();
+        let stopping = || NodeError::Stopping("the lock runs out of time by itself".to_owned());
+        let release = self.release.take().ok_or_else(stopping)?;
+        release.send(Some(done)).map_err(|_| NodeError::Conflict("the lease was over".to_owned()))?;
+        waits.await.map_err(|_| stopping())?
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            let _ = release.send(None);
+        }
+    }
+}
+
+/// Renews a lease until it is released, or over.
+struct Keeper {
+    critical: Critical,
+    name: String,
+    token: u64,
+    ttl: Duration,
+    good_for: Duration,
+    held: watch::Sender<Option<Since>>,
+}
+
+impl Keeper {
+    async fn run(
+        self,
+        mut since: Since,
+        mut released: oneshot::Receiver<Release>,
+    ) {
+        let good_for = self.good_for;
+        loop {
+            let renew_at = self.ttl / RENEWALS;
+            tokio::select! {
+                told = &mut released => {
+                    self.held.send_replace(None);
+                    let outcome = self.critical.release(&self.name, self.token).await;
+                    if let Ok(Some(told)) = told {
+                        let _ = told.send(outcome);
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(LOOK.min(renew_at)) => {}
+            }
+            if since.elapsed() >= good_for {
+                break;
+            }
+            if since.elapsed() >= renew_at {
+                let before = Since::now();
+                let left = good_for.saturating_sub(since.elapsed());
+                match tokio::time::timeout(left, self.critical.renew(&self.name, self.token, None)).await {
+                    Ok(Ok(())) => {
+                        since = before;
+                        self.held.send_replace(Some(since));
+                    }
+                    // tried again for as long as it is good
+                    Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}
+                    Ok(Err(_)) | Err(_) => break,
+                }
+                if since.elapsed() >= good_for {
+                    break;
+                }
+            }
+        }
+        self.held.send_replace(None);
+    }
+}

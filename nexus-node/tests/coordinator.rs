@@ -1,0 +1,209 @@
+//! Critical state over real nodes: who votes, what a minority refuses, who has a lock.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use nexus_node::config::Bounded;
+use nexus_node::coordinator::{Manage, Mode};
+use nexus_node::{LockOptions, Node, NodeError, PutOptions};
+use world::{Link, SOON, World};
+
+/// Waits until something holds.
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+}
+
+/// So many nodes that know each other, of which as many as can vote.
+async fn nodes(world: World, count: u8) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for n in 0..count {
+        let mut env = world.env(n, Link::Memory);
+        env.config.voter_settle_ms = Bounded::of::<200>();
+        env.config.bootstrap.0 = nodes.iter().map(|node| node.listen_addresses()[0].parse().unwrap()).collect();
+        nodes.push(Node::with_env(env).await.unwrap());
+    }
+    nodes
+}
+
+async fn voters(nodes: &[Node], count: usize) {
+    until("the voters", async || {
+        for node in nodes {
+            let seen = node.critical().unwrap().coordinators().await?;
+            if seen.voters.len() != count || seen.mode() != Mode::Full {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+}
+
+async fn leader(nodes: &[Node]) -> usize {
+    until("a leader", async || {
+        for (n, node) in nodes.iter().enumerate() {
+            let seen = node.critical().unwrap().coordinators().await;
+            if seen.is_some_and(|seen| seen.leader == Some(node.did())) {
+                return Some(n);
+            }
+        }
+        None
+    })
+    .await
+}
+
+fn plain() -> PutOptions {
+    PutOptions::default()
+}
+
+#[tokio::test]
+async fn one_node_alone_decides_at_once() {
+    let nodes = nodes(World(100), 1).await;
+    let critical = nodes[0].critical().unwrap();
+    let first = critical.put("color", "blue", plain()).await.unwrap();
+    assert_eq!(critical.get("color").await.unwrap().unwrap().value, "blue");
+    let second = critical.cas("color", Some("blue"), "green", plain()).await.unwrap();
+    assert!(second > first);
+    let refused = critical.cas("color", Some("blue"), "red", plain()).await.unwrap_err();
+    assert_eq!(refused.code(), "conflict");
+    assert_eq!(critical.get("nothing").await.unwrap(), None);
+    assert_eq!(critical.delete("nothing", None).await.unwrap_err().code(), "not_found");
+    let seen = critical.coordinators().await.unwrap();
+    assert_eq!((seen.mode(), seen.voters.len(), seen.role), (Mode::Full, 1, Some("leader")));
+}
+
+#[tokio::test]
+async fn three_nodes_become_three_voters_and_read_each_others_writes() {
+    let nodes = nodes(World(101), 4).await;
+    voters(&nodes, 3).await;
+    for (n, node) in nodes.iter().enumerate() {
+        node.critical().unwrap().put("who", &n.to_string(), plain()).await.unwrap();
+        for reader in &nodes {
+            let read = reader.critical().unwrap().get("who").await.unwrap().unwrap();
+            assert_eq!((read.value, read.by), (n.to_string(), node.did()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_minority_refuses_in_plain_words_and_the_others_go_on() {
+    let nodes = nodes(World(102), 3).await;
+    voters(&nodes, 3).await;
+    nodes[0].critical().unwrap().put("k", "before", plain()).await.unwrap();
+    // the leader itself is cut off
+    let cut = leader(&nodes).await;
+    nodes[cut].set_offline(true).await.unwrap();
+    let others: Vec<&Node> = nodes.iter().enumerate().filter(|(n, _)| *n != cut).map(|(_, node)| node).collect();
+
+    let minority = nodes[cut].critical().unwrap();
+    let (write, read) = tokio::join!(minority.put("k", "lost?", plain()), minority.get("k"));
+    for error in [write.unwrap_err(), read.unwrap_err()] {
+        let NodeError::NoQuorum { missing, .. } = &error else { panic!("{error}") };
+        assert_eq!(missing.len(), 2, "{error}");
+    }
+    assert_eq!(minority.get_local("k").unwrap().0.unwrap().value, "before");
+    let seen = minority.coordinators().await.unwrap();
+    assert_eq!(seen.mode(), Mode::ReadOnly);
+
+    let majority = others[0].critical().unwrap();
+    majority.put("k", "after", plain()).await.unwrap();
+    assert_eq!(others[1].critical().unwrap().get("k").await.unwrap().unwrap().value, "after");
+    assert_eq!(majority.coordinators().await.unwrap().mode(), Mode::Core);
+
+    nodes[cut].set_offline(false).await.unwrap();
+    until("the same state", async || {
+        let digests: Vec<_> = nodes.iter().map(|node| node.critical().unwrap().digest()).collect();
+        let value = minority.get("k").await.ok()??.value;
+        (value == "after" && digests.iter().all(|digest| *digest == digests[0])).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lock_has_one_holder_and_its_line_is_fair() {
+    let nodes = nodes(World(103), 3).await;
+    voters(&nodes, 3).await;
+    let [a, b, c] = [0, 1, 2].map(|n| nodes[n].critical().unwrap());
+    let lock = a.lock("build", LockOptions::default()).await.unwrap();
+    assert_eq!(b.lock("build", LockOptions::default()).await.unwrap_err().code(), "conflict");
+    let wait = LockOptions { wait: Duration::from_secs(20), ..LockOptions::default() };
+    let second = tokio::spawn({
+        let b = b.clone();
+        async move { b.lock("build", wait).await }
+    });
+    until("b in line", async || Some(a.lock_of("build").await.unwrap()?.line.len() == 1)).await;
+    let short = LockOptions { wait: Duration::from_millis(100), ..LockOptions::default() };
+    assert_eq!(c.lock("build", short).await.unwrap_err().code(), "conflict");
+    let token = lock.token();
+    let fence = Some(token);
+    a.put("state", "mine", PutOptions { fence, ttl: None }).await.unwrap();
+    lock.release().await.unwrap();
+    let mut second = second.await.unwrap().unwrap();
+    assert!(second.token() > token && second.is_held());
+    let stale = a.put("state", "late", PutOptions { fence, ttl: None }).await.unwrap_err();
+    assert_eq!(stale.code(), "conflict", "{stale}");
+    c.steal("build", Duration::from_secs(30)).await.unwrap();
+    tokio::time::timeout(SOON, second.lost()).await.unwrap();
+    assert!(!second.is_held());
+}
+
+#[tokio::test]
+async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
+    let nodes = nodes(World(104), 1).await;
+    let critical = nodes[0].critical().unwrap();
+    let ttl = Some(Duration::from_secs(1));
+    critical.put("mortal", "v", PutOptions { ttl, fence: None }).await.unwrap();
+    critical.acquire("lease", LockOptions { ttl: Duration::from_secs(1), ..Default::default() }).await.unwrap();
+    let revision = critical.revision().await.unwrap();
+    until("both gone", async || {
+        let gone =
+            critical.get("mortal").await.unwrap().is_none() && critical.lock_of("lease").await.unwrap().is_none();
+        gone.then_some(())
+    })
+    .await;
+    let changes = critical.changes("", revision, Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    // a guard renews what would be over
+    let guard = critical.lock("kept", LockOptions { ttl: Duration::from_secs(1), ..Default::default() }).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(guard.is_held());
+    drop(guard);
+    until("free", async || critical.lock_of("kept").await.unwrap().is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn another_leads_when_the_leader_steps_down_and_voters_come_and_go() {
+    let nodes = nodes(World(105), 4).await;
+    voters(&nodes, 3).await;
+    let first = leader(&nodes).await;
+    let founder = nodes[0].critical().unwrap();
+    founder.manage(Manage::StepDown).await.unwrap();
+    until("another leader", async || (leader(&nodes).await != first).then_some(())).await;
+    let seen = founder.coordinators().await.unwrap();
+    let learner = seen.learners[0].did;
+    let one = seen.voters.iter().find(|seat| Some(seat.did) != seen.leader && seat.did != nodes[0].did());
+    let one = one.or(seen.voters.iter().find(|seat| Some(seat.did) != seen.leader)).unwrap().did;
+    until("replaced", async || {
+        founder.manage(Manage::Remove(one)).await.ok();
+        let seen = founder.coordinators().await?;
+        let dids: Vec<_> = seen.voters.iter().map(|seat| seat.did).collect();
+        (dids.contains(&learner) && !dids.contains(&one) && dids.len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(founder.manage(Manage::Add(world::key(77).did())).await.unwrap_err().code(), "conflict");
+    founder.put("k", "v", plain()).await.unwrap();
+    for node in &nodes {
+        assert_eq!(node.critical().unwrap().get("k").await.unwrap().unwrap().value, "v");
+    }
+}

@@ -1,0 +1,185 @@
+//! Critical state under faults: what clients ask of the coordinators, and what they saw.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use nexus_node::{Critical, LockOptions, NodeError, PutOptions};
+
+use crate::ledger::{Grant, Ledger};
+use crate::linearizability::{Action, Operation};
+use crate::plan::{Op, OpKind};
+use crate::world::Sim;
+
+/// How long a lease runs here.
+const TTL: Duration = Duration::from_secs(2);
+/// How long somebody waits in line.
+const WAIT: Duration = Duration::from_millis(1_500);
+/// How long a client waits for any answer.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// The longest that a lock is used.
+const HELD_MAX_MS: u64 = 3_000;
+
+/// Does one operation and writes down what its client saw.
+pub async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
+    let Some(node) = sim.node(op.node) else { return };
+    let Ok(critical) = node.critical() else { return };
+    let led = critical.coordinators().await.is_some_and(|seen| seen.role == Some("leader"));
+    let begin = sim.now();
+    let asked = sim.on(op.node, async |_| {
+        let done = tokio::time::timeout(ANSWER_MAX, ask(sim, ledger, &critical, number, op)).await;
+        Ok(done.unwrap_or(Saw::Nothing))
+    });
+    let saw = asked.await.unwrap_or(Saw::Nothing);
+    let cut = !sim.network().cut_links().is_empty();
+    let mut ledger = ledger.borrow_mut();
+    let history = &mut ledger.critical;
+    match saw {
+        Saw::Answer => {
+            history.answered += 1;
+            if led && cut {
+                sim.network().fire("leader_in_majority");
+            }
+        }
+        Saw::NoQuorum => {
+            history.refused += 1;
+            history.longest_refusal = history.longest_refusal.max(sim.now() - begin);
+            if led && cut {
+                sim.network().fire("leader_in_minority");
+            }
+        }
+        Saw::Nothing => {}
+    }
+    if let (Some(copy), Some(generation)) = (critical.digest(), critical.generation()) {
+        history.see(op.node, generation, copy);
+    }
+}
+
+/// What a client got.
+enum Saw {
+    Answer,
+    NoQuorum,
+    Nothing,
+}
+
+fn us(sim: &Sim) -> u64 {
+    u64::try_from(sim.now().as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: usize, op: Op) -> Saw {
+    if op.kind == OpKind::Lock {
+        return lock(sim, ledger, critical, op).await;
+    }
+    let key = format!("key {}", op.n % 8);
+    let value = number as u64 + 1;
+    let text = value.to_string();
+    let began = us(sim);
+    // a read without an answer says nothing; whatever else may have happened from now on
+    let place = (op.kind != OpKind::KvGet).then(|| {
+        let action = match op.kind {
+            OpKind::KvDelete => Action::Delete(false),
+            OpKind::KvCas => Action::Cas { expect: None, value, done: false },
+            _ => Action::Put(value),
+        };
+        let mut ledger = ledger.borrow_mut();
+        let history = ledger.critical.keys.entry(key.clone()).or_default();
+        history.push(Operation { began, ended: None, action });
+        history.len() - 1
+    });
+    let write = |action: Option<Action>| {
+        let ended = us(sim);
+        let mut ledger = ledger.borrow_mut();
+        let history = ledger.critical.keys.entry(key.clone()).or_default();
+        match (place, action) {
+            (Some(place), Some(action)) => history[place] = Operation { began, ended: Some(ended), action },
+            (None, Some(action)) => history.push(Operation { began, ended: Some(ended), action }),
+            _ => {}
+        }
+    };
+    match op.kind {
+        OpKind::KvGet => match critical.get(&key).await {
+            Ok(item) => {
+                write(Some(Action::Get(item.and_then(|item| item.value.parse().ok()))));
+                Saw::Answer
+            }
+            Err(error) => saw(&error),
+        },
+        OpKind::KvDelete => match critical.delete(&key, None).await {
+            Ok(_) => answered(write, Action::Delete(true)),
+            Err(NodeError::NotFound { .. }) => answered(write, Action::Delete(false)),
+            Err(error) => saw(&error),
+        },
+        OpKind::KvCas => {
+            // against what this node's copy says, which is wrong at times
+            let expect = critical.get_local(&key).ok().and_then(|(item, _)| item).map(|item| item.value);
+            let expected = expect.as_deref().and_then(|value| value.parse().ok());
+            let action = |done| Action::Cas { expect: expected, value, done };
+            if let Some(place) = place {
+                // without an answer it may have been done, against this
+                let mut ledger = ledger.borrow_mut();
+                if let Some(open) = ledger.critical.keys.get_mut(&key).and_then(|all| all.get_mut(place)) {
+                    open.action = action(false);
+                }
+            }
+            match critical.cas(&key, expect.as_deref(), &text, PutOptions::default()).await {
+                Ok(_) => answered(write, action(true)),
+                Err(NodeError::Conflict(_)) => answered(write, action(false)),
+                Err(error) => saw(&error),
+            }
+        }
+        _ => match critical.put(&key, &text, PutOptions::default()).await {
+            Ok(_) => answered(write, Action::Put(value)),
+            Err(error) => saw(&error),
+        },
+    }
+}
+
+fn answered(write: impl Fn(Option<Action>), action: Action) -> Saw {
+    write(Some(action));
+    Saw::Answer
+}
+
+fn saw(error: &NodeError) -> Saw {
+    if matches!(error, NodeError::NoQuorum { .. }) { Saw::NoQuorum } else { Saw::Nothing }
+}
+
+/// Takes a lock, writes under its token as long as it believes to have it, and gives it back.
+async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) -> Saw {
+    let name = format!("lock {}", op.n % 2);
+    let began = us(sim);
+    let guard = match critical.lock(&name, LockOptions { ttl: TTL, wait: WAIT }).await {
+        Ok(guard) => guard,
+        Err(NodeError::Conflict(_)) => return Saw::Answer,
+        Err(error) => return saw(&error),
+    };
+    let token = guard.token();
+    let place = {
+        let mut ledger = ledger.borrow_mut();
+        let grants = ledger.critical.grants.entry(name.clone()).or_default();
+        grants.push(Grant { token, began, ended: us(sim), wrote: Vec::new(), sure: 0 });
+        grants.len() - 1
+    };
+    let until = sim.now() + Duration::from_millis(op.bytes % HELD_MAX_MS);
+    // goes on writing when the lease is over: the token must be what stops it
+    loop {
+        let began = us(sim);
+        if guard.is_held()
+            && let Some(grant) =
+                ledger.borrow_mut().critical.grants.get_mut(&name).and_then(|grants| grants.get_mut(place))
+        {
+            grant.sure = began;
+        }
+        let options = PutOptions { fence: Some(token), ttl: None };
+        if critical.put(&format!("under {name}"), &token.to_string(), options).await.is_ok()
+            && let Some(grant) =
+                ledger.borrow_mut().critical.grants.get_mut(&name).and_then(|grants| grants.get_mut(place))
+        {
+            grant.wrote.push(began);
+        }
+        if sim.now() >= until {
+            break;
+        }
+        sim.sleep(Duration::from_millis(400)).await;
+    }
+    let _ = guard.release().await;
+    Saw::Answer
+}

@@ -1,0 +1,133 @@
+//! Critical state is one copy to whoever asks: every history of a key is linearizable, tokens
+//! grow, nothing is written under the token of a lease that is over, and all machines that have
+//! applied the same hold the same.
+
+use std::time::Duration;
+
+use super::{Invariant, Moment, Record, Recovery, Verdict};
+use crate::linearizability::{self, Verdict as Judged};
+
+/// Every history of a key is linearizable.
+#[derive(Debug, Default)]
+pub(crate) struct Linearizable(Record);
+
+impl Invariant for Linearizable {
+    fn name(&self) -> &'static str {
+        "linearizable"
+    }
+
+    fn promise(&self) -> &'static str {
+        "critical reads and writes are those of one copy"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        if !moment.last {
+            return;
+        }
+        let keys = &moment.ledger.critical.keys;
+        self.0.looked(keys.values().map(|operations| operations.len() as u64).sum());
+        match linearizability::check_all(keys) {
+            None => {}
+            Some((key, Judged::Unknown)) => {
+                self.0.broke(moment.at, || format!("whether the history of {key:?} is linearizable was not found out"));
+            }
+            Some((key, verdict)) => {
+                let explained = if let Judged::Broken { explained } = verdict { explained } else { 0 };
+                let mut operations = keys[key].clone();
+                operations.sort_by_key(|operation| operation.began);
+                let from = explained.saturating_sub(4);
+                self.0.broke(moment.at, || {
+                    let around = &operations[from..operations.len().min(explained + 6)];
+                    format!("the history of {key:?} is not linearizable; near its operation {explained}: {around:?}")
+                });
+            }
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("no critical operation had an answer")
+    }
+}
+
+/// Locks: tokens grow, and a token that is over stops writes.
+#[derive(Debug, Default)]
+pub(crate) struct Fencing(Record);
+
+impl Invariant for Fencing {
+    fn name(&self) -> &'static str {
+        "fencing"
+    }
+
+    fn promise(&self) -> &'static str {
+        "a lock has one holder, by the order of its tokens"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        if !moment.last {
+            return;
+        }
+        for (name, grants) in &moment.ledger.critical.grants {
+            self.0.looked(grants.len() as u64);
+            for (number, earlier) in grants.iter().enumerate() {
+                for later in grants.iter().skip(number + 1) {
+                    if earlier.token == later.token {
+                        self.0.broke(moment.at, || format!("{name} was granted twice with token {}", later.token));
+                    }
+                }
+                for later in grants.iter().filter(|later| later.began > earlier.ended) {
+                    if later.token < earlier.token {
+                        self.0.broke(moment.at, || {
+                            format!("{name} was granted with token {} after {}", later.token, earlier.token)
+                        });
+                    }
+                }
+                for later in grants.iter().filter(|later| later.token > earlier.token) {
+                    if earlier.sure > later.ended {
+                        self.0.broke(moment.at, || {
+                            let (old, new) = (earlier.token, later.token);
+                            format!("at {} us the holder of {name} was sure of token {old}, and {new} was given out before", earlier.sure)
+                        });
+                    }
+                    if let Some(wrote) = earlier.wrote.iter().find(|wrote| **wrote > later.ended) {
+                        self.0.broke(moment.at, || {
+                            format!("at {wrote} us something was written under token {} of {name}, which {} had replaced", earlier.token, later.token)
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("no lock was granted")
+    }
+}
+
+/// All machines that have applied the same hold the same, and after the heal somebody leads soon.
+#[derive(Debug, Default)]
+pub(crate) struct Agreement(Record);
+
+impl Invariant for Agreement {
+    fn name(&self) -> &'static str {
+        "agreement"
+    }
+
+    fn promise(&self) -> &'static str {
+        "coordinators that applied the same hold the same, refuse within 5 s, and lead soon after the heal"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        let history = &moment.ledger.critical;
+        self.0.looked(history.answered);
+        if let Some(fork) = history.forks.first() {
+            self.0.broke(moment.at, || fork.clone());
+        }
+    }
+
+    fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
+        if let Some(why) = &recovery.leaderless {
+            self.0.broke(now, || why.clone());
+        }
+        self.0.verdict("no critical operation had an answer")
+    }
+}

@@ -1,0 +1,232 @@
+//! Whether what clients saw of one key could have come from one copy of it, where each operation
+//! happens at some moment between its beginning and its end.
+//!
+//! The search is the one of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with
+//! Lowe's memory of configurations seen before ("Testing for linearizability", 2017). Keys are
+//! independent, so each is judged by itself. An operation whose end was never seen may have
+//! happened at any time since, or not at all.
+
+use std::collections::{BTreeMap, HashSet};
+
+/// What a client did with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read it; what it saw. `None`: no such key.
+    Get(Option<u64>),
+    /// Wrote it.
+    Put(u64),
+    /// Took it away; whether it was there.
+    Delete(bool),
+    /// Wrote it if it had the expected value; whether it had.
+    Cas {
+        /// What it had to be; `None`: it must not exist.
+        expect: Option<u64>,
+        /// What it became.
+        value: u64,
+        /// Whether it did.
+        done: bool,
+    },
+}
+
+/// An operation as its client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// When it began.
+    pub began: u64,
+    /// When it ended; `None` if its outcome is not known. Reads without an outcome say nothing
+    /// and are left out by whoever records.
+    pub ended: Option<u64>,
+    /// What it was.
+    pub action: Action,
+}
+
+/// What a history is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It fits one copy.
+    Holds,
+    /// It fits none: the operations up to here, in the order of their beginnings, are the longest
+    /// part that could be explained.
+    Broken {
+        /// How many of the operations were explained at most.
+        explained: usize,
+    },
+    /// The search was given up. Counts as broken.
+    Unknown,
+}
+
+/// Configurations looked at before a key is given up.
+const LOOKED_AT_MAX: usize = 2_000_000;
+
+/// Judges the operations on one key, which begins without a value.
+pub fn check(operations: &[Operation]) -> Verdict {
+    let mut sorted: Vec<Operation> = operations.to_vec();
+    sorted.sort_by_key(|operation| (operation.began, operation.ended.unwrap_or(u64::MAX)));
+    let mut search = Search { operations: &sorted, seen: HashSet::new(), explained: 0 };
+    search.run()
+}
+
+/// Judges all keys; the first that does not hold, with its verdict.
+pub fn check_all(history: &BTreeMap<String, Vec<Operation>>) -> Option<(&str, Verdict)> {
+    let judged = history.iter().map(|(key, operations)| (key.as_str(), check(operations)));
+    judged.into_iter().find(|(_, verdict)| *verdict != Verdict::Holds)
+}
+
+/// Which operations have happened, and what that made of the key.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Configuration {
+    /// All before this one have.
+    base: usize,
+    /// And these after it, ascending.
+    beyond: Vec<usize>,
+    value: Option<u64>,
+}
+
+impl Configuration {
+    fn has(&self, at: usize) -> bool {
+        at < self.base || self.beyond.binary_search(&at).is_ok()
+    }
+
+    fn with(&self, at: usize, value: Option<u64>) -> Self {
+        let mut next = Self { value, ..self.clone() };
+        if let Err(place) = next.beyond.binary_search(&at) {
+            next.beyond.insert(place, at);
+        }
+        while next.beyond.first() == Some(&next.base) {
+            next.beyond.remove(0);
+            next.base += 1;
+        }
+        next
+    }
+}
+
+struct Search<'a> {
+    operations: &'a [Operation],
+    seen: HashSet<Configuration>,
+    explained: usize,
+}
+
+impl Search<'_> {
+    fn run(&mut self) -> Verdict {
+        let first = Configuration { base: 0, beyond: Vec::new(), value: None };
+        let mut stack = vec![first];
+        while let Some(now) = stack.pop() {
+            if !self.seen.insert(now.clone()) {
+                continue;
+            }
+            if self.seen.len() > LOOKED_AT_MAX {
+                return Verdict::Unknown;
+            }
+            self.explained = self.explained.max(now.base + now.beyond.len());
+            // whatever happens next began before the first end that is still to come
+            let open = |at: &usize| !now.has(*at);
+            let ends = (now.base..self.operations.len()).filter(open);
+            let Some(first_end) = ends.filter_map(|at| self.operations[at].ended).min() else {
+                // what is left may never have happened
+                return Verdict::Holds;
+            };
+            let candidates = (now.base..self.operations.len())
+                .take_while(|at| self.operations[*at].began <= first_end)
+                .filter(open);
+            let next: Vec<Configuration> = candidates
+                .filter_map(|at| Some(now.with(at, step(now.value, &self.operations[at])?)))
+                .collect();
+            stack.extend(next.into_iter().rev());
+        }
+        Verdict::Broken { explained: self.explained }
+    }
+}
+
+/// What an operation makes of a key, if it can happen to it now.
+fn step(value: Option<u64>, operation: &Operation) -> Option<Option<u64>> {
+    let known = operation.ended.is_some();
+    match operation.action {
+        Action::Get(seen) => (!known || seen == value).then_some(value),
+        Action::Put(put) => Some(Some(put)),
+        Action::Delete(there) => (!known || there == value.is_some()).then_some(None),
+        Action::Cas { expect, value: put, done } => {
+            let fits = value == expect;
+            let after = if fits { Some(put) } else { value };
+            (!known || done == fits).then_some(after)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn done(began: u64, ended: u64, action: Action) -> Operation {
+        Operation { began, ended: Some(ended), action }
+    }
+
+    #[test]
+    fn reads_see_the_latest_write_or_one_that_runs() {
+        let write = |began, ended, value| done(began, ended, Action::Put(value));
+        let read = |began, ended, value| done(began, ended, Action::Get(value));
+        assert_eq!(check(&[write(1, 2, 7), read(3, 4, Some(7))]), Verdict::Holds);
+        assert_eq!(check(&[write(1, 5, 7), read(2, 3, None), read(3, 4, Some(7))]), Verdict::Holds);
+        // seen, and then not any more
+        let back = [write(1, 9, 7), read(2, 3, Some(7)), read(4, 5, None)];
+        assert!(matches!(check(&back), Verdict::Broken { .. }));
+        // a stale read after an acknowledged write
+        let stale = [write(1, 2, 7), write(3, 4, 8), read(5, 6, Some(7))];
+        assert_eq!(check(&stale), Verdict::Broken { explained: 2 });
+    }
+
+    #[test]
+    fn an_operation_without_an_end_may_have_happened_late_or_never() {
+        let open = Operation { began: 1, ended: None, action: Action::Put(7) };
+        let read = |began, value| done(began, began + 1, Action::Get(value));
+        assert_eq!(check(&[open, read(2, None)]), Verdict::Holds);
+        assert_eq!(check(&[open, read(2, None), read(10, Some(7))]), Verdict::Holds);
+        assert!(matches!(check(&[open, read(2, Some(7)), read(10, None)]), Verdict::Broken { .. }));
+    }
+
+    #[test]
+    fn only_one_of_two_rivals_finds_what_both_expect() {
+        let cas = |began, value| done(began, 9, Action::Cas { expect: None, value, done: true });
+        assert!(matches!(check(&[cas(1, 1), cas(2, 2)]), Verdict::Broken { .. }));
+        let lost = done(2, 9, Action::Cas { expect: None, value: 2, done: false });
+        assert_eq!(check(&[cas(1, 1), lost]), Verdict::Holds);
+    }
+
+    /// All orders of all subsets that hold every ended operation.
+    fn brute_force(operations: &[Operation]) -> bool {
+        fn go(left: &[usize], all: &[Operation], value: Option<u64>) -> bool {
+            let ended = |at: &usize| all[*at].ended;
+            let Some(first_end) = left.iter().filter_map(ended).min() else { return true };
+            left.iter().any(|at| {
+                if all[*at].began > first_end {
+                    return false;
+                }
+                let rest: Vec<usize> = left.iter().copied().filter(|other| other != at).collect();
+                step(value, &all[*at]).is_some_and(|value| go(&rest, all, value))
+            })
+        }
+        go(&(0..operations.len()).collect::<Vec<_>>(), operations, None)
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let value = || proptest::option::of(1..3u64);
+        let action = prop_oneof![
+            3 => value().prop_map(Action::Get),
+            2 => (1..3u64).prop_map(Action::Put),
+            1 => any::<bool>().prop_map(Action::Delete),
+            2 => (value(), 1..3u64, any::<bool>()).prop_map(|(expect, value, done)| Action::Cas { expect, value, done }),
+        ];
+        (0..12u64, 0..6u64, proptest::bool::weighted(0.15), action).prop_map(|(began, takes, open, action)| {
+            let open = open && !matches!(action, Action::Get(_));
+            Operation { began, ended: (!open).then_some(began + takes), action }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn the_search_agrees_with_trying_every_order(operations in proptest::collection::vec(operation(), 0..8)) {
+            prop_assert_eq!(check(&operations) == Verdict::Holds, brute_force(&operations));
+        }
+    }
+}
