@@ -20,7 +20,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 const HELD_MAX_MS: u64 = 3_000;
 
 /// Does one operation and writes down what its client saw.
-pub async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
+pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
     let Some(node) = sim.node(op.node) else { return };
     let Ok(critical) = node.critical() else { return };
     let led = critical.coordinators().await.is_some_and(|seen| seen.role == Some("leader"));

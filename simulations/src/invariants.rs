@@ -4,8 +4,8 @@
 //! that had nothing to look at has decided nothing, which counts as broken.
 
 mod bounds;
-mod critical;
 mod convergence;
+mod critical;
 mod durability;
 mod forgotten;
 mod liveness;

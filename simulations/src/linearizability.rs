@@ -6,7 +6,7 @@
 //! independent, so each is judged by itself. An operation whose end was never seen may have
 //! happened at any time since, or not at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a client did with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ const LOOKED_AT_MAX: usize = 2_000_000;
 pub fn check(operations: &[Operation]) -> Verdict {
     let mut sorted: Vec<Operation> = operations.to_vec();
     sorted.sort_by_key(|operation| (operation.began, operation.ended.unwrap_or(u64::MAX)));
-    let mut search = Search { operations: &sorted, seen: HashSet::new(), explained: 0 };
+    let mut search = Search { operations: &sorted, seen: BTreeSet::new(), explained: 0 };
     search.run()
 }
 
@@ -73,7 +73,7 @@ pub fn check_all(history: &BTreeMap<String, Vec<Operation>>) -> Option<(&str, Ve
 }
 
 /// Which operations have happened, and what that made of the key.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Configuration {
     /// All before this one have.
     base: usize,
@@ -102,7 +102,7 @@ impl Configuration {
 
 struct Search<'a> {
     operations: &'a [Operation],
-    seen: HashSet<Configuration>,
+    seen: BTreeSet<Configuration>,
     explained: usize,
 }
 
@@ -125,12 +125,10 @@ impl Search<'_> {
                 // what is left may never have happened
                 return Verdict::Holds;
             };
-            let candidates = (now.base..self.operations.len())
-                .take_while(|at| self.operations[*at].began <= first_end)
-                .filter(open);
-            let next: Vec<Configuration> = candidates
-                .filter_map(|at| Some(now.with(at, step(now.value, &self.operations[at])?)))
-                .collect();
+            let candidates =
+                (now.base..self.operations.len()).take_while(|at| self.operations[*at].began <= first_end).filter(open);
+            let next: Vec<Configuration> =
+                candidates.filter_map(|at| Some(now.with(at, step(now.value, &self.operations[at])?))).collect();
             stack.extend(next.into_iter().rev());
         }
         Verdict::Broken { explained: self.explained }

@@ -265,7 +265,15 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { per_second: 4.0, edits: 0.15, forgets: 0.05, keyed: 0.1, batch_max: 4, text_bytes_max: 400, critical_per_second: 0.0 }
+        Self {
+            per_second: 4.0,
+            edits: 0.15,
+            forgets: 0.05,
+            keyed: 0.1,
+            batch_max: 4,
+            text_bytes_max: 400,
+            critical_per_second: 0.0,
+        }
     }
 }
 

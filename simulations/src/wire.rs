@@ -303,7 +303,10 @@ impl Run {
         }
         let first = digests.values().next();
         if digests.values().any(|copy| Some(copy) != first) {
-            return Err(format!("copies differ: {:?}", digests.iter().map(|(no, (index, _))| (no, index)).collect::<Vec<_>>()));
+            return Err(format!(
+                "copies differ: {:?}",
+                digests.iter().map(|(no, (index, _))| (no, index)).collect::<Vec<_>>()
+            ));
         }
         Ok(())
     }

@@ -122,11 +122,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(
-        self,
-        mut since: Since,
-        mut released: oneshot::Receiver<Release>,
-    ) {
+    async fn run(self, mut since: Since, mut released: oneshot::Receiver<Release>) {
         let good_for = self.good_for;
         loop {
             let renew_at = self.ttl / RENEWALS;

@@ -85,12 +85,18 @@ impl Invariant for Fencing {
                     if earlier.sure > later.ended {
                         self.0.broke(moment.at, || {
                             let (old, new) = (earlier.token, later.token);
-                            format!("at {} us the holder of {name} was sure of token {old}, and {new} was given out before", earlier.sure)
+                            format!(
+                                "at {} us the holder of {name} was sure of token {old}, and {new} was given out before",
+                                earlier.sure
+                            )
                         });
                     }
                     if let Some(wrote) = earlier.wrote.iter().find(|wrote| **wrote > later.ended) {
                         self.0.broke(moment.at, || {
-                            format!("at {wrote} us something was written under token {} of {name}, which {} had replaced", earlier.token, later.token)
+                            format!(
+                                "at {wrote} us something was written under token {} of {name}, which {} had replaced",
+                                earlier.token, later.token
+                            )
                         });
                     }
                 }
