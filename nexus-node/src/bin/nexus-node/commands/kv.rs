@@ -160,20 +160,26 @@ fn list(client: &Client, prefix: &str, printer: &Printer) -> Result<(), Problem>
         }
     }
     let Some(page) = whole else { return Ok(()) };
-    printer.answer(&page, || table(&page.items, printer))
+    printer.answer(&page, || table(&page.items, client, printer))
 }
 
-fn table(items: &[wire::KvItem], printer: &Printer) -> String {
+/// With names where the node tells them.
+fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
     if items.is_empty() {
         return "no such keys; `nexus-node kv put KEY VALUE` writes one".to_owned();
     }
+    let members: Vec<wire::Member> = client.get("/v1/members").unwrap_or_default();
+    let name = |did: &str| {
+        let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
+        named.map_or_else(|| short_did(did), |member| member.name.clone())
+    };
     let mut table = Table::new(["KEY", "REVISION", "LIVES", "BY", "VALUE"]);
     for item in items {
         table.row([
             (item.key.clone(), Some(Style::Bold)),
             (item.revision.to_string(), None),
             (item.ttl_ms.map_or_else(|| "-".to_owned(), |ms| span(ms / 1_000)), None),
-            (short_did(&item.by), Some(Style::Dim)),
+            (name(&item.by), None),
             (first_line(&item.value, width().saturating_sub(60).max(20)), None),
         ]);
     }
@@ -197,7 +203,7 @@ fn txn(client: &Client, file: &str, printer: &Printer) -> Result<(), Problem> {
             false => printer.paint(Style::Odd, "a check did not hold: `else` was done"),
         };
         let there: Vec<wire::KvItem> = done.items.iter().flatten().cloned().collect();
-        let items = if there.is_empty() { String::new() } else { format!("\n{}", table(&there, printer)) };
+        let items = if there.is_empty() { String::new() } else { format!("\n{}", table(&there, client, printer)) };
         format!("{held}, revision {}{items}", done.revision)
     })
 }
