@@ -448,7 +448,7 @@ impl<'a> Model<'a> {
             match effect {
                 Effect::Write(batch) => peer.tables.apply(&batch),
                 Effect::Reply(_, answer) => answers.push(answer),
-                Effect::Publish(_) => {}
+                Effect::Publish { .. } => {}
                 Effect::Emit(event) => events.push(event),
             }
         }
