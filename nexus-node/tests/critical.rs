@@ -398,16 +398,25 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
     });
     assert_eq!(event["author"], second.ready["did"], "{event}");
 
-    let (exit, error) = ide.error(&["kv", "put", "deploy/target", "green"]);
-    assert_eq!((exit, &error["code"]), (6, &json!("no_quorum")), "{error}");
-    let message = error["message"].as_str().unwrap();
-    assert!(message.contains("terminal") && message.contains("cloud"), "it names who is missing: {message}");
-    for arguments in
-        [&["kv", "get", "deploy/target"][..], &["kv", "list"], &["lock", "acquire", "l"], &["lock", "list"]]
-    {
-        assert_eq!(ide.error(arguments).0, 6, "{arguments:?}");
-    }
-    let refused = second.http("GET", "/v1/kv/deploy/target", "");
+    let critical: [&[&str]; 5] = [
+        &["kv", "put", "deploy/target", "green"],
+        &["kv", "get", "deploy/target"],
+        &["kv", "list"],
+        &["lock", "acquire", "l"],
+        &["lock", "list"],
+    ];
+    // Each takes its time to find nobody, so they ask at once.
+    let refused = std::thread::scope(|scope| {
+        let asked = critical.map(|arguments| (arguments, scope.spawn(move || ide.error(arguments))));
+        let refused = second.http("GET", "/v1/kv/deploy/target", "");
+        for (arguments, asked) in asked {
+            let (exit, error) = asked.join().unwrap();
+            assert_eq!((exit, &error["code"]), (6, &json!("no_quorum")), "{arguments:?}: {error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("terminal") && message.contains("cloud"), "it names who is missing: {message}");
+        }
+        refused
+    });
     assert_eq!((refused.status, refused.problem().as_str()), (503, "no_quorum"));
     assert_eq!(ide.json(&["kv", "get", "deploy/target", "--local"])["value"], "blue");
     let status = ide.json(&["status"]);
