@@ -158,7 +158,11 @@ impl Coordinator {
     async fn take_part(&self, group: Group) -> Result<(), NodeError> {
         let (links, spawner) = (self.links.clone(), self.shared.spawner.clone());
         let running = Running::start(&self.log, links, spawner, &self.timing, self.me(), group).await?;
-        self.running.send_replace(Some(running));
+        self.running.send_replace(Some(running.clone()));
+        let failing = self.shared.clone();
+        // half a node is worse than none: its peers count on what it promised
+        let watch = async move { failing.fail(format!("the coordinator ended: {}", running.failed().await)) };
+        self.shared.spawner.spawn("raft watch", watch.boxed());
         Ok(())
     }
 

@@ -27,27 +27,25 @@ fn all(node: &Node) -> (Value, Value) {
     (good(node, "GET", "/v1/kv", ""), good(node, "GET", "/v1/locks", ""))
 }
 
-/// Three nodes of one mesh, each of which votes.
-fn three() -> [(Home, Node); 3] {
-    let names = ["terminal", "ide", "cloud"];
-    let homes = names.map(|name| {
+/// Nodes of one mesh, of which three vote.
+fn mesh(names: &[&str]) -> Vec<(Home, Node)> {
+    let mut nodes: Vec<(Home, Node)> = Vec::new();
+    for name in names {
         let home = Home::new();
         home.json(&["init", "--name", name]);
-        std::fs::write(home.path().join("config.toml"), "voter_settle_ms = 300\n").unwrap();
-        home
-    });
-    let [one, two, three] = homes;
-    let first = one.up();
-    let ticket = one.json(&["invite", "--uses", "2"])["ticket"].as_str().unwrap().to_owned();
-    let [second, third] = [(&two, "ide"), (&three, "cloud")].map(|(home, name)| {
-        home.json(&["join", &ticket, "--name", name]);
-        home.up()
-    });
-    let nodes = [(one, first), (two, second), (three, third)];
+        std::fs::write(home.path().join("config.toml"), "voter_settle_ms = 100\n").unwrap();
+        if let Some((founder, _)) = nodes.first() {
+            let ticket = founder.json(&["invite"])["ticket"].as_str().unwrap().to_owned();
+            home.json(&["join", &ticket, "--name", name]);
+        }
+        let node = home.up();
+        nodes.push((home, node));
+    }
     for (home, _) in &nodes {
-        until("three voters", || {
+        until("three voters, and copies for the others", || {
             let seen = home.json(&["coordinator"]);
-            (seen["voters"].as_array()?.len() == 3 && seen["mode"] == "full").then_some(())
+            let seats = [seen["voters"].as_array()?.len(), seen["learners"].as_array()?.len()];
+            (seats == [3, names.len() - 3] && seen["mode"] == "full").then_some(())
         });
     }
     nodes
@@ -371,8 +369,8 @@ fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
 
 #[test]
 fn a_minority_says_so_everywhere_and_the_others_go_on() {
-    let nodes = three();
-    let [(terminal, first), (ide, second), (cloud, third)] = &nodes;
+    let nodes = mesh(&["terminal", "ide", "cloud"]);
+    let [(terminal, first), (ide, second), (cloud, third)] = nodes.as_slice() else { unreachable!() };
     terminal.json(&["kv", "put", "deploy/target", "blue"]);
     assert_eq!(cloud.json(&["kv", "get", "deploy/target"])["value"], "blue");
     let status = ide.json(&["status"]);
@@ -400,16 +398,25 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
     });
     assert_eq!(event["author"], second.ready["did"], "{event}");
 
-    let (exit, error) = ide.error(&["kv", "put", "deploy/target", "green"]);
-    assert_eq!((exit, &error["code"]), (6, &json!("no_quorum")), "{error}");
-    let message = error["message"].as_str().unwrap();
-    assert!(message.contains("terminal") && message.contains("cloud"), "it names who is missing: {message}");
-    for arguments in
-        [&["kv", "get", "deploy/target"][..], &["kv", "list"], &["lock", "acquire", "l"], &["lock", "list"]]
-    {
-        assert_eq!(ide.error(arguments).0, 6, "{arguments:?}");
-    }
-    let refused = second.http("GET", "/v1/kv/deploy/target", "");
+    let critical: [&[&str]; 5] = [
+        &["kv", "put", "deploy/target", "green"],
+        &["kv", "get", "deploy/target"],
+        &["kv", "list"],
+        &["lock", "acquire", "l"],
+        &["lock", "list"],
+    ];
+    // Each takes its time to find nobody, so they ask at once.
+    let refused = std::thread::scope(|scope| {
+        let asked = critical.map(|arguments| (arguments, scope.spawn(move || ide.error(arguments))));
+        let refused = second.http("GET", "/v1/kv/deploy/target", "");
+        for (arguments, asked) in asked {
+            let (exit, error) = asked.join().unwrap();
+            assert_eq!((exit, &error["code"]), (6, &json!("no_quorum")), "{arguments:?}: {error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("terminal") && message.contains("cloud"), "it names who is missing: {message}");
+        }
+        refused
+    });
     assert_eq!((refused.status, refused.problem().as_str()), (503, "no_quorum"));
     assert_eq!(ide.json(&["kv", "get", "deploy/target", "--local"])["value"], "blue");
     let status = ide.json(&["status"]);
@@ -444,8 +451,23 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
 
 #[test]
 fn voters_come_and_go_by_name_and_another_leads() {
-    let nodes = three();
-    let [(terminal, _), (ide, _), _] = &nodes;
+    let nodes = mesh(&["terminal", "ide", "cloud", "desk"]);
+    let [(terminal, _), (ide, _), ..] = nodes.as_slice() else { unreachable!() };
+    let names = |seats: &Value| -> Vec<String> {
+        seats.as_array().unwrap().iter().map(|seat| seat["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let seen = terminal.json(&["coordinator"]);
+    let [learner] = names(&seen["learners"]).try_into().unwrap();
+    let voter = names(&seen["voters"]).into_iter().find(|name| name != "terminal").unwrap();
+    terminal.json(&["coordinator", "voters", "remove", &voter]);
+    until("the learner takes its place", || {
+        let now = names(&terminal.json(&["coordinator"])["voters"]);
+        (now.len() == 3 && now.contains(&learner) && !now.contains(&voter)).then_some(())
+    });
+    until("it has a copy again", || names(&terminal.json(&["coordinator"])["learners"]).contains(&voter).then_some(()));
+    terminal.json(&["coordinator", "voters", "add", &voter]);
+    until("four voters", || (names(&terminal.json(&["coordinator"])["voters"]).len() == 4).then_some(()));
+
     let leader = |home: &Home| home.json(&["coordinator"])["leader"].as_str().map(str::to_owned);
     let before = until("a leader", || leader(terminal));
     terminal.json(&["coordinator", "step-down"]);
@@ -459,8 +481,7 @@ fn voters_come_and_go_by_name_and_another_leads() {
 
 #[test]
 fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
-    let nodes = three();
-    let [one, two, three] = nodes;
+    let [one, two, three] = mesh(&["one", "two", "three"]).try_into().ok().unwrap();
     one.0.json(&["kv", "put", "k", "kept"]);
     until("its copy has it", || {
         let local = one.1.http("GET", "/v1/kv/k?local=true", "");

@@ -39,10 +39,13 @@ pub(super) async fn recover(
         let hint = "`i_understand: true` says that whatever only the lost voters had may be lost";
         return Err(Problem::new("invalid", "recovering begins the coordinators anew from this copy").hint(hint));
     }
-    node.critical()?.recover().await.map_err(Problem::from).map_err(|problem| match problem.code {
+    let critical = node.critical()?;
+    critical.recover().await.map_err(Problem::from).map_err(|problem| match problem.code {
         "conflict" => problem.hint("replace a lost voter instead: `nexus-node coordinator voters remove`"),
         _ => problem,
     })?;
+    // It is done; this waits until the new group has elected its one voter, so that the answer shows it.
+    let _ = critical.revision().await;
     show(node).await
 }
 

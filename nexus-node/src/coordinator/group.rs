@@ -129,6 +129,17 @@ impl Running {
         Ok(Arc::new(running))
     }
 
+    /// Resolves when openraft has ended without being told to; why it did.
+    pub(super) async fn failed(self: Arc<Self>) -> String {
+        let mut metrics = self.raft.metrics();
+        let ended = metrics.wait_for(|now| now.running_state.is_err()).await;
+        match ended.map(|now| now.running_state.clone()) {
+            Ok(Err(openraft::error::Fatal::Stopped)) | Err(_) => std::future::pending().await,
+            Ok(Err(fatal)) => fatal.to_string(),
+            Ok(Ok(())) => "it ended".to_owned(),
+        }
+    }
+
     /// Begins the group: this node alone votes.
     pub(super) async fn found(&self) -> Result<(), NodeError> {
         let founded = scope(self.spawner.clone(), self.raft.initialize(BTreeSet::from([self.me]))).await;

@@ -11,6 +11,7 @@ use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Spawner, StreamProtocol, read_frame, write_frame};
 use prost::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::wire::Envelope;
 
@@ -21,6 +22,9 @@ pub(crate) const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
 const WAITING_MAX: usize = 256;
 /// Requests of one peer that are being done.
 const SERVED_MAX: usize = 64;
+/// A peer that takes or says nothing for so long while it is asked is asked over a new stream. A
+/// machine that lost its power says nothing at all, and neither does the stream to it.
+const STALLED_MAX: Duration = Duration::from_secs(5);
 /// A stream that nobody used for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -97,11 +101,24 @@ async fn link_to(mesh: Mesh, peer: Did, mut requests: mpsc::Receiver<Request>) {
     let (mut reader, mut writer) = stream.split();
     let pending: Mutex<BTreeMap<u64, oneshot::Sender<Envelope>>> = Mutex::default();
     let pending = || pending.lock().unwrap_or_else(PoisonError::into_inner);
+    // since when the peer owes an answer: from the first request after its last word
+    let owes: Mutex<Option<Instant>> = Mutex::default();
+    let owes = || owes.lock().unwrap_or_else(PoisonError::into_inner);
     let reading = async {
         while let Ok(Some(frame)) = read_frame(&mut reader, FRAME_BYTES_MAX).await {
             let Ok(envelope) = Envelope::decode(frame.as_slice()) else { return };
-            if let Some(answer) = pending().remove(&envelope.id) {
+            let answer = pending().remove(&envelope.id);
+            if let Some(answer) = answer {
                 let _ = answer.send(envelope);
+            }
+            *owes() = None;
+        }
+    };
+    let watching = async {
+        loop {
+            tokio::time::sleep(STALLED_MAX / 5).await;
+            if owes().is_some_and(|since| since.elapsed() >= STALLED_MAX) {
+                return;
             }
         }
     };
@@ -114,14 +131,18 @@ async fn link_to(mesh: Mesh, peer: Did, mut requests: mpsc::Receiver<Request>) {
                 pending.retain(|_, answer| !answer.is_closed());
                 pending.insert(id, answer);
             }
+            owes().get_or_insert_with(Instant::now);
             let frame = Envelope { id, ..envelope }.encode_to_vec();
             if write_frame(&mut writer, &frame).await.is_err() {
                 return;
             }
         }
     };
-    pin_mut!(reading, writing);
-    select(reading, writing).await;
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+        () = watching => {}
+    }
 }
 
 /// Answers what a peer asks over a stream that it opened, until it closes it or breaks the rules.
@@ -151,7 +172,9 @@ where
     };
     let writing = async {
         while let Some(envelope) = answered.recv().await {
-            write_frame(&mut writer, &envelope.encode_to_vec()).await?;
+            let frame = envelope.encode_to_vec();
+            let written = tokio::time::timeout(STALLED_MAX, write_frame(&mut writer, &frame)).await;
+            written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         }
         Ok(())
     };

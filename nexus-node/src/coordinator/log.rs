@@ -130,7 +130,12 @@ impl Log {
             Ok(bytes.map(|bytes| decode::<Position>(&store, &bytes)).transpose()?.map(LogId::from))
         };
         let (purged, committed) = (position(PURGED)?, position(COMMITTED)?);
-        let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(&store, &bytes)).transpose()?.map(Vote::from);
+        let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(&store, &bytes)).transpose()?;
+        // openraft has a leader that starts again go on as the leader of its term, where it does
+        // not know what it had committed: its reads would be stale until the next write. Elected
+        // anew, it begins its term with an entry of its own.
+        let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
+        let vote = vote.map(Vote::from);
         let last = match view.first(Table::RaftLog, ALL_KEYS, Order::Backward)? {
             Some((_, value)) => Some(decode_entry(&value).map_err(|_| damaged(&store))?.log_id),
             None => purged,
