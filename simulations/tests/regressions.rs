@@ -16,6 +16,10 @@ const RUNS: &[&str] = &[
     "anything:5:wire:41",
     // a memory with a key that is shown under its other id
     "laptop-offline:3:wire:1",
+    // a leader that came back without power read what had been
+    "amnesia:3:wire:3",
+    // a stream to a machine without power held up all later ones
+    "coordinators:5:wire:27",
 ];
 
 fn sim(arguments: &[&str]) -> (Option<i32>, Value) {
