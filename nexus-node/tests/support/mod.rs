@@ -18,11 +18,19 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// A data directory that goes with the test.
 pub struct Home {
     directory: tempfile::TempDir,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Home {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// With a variable in the environment of every command.
+    #[must_use]
+    pub fn with(mut self, variable: &'static str, value: &'static str) -> Self {
+        self.environment.push((variable, value));
+        self
     }
 
     /// The data directory; nothing is there before a command makes it.
@@ -41,6 +49,7 @@ impl Home {
             command.env_remove(variable);
         }
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("NEXUS_DATA_DIR", self.path());
+        command.envs(self.environment.iter().copied());
         command.args(arguments).stdin(Stdio::null());
         command
     }

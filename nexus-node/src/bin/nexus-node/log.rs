@@ -47,9 +47,14 @@ impl Log {
 
 /// A filter in the notation of `tracing`.
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Problem> {
-    // rmcp tells of each request three times, and the API does already.
-    let quiet =
-        if filter.is_empty() || filter.contains("rmcp") { filter.to_owned() } else { format!("rmcp=error,{filter}") };
+    // rmcp tells of each request three times, and the API does already. To openraft a voter that is
+    // away is an error several times a second; what is fatal to it ends the node, which says why.
+    let mut quiet = filter.to_owned();
+    for (loud, most) in [("rmcp", "error"), ("openraft", "off")] {
+        if !filter.is_empty() && !filter.contains(loud) {
+            quiet = format!("{loud}={most},{quiet}");
+        }
+    }
     EnvFilter::try_new(quiet).map_err(|error| {
         Problem::new("invalid", format!("log cannot be {filter:?}: {error}"))
             .hint("for example `warn,nexus_node=debug`")
