@@ -122,7 +122,8 @@ impl LogHead {
     }
 }
 
-/// An entry on the wire: the exact bytes that were signed.
+/// An entry on the wire: the exact bytes that were signed, and what goes beside them from node to
+/// node.
 #[derive(Clone, PartialEq, Message)]
 pub struct EntryFrame {
     /// The header's canonical bytes.
@@ -134,15 +135,21 @@ pub struct EntryFrame {
     /// The payload; absent where it was erased or pruned.
     #[prost(bytes = "vec", optional, tag = "3")]
     pub payload: Option<Vec<u8>>,
+    /// Which trace the writing of it was part of: a `traceparent` of W3C Trace Context, or empty. It
+    /// is nobody's word and no part of the entry, so nothing depends on it. Bytes: a text that is
+    /// none would make the whole frame unreadable.
+    #[prost(bytes = "vec", tag = "4")]
+    pub traceparent: Vec<u8>,
 }
 
 impl EntryFrame {
-    /// An entry for the wire.
+    /// An entry for the wire, of no trace.
     pub fn new(entry: &Entry) -> Self {
         Self {
             header: entry.header_bytes().to_vec(),
             signature: entry.signature().as_bytes().to_vec(),
             payload: entry.payload().map(<[u8]>::to_vec),
+            traceparent: Vec::new(),
         }
     }
 

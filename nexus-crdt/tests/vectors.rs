@@ -400,6 +400,7 @@ fn sync_frames() {
                     header: entry.bytes("header"),
                     signature: entry.bytes("signature"),
                     payload: entry.has("payload").then(|| entry.bytes("payload")),
+                    traceparent: if entry.has("traceparent") { entry.text("traceparent").into_bytes() } else { vec![] },
                 };
                 Body::Entries(EntriesFrame { entries: vector.list("entries").iter().map(entry).collect() })
             }
@@ -412,12 +413,16 @@ fn sync_frames() {
             Body::Frontier(part) => json!({ "heads": heads_json(&part.heads), "last": part.last }),
             Body::Entries(EntriesFrame { entries }) => {
                 let each = entries.into_iter().map(|frame| {
+                    let traceparent = String::from_utf8(frame.traceparent.clone()).unwrap();
                     let entry = frame.parse().unwrap();
                     let mut fields = json!({
                         "header": hex(entry.header_bytes()), "signature": hex(entry.signature().as_bytes()),
                     });
                     if let Some(payload) = entry.payload() {
                         fields["payload"] = json!(hex(payload));
+                    }
+                    if !traceparent.is_empty() {
+                        fields["traceparent"] = json!(traceparent);
                     }
                     fields
                 });

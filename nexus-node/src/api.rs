@@ -188,7 +188,7 @@ impl Api {
 async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
-    let trace = trace::Trace::of(request.headers());
+    let trace = trace::Trace::of(request.headers(), api.0.settings.traces());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (route, method) = (route.as_ref().map_or("none", |route| route.as_str()), request.method().clone());
     let span = tracing::info_span!(
@@ -205,7 +205,7 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
     let mut response = match api.0.guard.check(&request) {
         Ok(shown) => {
             request.extensions_mut().insert(shown);
-            next.run(request).instrument(span.clone()).await
+            crate::trace::within(trace.for_entries(), next.run(request)).instrument(span.clone()).await
         }
         Err(problem) => problem.into_response(),
     };

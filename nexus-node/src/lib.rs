@@ -13,6 +13,7 @@
 //! | `runtime` | the shell around both: tasks, channels, streams |
 //! | [`critical`] | keys and locks, for those who embed a node |
 //! | [`coordinator`] | the few writes that must not conflict: a Raft group among members |
+//! | `trace` | which trace a task works for |
 //! | `search` | which memories speak of something |
 //! | [`store`] | ordered tables of bytes on disk |
 //! | [`datadir`], [`config`] | files and settings of a node on a machine |
@@ -40,6 +41,7 @@ pub mod replication;
 mod runtime;
 mod search;
 pub mod store;
+mod trace;
 
 pub use brain::{Brain, Watch};
 pub use critical::{Critical, Grant, LockGuard, LockOptions, PutOptions};

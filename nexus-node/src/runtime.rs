@@ -16,6 +16,7 @@ mod committer;
 mod drive;
 mod peers;
 mod session;
+mod traces;
 pub(crate) mod whereabouts;
 
 use std::collections::BTreeMap;
@@ -32,10 +33,12 @@ use crate::engine::{Command, Outcome};
 use crate::env::Blocking;
 use crate::replication::Progress;
 use crate::store::Store;
+use crate::trace::{self, TraceParent};
 
 pub(crate) use committer::Committer;
 pub(crate) use drive::{Drive, fresh_incarnation, random};
 pub(crate) use peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
+pub(crate) use traces::{Arrival, Arrivals, Traces};
 
 /// Commands of callers on this machine that wait for the engine.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
@@ -49,13 +52,15 @@ pub(crate) const GOSSIP_MAX: usize = 256;
 /// A caller's command and where its answer goes.
 pub(crate) struct Call {
     pub(crate) command: Command,
+    /// The trace that the caller works for.
+    pub(crate) parent: Option<TraceParent>,
     pub(crate) answer: oneshot::Sender<Outcome>,
 }
 
 /// What peers bring.
 pub(crate) enum Intake {
     /// Verified entries; the sender is told when the engine has taken them.
-    Entries { from: Did, entries: Vec<Verified> },
+    Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
     /// A chain that was shown at the gate.
     Chain(Chain),
     /// The node stops: nothing after this is taken.
@@ -82,6 +87,7 @@ pub(crate) struct Shared {
     /// Why the node cannot go on, once it cannot.
     pub(crate) failed: watch::Sender<Option<String>>,
     pub(crate) sessions: Sessions,
+    pub(crate) traces: Traces,
     pub(crate) notices: Notices,
     pub(crate) search: Arc<crate::search::Search>,
     pub(crate) reads: crate::brain::Reads,
@@ -97,7 +103,7 @@ impl Shared {
             let why = self.failed.borrow().clone();
             NodeError::Stopping(why.unwrap_or_else(|| "no more writes are taken".to_owned()))
         };
-        self.commands.send(Call { command, answer }).await.map_err(|_| stopping())?;
+        self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())
     }
 

@@ -9,7 +9,8 @@ mod rogue;
 #[path = "support/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::Body;
@@ -19,6 +20,11 @@ use nexus_crdt::{
 };
 use nexus_node::{NewMemory, Node, Patch};
 use rogue::{ENTRIES, Line, Rogue};
+use tracing::Subscriber;
+use tracing::field::Visit;
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 use world::{Link, SOON, World, are_well, eventually, has_text, key, memories, texts, until, warned};
 
 const WORLD: World = World(200);
@@ -135,7 +141,7 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
     let mut claims_more = frame.clone();
     let at = claims_more.header.len() - 36;
     claims_more.header[at..at + 4].copy_from_slice(&(PAYLOAD_BYTES_MAX as u32 + 1).to_le_bytes());
-    let empty = EntryFrame { header: vec![], signature: vec![], payload: None };
+    let empty = EntryFrame::default();
     let cases = [
         ("a broken signature", broken),
         ("a short signature", short),
@@ -485,4 +491,99 @@ async fn gossip_that_does_not_hold_is_not_passed_on() {
     let texts = texts(&stage.node);
     assert!(!texts.iter().any(|text| text.contains("another's name") || text.contains("nobody")), "{texts:?}");
     stage.well("gossiped at").await;
+}
+
+/// Spans of arrivals that nodes of this program have told, as their fields.
+static ARRIVALS: Mutex<Vec<BTreeMap<&'static str, String>>> = Mutex::new(Vec::new());
+
+/// Keeps spans of arrivals.
+struct Arrivals;
+
+impl<S: Subscriber> Layer<S> for Arrivals {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        struct Fields(BTreeMap<&'static str, String>);
+        impl Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+            }
+        }
+        if attributes.metadata().name() == "receive entry" {
+            let mut fields = Fields(BTreeMap::new());
+            attributes.record(&mut fields);
+            ARRIVALS.lock().unwrap().push(fields.0);
+        }
+    }
+}
+
+/// The way and the sender of each arrival of an entry of a trace.
+fn arrivals(trace: u128) -> Vec<(String, String)> {
+    let all = ARRIVALS.lock().unwrap();
+    let of_trace = all.iter().filter(|fields| fields["trace_id"] == format!("{trace:032x}"));
+    of_trace
+        .inspect(|fields| assert_eq!(fields["parent_id"], "00f067aa0ba902b7", "goes on as it was said"))
+        .map(|fields| (fields["nexus.entry.way"].clone(), fields["nexus.entry.from"].clone()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_nothing() {
+    use prost::Message;
+
+    let filter = tracing_subscriber::filter::LevelFilter::INFO;
+    tracing_subscriber::registry().with(Arrivals.with_filter(filter)).init();
+    let mut stage = Stage::new().await;
+    let said = |trace: u128| format!("00-{trace:032x}-00f067aa0ba902b7-01").into_bytes();
+    let (rogue, node) = (key(ROGUE).did().to_string(), stage.node.did().to_string());
+    let frame = |entry: &Verified, traceparent: Vec<u8>| EntryFrame { traceparent, ..EntryFrame::new(entry) };
+
+    // By sync, the second of two first: it counts when it is stored, and once.
+    let log = own_log(&["the first", "the second"]);
+    stage.line.entry_frames(vec![frame(&log[1], said(0x51))]).await.unwrap();
+    stage.line.entry_frames(vec![frame(&log[0], vec![]), frame(&log[1], said(0x52))]).await.unwrap();
+    has_text(&stage.friend, "the second").await;
+    let by_sync = |from: &str| ("sync".to_owned(), from.to_owned());
+    eventually("both told of it", || async { arrivals(0x51).len() == 2 }).await;
+    assert_eq!(arrivals(0x51), [by_sync(&rogue), by_sync(&node)]);
+    assert_eq!(arrivals(0x52), []);
+
+    // By gossip, on to who does not know the author's node.
+    let gossiped = |no: u8, text: &str, traceparent: Vec<u8>| {
+        let log = LogId { incarnation: Incarnation([no; 8]), ..WORLD.log(ROGUE) };
+        frame(&WORLD.entry(log, None, Kind::WRITES, payload(vec![create(text)]), ROGUE), traceparent).encode_to_vec()
+    };
+    let mut tries = 100..200;
+    while !arrivals(0x53).iter().any(|(way, _)| way == "gossip") {
+        let no = tries.next().expect("gossip flows");
+        stage.rogue.mesh.publish(ENTRIES, gossiped(no, &format!("gossip {no}"), said(0x53))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    eventually("the friend told of it", || async { arrivals(0x53).iter().any(|(_, from)| *from == node) }).await;
+
+    // What is none is ignored, and the entry is taken.
+    let bad: Vec<Vec<u8>> = vec![
+        b"garbage".to_vec(),
+        b"\xff\xfe\xfd".to_vec(),
+        said(0),
+        String::from_utf8(said(0x54)).unwrap().replace("-01", "-00").into_bytes(),
+        [said(0x54), b"-and-more".to_vec()].concat(),
+        [said(0x54), vec![b'x'; 512 * 1024]].concat(),
+    ];
+    let before = ARRIVALS.lock().unwrap().len();
+    let mut last = log[1].clone();
+    for (no, traceparent) in (200..).zip(bad) {
+        let text = format!("beside bad one {no}");
+        let by_gossip = gossiped(no, &format!("gossiped {text}"), traceparent.clone());
+        // larger ones are nothing that gossip carries
+        if by_gossip.len() < 32 * 1024 {
+            stage.rogue.mesh.publish(ENTRIES, by_gossip).await.unwrap();
+            has_text(&stage.node, &format!("gossiped {text}")).await;
+        }
+        let next = own(Some(&last), vec![create(&text)]);
+        stage.line.entry_frames(vec![frame(&next, traceparent)]).await.unwrap();
+        has_text(&stage.friend, &text).await;
+        last = next;
+    }
+    assert_eq!(ARRIVALS.lock().unwrap().len(), before);
+    assert!(*stage.rogue.open.borrow(), "no rule was broken");
+    stage.well("traced").await;
 }

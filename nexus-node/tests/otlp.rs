@@ -57,6 +57,16 @@ fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
+/// The span of a trace that has this name, once it has arrived.
+fn named(bodies: &Receiver<Value>, trace: &str, name: &str) -> Value {
+    loop {
+        let (span, _) = span(bodies, trace);
+        if span["name"] == name {
+            return span;
+        }
+    }
+}
+
 /// The span of a trace, once it has arrived, with the resource it came with.
 fn span(bodies: &Receiver<Value>, trace: &str) -> (Value, Value) {
     let end = Instant::now() + SOON;
@@ -154,6 +164,72 @@ fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{spans:?}"));
     assert_eq!(of("POST /mcp")["parentSpanId"], PARENT);
     assert_eq!(of("tools/call")["parentSpanId"], of("POST /mcp")["spanId"]);
+}
+
+/// Writes a memory, and says which trace and span it is answered with.
+fn write(node: &Node, text: &str, traceparent: Option<&str>) -> (String, String) {
+    let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
+    let mut headers =
+        vec![("Host", address.as_str()), ("Authorization", &bearer), ("Content-Type", "application/json")];
+    headers.extend(traceparent.map(|parent| ("traceparent", parent)));
+    let body = json!({ "text": text }).to_string();
+    let answer = node.raw("POST", "/v1/memories", &headers, body.as_bytes());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let answered = answer.head.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap();
+    (answered[3..35].to_owned(), answered[36..52].to_owned())
+}
+
+#[test]
+fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away() {
+    let ((here, at_first), (there, at_second)) = (collector(0), collector(0));
+    let (laptop, cloud) = (Home::new(), Home::new());
+    let first = laptop.up_with(&["--name", "laptop", "--otlp-endpoint", &here]);
+    let ticket = laptop.json(&["invite"])["ticket"].as_str().unwrap().to_owned();
+    cloud.json(&["join", &ticket, "--name", "cloud"]);
+    let second = cloud.up_with(&["--otlp-endpoint", &there]);
+    support::until("the two are connected", || (laptop.json(&["status"])["peers"] == 1).then_some(()));
+
+    let unwanted = "1bf92f3577b34da6a3ce929d0e0e4736";
+    write(&first, "of a trace that nobody records", Some(&format!("00-{unwanted}-{PARENT}-00")));
+    let (trace, span_here) = write(&first, "with both there", Some(&format!("00-{TRACE}-{PARENT}-01")));
+    assert_eq!(trace, TRACE);
+    let written = named(&at_first, TRACE, "POST /v1/memories");
+    assert_eq!((&written["spanId"], &written["parentSpanId"]), (&span_here.as_str().into(), &PARENT.into()));
+    let (arrived, resource) = span(&at_second, TRACE);
+    assert_eq!((&arrived["name"], &arrived["kind"]), (&"receive entry".into(), &5.into()));
+    assert_eq!(arrived["parentSpanId"], written["spanId"], "the write is the parent of the arrival");
+    assert_ne!(arrived["spanId"], written["spanId"]);
+    assert_eq!(attribute(&resource, "service.instance.id")["stringValue"], second.text("did"));
+    let did = first.text("did");
+    for key in ["nexus.entry.author", "nexus.entry.from"] {
+        assert_eq!(attribute(&arrived, key)["stringValue"], did, "{key}");
+    }
+    // With a sync open nothing is gossiped.
+    assert_eq!(attribute(&arrived, "nexus.entry.way")["stringValue"], "sync");
+    let seq = |span: &Value| attribute(span, "nexus.entry.seq")["intValue"].as_str().unwrap().parse::<u64>().unwrap();
+    let seq_before = seq(&arrived);
+
+    // What a tool of an agent writes, and what begins its trace here, go on as well.
+    let third = "2bf92f3577b34da6a3ce929d0e0e4736";
+    let meta = json!({ "traceparent": format!("00-{third}-{PARENT}-01") });
+    let params = json!({ "name": "remember", "arguments": { "text": "by an agent" }, "_meta": meta });
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+    laptop.run_with(&["mcp"], format!("{call}\n").as_bytes()).ok();
+    let asked = named(&at_first, third, "tools/call remember");
+    assert_eq!(named(&at_second, third, "receive entry")["parentSpanId"], asked["spanId"]);
+    let (begun, span_begun) = write(&first, "of a trace that begins here", None);
+    assert_eq!(named(&at_second, &begun, "receive entry")["parentSpanId"], span_begun);
+
+    assert_eq!(second.terminate().0, Some(0));
+    let fourth = "3bf92f3577b34da6a3ce929d0e0e4736";
+    let (_, span_alone) = write(&first, "while the other is away", Some(&format!("00-{fourth}-{PARENT}-01")));
+    named(&at_first, fourth, "POST /v1/memories");
+    let second = cloud.up_with(&["--otlp-endpoint", &there]);
+    let arrived = named(&at_second, fourth, "receive entry");
+    assert_eq!(arrived["parentSpanId"], span_alone);
+    assert!(seq(&arrived) > seq_before, "{arrived}");
+    assert_eq!(second.terminate().0, Some(0));
+    assert!(at_second.try_iter().all(|body| !body.to_string().contains(unwanted)));
 }
 
 #[test]

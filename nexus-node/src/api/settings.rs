@@ -40,6 +40,11 @@ pub trait Settings: Send + Sync {
         None
     }
 
+    /// Whether the process records the traces of requests somewhere.
+    fn traces(&self) -> bool {
+        false
+    }
+
     /// What the process counts beside requests.
     fn counters(&self) -> Vec<Counter> {
         Vec::new()

@@ -3,9 +3,9 @@
 //! The ids are those of W3C Trace Context: a caller that sends a `traceparent` finds its own trace
 //! id in our logs, and everybody is answered with ours.
 
-use std::fmt;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::trace::TraceParent;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -17,28 +17,30 @@ pub(crate) struct Trace {
     pub(crate) parent: Option<u64>,
     /// Ours.
     pub(crate) span: u64,
-    flags: u8,
+    sampled: bool,
 }
 
 impl Trace {
     /// Goes on with the caller's trace, or begins one. What cannot be understood is as good as
     /// nothing, as the standard has it.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    ///
+    /// `recorded` says whether traces that begin here are.
+    pub(super) fn of(headers: &HeaderMap, recorded: bool) -> Self {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let given = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().ok().and_then(parse),
+            (Some(value), None) => value.to_str().ok().and_then(TraceParent::parse),
             _ => None,
         };
-        Self::new(given)
+        Self::new(given, recorded)
     }
 
     /// Goes on with the trace of a `traceparent`, if it is one.
     #[cfg(feature = "mcp")]
     pub(crate) fn going_on(text: &str) -> Option<Self> {
-        Some(Self::new(Some(parse(text)?)))
+        Some(Self::new(Some(TraceParent::parse(text)?), false))
     }
 
-    fn new(given: Option<(u128, u64, u8)>) -> Self {
+    fn new(given: Option<TraceParent>, recorded: bool) -> Self {
         let mut random = [0; 24];
         // Ids that collide confuse a reader of logs and nobody else.
         let _ = getrandom::fill(&mut random);
@@ -46,40 +48,30 @@ impl Trace {
         let fresh = u128::from_be_bytes(trace.try_into().unwrap_or_default()).max(1);
         let span = u64::from_be_bytes(span.try_into().unwrap_or_default()).max(1);
         match given {
-            Some((trace, parent, flags)) => Self { trace, parent: Some(parent), span, flags },
-            None => Self { trace: fresh, parent: None, span, flags: 0 },
+            Some(TraceParent { trace, span: parent, sampled }) => Self { trace, parent: Some(parent), span, sampled },
+            None => Self { trace: fresh, parent: None, span, sampled: recorded },
         }
     }
 
     /// Whether the caller goes on with a trace that it does not record.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.parent.is_some() && self.flags & 1 == 0
+        self.parent.is_some() && !self.sampled
+    }
+
+    /// What goes on beside the entries that are made on behalf of this: our span, if anybody records
+    /// the trace.
+    pub(crate) fn for_entries(&self) -> Option<TraceParent> {
+        self.sampled.then_some(self.as_parent())
+    }
+
+    const fn as_parent(&self) -> TraceParent {
+        TraceParent { trace: self.trace, span: self.span, sampled: self.sampled }
     }
 
     /// What the caller is answered.
     pub(super) fn header(&self) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.to_string()).ok()
+        HeaderValue::try_from(self.as_parent().to_string()).ok()
     }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
-    }
-}
-
-/// Trace id, parent id and flags. Of a version that is not known yet the known part is read.
-fn parse(text: &str) -> Option<(u128, u64, u8)> {
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = text.split('-');
-    let mut part = |len: usize| parts.next().filter(|part| part.len() == len && hex(part));
-    let (version, trace, parent, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-    if version == "ff" || (version == "00" && parts.next().is_some()) {
-        return None;
-    }
-    let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| *trace != 0)?;
-    let parent = u64::from_str_radix(parent, 16).ok().filter(|parent| *parent != 0)?;
-    Some((trace, parent, u8::from_str_radix(flags, 16).ok()? & 1))
 }
 
 #[cfg(test)]
@@ -91,7 +83,7 @@ mod tests {
     fn of(value: &str) -> Trace {
         let mut headers = HeaderMap::new();
         headers.append(TRACEPARENT, value.parse().unwrap());
-        Trace::of(&headers)
+        Trace::of(&headers, false)
     }
 
     #[test]
@@ -101,7 +93,7 @@ mod tests {
             (trace.trace, trace.parent),
             (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7))
         );
-        let answer = trace.to_string();
+        let answer = trace.as_parent().to_string();
         assert_eq!((&answer[..36], &answer[52..]), (&GOOD[..36], "-01"));
         assert_ne!(&answer[36..52], &GOOD[36..52]);
         assert!(of(&GOOD.replacen("00", "01", 1)).parent.is_some(), "a later version");
@@ -124,9 +116,12 @@ mod tests {
         ] {
             assert_eq!(of(text).parent, None, "{text}");
         }
+        assert_eq!(of("").for_entries(), None, "nobody records it");
+        let begun = Trace::of(&HeaderMap::new(), true);
+        assert_eq!(begun.for_entries().map(|parent| parent.span), Some(begun.span));
         let mut two = HeaderMap::new();
         two.append(TRACEPARENT, GOOD.parse().unwrap());
         two.append(TRACEPARENT, GOOD.parse().unwrap());
-        assert_eq!(Trace::of(&two).parent, None);
+        assert_eq!(Trace::of(&two, false).parent, None);
     }
 }

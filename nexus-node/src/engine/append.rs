@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
     Core, Dot, Field, Kind, LogId, OVER_MAX, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target, WRITES_MAX,
@@ -55,6 +55,7 @@ fn encoded_bytes(write: &Write) -> usize {
 
 /// One input's commands: what they wait for, and the answers so far.
 struct Commands {
+    ids: Vec<CommandId>,
     pending: BTreeMap<SpaceId, Pending>,
     answers: Vec<Answer>,
 }
@@ -72,10 +73,10 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<(), EngineError> {
         let before = self.state.next_eno;
-        let mut run = Commands { pending: BTreeMap::new(), answers: Vec::with_capacity(commands.len()) };
-        let mut ids = Vec::with_capacity(commands.len());
+        let (ids, answers) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
+        let mut run = Commands { ids, pending: BTreeMap::new(), answers };
         for (id, command) in commands {
-            ids.push(id);
+            run.ids.push(id);
             let place = run.answers.len();
             run.answers.push(Answer::Other(None));
             run.answers[place] = self.run_command(place, command, &mut run, turn)?;
@@ -83,7 +84,7 @@ impl Engine {
         for space in run.pending.keys().copied().collect::<Vec<_>>() {
             self.seal(space, &mut run, turn)?;
         }
-        for (id, answer) in ids.into_iter().zip(run.answers) {
+        for (id, answer) in run.ids.into_iter().zip(run.answers) {
             let outcome = match answer {
                 Answer::Remembered(written) => Outcome::Remembered(written.into_iter().flatten().collect()),
                 Answer::Other(outcome) => outcome.unwrap_or(Outcome::Done(None)),
@@ -120,29 +121,37 @@ impl Engine {
                 let edit = Edit(BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]));
                 self.edit(place, record, &edit, run, turn)
             }
-            Command::CreateSpace { name, salt } => done(self.create_space(name, salt, turn)?),
+            Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
             Command::Admit { chain, with } => {
                 keep(&with, turn);
-                done(self.publish_chain(&chain, turn)?)
+                done(self.publish_chain(&chain, run.ids[place], turn)?)
             }
             // handled above: it takes no right
             Command::Keep(_) => done(Outcome::Done(None)),
             Command::Describe(name) => {
                 let payload = Profile { name }.encode();
-                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, payload, vec![], turn)?;
+                let of = vec![run.ids[place]];
+                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, payload, of, turn)?;
                 done(Outcome::Done(Some(entry.id())))
             }
         }
     }
 
-    fn create_space(&mut self, name: Name, salt: [u8; 16], turn: &mut Turn<'_>) -> Result<Outcome, EngineError> {
+    fn create_space(
+        &mut self,
+        name: Name,
+        salt: [u8; 16],
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, EngineError> {
         let payload = SpaceDefinition { name, access: 0, salt }.encode();
-        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![], turn)?;
+        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![of], turn)?;
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
     }
 
-    fn publish_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<Outcome, EngineError> {
-        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::CREDENTIAL, chain.to_bytes(), vec![], turn)?;
+    fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, EngineError> {
+        let space = SpaceId::mesh(&self.state.mesh);
+        let entry = self.append(space, Kind::CREDENTIAL, chain.to_bytes(), vec![of], turn)?;
         Ok(Outcome::Done(Some(entry.id())))
     }
 
@@ -318,8 +327,11 @@ impl Engine {
         let Some(pending) = run.pending.remove(&space) else {
             return Ok(());
         };
+        let places: BTreeSet<usize> =
+            pending.slots.iter().map(|(place, ..)| *place).chain(pending.edits.iter().copied()).collect();
+        let of = places.into_iter().map(|place| run.ids[place]).collect();
         let payload = Writes(pending.writes).encode();
-        let entry = self.append(space, Kind::WRITES, payload, vec![], turn)?;
+        let entry = self.append(space, Kind::WRITES, payload, of, turn)?;
         let header = entry.header();
         for (place, slot, index) in pending.slots {
             let record = Dot { entry: entry.id(), index };

@@ -1,9 +1,9 @@
-use nexus_crdt::{Admission, Draft as EntryDraft, EntryId, Head, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, Verified};
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
 use super::state::OpenPage;
-use super::{Engine, EngineError, Event, Turn, rows};
+use super::{CommandId, Effect, Engine, EngineError, Event, Turn, rows};
 use crate::store::Table;
 
 /// What becomes of an entry that arrives.
@@ -173,22 +173,22 @@ impl Engine {
         turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
     }
 
-    /// Writes the next entry of our own log of a space, stores and folds it.
+    /// Writes the next entry of our own log of a space for these commands, stores and folds it.
     pub(super) fn append(
         &mut self,
         space: SpaceId,
         kind: Kind,
         payload: Vec<u8>,
-        refs: Vec<EntryId>,
+        of: Vec<CommandId>,
         turn: &mut Turn<'_>,
     ) -> Result<Verified, EngineError> {
         let log = self.state.own_log(space);
         let head = self.state.logs.get(&log).and_then(|log| log.head);
         let hlc = self.state.clock.tick(turn.now);
-        let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs, payload };
+        let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
         self.store_next(&entry, turn)?;
-        turn.after.push(super::Effect::Publish(Box::new((*entry).clone())));
+        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), of });
         Ok(entry)
     }
 }

@@ -115,7 +115,12 @@ pub enum Effect {
     /// Answer a command.
     Reply(CommandId, Outcome),
     /// Tell everybody of an entry of our own.
-    Publish(Box<Entry>),
+    Publish {
+        /// The entry.
+        entry: Box<Entry>,
+        /// The commands whose writes are in it, each once. Their answers come after this.
+        of: Vec<CommandId>,
+    },
     /// Something happened that others may want to know.
     Emit(Event),
 }

@@ -126,7 +126,7 @@ impl Life<'_> {
                     flying.batch = Some(batch);
                 }
                 Effect::Reply(_, outcome) => flying.outcome = Some(outcome),
-                Effect::Publish(entry) => flying.published.push(*entry),
+                Effect::Publish { entry, .. } => flying.published.push(*entry),
                 Effect::Emit(event) => {
                     assert!(!matches!(event, Event::Fork { .. } | Event::Quarantined { .. }), "{event:?}");
                 }
@@ -362,7 +362,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
                     overlay.committed(n as u64).unwrap();
                 }
                 Effect::Reply(_, outcome) => answers.push(outcome),
-                Effect::Publish(entry) => stamps.push(entry.header().hlc),
+                Effect::Publish { entry, .. } => stamps.push(entry.header().hlc),
                 Effect::Emit(_) => {}
             }
         }

@@ -28,6 +28,7 @@ use self::cursor::RecallCursor;
 use self::shown::Shown;
 use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
+use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
 use crate::api::{Problem, blocking};
 use crate::{NewMemory, Node, RecallQuery};
@@ -212,9 +213,9 @@ impl ServerHandler for Core {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        match self.call(&request.name, request.arguments).await {
+        match traced(&context, self.call(&request.name, request.arguments)).await {
             Some(answer) => Ok(respond(answer)),
             None => Err(answer::no_tool(&request.name)),
         }

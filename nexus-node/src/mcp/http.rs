@@ -115,7 +115,7 @@ fn accept_anything(headers: &mut HeaderMap) {
 /// Answers one message.
 async fn answer<S: ServerHandler + Clone>(
     api: &Api,
-    request: Request,
+    mut request: Request,
     message: Value,
     agent: Agent,
     server: S,
@@ -132,7 +132,10 @@ async fn answer<S: ServerHandler + Clone>(
     let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
     let tools = server.clone();
     let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
-    let span = super::span::of(&message, |name| tools.get_tool(name).is_some());
+    let (span, parent) = super::span::of(&message, |name| tools.get_tool(name).is_some());
+    if let Some(parent) = parent {
+        request.extensions_mut().insert(parent);
+    }
     let response = service.handle(request).instrument(span).await.map(Body::new);
     if message.get("method").is_some_and(|method| method == "initialize") {
         return name_session(response, &agent).await;

@@ -4,10 +4,14 @@
 //! header to say it in, and over HTTP the header may be of whoever carries the message. Names are
 //! those of OpenTelemetry's conventions for MCP.
 
+use axum::http::request::Parts;
+use rmcp::RoleServer;
+use rmcp::service::RequestContext;
 use serde_json::Value;
 use tracing::Span;
 
 use crate::api::Trace;
+use crate::trace::{TraceParent, current, within};
 
 /// The methods that go by their name; any other one is `_OTHER`, so that callers cannot invent names.
 const METHODS: &[&str] = &[
@@ -24,14 +28,16 @@ const METHODS: &[&str] = &[
     "notifications/cancelled",
 ];
 
-/// The span of a message; `is_tool` says whether there is a tool of a name.
-pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> Span {
+/// The span of a message, and where in a trace the entries are that are made of it; `is_tool` says
+/// whether there is a tool of a name.
+pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> (Span, Option<TraceParent>) {
     let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
     let method = METHODS.iter().find(|known| **known == method).unwrap_or(&"_OTHER");
     let named = message.pointer("/params/name").and_then(Value::as_str);
     let tool = named.filter(|name| *method == "tools/call" && is_tool(name));
     let trace = message.pointer("/params/_meta/traceparent").and_then(Value::as_str).and_then(Trace::going_on);
-    tracing::info_span!(
+    let parent = trace.map_or_else(current, |trace| trace.for_entries());
+    let span = tracing::info_span!(
         "mcp",
         mcp.method.name = method,
         gen_ai.tool.name = tool,
@@ -40,5 +46,13 @@ pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> Span {
         parent_id =
             trace.and_then(|trace| trace.parent).map(|parent| tracing::field::display(format!("{parent:016x}"))),
         sampled = trace.is_some_and(|trace| trace.is_unwanted()).then_some(false),
-    )
+    );
+    (span, parent)
+}
+
+/// Does what a tool does as a part of its message's trace: rmcp has it done by a task of its own,
+/// and brings there what the request was given.
+pub(super) async fn traced<F: Future>(context: &RequestContext<RoleServer>, work: F) -> F::Output {
+    let parent = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<TraceParent>().copied());
+    within(parent, work).await
 }

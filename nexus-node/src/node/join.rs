@@ -221,7 +221,7 @@ impl Copy {
                     self.overlay.committed(self.commits)?;
                 }
                 Effect::Reply(_, outcome) => answer = Some(outcome),
-                Effect::Publish(_) | Effect::Emit(_) => {}
+                Effect::Publish { .. } | Effect::Emit(_) => {}
             }
         }
         Ok(answer)

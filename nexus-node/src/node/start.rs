@@ -85,6 +85,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         members: members_seen,
         failed: watch::Sender::new(None),
         sessions: Default::default(),
+        traces: Default::default(),
         notices: Default::default(),
         search,
         reads: Reads::default(),
@@ -102,6 +103,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         done: done_seen,
         hold_until,
         compared: compared_seen,
+        arrivals: Default::default(),
     };
     let committer = Committer { commits: commits_in, done, committed, members, gossip };
     spawner.spawn("committer", committer.run(shared.clone()).boxed());

@@ -118,7 +118,7 @@ impl Peer {
                     self.overlay.committed(self.commits).unwrap();
                 }
                 Effect::Reply(_, outcome) => self.outcomes.push(outcome),
-                Effect::Publish(entry) => self.published.push(EntryFrame::new(&entry)),
+                Effect::Publish { entry, .. } => self.published.push(EntryFrame::new(&entry)),
                 Effect::Emit(event) => self.events.push(event),
             }
         }

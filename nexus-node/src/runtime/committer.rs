@@ -21,6 +21,8 @@ pub(crate) struct Commit {
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
+    /// Of entries of traces that peers brought: each ends when its entry is on disk.
+    pub(crate) arrivals: Vec<tracing::Span>,
 }
 
 impl Commit {
@@ -84,6 +86,9 @@ impl Committer {
         }
         commit.answer();
         self.publish(&mut commit);
+        for span in commit.arrivals {
+            span.in_scope(|| tracing::debug!("an entry of a trace has arrived"));
+        }
         for event in commit.events {
             self.emit(event, shared);
         }

@@ -6,10 +6,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::committer::Commit;
-use super::{Call, Intake, Shared};
+use super::{Arrival, Arrivals, Call, Intake, Shared};
 use crate::clock;
 use crate::engine::{Command, CommandId, Effect, Engine, EngineError, Event, Input, Outcome};
 use crate::store::Overlay;
+use crate::trace::TraceParent;
 
 /// Commands that one input takes at most.
 const COMMANDS_PER_INPUT: usize = 1_024;
@@ -29,7 +30,17 @@ pub(crate) struct Drive {
     /// a log anew that is further elsewhere.
     pub(crate) hold_until: Option<Instant>,
     pub(crate) compared: watch::Receiver<bool>,
+    /// Entries of traces that wait for something before them.
+    pub(crate) arrivals: Arrivals,
 }
+
+/// Who waits for a command's answer, and the trace that they work for.
+struct Caller {
+    answer: oneshot::Sender<Outcome>,
+    parent: Option<TraceParent>,
+}
+
+type Callers = BTreeMap<CommandId, Caller>;
 
 impl Drive {
     pub(crate) async fn run(mut self, shared: Arc<Shared>) {
@@ -63,9 +74,13 @@ impl Drive {
                 intake = self.intake.recv() => {
                     let Some(intake) = intake else { return Ok(()) };
                     no += 1;
+                    let mut of_traces = Vec::new();
                     let input = match intake {
                         Intake::Stop => return Ok(()),
-                        Intake::Entries { from, entries } => Input::Entries { from, entries },
+                        Intake::Entries { from, entries, of_traces: some } => {
+                            of_traces = some;
+                            Input::Entries { from, entries }
+                        }
                         Intake::Chain(chain) => Input::Chain(chain),
                         Intake::OwnLogAhead(incarnation) => {
                             // what the first write waited for
@@ -73,7 +88,9 @@ impl Drive {
                             Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() }
                         }
                     };
-                    let commit = self.handle(no, input, BTreeMap::new())?;
+                    let last = self.engine.last_eno();
+                    let mut commit = self.handle(no, input, Callers::new(), shared)?;
+                    self.welcome(of_traces, last, &mut commit, shared)?;
                     room.send(commit);
                     continue;
                 }
@@ -90,22 +107,24 @@ impl Drive {
             }
             no += 1;
             own_commit = no;
-            let (input, answers) = number(calls.drain(..));
-            let commit = self.handle(no, input, answers)?;
+            let (input, callers) = number(calls.drain(..));
+            let commit = self.handle(no, input, callers, shared)?;
             room.send(commit);
         }
     }
 
     /// One input through the engine, its effects bundled.
-    fn handle(
-        &mut self,
-        no: u64,
-        input: Input,
-        mut answers: BTreeMap<CommandId, oneshot::Sender<Outcome>>,
-    ) -> Result<Commit, EngineError> {
+    fn handle(&mut self, no: u64, input: Input, mut callers: Callers, shared: &Shared) -> Result<Commit, EngineError> {
         self.engine.handle(clock::wall(), input, &self.overlay)?;
-        let mut commit =
-            Commit { no, batch: None, answers: Vec::new(), publish: Vec::new(), events: Vec::new(), members: None };
+        let mut commit = Commit {
+            no,
+            batch: None,
+            answers: Vec::new(),
+            publish: Vec::new(),
+            events: Vec::new(),
+            members: None,
+            arrivals: Vec::new(),
+        };
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Write(batch) => {
@@ -113,9 +132,17 @@ impl Drive {
                     commit.batch = Some(batch);
                 }
                 Effect::Reply(id, outcome) => {
-                    commit.answers.extend(answers.remove(&id).map(|caller| (caller, outcome)));
+                    commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
                 }
-                Effect::Publish(entry) => commit.publish.push(EntryFrame::new(&entry)),
+                Effect::Publish { entry, of } => {
+                    let mut frame = EntryFrame::new(&entry);
+                    // of several that share an entry the first one of a trace has it
+                    if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
+                        shared.traces.note(entry.id(), parent);
+                        frame.traceparent = parent.to_string().into_bytes();
+                    }
+                    commit.publish.push(frame);
+                }
                 Effect::Emit(event) => commit.events.push(event),
             }
         }
@@ -124,16 +151,35 @@ impl Drive {
         }
         Ok(commit)
     }
+
+    /// Notes which entries of traces were stored by an input, or by what it brought, after `last`.
+    fn welcome(
+        &mut self,
+        of_traces: Vec<Arrival>,
+        last: u64,
+        commit: &mut Commit,
+        shared: &Shared,
+    ) -> Result<(), EngineError> {
+        let stored = self.engine.last_eno() > last;
+        if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {
+            return Ok(());
+        }
+        for (arrival, span) in self.arrivals.settle(of_traces, last, &self.overlay)? {
+            shared.traces.note(arrival.entry, arrival.parent);
+            commit.arrivals.push(span);
+        }
+        Ok(())
+    }
 }
 
-fn number(calls: impl Iterator<Item = Call>) -> (Input, BTreeMap<CommandId, oneshot::Sender<Outcome>>) {
+fn number(calls: impl Iterator<Item = Call>) -> (Input, Callers) {
     let mut commands: Vec<(CommandId, Command)> = Vec::new();
-    let mut answers = BTreeMap::new();
+    let mut callers = Callers::new();
     for (id, call) in (0..).zip(calls) {
         commands.push((id, call.command));
-        answers.insert(id, call.answer);
+        callers.insert(id, Caller { answer: call.answer, parent: call.parent });
     }
-    (Input::Commands(commands), answers)
+    (Input::Commands(commands), callers)
 }
 
 /// Eight random bytes for a new incarnation.

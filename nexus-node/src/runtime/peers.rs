@@ -10,6 +10,7 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 
 use super::session::sync;
+use super::traces::{Said, Way};
 use super::whereabouts::{self, Whereabouts};
 use super::{Intake, Shared};
 use crate::coordinator::RAFT;
@@ -172,8 +173,9 @@ fn report(shared: &Shared, peer: Did, error: &super::session::SyncError) {
 
 /// Whether a gossiped entry is worth passing on, and taking.
 fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
-    let entry = match EntryFrame::decode(bytes).map_err(|_| EntryError::Malformed("frame")).and_then(EntryFrame::parse)
-    {
+    let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
+    let said = Said::beside(std::slice::from_ref(&frame));
+    let entry = match frame.parse() {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
@@ -193,7 +195,9 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
             // a newcomer's credential may still be on its way; others' are nobody's to pass on
             let known = shared.members.borrow().get(&entry.header().author).is_some();
             let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
-            (verdict, Some(Intake::Entries { from, entries: vec![entry] }))
+            let entries = vec![entry];
+            let of_traces = said.of(&entries, from, Way::Gossip);
+            (verdict, Some(Intake::Entries { from, entries, of_traces }))
         }
         Err(_) => (Verdict::Reject, None),
     }

@@ -13,6 +13,7 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::traces::{Said, Way};
 use super::{Intake, Poke, Shared};
 use crate::env::blocking;
 use crate::replication::{Session, SessionError};
@@ -114,6 +115,7 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            let said = Said::in_frame(&frame);
             let received = self.session().receive(frame, &self.shared.store.snapshot()?)?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
@@ -132,7 +134,8 @@ impl Sync<'_> {
                 for incarnation in elsewhere {
                     self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
                 }
-                self.hand_over(Intake::Entries { from: self.peer, entries }).await?;
+                let of_traces = said.of(&entries, self.peer, Way::Sync);
+                self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
             }
             self.poke.wake.notify_one();
             taken += 1;
@@ -179,7 +182,8 @@ impl Sync<'_> {
                 let frame = session.next_frame(self.shared.clock.now(), &self.shared.store.snapshot()?)?;
                 (frame, session.poll_timeout())
             };
-            if let Some(frame) = frame {
+            if let Some(mut frame) = frame {
+                self.shared.traces.add_to(&mut frame);
                 let bytes = frame.encode_to_vec();
                 let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
                 tokio::select! {

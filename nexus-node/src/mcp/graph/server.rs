@@ -25,6 +25,7 @@ use super::{Graph, SPACE, search, shape, tools};
 use crate::api::Problem;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
+use crate::mcp::span::traced;
 use crate::mcp::{DESCRIPTION_TTL_MS, VERSIONS};
 
 /// The graph as a resource.
@@ -303,9 +304,9 @@ impl ServerHandler for GraphServer {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let answer = self.call(&request.name, request.arguments.unwrap_or_default()).await;
+        let answer = traced(&context, self.call(&request.name, request.arguments.unwrap_or_default())).await;
         let mut result =
             answer.unwrap_or_else(|refusal| CallToolResult::error(vec![ContentBlock::text(refusal.message)]));
         result.is_error = result.is_error.filter(|error| *error);

@@ -33,15 +33,13 @@ pub(super) fn rejected(answer: &Value) -> u64 {
 }
 
 fn span(span: &Finished) -> Value {
-    const INTERNAL: u8 = 1;
-    const SERVER: u8 = 2;
     const ERROR: u8 = 2;
     let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos().to_string();
     let mut document = json!({
         "traceId": format!("{:032x}", span.trace),
         "spanId": format!("{:016x}", span.span),
         "name": span.name,
-        "kind": if span.server { SERVER } else { INTERNAL },
+        "kind": span.kind as u8,
         "startTimeUnixNano": nanos(span.begun),
         "endTimeUnixNano": nanos(span.begun + span.took),
         "attributes": span.attributes.iter().map(|(key, value)| attribute(key, value)).collect::<Vec<_>>(),
@@ -66,6 +64,7 @@ fn attribute(key: &str, value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::Kind;
     use super::*;
 
     #[test]
@@ -75,7 +74,7 @@ mod tests {
             span: 0xf0,
             parent: Some(0xb7),
             name: "GET /v1/status".to_owned(),
-            server: true,
+            kind: Kind::Server,
             begun: UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
             took: Duration::from_millis(2),
             attributes: vec![("http.response.status_code", 503.into()), ("http.route", "/v1/status".into())],

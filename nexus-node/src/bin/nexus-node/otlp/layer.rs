@@ -1,7 +1,7 @@
 //! From spans of `tracing` to finished ones.
 //!
 //! A request's span, and one of MCP whose client says so, brings its own ids (`trace_id`, `span_id`,
-//! `parent_id`: see the API's `trace`);
+//! `parent_id`: see the API's `trace`); that of an entry's arrival says its trace and parent;
 //! what lies within it belongs to the same trace. Spans outside of any request are nobody's trace and
 //! are not sent.
 
@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Otlp;
-use super::queue::{Finished, Queue};
+use super::queue::{Finished, Kind, Queue};
 
 /// How many attributes a span may have.
 const ATTRIBUTES_MAX: usize = 16;
@@ -46,7 +46,7 @@ struct Open {
     span: u64,
     parent: Option<u64>,
     sampled: bool,
-    server: bool,
+    kind: Kind,
     begun: (SystemTime, Instant),
     fields: Fields,
 }
@@ -59,6 +59,7 @@ struct Fields {
     parent: Option<u64>,
     /// What the caller decided; who says nothing is followed.
     sampled: Option<bool>,
+    kind: Option<Kind>,
     /// What was asked over MCP, and of which tool.
     called: Option<String>,
     tool: Option<String>,
@@ -77,6 +78,7 @@ impl Visit for Fields {
             "method" => {
                 self.method = Some(METHODS.iter().find(|known| **known == value).unwrap_or(&"_OTHER").to_string())
             }
+            "otel.kind" => self.kind = (value == "consumer").then_some(Kind::Consumer),
             "route" => self.route = Some(cut(value)),
             "mcp.method.name" => self.called = Some(cut(value)),
             "gen_ai.tool.name" => self.tool = Some(cut(value)),
@@ -143,20 +145,25 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let begun = (SystemTime::now(), Instant::now());
-        let open = if let (Some(trace), Some(number)) = (fields.trace, fields.span) {
+        // An id that collides confuses a reader of traces and nobody else.
+        let fresh = || {
+            let mut random = [0; 8];
+            let _ = getrandom::fill(&mut random);
+            u64::from_be_bytes(random).max(1)
+        };
+        let open = if let Some(trace) = fields.trace {
+            let (number, kind) = (fields.span.unwrap_or_else(fresh), fields.kind.unwrap_or(Kind::Server));
             let (parent, sampled) = (fields.parent, fields.sampled.unwrap_or(true));
-            Open { trace, span: number, parent, sampled, server: true, begun, fields }
+            Open { trace, span: number, parent, sampled, kind, begun, fields }
         } else {
             let around = span.parent().and_then(|around| {
                 let extensions = around.extensions();
                 extensions.get::<Open>().map(|around| (around.trace, around.span, around.sampled))
             });
             let Some((trace, parent, sampled)) = around else { return };
-            let mut random = [0; 8];
-            // An id that collides confuses a reader of traces and nobody else.
-            let _ = getrandom::fill(&mut random);
-            let number = u64::from_be_bytes(random).max(1);
-            Open { trace, span: number, parent: Some(parent), sampled, server: false, begun, fields }
+            let number = fresh();
+            let kind = fields.kind.unwrap_or(Kind::Internal);
+            Open { trace, span: number, parent: Some(parent), sampled, kind, begun, fields }
         };
         span.extensions_mut().insert(open);
     }
@@ -179,7 +186,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
             span: open.span,
             parent: open.parent,
             name,
-            server: open.server,
+            kind: open.kind,
             begun: open.begun.0,
             took: open.begun.1.elapsed(),
             attributes,

@@ -13,6 +13,17 @@ const BATCH_MAX: usize = 512;
 /// How long the first of a batch waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
 
+/// What a span is to those outside of this process; the numbers are OTLP's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Internal = 1,
+    /// It answers somebody.
+    Server = 2,
+    /// It takes what somebody left for it.
+    Consumer = 5,
+}
+
 /// A span that has ended.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -20,8 +31,7 @@ pub(super) struct Finished {
     pub(super) span: u64,
     pub(super) parent: Option<u64>,
     pub(super) name: String,
-    /// Whether it answers somebody outside of this process.
-    pub(super) server: bool,
+    pub(super) kind: Kind,
     pub(super) begun: SystemTime,
     pub(super) took: Duration,
     pub(super) attributes: Vec<(&'static str, Value)>,
@@ -118,7 +128,7 @@ mod tests {
             span,
             parent: None,
             name: "request".to_owned(),
-            server: true,
+            kind: Kind::Internal,
             begun: SystemTime::UNIX_EPOCH,
             took: Duration::ZERO,
             attributes: Vec::new(),

@@ -97,6 +97,10 @@ impl nexus_node::api::Settings for LiveSettings {
         Some(self.process.started_by)
     }
 
+    fn traces(&self) -> bool {
+        self.process.otlp.is_some()
+    }
+
     fn counters(&self) -> Vec<Counter> {
         self.process.otlp.iter().flat_map(Otlp::counters).collect()
     }
