@@ -285,7 +285,9 @@ impl Coordinator {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
-                Change::Vote(voters) => raft.change_membership(voters, false).await.map(drop),
+                // who votes no more keeps a copy and so learns that it does not: it would stand for
+                // election otherwise. What is lost for good is dismissed afterwards.
+                Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
         let changed = tokio::time::timeout(CHANGE_MAX, scope(self.shared.spawner.clone(), change)).await;
@@ -333,7 +335,16 @@ impl Coordinator {
                     self.step_down(running, &voters).await?;
                     return Err(ManageError::NotDone(NotDone::NotLeader(None)));
                 }
-                self.plan(running, |now| Some(now.remove(&voter))).await
+                match self.plan(running, |now| Some((now.remove(&voter), now.unsettled(&voter)))).await {
+                    Some((next, Some(unsettled))) if next.len() == 1 && voters.len() > 1 => {
+                        return Err(ManageError::Refused(format!(
+                            "{} can take its place once it has been up for {} s: try again then",
+                            self.name(&unsettled.did),
+                            self.timing.settle.as_secs().max(1)
+                        )));
+                    }
+                    next => next.map(|(next, _)| next),
+                }
             }
         };
         match next {
@@ -386,7 +397,7 @@ impl Coordinator {
         if self.role(&self.shared.me) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin changes who coordinates".to_owned()));
         }
-        let until = Instant::now() + ANSWER_WITHIN * 2;
+        let until = Instant::now() + ANSWER_WITHIN;
         while Instant::now() < until {
             match self.leader() {
                 Some(leader) if leader == self.shared.me => {

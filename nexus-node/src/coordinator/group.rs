@@ -133,10 +133,11 @@ impl Running {
     pub(super) async fn failed(self: Arc<Self>) -> String {
         let mut metrics = self.raft.metrics();
         let ended = metrics.wait_for(|now| now.running_state.is_err()).await;
-        match ended.map(|now| now.running_state.clone()) {
-            Ok(Err(openraft::error::Fatal::Stopped)) | Err(_) => std::future::pending().await,
-            Ok(Err(fatal)) => fatal.to_string(),
-            Ok(Ok(())) => "it ended".to_owned(),
+        let why = ended.ok().and_then(|now| now.running_state.as_ref().err().map(ToString::to_string));
+        let stopped = openraft::error::Fatal::<Voter>::Stopped.to_string();
+        match why.filter(|why| *why != stopped) {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) enum Change {
     Learn(Voter),
     /// Take a copy's seat away.
     Dismiss(Voter),
-    /// These vote from now on, and nobody else; those who did are gone.
+    /// These vote from now on, and nobody else; those who did have copies.
     Vote(BTreeSet<Voter>),
 }
 
@@ -128,6 +128,15 @@ impl Now<'_> {
             voters.insert(more);
         }
         voters
+    }
+
+    /// A member that could take a voter's place, and has not been up for long enough.
+    pub(super) fn unsettled(&self, instead_of: &Voter) -> Option<Voter> {
+        let fit = |seen: &&Seen| {
+            let free = !self.voters.contains(&seen.voter) && seen.voter.did != instead_of.did;
+            free && seen.may_learn && seen.may_vote && seen.up.is_some() && !self.ended.contains(&seen.voter)
+        };
+        self.members.iter().find(fit).map(|seen| seen.voter)
     }
 
     /// The voters without one: another takes its place if there is one that can.
