@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test program uses its part")]
 
+pub mod dice;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};

@@ -19,6 +19,7 @@ mod join;
 mod kv;
 mod list;
 mod lock;
+mod maelstrom;
 mod man;
 mod mcp;
 mod members;
@@ -113,6 +114,7 @@ pub(crate) enum Command {
     Mcp(mcp::Mcp),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
+    Maelstrom(maelstrom::Maelstrom),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -152,6 +154,7 @@ impl Command {
             Self::Mcp(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
+            Self::Maelstrom(command) => command.run(session),
             Self::Completions(command) => command.run(session),
             Self::Man(command) => command.run(session),
         }

@@ -3,7 +3,7 @@
 //! It keeps no memory of its own. The node may be started again, on another port even, between
 //! two requests: each request asks the data directory where the node is.
 
-mod lines;
+pub(super) mod lines;
 mod node;
 mod relay;
 mod subscription;

@@ -11,13 +11,13 @@ const WAITING_MAX: usize = 16;
 
 /// A line of stdin.
 #[derive(Debug)]
-pub(super) enum Line {
+pub(in crate::commands) enum Line {
     Text(Vec<u8>),
     TooLong,
 }
 
 /// The lines of stdin, from a thread of their own: nothing else waits for a read.
-pub(super) fn input() -> mpsc::Receiver<Line> {
+pub(in crate::commands) fn input() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(WAITING_MAX);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -48,7 +48,7 @@ fn read(stdin: &mut impl BufRead) -> io::Result<Option<Line>> {
 }
 
 /// Writes messages to stdout, each as one line. Whoever reads slowly is waited for.
-pub(super) fn output() -> (mpsc::Sender<Vec<u8>>, std::thread::JoinHandle<()>) {
+pub(in crate::commands) fn output() -> (mpsc::Sender<Vec<u8>>, std::thread::JoinHandle<()>) {
     let (sender, mut messages) = mpsc::channel::<Vec<u8>>(WAITING_MAX);
     let writer = std::thread::spawn(move || {
         let mut stdout = io::stdout().lock();

@@ -1,0 +1,308 @@
+//! Tunnels between the nodes of a cluster.
+//!
+//! The node dials others at addresses within this process. Here somebody listens there: each
+//! connection becomes a tunnel, whose parts travel as Maelstrom's messages, and at the other end
+//! one that was dialled to that node.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use futures::{AsyncRead, AsyncWrite, StreamExt};
+use libp2p::core::Endpoint;
+use libp2p::core::transport::{DialOpts, ListenerId, MemoryTransport, PortUse, Transport, TransportEvent};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::cluster::Cluster;
+use super::message::Envelope;
+use super::tunnel::{Part, Tunnel};
+
+/// The type of messages between nodes.
+pub(super) const STREAM: &str = "nexus_stream";
+
+/// Bytes in a part.
+const PART_BYTES_MAX: usize = 16 * 1024;
+/// Messages for one connection that were not looked at yet; more are lost, and come again.
+const WAITING_MAX: usize = 64;
+/// Parts that wait to be read by the node, or by its peer.
+const READ_MAX: usize = 16;
+/// Connections at one time.
+const CONNECTIONS_MAX: usize = 1_024;
+/// Connections that are over and remembered, so that a late message does not open one again.
+const OVER_MAX: usize = 4_096;
+/// A connection that is ended on this side and hears nothing any more is forgotten.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// What goes over the wire.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Said {
+    r#type: String,
+    /// Drawn by the side that dialled.
+    connection: u64,
+    /// Whether the side that dialled says it.
+    dialled: bool,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    /// A part of the stream, in base64.
+    Part { number: u64, data: String },
+    /// All parts before this one are here.
+    Taken(u64),
+    /// There is no such connection (any more).
+    Gone(bool),
+}
+
+/// A connection: its number, and whether this side dialled.
+type Id = (u64, bool);
+
+/// The network of this node, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Network(Arc<Inner>);
+
+struct Inner {
+    names: Vec<String>,
+    me: usize,
+    out: mpsc::Sender<Envelope>,
+    connections: Mutex<Connections>,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: BTreeMap<Id, mpsc::Sender<What>>,
+    over: BTreeSet<Id>,
+    over_since: VecDeque<Id>,
+}
+
+impl Network {
+    /// Listens where this node dials the others.
+    pub(super) fn start(cluster: &Cluster, out: mpsc::Sender<Envelope>) -> Result<Self, String> {
+        let (names, me) = (cluster.names().to_vec(), cluster.me());
+        let inner = Inner { names, me, out, connections: Mutex::default(), began: Instant::now() };
+        let network = Self(Arc::new(inner));
+        let mut transport = MemoryTransport::default();
+        let mut peers = Vec::new();
+        for peer in (0..cluster.names().len()).filter(|number| *number != cluster.me()) {
+            let id = ListenerId::next();
+            transport.listen_on(id, Cluster::address(peer)).map_err(|error| error.to_string())?;
+            peers.push((id, peer));
+        }
+        let here = network.clone();
+        tokio::spawn(async move {
+            let mut events = transport.boxed();
+            while let Some(event) = events.next().await {
+                let TransportEvent::Incoming { listener_id, upgrade, .. } = event else { continue };
+                let Some((_, peer)) = peers.iter().copied().find(|(id, _)| *id == listener_id) else { continue };
+                let here = here.clone();
+                tokio::spawn(async move {
+                    let Ok(stream) = upgrade.await else { return };
+                    let mut drawn = [0; 8];
+                    if getrandom::fill(&mut drawn).is_ok() {
+                        // what JSON's readers take for a whole number
+                        here.connect(peer, (u64::from_le_bytes(drawn) >> 11, true), stream, None);
+                    }
+                });
+            }
+        });
+        Ok(network)
+    }
+
+    /// Takes a message of another node.
+    pub(super) fn take(&self, envelope: &Envelope) {
+        let Some(peer) = self.0.names.iter().position(|name| *name == envelope.src) else { return };
+        let Ok(Said { connection, dialled, what, .. }) = Said::deserialize(&envelope.body) else {
+            tracing::warn!(from = %envelope.src, "a message that does not read is left out");
+            return;
+        };
+        // what the side that dialled says is for the one that was dialled
+        let id = (connection, !dialled);
+        let known = {
+            let connections = self.connections();
+            if let Some(open) = connections.open.get(&id) {
+                // if too many wait it is lost, and comes again
+                let _ = open.try_send(what);
+                return;
+            }
+            connections.over.contains(&id) || connections.open.len() >= CONNECTIONS_MAX
+        };
+        match what {
+            What::Part { number: 0, .. } if dialled && !known => self.answer(peer, id, what),
+            // it may come before the first one; that one comes again
+            What::Part { .. } if dialled && !known => {}
+            What::Part { .. } => {
+                let here = self.clone();
+                tokio::spawn(async move { here.say(peer, id, What::Gone(true)).await });
+            }
+            What::Taken(_) | What::Gone(_) => {}
+        }
+    }
+
+    /// Dials this node for a peer.
+    fn answer(&self, peer: usize, id: Id, first: What) {
+        let mut transport = MemoryTransport::default();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let Ok(dial) = transport.dial(Cluster::address(self.0.me), options) else { return };
+        let here = self.clone();
+        tokio::spawn(async move {
+            if let Ok(stream) = dial.await {
+                here.connect(peer, id, stream, Some(first));
+            }
+        });
+    }
+
+    /// Carries a connection until it is over.
+    fn connect<S>(&self, peer: usize, id: Id, stream: S, first: Option<What>)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (sender, said) = mpsc::channel(WAITING_MAX);
+        if let Some(first) = first {
+            let _ = sender.try_send(first);
+        }
+        {
+            let mut connections = self.connections();
+            if connections.open.contains_key(&id) || connections.over.contains(&id) {
+                return;
+            }
+            connections.open.insert(id, sender);
+        }
+        let here = self.clone();
+        tokio::spawn(async move {
+            let (reader, writer) = stream.split();
+            let (parts, to_send) = mpsc::channel(READ_MAX);
+            let (to_write, taken) = mpsc::channel(READ_MAX);
+            let reading = tokio::spawn(read(reader, parts));
+            tokio::spawn(write(writer, taken));
+            here.carry(peer, id, said, to_send, to_write).await;
+            reading.abort();
+            let mut connections = here.connections();
+            connections.open.remove(&id);
+            connections.over.insert(id);
+            connections.over_since.push_back(id);
+            if connections.over_since.len() > OVER_MAX
+                && let Some(oldest) = connections.over_since.pop_front()
+            {
+                connections.over.remove(&oldest);
+            }
+        });
+    }
+
+    async fn carry(
+        &self,
+        peer: usize,
+        id: Id,
+        mut said: mpsc::Receiver<What>,
+        mut to_send: mpsc::Receiver<Vec<u8>>,
+        to_write: mpsc::Sender<Vec<u8>>,
+    ) {
+        let mut tunnel = Tunnel::new();
+        // dropped when the other side has ended the stream, which ends it for this node
+        let mut to_write = Some(to_write);
+        let mut ending: Option<Instant> = None;
+        while !tunnel.is_done() {
+            let again = tunnel.timeout().map(|at| self.0.began + at);
+            let wake = again.into_iter().chain(ending).min();
+            tokio::select! {
+                what = said.recv() => match what {
+                    Some(What::Part { number, data }) => {
+                        let Ok(bytes) = BASE64.decode(data.as_bytes()) else { continue };
+                        // only what fits in is taken: the rest comes again
+                        let room = to_write.as_ref().is_none_or(|to_write| to_write.capacity() > 0);
+                        if (bytes.len() > PART_BYTES_MAX) || (number == tunnel.taken() && !room) {
+                            continue;
+                        }
+                        let Some(ready) = tunnel.take(Part { number, bytes }) else { continue };
+                        for bytes in ready {
+                            // the node has closed it: what still comes is for nobody
+                            if let Some(open) = &to_write
+                                && open.send(bytes).await.is_err()
+                            {
+                                to_write = None;
+                            }
+                        }
+                        if tunnel.ended_there() {
+                            to_write = None;
+                            ending.get_or_insert(Instant::now() + LINGER_MAX);
+                        }
+                        self.say(peer, id, What::Taken(tunnel.taken())).await;
+                    }
+                    Some(What::Taken(upto)) => tunnel.confirm(self.now(), upto),
+                    Some(What::Gone(_)) | None => return,
+                },
+                bytes = to_send.recv(), if tunnel.is_open() => {
+                    let bytes = bytes.unwrap_or_default();
+                    if bytes.is_empty() {
+                        ending.get_or_insert(Instant::now() + LINGER_MAX);
+                    }
+                    let part = tunnel.put(self.now(), bytes);
+                    self.say_part(peer, id, part).await;
+                }
+                () = until(wake) => {
+                    if ending.is_some_and(|at| at <= Instant::now()) {
+                        self.say(peer, id, What::Gone(true)).await;
+                        return;
+                    }
+                    for part in tunnel.again(self.now()) {
+                        self.say_part(peer, id, part).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn say_part(&self, peer: usize, id: Id, part: Part) {
+        self.say(peer, id, What::Part { number: part.number, data: BASE64.encode(&part.bytes) }).await;
+    }
+
+    async fn say(&self, peer: usize, (connection, dialled): Id, what: What) {
+        let said = Said { r#type: STREAM.to_owned(), connection, dialled, what };
+        let names = &self.0.names;
+        let Ok(body) = serde_json::to_value(said) else { return };
+        let envelope = Envelope { src: names[self.0.me].clone(), dest: names[peer].clone(), body };
+        let _ = self.0.out.send(envelope).await;
+    }
+
+    fn now(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    fn connections(&self) -> std::sync::MutexGuard<'_, Connections> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the node writes, in parts.
+async fn read<S: AsyncRead + AsyncWrite>(mut stream: ReadHalf<S>, parts: mpsc::Sender<Vec<u8>>) {
+    let mut bytes = vec![0; PART_BYTES_MAX];
+    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+        if parts.send(bytes[..read].to_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What the other node wrote, for this one.
+async fn write<S: AsyncRead + AsyncWrite>(mut stream: WriteHalf<S>, mut parts: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = parts.recv().await {
+        if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = stream.close().await;
+}

@@ -1,0 +1,216 @@
+//! One end of a byte stream over messages that may be lost, late, doubled or out of order: each
+//! part has a number, is sent until the other end says that it has it, and is taken in order.
+//!
+//! Pure: what is to be sent comes out, and time goes in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Parts that are on their way; then nothing more is taken from the stream.
+const UNDER_WAY_MAX: usize = 64;
+/// Parts that came too early and are kept.
+const EARLY_MAX: u64 = UNDER_WAY_MAX as u64;
+/// Parts that are sent again at one time.
+const AGAIN_MAX: usize = 8;
+/// The first pause before parts are sent again; each further one is twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause: so late may a connection go on after a partition.
+const PAUSE_MAX: Duration = Duration::from_millis(800);
+
+/// A part of the stream; one without bytes is its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) number: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// One end of a stream. Time is counted from any moment that does not move.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    /// What the other end has not confirmed, oldest first.
+    under_way: VecDeque<Part>,
+    next: u64,
+    pause: Duration,
+    again_at: Option<Duration>,
+    expected: u64,
+    early: BTreeMap<u64, Vec<u8>>,
+    ended_here: bool,
+    ended_there: bool,
+}
+
+impl Tunnel {
+    pub(super) const fn new() -> Self {
+        Self {
+            under_way: VecDeque::new(),
+            next: 0,
+            pause: PAUSE_MIN,
+            again_at: None,
+            expected: 0,
+            early: BTreeMap::new(),
+            ended_here: false,
+            ended_there: false,
+        }
+    }
+
+    /// Whether more may be put in.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended_here && self.under_way.len() < UNDER_WAY_MAX
+    }
+
+    /// Both sides have ended it, and the other one knows.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended_here && self.ended_there && self.under_way.is_empty()
+    }
+
+    /// Puts bytes in, or, with none, the end: the part to send.
+    pub(super) fn put(&mut self, now: Duration, bytes: Vec<u8>) -> Part {
+        self.ended_here |= bytes.is_empty();
+        let part = Part { number: self.next, bytes };
+        self.next += 1;
+        self.under_way.push_back(part.clone());
+        self.again_at.get_or_insert(now + self.pause);
+        part
+    }
+
+    /// Takes a part: all that is in order now. `None` if it cannot be what the other end sent.
+    pub(super) fn take(&mut self, part: Part) -> Option<Vec<Vec<u8>>> {
+        if part.number >= self.expected + EARLY_MAX {
+            return None;
+        }
+        if part.number >= self.expected {
+            self.early.entry(part.number).or_insert(part.bytes);
+        }
+        let mut ready = Vec::new();
+        while let Some(bytes) = self.early.remove(&self.expected) {
+            self.expected += 1;
+            if bytes.is_empty() {
+                self.ended_there = true;
+            } else if !self.ended_there {
+                ready.push(bytes);
+            }
+        }
+        Some(ready)
+    }
+
+    /// How many parts were taken in order: what the other end is to be told.
+    pub(super) const fn taken(&self) -> u64 {
+        self.expected
+    }
+
+    /// Whether the other end has ended its side.
+    pub(super) const fn ended_there(&self) -> bool {
+        self.ended_there
+    }
+
+    /// The other end has all parts before this number.
+    pub(super) fn confirm(&mut self, now: Duration, upto: u64) {
+        let before = self.under_way.len();
+        while self.under_way.front().is_some_and(|part| part.number < upto) {
+            self.under_way.pop_front();
+        }
+        if self.under_way.len() < before {
+            self.pause = PAUSE_MIN;
+            self.again_at = (!self.under_way.is_empty()).then_some(now + self.pause);
+        }
+    }
+
+    /// When [`again`](Self::again) has something to send.
+    pub(super) const fn timeout(&self) -> Option<Duration> {
+        self.again_at
+    }
+
+    /// What is to be sent again now.
+    pub(super) fn again(&mut self, now: Duration) -> Vec<Part> {
+        if self.again_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.again_at = Some(now + self.pause);
+        self.under_way.iter().take(AGAIN_MAX).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    enum Sent {
+        Part(Part),
+        Taken(u64),
+    }
+
+    /// Sends a text through a network that loses, doubles and reorders as the dice say.
+    fn carried(text: &[u8], dice: &[u8]) -> Vec<u8> {
+        let (mut here, mut there) = (Tunnel::new(), Tunnel::new());
+        let mut dice = dice.iter().copied().cycle();
+        let mut roll = move || dice.next().unwrap_or(0);
+        let mut chunks = text.chunks(3).map(<[u8]>::to_vec).chain([Vec::new()]);
+        let (mut out, mut air) = (Vec::new(), Vec::new());
+        for step in 0..100_000_u64 {
+            let now = Duration::from_millis(step * 20);
+            if here.is_open()
+                && let Some(chunk) = chunks.next()
+            {
+                air.push(Sent::Part(here.put(now, chunk)));
+            }
+            air.extend(here.again(now).into_iter().map(Sent::Part));
+            for sent in std::mem::take(&mut air) {
+                // a die that always loses would be a network that is down
+                let fate = roll() % 5;
+                if fate == 4 {
+                    air.insert(0, sent);
+                    continue;
+                }
+                let copies = usize::from(fate != 3) + usize::from(fate == 2);
+                for _ in 0..copies {
+                    match &sent {
+                        Sent::Part(part) => {
+                            out.extend(there.take(part.clone()).unwrap_or_default().concat());
+                            air.push(Sent::Taken(there.taken()));
+                        }
+                        Sent::Taken(upto) => here.confirm(now, *upto),
+                    }
+                }
+            }
+            if there.ended_there() && here.under_way.is_empty() {
+                return out;
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_byte_arrives_once_and_in_order(
+            text in proptest::collection::vec(any::<u8>(), 0..400),
+            dice in proptest::collection::vec(0..5u8, 1..200),
+        ) {
+            prop_assume!(dice.iter().any(|die| *die < 3));
+            let dice: Vec<u8> = dice.into_iter().chain([0, 1]).collect();
+            prop_assert_eq!(carried(&text, &dice), text);
+        }
+    }
+
+    #[test]
+    fn what_nobody_confirms_is_sent_again_at_growing_pauses_and_nothing_more_is_taken() {
+        let mut tunnel = Tunnel::new();
+        for number in 0..UNDER_WAY_MAX {
+            assert!(tunnel.is_open(), "{number}");
+            tunnel.put(Duration::ZERO, vec![1]);
+        }
+        assert!(!tunnel.is_open());
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            let at = tunnel.timeout().unwrap();
+            assert_eq!(tunnel.again(at).len(), AGAIN_MAX);
+            pauses.push((tunnel.timeout().unwrap() - at).as_millis());
+        }
+        assert_eq!(pauses, [200, 400, 800, 800, 800]);
+        tunnel.confirm(Duration::ZERO, 1);
+        assert!(tunnel.is_open());
+        // from a stream that is not this one
+        assert_eq!(tunnel.take(Part { number: 1_000, bytes: vec![1] }), None);
+    }
+}

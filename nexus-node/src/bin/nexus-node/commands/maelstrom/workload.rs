@@ -1,0 +1,189 @@
+//! What clients ask, as questions to the node.
+//!
+//! What may merge is memory: a value that is broadcast, added to a set or counted is a memory of
+//! its own, and a read is a fold over all that this node holds. What must not conflict is a key of
+//! the coordinators.
+
+use clap::ValueEnum;
+use nexus_node::{Brain, Critical, ListQuery, NewMemory, Node, NodeError, PutOptions};
+use serde_json::{Value, json};
+
+use super::message::{CRASH, Failure, MALFORMED, NO_KEY, NOT_AS_EXPECTED, NOT_SUPPORTED, TIMEOUT, UNAVAILABLE};
+
+/// How often a key that comes and goes is looked at by one `cas`.
+const TRIES: usize = 3;
+
+/// Maelstrom's workloads; a `read` means something else in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Workload {
+    /// Say it again
+    Echo,
+    /// Ids that nobody else draws: those of new memories
+    UniqueIds,
+    /// Values that reach every node: memories
+    Broadcast,
+    /// A set that only grows: memories
+    GSet,
+    /// A counter that goes up and down: the sum of memories
+    #[value(alias = "g-counter")]
+    PnCounter,
+    /// A linearizable map: keys of the coordinators
+    LinKv,
+}
+
+/// A node and what its clients want of it.
+pub(super) struct Service {
+    workload: Workload,
+    brain: Brain,
+    critical: Critical,
+}
+
+impl Service {
+    pub(super) fn new(workload: Workload, node: &Node) -> Result<Self, NodeError> {
+        Ok(Self { workload, brain: node.brain(), critical: node.critical()? })
+    }
+
+    /// Answers a client's request.
+    pub(super) async fn answer(&self, body: &Value) -> Result<Value, Failure> {
+        let kind = body["type"].as_str().unwrap_or_default();
+        match (self.workload, kind) {
+            (Workload::Echo, "echo") => Ok(json!({ "type": "echo_ok", "echo": body["echo"] })),
+            (Workload::UniqueIds, "generate") => {
+                let id = self.remember("\"drawn\"".to_owned()).await?;
+                Ok(json!({ "type": "generate_ok", "id": id }))
+            }
+            // the mesh finds its own ways
+            (Workload::Broadcast, "topology") => Ok(json!({ "type": "topology_ok" })),
+            (Workload::Broadcast, "broadcast") => {
+                self.remember(field(body, "message")?.to_string()).await?;
+                Ok(json!({ "type": "broadcast_ok" }))
+            }
+            (Workload::Broadcast, "read") => Ok(json!({ "type": "read_ok", "messages": self.once_each()? })),
+            (Workload::GSet, "add") => {
+                self.remember(field(body, "element")?.to_string()).await?;
+                Ok(json!({ "type": "add_ok" }))
+            }
+            (Workload::GSet, "read") => Ok(json!({ "type": "read_ok", "value": self.once_each()? })),
+            (Workload::PnCounter, "add") => {
+                let delta = field(body, "delta")?.as_i64().ok_or_else(|| Failure::lacks("delta"))?;
+                if delta != 0 {
+                    self.remember(delta.to_string()).await?;
+                }
+                Ok(json!({ "type": "add_ok" }))
+            }
+            (Workload::PnCounter, "read") => {
+                let sum: i128 = self.values()?.iter().filter_map(Value::as_i64).map(i128::from).sum();
+                let sum = i64::try_from(sum).map_err(|_| Failure::new(CRASH, "the sum is too large".to_owned()))?;
+                Ok(json!({ "type": "read_ok", "value": sum }))
+            }
+            (Workload::LinKv, "read") => {
+                let key = key(body)?;
+                match self.critical.get(&key).await {
+                    Ok(Some(item)) => Ok(json!({ "type": "read_ok", "value": value_of(&item.value)? })),
+                    Ok(None) => Err(no_key(&key)),
+                    Err(error) => Err(unread(&error)),
+                }
+            }
+            (Workload::LinKv, "write") => {
+                let (key, value) = (key(body)?, field(body, "value")?.to_string());
+                self.critical.put(&key, &value, PutOptions::default()).await.map_err(|error| unwritten(&error))?;
+                Ok(json!({ "type": "write_ok" }))
+            }
+            (Workload::LinKv, "cas") => {
+                self.cas(body).await?;
+                Ok(json!({ "type": "cas_ok" }))
+            }
+            (_, kind) => Err(Failure::new(NOT_SUPPORTED, format!("{kind:?} is not of this workload"))),
+        }
+    }
+
+    /// Writes a memory; its id.
+    async fn remember(&self, text: String) -> Result<String, Failure> {
+        let written = self.brain.remember(NewMemory::note(text)).await;
+        written.map(|written| written.id).map_err(|error| unwritten(&error))
+    }
+
+    /// What the memories that this node holds say.
+    fn values(&self) -> Result<Vec<Value>, Failure> {
+        let (mut values, mut after) = (Vec::new(), None);
+        loop {
+            let query = ListQuery { limit: 1_000, after, ..ListQuery::default() };
+            let page = self.brain.list(&query).map_err(|error| unread(&error))?;
+            for memory in page.items {
+                values.push(value_of(&memory.text)?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(values);
+            }
+        }
+    }
+
+    /// The same, each value once, whoever wrote it how often.
+    fn once_each(&self) -> Result<Vec<Value>, Failure> {
+        let mut values: Vec<(String, Value)> =
+            self.values()?.into_iter().map(|value| (value.to_string(), value)).collect();
+        values.sort_by(|(a, _), (b, _)| a.cmp(b));
+        values.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(values.into_iter().map(|(_, value)| value).collect())
+    }
+
+    async fn cas(&self, body: &Value) -> Result<(), Failure> {
+        let key = key(body)?;
+        let (from, to) = (field(body, "from")?.to_string(), field(body, "to")?.to_string());
+        let create = body["create_if_not_exists"].as_bool().unwrap_or(false);
+        for _ in 0..TRIES {
+            match self.critical.cas(&key, Some(&from), &to, PutOptions::default()).await {
+                Ok(_) => return Ok(()),
+                Err(NodeError::Conflict(why)) => return Err(Failure::new(NOT_AS_EXPECTED, why)),
+                Err(NodeError::NotFound { .. }) if !create => return Err(no_key(&key)),
+                Err(NodeError::NotFound { .. }) => {}
+                Err(error) => return Err(unwritten(&error)),
+            }
+            match self.critical.cas(&key, None, &to, PutOptions::default()).await {
+                Ok(_) => return Ok(()),
+                // somebody was faster: it exists now
+                Err(NodeError::Conflict(_)) => {}
+                Err(error) => return Err(unwritten(&error)),
+            }
+        }
+        Err(Failure::new(UNAVAILABLE, "the key comes and goes".to_owned()))
+    }
+}
+
+fn field<'a>(body: &'a Value, name: &str) -> Result<&'a Value, Failure> {
+    body.get(name).ok_or_else(|| Failure::lacks(name))
+}
+
+/// A key of the harness as one of the coordinators: any document can be a key there.
+fn key(body: &Value) -> Result<String, Failure> {
+    Ok(format!("k/{}", field(body, "key")?))
+}
+
+fn no_key(key: &str) -> Failure {
+    Failure::new(NO_KEY, format!("there is no key {key}"))
+}
+
+/// Values are kept as JSON.
+fn value_of(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::new(CRASH, format!("a value does not read: {error}")))
+}
+
+/// A read that failed changed nothing: it certainly was not done.
+fn unread(error: &NodeError) -> Failure {
+    match error {
+        NodeError::Invalid(_) | NodeError::TooLarge { .. } => Failure::new(MALFORMED, error.to_string()),
+        _ => Failure::new(UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// A write that was refused for its form was not done; of any other it is not known.
+fn unwritten(error: &NodeError) -> Failure {
+    match error {
+        NodeError::Invalid(_) | NodeError::TooLarge { .. } | NodeError::Refused(_) => {
+            Failure::new(MALFORMED, error.to_string())
+        }
+        NodeError::NoQuorum { .. } | NodeError::TimedOut(_) => Failure::new(TIMEOUT, error.to_string()),
+        _ => Failure::new(CRASH, error.to_string()),
+    }
+}
