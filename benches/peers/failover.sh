@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The leader of three nodes is killed with SIGKILL, again and again: how long until another node
+# acknowledges a write that began after that.
+#
+# benches/peers/failover.sh [--kills 30]
+set -euo pipefail
+# shellcheck source=benches/peers/nodes.sh
+source "$(dirname "$0")/nodes.sh"
+
+build
+nodes
+"$load" failover --nexus "$dirs" --program "$nexus" "$@"

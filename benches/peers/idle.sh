@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# What the coordinators cost while nobody writes: three nodes with three voters, and the same three
+# with a heartbeat so slow that it counts for nothing.
+#
+# benches/peers/idle.sh [--seconds 60]
+set -euo pipefail
+# shellcheck source=benches/peers/nodes.sh
+source "$(dirname "$0")/nodes.sh"
+
+build
+nodes
+again() {
+    local name
+    for name in "${names[@]}"; do
+        kill "$(cat "$work/$name/pid")"
+        while kill -0 "$(cat "$work/$name/pid")" 2>/dev/null; do sleep 0.1; done
+        rm -f "$work/$name/api-url"
+        node "$name"
+    done
+    "$load" settled --nexus "$dirs"
+    # what follows a start is over by then
+    sleep 5
+}
+again
+echo "with a heartbeat every 100 ms:"
+"$load" idle --nexus "$dirs" "$@"
+export NEXUS_RAFT_HEARTBEAT_MS=10000 NEXUS_RAFT_ELECTION_MS=21000
+again
+echo "with a heartbeat every 10 s:"
+"$load" idle --nexus "$dirs" "$@"
