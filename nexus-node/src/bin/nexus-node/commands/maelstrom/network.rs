@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::message::Envelope;
-use super::tunnel::{Part, Tunnel};
+use super::tunnel::{EARLY_MAX, Part, Tunnel};
 
 /// The type of messages between nodes.
 pub(super) const STREAM: &str = "nexus_stream";
@@ -28,8 +28,10 @@ pub(super) const STREAM: &str = "nexus_stream";
 const PART_BYTES_MAX: usize = 16 * 1024;
 /// Messages for one connection that were not looked at yet; more are lost, and come again.
 const WAITING_MAX: usize = 64;
-/// Parts that wait to be read by the node, or by its peer.
+/// Parts that the node wrote and that wait to be sent; then it waits.
 const READ_MAX: usize = 16;
+/// Parts that came and wait to be read by the node; then no more are taken, and come again.
+const WRITE_MAX: usize = 2 * EARLY_MAX;
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 1_024;
 /// Connections that are over and remembered, so that a late message does not open one again.
@@ -178,7 +180,7 @@ impl Network {
         tokio::spawn(async move {
             let (reader, writer) = stream.split();
             let (parts, to_send) = mpsc::channel(READ_MAX);
-            let (to_write, taken) = mpsc::channel(READ_MAX);
+            let (to_write, taken) = mpsc::channel(WRITE_MAX);
             let reading = tokio::spawn(read(reader, parts));
             tokio::spawn(write(writer, taken));
             here.carry(peer, id, said, to_send, to_write).await;
@@ -214,16 +216,16 @@ impl Network {
                 what = said.recv() => match what {
                     Some(What::Part { number, data }) => {
                         let Ok(bytes) = BASE64.decode(data.as_bytes()) else { continue };
-                        // only what fits in is taken: the rest comes again
-                        let room = to_write.as_ref().is_none_or(|to_write| to_write.capacity() > 0);
-                        if (bytes.len() > PART_BYTES_MAX) || (number == tunnel.taken() && !room) {
+                        // nothing here waits for the node to read, or both could wait for each other
+                        let room = to_write.as_ref().is_none_or(|to_write| to_write.capacity() >= EARLY_MAX);
+                        if bytes.len() > PART_BYTES_MAX || !room {
                             continue;
                         }
                         let Some(ready) = tunnel.take(Part { number, bytes }) else { continue };
                         for bytes in ready {
-                            // the node has closed it: what still comes is for nobody
+                            // a node that has closed it wants no more
                             if let Some(open) = &to_write
-                                && open.send(bytes).await.is_err()
+                                && open.try_send(bytes).is_err()
                             {
                                 to_write = None;
                             }
