@@ -10,7 +10,7 @@ mod rogue;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::Body;
@@ -18,6 +18,7 @@ use nexus_crdt::{
     Core, Dot, Entry, EntryFrame, EntryId, Field, Head, Incarnation, Kind, LogHead, LogId, OVER_MAX, PAYLOAD_BYTES_MAX,
     SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
 };
+use nexus_node::api::{Api, Problem, Settings, wire};
 use nexus_node::{NewMemory, Node, Patch};
 use rogue::{ENTRIES, Line, Rogue};
 use tracing::Subscriber;
@@ -568,7 +569,6 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
         [said(0x54), b"-and-more".to_vec()].concat(),
         [said(0x54), vec![b'x'; 512 * 1024]].concat(),
     ];
-    let before = ARRIVALS.lock().unwrap().len();
     let mut last = log[1].clone();
     for (no, traceparent) in (200..).zip(bad) {
         let text = format!("beside bad one {no}");
@@ -583,7 +583,82 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
         has_text(&stage.friend, &text).await;
         last = next;
     }
-    assert_eq!(ARRIVALS.lock().unwrap().len(), before);
+    // 0x61 is the other test's
+    let known = [0x51, 0x53, 0x61].map(|trace: u128| format!("{trace:032x}"));
+    assert!(ARRIVALS.lock().unwrap().iter().all(|fields| known.contains(&fields["trace_id"])));
     assert!(*stage.rogue.open.borrow(), "no rule was broken");
     stage.well("traced").await;
+}
+
+/// Nothing to configure.
+struct Fixed;
+
+impl Settings for Fixed {
+    fn show(&self) -> Vec<wire::Setting> {
+        Vec::new()
+    }
+
+    fn change(&self, _: &str, _: &serde_json::Value) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        1 << 20
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_in_a_trace_is_gossiped_with_it_and_what_is_not_is_as_ever() {
+    use prost::Message;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut stage = Stage::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = Api::new(address, "token", Arc::new(Fixed));
+    api.attach(stage.node.clone());
+    tokio::spawn(async move { api.serve(listener, std::future::pending()).await });
+    let write = async |text: &str, traceparent: &str| {
+        let body = format!("{{\"text\":\"{text}\"}}");
+        let request = format!(
+            "POST /v1/memories HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer token\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n{traceparent}\r\n{body}",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let answered = answer.lines().find_map(|line| line.strip_prefix("traceparent: "));
+        answered.unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    // Sync is not what the rogue talks, so all it hears is gossip.
+    let mut heard = async |text: &str| {
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(500);
+        loop {
+            let frame = tokio::time::timeout_at(deadline, stage.rogue.gossip.recv()).await.ok()?.unwrap();
+            let frame = EntryFrame::decode(frame.as_slice()).unwrap();
+            if String::from_utf8_lossy(frame.payload.as_deref().unwrap_or_default()).contains(text) {
+                return Some(frame.traceparent);
+            }
+        }
+    };
+    let mut tries = 100..160;
+    loop {
+        let text = format!("try {}", tries.next().expect("gossip flows"));
+        let given = "traceparent: 00-00000000000000000000000000000061-00f067aa0ba902b7-01\r\n";
+        let answered = write(&text, given).await;
+        if let Some(traceparent) = heard(&text).await {
+            assert_eq!(String::from_utf8(traceparent).unwrap(), answered, "the span of the request");
+            break;
+        }
+    }
+    for (text, given) in [
+        ("in no trace", ""),
+        ("in a trace that nobody records", "traceparent: 00-00000000000000000000000000000061-00f067aa0ba902b7-00\r\n"),
+        ("in a trace that is none", "traceparent: 00-61-00f067aa0ba902b7-01\r\n"),
+    ] {
+        write(text, given).await;
+        assert_eq!(heard(text).await, Some(vec![]), "{text}");
+    }
 }
