@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use nexus_node::coordinator::{Manage, Seat};
 use nexus_node::{Critical, LockOptions, NodeError, PutOptions};
 
 use crate::ledger::{Grant, Ledger};
@@ -66,8 +67,10 @@ fn us(sim: &Sim) -> u64 {
 }
 
 async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: usize, op: Op) -> Saw {
-    if op.kind == OpKind::Lock {
-        return lock(sim, ledger, critical, op).await;
+    match op.kind {
+        OpKind::Lock => return lock(sim, ledger, critical, op).await,
+        OpKind::Manage => return manage(sim, critical, op).await,
+        _ => {}
     }
     let key = format!("key {}", op.n % 8);
     let value = number as u64 + 1;
@@ -130,6 +133,25 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             Ok(_) => answered(write, Action::Put(value)),
             Err(error) => saw(&error),
         },
+    }
+}
+
+/// Has another lead, or a voter give its place to another member.
+async fn manage(sim: &Sim, critical: &Critical, op: Op) -> Saw {
+    let Some(seen) = critical.coordinators().await else { return Saw::Nothing };
+    let pick =
+        |seats: &[Seat]| seats.get(usize::try_from(op.n / 3).unwrap_or(0) % seats.len().max(1)).map(|seat| seat.did);
+    let (what, manage) = match (op.n % 3, pick(&seen.voters), pick(&seen.learners)) {
+        (0, Some(voter), _) => ("voter_removed", Manage::Remove(voter)),
+        (1, _, Some(learner)) => ("voter_added", Manage::Add(learner)),
+        _ => ("stepped_down", Manage::StepDown),
+    };
+    match critical.manage(manage).await {
+        Ok(()) => {
+            sim.network().fire(what);
+            Saw::Answer
+        }
+        Err(error) => saw(&error),
     }
 }
 

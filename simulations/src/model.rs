@@ -499,7 +499,9 @@ impl<'a> Model<'a> {
                 }
             }
             // engines and sessions alone have no coordinators
-            OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock => return Ok(()),
+            OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock | OpKind::Manage => {
+                return Ok(());
+            }
         };
         match answer {
             Some(Answer::Remembered(written)) => {

@@ -53,6 +53,8 @@ pub enum OpKind {
     KvDelete,
     /// Takes lock number `n` and writes under it.
     Lock,
+    /// Has another lead, or changes who votes, by `n`.
+    Manage,
 }
 
 /// One operation.
@@ -258,6 +260,12 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
         let (n, bytes) = (dice.below(64), dice.below(1 << 20));
         ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
         at_us += dice.between(1, gap_us);
+    }
+    // the founder, an admin, changes who votes now and then
+    let mut at_ms = 5_000;
+    while nodes > 3 && at_ms < scenario.safety_s * 1_000 {
+        at_ms += dice.between(5_000, 25_000);
+        ops.push(Op { at_ms, node: 0, kind: OpKind::Manage, n: dice.below(64), bytes: 0 });
     }
     ops
 }

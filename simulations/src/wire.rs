@@ -149,7 +149,7 @@ impl Run {
         for no in self.sim.up() {
             let Some(Ok(critical)) = self.sim.node(no).map(|node| node.critical()) else { return false };
             let whole = self.sim.on(no, async |_| Ok(critical.coordinators().await)).await.ok().flatten();
-            if !whole.is_some_and(|seen| seen.quorum && seen.voters.len() == self.plan.nodes.min(VOTERS)) {
+            if !whole.is_some_and(|seen| seen.quorum && seen.voters.len() >= self.plan.nodes.min(VOTERS)) {
                 return false;
             }
         }
@@ -336,7 +336,7 @@ impl Run {
             // nobody works at a machine that is off
             return;
         }
-        if matches!(kind, OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock) {
+        if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget) {
             return critical::operate(&self.sim, &self.ledger, number, op).await;
         }
         let text = self.text(number, bytes);
