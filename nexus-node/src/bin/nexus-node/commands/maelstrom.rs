@@ -22,9 +22,9 @@ mod workload;
 use std::sync::Arc;
 
 use clap::Args;
-use nexus_node::Node;
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
+use nexus_node::{Node, Tasks};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -62,7 +62,7 @@ impl Maelstrom {
 
 /// What there is once the harness has said who is who.
 struct Begun {
-    node: Node,
+    tasks: Arc<Tasks>,
     network: Network,
     service: Arc<Service>,
 }
@@ -123,8 +123,9 @@ async fn serve(workload: Workload) -> Result<(), Problem> {
             }
         }
     }
+    // what it held was in memory: there is nothing to close
     if let Some(begun) = begun {
-        begun.node.shutdown().await;
+        begun.tasks.kill();
     }
     writing.abort();
     let _ = writing.await;
@@ -137,10 +138,10 @@ async fn serve(workload: Workload) -> Result<(), Problem> {
 async fn begin(workload: Workload, init: &Envelope, out: &mpsc::Sender<Envelope>) -> Result<Begun, Problem> {
     let cluster = Cluster::of(&init.body).map_err(|why| Problem::new("invalid", why))?;
     let network = Network::start(&cluster, out.clone()).map_err(|why| Problem::new("failed", why))?;
-    let node =
-        Node::with_env(cluster.env().map_err(|why| Problem::new("failed", why))?).await.map_err(Problem::from)?;
-    let service = Arc::new(Service::new(workload, &node)?);
-    Ok(Begun { node, network, service })
+    let tasks = Arc::new(Tasks::current());
+    let env = cluster.env(tasks.clone()).map_err(|why| Problem::new("failed", why))?;
+    let service = Arc::new(Service::new(workload, Node::with_env(env).await?)?);
+    Ok(Begun { tasks, network, service })
 }
 
 /// Answers a message, unless it asks for no answer.

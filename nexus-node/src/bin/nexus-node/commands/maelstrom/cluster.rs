@@ -12,7 +12,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::{noise, yamux};
 use nexus_crdt::Incarnation;
 use nexus_identity::{Chain, Claims, Keypair, Role, Timestamp};
-use nexus_mesh::{BoxedTransport, Multiaddr, TokioSpawner};
+use nexus_mesh::{BoxedTransport, Multiaddr, Spawner};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::engine::{Genesis, found};
 use nexus_node::store::Store;
@@ -89,8 +89,8 @@ impl Cluster {
         }
     }
 
-    /// The world of this node.
-    pub(super) fn env(&self) -> Result<NodeEnv, String> {
+    /// The world of this node, whose tasks run where the caller can end them.
+    pub(super) fn env(&self, spawner: Arc<dyn Spawner>) -> Result<NodeEnv, String> {
         let mut drawn = [0; 16];
         getrandom::fill(&mut drawn).map_err(text_of)?;
         let [incarnation, store]: [[u8; 8]; 2] =
@@ -114,7 +114,7 @@ impl Cluster {
         Ok(NodeEnv {
             transport: transport(&keypair)?,
             keypair,
-            spawner: Arc::new(TokioSpawner::current()),
+            spawner,
             store: memory,
             raft: Some(RaftEnv { store: Store::memory().map_err(text_of)?, redraw: false, machine: None }),
             blocking: Arc::new(BlockingPool),

@@ -36,11 +36,13 @@ pub(super) struct Service {
     workload: Workload,
     brain: Brain,
     critical: Critical,
+    /// It ends with its last handle.
+    _node: Node,
 }
 
 impl Service {
-    pub(super) fn new(workload: Workload, node: &Node) -> Result<Self, NodeError> {
-        Ok(Self { workload, brain: node.brain(), critical: node.critical()? })
+    pub(super) fn new(workload: Workload, node: Node) -> Result<Self, NodeError> {
+        Ok(Self { workload, brain: node.brain(), critical: node.critical()?, _node: node })
     }
 
     /// Answers a client's request.
