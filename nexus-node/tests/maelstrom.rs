@@ -401,7 +401,13 @@ fn work(client: &Client, nodes: u64, stop: &AtomicBool, epoch: &AtomicU64, histo
             (Some(_), Some(20 | 22), Action::Cas { expect, value, .. }) => {
                 history.keep(&key, began, Action::Cas { expect, value, done: false }, true);
             }
-            (Some(_), Some(11), _) => drop(history.refused.fetch_add(1, Ordering::SeqCst)),
+            (Some(answer), Some(11), _) => {
+                history.refused.fetch_add(1, Ordering::SeqCst);
+                // what is refused at once is asked again only after a while
+                if answer["text"].as_str().unwrap().contains("settled") {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
             (None, _, Action::Get(_)) => {}
             (None, ..) | (Some(_), Some(0 | 13), _) => history.keep(&key, began, action, false),
             (Some(answer), ..) => panic!("{answer}"),

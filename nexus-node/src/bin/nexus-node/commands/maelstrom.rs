@@ -140,7 +140,7 @@ async fn begin(workload: Workload, init: &Envelope, out: &mpsc::Sender<Envelope>
     let network = Network::start(&cluster, out.clone()).map_err(|why| Problem::new("failed", why))?;
     let tasks = Arc::new(Tasks::current());
     let env = cluster.env(tasks.clone()).map_err(|why| Problem::new("failed", why))?;
-    let service = Arc::new(Service::new(workload, Node::with_env(env).await?)?);
+    let service = Arc::new(Service::new(workload, Node::with_env(env).await?, cluster.names().len())?);
     Ok(Begun { tasks, network, service })
 }
 

@@ -4,12 +4,16 @@
 //! its own, and a read is a fold over all that this node holds. What must not conflict is a key of
 //! the coordinators.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::ValueEnum;
 use nexus_node::{Brain, Critical, ListQuery, NewMemory, Node, NodeError, PutOptions};
 use serde_json::{Value, json};
 
 use super::message::{CRASH, Failure, MALFORMED, NO_KEY, NOT_AS_EXPECTED, NOT_SUPPORTED, TIMEOUT, UNAVAILABLE};
 
+/// Voters that a group has once it has settled, if there are as many nodes.
+const VOTERS: usize = 3;
 /// How often a key that comes and goes is looked at by one `cas`.
 const TRIES: usize = 3;
 
@@ -36,18 +40,32 @@ pub(super) struct Service {
     workload: Workload,
     brain: Brain,
     critical: Critical,
+    /// How many voters there are to be before keys are used.
+    voters: usize,
+    /// There were as many.
+    settled: AtomicBool,
     /// It ends with its last handle.
     _node: Node,
 }
 
 impl Service {
-    pub(super) fn new(workload: Workload, node: Node) -> Result<Self, NodeError> {
-        Ok(Self { workload, brain: node.brain(), critical: node.critical()?, _node: node })
+    pub(super) fn new(workload: Workload, node: Node, nodes: usize) -> Result<Self, NodeError> {
+        Ok(Self {
+            workload,
+            brain: node.brain(),
+            critical: node.critical()?,
+            voters: if nodes < VOTERS { 1 } else { VOTERS },
+            settled: AtomicBool::new(false),
+            _node: node,
+        })
     }
 
     /// Answers a client's request.
     pub(super) async fn answer(&self, body: &Value) -> Result<Value, Failure> {
         let kind = body["type"].as_str().unwrap_or_default();
+        if self.workload == Workload::LinKv {
+            self.settle().await?;
+        }
         match (self.workload, kind) {
             (Workload::Echo, "echo") => Ok(json!({ "type": "echo_ok", "echo": body["echo"] })),
             (Workload::UniqueIds, "generate") => {
@@ -97,6 +115,20 @@ impl Service {
             }
             (_, kind) => Err(Failure::new(NOT_SUPPORTED, format!("{kind:?} is not of this workload"))),
         }
+    }
+
+    /// The founder alone could decide until others vote, too, and a harness that cuts it off then
+    /// would learn nothing of a quorum: keys are used from when there is one to lose.
+    async fn settle(&self) -> Result<(), Failure> {
+        if self.settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let seen = self.critical.coordinators().await;
+        if seen.is_none_or(|seen| seen.voters.len() < self.voters) {
+            return Err(Failure::new(UNAVAILABLE, "the voters have not settled yet".to_owned()));
+        }
+        self.settled.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes a memory; its id.
