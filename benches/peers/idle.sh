@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the coordinators cost while nobody writes: three nodes with three voters, and the same three
-# with a heartbeat so slow that it counts for nothing.
+# with a twentieth of the heartbeats.
 #
 # benches/peers/idle.sh [--seconds 60]
 set -euo pipefail
@@ -24,7 +24,7 @@ again() {
 again
 echo "with a heartbeat every 100 ms:"
 "$load" idle --nexus "$dirs" "$@"
-export NEXUS_RAFT_HEARTBEAT_MS=10000 NEXUS_RAFT_ELECTION_MS=21000
+export NEXUS_RAFT_HEARTBEAT_MS=2000 NEXUS_RAFT_ELECTION_MS=5000
 again
-echo "with a heartbeat every 10 s:"
+echo "with a heartbeat every 2 s:"
 "$load" idle --nexus "$dirs" "$@"

@@ -40,6 +40,8 @@ node() {
         --listen /ip4/127.0.0.1/udp/0/quic-v1 --listen /ip4/127.0.0.1/tcp/0 \
         </dev/null >"$dir.out" 2>>"$dir.log" &
     local pid=$!
+    # killing it is no news
+    disown "$pid"
     for _ in $(seq 300); do
         # the file is of this run once the node has said that it is ready
         if [ -s "$dir.out" ] && [ -s "$dir/api-url" ]; then
@@ -63,7 +65,7 @@ nodes() {
     for name in second third; do
         local ticket
         ticket=$("$nexus" --data-dir "$work/first" -q invite | grep -o "nexus1[^ ]*")
-        "$nexus" --data-dir "$work/$name" join "$ticket" --name "$name" >/dev/null
+        "$nexus" --data-dir "$work/$name" join "$ticket" --name "$name" >/dev/null 2>>"$work/$name.log"
         node "$name"
     done
     "$load" settled --nexus "$dirs"

@@ -1,6 +1,7 @@
 //! What is proposed: commands, signed in batches by the node that asks.
 
 use std::fmt;
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
@@ -191,12 +192,16 @@ impl fmt::Display for Group {
 }
 
 /// A proposal's canonical bytes with its proposer's signature: what the log carries.
-#[derive(BorshSerialize, BorshDeserialize, Clone, PartialEq, Eq)]
+#[derive(BorshSerialize, BorshDeserialize, Clone)]
 pub(super) struct Signed {
     /// The proposal, encoded.
     pub(super) bytes: Vec<u8>,
     /// Over the hash of the bytes.
     pub(super) signature: Signature,
+    /// The proposal, where this very node signed or checked it, so as not to check it again when it
+    /// is applied. It never comes from others or from the disk.
+    #[borsh(skip)]
+    checked: Option<Arc<Proposal>>,
 }
 
 /// Why proposal bytes are not taken.
@@ -218,20 +223,46 @@ impl Signed {
     pub(super) fn new(proposal: &Proposal, key: &Keypair) -> Self {
         let bytes = borsh::to_vec(proposal).unwrap_or_default();
         let signature = key.sign(Domain::Proposal, &digest(&bytes));
-        Self { bytes, signature }
+        let good = proposal.by == key.did() && limits::check(&proposal.commands).is_ok();
+        Self { bytes, signature, checked: good.then(|| Arc::new(proposal.clone())) }
     }
 
     /// The proposal, if it was signed by who it says and keeps the rules of form.
     ///
     /// # Errors
     /// [`ProposalError`], the same on every node.
-    pub(super) fn open(&self) -> Result<Proposal, ProposalError> {
+    pub(super) fn open(&self) -> Result<Arc<Proposal>, ProposalError> {
+        if let Some(checked) = &self.checked {
+            return Ok(checked.clone());
+        }
         let proposal: Proposal = borsh::from_slice(&self.bytes).map_err(|_| ProposalError::Malformed)?;
         proposal.by.verify(Domain::Proposal, &digest(&self.bytes), &self.signature)?;
         limits::check(&proposal.commands)?;
-        Ok(proposal)
+        Ok(Arc::new(proposal))
+    }
+
+    /// The same, known to be good from now on.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn checked(self) -> Result<Self, ProposalError> {
+        let proposal = self.open()?;
+        Ok(Self { checked: Some(proposal), ..self })
+    }
+
+    /// The proposal, if it was checked here.
+    pub(super) fn proposal(&self) -> Option<&Proposal> {
+        self.checked.as_deref()
     }
 }
+
+impl PartialEq for Signed {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.signature == other.signature
+    }
+}
+
+impl Eq for Signed {}
 
 impl fmt::Debug for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -126,6 +126,15 @@ impl Running {
             Self { raft: raft.clone(), applied, group, me, submissions, readers, heard, spawner: spawner.clone() };
         spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
+        // nobody else could be elected, so there is nothing to wait for
+        let alone = running.raft.with_raft_state(move |state| {
+            let mut voters = state.membership_state.effective().voter_ids();
+            voters.next() == Some(me) && voters.next().is_none()
+        });
+        if scope(spawner.clone(), alone).await.map_err(|error| failed(&error))? {
+            let elected = scope(spawner, running.raft.trigger().elect()).await;
+            elected.map_err(|error| failed(&error))?;
+        }
         Ok(Arc::new(running))
     }
 

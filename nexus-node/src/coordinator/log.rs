@@ -32,6 +32,8 @@ pub(super) const READ_BYTES_MAX: usize = 768 * 1024;
 const TAIL_MAX: usize = 1_024;
 /// One row of a snapshot.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Commits between two marks of how far they are: each mark is one more page to write.
+const MARK_EVERY: u64 = 64;
 
 const TABLES: [Table; 3] = [Table::RaftLog, Table::RaftMeta, Table::RaftSnapshot];
 
@@ -60,6 +62,8 @@ struct State {
     purged: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
+    /// The index of the commit that was last marked on disk.
+    marked: Option<u64>,
     /// The latest entries, all those included that are not on disk yet.
     tail: BTreeMap<u64, Entry>,
     /// Up to here all are on disk.
@@ -141,7 +145,7 @@ impl Log {
             None => purged,
         };
         let durable = last.map(|last| last.index);
-        let state = State { last, purged, vote, committed, tail: BTreeMap::new(), durable };
+        let state = State { last, purged, vote, committed, durable, ..State::default() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let log = Self(Arc::new(Inner { store, writes, state: Mutex::new(state) }));
         let writer = Writer { log: log.clone(), writes: receiver };
@@ -375,7 +379,7 @@ impl RaftLogStorage<Types> for Log {
         Ok(self.state().vote)
     }
 
-    /// Travels with the next write: it spares a start some waiting, and nothing depends on it.
+    /// Travels with a later write: it spares a start some waiting, and nothing depends on it.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.state().committed = committed;
         Ok(())
@@ -403,7 +407,10 @@ impl RaftLogStorage<Types> for Log {
                 state.tail.insert(index, entry);
                 upto = Some(index);
             }
-            if let Some(committed) = state.committed {
+            if let Some(committed) = state.committed
+                && state.marked.is_none_or(|marked| committed.index >= marked + MARK_EVERY)
+            {
+                state.marked = Some(committed.index);
                 batch.put(Table::RaftMeta, COMMITTED, &encode(&Position::from(committed)));
             }
         }

@@ -23,8 +23,9 @@ use crate::runtime::random;
 
 /// Commands that wait to be proposed; then callers wait.
 pub(super) const WANTED_MAX: usize = 4_096;
-/// Proposals of this node that are on their way.
-const UNDER_WAY_MAX: usize = 4;
+/// Proposals of this node that are on their way: while one is, the next gathers more, and each costs
+/// a signature, its checks and a commit on every disk.
+const UNDER_WAY_MAX: usize = 2;
 /// How soon another try is made when nobody leads.
 const AGAIN: Duration = Duration::from_millis(50);
 

@@ -96,8 +96,8 @@ impl Coordinator {
     /// A proposal of a peer's own, checked before it enters the log.
     async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8]) -> Result<Body, Refused> {
         let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
-        let proposal = signed.open().map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
-        if proposal.by != peer || !self.may_propose(&peer) {
+        let signed = signed.checked().map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
+        if signed.proposal().is_none_or(|proposal| proposal.by != peer) || !self.may_propose(&peer) {
             return Err(refused(Reason::Forbidden, "not the proposer's own, or a reader's"));
         }
         let outcomes = running.submit(signed).await.map_err(|why| not_done(running, why))?;

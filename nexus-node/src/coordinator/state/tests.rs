@@ -166,11 +166,16 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         commands: vec![Command::Put(put("k", "v"))],
     };
     let signed = Signed::new(&proposal, &key);
-    let mut forged = signed.clone();
-    let at = forged.bytes.len() - 3;
-    forged.bytes[at] ^= 1;
+    // as it comes from others: nothing is known of it
+    let with = |bytes: Vec<u8>| -> Signed {
+        borsh::from_slice(&borsh::to_vec(&(bytes, signed.signature.clone())).unwrap()).unwrap()
+    };
+    let mut forged = signed.bytes.clone();
+    let at = forged.len() - 3;
+    forged[at] ^= 1;
     let mut machine = Machine::new(GROUP);
-    for bad in [forged, Signed { bytes: vec![1, 2, 3], ..signed.clone() }] {
+    for bad in [with(forged), with(vec![1, 2, 3])] {
+        assert!(bad.clone().checked().is_err());
         let applied = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
     }
