@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 use nexus_mesh::Spawner;
 use openraft::error::{ClientWriteError, RaftError};
@@ -184,6 +185,23 @@ impl Running {
     /// The leader, as far as this node knows.
     pub(super) fn leader(&self) -> Option<Voter> {
         self.raft.server_metrics().borrow().current_leader
+    }
+
+    /// Resolves once this node learns of another leader than this one: of one that it did not know
+    /// when this began, since what it knew then may be older than what named this one.
+    pub(super) async fn another_leads(&self, than: Did) -> Did {
+        let mut metrics = self.raft.server_metrics();
+        let term = metrics.borrow_and_update().vote.leader_id.term;
+        loop {
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let now = metrics.borrow_and_update();
+            let leader = now.current_leader.map(|leader| leader.did);
+            if let Some(leader) = leader.filter(|leader| *leader != than && now.vote.leader_id.term > term) {
+                return leader;
+            }
+        }
     }
 
     /// A leader gave a sign of life.

@@ -146,7 +146,14 @@ impl Coordinator {
                 }
                 let leader = hint.take().or_else(|| self.leader());
                 if let (Some(leader), Some(signed)) = (leader, signed.clone()) {
-                    let tried = tokio::time::timeout_at(until, self.bring(leader, group, signed)).await;
+                    // one that died with the proposal answers nobody; brought to another it is done once
+                    let brought = async {
+                        tokio::select! {
+                            tried = self.bring(leader, group, signed) => tried,
+                            next = self.another_leads(leader) => Tried::Elsewhere(Some(next)),
+                        }
+                    };
+                    let tried = tokio::time::timeout_at(until, brought).await;
                     match tried.unwrap_or(Tried::Nothing) {
                         Tried::Done(outcomes) => match refusal_of_all(&outcomes) {
                             // it was signed too long ago to count, and so it did not and will not
@@ -180,6 +187,12 @@ impl Coordinator {
             self.look_around().await;
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    /// Resolves once this node follows another leader than this one.
+    async fn another_leads(&self, than: Did) -> Did {
+        let Some(running) = self.running() else { return std::future::pending().await };
+        running.another_leads(than).await
     }
 
     async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Tried {

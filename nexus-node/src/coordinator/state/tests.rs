@@ -167,9 +167,8 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     };
     let signed = Signed::new(&proposal, &key);
     // as it comes from others: nothing is known of it
-    let with = |bytes: Vec<u8>| -> Signed {
-        borsh::from_slice(&borsh::to_vec(&(bytes, signed.signature.clone())).unwrap()).unwrap()
-    };
+    let with =
+        |bytes: Vec<u8>| -> Signed { borsh::from_slice(&borsh::to_vec(&(bytes, signed.signature)).unwrap()).unwrap() };
     let mut forged = signed.bytes.clone();
     let at = forged.len() - 3;
     forged[at] ^= 1;
