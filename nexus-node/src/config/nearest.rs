@@ -4,7 +4,11 @@ use super::KEYS;
 pub(super) fn nearest(written: &str) -> Option<&'static str> {
     let written = written.to_ascii_lowercase().replace('-', "_");
     let close = typo(&written);
-    let part = || KEYS.iter().map(|key| key.name).find(|name| written.len() >= 4 && name.contains(written.as_str()));
+    let part = || {
+        let having = KEYS.iter().map(|key| key.name).filter(|name| name.contains(written.as_str()));
+        // of several the one that has the least besides
+        having.filter(|_| written.len() >= 4).min_by_key(|name| name.len())
+    };
     close.or_else(part)
 }
 
