@@ -38,7 +38,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
+use nexus_mesh::Spawner;
 use tokio::sync::{mpsc, watch};
 
 use self::group::Running;
@@ -69,6 +71,8 @@ pub(crate) struct Coordinator {
     shared: Arc<Shared>,
     key: Keypair,
     links: Arc<links::Links>,
+    spawner: Arc<dyn Spawner>,
+    ended: watch::Sender<bool>,
     log: Log,
     timing: Timing,
     /// Whether this node may vote.
@@ -82,6 +86,25 @@ pub(crate) struct Coordinator {
     changing: tokio::sync::Mutex<()>,
     heard: Mutex<govern::Heard>,
     proposals: mpsc::Sender<propose::Wanted>,
+}
+
+/// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
+struct UntilEnded {
+    inner: Arc<dyn Spawner>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Spawner for UntilEnded {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let mut ended = self.ended.clone();
+        let until = async move {
+            tokio::select! {
+                () = task => {}
+                _ = ended.wait_for(|ended| *ended) => {}
+            }
+        };
+        self.inner.spawn(name, until.boxed());
+    }
 }
 
 /// What a coordinator begins with.
@@ -107,10 +130,15 @@ impl Coordinator {
         let draw = || u64::from_le_bytes(random());
         let (log, writer, place) = Log::open(store, shared.me, shared.mesh_did, redraw, draw)?;
         let failing = shared.clone();
-        shared.spawner.spawn("raft log", writer.run(shared.blocking.clone(), move |why| failing.fail(why)).boxed());
+        let ended = watch::Sender::new(false);
+        let spawner: Arc<dyn Spawner> =
+            Arc::new(UntilEnded { inner: shared.spawner.clone(), ended: ended.subscribe() });
+        spawner.spawn("raft log", writer.run(shared.blocking.clone(), move |why| failing.fail(why)).boxed());
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
-            links: Arc::new(links::Links::new(shared.mesh.clone(), shared.spawner.clone())),
+            links: Arc::new(links::Links::new(shared.mesh.clone(), spawner.clone())),
+            spawner,
+            ended,
             key,
             log,
             timing: Timing {
@@ -139,9 +167,9 @@ impl Coordinator {
             }
             None => {}
         }
-        shared.spawner.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
-        shared.spawner.spawn("govern", govern::run(coordinator.clone()).boxed());
-        shared.spawner.spawn("expiry", govern::expire(coordinator.clone()).boxed());
+        coordinator.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
+        coordinator.spawn("govern", govern::run(coordinator.clone()).boxed());
+        coordinator.spawn("expiry", govern::expire(coordinator.clone()).boxed());
         Ok(coordinator)
     }
 
@@ -156,13 +184,13 @@ impl Coordinator {
     }
 
     async fn take_part(&self, group: Group) -> Result<(), NodeError> {
-        let (links, spawner) = (self.links.clone(), self.shared.spawner.clone());
+        let (links, spawner) = (self.links.clone(), self.spawner.clone());
         let running = Running::start(&self.log, links, spawner, &self.timing, self.me(), group).await?;
         self.running.send_replace(Some(running.clone()));
         let failing = self.shared.clone();
         // half a node is worse than none: its peers count on what it promised
         let watch = async move { failing.fail(format!("the coordinator ended: {}", running.failed().await)) };
-        self.shared.spawner.spawn("raft watch", watch.boxed());
+        self.spawn("raft watch", watch.boxed());
         Ok(())
     }
 
@@ -209,8 +237,8 @@ impl Coordinator {
         self.shared.me
     }
 
-    pub(crate) fn spawn(&self, name: &'static str, task: futures::future::BoxFuture<'static, ()>) {
-        self.shared.spawner.spawn(name, task);
+    pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawner.spawn(name, task);
     }
 
     /// Ends this node's part.
@@ -219,6 +247,7 @@ impl Coordinator {
         if let Some(running) = running {
             running.stop().await;
         }
+        self.ended.send_replace(true);
     }
 
     /// Closes the Raft file.

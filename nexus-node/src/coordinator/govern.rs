@@ -290,7 +290,7 @@ impl Coordinator {
                 Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
-        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.shared.spawner.clone(), change)).await;
+        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.spawner.clone(), change)).await;
         changed.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(|error| match error.forward_to_leader() {
             Some(to) => ManageError::NotDone(NotDone::NotLeader(to.leader_id)),
             None => ManageError::Refused(error.to_string()),

@@ -111,7 +111,7 @@ pub(super) async fn run(here: Arc<Coordinator>, mut wanted: mpsc::Receiver<Wante
                 }
             }
         };
-        here.shared.spawner.spawn("proposal", deliver.boxed());
+        here.spawn("proposal", deliver.boxed());
     }
 }
 

@@ -151,13 +151,13 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 batch.put(Table::Meta, engine::rows::meta::COORDINATED, &[]);
                 shared.store.commit(&[batch])?;
             }
-            let (serving, spawner) = (coordinator.clone(), shared.spawner.clone());
+            let serving = coordinator.clone();
             let serve = async move {
                 while let Some((peer, stream)) = raft_opened.recv().await {
-                    spawner.spawn("raft peer", serving.clone().serve(peer, stream).boxed());
+                    serving.spawn("raft peer", serving.clone().serve(peer, stream).boxed());
                 }
             };
-            shared.spawner.spawn("raft peers", serve.boxed());
+            coordinator.spawn("raft peers", serve.boxed());
             Some(coordinator)
         }
         None => None,
