@@ -125,10 +125,29 @@ impl Search<'_> {
                 // what is left may never have happened
                 return Verdict::Holds;
             };
-            let candidates =
-                (now.base..self.operations.len()).take_while(|at| self.operations[*at].began <= first_end).filter(open);
-            let next: Vec<Configuration> =
-                candidates.filter_map(|at| Some(now.with(at, step(now.value, &self.operations[at])?))).collect();
+            let candidates: Vec<usize> = (now.base..self.operations.len())
+                .take_while(|at| self.operations[*at].began <= first_end)
+                .filter(open)
+                .collect();
+            let after = |at: &usize| Some((*at, step(now.value, &self.operations[*at])?));
+            let ended = |at: &usize| self.operations[*at].ended;
+            // one that can happen now and never changes anything may as well happen now
+            let mut known: Vec<(usize, Option<u64>)> =
+                candidates.iter().filter(|at| ended(at).is_some()).filter_map(after).collect();
+            let still = |at: &usize| {
+                let action = self.operations[*at].action;
+                matches!(action, Action::Get(_) | Action::Delete(false) | Action::Cas { done: false, .. })
+            };
+            if let Some((at, value)) = known.iter().find(|(at, _)| still(at)) {
+                stack.push(now.with(*at, *value));
+                continue;
+            }
+            // what is known to have happened is tried first, in the order of the ends; what may never
+            // have happened only where it makes a difference
+            known.sort_by_key(|(at, _)| (ended(at), *at));
+            let maybe = candidates.iter().filter(|at| ended(at).is_none()).filter_map(after);
+            let next = known.into_iter().chain(maybe.filter(|(_, value)| *value != now.value));
+            let next: Vec<Configuration> = next.map(|(at, value)| now.with(at, value)).collect();
             stack.extend(next.into_iter().rev());
         }
         Verdict::Broken { explained: self.explained }
