@@ -66,7 +66,7 @@ pub enum Plant {
     CommitsWithoutQuorum,
     /// A vote is not kept: after a restart a voter has promised nothing.
     ForgetsVotes,
-    /// What is appended is acknowledged before it is on disk.
+    /// What is appended is acknowledged and never on disk.
     AppendsBeforeDisk,
     /// A voter gives its vote to everybody who asks.
     VotesForEverybody,

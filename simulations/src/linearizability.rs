@@ -62,6 +62,7 @@ const LOOKED_AT_MAX: usize = 2_000_000;
 pub fn check(operations: &[Operation]) -> Verdict {
     let mut sorted: Vec<Operation> = operations.to_vec();
     sorted.sort_by_key(|operation| (operation.began, operation.ended.unwrap_or(u64::MAX)));
+    forget_what_nobody_saw(&mut sorted);
     let mut search = Search { operations: &sorted, seen: BTreeSet::new(), explained: 0 };
     search.run()
 }
@@ -70,6 +71,28 @@ pub fn check(operations: &[Operation]) -> Verdict {
 pub fn check_all(history: &BTreeMap<String, Vec<Operation>>) -> Option<(&str, Verdict)> {
     let judged = history.iter().map(|(key, operations)| (key.as_str(), check(operations)));
     judged.into_iter().find(|(_, verdict)| *verdict != Verdict::Holds)
+}
+
+/// What every value becomes that no operation saw or expected: nothing tells them apart.
+const UNSEEN: u64 = u64::MAX;
+
+/// Makes one of all values that nobody saw, so that the search need not tell them apart either.
+fn forget_what_nobody_saw(operations: &mut [Operation]) {
+    let seen: BTreeSet<u64> = operations
+        .iter()
+        .filter_map(|operation| match operation.action {
+            Action::Get(seen) => seen,
+            Action::Cas { expect, .. } => expect,
+            Action::Put(_) | Action::Delete(_) => None,
+        })
+        .collect();
+    for operation in operations {
+        if let Action::Put(value) | Action::Cas { value, .. } = &mut operation.action
+            && !seen.contains(value)
+        {
+            *value = UNSEEN;
+        }
+    }
 }
 
 /// Which operations have happened, and what that made of the key.
@@ -146,7 +169,16 @@ impl Search<'_> {
             // have happened only where it makes a difference
             known.sort_by_key(|(at, _)| (ended(at), *at));
             let maybe = candidates.iter().filter(|at| ended(at).is_none()).filter_map(after);
-            let next = known.into_iter().chain(maybe.filter(|(_, value)| *value != now.value));
+            // of those that would do the same any one will do: the others can still happen later
+            let mut made = BTreeSet::new();
+            let maybe = maybe.filter(|(at, value)| {
+                let anew = match self.operations[*at].action {
+                    Action::Cas { .. } => true,
+                    _ => made.insert(*value),
+                };
+                anew && *value != now.value
+            });
+            let next = known.into_iter().chain(maybe);
             let next: Vec<Configuration> = next.map(|(at, value)| now.with(at, value)).collect();
             stack.extend(next.into_iter().rev());
         }

@@ -414,14 +414,10 @@ impl RaftLogStorage<Types> for Log {
                 batch.put(Table::RaftMeta, COMMITTED, &encode(&Position::from(committed)));
             }
         }
-        let (mut done, mut early) = (Done::Appended(callback), None);
         if planted(Plant::AppendsBeforeDisk) {
-            (done, early) = (Done::Tell(oneshot::channel().0), Some(done));
+            batch = Batch::new();
         }
-        if let Some(Done::Appended(callback)) = early {
-            callback.log_io_completed(Ok(()));
-        }
-        let write = Write { batch, upto, done };
+        let write = Write { batch, upto, done: Done::Appended(callback) };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;
         Ok(())
