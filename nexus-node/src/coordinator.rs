@@ -65,6 +65,8 @@ pub(crate) use self::query::{Found, Query};
 
 /// Within this a critical request is done or refused.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+/// How soon another try is made when nobody leads.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// This node's part in the coordinators: a service with a state of its own.
 pub(crate) struct Coordinator {
@@ -200,14 +202,13 @@ impl Coordinator {
         let _one = self.changing.lock().await;
         let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
         match self.running() {
-            Some(running) if running.group == group => return Ok(()),
             Some(running) if running.group.generation >= group.generation => return Ok(()),
             Some(running) => {
                 tracing::warn!(from = %running.group, to = %group, "the coordinators were begun anew");
                 self.running.send_replace(None);
                 running.stop().await;
                 let draw = u64::from_le_bytes(random());
-                self.log.reset(self.shared.mesh_did, draw, Some(group)).await.map_err(failed)?;
+                self.log.reset(self.shared.mesh_did, draw, group).await.map_err(failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
             }
             None => self.log.adopt(group).await.map_err(failed)?,

@@ -183,15 +183,13 @@ impl Log {
     }
 
     /// Forgets everything but who this node is drawn to be now: it promised nothing yet.
-    pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Option<Group>) -> Result<(), WriteFailed> {
+    pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Group) -> Result<(), WriteFailed> {
         *self.state() = State::default();
         let mut batch = Batch::new();
         TABLES.iter().for_each(|table| batch.clear(*table));
         batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
         batch.put(Table::RaftMeta, DRAW, &encode(&draw));
-        if let Some(group) = group {
-            batch.put(Table::RaftMeta, GROUP, &encode(&group));
-        }
+        batch.put(Table::RaftMeta, GROUP, &encode(&group));
         self.write(batch, None).await
     }
 
@@ -205,7 +203,7 @@ impl Log {
         head: SnapshotHead,
         state: &[u8],
     ) -> Result<(), WriteFailed> {
-        self.reset(mesh, me.draw, Some(group)).await?;
+        self.reset(mesh, me.draw, group).await?;
         let mut batch = Batch::new();
         put_snapshot(&mut batch, &head, state);
         if let Some(at) = &head.at {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
@@ -17,7 +16,7 @@ use super::links::LinkError;
 use super::network::encode;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
-use super::{ANSWER_WITHIN, Coordinator};
+use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::NodeError;
 use crate::runtime::random;
 
@@ -26,8 +25,6 @@ pub(super) const WANTED_MAX: usize = 4_096;
 /// Proposals of this node that are on their way: while one is, the next gathers more, and each costs
 /// a signature, its checks and a commit on every disk.
 const UNDER_WAY_MAX: usize = 2;
-/// How soon another try is made when nobody leads.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// A command and where its outcome goes.
 pub(super) struct Wanted {

@@ -9,11 +9,8 @@ use super::group::{NotDone, Running};
 use super::network::encode;
 use super::query::{Answer, Query};
 use super::wire::{Body, Bytes, Reason};
-use super::{ANSWER_WITHIN, Coordinator};
+use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::NodeError;
-
-/// How soon another try is made when nobody leads.
-const AGAIN: Duration = Duration::from_millis(50);
 
 impl Coordinator {
     /// Answers as of some moment between the question and the answer.
