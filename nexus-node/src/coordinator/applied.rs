@@ -134,6 +134,12 @@ impl RaftStateMachine<Types> for Applier {
                 }
             }
         };
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        // The leader counts itself before its own disk has an entry.
+        if let Some(last) = entries.last() {
+            let durable = self.log.wait_durable(last.log_id.index).await;
+            durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
+        }
         Ok(self.applied.change(|state| entries.into_iter().map(|entry| apply(state, entry)).collect()))
     }
 

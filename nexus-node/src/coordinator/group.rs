@@ -116,7 +116,7 @@ impl Running {
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
-        let network = Network { links, group };
+        let network = Network { links, group, log: log.clone() };
         let applier = Applier { applied: applied.clone(), log: log.clone() };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(&error))?;

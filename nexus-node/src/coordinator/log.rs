@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
-use openraft::{LogState, OptionalSend, StorageIOError};
-use tokio::sync::{mpsc, oneshot};
+use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::Group;
 use super::raft::{
@@ -53,11 +53,15 @@ struct Inner {
     store: Store,
     writes: mpsc::Sender<Write>,
     state: Mutex<State>,
+    /// Moves whenever more is on disk.
+    flushed: watch::Sender<()>,
 }
 
 /// What openraft asks for often, and what is not on the disk yet.
 #[derive(Default)]
 struct State {
+    /// This node as a voter.
+    me: Voter,
     last: Option<LogId>,
     purged: Option<LogId>,
     vote: Option<Vote>,
@@ -80,6 +84,8 @@ struct Write {
 
 enum Done {
     Appended(LogFlushed<Types>),
+    /// Nobody: openraft was told before, and [`Log::wait_durable`] waits.
+    Early,
     Tell(oneshot::Sender<Result<(), WriteFailed>>),
 }
 
@@ -136,8 +142,9 @@ impl Log {
         let (purged, committed) = (position(PURGED)?, position(COMMITTED)?);
         let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(&store, &bytes)).transpose()?;
         // openraft has a leader that starts again go on as the leader of its term, where it does
-        // not know what it had committed: its reads would be stale until the next write. Elected
-        // anew, it begins its term with an entry of its own.
+        // not know what it had committed: its reads would be stale until the next write. Others may
+        // also hold entries of its that its own disk does not, and it would give their places to
+        // others. Elected anew, it begins its term with an entry of its own.
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
         let last = match view.first(Table::RaftLog, ALL_KEYS, Order::Backward)? {
@@ -145,11 +152,12 @@ impl Log {
             None => purged,
         };
         let durable = last.map(|last| last.index);
-        let state = State { last, purged, vote, committed, durable, ..State::default() };
+        let me = Voter { did, draw: drawn };
+        let state = State { me, last, purged, vote, committed, durable, ..State::default() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
-        let log = Self(Arc::new(Inner { store, writes, state: Mutex::new(state) }));
+        let log = Self(Arc::new(Inner { store, writes, state: Mutex::new(state), flushed: watch::Sender::new(()) }));
         let writer = Writer { log: log.clone(), writes: receiver };
-        Ok((log, writer, Place { me: Voter { did, draw: drawn }, group }))
+        Ok((log, writer, Place { me, group }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -173,6 +181,38 @@ impl Log {
         {
             state.tail.remove(&first);
         }
+        drop(state);
+        self.0.flushed.send_replace(());
+    }
+
+    /// Waits until the entries up to this one are on this node's disk.
+    ///
+    /// # Errors
+    /// If they will not be.
+    pub(super) async fn wait_durable(&self, upto: u64) -> Result<(), WriteFailed> {
+        let mut flushed = self.0.flushed.subscribe();
+        while !planted(Plant::CommitsBeforeDisk) {
+            if self.state().durable.is_some_and(|durable| durable >= upto) {
+                return Ok(());
+            }
+            let closed = || WriteFailed("the log is closed".to_owned());
+            tokio::select! {
+                moved = flushed.changed() => moved.map_err(|_| closed())?,
+                () = self.0.writes.closed() => return Err(closed()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What may be said to be committed: nothing that this node itself counts for and does not
+    /// have on its disk.
+    pub(super) fn sure(&self, committed: Option<LogId>) -> Option<LogId> {
+        let state = self.state();
+        let durable = state.durable?;
+        if committed.is_none_or(|committed| committed.index <= durable) || planted(Plant::CommitsBeforeDisk) {
+            return committed;
+        }
+        state.tail.get(&durable).map(|entry| entry.log_id)
     }
 
     /// Belongs to a group from now on, with an empty log.
@@ -184,13 +224,20 @@ impl Log {
 
     /// Forgets everything but who this node is drawn to be now: it promised nothing yet.
     pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Group) -> Result<(), WriteFailed> {
-        *self.state() = State::default();
+        {
+            let mut state = self.state();
+            let me = Voter { draw, ..state.me };
+            *state = State { me, ..State::default() };
+        }
         let mut batch = Batch::new();
         TABLES.iter().for_each(|table| batch.clear(*table));
         batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
         batch.put(Table::RaftMeta, DRAW, &encode(&draw));
         batch.put(Table::RaftMeta, GROUP, &encode(&group));
-        self.write(batch, None).await
+        self.write(batch, None).await?;
+        // what was on its way until now was of the log before
+        self.state().durable = None;
+        Ok(())
     }
 
     /// Begins a group that goes on from a state: `head` says where, and that this node alone votes.
@@ -317,6 +364,7 @@ impl Writer {
             for (_, done) in rest {
                 match done {
                     Done::Appended(flushed) => flushed.log_io_completed(result.clone().map_err(io::Error::other)),
+                    Done::Early => {}
                     Done::Tell(tell) => drop(tell.send(result.clone())),
                 }
             }
@@ -395,11 +443,17 @@ impl RaftLogStorage<Types> for Log {
         I::IntoIter: OptionalSend,
     {
         let mut batch = Batch::new();
+        // What this node appends as the leader goes to the others while its own disk writes it; it is
+        // applied and said to be committed only once it is on that disk. Who votes is not told early.
+        let mut early = true;
         let mut upto = None;
         {
             let mut state = self.state();
+            let leads = state.vote.filter(|vote| vote.committed && vote.leader_id.node_id == state.me);
             for entry in entries {
                 let index = entry.log_id.index;
+                early &= leads.is_some_and(|vote| vote.leader_id == entry.log_id.leader_id)
+                    && matches!(entry.payload, EntryPayload::Normal(_));
                 batch.put(Table::RaftLog, &index.to_be_bytes(), &encode_entry(&entry));
                 state.last = Some(entry.log_id);
                 state.tail.insert(index, entry);
@@ -415,9 +469,13 @@ impl RaftLogStorage<Types> for Log {
         if planted(Plant::AppendsBeforeDisk) {
             batch = Batch::new();
         }
-        let write = Write { batch, upto, done: Done::Appended(callback) };
+        let (done, callback) = if early { (Done::Early, Some(callback)) } else { (Done::Appended(callback), None) };
+        let write = Write { batch, upto, done };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;
+        if let Some(callback) = callback {
+            callback.log_io_completed(Ok(()));
+        }
         Ok(())
     }
 
@@ -433,9 +491,12 @@ impl RaftLogStorage<Types> for Log {
                 state.tail.remove(&index);
             }
             state.last = previous.and_then(|entries| entries.first().map(|entry| entry.log_id)).or(state.purged);
-            state.durable = state.durable.min(from.index.checked_sub(1));
         }
-        self.write(batch, None).await.map_err(|error| StorageIOError::write_logs(&error).into())
+        self.write(batch, None).await.map_err(|error| StorageIOError::write_logs(&error))?;
+        // what this node appended as a leader before may have been on its way until now
+        let mut state = self.state();
+        state.durable = state.durable.min(from.index.checked_sub(1));
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {

@@ -16,7 +16,7 @@ use openraft::{AnyError, EmptyNode};
 
 use super::command::Group;
 use super::links::Links;
-use super::log::READ_BYTES_MAX;
+use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
@@ -33,13 +33,14 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub(super) struct Network {
     pub(super) links: Arc<Links>,
     pub(super) group: Group,
+    pub(super) log: Log,
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Client;
 
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
-        Client { links: self.links.clone(), group: self.group, target }
+        Client { links: self.links.clone(), group: self.group, log: self.log.clone(), target }
     }
 }
 
@@ -47,6 +48,7 @@ impl RaftNetworkFactory<Types> for Network {
 pub(super) struct Client {
     links: Arc<Links>,
     group: Group,
+    log: Log,
     target: Voter,
 }
 
@@ -88,7 +90,7 @@ impl RaftNetwork<Types> for Client {
             vote: encode(&Ballot::from(request.vote)),
             previous: encode_at(request.prev_log_id),
             entries,
-            committed: encode_at(request.leader_commit),
+            committed: encode_at(self.log.sure(request.leader_commit)),
         });
         let Body::Appended(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
         match answer.result() {
