@@ -68,8 +68,6 @@ pub enum Plant {
     ForgetsVotes,
     /// What is appended is acknowledged and never on disk.
     AppendsBeforeDisk,
-    /// A leader applies, answers and tells what its own disk does not have yet.
-    CommitsBeforeDisk,
     /// A voter gives its vote to everybody who asks.
     VotesForEverybody,
     /// A leader answers reads without proving that it still leads.

@@ -85,30 +85,30 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         };
         let mut ledger = ledger.borrow_mut();
         let history = ledger.critical.keys.entry(key.clone()).or_default();
-        history.push(Operation { began, ended: None, action });
+        history.push(Operation { began, ended: None, action, revision: None });
         history.len() - 1
     });
-    let write = |action: Option<Action>| {
-        let ended = us(sim);
+    let answered = |action: Action, revision: Option<u64>| {
+        let operation = Operation { began, ended: Some(us(sim)), action, revision };
         let mut ledger = ledger.borrow_mut();
         let history = ledger.critical.keys.entry(key.clone()).or_default();
-        match (place, action) {
-            (Some(place), Some(action)) => history[place] = Operation { began, ended: Some(ended), action },
-            (None, Some(action)) => history.push(Operation { began, ended: Some(ended), action }),
-            _ => {}
+        match place {
+            Some(place) => history[place] = operation,
+            None => history.push(operation),
         }
+        Saw::Answer
     };
     match op.kind {
         OpKind::KvGet => match critical.get(&key).await {
             Ok(item) => {
-                write(Some(Action::Get(item.and_then(|item| item.value.parse().ok()))));
-                Saw::Answer
+                let revision = item.as_ref().map(|item| item.revision);
+                answered(Action::Get(item.and_then(|item| item.value.parse().ok())), revision)
             }
             Err(error) => saw(&error),
         },
         OpKind::KvDelete => match critical.delete(&key, None).await {
-            Ok(_) => answered(write, Action::Delete(true)),
-            Err(NodeError::NotFound { .. }) => answered(write, Action::Delete(false)),
+            Ok(revision) => answered(Action::Delete(true), Some(revision)),
+            Err(NodeError::NotFound { .. }) => answered(Action::Delete(false), None),
             Err(error) => saw(&error),
         },
         OpKind::KvCas => {
@@ -124,13 +124,13 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
                 }
             }
             match critical.cas(&key, expect.as_deref(), &text, PutOptions::default()).await {
-                Ok(_) => answered(write, action(true)),
-                Err(NodeError::Conflict(_)) => answered(write, action(false)),
+                Ok(revision) => answered(action(true), Some(revision)),
+                Err(NodeError::Conflict(_)) => answered(action(false), None),
                 Err(error) => saw(&error),
             }
         }
         _ => match critical.put(&key, &text, PutOptions::default()).await {
-            Ok(_) => answered(write, Action::Put(value)),
+            Ok(revision) => answered(Action::Put(value), Some(revision)),
             Err(error) => saw(&error),
         },
     }
@@ -153,11 +153,6 @@ async fn manage(sim: &Sim, critical: &Critical, op: Op) -> Saw {
         }
         Err(error) => saw(&error),
     }
-}
-
-fn answered(write: impl Fn(Option<Action>), action: Action) -> Saw {
-    write(Some(action));
-    Saw::Answer
 }
 
 fn saw(error: &NodeError) -> Saw {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -144,6 +145,10 @@ struct LifeTask {
     lagging: bool,
 }
 
+/// How often any task was polled, for whoever watches from outside: one that never gives way stops
+/// it from growing.
+pub(crate) static STEPS: AtomicU64 = AtomicU64::new(0);
+
 impl LifeTask {
     fn is_done(&self) {
         lock(&self.life.state).tasks.remove(&self.number);
@@ -193,6 +198,7 @@ impl Future for LifeTask {
             (this.lag, this.lagging) = (None, false);
         }
         let before = hooks::set_wall(*lock(&this.life.chassis.wall));
+        STEPS.fetch_add(1, Ordering::Relaxed);
         let polled = {
             let mut slot = lock(&this.slot);
             match slot.as_mut() {

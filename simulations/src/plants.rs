@@ -96,13 +96,6 @@ pub const ALL: &[Known] = &[
         &["linearizable", "agreement", "fencing"],
     ),
     inside(
-        Inside::CommitsBeforeDisk,
-        "commits_before_disk",
-        "coordinators",
-        "amnesia",
-        &["linearizable", "agreement", "fencing"],
-    ),
-    inside(
         Inside::VotesForEverybody,
         "votes_for_everybody",
         "coordinators",

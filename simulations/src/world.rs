@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
@@ -20,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::dice::Dice;
 use crate::hooks::{self, Wall};
 use crate::link::Quality;
-use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, lock};
+use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, STEPS, lock};
 use crate::plan::NodeNo;
 use crate::plants::{Around, Plant};
 use crate::tap::Heard;
@@ -31,6 +33,8 @@ use crate::transport::{Network, address_of};
 const STACK_BYTES: usize = 64 << 20;
 /// How long a join may take.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long, by the real clock, no task of any node may move, unless a world says otherwise.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -55,11 +59,11 @@ pub(crate) const KNOWN: usize = 3;
 ///     Ok::<(), nexus_sim::SimError>(())
 /// }).unwrap();
 /// ```
-#[derive(Default)]
 pub struct World {
     seed: u64,
     quality: Quality,
     trace: Option<Box<dyn Write + Send>>,
+    stuck_after: Duration,
 }
 
 /// Why something in a world did not work.
@@ -86,7 +90,7 @@ pub enum SimError {
 impl World {
     /// A world in which everything follows from `seed`, on a good local network.
     pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+        Self { seed, quality: Quality::default(), trace: None, stuck_after: STUCK_AFTER }
     }
 
     /// How good the links are, if nothing else is said.
@@ -103,6 +107,14 @@ impl World {
         self
     }
 
+    /// How long, by the real clock, no task of any node may move before the world is given up: one
+    /// that never gives way lets no time pass, and would run for ever. Default: 120 s.
+    #[must_use]
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.stuck_after = time;
+        self
+    }
+
     /// Runs a story to its end, on a thread of its own and under virtual time.
     ///
     /// One world runs in a process at a time. For two runs of a seed to be the same to the bit,
@@ -113,7 +125,8 @@ impl World {
     /// The story's.
     ///
     /// # Panics
-    /// If the story panics, if the hooks are not in place, or if another world is running.
+    /// If the story panics, if some task never gives way, if the hooks are not in place, or if
+    /// another world is running.
     #[expect(clippy::disallowed_methods, reason = "a fresh thread: std draws a thread's hash keys once")]
     pub fn run<T, E, F>(self, story: F) -> Result<T, E>
     where
@@ -122,7 +135,10 @@ impl World {
         F: AsyncFnOnce(Sim) -> Result<T, E> + Send + 'static,
     {
         let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(STACK_BYTES);
+        // dropped when the thread ends, however it does
+        let (alive, ended) = std::sync::mpsc::channel::<()>();
         let running = thread.spawn(move || {
+            let _alive = alive;
             let _entered = hooks::enter(self.seed);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
             #[expect(clippy::expect_used, reason = "a runtime without I/O needs nothing of the system")]
@@ -135,13 +151,32 @@ impl World {
             })
         });
         match running {
-            Ok(running) => match running.join() {
+            Ok(running) => match watch(&ended, running, self.stuck_after).join() {
                 Ok(told) => told,
                 Err(panic) => std::panic::resume_unwind(panic),
             },
             Err(error) => panic!("no thread for the simulation: {error}"),
         }
     }
+}
+
+/// Waits for the thread that simulates.
+///
+/// # Panics
+/// If no task of any node moves for too long: no time passes for one that never gives way, and so
+/// nothing inside of the simulation could notice it.
+#[expect(clippy::disallowed_methods, reason = "watches from outside, by the real clock")]
+fn watch<T>(ended: &Receiver<()>, running: JoinHandle<T>, stuck_after: Duration) -> JoinHandle<T> {
+    let mut last = (STEPS.load(Ordering::Relaxed), Instant::now());
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(stuck_after / 10) {
+        let steps = STEPS.load(Ordering::Relaxed);
+        if steps != last.0 {
+            last = (steps, Instant::now());
+        }
+        let still = last.1.elapsed();
+        assert!(still < stuck_after, "sound: nothing has moved for {still:.0?}: some task never gives way");
+    }
+    running
 }
 
 impl std::fmt::Debug for World {

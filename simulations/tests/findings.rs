@@ -34,3 +34,19 @@ fn members_whom_one_node_invited_stay_in_sync_without_it() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_task_that_never_gives_way_ends_the_run_and_says_so() {
+    isolated(1..2, |seed| {
+        let world = World::new(seed).stuck_after(Duration::from_millis(200));
+        let stuck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.run(async |_| -> Result<(), SimError> {
+                loop {
+                    std::hint::spin_loop();
+                }
+            })
+        }));
+        let said = stuck.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.contains("some task never gives way"), "{said}");
+    });
+}

@@ -20,6 +20,8 @@ const RUNS: &[&str] = &[
     "amnesia:3:wire:3",
     // a stream to a machine without power held up all later ones
     "coordinators:5:wire:27",
+    // a change of who votes turned round and round
+    "coordinators:5:wire:64",
 ];
 
 fn sim(arguments: &[&str]) -> (Option<i32>, Value) {

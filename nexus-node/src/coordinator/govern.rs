@@ -399,31 +399,34 @@ impl Coordinator {
         }
         let until = Instant::now() + ANSWER_WITHIN;
         while Instant::now() < until {
-            match self.leader() {
-                Some(leader) if leader == self.shared.me => {
-                    let Some(running) = self.running() else { continue };
-                    match self.manage_here(&running, manage).await {
-                        Ok(()) => return Ok(()),
-                        Err(ManageError::Refused(why)) => return Err(NodeError::Conflict(why)),
-                        Err(ManageError::NotDone(_)) => {}
-                    }
-                }
-                Some(leader) => {
-                    let Some((group, _)) = self.where_it_stands() else { continue };
-                    match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
-                        Ok(Body::Answer(_)) => return Ok(()),
-                        Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
-                            return Err(NodeError::Conflict(refused.message));
-                        }
-                        _ => {}
-                    }
-                }
-                None => {}
+            match self.try_manage(manage).await {
+                Ok(()) => return Ok(()),
+                Err(ManageError::Refused(why)) => return Err(NodeError::Conflict(why)),
+                Err(ManageError::NotDone(_)) => {}
             }
             self.look_around().await;
             tokio::time::sleep(TICK / 4).await;
         }
         Err(self.no_quorum())
+    }
+
+    /// One try, at whom this node takes for the leader.
+    async fn try_manage(&self, manage: Manage) -> Result<(), ManageError> {
+        let nobody = || ManageError::NotDone(NotDone::NotLeader(None));
+        let leader = self.leader().ok_or_else(nobody)?;
+        if leader == self.shared.me {
+            // others may say that this node leads while it has only just begun to take part anew
+            let running = self.running().ok_or_else(nobody)?;
+            return self.manage_here(&running, manage).await;
+        }
+        let (group, _) = self.where_it_stands().ok_or_else(nobody)?;
+        match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
+            Ok(Body::Answer(_)) => Ok(()),
+            Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
+                Err(ManageError::Refused(refused.message))
+            }
+            _ => Err(ManageError::NotDone(NotDone::NoQuorum)),
+        }
     }
 
     /// Begins a new group from this node's copy, after the loss of the quorum for good. Whatever

@@ -191,7 +191,7 @@ impl Log {
     /// If they will not be.
     pub(super) async fn wait_durable(&self, upto: u64) -> Result<(), WriteFailed> {
         let mut flushed = self.0.flushed.subscribe();
-        while !planted(Plant::CommitsBeforeDisk) {
+        loop {
             if self.state().durable.is_some_and(|durable| durable >= upto) {
                 return Ok(());
             }
@@ -201,7 +201,6 @@ impl Log {
                 () = self.0.writes.closed() => return Err(closed()),
             }
         }
-        Ok(())
     }
 
     /// What may be said to be committed: nothing that this node itself counts for and does not
@@ -209,7 +208,7 @@ impl Log {
     pub(super) fn sure(&self, committed: Option<LogId>) -> Option<LogId> {
         let state = self.state();
         let durable = state.durable?;
-        if committed.is_none_or(|committed| committed.index <= durable) || planted(Plant::CommitsBeforeDisk) {
+        if committed.is_none_or(|committed| committed.index <= durable) {
             return committed;
         }
         state.tail.get(&durable).map(|entry| entry.log_id)

@@ -164,8 +164,8 @@ impl Coordinator {
                             }
                             None => return Ok(outcomes),
                         },
-                        Tried::Elsewhere(leader) => {
-                            hint = leader;
+                        Tried::Elsewhere(next) => {
+                            hint = next.filter(|next| *next != leader);
                             if hint.is_some() {
                                 continue;
                             }

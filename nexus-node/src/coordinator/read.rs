@@ -24,11 +24,11 @@ impl Coordinator {
             if let Some(leader) = hint.take().or_else(|| self.leader()) {
                 match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Tried::Nothing) {
                     Tried::Done(answer) => return Ok(answer),
-                    Tried::Elsewhere(Some(leader)) => {
-                        hint = Some(leader);
+                    Tried::Elsewhere(Some(next)) if next != leader => {
+                        hint = Some(next);
                         continue;
                     }
-                    Tried::Elsewhere(None) | Tried::Nothing => {}
+                    Tried::Elsewhere(_) | Tried::Nothing => {}
                 }
             }
             if Instant::now() >= until {

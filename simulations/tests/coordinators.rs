@@ -1,0 +1,75 @@
+//! What the coordinators promise, shown where chance would hardly get.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nexus_node::PutOptions;
+use nexus_sim::{Crash, Sim, SimError, World, isolated};
+
+/// Waits until three nodes vote; who leads, and the others.
+async fn three_voters(sim: &Sim) -> Result<[usize; 3], SimError> {
+    for _ in 0..240 {
+        sim.sleep(Duration::from_millis(500)).await;
+        let node = sim.node(0).unwrap();
+        let Some(seen) = node.critical().unwrap().coordinators().await else { continue };
+        if let (3, Some(leader)) = (seen.voters.len(), seen.leader) {
+            let leader = (0..3).find(|no| sim.did(*no) == leader).unwrap();
+            return Ok([leader, (leader + 1) % 3, (leader + 2) % 3]);
+        }
+    }
+    Err(SimError::Failed("three voters did not come about".to_owned()))
+}
+
+#[test]
+fn what_only_a_followers_disk_has_is_not_acknowledged() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                sim.with_coordinators();
+                sim.found("laptop").await?;
+                sim.add("office").await?;
+                sim.add("cloud").await?;
+                let [leader, near, far] = three_voters(&sim).await?;
+                let put = async |no| {
+                    sim.on(no, async |node| node.critical()?.put("k", "before", PutOptions::default()).await).await
+                };
+                put(leader).await?;
+
+                // one follower gets the entry and writes it; the leader's own disk takes its time
+                sim.cut(far, leader);
+                sim.cut(far, near);
+                sim.set_disk_delay(leader, Duration::from_secs(3));
+                let acknowledged = Arc::new(AtomicBool::new(false));
+                let told = acknowledged.clone();
+                sim.spawn(leader, move |node| async move {
+                    let put = node.critical().unwrap().put("k", "after", PutOptions::default()).await;
+                    told.store(put.is_ok(), Ordering::Relaxed);
+                })?;
+                sim.sleep(Duration::from_secs(1)).await;
+
+                // that follower is away when the leader comes back without what it had not written
+                sim.crash(leader, Crash::Power);
+                sim.cut(near, leader);
+                sim.mend(far, leader);
+                sim.set_disk_delay(leader, Duration::ZERO);
+                sim.start(leader).await?;
+                for _ in 0..60 {
+                    sim.sleep(Duration::from_secs(1)).await;
+                    let read = sim.on(far, async |node| node.critical()?.get("k").await).await;
+                    if let Ok(Some(item)) = read {
+                        assert!(
+                            item.value == "after" || !acknowledged.load(Ordering::Relaxed),
+                            "acknowledged, and lost with the leader's power"
+                        );
+                        return Ok(());
+                    }
+                }
+                Err(SimError::Failed("nobody was elected".to_owned()))
+            })
+            .unwrap();
+    });
+}
