@@ -165,12 +165,14 @@ impl History {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn keep(&self, key: &str, began: u64, action: Action, known: bool) {
-        let ended = known.then(|| self.tick());
-        let counter = if known { &self.acknowledged } else { &self.unknown };
+    /// With the answer, if there was one: it names a revision.
+    fn keep(&self, key: &str, began: u64, action: Action, answer: Option<&Value>) {
+        let ended = answer.map(|_| self.tick());
+        let counter = if answer.is_some() { &self.acknowledged } else { &self.unknown };
         counter.fetch_add(1, Ordering::SeqCst);
+        let revision = answer.and_then(|answer| answer["revision"].as_u64());
         let mut keys = self.keys.lock().unwrap();
-        keys.entry(key.to_owned()).or_default().push(Operation { began, ended, action });
+        keys.entry(key.to_owned()).or_default().push(Operation { began, ended, action, revision });
     }
 }
 
@@ -227,11 +229,11 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
         let began = history.tick();
         match dice.roll(10) {
             0..4 => match ask(&client, &door, "PUT", &key, Some(json!({ "value": value.to_string() }))) {
-                Came::Answer(200, _) => {
-                    history.keep(&key, began, Action::Put(value), true);
+                Came::Answer(200, written) => {
+                    history.keep(&key, began, Action::Put(value), Some(&written));
                     last.insert(key, value);
                 }
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Put(value), false),
+                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Put(value), None),
                 Came::Never => {}
                 Came::Answer(status, document) => panic!("put: {status} {document}"),
             },
@@ -243,33 +245,33 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                 }
                 let cas = |done| Action::Cas { expect, value, done };
                 match ask(&client, &door, "PUT", &key, Some(body)) {
-                    Came::Answer(200, _) => {
-                        history.keep(&key, began, cas(true), true);
+                    Came::Answer(200, written) => {
+                        history.keep(&key, began, cas(true), Some(&written));
                         last.insert(key, value);
                     }
-                    Came::Answer(404 | 409, _) => {
-                        history.keep(&key, began, cas(false), true);
+                    Came::Answer(404 | 409, refusal) => {
+                        history.keep(&key, began, cas(false), Some(&refusal));
                         last.remove(&key);
                     }
-                    Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, cas(true), false),
+                    Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, cas(true), None),
                     Came::Never => {}
                     Came::Answer(status, document) => panic!("cas: {status} {document}"),
                 }
             }
             6 => match ask(&client, &door, "DELETE", &key, None) {
-                Came::Answer(200, _) => history.keep(&key, began, Action::Delete(true), true),
-                Came::Answer(404, _) => history.keep(&key, began, Action::Delete(false), true),
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Delete(true), false),
+                Came::Answer(200, gone) => history.keep(&key, began, Action::Delete(true), Some(&gone)),
+                Came::Answer(404, refusal) => history.keep(&key, began, Action::Delete(false), Some(&refusal)),
+                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Delete(true), None),
                 Came::Never => {}
                 Came::Answer(status, document) => panic!("delete: {status} {document}"),
             },
             _ => match ask(&client, &door, "GET", &key, None) {
                 Came::Answer(200, item) => {
-                    history.keep(&key, began, Action::Get(Some(value_of(&item))), true);
+                    history.keep(&key, began, Action::Get(Some(value_of(&item))), Some(&item));
                     last.insert(key, value_of(&item));
                 }
-                Came::Answer(404, _) => {
-                    history.keep(&key, began, Action::Get(None), true);
+                Came::Answer(404, refusal) => {
+                    history.keep(&key, began, Action::Get(None), Some(&refusal));
                     last.remove(&key);
                 }
                 Came::Answer(503, _) | Came::Unknown | Came::Never => {}
@@ -338,7 +340,7 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
                     _ => None,
                 }
             });
-            history.keep(key, seen.0, Action::Get(seen.1), true);
+            history.keep(key, seen.0, Action::Get(seen.1), Some(&Value::Null));
         }
     }
     let all = history.keys.lock().unwrap();
