@@ -124,8 +124,10 @@ impl Faults {
                 sim.slow_down(node, Duration::ZERO);
             }
             FaultKind::SlowDisk => {
+                let before = sim.network().times(name);
                 sim.set_disk_delay(node, Duration::from_millis(amount.max(1)));
                 sim.sleep(last).await;
+                self.until_fired(name, before).await;
                 sim.set_disk_delay(node, Duration::ZERO);
             }
             FaultKind::ClockSkew | FaultKind::ClockJump | FaultKind::ClockFreeze => {

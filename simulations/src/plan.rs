@@ -212,6 +212,9 @@ const fn usual_amount(kind: FaultKind) -> [u64; 2] {
     }
 }
 
+/// So many memories are forgotten in every story that forgets any.
+const FORGETS_MIN: usize = 3;
+
 fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     let workload = scenario.workload;
     let mut ops = Vec::new();
@@ -237,7 +240,20 @@ fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
         ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
         at_us += dice.between(1, gap_us);
     }
+    if workload.forgets > 0.0 {
+        forget_something(&mut ops);
+    }
     ops
+}
+
+/// Where chance has hardly anything forgotten, nothing would be seen of what is promised of that: the
+/// last few memories of the story are forgotten ones then.
+fn forget_something(ops: &mut [Op]) {
+    let forgets = |op: &&Op| op.kind == OpKind::Forget;
+    if ops.iter().filter(forgets).count() < FORGETS_MIN {
+        let last = ops.iter_mut().rev().filter(|op| op.kind == OpKind::Remember);
+        last.take(FORGETS_MIN).for_each(|op| op.kind = OpKind::Forget);
+    }
 }
 
 fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
