@@ -11,13 +11,14 @@
 //! | `problem` | the table of codes, HTTP statuses and exit codes |
 //! | `routes`, `openapi` | the table of routes, and what is said of them |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
-//! | `critical`, `coordinator` | keys and locks · who decides about them |
+//! | `critical`, `coordinator`, `audit` | keys and locks · who decides about them · who did what |
 //! | `page` | the page at `/`, and how a browser is signed in |
 //! | `trace`, `metrics` | what can be seen from outside |
 //!
 //! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
 //! another mesh), the new one is attached to the same API and the same socket.
 
+mod audit;
 mod coordinator;
 mod critical;
 mod events;

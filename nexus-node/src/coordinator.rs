@@ -8,6 +8,7 @@
 //! | `voters` | who votes: one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `group` | this node's part in a group, and what a leader gathers |
+//! | `audit` | who did what, kept and checked |
 //! | `wire`, `links` | requests and answers between members |
 //! | `serve` | what this node answers to others |
 //! | `propose`, `query`, `read` | what callers here ask, done wherever the leader is |
@@ -15,6 +16,7 @@
 //! | `overview` | what is said of all this |
 
 mod applied;
+mod audit;
 mod command;
 mod expiry;
 mod govern;
@@ -51,13 +53,14 @@ use crate::config::Config;
 use crate::runtime::{Shared, random};
 use crate::store::Store;
 
+pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
 pub use self::govern::Manage;
 pub use self::limits::{
     FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
 };
 pub use self::overview::{Coordinators, Mode, Seat, SeatState};
-pub use self::state::{Change, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
+pub use self::state::{Action, Change, Deed, Done, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
 pub(crate) use self::links::RAFT;
@@ -171,6 +174,7 @@ impl Coordinator {
         }
         coordinator.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
         coordinator.spawn("govern", govern::run(coordinator.clone()).boxed());
+        coordinator.spawn("audit", audit::run(coordinator.clone()).boxed());
         coordinator.spawn("expiry", govern::expire(coordinator.clone()).boxed());
         Ok(coordinator)
     }
@@ -207,6 +211,7 @@ impl Coordinator {
                 tracing::warn!(from = %running.group, to = %group, "the coordinators were begun anew");
                 self.running.send_replace(None);
                 running.stop().await;
+                audit::forget(&self.log).await.map_err(|error| NodeError::Stopping(error.to_string()))?;
                 let draw = u64::from_le_bytes(random());
                 self.log.reset(self.shared.mesh_did, draw, group).await.map_err(failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;

@@ -18,8 +18,8 @@ use self::guard::Since;
 pub use self::guard::LockGuard;
 use crate::NodeError;
 use crate::coordinator::{
-    Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put, Query, Refusal, TTL_MS_MAX,
-    Txn,
+    AuditCheck, AuditPage, Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put, Query,
+    Refusal, TTL_MS_MAX, Txn,
 };
 
 /// How often a lock is looked at from a node without a copy of the state.
@@ -349,6 +349,25 @@ impl Critical {
     /// unless this node is an admin.
     pub async fn manage(&self, manage: Manage) -> Result<(), NodeError> {
         self.coordinator.manage(manage).await
+    }
+
+    /// What was done after an entry and within some time, by the clocks of those who did it; so many
+    /// entries at most. From this node's copy: it waits a moment for what was done elsewhere before.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] if this node has no copy.
+    pub async fn audit(&self, after: u64, since: Option<Duration>, limit: usize) -> Result<AuditPage, NodeError> {
+        let since = since.map(|since| crate::clock::wall().as_ms().saturating_sub(ms(since)));
+        self.coordinator.audit(after, since, limit).await
+    }
+
+    /// Checks that the log of who did what is as it was written, from after an entry on, some
+    /// thousands at a time; and at the end, that the other members have the same.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] if this node has no copy.
+    pub async fn verify_audit(&self, after: u64) -> Result<AuditCheck, NodeError> {
+        self.coordinator.verify_audit(after).await
     }
 
     /// Begins the coordinators anew from this node's copy, after the loss of the quorum for good.

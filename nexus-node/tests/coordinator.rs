@@ -7,8 +7,9 @@ mod world;
 
 use std::time::Duration;
 
+use nexus_identity::Did;
 use nexus_node::config::Bounded;
-use nexus_node::coordinator::{Manage, Mode};
+use nexus_node::coordinator::{Action, Done, Manage, Mode};
 use nexus_node::{LockOptions, Node, NodeError, PutOptions};
 use world::{Link, SOON, World};
 
@@ -94,6 +95,55 @@ async fn three_nodes_become_three_voters_and_read_each_others_writes() {
             assert_eq!((read.value, read.by), (n.to_string(), node.did()));
         }
     }
+}
+
+#[tokio::test]
+async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
+    let nodes = nodes(World(107), 4).await;
+    voters(&nodes, 3).await;
+    let [first, second] = [&nodes[0], &nodes[1]].map(|node| node.critical().unwrap());
+    first.put("k", "v", plain()).await.unwrap();
+    first.cas("k", Some("other"), "w", plain()).await.unwrap_err();
+    first.acquire("l", LockOptions::default()).await.unwrap();
+    let stolen = second.steal("l", Duration::from_secs(30)).await.unwrap();
+
+    // each node has all of it, also the one without a vote, and the same
+    let mut pasts = Vec::new();
+    for node in &nodes {
+        let critical = node.critical().unwrap();
+        pasts.push(critical.audit(0, None, 1_000).await.unwrap().items);
+        let check = until("the others' pasts", async || {
+            let check = critical.verify_audit(0).await.unwrap();
+            (check.others.len() == 3 && check.others.iter().all(|other| other.agrees.is_some())).then_some(check)
+        })
+        .await;
+        assert!(check.ok() && check.missing.is_empty(), "{check:?}");
+        assert_eq!(check.entries as usize, pasts[0].len());
+    }
+    assert!(pasts.iter().all(|past| *past == pasts[0]));
+    let told: Vec<(Did, Action, &str)> =
+        pasts[0].iter().map(|entry| (entry.by, entry.deed.action, entry.deed.name.as_str())).collect();
+    let voter = nodes[0].did().to_string();
+    assert_eq!((told[0].1, told[0].2), (Action::VoterAdded, voter.as_str()));
+    let [one, two] = [nodes[0].did(), nodes[1].did()];
+    let done: Vec<_> = told.iter().filter(|told| !matches!(told.1, Action::VoterAdded)).copied().collect();
+    assert_eq!(
+        done,
+        [(one, Action::Put, "k"), (one, Action::Cas, "k"), (one, Action::Acquire, "l"), (two, Action::Steal, "l")]
+    );
+    let last = pasts[0].last().unwrap();
+    assert_eq!((&last.deed.result, last.deed.whose), (&Done::Granted(stolen.token), Some(one)));
+
+    // page by page it is the same
+    let (mut paged, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let page = first.audit(from, None, 2).await.unwrap();
+        paged.extend(page.items);
+        after = page.next;
+    }
+    assert_eq!(paged, pasts[0]);
+    assert_eq!(first.audit(u64::MAX, None, 10).await.unwrap().items, []);
+    assert!(first.verify_audit(u64::MAX).await.is_ok());
 }
 
 #[tokio::test]
@@ -190,7 +240,11 @@ async fn another_leads_when_the_leader_steps_down_and_voters_come_and_go() {
     let founder = nodes[0].critical().unwrap();
     founder.manage(Manage::StepDown).await.unwrap();
     until("another leader", async || (leader(&nodes).await != first).then_some(())).await;
-    let seen = founder.coordinators().await.unwrap();
+    let seen = until("a learner", async || {
+        let seen = founder.coordinators().await?;
+        (seen.leader.is_some() && !seen.learners.is_empty()).then_some(seen)
+    })
+    .await;
     let learner = seen.learners[0].did;
     let one = seen.voters.iter().find(|seat| Some(seat.did) != seen.leader && seat.did != nodes[0].did());
     let one = one.or(seen.voters.iter().find(|seat| Some(seat.did) != seen.leader)).unwrap().did;

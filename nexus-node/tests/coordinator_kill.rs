@@ -501,5 +501,19 @@ fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_othe
     let items = three.same_state(&keys);
     let values: Vec<&str> = items.iter().map(|item| item["value"].as_str().unwrap()).collect();
     assert_eq!(values, ["back", "back", "1", "after"]);
+
+    // who began it anew is told, and whoever came back has the whole past, which it asked for
+    let head = |n: usize| {
+        until("the whole past", || {
+            let check = three.homes[n].json(&["audit", "verify"]);
+            let others = check["members"].as_array().unwrap();
+            let agree = others.len() == 2 && others.iter().all(|other| other["agrees"] == true);
+            (check["missing"] == json!([]) && check["first"] == 1 && agree).then(|| check["head"].clone())
+        })
+    };
+    assert_eq!([head(1), head(2)], [head(0), head(0)]);
+    let told = three.homes[2].run(&["audit", "--json"]).ok().stdout;
+    let mut told = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(told.any(|line| line["action"] == "recover" && line["by"] == three.node(0).ready["did"]));
     three.logs_are_quiet();
 }

@@ -367,6 +367,61 @@ fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     assert_eq!(home.json(&["lock", "list"]), json!([]));
 }
 
+/// The lines of an audit.
+fn past(home: &Home, arguments: &[&str]) -> Vec<Value> {
+    let all: Vec<&str> = ["audit", "--json"].iter().chain(arguments).copied().collect();
+    home.run(&all).ok().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn who_did_what_is_told_line_by_line_and_checked() {
+    let home = Home::new();
+    let node = home.up_with(&["--name", "laptop"]);
+    home.json(&["kv", "put", "k", "secret value"]);
+    assert_eq!(home.error(&["kv", "cas", "k", "--absent", "w"]).0, 7);
+    let token = home.json(&["lock", "acquire", "deploy"])["token"].clone();
+    let lines = past(&home, &[]);
+    let told: Vec<(&Value, &Value)> = lines.iter().map(|line| (&line["action"], &line["result"])).collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("voter_added"), &json!("done")),
+            (&json!("put"), &json!("done")),
+            (&json!("cas"), &json!("refused")),
+            (&json!("acquire"), &json!("granted"))
+        ]
+    );
+    assert_eq!(
+        (&lines[1]["name"], &lines[1]["by_name"], &lines[1]["revision"]),
+        (&json!("k"), &json!("laptop"), &json!(1))
+    );
+    assert_eq!(
+        (&lines[1]["by"], &lines[2]["code"], &lines[3]["token"]),
+        (&node.ready["did"], &json!("mismatch"), &token)
+    );
+    assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
+    assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
+    let text = home.run(&["audit"]).ok().stdout;
+    assert!(text.contains("laptop") && text.contains("refused: mismatch"), "{text}");
+    assert_eq!(past(&home, &["--since", "1d"])[..], lines[1..], "what the leader notes has no time of its own");
+
+    let check = home.json(&["audit", "verify"]);
+    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(4), &Value::Null), "{check}");
+    assert_eq!(check["head"].as_str().unwrap().len(), 64);
+    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 4 entries checked"));
+    for (path, status) in [("/v1/audit?limit=0", 422), ("/v1/audit?after=x", 422), ("/v1/audit?sinc=1d", 422)] {
+        assert_eq!(node.http("GET", path, "").status, status, "{path}");
+    }
+    assert_eq!(home.error(&["audit", "--since", "soon"]).0, 2);
+    assert_eq!(node.http("GET", &format!("/v1/audit?after={}", u64::MAX), "").json()["items"], json!([]));
+
+    // after a start the past is what it was
+    drop(node);
+    let _node = home.up_with(&[]);
+    let again = home.json(&["audit", "verify"]);
+    assert_eq!((&again["head"], &again["entries"]), (&check["head"], &check["entries"]));
+}
+
 #[test]
 fn a_minority_says_so_everywhere_and_the_others_go_on() {
     let nodes = mesh(&["terminal", "ide", "cloud"]);

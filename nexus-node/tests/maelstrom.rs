@@ -360,7 +360,12 @@ impl History {
     fn keep(&self, key: &str, began: u64, action: Action, known: bool) {
         let ended = known.then(|| self.tick());
         (if known { &self.known } else { &self.unknown }).fetch_add(1, Ordering::SeqCst);
-        self.keys.lock().unwrap().entry(key.to_owned()).or_default().push(Operation { began, ended, action, revision: None });
+        self.keys.lock().unwrap().entry(key.to_owned()).or_default().push(Operation {
+            began,
+            ended,
+            action,
+            revision: None,
+        });
     }
 
     fn known(&self) -> u64 {

@@ -262,7 +262,7 @@ fn lease_over(name: &str, token: u64) -> Problem {
     Problem::new("conflict", format!("the token {token} is of no lease of {name} that stands"))
 }
 
-fn names(node: &Node) -> Result<BTreeMap<Did, String>, Problem> {
+pub(super) fn names(node: &Node) -> Result<BTreeMap<Did, String>, Problem> {
     Ok(node.members()?.into_iter().map(|member| (member.did, member.name)).collect())
 }
 

@@ -14,7 +14,8 @@ use super::memories::{JSON_LINES, TRUNCATED};
 use super::openapi::About;
 use super::openapi::{Routes, number, text, texts};
 use super::{
-    Api, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page, settings, spaces,
+    Api, audit, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page, settings,
+    spaces,
 };
 
 /// All there is, and the document about it at `/openapi.json`.
@@ -207,6 +208,21 @@ fn the_coordinators(routes: Routes) -> Routes {
     routes
         .on(Method::GET, "/v1/coordinator", coordinator::show, |about| {
             about.summary("The coordinators, as this node sees them").gives(200, &example::coordinator())
+        })
+        .on(Method::GET, "/v1/audit", audit::list, |about| {
+            about
+                .summary("Who did what to keys, locks and coordinators, oldest first")
+                .query("after", json!({ "type": "integer", "minimum": 0 }), "go on after this entry, by number")
+                .query("since", text(), "within this time, by the clocks of those who did it, as `1d`")
+                .query("limit", number(1, 1_000), "at most this many; 100 if not given")
+                .gives(200, &example::audit())
+        })
+        .on(Method::GET, "/v1/audit/verify", audit::verify, |about| {
+            about
+                .summary("Whether that log is as it was written, and as the other members have it")
+                .note("Looks at some thousands of entries at a time: go on with `after` while there is a `next`.")
+                .query("after", json!({ "type": "integer", "minimum": 0 }), "go on after this entry, by number")
+                .gives(200, &example::audit_check())
         })
         .on(Method::POST, "/v1/coordinator/voters", coordinator::add_voter, |about| {
             about.summary("Have a member vote").takes(true, &example::add_voter()).gives(200, &example::coordinator())

@@ -3,6 +3,7 @@
 //! They are apart from the types of the library on purpose: names and fields here are a contract
 //! (`docs/cli.md`), and must not change because something inside is renamed.
 
+mod audit;
 mod critical;
 mod mesh;
 mod time;
@@ -15,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, Recover, Release, Renew, Seat, Steal,

@@ -8,6 +8,7 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend, StorageIOError};
 use tokio::sync::watch;
 
+use super::audit::{self, KeepError, Waiting};
 use super::command::Group;
 use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
@@ -24,6 +25,8 @@ struct Shared {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
+    /// Whoever writes records of the audit holds it.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct State {
@@ -33,6 +36,8 @@ pub(crate) struct State {
     changes: VecDeque<Change>,
     /// Up to this revision changes may be missing from `changes`.
     missing: u64,
+    /// Who did what, as far as it is not on disk yet.
+    pub(super) waiting: Waiting,
 }
 
 impl Applied {
@@ -43,8 +48,10 @@ impl Applied {
             None => (Machine::new(group), None, StoredMembership::default()),
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
-        let state = State { machine, at, seats, changes: VecDeque::new(), missing };
-        Ok(Self(Arc::new(Shared { state: RwLock::new(state), index: watch::Sender::new(index) })))
+        let (changes, waiting) = (VecDeque::new(), Waiting::default());
+        let state = State { machine, at, seats, changes, missing, waiting };
+        let (state, index) = (RwLock::new(state), watch::Sender::new(index));
+        Ok(Self(Arc::new(Shared { state, index, keeping: tokio::sync::Mutex::default() })))
     }
 
     /// Reads what is applied now.
@@ -55,6 +62,16 @@ impl Applied {
     /// The index of the last applied entry, as it moves.
     pub(crate) fn index(&self) -> watch::Receiver<u64> {
         self.0.index.subscribe()
+    }
+
+    /// Keeps others from writing records of the audit.
+    pub(super) async fn keeping(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.keeping.lock().await
+    }
+
+    /// Changes what waits to be written.
+    pub(super) fn waiting(&self, change: impl FnOnce(&mut Waiting)) {
+        change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -120,13 +137,20 @@ impl RaftStateMachine<Types> for Applier {
             match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
+                    // between two sets of voters nothing is settled
+                    if let [voters] = membership.get_joint_config().as_slice() {
+                        let voters = voters.iter().map(|voter| voter.did).collect();
+                        let record = state.machine.seats(at, voters);
+                        state.waiting.add(record);
+                    }
                     state.seats = StoredMembership::new(Some(entry.log_id), membership);
                     Outcomes::default()
                 }
                 EntryPayload::Normal(proposals) => {
                     let mut outcomes = Vec::with_capacity(proposals.0.len());
                     for signed in proposals.0.iter() {
-                        let applied = state.machine.apply_signed(at, signed);
+                        let (applied, record) = state.machine.apply_signed(at, signed);
+                        state.waiting.add(record);
                         state.keep(applied.changes);
                         outcomes.push(applied.outcomes);
                     }
@@ -140,12 +164,20 @@ impl RaftStateMachine<Types> for Applier {
             let durable = self.log.wait_durable(last.log_id.index).await;
             durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
         }
-        Ok(self.applied.change(|state| entries.into_iter().map(|entry| apply(state, entry)).collect()))
+        let (outcomes, full) = self.applied.change(|state| {
+            let outcomes = entries.into_iter().map(|entry| apply(state, entry)).collect();
+            (outcomes, state.waiting.is_full())
+        });
+        if full {
+            audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
+        }
+        Ok(outcomes)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let state = self.applied.read();
-        Builder { meta: meta(&state), state: state.machine.encode(), log: self.log.clone() }
+        let (meta, machine) = (meta(&state), state.machine.encode());
+        Builder { meta, state: machine, log: self.log.clone(), applied: self.applied.clone() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
@@ -160,6 +192,10 @@ impl RaftStateMachine<Types> for Applier {
         let bytes = snapshot.into_inner();
         let machine =
             Machine::decode(&bytes).map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
+        let chain = machine.audit();
+        audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
+        let have = self.applied.read().machine.audit().count;
+        audit::skip(&self.log, &self.applied, have, chain.count, chain.head).await.map_err(unkept)?;
         self.log.save_snapshot(meta, &bytes).await?;
         self.applied.change(|state| {
             state.missing = machine.revision();
@@ -182,14 +218,21 @@ pub(super) struct Builder {
     meta: SnapshotMeta,
     state: Vec<u8>,
     log: Log,
+    applied: Applied,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
+        // what the log would bring again after a crash is not in it any more then
+        audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         self.log.save_snapshot(&meta, &state).await?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })
     }
+}
+
+fn unkept(error: KeepError) -> StorageError {
+    StorageIOError::write_snapshot(None, &error).into()
 }
 
 fn meta(state: &State) -> SnapshotMeta {

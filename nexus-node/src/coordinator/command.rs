@@ -172,6 +172,8 @@ pub(super) struct Proposal {
     pub(super) answered: u64,
     /// A log index that the node knew to be applied: where the time ends in which it counts.
     pub(super) base: u64,
+    /// When, by the clock of who asks, in milliseconds: for people; nothing depends on it.
+    pub(super) at_ms: u64,
     /// What to do.
     pub(super) commands: Vec<Command>,
 }
@@ -248,6 +250,11 @@ impl Signed {
     pub(super) fn checked(self) -> Result<Self, ProposalError> {
         let proposal = self.open()?;
         Ok(Self { checked: Some(proposal), ..self })
+    }
+
+    /// What was signed.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        digest(&self.bytes)
     }
 
     /// The proposal, if it was checked here.

@@ -56,6 +56,8 @@ pub(super) struct Said {
     pub(super) term: u64,
     pub(super) seats: Option<Seats>,
     pub(super) machine: Vec<u8>,
+    /// How many deeds its copy has seen, and the hash of the last record.
+    pub(super) audit: Option<(u64, [u8; 32])>,
 }
 
 impl Said {
@@ -140,6 +142,7 @@ impl Coordinator {
         let running = self.running();
         let metrics = running.as_ref().map(|running| running.metrics());
         let seats = metrics.as_ref().map(|metrics| encode(&Seats::from(metrics.membership_config.membership())));
+        let audit = running.as_ref().map(|running| running.applied.read().machine.audit().clone());
         Overview {
             voter: encode(&self.me()),
             never: !self.may_vote,
@@ -152,6 +155,8 @@ impl Coordinator {
             applied: running.map_or(0, |running| *running.applied.index().borrow()),
             seats: seats.unwrap_or_default(),
             machine: self.machine.map(Vec::from).unwrap_or_default(),
+            audit_count: audit.as_ref().map_or(0, |chain| chain.count),
+            audit_head: audit.map(|chain| chain.head.to_vec()).unwrap_or_default(),
         }
     }
 
@@ -241,6 +246,7 @@ impl Coordinator {
             term: overview.term,
             seats: borsh::from_slice(&overview.seats).ok(),
             machine: overview.machine,
+            audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
         };
         Some((member, said))
     }
@@ -453,8 +459,13 @@ impl Coordinator {
         let draw = u64::from_le_bytes(random());
         let me = Voter { did: self.shared.me, draw };
         let mut machine = running.applied.read().machine.clone();
-        machine.succeed(group);
         let index = *running.applied.index().borrow();
+        let record = machine.succeed(group, index + 1, me.did, crate::clock::wall().as_ms());
+        let unkept = |error: super::audit::KeepError| NodeError::Stopping(error.to_string());
+        super::audit::keep(&self.log, &running.applied).await.map_err(unkept)?;
+        if let Some(record) = record {
+            super::audit::keep_now(&self.log, &record).await.map_err(unkept)?;
+        }
         let at = Some(Position { term: metrics.current_term + 1, leader: me, index: index + 1 });
         let seats = Seats { voters: vec![BTreeSet::from([me])], all: BTreeSet::from([me]) };
         let head = SnapshotHead { at, seats_at: at, seats, id: format!("recovered-{}", group.generation) };

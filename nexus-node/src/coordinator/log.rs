@@ -22,7 +22,7 @@ use super::raft::{
     encode_entry, entry_size,
 };
 use crate::env::{Blocking, blocking};
-use crate::store::{ALL_KEYS, Batch, Order, Store, StoreError, Table, View};
+use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
 
 /// Writes that wait for the disk; then openraft waits.
 const WAITING_MAX: usize = 256;
@@ -125,6 +125,7 @@ impl Log {
                 if foreign {
                     // of the mesh that this node belonged to before
                     TABLES.iter().for_each(|table| batch.clear(*table));
+                    batch.clear(Table::RaftAudit);
                 }
                 batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
                 batch.put(Table::RaftMeta, DRAW, &encode(&drawn));
@@ -268,6 +269,22 @@ impl Log {
     /// Closes the file.
     pub(super) fn close(&self) {
         self.0.store.close();
+    }
+
+    /// Writes what is not Raft's own, in its turn.
+    pub(super) async fn keep(&self, batch: Batch) -> Result<(), WriteFailed> {
+        self.write(batch, None).await
+    }
+
+    /// The file as it is now.
+    pub(super) fn view(&self) -> Result<Snapshot, StoreError> {
+        self.0.store.snapshot()
+    }
+
+    /// Says that a row of a table does not read.
+    pub(super) fn damaged(&self, table: Table) -> StoreError {
+        let what = "a row does not read".to_owned();
+        StoreError::Damaged { file: self.0.store.file().to_owned(), table: Some(table), what }
     }
 
     /// Keeps a snapshot in place of the one before.

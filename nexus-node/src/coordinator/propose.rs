@@ -88,8 +88,8 @@ pub(super) async fn run(here: Arc<Coordinator>, mut wanted: mpsc::Receiver<Wante
             under_way.first().map_or(0, |first| first - 1)
         };
         let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.command, one.answer)).unzip();
-        let proposal =
-            Proposal { group: Group::default(), by: here.shared.me, session, seq, answered, base: 0, commands };
+        let (group, by, at_ms) = (Group::default(), here.shared.me, crate::clock::wall().as_ms());
+        let proposal = Proposal { group, by, session, seq, answered, base: 0, at_ms, commands };
         let (deliverer, under_way) = (here.clone(), under_way.clone());
         let deliver = async move {
             let delivered = deliverer.deliver(proposal).await;

@@ -78,6 +78,12 @@ impl Coordinator {
                 running.prove().await.map_err(|why| not_done(&running, why))?;
                 Ok(Body::Answer(Bytes { bytes: encode(&self.look(&running, &query)) }))
             }
+            Body::Audit(upto) => {
+                let upto: u64 = borsh::from_slice(&upto.bytes).map_err(|_| malformed())?;
+                let page = self.audit_back(&running, upto).await;
+                let page = page.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
+                Ok(Body::Answer(Bytes { bytes: encode(&page) }))
+            }
             Body::Manage(manage) => {
                 if self.role(&peer) != Some(Role::Admin) {
                     return Err(refused(Reason::Forbidden, "only an admin changes who coordinates"));

@@ -4,13 +4,18 @@
 //! It reads no clock and draws nothing at random. Time enters as commands: the leader proposes
 //! what has expired ([`Expiry`](super::Expiry)). Its own words are in [`Outcome`] and [`Change`].
 
+mod audit;
 mod kv;
 mod locks;
 mod sessions;
 
+use std::collections::BTreeSet;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
+pub use audit::{Action, Deed, Done};
+pub(crate) use audit::{Chain, Record, Source, hash as audit_hash};
 pub use kv::Item;
 pub use locks::{Lease, Lock, Waiter};
 
@@ -191,6 +196,8 @@ pub(crate) struct Applied {
     pub(crate) outcomes: Vec<Outcome>,
     /// What changed. Empty when a proposal came again.
     pub(crate) changes: Vec<Change>,
+    /// What was done or refused. Empty when a proposal came again, or does not count.
+    pub(crate) deeds: Vec<Deed>,
 }
 
 /// Keys, leases and the sessions of those who propose.
@@ -201,6 +208,7 @@ pub(crate) struct Machine {
     kv: Kv,
     locks: Locks,
     sessions: Sessions,
+    audit: Chain,
 }
 
 /// What must run out of time at some point, and after how long.
@@ -229,20 +237,43 @@ impl Machine {
 
     /// The same state under another group, after the loss of a quorum for good. Tokens go on
     /// from its generation.
-    pub(crate) fn succeed(&mut self, group: Group) {
+    pub(crate) fn succeed(&mut self, group: Group, index: u64, by: Did, at_ms: u64) -> Option<Record> {
         self.group = group;
         self.sessions = Sessions::default();
+        let deed = Deed { action: Action::Recover, name: group.to_string(), whose: None, result: Done::Noted };
+        self.audit.add(index, Source::Recovery { by, at_ms }, vec![deed])
     }
 
-    /// Takes what the log carries: checks who signed it, and applies it.
-    pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> Applied {
-        match signed.open() {
-            Ok(proposal) => self.apply(at, &proposal),
-            Err(error) => Applied::refused(Refusal::Malformed(match error {
-                ProposalError::Signature(_) => "not signed by who it says".to_owned(),
-                other => other.to_string(),
-            })),
-        }
+    /// Takes what the log carries: checks who signed it, applies it, and keeps who did what.
+    pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
+        let (applied, source) = match signed.open() {
+            Ok(proposal) => {
+                let (by, at_ms) = (proposal.by, proposal.at_ms);
+                let source = Source::Proposal { by, at_ms, digest: signed.digest(), signature: signed.signature };
+                (self.apply(at, &proposal), source)
+            }
+            Err(error) => {
+                let refusal = Refusal::Malformed(match error {
+                    ProposalError::Signature(_) => "not signed by who it says".to_owned(),
+                    other => other.to_string(),
+                });
+                let result = Done::Refused(refusal.code().to_owned());
+                let deed = Deed { action: Action::Forged, name: String::new(), whose: None, result };
+                (Applied { deeds: vec![deed], ..Applied::refused(refusal) }, Source::Leader(at.leader))
+            }
+        };
+        let record = self.audit.add(at.index, source, applied.deeds.clone());
+        (applied, record)
+    }
+
+    /// Takes who votes from now on.
+    pub(crate) fn seats(&mut self, at: At, voters: BTreeSet<Did>) -> Option<Record> {
+        self.audit.seats(at.index, at.leader, voters)
+    }
+
+    /// The end of the chain of who did what.
+    pub(crate) fn audit(&self) -> &Chain {
+        &self.audit
     }
 
     /// Applies a proposal whose signature and form were checked.
@@ -253,15 +284,20 @@ impl Machine {
         }
         match self.sessions.look_up(at.index, proposal) {
             Known::New => {}
-            Known::Answered(outcomes) => return Applied { outcomes, changes: Vec::new() },
+            Known::Answered(outcomes) => return Applied { outcomes, ..Applied::default() },
             Known::TooLate => return Applied::refused(Refusal::TooLate),
             Known::TooMany => return Applied::refused(Refusal::Full("answers wait to be let go of".to_owned())),
         }
-        let mut changes = Vec::new();
-        let outcomes: Vec<Outcome> =
-            proposal.commands.iter().map(|command| self.run(at, proposal.by, command, &mut changes)).collect();
-        self.sessions.note(at.index, proposal, &outcomes);
-        Applied { outcomes, changes }
+        let mut applied = Applied::default();
+        let Applied { outcomes, changes, deeds } = &mut applied;
+        for command in &proposal.commands {
+            let before = changes.len();
+            let outcome = self.run(at, proposal.by, command, changes);
+            audit::deeds(command, &outcome, &changes[before..], deeds);
+            outcomes.push(outcome);
+        }
+        self.sessions.note(at.index, proposal, &applied.outcomes);
+        applied
     }
 
     fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<Change>) -> Outcome {
@@ -395,7 +431,7 @@ impl Machine {
 
 impl Applied {
     fn refused(refusal: Refusal) -> Self {
-        Self { outcomes: vec![Outcome::Refused(refusal)], changes: Vec::new() }
+        Self { outcomes: vec![Outcome::Refused(refusal)], ..Self::default() }
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Envelope {
     /// what it was before.
     #[prost(bytes = "vec", tag = "18")]
     pub(crate) to: Vec<u8>,
-    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19")]
     pub(crate) body: Option<Body>,
 }
 
@@ -52,6 +52,9 @@ pub(crate) enum Body {
     Overview(Overview),
     #[prost(message, tag = "17")]
     Refused(Refused),
+    /// The number of a deed: records of the audit that end with it and before are asked for.
+    #[prost(message, tag = "19")]
+    Audit(Bytes),
 }
 
 /// Entries to append, or none: a heartbeat.
@@ -158,6 +161,11 @@ pub(crate) struct Overview {
     /// What its machine is called, to see whether all voters share one.
     #[prost(bytes = "vec", tag = "7")]
     pub(crate) machine: Vec<u8>,
+    /// How many deeds its copy has seen, and the hash of the last record; empty without a copy.
+    #[prost(uint64, tag = "8")]
+    pub(crate) audit_count: u64,
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) audit_head: Vec<u8>,
 }
 
 /// Why a request was not done.

@@ -85,6 +85,8 @@ tables! {
     RaftMeta = "raft_meta", kept;
     /// The latest snapshot of critical state, in parts.
     RaftSnapshot = "raft_snapshot", kept;
+    /// Who did what to critical state.
+    RaftAudit = "raft_audit", kept;
 }
 
 impl Table {

@@ -297,6 +297,38 @@ pub(super) fn kv_changes() -> wire::KvChanges {
     wire::KvChanges { changes: vec![change], revision: 43, missed: false }
 }
 
+pub(super) fn audit() -> wire::AuditPage {
+    let entry = wire::AuditEntry {
+        n: 12,
+        at: Some(AT.into()),
+        by: DID.into(),
+        by_name: Some("laptop".into()),
+        action: "steal".into(),
+        name: "deploy".into(),
+        result: "granted".into(),
+        revision: None,
+        token: Some(44),
+        code: None,
+        whose: Some(OTHER.into()),
+        index: 1_204,
+    };
+    wire::AuditPage { items: vec![entry], next: None }
+}
+
+pub(super) fn audit_check() -> wire::AuditCheck {
+    let member = wire::AuditMember { did: OTHER.into(), name: Some("cloud".into()), entries: 12, agrees: Some(true) };
+    wire::AuditCheck {
+        ok: true,
+        entries: 12,
+        head: "6f1d".repeat(16),
+        first: Some(1),
+        broken: None,
+        missing: Vec::new(),
+        members: vec![member],
+        next: None,
+    }
+}
+
 pub(super) fn acquire() -> wire::Acquire {
     let span = |seconds| Some(wire::Span(Duration::from_secs(seconds)));
     wire::Acquire { ttl: span(30), wait: span(10) }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod audit;
 mod bench;
 mod completions;
 mod config;
@@ -106,6 +107,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Lock(lock::Lock),
     Coordinator(coordinator::Coordinator),
+    Audit(audit::Audit),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
@@ -148,6 +150,7 @@ impl Command {
             Self::Kv(command) => command.run(session),
             Self::Lock(command) => command.run(session),
             Self::Coordinator(command) => command.run(session),
+            Self::Audit(command) => command.run(session),
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),

@@ -33,6 +33,7 @@ impl Log {
             seq: *seq,
             answered: *seq - 1,
             base: self.index,
+            at_ms: 0,
             commands: vec![command],
         };
         self.apply(&proposal).remove(0)
@@ -96,6 +97,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
         seq: 1,
         answered: 0,
         base: 0,
+        at_ms: 0,
         commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
     };
     let first = log.apply(&proposal);
@@ -126,6 +128,7 @@ fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
         seq: 1,
         answered: 0,
         base,
+        at_ms: 0,
         commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
     };
     log.index = 10;
@@ -147,6 +150,7 @@ fn another_groups_proposals_do_not_count() {
         seq: 1,
         answered: 0,
         base: 0,
+        at_ms: 0,
         commands: vec![Command::Put(put("k", "v"))],
     };
     assert!(matches!(log.apply(&proposal)[..], [Outcome::Refused(Refusal::OtherGroup { .. })]));
@@ -163,6 +167,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         seq: 1,
         answered: 0,
         base: 0,
+        at_ms: 0,
         commands: vec![Command::Put(put("k", "v"))],
     };
     let signed = Signed::new(&proposal, &key);
@@ -175,10 +180,13 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     let mut machine = Machine::new(GROUP);
     for bad in [with(forged), with(vec![1, 2, 3])] {
         assert!(bad.clone().checked().is_err());
-        let applied = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
+        let (applied, record) = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
+        // whoever leads has to answer for it
+        let record = record.unwrap();
+        assert_eq!((record.by(), record.deeds[0].action), (LEADER, Action::Forged));
     }
-    assert_eq!(machine, Machine::new(GROUP));
+    assert_eq!((machine.revision(), machine.get("k")), (0, None));
     machine.apply_signed(At { index: 2, leader: LEADER }, &signed);
     assert_eq!(machine.get("k").unwrap().by, key.did());
 }
@@ -265,9 +273,10 @@ fn tokens_of_a_later_group_are_larger() {
     // a new group starts from an older state: what it did not know of may be granted again
     let mut machine = Machine::new(GROUP);
     let group = Group { generation: 2, id: 1 };
-    machine.succeed(group);
+    machine.succeed(group, 1, LEADER, 0);
     let by = Did::from_bytes([2; 32]);
-    let proposal = Proposal { group, by, session: 1, seq: 1, answered: 0, base: 0, commands: vec![acquire(0)] };
+    let proposal =
+        Proposal { group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands: vec![acquire(0)] };
     let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) > before);
 }
@@ -276,8 +285,16 @@ fn tokens_of_a_later_group_are_larger() {
 fn tokens_fit_what_json_numbers_carry() {
     let mut machine = Machine::new(Group { generation: 8_000, id: 1 });
     let by = Did::from_bytes([2; 32]);
-    let proposal =
-        Proposal { group: machine.group(), by, session: 1, seq: 1, answered: 0, base: 0, commands: vec![acquire(0)] };
+    let proposal = Proposal {
+        group: machine.group(),
+        by,
+        session: 1,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        at_ms: 0,
+        commands: vec![acquire(0)],
+    };
     let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) < 1 << 53);
 }
@@ -386,4 +403,93 @@ proptest! {
             prop_assert_eq!(again.digest(), log.machine.digest());
         }
     }
+}
+
+#[test]
+fn who_did_what_is_one_chain_on_every_copy() {
+    let keys: Vec<_> = (1..4).map(|n| nexus_identity::Keypair::from_seed(&[n; 32])).collect();
+    let proposal = |who: usize, seq, commands| {
+        let by = keys[who].did();
+        let proposal =
+            Proposal { group: GROUP, by, session: 1, seq, answered: 0, base: 0, at_ms: 1_000 + seq, commands };
+        Signed::new(&proposal, &keys[who])
+    };
+    let steal = Command::Steal { name: "l".to_owned(), ttl_ms: 5_000 };
+    let two = Txn { then: vec![Step::Put(put("a", "1")), Step::Delete("k".to_owned())], ..Txn::default() };
+    let log = [
+        proposal(0, 1, vec![Command::Put(put("k", "v")), Command::Cas { expect: None, put: put("k", "w") }]),
+        proposal(1, 1, vec![acquire(0)]),
+        // again: no deed
+        proposal(1, 1, vec![acquire(0)]),
+        proposal(2, 1, vec![acquire(1_000), steal]),
+        proposal(0, 2, vec![Command::Txn(two)]),
+    ];
+    let run = || {
+        let mut machine = Machine::new(GROUP);
+        let apply = |(index, signed)| machine.apply_signed(At { index, leader: LEADER }, signed).1;
+        let records: Vec<Record> = (1..).zip(&log).filter_map(apply).collect();
+        (machine, records)
+    };
+    let (machine, records) = run();
+    assert_eq!(run(), (machine.clone(), records.clone()), "the same log, the same chain");
+    let deeds: Vec<(Did, Action, &str, Done)> = records
+        .iter()
+        .flat_map(|record| {
+            record.deeds.iter().map(|deed| (record.by(), deed.action, deed.name.as_str(), deed.result.clone()))
+        })
+        .collect();
+    let [one, two, three] = [keys[0].did(), keys[1].did(), keys[2].did()];
+    let granted = |deed: usize| matches!(deeds[deed].3, Done::Granted(_));
+    assert_eq!(deeds[0], (one, Action::Put, "k", Done::Revision(1)));
+    assert_eq!(deeds[1], (one, Action::Cas, "k", Done::Refused("mismatch".to_owned())));
+    assert!(granted(2) && granted(4));
+    assert_eq!((deeds[2].0, deeds[2].1), (two, Action::Acquire));
+    assert_eq!(deeds[3], (three, Action::Acquire, "l", Done::Waiting));
+    assert_eq!((deeds[4].0, deeds[4].1, records[2].deeds[1].whose), (three, Action::Steal, Some(two)));
+    assert_eq!((deeds[5].1, deeds[5].2), (Action::Put, "a"));
+    assert_eq!((deeds[6].1, deeds[6].2, deeds.len()), (Action::Delete, "k", 7));
+    assert_eq!((machine.audit().count, machine.audit().head), (7, records[3].hash()));
+    assert!(records.iter().all(Record::is_signed));
+}
+
+#[test]
+fn who_votes_is_noted_when_it_changes() {
+    let mut machine = Machine::new(GROUP);
+    let did = |n| Did::from_bytes([n; 32]);
+    let at = |index| At { index, leader: LEADER };
+    let first = machine.seats(at(1), BTreeSet::from([did(1)])).unwrap();
+    assert_eq!((first.deeds[0].action, first.by()), (Action::VoterAdded, LEADER));
+    assert_eq!(machine.seats(at(2), BTreeSet::from([did(1)])), None, "a learner came: nobody's vote changed");
+    let next = machine.seats(at(3), BTreeSet::from([did(2)])).unwrap();
+    let actions: Vec<Action> = next.deeds.iter().map(|deed| deed.action).collect();
+    assert_eq!(actions, [Action::VoterAdded, Action::VoterRemoved]);
+}
+
+#[test]
+fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
+    let mut log = Log::new();
+    let first = token(log.propose(1, acquire(0)));
+    log.propose(2, acquire(1_000));
+    let release = Command::Release { name: "l".to_owned(), token: first };
+    let proposal = Proposal {
+        group: GROUP,
+        by: Did::from_bytes([1; 32]),
+        session: 2,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        at_ms: 0,
+        commands: vec![release],
+    };
+    let deeds = log.machine.apply(At { index: 9, leader: LEADER }, &proposal).deeds;
+    assert_eq!(
+        (deeds[0].action, deeds[1].action, deeds[1].whose),
+        (Action::Release, Action::Grant, Some(Did::from_bytes([2; 32])))
+    );
+    let lease = log.machine.lock("l").unwrap().lease.clone();
+    let expiry = Expiry::Lease { name: "l".to_owned(), token: lease.token, renewals: lease.renewals };
+    let commands = vec![Command::Expire(vec![expiry])];
+    let expire = Proposal { by: LEADER, session: 1, seq: 1, commands, ..proposal };
+    let deeds = log.machine.apply(At { index: 10, leader: LEADER }, &expire).deeds;
+    assert_eq!((deeds[0].action, deeds[0].whose), (Action::Expire, Some(Did::from_bytes([2; 32]))));
 }

@@ -1,0 +1,53 @@
+//! Who did what to critical state, and whether the log of it is as it was.
+
+use axum::Json as Answer;
+
+use super::critical::names;
+use super::extract::Parameters;
+use super::problem::Problem;
+use super::wire;
+use crate::Node;
+
+/// Entries in a page, unless the caller says otherwise.
+const PAGE: usize = 100;
+/// The largest page.
+const PAGE_MAX: usize = 1_000;
+
+pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
+    let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);
+    let limit = parameters.one_as::<usize>("limit")?.unwrap_or(PAGE);
+    parameters.end()?;
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::new("invalid", format!("limit is {limit}, and must be 1 to {PAGE_MAX}")));
+    }
+    let page = node.critical()?.audit(after.unwrap_or(0), since.map(|since| since.0), limit).await?;
+    let names = names(&node)?;
+    let entry = |entry: crate::coordinator::AuditEntry| {
+        let by_name = names.get(&entry.by).cloned();
+        wire::AuditEntry::new(entry, by_name)
+    };
+    Ok(Answer(wire::AuditPage { items: page.items.into_iter().map(entry).collect(), next: page.next }))
+}
+
+pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditCheck>, Problem> {
+    let after = parameters.one_as::<u64>("after")?.unwrap_or(0);
+    parameters.end()?;
+    let check = node.critical()?.verify_audit(after).await?;
+    let names = names(&node)?;
+    let member = |other: &crate::coordinator::AuditOther| wire::AuditMember {
+        did: other.did.to_string(),
+        name: names.get(&other.did).cloned(),
+        entries: other.entries,
+        agrees: other.agrees,
+    };
+    Ok(Answer(wire::AuditCheck {
+        ok: check.ok(),
+        entries: check.entries,
+        head: blake3::Hash::from_bytes(check.head).to_hex().to_string(),
+        first: check.first,
+        broken: check.broken.map(|(n, why)| wire::AuditBroken { n, why: why.to_owned() }),
+        missing: check.missing.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect(),
+        members: check.others.iter().map(member).collect(),
+        next: check.next,
+    }))
+}

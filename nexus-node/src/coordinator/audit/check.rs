@@ -1,0 +1,80 @@
+//! What can be said of records by looking at them alone.
+
+use std::collections::BTreeMap;
+
+use super::AuditCheck;
+use super::rows::{Gap, Read};
+use crate::coordinator::state::{Record, audit_hash};
+
+/// What a page proves of a gap, newest first: its records that lead back from the gap's end, and what
+/// is missing then.
+pub(super) fn proven(mut gap: Gap, page: &[Vec<u8>]) -> (Vec<Record>, Option<Gap>) {
+    let mut records = Vec::new();
+    for bytes in page {
+        let Ok(record) = borsh::from_slice::<Record>(bytes) else { break };
+        if audit_hash(bytes) != gap.hash || record.last() != gap.to || record.first == 0 {
+            break;
+        }
+        let first = record.first;
+        gap = Gap { to: first - 1, hash: record.before, ..gap };
+        records.push(record);
+        if first <= gap.from {
+            return (records, None);
+        }
+    }
+    (records, Some(gap))
+}
+
+/// Checks what was read after a deed.
+pub(super) fn check(read: &Read, after: u64, gaps: &[Gap]) -> AuditCheck {
+    let mut check = AuditCheck { head: read.head, ..AuditCheck::default() };
+    if after >= read.count {
+        return check;
+    }
+    let gap_to = |n: u64| gaps.iter().find(|gap| gap.to == n);
+    let by_first: BTreeMap<u64, &Gap> = gaps.iter().map(|gap| (gap.from, gap)).collect();
+    let mut before = gap_to(after).map(|gap| gap.hash);
+    let mut seen = after;
+    for record in &read.records {
+        if record.last() <= after {
+            // the one that the next must name
+            before = Some(record.hash());
+            check.head = record.hash();
+            continue;
+        }
+        while let Some(gap) = by_first.get(&(seen + 1)) {
+            check.missing.push((gap.from, gap.to));
+            (seen, before) = (gap.to, Some(gap.hash));
+        }
+        let why = match before {
+            _ if record.first != seen + 1 && (seen > 0 || before.is_some()) => Some("records before it are gone"),
+            Some(before) if record.before != before => Some("it does not name the record before it"),
+            None if record.first == 1 && record.before != [0; 32] => Some("it does not begin the chain"),
+            _ if !record.is_signed() => Some("its proposer did not sign it"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            check.broken = Some((record.first, why));
+            return check;
+        }
+        check.first = check.first.or(Some(record.first));
+        check.entries += record.deeds.len() as u64;
+        (check.head, seen) = (record.hash(), record.last());
+        before = Some(check.head);
+    }
+    while let Some(gap) = by_first.get(&(seen + 1)) {
+        check.missing.push((gap.from, gap.to));
+        (seen, before, check.head) = (gap.to, Some(gap.hash), gap.hash);
+    }
+    if read.more {
+        check.next = Some(seen);
+    } else if seen != read.count {
+        check.broken = Some((seen + 1, "records after it are gone"));
+    } else if read.count > 0 && before != Some(read.head) {
+        check.broken = Some((seen, "the state holds another past"));
+    }
+    check
+}
+
+#[cfg(test)]
+mod tests;

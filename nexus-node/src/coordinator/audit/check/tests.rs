@@ -1,0 +1,140 @@
+use nexus_identity::Keypair;
+use proptest::prelude::*;
+
+use super::*;
+use crate::coordinator::audit::rows::Read;
+use crate::coordinator::command::{Command, Group, Proposal, Put, Signed};
+use crate::coordinator::state::{At, Done, Machine, Source};
+
+const GROUP: Group = Group { generation: 0, id: 7 };
+
+/// A chain of so many records, of one to three deeds each.
+fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
+    let key = Keypair::from_seed(&[1; 32]);
+    let mut machine = Machine::new(GROUP);
+    let made = (1..=records as u64).filter_map(|seq| {
+        let put = |n| Command::Put(Put { key: format!("k{n}"), value: "v".into(), ttl_ms: None, fence: None });
+        let commands = (0..=seq % 3).map(put).collect();
+        let proposal =
+            Proposal { group: GROUP, by: key.did(), session: 1, seq, answered: seq - 1, base: 0, at_ms: 0, commands };
+        machine.apply_signed(At { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
+    });
+    let made = made.collect();
+    let chain = machine.audit();
+    (made, chain.count, chain.head)
+}
+
+fn read(records: &[Record], count: u64, head: [u8; 32]) -> Read {
+    Read { records: records.to_vec(), more: false, count, head }
+}
+
+#[test]
+fn a_chain_that_nobody_touched_is_whole_from_any_point() {
+    let (records, count, head) = chain(12);
+    let whole = check(&read(&records, count, head), 0, &[]);
+    assert_eq!((whole.broken, whole.entries, whole.head, whole.first), (None, count, head, Some(1)));
+    // a step begins with the record that the last one ended with
+    let after = records[4].last();
+    let rest = check(&read(&records[4..], count, head), after, &[]);
+    assert_eq!((rest.broken, rest.entries, rest.head), (None, count - after, head));
+    // what is older was let go of
+    let kept = check(&read(&records[3..], count, head), 0, &[]);
+    assert_eq!((kept.broken, kept.first), (None, Some(records[3].first)));
+    assert!(check(&read(&[], 0, [0; 32]), 0, &[]).ok());
+}
+
+/// What may be done to a record.
+fn tampered() -> impl Strategy<Value = fn(&mut Record)> {
+    prop_oneof![
+        Just((|record: &mut Record| record.deeds[0].name.push('x')) as fn(&mut Record)),
+        Just((|record: &mut Record| record.deeds[0].result = Done::Refused("held".into())) as fn(&mut Record)),
+        Just((|record: &mut Record| drop(record.deeds.pop())) as fn(&mut Record)),
+        Just((|record: &mut Record| record.index += 1) as fn(&mut Record)),
+        Just((|record: &mut Record| record.before[7] ^= 1) as fn(&mut Record)),
+        Just(
+            (|record: &mut Record| {
+                if let Source::Proposal { by, .. } = &mut record.source {
+                    *by = Keypair::from_seed(&[2; 32]).did();
+                }
+            }) as fn(&mut Record)
+        ),
+        Just(
+            (|record: &mut Record| {
+                if let Source::Proposal { at_ms, .. } = &mut record.source {
+                    *at_ms += 1;
+                }
+            }) as fn(&mut Record)
+        ),
+    ]
+}
+
+/// Whoever can write the rows can also make the chain fit again, up to the hash that the state holds.
+fn relink(records: &mut [Record]) {
+    for n in 1..records.len() {
+        records[n].before = records[n - 1].hash();
+        records[n].first = records[n - 1].last() + 1;
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_changed_left_out_or_exchanged_is_found(at in 0..12usize, change in tampered(), relinked: bool) {
+        let (mut records, count, head) = chain(12);
+        change(&mut records[at]);
+        if relinked {
+            relink(&mut records);
+        }
+        // making it fit again may undo the change
+        let changed = records != chain(12).0;
+        prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), changed);
+
+        let (mut records, count, head) = chain(12);
+        records.remove(at);
+        // the first may have been let go of; in the middle and at the end nothing may be gone
+        prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), at > 0);
+        if relinked && at > 0 {
+            relink(&mut records);
+            prop_assert!(check(&read(&records, count, head), 0, &[]).broken.is_some());
+        }
+    }
+
+    #[test]
+    fn a_page_from_anybody_proves_itself_or_adds_nothing(
+        from in 1..10usize,
+        to in 1..10usize,
+        fits in 1..6usize,
+        bad in proptest::option::of((0..6usize, 0..400usize)),
+    ) {
+        let (from, to) = (from.min(to), from.max(to));
+        let (records, count, head) = chain(12);
+        let missing = &records[from..=to];
+        let mut gap = Gap { from: missing[0].first, to: missing[to - from].last(), hash: missing[to - from].hash() };
+        let held: Vec<Record> = records[..from].iter().chain(&records[to + 1..]).cloned().collect();
+        let known = check(&read(&held, count, head), 0, &[gap]);
+        prop_assert_eq!((known.broken, known.missing), (None, vec![(gap.from, gap.to)]));
+
+        let mut filled: Vec<Record> = Vec::new();
+        let mut bad = bad;
+        loop {
+            let upto = gap.to;
+            let mut page: Vec<Vec<u8>> =
+                records.iter().rev().filter(|record| record.last() <= upto).take(fits).map(Record::encode).collect();
+            let lies = bad.take().filter(|(row, at)| page.get(*row).is_some_and(|bytes| *at < bytes.len()));
+            if let Some((row, at)) = lies {
+                page[row][at] ^= 1;
+            }
+            let (proves, rest) = proven(gap, &page);
+            if let Some((row, _)) = lies {
+                prop_assert!(proves.len() <= row);
+            } else {
+                prop_assert!(!proves.is_empty());
+            }
+            filled.splice(0..0, proves.into_iter().rev());
+            match rest {
+                Some(rest) => gap = rest,
+                None => break,
+            }
+        }
+        prop_assert_eq!(filled, missing.to_vec());
+    }
+}

@@ -1,0 +1,239 @@
+//! The records on disk, and those that wait to be there.
+
+use std::collections::VecDeque;
+use std::ops::{Bound, ControlFlow};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::coordinator::applied::Applied;
+use crate::coordinator::log::{Log, WriteFailed};
+use crate::coordinator::network::encode;
+use crate::coordinator::state::Record;
+use crate::store::{Batch, Order, StoreError, Table, View};
+
+/// Bytes of records in memory; then they are written.
+const WAITING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of all records on disk; then the oldest go.
+const KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of records in one answer to another node.
+const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Records that are read at once,
+const READ_MAX: usize = 10_000;
+/// and about how many bytes of them.
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// No deed has a larger number.
+const NUMBER_MAX: u64 = u64::MAX >> 8;
+
+/// Beside the rows, whose keys are the numbers of their first deeds: what is missing.
+pub(super) const GAPS: &[u8] = b"gaps";
+/// How many bytes the rows have.
+const BYTES: &[u8] = b"bytes";
+
+/// Records that are not on disk yet, oldest first.
+#[derive(Debug, Default)]
+pub(in crate::coordinator) struct Waiting {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Waiting {
+    pub(in crate::coordinator) fn add(&mut self, record: Option<Record>) {
+        if let Some(record) = record {
+            self.bytes += size(&record);
+            self.records.push_back(record);
+        }
+    }
+
+    /// Whether it is time to write them.
+    pub(in crate::coordinator) fn is_full(&self) -> bool {
+        self.bytes >= WAITING_BYTES_MAX
+    }
+
+    /// Those up to this deed are on disk.
+    fn written(&mut self, upto: u64) {
+        while self.records.front().is_some_and(|record| record.last() <= upto) {
+            self.bytes -= self.records.pop_front().map_or(0, |record| size(&record));
+        }
+    }
+}
+
+/// About how many bytes a record has.
+fn size(record: &Record) -> usize {
+    const OVERHEAD: usize = 256;
+    OVERHEAD + record.deeds.iter().map(|deed| deed.name.len() + 64).sum::<usize>()
+}
+
+/// Deeds of which this node has no record.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// The hash of the record that ends with the last of them.
+    pub(super) hash: [u8; 32],
+}
+
+/// Writes what waits.
+pub(in crate::coordinator) async fn keep(log: &Log, applied: &Applied) -> Result<(), KeepError> {
+    let _one = applied.keeping().await;
+    let records: Vec<Record> = applied.read().waiting.records.iter().cloned().collect();
+    let Some(last) = records.last().map(Record::last) else { return Ok(()) };
+    log.keep(batch(log, &records)?).await?;
+    applied.waiting(|waiting| waiting.written(last));
+    Ok(())
+}
+
+/// Notes that the records between what this node has and `chain` come later, if at all.
+pub(in crate::coordinator) async fn skip(
+    log: &Log,
+    applied: &Applied,
+    have: u64,
+    count: u64,
+    hash: [u8; 32],
+) -> Result<(), KeepError> {
+    let _one = applied.keeping().await;
+    if count <= have {
+        return Ok(());
+    }
+    let mut gaps = gaps(log)?;
+    gaps.push(Gap { from: have + 1, to: count, hash });
+    let mut batch = Batch::new();
+    batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
+    Ok(log.keep(batch).await?)
+}
+
+/// Forgets all records, which are of a group that another has replaced: they are asked for again.
+pub(in crate::coordinator) async fn forget(log: &Log) -> Result<(), KeepError> {
+    let mut batch = Batch::new();
+    batch.clear(Table::RaftAudit);
+    Ok(log.keep(batch).await?)
+}
+
+/// Writes one record that no log entry brings again.
+pub(in crate::coordinator) async fn keep_now(log: &Log, record: &Record) -> Result<(), KeepError> {
+    Ok(log.keep(batch(log, std::slice::from_ref(record))?).await?)
+}
+
+/// Why records were not kept.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::coordinator) enum KeepError {
+    #[error(transparent)]
+    Write(#[from] WriteFailed),
+    #[error(transparent)]
+    Read(#[from] StoreError),
+}
+
+/// The commit that keeps some records, and lets go of the oldest if there are too many.
+pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> {
+    let view = log.view()?;
+    let mut batch = Batch::new();
+    let mut bytes = match view.get(Table::RaftAudit, BYTES)? {
+        Some(bytes) => decode::<u64>(log, &bytes)?,
+        None => 0,
+    };
+    for record in records {
+        let (key, value) = (record.first.to_be_bytes(), record.encode());
+        let before = view.get(Table::RaftAudit, &key)?;
+        if before.as_ref() != Some(&value) {
+            bytes = bytes + value.len() as u64 - before.map_or(0, |before| before.len() as u64).min(bytes);
+            batch.put(Table::RaftAudit, &key, &value);
+        }
+    }
+    if bytes > KEPT_BYTES_MAX {
+        let all = (Bound::Included(FIRST.as_slice()), Bound::Included(LAST.as_slice()));
+        view.scan(Table::RaftAudit, all, Order::Forward, &mut |key, value| {
+            batch.delete(Table::RaftAudit, key);
+            bytes = bytes.saturating_sub(value.len() as u64);
+            if bytes > KEPT_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
+    Ok(batch)
+}
+
+pub(super) fn gaps(log: &Log) -> Result<Vec<Gap>, StoreError> {
+    let bytes = log.view()?.get(Table::RaftAudit, GAPS)?;
+    bytes.map_or_else(|| Ok(Vec::new()), |bytes| decode(log, &bytes))
+}
+
+fn decode<T: BorshDeserialize>(log: &Log, bytes: &[u8]) -> Result<T, StoreError> {
+    borsh::from_slice(bytes).map_err(|_| log.damaged(Table::RaftAudit))
+}
+
+/// The first and the last key that a row can have.
+const FIRST: [u8; 8] = [0; 8];
+const LAST: [u8; 8] = NUMBER_MAX.to_be_bytes();
+
+/// What was read: records, and where the chain ended at that moment.
+pub(super) struct Read {
+    pub(super) records: Vec<Record>,
+    /// Whether there are more of them.
+    pub(super) more: bool,
+    pub(super) count: u64,
+    pub(super) head: [u8; 32],
+}
+
+/// Records from the one with this deed on.
+pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, StoreError> {
+    let from = from.min(NUMBER_MAX);
+    let (waiting, count, head) = {
+        let state = applied.read();
+        let waiting = state.waiting.records.iter().filter(|record| record.last() >= from);
+        let chain = state.machine.audit();
+        (waiting.cloned().collect::<Vec<_>>(), chain.count, chain.head)
+    };
+    let (at, until) = (from.to_be_bytes(), waiting.first().map_or(count + 1, |record| record.first).to_be_bytes());
+    let view = log.view()?;
+    // the row that has this deed may begin before it
+    let before = (Bound::Included(FIRST.as_slice()), Bound::Included(at.as_slice()));
+    let start = view.first(Table::RaftAudit, before, Order::Backward)?.map_or_else(|| at.to_vec(), |(key, _)| key);
+    let (mut records, mut bytes, mut more, mut failed) = (Vec::new(), 0, false, false);
+    let range = (Bound::Included(start.as_slice()), Bound::Excluded(until.as_slice()));
+    view.scan(Table::RaftAudit, range, Order::Forward, &mut |_, value| {
+        more = records.len() >= READ_MAX || bytes >= READ_BYTES_MAX;
+        match borsh::from_slice::<Record>(value) {
+            _ if more => {}
+            Ok(record) if record.last() < from => {}
+            Ok(record) => {
+                bytes += value.len();
+                records.push(record);
+            }
+            Err(_) => failed = true,
+        }
+        if more || failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if failed {
+        return Err(log.damaged(Table::RaftAudit));
+    }
+    if !more {
+        records.extend(waiting);
+    }
+    Ok(Read { records, more, count, head })
+}
+
+/// Records that end with this deed and before, newest first, that fit a page.
+pub(super) fn read_back(log: &Log, applied: &Applied, upto: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    let mut add = |record: Vec<u8>| {
+        bytes += record.len();
+        let fits = page.is_empty() || bytes <= PAGE_BYTES_MAX;
+        if fits {
+            page.push(record);
+        }
+        fits
+    };
+    let (waiting, until) = {
+        let state = applied.read();
+        let waiting: Vec<Vec<u8>> =
+            state.waiting.records.iter().rev().filter(|record| record.last() <= upto).map(Record::encode).collect();
+        (waiting, state.waiting.records.front().map_or(NUMBER_MAX, |record| record.first))
+    };
+    if !waiting.into_iter().all(&mut add) {
+        return Ok(page);
+    }
+    let end = until.min(upto.saturating_add(1)).to_be_bytes();
+    let range = (Bound::Included(FIRST.as_slice()), Bound::Excluded(end.as_slice()));
+    log.view()?.scan(Table::RaftAudit, range, Order::Backward, &mut |_, value| {
+        if add(value.to_vec()) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(page)
+}
