@@ -399,6 +399,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         (&lines[1]["by"], &lines[2]["code"], &lines[3]["token"]),
         (&node.ready["did"], &json!("mismatch"), &token)
     );
+    assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;
@@ -420,6 +421,32 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     let _node = home.up_with(&[]);
     let again = home.json(&["audit", "verify"]);
     assert_eq!((&again["head"], &again["entries"]), (&check["head"], &check["entries"]));
+}
+
+#[test]
+fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
+    let home = Home::new();
+    let node = home.up_with(&["--name", "laptop"]);
+    // more than is kept in memory: names as long as they may be
+    let key = |n: usize| format!("{n:0>500}");
+    for n in 0..600 {
+        assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
+    }
+    let before = home.json(&["audit", "verify"]);
+    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(601)), "{before}");
+    let lines = past(&home, &[]);
+    let numbers: Vec<u64> = lines.iter().map(|line| line["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=601).collect::<Vec<_>>());
+    for n in [0, 1, 299, 599] {
+        assert_eq!(lines[n + 1]["name"], json!(key(n)));
+        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 1), "").json();
+        assert_eq!(page["items"][0]["name"], json!(key(n)));
+    }
+    node.kill_9();
+    let _node = home.up_with(&[]);
+    let after = home.json(&["audit", "verify"]);
+    assert_eq!((&after["head"], &after["entries"]), (&before["head"], &before["entries"]));
+    assert_eq!(past(&home, &[]), lines);
 }
 
 #[test]

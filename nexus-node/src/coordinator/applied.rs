@@ -1,9 +1,10 @@
 //! The machine as openraft drives it: entries in, outcomes out, snapshots of the whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Cursor;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use nexus_identity::Did;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend, StorageIOError};
 use tokio::sync::watch;
@@ -139,8 +140,10 @@ impl RaftStateMachine<Types> for Applier {
                 EntryPayload::Membership(membership) => {
                     // between two sets of voters nothing is settled
                     if let [voters] = membership.get_joint_config().as_slice() {
-                        let voters = voters.iter().map(|voter| voter.did).collect();
-                        let record = state.machine.seats(at, voters);
+                        let voters: BTreeSet<Did> = voters.iter().map(|voter| voter.did).collect();
+                        // the first entry of all is nobody's: the founder wrote it before it was elected
+                        let founder = voters.first().copied().filter(|_| at.index == 0);
+                        let record = state.machine.seats(At { leader: founder.unwrap_or(at.leader), ..at }, voters);
                         state.waiting.add(record);
                     }
                     state.seats = StoredMembership::new(Some(entry.log_id), membership);

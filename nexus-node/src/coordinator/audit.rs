@@ -11,11 +11,14 @@ mod rows;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use nexus_identity::Did;
 
 use self::check::{check, proven};
 use self::rows::{GAPS, Read, batch, gaps, read, read_back};
+use super::govern::Said;
 use super::group::Running;
+use super::log::Log;
 use super::network::encode;
 use super::query::Query;
 use super::state::Deed;
@@ -145,27 +148,13 @@ impl Coordinator {
         let mut check = check.ok_or_else(|| NodeError::Stopping("the check was not done".to_owned()))??;
         if check.next.is_none() && check.broken.is_none() {
             self.look_around().await;
-            check.others = self.compare(&running)?;
+            let said = join_all(self.up().into_iter().map(|member| self.hear(member))).await;
+            let (running, here) = (running.clone(), self.log.clone());
+            let compare =
+                move || said.into_iter().flatten().filter_map(|said| compare(&here, &running, said)).collect();
+            check.others = blocking(&*self.shared.blocking, compare).await.unwrap_or_default();
         }
         Ok(check)
-    }
-
-    /// What the others last said of their copies, beside this one.
-    fn compare(&self, running: &Running) -> Result<Vec<AuditOther>, NodeError> {
-        let mut others = Vec::new();
-        for (did, said) in self.said() {
-            let Some((entries, head)) = said.audit.filter(|_| said.group == Some(running.group)) else { continue };
-            let Read { records, count, head: own, .. } = read(&self.log, &running.applied, entries.saturating_add(1))?;
-            let here = match records.first() {
-                _ if entries == count => Some(own),
-                Some(record) if record.first == entries + 1 => Some(record.before),
-                // in the middle of a record: not of one chain, unless it is not here at all
-                Some(record) if record.first <= entries => Some([0; 32]),
-                _ => None,
-            };
-            others.push(AuditOther { did, entries, agrees: here.map(|here| here == head) });
-        }
-        Ok(others)
     }
 
     /// This node's part in the group, once its copy holds what was done before, if somebody says in
@@ -216,6 +205,20 @@ impl Coordinator {
         }
         Ok(false)
     }
+}
+
+/// What a member said of its copy, beside this one; `None` if it has none, or cannot be compared.
+fn compare(log: &Log, running: &Running, (did, said): (Did, Said)) -> Option<AuditOther> {
+    let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
+    let Read { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
+    let here = match records.first() {
+        _ if entries == count => Some(own),
+        Some(record) if record.first == entries.saturating_add(1) => Some(record.before),
+        // in the middle of a record: of another chain
+        Some(record) if record.first <= entries => Some([0; 32]),
+        _ => None,
+    };
+    Some(AuditOther { did, entries, agrees: here.map(|here| here == head) })
 }
 
 /// Asks for what is missing, as long as there is any and somebody has it.

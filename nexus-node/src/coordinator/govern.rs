@@ -231,7 +231,8 @@ impl Coordinator {
         heard.said.extend(said.into_iter().flatten());
     }
 
-    async fn hear(&self, member: Did) -> Option<(Did, Said)> {
+    /// Asks a member what it knows.
+    pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
         let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), body: Some(Body::Hello(Hello {})) };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         let Some(Body::Overview(overview)) = answer.body else { return None };
