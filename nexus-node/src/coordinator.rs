@@ -64,7 +64,7 @@ pub use self::state::{Action, Change, Deed, Done, Item, Lease, Lock, Outcome, Re
 
 pub(crate) use self::group::Timing;
 pub(crate) use self::links::RAFT;
-pub(crate) use self::query::{Found, Query};
+pub(crate) use self::query::{Answer, Found, Query};
 
 /// Within this a critical request is done or refused.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_identity::Did;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::guard::Since;
@@ -18,8 +19,8 @@ use self::guard::Since;
 pub use self::guard::LockGuard;
 use crate::NodeError;
 use crate::coordinator::{
-    AuditCheck, AuditPage, Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put, Query,
-    Refusal, TTL_MS_MAX, Txn,
+    Answer, AuditCheck, AuditPage, Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put,
+    Query, Refusal, TTL_MS_MAX, Txn,
 };
 
 /// How often a lock is looked at from a node without a copy of the state.
@@ -85,6 +86,18 @@ pub struct Page {
     pub next: Option<String>,
     /// The revision of all critical state it is as of.
     pub revision: u64,
+}
+
+/// Changes of critical state, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The changes; none if there were none in time.
+    pub changes: Vec<Change>,
+    /// Ask for what comes after this revision next.
+    pub revision: u64,
+    /// Some changes in between are not kept any more: read the keys themselves, and go on after
+    /// `revision`.
+    pub missed: bool,
 }
 
 /// What a transaction came to.
@@ -176,35 +189,28 @@ impl Critical {
     }
 
     /// The changes after a revision of keys and locks whose names begin so, oldest first: waits
-    /// until there are some, or the time is over. `None` if some are not kept any more: then read
-    /// the keys themselves and go on from that revision.
+    /// until there are some, or the time is over.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
-    pub async fn changes(&self, prefix: &str, after: u64, wait: Duration) -> Result<Option<Vec<Change>>, NodeError> {
+    pub async fn changes(&self, prefix: &str, after: u64, wait: Duration) -> Result<Changes, NodeError> {
         let until = Instant::now() + wait;
         let query = Query::Changes { prefix: prefix.to_owned(), after };
-        let mut copy = self.coordinator.running().map(|running| running.applied_index());
+        let mut copy = self.copy();
         loop {
-            if let Some(index) = &mut copy {
-                index.mark_unchanged();
-            }
             // what this node's copy has was committed; it only may not be all yet
-            let answer = match self.coordinator.read_local(&query) {
-                Some((answer, _)) => answer,
-                None => self.coordinator.read(&query).await?,
-            };
+            let answer = copy.look(self, &query).await?;
+            let over = Instant::now() >= until;
             match answer.found {
-                Found::Changes(Some(changes)) if changes.is_empty() && Instant::now() < until => {}
-                Found::Changes(changes) => return Ok(changes),
-                _ => return Ok(Some(Vec::new())),
-            }
-            match &mut copy {
-                Some(index) => {
-                    let _ = tokio::time::timeout_at(until, index.changed()).await;
+                Found::Changes(Some(changes)) if changes.is_empty() && !over => {}
+                Found::Changes(Some(changes)) => {
+                    // where there are more than fit, it goes on after the last
+                    let revision = changes.last().map_or(answer.revision.max(after), |last| last.revision);
+                    return Ok(Changes { changes, revision, missed: false });
                 }
-                None => tokio::time::sleep_until(until.min(Instant::now() + LOOK)).await,
+                _ => return Ok(Changes { changes: Vec::new(), revision: answer.revision, missed: true }),
             }
+            copy.moved(until).await;
         }
     }
 
@@ -255,26 +261,15 @@ impl Critical {
     }
 
     async fn wait_in_line(&self, name: &str, waiter: u64, until: Instant) -> Result<u64, NodeError> {
-        let mut copy = self.coordinator.running().map(|running| running.applied_index());
+        let mut copy = self.copy();
         let query = Query::Lock(name.to_owned());
         while Instant::now() < until {
-            if let Some(index) = &mut copy {
-                index.mark_unchanged();
-            }
-            let answer = match self.coordinator.read_local(&query) {
-                Some((answer, _)) => Ok(answer),
-                None => self.coordinator.read(&query).await,
-            };
+            let answer = copy.look(self, &query).await;
             let lock = answer.ok().and_then(|answer| first_lock(answer.found));
             if let Some(lock) = lock.filter(|lock| lock.lease.waiter == Some(waiter)) {
                 return Ok(lock.lease.token);
             }
-            match &mut copy {
-                Some(index) => {
-                    let _ = tokio::time::timeout_at(until, index.changed()).await;
-                }
-                None => tokio::time::sleep_until(until.min(Instant::now() + LOOK)).await,
-            }
+            copy.moved(until).await;
         }
         match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await? {
             Outcome::Granted { token } => Ok(token),
@@ -395,6 +390,11 @@ impl Critical {
         self.coordinator.did()
     }
 
+    /// This node's copy, to wait for what happens to it.
+    fn copy(&self) -> Copy {
+        Copy(self.coordinator.running().map(|running| running.applied_index()))
+    }
+
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
         match self.coordinator.propose(command).await? {
             Outcome::Done { revision } => Ok(revision),
@@ -404,6 +404,35 @@ impl Critical {
 
     pub(crate) fn spawn(&self, name: &'static str, task: futures::future::BoxFuture<'static, ()>) {
         self.coordinator.spawn(name, task);
+    }
+}
+
+/// A look at what is applied here, again and again; without a copy, at what the leader says.
+struct Copy(Option<watch::Receiver<u64>>);
+
+impl Copy {
+    async fn look(&mut self, critical: &Critical, query: &Query) -> Result<Answer, NodeError> {
+        if let Some(index) = &mut self.0 {
+            index.mark_unchanged();
+        }
+        match critical.coordinator.read_local(query) {
+            Some((answer, _)) => Ok(answer),
+            None => critical.coordinator.read(query).await,
+        }
+    }
+
+    /// Waits until something was applied since the last look, or the time is over.
+    async fn moved(&mut self, until: Instant) {
+        match &mut self.0 {
+            Some(index) => {
+                let moved = tokio::time::timeout_at(until, index.changed()).await;
+                if matches!(moved, Ok(Err(_))) {
+                    // this copy ends, and perhaps another begins
+                    self.0 = None;
+                }
+            }
+            None => tokio::time::sleep_until(until.min(Instant::now() + LOOK)).await,
+        }
     }
 }
 

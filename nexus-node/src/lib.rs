@@ -44,7 +44,7 @@ pub mod store;
 mod trace;
 
 pub use brain::{Brain, Watch};
-pub use critical::{Critical, Grant, LockGuard, LockOptions, PutOptions};
+pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
 pub use error::NodeError;
 pub use memory::{

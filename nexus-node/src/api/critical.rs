@@ -12,8 +12,7 @@ use tokio::sync::oneshot;
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::coordinator::Query;
-use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
+use crate::{Changes, Critical, LockOptions, Node, NodeError, PutOptions};
 
 /// Keys in a page, unless the caller says otherwise.
 const PAGE: usize = 100;
@@ -114,25 +113,17 @@ pub(super) async fn watch(
         Some(after) => after,
         None => critical.revision().await?,
     };
-    // What this node's copy has already goes into any answer from it, so that a prefix on which
-    // nothing happens need not fall behind.
-    let seen = critical.coordinator.read_local(&Query::Revision).map_or(0, |(answer, _)| answer.revision);
     let wait = wait.map_or(Duration::ZERO, |wait| wait.0.min(WAIT_MAX));
-    let changes = tokio::select! {
+    let Changes { changes, revision, missed } = tokio::select! {
         changes = critical.changes(&prefix, after, wait) => changes?,
         () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
     };
-    let Some(changes) = changes else {
-        let revision = critical.revision().await?;
-        return Ok(Answer(wire::KvChanges { changes: Vec::new(), revision, missed: true }));
-    };
-    let revision = changes.last().map_or(after.max(seen), |change| change.revision);
     let names = if changes.is_empty() { BTreeMap::new() } else { names(&node)? };
     let change = |change: crate::coordinator::Change| {
         let by = names.get(&change.by).cloned();
         wire::KvChange::new(change, by)
     };
-    Ok(Answer(wire::KvChanges { changes: changes.into_iter().map(change).collect(), revision, missed: false }))
+    Ok(Answer(wire::KvChanges { changes: changes.into_iter().map(change).collect(), revision, missed }))
 }
 
 pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Problem> {

@@ -8,6 +8,13 @@ import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
 /** How often the mesh is looked at: its state is no change to a memory. */
 const LOOK_MS = 3_000;
 
+/** What the mode of the coordinators means for who writes keys and takes locks. */
+const MODES = {
+  full: 'every voter is up',
+  core: 'a quorum is up, not every voter',
+  read_only: 'no quorum: nothing is written',
+};
+
 const map = byId('map');
 let names = new Map();
 let status = null;
@@ -60,6 +67,7 @@ function showFacts(status, peers, spaces) {
   const facts = [
     ['Memories', total('records').toLocaleString()],
     ['Members', `${peers.length + 1}, ${status.peers} of them connected`],
+    MODES[status.mode] && ['Keys, locks', [MODES[status.mode], status.coordinator && `${nameOf(status.coordinator)} leads`].filter(Boolean).join('; ')],
     ['Up for', span(status.uptime_s)],
     ['Store', `${count(total('entries'), 'entry', 'entries')}, ${bytes(total('bytes'))}`],
     status.rss_bytes && ['Memory', bytes(status.rss_bytes)],
