@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
@@ -41,6 +42,8 @@ const WAITING_MAX: usize = 256;
 pub(super) const READ_BYTES_MAX: usize = 768 * 1024;
 /// Entries kept in memory for peers that are nearly up to date.
 const TAIL_MAX: usize = 1_024;
+/// How long a snapshot may take to be on disk.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 
 /// A handle on the log; clones are handles on the same one.
 #[derive(Clone)]
@@ -62,6 +65,8 @@ struct State {
     me: Voter,
     last: Option<LogId>,
     purged: Option<LogId>,
+    /// Of the snapshot on disk.
+    snapshot: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
     /// The latest entries, all those included that are not on disk yet.
@@ -98,7 +103,7 @@ impl Log {
         draw: impl Fn() -> u64,
     ) -> Result<(Self, Writer, Place), StoreError> {
         let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
-        let rows::Found { journal, me, group, vote, purged, committed, last } = found;
+        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last } = found;
         // openraft has a leader that starts again go on as the leader of its term, where it does
         // not know what it had committed: its reads would be stale until the next write. Others may
         // also hold entries of its that its own disk does not, and it would give their places to
@@ -106,7 +111,7 @@ impl Log {
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
         let durable = last.map(|last| last.index);
-        let state = State { me, last, purged, vote, committed, durable, tail: BTreeMap::new() };
+        let state = State { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
         let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed }));
@@ -144,11 +149,15 @@ impl Log {
     /// # Errors
     /// If they will not be.
     pub(super) async fn wait_durable(&self, upto: u64) -> Result<(), WriteFailed> {
+        if planted(Plant::CommitsBeforeDisk) {
+            return Ok(());
+        }
+        self.until(|state| state.durable.is_some_and(|durable| durable >= upto)).await
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) -> Result<(), WriteFailed> {
         let mut flushed = self.0.flushed.subscribe();
-        while !planted(Plant::CommitsBeforeDisk) {
-            if self.state().durable.is_some_and(|durable| durable >= upto) {
-                return Ok(());
-            }
+        while !reached(&self.state()) {
             let closed = || WriteFailed("the log is closed".to_owned());
             tokio::select! {
                 moved = flushed.changed() => moved.map_err(|_| closed())?,
@@ -178,18 +187,11 @@ impl Log {
 
     /// Forgets everything but who this node is drawn to be now: it promised nothing yet.
     pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Group) -> Result<(), WriteFailed> {
-        {
-            let mut state = self.state();
-            let me = Voter { draw, ..state.me };
-            *state = State { me, ..State::default() };
-        }
+        let me = Voter { draw, ..self.state().me };
         let mut batch = Batch::new();
         rows::clear(&mut batch);
         rows::put_place(&mut batch, mesh, draw, group);
-        self.write(Ask::Begin(batch)).await?;
-        // what was on its way until now was of the log before
-        self.state().durable = None;
-        Ok(())
+        self.begin(batch, State { me, ..State::default() }).await
     }
 
     /// Begins a group that goes on from a state: `head` says where, and that this node alone votes.
@@ -202,20 +204,25 @@ impl Log {
         head: SnapshotHead,
         state: &[u8],
     ) -> Result<(), WriteFailed> {
-        self.reset(mesh, me.draw, group).await?;
         let mut batch = Batch::new();
+        rows::clear(&mut batch);
+        rows::put_place(&mut batch, mesh, me.draw, group);
         rows::put_snapshot(&mut batch, &head, state);
         if let Some(at) = head.at {
             rows::put_purged(&mut batch, at);
         }
         rows::put_vote(&mut batch, vote);
-        {
-            let mut state = self.state();
-            state.purged = head.at.map(LogId::from);
-            state.last = state.purged;
-            state.vote = Some(vote.into());
-        }
-        self.write(Ask::Rows(batch)).await
+        let at = head.at.map(LogId::from);
+        let state = State { me, last: at, purged: at, snapshot: at, vote: Some(vote.into()), ..State::default() };
+        self.begin(batch, state).await
+    }
+
+    async fn begin(&self, batch: Batch, state: State) -> Result<(), WriteFailed> {
+        *self.state() = state;
+        self.write(Ask::Begin(batch)).await?;
+        // what was on its way until now was of the log before
+        self.state().durable = None;
+        Ok(())
     }
 
     /// Closes the store. The journal is closed when nobody writes and reads it any more.
@@ -227,7 +234,11 @@ impl Log {
     pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         rows::put_snapshot(&mut batch, &SnapshotHead::from(meta), state);
-        self.write(Ask::Rows(batch)).await.map_err(|error| StorageIOError::write_snapshot(None, &error).into())
+        let saved = self.write(Ask::Rows(batch)).await;
+        saved.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
+        self.state().snapshot = meta.last_log_id;
+        self.0.flushed.send_replace(());
+        Ok(())
     }
 
     /// The latest snapshot.
@@ -393,6 +404,11 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        // openraft asks for this while another task still writes the snapshot that was installed: a
+        // crash in between would leave neither the entries nor what became of them
+        let saved = tokio::time::timeout(SNAPSHOT_MAX, self.until(|state| state.snapshot >= Some(upto))).await;
+        let saved = saved.unwrap_or_else(|_| Err(WriteFailed("no snapshot has what is to be purged".to_owned())));
+        saved.map_err(|error| StorageIOError::write_logs(&error))?;
         {
             let mut state = self.state();
             state.tail = state.tail.split_off(&(upto.index + 1));

@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) group: Option<Group>,
     pub(super) vote: Option<Ballot>,
     pub(super) purged: Option<LogId>,
+    /// Of the snapshot.
+    pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
 }
@@ -67,6 +69,8 @@ pub(super) fn open(
     let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(store, &bytes)).transpose()?;
     let position = |bytes: Vec<u8>| decode::<Position>(store, &bytes).map(LogId::from);
     let purged = meta(PURGED)?.map(position).transpose()?;
+    let head = meta(HEAD)?.map(|bytes| decode::<SnapshotHead>(store, &bytes)).transpose()?;
+    let snapshot = head.and_then(|head| head.at).map(LogId::from);
     let name = store.file().with_extension("log");
     let (journal, committed) = match meta(JOURNAL)? {
         Some(bytes) => {
@@ -104,7 +108,7 @@ pub(super) fn open(
     let last = entry(journal.entries().last())?.or(purged);
     // those before are in the snapshot
     let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
-    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, committed, last, journal })
+    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal })
 }
 
 /// Moves the entries of a store from before the journal into it.

@@ -59,6 +59,7 @@ impl Kept {
         let entries = log.entries(0, u64::MAX, usize::MAX).unwrap();
         let entries = entries.iter().map(|entry| (entry.log_id.index, entry.log_id.leader_id.term)).collect();
         let state = log.state();
+        assert!(state.snapshot >= state.purged, "purged to {:?}, with {:?} written", state.purged, state.snapshot);
         Self { vote: state.vote, purged: state.purged, entries }
     }
 
@@ -79,9 +80,13 @@ fn vote(term: u64) -> Vote {
     Vote { leader_id: LeaderId::new(term, OTHER), committed: false }
 }
 
+fn snapshot(at: LogId) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: Some(at), ..SnapshotMeta::default() }
+}
+
 /// Runs work on a log beside the task that writes.
 fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (writing, working) = (writer.run(Arc::new(Inline), |_| {}), work(log));
         tokio::pin!(working);
@@ -101,6 +106,8 @@ fn before_the_journal(disks: &Disks) -> Kept {
     put(b"draw", borsh::to_vec(&5_u64).unwrap());
     put(b"vote", borsh::to_vec(&Ballot::from(vote(9))).unwrap());
     put(b"purged", borsh::to_vec(&Position::from(at(2, 1))).unwrap());
+    let head = SnapshotHead::from(&snapshot(at(2, 1)));
+    put(b"snapshot", borsh::to_vec(&head).unwrap());
     put(b"committed", borsh::to_vec(&Position::from(at(11, 4))).unwrap());
     for index in 3..20_u64 {
         batch.put(Table::RaftLog, &index.to_be_bytes(), &encode_entry(&blank(index, 4)));
@@ -200,7 +207,10 @@ async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Ke
             let at = at(upto, after.entries.get(&upto).copied().unwrap_or(term));
             after.purged = Some(at);
             after.entries = after.entries.split_off(&(upto + 1));
-            log.purge(at).await.is_ok()
+            let (saving, head) = (log.clone(), snapshot(at));
+            // in the order in which openraft's tasks may come to it
+            let (purged, saved) = futures::join!(log.purge(at), saving.save_snapshot(&head, b"state"));
+            saved.is_ok() && purged.is_ok()
         }
         9 | 10 => {
             after.vote = Some(vote(term));
@@ -252,4 +262,34 @@ fn votes_and_entries_survive_power_losses_of_both_files() {
         }
     }
     assert!(losses > 100, "the power went {losses} times only");
+}
+
+#[test]
+fn nothing_is_purged_before_a_snapshot_has_it() {
+    let disks = Disks::new();
+    let (log, writer, _) = disks.open().unwrap();
+    with_log(log, writer, async |mut log| {
+        log.blocking_append((0..6).map(|index| blank(index, 1))).await.unwrap();
+        let kept = Kept::of(&log);
+        let (saving, mut purging) = (log.clone(), log.clone());
+        let purged = purging.purge(at(3, 1));
+        tokio::pin!(purged);
+        for _ in 0..20 {
+            tokio::select! {
+                biased;
+                _ = &mut purged => panic!("purged without a snapshot"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert_eq!(Kept::of(&disks.lose_power(1).open().unwrap().0), kept);
+        assert!(saving.save_snapshot(&snapshot(at(3, 1)), b"").await.is_err(), "the power is gone");
+    });
+    let disks = disks.lose_power(2);
+    let (log, writer, _) = disks.open().unwrap();
+    with_log(log, writer, async |mut log| {
+        let (saving, head) = (log.clone(), snapshot(at(3, 1)));
+        let (purged, saved) = futures::join!(log.purge(at(3, 1)), saving.save_snapshot(&head, b""));
+        assert!(saved.is_ok() && purged.is_ok());
+        assert_eq!(Kept::of(&log).entries.len(), 2);
+    });
 }
