@@ -92,6 +92,13 @@ pub(super) struct Opened {
     pub(super) committed: Option<u64>,
 }
 
+/// What was found at the end of the chain.
+struct Followed {
+    committed: Option<u64>,
+    /// The last record, and where it is.
+    last: Option<(u64, Vec<u8>)>,
+}
+
 /// The journal's entries, to read; clones are handles on the same ones.
 #[derive(Clone)]
 pub(super) struct Entries(Arc<Shared>);
@@ -160,7 +167,7 @@ impl Journal {
         if len < journal.offset(head.segments, 0) || root.start.segment >= head.segments {
             return Err(journal.entries.damaged("it is cut off"));
         }
-        let (committed, last) = journal.follow(purged)?;
+        let Followed { committed, last } = journal.follow(purged)?;
         if let Some((offset, bytes)) = last {
             // It may be in the system's memory alone: its writer was killed before the sync, or the
             // sync failed.
@@ -359,9 +366,8 @@ impl Journal {
         result
     }
 
-    /// Follows the chain from the root to its end. Returns how far entries were known to be
-    /// committed, and the last record with its place.
-    fn follow(&mut self, purged: Option<u64>) -> Result<(Option<u64>, Option<(u64, Vec<u8>)>), StoreError> {
+    /// Follows the chain from the root to its end.
+    fn follow(&mut self, purged: Option<u64>) -> Result<Followed, StoreError> {
         let firsts = self.first_records()?;
         let mut index = BTreeMap::new();
         let (mut committed, mut last) = (None, None);
@@ -410,7 +416,7 @@ impl Journal {
         }
         *self.entries.index() = index;
         self.free_segments();
-        Ok((committed, last))
+        Ok(Followed { committed, last })
     }
 
     /// The record that comes next, if it is there.
