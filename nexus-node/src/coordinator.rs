@@ -7,6 +7,7 @@
 //! | `expiry` | when a leader proposes that something has run out of time |
 //! | `voters` | who votes: one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
+//! | `journal` | the file that the log's entries are in |
 //! | `group` | this node's part in a group, and what a leader gathers |
 //! | `audit` | who did what, kept and checked |
 //! | `wire`, `links` | requests and answers between members |
@@ -21,6 +22,7 @@ mod command;
 mod expiry;
 mod govern;
 mod group;
+mod journal;
 mod limits;
 mod links;
 mod log;
@@ -43,6 +45,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
 use nexus_mesh::Spawner;
+use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
 
 use self::group::Running;
@@ -114,11 +117,13 @@ impl Spawner for UntilEnded {
 
 /// What a coordinator begins with.
 pub(crate) struct Origin {
-    /// The Raft file.
+    /// Votes and snapshots.
     pub(crate) store: Store,
-    /// This node begins the mesh's first group, if the file knows of none.
+    /// The entries.
+    pub(crate) journal: Box<dyn StorageBackend>,
+    /// This node begins the mesh's first group, if the store knows of none.
     pub(crate) founder: bool,
-    /// The file may be a copy of one that is in use: this node is another voter than it says.
+    /// The files may be copies of ones that are in use: this node is another voter than they say.
     pub(crate) redraw: bool,
     pub(crate) machine: Option<[u8; 32]>,
 }
@@ -131,9 +136,9 @@ impl Coordinator {
         config: &Config,
         origin: Origin,
     ) -> Result<Arc<Self>, NodeError> {
-        let Origin { store, founder, redraw, machine } = origin;
+        let Origin { store, journal, founder, redraw, machine } = origin;
         let draw = || u64::from_le_bytes(random());
-        let (log, writer, place) = Log::open(store, shared.me, shared.mesh_did, redraw, draw)?;
+        let (log, writer, place) = Log::open(store, journal, shared.me, shared.mesh_did, redraw, draw)?;
         let failing = shared.clone();
         let ended = watch::Sender::new(false);
         let spawner: Arc<dyn Spawner> =
@@ -211,7 +216,6 @@ impl Coordinator {
                 tracing::warn!(from = %running.group, to = %group, "the coordinators were begun anew");
                 self.running.send_replace(None);
                 running.stop().await;
-                audit::forget(&self.log).await.map_err(|error| NodeError::Stopping(error.to_string()))?;
                 let draw = u64::from_le_bytes(random());
                 self.log.reset(self.shared.mesh_did, draw, group).await.map_err(failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
@@ -256,7 +260,7 @@ impl Coordinator {
         self.ended.send_replace(true);
     }
 
-    /// Closes the Raft file.
+    /// Closes Raft's store.
     pub(crate) fn close(&self) {
         self.log.close();
     }

@@ -5,6 +5,7 @@
 //! | `identity.key` | this node's key; the directory holds a node exactly when this is there |
 //! | `root.key` | the mesh's root key, until it is exported and removed |
 //! | `brain.redb` | the [store](crate::store) |
+//! | `raft.redb`, `raft.log` | what this node promised as a voter, and the log's entries; they go together |
 //! | `config.toml` | the [configuration](crate::config) |
 //! | `api-token` | one line: who has it may use the API |
 //! | `api-url` | one line: where the API was last |
@@ -41,6 +42,7 @@ const IDENTITY: &str = "identity.key";
 const ROOT: &str = "root.key";
 const STORE: &str = "brain.redb";
 const RAFT: &str = "raft.redb";
+const JOURNAL: &str = "raft.log";
 const CONFIG: &str = "config.toml";
 const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
@@ -171,9 +173,14 @@ impl DataDir {
         self.path.join(STORE)
     }
 
-    /// Where Raft's votes and log are.
+    /// Where Raft's votes and snapshots are.
     pub fn raft_path(&self) -> PathBuf {
         self.path.join(RAFT)
+    }
+
+    /// Where the entries of Raft's log are.
+    pub fn journal_path(&self) -> PathBuf {
+        self.path.join(JOURNAL)
     }
 
     /// Where the search index is: derived, and made anew if it is deleted.
@@ -325,7 +332,7 @@ impl DataDir {
 
     /// Which of the directory and its files others than the owner may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
-        let names = [IDENTITY, ROOT, STORE, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
+        let names = [IDENTITY, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
         let files = names.iter().map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }

@@ -7,10 +7,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::Keypair;
 use nexus_mesh::{BoxedTransport, Spawner};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 use tokio::task::AbortHandle;
 
 use crate::config::Config;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The world of one node: everything outside that it touches. [`Node::builder`](crate::Node)
 /// fills in the real one; a simulator brings its own.
@@ -36,12 +38,25 @@ pub struct NodeEnv {
 /// What a node's coordinator keeps.
 #[derive(Debug)]
 pub struct RaftEnv {
-    /// Votes, log and snapshots: a store of its own.
+    /// Votes and snapshots: a store of its own.
     pub store: Store,
-    /// It may be a copy of one that is in use: then this node is another voter than it says.
+    /// The log's entries: a file that belongs to the store. One without the other is refused.
+    pub journal: Box<dyn StorageBackend>,
+    /// They may be copies of ones that are in use: then this node is another voter than they say.
     pub redraw: bool,
     /// What the machine is called, to see whether all voters share one.
     pub machine: Option<[u8; 32]>,
+}
+
+impl RaftEnv {
+    /// In memory: gone with its node.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn memory() -> Result<Self, StoreError> {
+        let journal = Box::new(InMemoryBackend::new());
+        Ok(Self { store: Store::memory()?, journal, redraw: false, machine: None })
+    }
 }
 
 impl fmt::Debug for NodeEnv {

@@ -136,15 +136,7 @@ impl Store {
     /// it cannot be opened, read or written.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let disk = |error| StoreError::disk(path, error);
-        let file = open_file(path).map_err(disk)?;
-        let new = file.metadata().map_err(disk)?.len() == 0;
-        let backend = FileBackend::new(file).map_err(|error| StoreError::from_redb(path, None, error))?;
-        let store = Self::with_backend(path, backend, options)?;
-        if new {
-            sync_directory(path).map_err(disk)?;
-        }
-        Ok(store)
+        Self::with_backend(path, open_file(path)?, options)
     }
 
     /// Opens a database on a storage of one's own; `name` stands for it in errors.
@@ -438,7 +430,17 @@ fn examine(backend: &dyn StorageBackend) -> io::Result<Start> {
     Ok(Start::Unborn)
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
+/// Opens a file for its owner alone (mode 0600), or makes an empty one, whose name is then on disk.
+pub(crate) fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
+    let disk = |error| StoreError::disk(path, error);
+    let file = open_private(path).map_err(disk)?;
+    if file.metadata().map_err(disk)?.len() == 0 {
+        sync_directory(path).map_err(disk)?;
+    }
+    FileBackend::new(file).map_err(|error| StoreError::from_redb(path, None, error))
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -213,6 +213,8 @@ struct Machine {
     disk: Disk,
     /// Where its coordinator keeps what it promised.
     raft: Disk,
+    /// Where its coordinator keeps the log's entries.
+    journal: Disk,
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
@@ -308,6 +310,7 @@ impl Sim {
             chassis: Arc::default(),
             disk: Disk::new(),
             raft: Disk::new(),
+            journal: Disk::new(),
             life: None,
             node: None,
             bootstrap,
@@ -431,6 +434,7 @@ impl Sim {
             machine.chain = Some(chain);
             machine.disk = disk;
             machine.raft = Disk::new();
+            machine.journal = Disk::new();
         });
         Ok(())
     }
@@ -440,19 +444,20 @@ impl Sim {
     /// # Errors
     /// [`SimError::Store`] if the store does not open, [`SimError::Node`].
     pub async fn start(&self, no: NodeNo) -> Result<(), SimError> {
-        let (key, name, chassis, disk, raft, bootstrap) = self.with(no, |machine| {
+        let (key, name, chassis, disk, raft, journal, bootstrap) = self.with(no, |machine| {
             machine.starts += 1;
             if std::mem::take(&mut machine.dark) {
                 self.0.network.lighten(no);
             }
-            let Machine { key, name, chassis, disk, raft, bootstrap, .. } = machine;
-            (key.clone(), name.clone(), chassis.clone(), disk.clone(), raft.clone(), bootstrap.clone())
+            let Machine { key, name, chassis, disk, raft, journal, bootstrap, .. } = machine;
+            let disks = (disk.clone(), raft.clone(), journal.clone());
+            (key.clone(), name.clone(), chassis.clone(), disks.0, disks.1, disks.2, bootstrap.clone())
         });
         self.0.network.note(Some(no), format_args!("starts"));
         let disk = self.tamper(no, disk)?;
         let store = open(no, &disk)?;
         let raft = match self.0.coordinators.load(Ordering::Relaxed) {
-            true => Some(RaftEnv { store: open(no, &raft)?, redraw: false, machine: None }),
+            true => Some(RaftEnv { store: open(no, &raft)?, journal: Box::new(journal), redraw: false, machine: None }),
             false => None,
         };
         let transport =
@@ -618,8 +623,9 @@ impl Sim {
     /// Ends a node without asking it. Returns whether something that was not synced got lost.
     pub fn crash(&self, no: NodeNo, crash: Crash) -> bool {
         self.0.network.note(Some(no), format_args!("crashes ({crash:?})"));
-        let (life, node, disk, raft, starts) = self.with(no, |machine| {
-            (machine.life.take(), machine.node.take(), machine.disk.clone(), machine.raft.clone(), machine.starts)
+        let (life, node, disk, [raft, journal], starts) = self.with(no, |machine| {
+            let promised = [machine.raft.clone(), machine.journal.clone()];
+            (machine.life.take(), machine.node.take(), machine.disk.clone(), promised, machine.starts)
         });
         if crash == Crash::Power {
             self.with(no, |machine| machine.dark = true);
@@ -638,17 +644,17 @@ impl Sim {
             seed = seed.wrapping_add(1);
         }
         let after = disk.lose_power(seed);
-        let raft_before = raft.image();
-        let raft_after = raft.lose_power(!seed);
+        let promised_before = [raft.image(), journal.image()];
+        let promised_after = [raft.lose_power(!seed), journal.lose_power(seed.rotate_left(32))];
         drop(node);
-        let (disk, raft, lost) = match crash {
-            Crash::Process => (Disk::from_image(before), Disk::from_image(raft_before), false),
+        let (disk, [raft, journal], lost) = match crash {
+            Crash::Process => (Disk::from_image(before), promised_before.map(Disk::from_image), false),
             Crash::Power => {
                 let lost = after.image() != before;
-                (after, raft_after, lost)
+                (after, promised_after, lost)
             }
         };
-        self.with(no, |machine| (machine.disk, machine.raft) = (disk, raft));
+        self.with(no, |machine| (machine.disk, machine.raft, machine.journal) = (disk, raft, journal));
         lost
     }
 
@@ -702,6 +708,7 @@ impl Sim {
             // full is measured by the larger one
             if !matches!(fault, Fault::FullAt(_)) {
                 machine.raft.set_fault(fault);
+                machine.journal.set_fault(fault);
             }
         });
     }

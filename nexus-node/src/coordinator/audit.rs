@@ -28,7 +28,7 @@ use crate::NodeError;
 use crate::env::blocking;
 use crate::store::{StoreError, Table};
 
-pub(super) use self::rows::{KeepError, Waiting, forget, keep, keep_now, skip};
+pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
 
 /// Between two looks at whether records are missing.
 const FILL_EVERY: Duration = Duration::from_secs(5);

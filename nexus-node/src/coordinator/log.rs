@@ -1,28 +1,40 @@
-//! Raft's promises on disk: votes, the log, the latest snapshot. In a file of its own, so that
-//! they never queue behind the commits of the brain.
+//! Raft's promises on disk, as openraft asks for them: votes, the log, the latest snapshot. In files
+//! of their own, so that they never queue behind the commits of the brain: entries in the journal,
+//! everything else, which is rare, in a store.
 //!
-//! One task writes, in the order in which it is asked; what waits while the disk is busy goes
-//! into the next commit together.
+//! | room | what is in it |
+//! |---|---|
+//! | `rows` | what is in the store, and opening both files |
+//! | `writer` | the one task that writes |
+
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::io;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
+use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::writer::{Ask, Disk, Done, Write};
 use super::command::Group;
+use super::journal::Entries;
 use super::raft::{
-    Ballot, Entry, LogId, Position, SnapshotHead, SnapshotMeta, StorageError, Types, Vote, Voter, decode_entry,
-    encode_entry, entry_size,
+    Ballot, Entry, LogId, SnapshotHead, SnapshotMeta, StorageError, Types, Vote, Voter, decode_entry, encode_entry,
+    entry_size,
 };
-use crate::env::{Blocking, blocking};
-use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
+use crate::store::{Batch, Snapshot, Store, StoreError, Table};
+
+pub(crate) use self::writer::Writer;
 
 /// Writes that wait for the disk; then openraft waits.
 const WAITING_MAX: usize = 256;
@@ -30,20 +42,8 @@ const WAITING_MAX: usize = 256;
 pub(super) const READ_BYTES_MAX: usize = 768 * 1024;
 /// Entries kept in memory for peers that are nearly up to date.
 const TAIL_MAX: usize = 1_024;
-/// One row of a snapshot.
-const CHUNK_BYTES: usize = 256 * 1024;
-/// Commits between two marks of how far they are: each mark is one more page to write.
-const MARK_EVERY: u64 = 64;
-
-const TABLES: [Table; 3] = [Table::RaftLog, Table::RaftMeta, Table::RaftSnapshot];
-
-const MESH: &[u8] = b"mesh";
-const GROUP: &[u8] = b"group";
-const DRAW: &[u8] = b"draw";
-const VOTE: &[u8] = b"vote";
-const PURGED: &[u8] = b"purged";
-const COMMITTED: &[u8] = b"committed";
-const HEAD: &[u8] = b"snapshot";
+/// How long a snapshot may take to be on disk.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 
 /// A handle on the log; clones are handles on the same one.
 #[derive(Clone)]
@@ -51,6 +51,7 @@ pub(crate) struct Log(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    entries: Entries,
     writes: mpsc::Sender<Write>,
     state: Mutex<State>,
     /// Moves whenever more is on disk.
@@ -64,29 +65,14 @@ struct State {
     me: Voter,
     last: Option<LogId>,
     purged: Option<LogId>,
+    /// Of the snapshot on disk.
+    snapshot: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
-    /// The index of the commit that was last marked on disk.
-    marked: Option<u64>,
     /// The latest entries, all those included that are not on disk yet.
     tail: BTreeMap<u64, Entry>,
     /// Up to here all are on disk.
     durable: Option<u64>,
-}
-
-/// Something to write, and who waits for it.
-struct Write {
-    batch: Batch,
-    /// Entries up to this one are on disk then.
-    upto: Option<u64>,
-    done: Done,
-}
-
-enum Done {
-    Appended(LogFlushed<Types>),
-    /// Nobody: openraft was told before, and [`Log::wait_durable`] waits.
-    Early,
-    Tell(oneshot::Sender<Result<(), WriteFailed>>),
 }
 
 /// The log cannot be written any more; its node ends.
@@ -104,60 +90,32 @@ pub(crate) struct Place {
 }
 
 impl Log {
-    /// Reads a Raft file, or begins an empty one: then `draw` makes this node a new voter.
+    /// Reads Raft's files, or begins empty ones: then `draw` makes this node a new voter.
     ///
     /// # Errors
     /// The store's.
     pub(crate) fn open(
         store: Store,
+        journal: Box<dyn StorageBackend>,
         did: Did,
         mesh: Did,
         redraw: bool,
-        draw: impl FnOnce() -> u64,
+        draw: impl Fn() -> u64,
     ) -> Result<(Self, Writer, Place), StoreError> {
-        let view = store.snapshot()?;
-        let foreign = view.get(Table::RaftMeta, MESH)?.is_some_and(|of| of != mesh.as_bytes());
-        let known = view.get(Table::RaftMeta, DRAW)?.filter(|_| !foreign && !redraw);
-        let drawn = match known {
-            Some(bytes) => decode(&store, &bytes)?,
-            None => {
-                let (drawn, mut batch) = (draw(), Batch::new());
-                if foreign {
-                    // of the mesh that this node belonged to before
-                    TABLES.iter().for_each(|table| batch.clear(*table));
-                    batch.clear(Table::RaftAudit);
-                }
-                batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
-                batch.put(Table::RaftMeta, DRAW, &encode(&drawn));
-                store.commit(&[batch])?;
-                drawn
-            }
-        };
-        let view = store.snapshot()?;
-        let meta = |key: &[u8]| view.get(Table::RaftMeta, key);
-        let group = meta(GROUP)?.map(|bytes| decode(&store, &bytes)).transpose()?;
-        let position = |key| -> Result<Option<LogId>, StoreError> {
-            let bytes = meta(key)?;
-            Ok(bytes.map(|bytes| decode::<Position>(&store, &bytes)).transpose()?.map(LogId::from))
-        };
-        let (purged, committed) = (position(PURGED)?, position(COMMITTED)?);
-        let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(&store, &bytes)).transpose()?;
+        let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
+        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last } = found;
         // openraft has a leader that starts again go on as the leader of its term, where it does
         // not know what it had committed: its reads would be stale until the next write. Others may
         // also hold entries of its that its own disk does not, and it would give their places to
         // others. Elected anew, it begins its term with an entry of its own.
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
-        let last = match view.first(Table::RaftLog, ALL_KEYS, Order::Backward)? {
-            Some((_, value)) => Some(decode_entry(&value).map_err(|_| damaged(&store))?.log_id),
-            None => purged,
-        };
         let durable = last.map(|last| last.index);
-        let me = Voter { did, draw: drawn };
-        let state = State { me, last, purged, vote, committed, durable, ..State::default() };
+        let state = State { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
-        let log = Self(Arc::new(Inner { store, writes, state: Mutex::new(state), flushed: watch::Sender::new(()) }));
-        let writer = Writer { log: log.clone(), writes: receiver };
+        let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
+        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed }));
+        let writer = Writer { log: log.clone(), disk: Disk { store, journal }, writes: receiver };
         Ok((log, writer, Place { me, group }))
     }
 
@@ -165,10 +123,10 @@ impl Log {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn write(&self, batch: Batch, upto: Option<u64>) -> Result<(), WriteFailed> {
+    async fn write(&self, ask: Ask) -> Result<(), WriteFailed> {
         let (tell, told) = oneshot::channel();
         let closed = || WriteFailed("the log is closed".to_owned());
-        self.0.writes.send(Write { batch, upto, done: Done::Tell(tell) }).await.map_err(|_| closed())?;
+        self.0.writes.send(Write { ask, upto: None, done: Done::Tell(tell) }).await.map_err(|_| closed())?;
         told.await.map_err(|_| closed())?
     }
 
@@ -191,17 +149,19 @@ impl Log {
     /// # Errors
     /// If they will not be.
     pub(super) async fn wait_durable(&self, upto: u64) -> Result<(), WriteFailed> {
+        self.until(|state| state.durable.is_some_and(|durable| durable >= upto)).await
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) -> Result<(), WriteFailed> {
         let mut flushed = self.0.flushed.subscribe();
-        loop {
-            if self.state().durable.is_some_and(|durable| durable >= upto) {
-                return Ok(());
-            }
+        while !reached(&self.state()) {
             let closed = || WriteFailed("the log is closed".to_owned());
             tokio::select! {
                 moved = flushed.changed() => moved.map_err(|_| closed())?,
                 () = self.0.writes.closed() => return Err(closed()),
             }
         }
+        Ok(())
     }
 
     /// What may be said to be committed: nothing that this node itself counts for and does not
@@ -218,26 +178,19 @@ impl Log {
     /// Belongs to a group from now on, with an empty log.
     pub(super) async fn adopt(&self, group: Group) -> Result<(), WriteFailed> {
         let mut batch = Batch::new();
-        batch.put(Table::RaftMeta, GROUP, &encode(&group));
-        self.write(batch, None).await
+        rows::put_group(&mut batch, group);
+        self.write(Ask::Rows(batch)).await
     }
 
     /// Forgets everything but who this node is drawn to be now: it promised nothing yet.
     pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Group) -> Result<(), WriteFailed> {
-        {
-            let mut state = self.state();
-            let me = Voter { draw, ..state.me };
-            *state = State { me, ..State::default() };
-        }
+        let me = Voter { draw, ..self.state().me };
         let mut batch = Batch::new();
-        TABLES.iter().for_each(|table| batch.clear(*table));
-        batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
-        batch.put(Table::RaftMeta, DRAW, &encode(&draw));
-        batch.put(Table::RaftMeta, GROUP, &encode(&group));
-        self.write(batch, None).await?;
-        // what was on its way until now was of the log before
-        self.state().durable = None;
-        Ok(())
+        rows::clear(&mut batch);
+        // of a past that is not this group's; others have that
+        batch.clear(Table::RaftAudit);
+        rows::put_place(&mut batch, mesh, draw, group);
+        self.begin(batch, State { me, ..State::default() }).await
     }
 
     /// Begins a group that goes on from a state: `head` says where, and that this node alone votes.
@@ -250,30 +203,35 @@ impl Log {
         head: SnapshotHead,
         state: &[u8],
     ) -> Result<(), WriteFailed> {
-        self.reset(mesh, me.draw, group).await?;
         let mut batch = Batch::new();
-        put_snapshot(&mut batch, &head, state);
-        if let Some(at) = &head.at {
-            batch.put(Table::RaftMeta, PURGED, &encode(at));
+        rows::clear(&mut batch);
+        rows::put_place(&mut batch, mesh, me.draw, group);
+        rows::put_snapshot(&mut batch, &head, state);
+        if let Some(at) = head.at {
+            rows::put_purged(&mut batch, at);
         }
-        batch.put(Table::RaftMeta, VOTE, &encode(&vote));
-        {
-            let mut state = self.state();
-            state.purged = head.at.map(LogId::from);
-            state.last = state.purged;
-            state.vote = Some(vote.into());
-        }
-        self.write(batch, None).await
+        rows::put_vote(&mut batch, vote);
+        let at = head.at.map(LogId::from);
+        let state = State { me, last: at, purged: at, snapshot: at, vote: Some(vote.into()), ..State::default() };
+        self.begin(batch, state).await
     }
 
-    /// Closes the file.
+    async fn begin(&self, batch: Batch, state: State) -> Result<(), WriteFailed> {
+        *self.state() = state;
+        self.write(Ask::Begin(batch)).await?;
+        // what was on its way until now was of the log before
+        self.state().durable = None;
+        Ok(())
+    }
+
+    /// Closes the store. The journal is closed when nobody writes and reads it any more.
     pub(super) fn close(&self) {
         self.0.store.close();
     }
 
     /// Writes what is not Raft's own, in its turn.
     pub(super) async fn keep(&self, batch: Batch) -> Result<(), WriteFailed> {
-        self.write(batch, None).await
+        self.write(Ask::Rows(batch)).await
     }
 
     /// The file as it is now.
@@ -290,21 +248,17 @@ impl Log {
     /// Keeps a snapshot in place of the one before.
     pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        put_snapshot(&mut batch, &SnapshotHead::from(meta), state);
-        self.write(batch, None).await.map_err(|error| StorageIOError::write_snapshot(None, &error).into())
+        rows::put_snapshot(&mut batch, &SnapshotHead::from(meta), state);
+        let saved = self.write(Ask::Rows(batch)).await;
+        saved.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
+        self.state().snapshot = meta.last_log_id;
+        self.0.flushed.send_replace(());
+        Ok(())
     }
 
     /// The latest snapshot.
     pub(super) fn read_snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-        let view = self.0.store.snapshot()?;
-        let Some(head) = view.get(Table::RaftMeta, HEAD)? else { return Ok(None) };
-        let head: SnapshotHead = decode(&self.0.store, &head)?;
-        let mut state = Vec::new();
-        view.scan(Table::RaftSnapshot, ALL_KEYS, Order::Forward, &mut |_, chunk| {
-            state.extend_from_slice(chunk);
-            ControlFlow::Continue(())
-        })?;
-        Ok(Some((head.into(), state)))
+        rows::read_snapshot(&self.0.store)
     }
 
     fn entries(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StoreError> {
@@ -320,24 +274,20 @@ impl Log {
         // what is not in memory is on disk; what is not on disk is in memory
         let in_memory = self.state().tail.first_key_value().map_or(u64::MAX, |(first, _)| *first);
         if next < in_memory.min(until) {
-            let (start, end) = (next.to_be_bytes(), in_memory.min(until).to_be_bytes());
-            let mut failed = None;
-            let view = self.0.store.snapshot()?;
-            let range = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
-            let mut full = false;
-            view.scan(Table::RaftLog, range, Order::Forward, &mut |_, value| match decode_entry(value) {
+            let (mut sound, mut full) = (true, false);
+            self.0.entries.scan(next..in_memory.min(until), &mut |_, bytes_of| match decode_entry(bytes_of) {
                 Ok(entry) => {
                     next = entry.log_id.index + 1;
                     full = !take(entry, &mut bytes);
                     if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 }
-                Err(error) => {
-                    failed = Some(error);
+                Err(_) => {
+                    sound = false;
                     ControlFlow::Break(())
                 }
             })?;
-            if failed.is_some() {
-                return Err(damaged(&self.0.store));
+            if !sound {
+                return Err(self.0.entries.damaged("an entry does not read"));
             }
             if full {
                 return Ok(found);
@@ -351,44 +301,6 @@ impl Log {
             }
         }
         Ok(found)
-    }
-}
-
-/// The one task that writes.
-pub(crate) struct Writer {
-    log: Log,
-    writes: mpsc::Receiver<Write>,
-}
-
-impl Writer {
-    /// Writes until nobody is left who could ask, or the disk fails. `failed` is told why.
-    pub(crate) async fn run(mut self, pool: Arc<dyn Blocking>, failed: impl Fn(String)) {
-        let mut waiting = Vec::new();
-        while self.writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
-            let (batches, rest): (Vec<Batch>, Vec<(Option<u64>, Done)>) =
-                waiting.drain(..).map(|write| (write.batch, (write.upto, write.done))).unzip();
-            let store = self.log.0.store.clone();
-            let committed = blocking(&*pool, move || store.commit(&batches)).await;
-            let result = match committed {
-                Some(Ok(())) => Ok(()),
-                Some(Err(error)) => Err(WriteFailed(error.to_string())),
-                None => Err(WriteFailed("the write was interrupted".to_owned())),
-            };
-            if result.is_ok() {
-                self.log.durable(rest.iter().filter_map(|(upto, _)| *upto).max());
-            }
-            for (_, done) in rest {
-                match done {
-                    Done::Appended(flushed) => flushed.log_io_completed(result.clone().map_err(io::Error::other)),
-                    Done::Early => {}
-                    Done::Tell(tell) => drop(tell.send(result.clone())),
-                }
-            }
-            if let Err(error) = result {
-                failed(format!("the coordinator's log cannot be written: {error}"));
-                return;
-            }
-        }
     }
 }
 
@@ -430,9 +342,9 @@ impl RaftLogStorage<Types> for Log {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         if !planted(Plant::ForgetsVotes) {
-            batch.put(Table::RaftMeta, VOTE, &encode(&Ballot::from(*vote)));
+            rows::put_vote(&mut batch, Ballot::from(*vote));
         }
-        self.write(batch, None).await.map_err(|error| StorageIOError::write_vote(&error))?;
+        self.write(Ask::Rows(batch)).await.map_err(|error| StorageIOError::write_vote(&error))?;
         self.state().vote = Some(*vote);
         Ok(())
     }
@@ -441,7 +353,7 @@ impl RaftLogStorage<Types> for Log {
         Ok(self.state().vote)
     }
 
-    /// Travels with a later write: it spares a start some waiting, and nothing depends on it.
+    /// Travels with the next entries: it spares a start some waiting, and nothing depends on it.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.state().committed = committed;
         Ok(())
@@ -449,7 +361,6 @@ impl RaftLogStorage<Types> for Log {
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
         let state = self.state();
-        // a crash may have kept the mark and not the entries
         Ok(state.committed.min(state.last))
     }
 
@@ -458,35 +369,31 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut batch = Batch::new();
         // What this node appends as the leader goes to the others while its own disk writes it; it is
         // applied and said to be committed only once it is on that disk. Who votes is not told early.
         let mut early = true;
-        let mut upto = None;
-        {
+        let (mut first, mut upto, mut bytes) = (None, None, Vec::new());
+        let committed = {
             let mut state = self.state();
             let leads = state.vote.filter(|vote| vote.committed && vote.leader_id.node_id == state.me);
             for entry in entries {
                 let index = entry.log_id.index;
                 early &= leads.is_some_and(|vote| vote.leader_id == entry.log_id.leader_id)
                     && matches!(entry.payload, EntryPayload::Normal(_));
-                batch.put(Table::RaftLog, &index.to_be_bytes(), &encode_entry(&entry));
+                bytes.push(encode_entry(&entry));
                 state.last = Some(entry.log_id);
                 state.tail.insert(index, entry);
+                first = first.or(Some(index));
                 upto = Some(index);
             }
-            if let Some(committed) = state.committed
-                && state.marked.is_none_or(|marked| committed.index >= marked + MARK_EVERY)
-            {
-                state.marked = Some(committed.index);
-                batch.put(Table::RaftMeta, COMMITTED, &encode(&Position::from(committed)));
-            }
-        }
+            state.committed.map(|committed| committed.index)
+        };
         if planted(Plant::AppendsBeforeDisk) {
-            batch = Batch::new();
+            bytes.clear();
         }
+        let ask = Ask::Append { first: first.unwrap_or_default(), entries: bytes, committed };
         let (done, callback) = if early { (Done::Early, Some(callback)) } else { (Done::Appended(callback), None) };
-        let write = Write { batch, upto, done };
+        let write = Write { ask, upto, done };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;
         if let Some(callback) = callback {
@@ -496,19 +403,15 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
         let previous = from.index.checked_sub(1).map(|previous| self.entries(previous, from.index, usize::MAX));
         let previous = previous.transpose().map_err(|error| StorageIOError::read_logs(&error))?;
         {
             let mut state = self.state();
-            let last = state.last.map_or(from.index, |last| last.index);
-            for index in from.index..=last {
-                batch.delete(Table::RaftLog, &index.to_be_bytes());
-                state.tail.remove(&index);
-            }
+            state.tail.split_off(&from.index);
             state.last = previous.and_then(|entries| entries.first().map(|entry| entry.log_id)).or(state.purged);
         }
-        self.write(batch, None).await.map_err(|error| StorageIOError::write_logs(&error))?;
+        let truncated = self.write(Ask::Truncate(from.index)).await;
+        truncated.map_err(|error| StorageIOError::write_logs(&error))?;
         // what this node appended as a leader before may have been on its way until now
         let mut state = self.state();
         state.durable = state.durable.min(from.index.checked_sub(1));
@@ -516,40 +419,18 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
+        // openraft asks for this while another task still writes the snapshot that was installed: a
+        // crash in between would leave neither the entries nor what became of them
+        let saved = tokio::time::timeout(SNAPSHOT_MAX, self.until(|state| state.snapshot >= Some(upto))).await;
+        let saved = saved.unwrap_or_else(|_| Err(WriteFailed("no snapshot has what is to be purged".to_owned())));
+        saved.map_err(|error| StorageIOError::write_logs(&error))?;
         {
             let mut state = self.state();
-            let first = state.purged.map_or(0, |purged| purged.index + 1);
-            for index in first..=upto.index {
-                batch.delete(Table::RaftLog, &index.to_be_bytes());
-            }
             state.tail = state.tail.split_off(&(upto.index + 1));
             state.purged = Some(upto);
             state.last = state.last.max(Some(upto));
         }
-        batch.put(Table::RaftMeta, PURGED, &encode(&Position::from(upto)));
-        self.write(batch, None).await.map_err(|error| StorageIOError::write_logs(&error).into())
+        let purged = self.write(Ask::Purge(upto.into())).await;
+        purged.map_err(|error| StorageIOError::write_logs(&error).into())
     }
-}
-
-fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8]) {
-    batch.clear(Table::RaftSnapshot);
-    batch.put(Table::RaftMeta, HEAD, &encode(head));
-    for (number, chunk) in (0u32..).zip(state.chunks(CHUNK_BYTES)) {
-        batch.put(Table::RaftSnapshot, &number.to_be_bytes(), chunk);
-    }
-}
-
-fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory does not fail
-    borsh::to_vec(value).unwrap_or_default()
-}
-
-fn decode<T: borsh::BorshDeserialize>(store: &Store, bytes: &[u8]) -> Result<T, StoreError> {
-    borsh::from_slice(bytes).map_err(|_| damaged(store))
-}
-
-fn damaged(store: &Store) -> StoreError {
-    let what = "a row does not read".to_owned();
-    StoreError::Damaged { file: store.file().to_owned(), table: Some(Table::RaftLog), what }
 }

@@ -12,9 +12,9 @@ use crate::datadir::{Contents, DataDir};
 use crate::engine::{self, rows};
 use crate::env::{BlockingPool, NodeEnv, RaftEnv, Tasks};
 use crate::runtime::fresh_incarnation;
-use crate::store::{Batch, Store, StoreOptions, Table};
+use crate::store::{self, Batch, Store, StoreOptions, Table};
 
-/// Raft's file is read at the start and for peers that were away; the rest is in memory anyway.
+/// Raft's store is read at the start and for peers that were away; the rest is in memory anyway.
 const RAFT_CACHE_BYTES: usize = 1 << 20;
 
 /// Makes a node in the real world; what is not set is as in [`Config`]'s defaults.
@@ -82,7 +82,8 @@ impl Builder {
         found::complete(&dir, &store, config.name.clone())?;
         let copied = notice_a_copy(&dir, &store)?;
         let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, fill: true, ..options })?;
-        let raft = Some(RaftEnv { store: raft, redraw: copied, machine: dir.machine() });
+        let journal = Box::new(store::open_file(&dir.journal_path())?);
+        let raft = Some(RaftEnv { store: raft, journal, redraw: copied, machine: dir.machine() });
 
         let mut ports = dir.ports();
         config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;

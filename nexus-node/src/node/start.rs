@@ -142,9 +142,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
 
     let coordinator = match raft {
-        Some(RaftEnv { store, redraw, machine }) => {
+        Some(RaftEnv { store, journal, redraw, machine }) => {
             let founder = founds(&shared.store, &genesis.chain)?;
-            let origin = Origin { store, founder, redraw, machine };
+            let origin = Origin { store, journal, founder, redraw, machine };
             let coordinator = Coordinator::start(shared.clone(), keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();

@@ -111,7 +111,7 @@ impl World {
             transport: link.transport(&key(n)),
             spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
             store: self.store(n),
-            raft: Some(RaftEnv { store: Store::memory().unwrap(), redraw: false, machine: None }),
+            raft: Some(RaftEnv::memory().unwrap()),
             blocking: Arc::new(Inline) as Arc<dyn Blocking>,
             search: None,
             config,

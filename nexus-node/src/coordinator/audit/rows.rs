@@ -101,13 +101,6 @@ pub(in crate::coordinator) async fn skip(
     Ok(log.keep(batch).await?)
 }
 
-/// Forgets all records, which are of a group that another has replaced: they are asked for again.
-pub(in crate::coordinator) async fn forget(log: &Log) -> Result<(), KeepError> {
-    let mut batch = Batch::new();
-    batch.clear(Table::RaftAudit);
-    Ok(log.keep(batch).await?)
-}
-
 /// Writes one record that no log entry brings again.
 pub(in crate::coordinator) async fn keep_now(log: &Log, record: &Record) -> Result<(), KeepError> {
     Ok(log.keep(batch(log, std::slice::from_ref(record))?).await?)

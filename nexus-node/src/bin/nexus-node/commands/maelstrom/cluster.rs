@@ -116,7 +116,7 @@ impl Cluster {
             keypair,
             spawner,
             store: memory,
-            raft: Some(RaftEnv { store: Store::memory().map_err(text_of)?, redraw: false, machine: None }),
+            raft: Some(RaftEnv::memory().map_err(text_of)?),
             blocking: Arc::new(BlockingPool),
             search: None,
             config,

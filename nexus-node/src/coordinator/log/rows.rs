@@ -1,0 +1,195 @@
+//! What is in Raft's store beside the journal: votes, who this node is in which group, how far the
+//! log is purged, the latest snapshot.
+
+use std::ops::ControlFlow;
+
+use nexus_identity::Did;
+use redb::StorageBackend;
+
+use super::super::command::Group;
+use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
+use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_entry};
+use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
+
+/// One row of a snapshot.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+const TABLES: [Table; 3] = [Table::RaftLog, Table::RaftMeta, Table::RaftSnapshot];
+
+const MESH: &[u8] = b"mesh";
+const GROUP: &[u8] = b"group";
+const DRAW: &[u8] = b"draw";
+const VOTE: &[u8] = b"vote";
+const PURGED: &[u8] = b"purged";
+const JOURNAL: &[u8] = b"journal";
+const HEAD: &[u8] = b"snapshot";
+/// How far commits were, from before the journal, whose records say it.
+const COMMITTED: &[u8] = b"committed";
+
+/// What Raft's store and its journal say.
+pub(super) struct Found {
+    pub(super) journal: Journal,
+    pub(super) me: Voter,
+    pub(super) group: Option<Group>,
+    pub(super) vote: Option<Ballot>,
+    pub(super) purged: Option<LogId>,
+    /// Of the snapshot.
+    pub(super) snapshot: Option<LogId>,
+    pub(super) committed: Option<LogId>,
+    pub(super) last: Option<LogId>,
+}
+
+/// Reads Raft's store and its journal, or begins them; `redraw` makes this node another voter.
+pub(super) fn open(
+    store: &Store,
+    journal: Box<dyn StorageBackend>,
+    did: Did,
+    mesh: Did,
+    redraw: bool,
+    draw: impl Fn() -> u64,
+) -> Result<Found, StoreError> {
+    let view = store.snapshot()?;
+    let foreign = view.get(Table::RaftMeta, MESH)?.is_some_and(|of| of != mesh.as_bytes());
+    let meta = |key: &[u8]| if foreign { Ok(None) } else { view.get(Table::RaftMeta, key) };
+    let mut batch = Batch::new();
+    if foreign {
+        // of the mesh that this node belonged to before
+        clear(&mut batch);
+        batch.clear(Table::RaftAudit);
+    }
+    let drawn = match meta(DRAW)?.filter(|_| !redraw) {
+        Some(bytes) => decode(store, &bytes)?,
+        None => {
+            let drawn = draw();
+            batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
+            batch.put(Table::RaftMeta, DRAW, &encode(&drawn));
+            drawn
+        }
+    };
+    let group = meta(GROUP)?.map(|bytes| decode(store, &bytes)).transpose()?;
+    let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(store, &bytes)).transpose()?;
+    let position = |bytes: Vec<u8>| decode::<Position>(store, &bytes).map(LogId::from);
+    let purged = meta(PURGED)?.map(position).transpose()?;
+    let head = meta(HEAD)?.map(|bytes| decode::<SnapshotHead>(store, &bytes)).transpose()?;
+    let snapshot = head.and_then(|head| head.at).map(LogId::from);
+    let name = store.file().with_extension("log");
+    let (journal, committed) = match meta(JOURNAL)? {
+        Some(bytes) => {
+            let root = decode::<Root>(store, &bytes)?;
+            let Opened { journal, committed } = Journal::open(&name, journal, root, purged.map(|purged| purged.index))?;
+            (journal, committed)
+        }
+        None => {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&draw().to_le_bytes());
+            id[8..].copy_from_slice(&draw().to_le_bytes());
+            let mut journal = Journal::create(&name, journal, id, SEGMENT_BYTES)?;
+            let committed = meta(COMMITTED)?.map(position).transpose()?.map(|committed| committed.index);
+            if !foreign {
+                move_rows(store, &view, &mut journal, committed)?;
+                batch.clear(Table::RaftLog);
+                batch.delete(Table::RaftMeta, COMMITTED);
+            }
+            // Whatever is in the journal counts from here on. A crash before leaves the rows.
+            put_root(&mut batch, journal.root());
+            (journal, committed)
+        }
+    };
+    store.commit(&[batch])?;
+    let entry = |index: Option<u64>| -> Result<Option<LogId>, StoreError> {
+        let (mut found, entries) = (None, journal.entries());
+        let Some(index) = index else { return Ok(None) };
+        entries.scan(index..index + 1, &mut |_, bytes| {
+            found = Some(decode_entry(bytes));
+            ControlFlow::Break(())
+        })?;
+        let found = found.transpose().map_err(|_| entries.damaged("an entry does not read"))?;
+        Ok(found.map(|entry| entry.log_id))
+    };
+    let last = entry(journal.entries().last())?.or(purged);
+    // those before are in the snapshot
+    let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
+    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal })
+}
+
+/// Moves the entries of a store from before the journal into it.
+fn move_rows(store: &Store, view: &Snapshot, journal: &mut Journal, committed: Option<u64>) -> Result<(), StoreError> {
+    let (mut first, mut entries, mut sound) = (None, Vec::new(), true);
+    view.scan(Table::RaftLog, ALL_KEYS, Order::Forward, &mut |key, value| {
+        let index = key.try_into().map(u64::from_be_bytes).ok();
+        let expected = first.map(|first| first + entries.len() as u64);
+        sound = index.is_some() && expected.is_none_or(|expected| index == Some(expected));
+        first = first.or(index);
+        entries.push(value.to_vec());
+        if sound { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if !sound {
+        return Err(damaged(store));
+    }
+    match first {
+        Some(first) => journal.append(first, &entries, committed),
+        None => Ok(()),
+    }
+}
+
+/// The latest snapshot.
+pub(super) fn read_snapshot(store: &Store) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
+    let view = store.snapshot()?;
+    let Some(head) = view.get(Table::RaftMeta, HEAD)? else { return Ok(None) };
+    let head: SnapshotHead = decode(store, &head)?;
+    let mut state = Vec::new();
+    view.scan(Table::RaftSnapshot, ALL_KEYS, Order::Forward, &mut |_, chunk| {
+        state.extend_from_slice(chunk);
+        ControlFlow::Continue(())
+    })?;
+    Ok(Some((head.into(), state)))
+}
+
+/// Takes everything away that a log promised.
+pub(super) fn clear(batch: &mut Batch) {
+    TABLES.iter().for_each(|table| batch.clear(*table));
+}
+
+pub(super) fn put_place(batch: &mut Batch, mesh: Did, draw: u64, group: Group) {
+    batch.put(Table::RaftMeta, MESH, mesh.as_bytes());
+    batch.put(Table::RaftMeta, DRAW, &encode(&draw));
+    put_group(batch, group);
+}
+
+pub(super) fn put_group(batch: &mut Batch, group: Group) {
+    batch.put(Table::RaftMeta, GROUP, &encode(&group));
+}
+
+pub(super) fn put_vote(batch: &mut Batch, vote: Ballot) {
+    batch.put(Table::RaftMeta, VOTE, &encode(&vote));
+}
+
+pub(super) fn put_purged(batch: &mut Batch, upto: Position) {
+    batch.put(Table::RaftMeta, PURGED, &encode(&upto));
+}
+
+pub(super) fn put_root(batch: &mut Batch, root: Root) {
+    batch.put(Table::RaftMeta, JOURNAL, &encode(&root));
+}
+
+pub(super) fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8]) {
+    batch.clear(Table::RaftSnapshot);
+    batch.put(Table::RaftMeta, HEAD, &encode(head));
+    for (number, chunk) in (0u32..).zip(state.chunks(CHUNK_BYTES)) {
+        batch.put(Table::RaftSnapshot, &number.to_be_bytes(), chunk);
+    }
+}
+
+fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
+    // writing into memory does not fail
+    borsh::to_vec(value).unwrap_or_default()
+}
+
+fn decode<T: borsh::BorshDeserialize>(store: &Store, bytes: &[u8]) -> Result<T, StoreError> {
+    borsh::from_slice(bytes).map_err(|_| damaged(store))
+}
+
+fn damaged(store: &Store) -> StoreError {
+    let what = "a row does not read".to_owned();
+    StoreError::Damaged { file: store.file().to_owned(), table: Some(Table::RaftMeta), what }
+}

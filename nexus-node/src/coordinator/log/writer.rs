@@ -1,0 +1,158 @@
+//! The one task that writes to Raft's store and its journal, in the order in which it is asked.
+//! What waits while the disk is busy goes into the next commit together.
+
+use std::io;
+use std::sync::Arc;
+
+use openraft::storage::LogFlushed;
+use tokio::sync::{mpsc, oneshot};
+
+use super::rows;
+use super::{Log, WAITING_MAX, WriteFailed};
+use crate::coordinator::journal::Journal;
+use crate::coordinator::raft::{Position, Types};
+use crate::env::{Blocking, blocking};
+use crate::store::{Batch, Store, StoreError};
+
+/// Something to write, and who waits for it.
+pub(super) struct Write {
+    pub(super) ask: Ask,
+    /// Entries up to this one are on disk then.
+    pub(super) upto: Option<u64>,
+    pub(super) done: Done,
+}
+
+/// What to write.
+pub(super) enum Ask {
+    /// Entries, from an index on.
+    Append {
+        first: u64,
+        entries: Vec<Vec<u8>>,
+        /// How far entries are known to be committed.
+        committed: Option<u64>,
+    },
+    /// There are no entries from an index on.
+    Truncate(u64),
+    /// Entries up to one are not needed any more.
+    Purge(Position),
+    /// Rows of the store.
+    Rows(Batch),
+    /// Rows of the store, and an empty log.
+    Begin(Batch),
+}
+
+/// Whom to tell.
+pub(super) enum Done {
+    Appended(LogFlushed<Types>),
+    /// Nobody: openraft was told before, and [`Log::wait_durable`] waits.
+    Early,
+    Tell(oneshot::Sender<Result<(), WriteFailed>>),
+}
+
+/// The one task that writes.
+pub(crate) struct Writer {
+    pub(super) log: Log,
+    pub(super) disk: Disk,
+    pub(super) writes: mpsc::Receiver<Write>,
+}
+
+/// Both files.
+pub(super) struct Disk {
+    pub(super) store: Store,
+    pub(super) journal: Journal,
+}
+
+impl Writer {
+    /// Writes until nobody is left who could ask, or the disk fails. `failed` is told why.
+    pub(crate) async fn run(self, pool: Arc<dyn Blocking>, failed: impl Fn(String)) {
+        let Self { log, mut disk, mut writes } = self;
+        let mut waiting = Vec::new();
+        while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
+            let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, Done)>) =
+                waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
+            let written = blocking(&*pool, move || disk.write(asks).map(|()| disk)).await;
+            let (result, kept) = match written {
+                Some(Ok(disk)) => (Ok(()), Some(disk)),
+                Some(Err(error)) => (Err(WriteFailed(error.to_string())), None),
+                None => (Err(WriteFailed("the write was interrupted".to_owned())), None),
+            };
+            if result.is_ok() {
+                log.durable(rest.iter().filter_map(|(upto, _)| *upto).max());
+            }
+            for (_, done) in rest {
+                match done {
+                    Done::Appended(flushed) => flushed.log_io_completed(result.clone().map_err(io::Error::other)),
+                    Done::Early => {}
+                    Done::Tell(tell) => drop(tell.send(result.clone())),
+                }
+            }
+            // nobody waits for the room that is made ahead
+            let kept = match kept {
+                Some(mut disk) if disk.journal.wants_room() => {
+                    let made = blocking(&*pool, move || disk.journal.prepare().map(|()| disk)).await;
+                    made.ok_or_else(|| "the write was interrupted".to_owned())
+                        .and_then(|made| made.map_err(|error| error.to_string()))
+                }
+                Some(disk) => Ok(disk),
+                None => Err(result.map_or_else(|error| error.to_string(), |()| String::new())),
+            };
+            match kept {
+                Ok(kept) => disk = kept,
+                Err(error) => {
+                    failed(format!("the coordinator's log cannot be written: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Disk {
+    /// Does all that is asked, in order: entries that follow each other in one record, rows that
+    /// do in one commit.
+    fn write(&mut self, asks: Vec<Ask>) -> Result<(), StoreError> {
+        let mut batches = Vec::new();
+        let mut asks = asks.into_iter().peekable();
+        while let Some(ask) = asks.next() {
+            match ask {
+                Ask::Rows(batch) => batches.push(batch),
+                Ask::Append { first, mut entries, mut committed } => {
+                    let follows = |ask: &Ask, next: u64| matches!(ask, Ask::Append { first, .. } if *first == next);
+                    while let Some(Ask::Append { entries: more, committed: later, .. }) =
+                        asks.next_if(|ask| follows(ask, first + entries.len() as u64))
+                    {
+                        entries.extend(more);
+                        committed = committed.max(later);
+                    }
+                    self.commit(&mut batches)?;
+                    self.journal.append(first, &entries, committed)?;
+                }
+                Ask::Truncate(from) => {
+                    self.commit(&mut batches)?;
+                    self.journal.truncate(from)?;
+                }
+                Ask::Purge(upto) => {
+                    let root = self.journal.purged(upto.index);
+                    let mut batch = Batch::new();
+                    rows::put_purged(&mut batch, upto);
+                    rows::put_root(&mut batch, root);
+                    batches.push(batch);
+                    self.commit(&mut batches)?;
+                    self.journal.let_go(root, upto.index);
+                }
+                Ask::Begin(mut batch) => {
+                    let root = self.journal.emptied();
+                    rows::put_root(&mut batch, root);
+                    batches.push(batch);
+                    self.commit(&mut batches)?;
+                    self.journal.begin(root);
+                }
+            }
+        }
+        self.commit(&mut batches)
+    }
+
+    fn commit(&self, batches: &mut Vec<Batch>) -> Result<(), StoreError> {
+        self.store.commit(&std::mem::take(batches))
+    }
+}
