@@ -141,9 +141,11 @@ impl Running {
 
     /// Resolves when openraft has ended without being told to; why it did.
     pub(super) async fn failed(self: Arc<Self>) -> String {
-        let mut metrics = self.raft.metrics();
-        let ended = metrics.wait_for(|now| now.running_state.is_err()).await;
-        let why = ended.ok().and_then(|now| now.running_state.as_ref().err().map(ToString::to_string));
+        // These change when who leads does, and are closed when openraft ends. What says why changes
+        // several times with each entry, and would wake this task each time.
+        let mut rare = self.raft.server_metrics();
+        while rare.changed().await.is_ok() {}
+        let why = self.raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
         let stopped = openraft::error::Fatal::<Voter>::Stopped.to_string();
         match why.filter(|why| *why != stopped) {
             Some(why) => why,

@@ -180,7 +180,9 @@ fn a_node_of_another_mesh_has_nothing_of_the_one_before() {
         log.blocking_append([blank(0, 1)]).await.unwrap();
         log.save_vote(&vote(3)).await.unwrap();
     });
-    for _ in 0..2 {
+    let older = Disks::new();
+    before_the_journal(&older);
+    for disks in [&disks, &disks, &older, &older] {
         let (log, _, place) = disks.open_in(OTHER.did).unwrap();
         assert_eq!((Kept::of(&log), place.group.is_none()), (Kept::default(), true));
     }
@@ -292,4 +294,26 @@ fn nothing_is_purged_before_a_snapshot_has_it() {
         assert!(saved.is_ok() && purged.is_ok());
         assert_eq!(Kept::of(&log).entries.len(), 2);
     });
+}
+
+#[test]
+fn a_log_that_is_purged_keeps_its_file_small_and_opens_again() {
+    const ENTRIES: u64 = 2_100;
+    let disks = Disks::new();
+    for round in 0..5 {
+        let (log, writer, _) = disks.open().unwrap();
+        with_log(log, writer, async |mut log| {
+            let first = round * ENTRIES;
+            assert_eq!(Kept::of(&log).next(), first);
+            for index in first..first + ENTRIES {
+                log.blocking_append([blank(index, 1)]).await.unwrap();
+            }
+            let upto = at(first + ENTRIES - 10, 1);
+            log.save_snapshot(&snapshot(upto), b"").await.unwrap();
+            log.purge(upto).await.unwrap();
+            assert_eq!(Kept::of(&log).entries.len(), 9);
+        });
+    }
+    // each round fills more than one segment
+    assert!(disks.journal.bytes() < 6 << 20, "{} bytes", disks.journal.bytes());
 }
