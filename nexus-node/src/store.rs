@@ -88,15 +88,11 @@ pub struct StoreOptions {
     /// second per GiB. Default 64 MiB. Larger ones are checked after an unclean stop (always),
     /// value by value as they are read (always), and by [`Store::verify`].
     pub verify_bytes_max: u64,
-    /// Whether the file takes its room on the disk as it grows, instead of when a page is first
-    /// written. Default no. A sync then need not wait for the file system's own journal, which
-    /// everybody on the machine shares; the file takes more room earlier.
-    pub fill: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { cache_bytes: 16 << 20, verify_bytes_max: 64 << 20, fill: false }
+        Self { cache_bytes: 16 << 20, verify_bytes_max: 64 << 20 }
     }
 }
 
@@ -155,7 +151,7 @@ impl Store {
         if start == Start::Foreign {
             return Err(StoreError::NotAStore { file });
         }
-        let hold = Hold::new(backend, start == Start::Unborn, options.fill).map_err(disk)?;
+        let hold = Hold::new(backend, start == Start::Unborn).map_err(disk)?;
         // Inside the guard: a database that turns out damaged may panic even while it is dropped.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
         let shared = Shared {

@@ -16,7 +16,7 @@ use crate::replication::tests::{Dice, chain, mesh};
 use crate::store::disk::{Disk, Fault};
 use crate::store::{ALL_KEYS, Batch, Order, Overlay, Store, StoreError, StoreOptions, Table};
 
-const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20, fill: false };
+const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20 };
 
 fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])

@@ -81,7 +81,7 @@ impl Builder {
         let store = found::open_store(&dir, options)?;
         found::complete(&dir, &store, config.name.clone())?;
         let copied = notice_a_copy(&dir, &store)?;
-        let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, fill: true, ..options })?;
+        let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
         let journal = Box::new(store::open_file(&dir.journal_path())?);
         let raft = Some(RaftEnv { store: raft, journal, redraw: copied, machine: dir.machine() });
 

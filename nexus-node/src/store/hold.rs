@@ -14,8 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::{BackendError, StorageBackend};
 
 const BLOCK_BYTES: u64 = 4096;
-/// What is written at once where a file grows.
-const FILL_BYTES: u64 = 1 << 20;
 
 /// What the database is given to write to.
 #[derive(Clone, Debug)]
@@ -24,8 +22,6 @@ pub(super) struct Hold(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     backend: Box<dyn StorageBackend>,
-    /// Whether zeros are written wherever the file grows.
-    fill: bool,
     /// Whether the examination is over. Set once, after the held writes were played.
     open: AtomicBool,
     held: Mutex<Held>,
@@ -50,13 +46,13 @@ enum Step {
 
 impl Hold {
     /// Starts to examine a backend. `reset` treats whatever is in it as not there.
-    pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool, fill: bool) -> io::Result<Self> {
+    pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
         let len = backend.len()?;
         let mut held = Held { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
         if reset {
             held.set_len(0);
         }
-        Ok(Self(Arc::new(Inner { backend, fill, open: AtomicBool::new(false), held: Mutex::new(held) })))
+        Ok(Self(Arc::new(Inner { backend, open: AtomicBool::new(false), held: Mutex::new(held) })))
     }
 
     /// Plays what was held to the backend; from now on everything goes there directly.
@@ -65,7 +61,7 @@ impl Hold {
         for step in std::mem::take(&mut held.steps) {
             match step {
                 Step::Write { offset, data } => self.0.backend.write(offset, &data)?,
-                Step::SetLen(len) => self.0.set_len(len)?,
+                Step::SetLen(len) => self.0.backend.set_len(len)?,
                 Step::Sync => self.0.backend.sync_data()?,
             }
         }
@@ -80,23 +76,6 @@ impl Hold {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let before = self.backend.len()?;
-        self.backend.set_len(len)?;
-        if self.fill {
-            let zeros = vec![0; FILL_BYTES.min(len.saturating_sub(before)) as usize];
-            let mut at = before;
-            while at < len {
-                let bytes = (len - at).min(FILL_BYTES);
-                self.backend.write(at, &zeros[..bytes as usize])?;
-                at += bytes;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -172,7 +151,7 @@ impl StorageBackend for Hold {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         if self.is_open() {
-            self.0.set_len(len)
+            self.0.backend.set_len(len)
         } else {
             self.held().set_len(len);
             Ok(())

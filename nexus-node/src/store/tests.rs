@@ -18,7 +18,7 @@ use super::*;
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// Small caches, so that reads reach the disk.
-const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20, fill: false };
+const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20 };
 
 fn open(disk: &Disk) -> Result<Store, StoreError> {
     Store::with_backend("simulated", disk.clone(), SMALL)
