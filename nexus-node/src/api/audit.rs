@@ -6,7 +6,7 @@ use super::critical::names;
 use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
-use crate::Node;
+use crate::{Node, NodeError};
 
 /// Entries in a page, unless the caller says otherwise.
 const PAGE: usize = 100;
@@ -20,7 +20,8 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::new("invalid", format!("limit is {limit}, and must be 1 to {PAGE_MAX}")));
     }
-    let page = node.critical()?.audit(after.unwrap_or(0), since.map(|since| since.0), limit).await?;
+    let page = node.critical()?.audit(after.unwrap_or(0), since.map(|since| since.0), limit).await;
+    let page = page.map_err(no_copy)?;
     let names = names(&node)?;
     let entry = |entry: crate::coordinator::AuditEntry| {
         let by_name = names.get(&entry.by).cloned();
@@ -32,7 +33,7 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
 pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditCheck>, Problem> {
     let after = parameters.one_as::<u64>("after")?.unwrap_or(0);
     parameters.end()?;
-    let check = node.critical()?.verify_audit(after).await?;
+    let check = node.critical()?.verify_audit(after).await.map_err(no_copy)?;
     let names = names(&node)?;
     let member = |other: &crate::coordinator::AuditOther| wire::AuditMember {
         did: other.did.to_string(),
@@ -50,4 +51,14 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
         members: check.others.iter().map(member).collect(),
         next: check.next,
     }))
+}
+
+fn no_copy(error: NodeError) -> Problem {
+    match error {
+        NodeError::NotFound { .. } => {
+            let hint = "ask a member that is no reader; one that has just joined gets its copy in a moment";
+            Problem::new("not_found", "this node has no copy of critical state, and so no audit").hint(hint)
+        }
+        error => error.into(),
+    }
 }

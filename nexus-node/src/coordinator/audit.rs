@@ -32,6 +32,8 @@ pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
 
 /// Between two looks at whether records are missing.
 const FILL_EVERY: Duration = Duration::from_secs(5);
+/// How long somebody who has just joined waits for a copy.
+const COPY_MAX: Duration = Duration::from_secs(5);
 /// How long a reader waits for its copy to hold what was done before.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -161,7 +163,14 @@ impl Coordinator {
     /// time what that is.
     async fn copy(&self) -> Result<Arc<Running>, NodeError> {
         let missing = || NodeError::NotFound { what: "copy of critical state", name: "on this node".to_owned() };
-        let running = self.running().ok_or_else(missing)?;
+        let mut part = self.running.subscribe();
+        // one that has just joined gets its copy in a moment; a reader never does
+        let there = tokio::time::timeout(COPY_MAX, part.wait_for(Option::is_some));
+        let running = match self.running() {
+            None if self.may_propose(&self.shared.me) => there.await.ok().and_then(|part| part.ok()?.clone()),
+            running => running,
+        };
+        let running = running.ok_or_else(missing)?;
         let caught_up = async {
             let answer = self.read(&Query::Revision).await?;
             let mut index = running.applied_index();

@@ -37,13 +37,16 @@ impl Audit {
 
 fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result<(), Problem> {
     let since = since.map(|since| wire::show_duration(since.0));
+    // names only make it easier to read
+    let members: Vec<wire::Member> =
+        if printer.json() { Vec::new() } else { client.get("/v1/members").unwrap_or_default() };
     let (mut after, mut shown) = (None::<String>, false);
     loop {
         let asked = query(&[("since", since.as_deref()), ("after", after.as_deref()), ("limit", Some(PAGE))]);
         let page: wire::AuditPage = client.get(&format!("/v1/audit{asked}"))?;
         for entry in &page.items {
             shown = true;
-            printer.answer(entry, || line(entry, printer))?;
+            printer.answer(entry, || line(entry, &members, printer))?;
         }
         match page.next {
             Some(next) => after = Some(next.to_string()),
@@ -56,9 +59,13 @@ fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result
     Ok(())
 }
 
-fn line(entry: &wire::AuditEntry, printer: &Printer) -> String {
+fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -> String {
+    let called = |did: &str| {
+        let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
+        named.map_or_else(|| short_did(did), |member| sane(&member.name))
+    };
     let at = entry.at.as_deref().map_or_else(|| "-".to_owned(), moment);
-    let by = entry.by_name.as_deref().filter(|name| !name.is_empty()).map_or_else(|| short_did(&entry.by), sane);
+    let by = called(&entry.by);
     let style = if entry.result == "refused" { Style::Odd } else { Style::Dim };
     let what = match (entry.revision, entry.token, &entry.code) {
         (Some(revision), ..) => format!("revision {revision}"),
@@ -67,11 +74,12 @@ fn line(entry: &wire::AuditEntry, printer: &Printer) -> String {
         _ => entry.result.clone(),
     };
     let whose = match (entry.action.as_str(), &entry.whose) {
-        ("grant", Some(did)) => format!(", to {}", short_did(did)),
-        (_, Some(did)) => format!(", of {}", short_did(did)),
+        ("grant", Some(did)) => format!(", to {}", called(did)),
+        (_, Some(did)) => format!(", of {}", called(did)),
         _ => String::new(),
     };
-    let name = if entry.name.starts_with("did:") { short_did(&entry.name) } else { sane(&entry.name) };
+    let votes = entry.action.starts_with("voter_");
+    let name = if votes { called(&entry.name) } else { sane(&entry.name) };
     let action = printer.paint(Style::Bold, &format!("{:<13}", entry.action));
     format!(
         "{:>6}  {at:<19}  {by:<12}  {action}  {name}  {}",
