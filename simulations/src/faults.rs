@@ -82,8 +82,10 @@ impl Faults {
             }
             FaultKind::Reset => self.reset(node, last).await,
             FaultKind::Loss | FaultKind::Delay | FaultKind::Bandwidth => {
+                let before = sim.network().times(name);
                 self.worsen(*kind, node, amount);
                 sim.sleep(last).await;
+                self.until_fired(name, before).await;
                 self.improve(node);
             }
             FaultKind::Crash | FaultKind::PowerLoss => {
