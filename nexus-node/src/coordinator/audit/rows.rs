@@ -9,7 +9,7 @@ use crate::coordinator::applied::Applied;
 use crate::coordinator::log::{Log, WriteFailed};
 use crate::coordinator::network::encode;
 use crate::coordinator::state::Record;
-use crate::store::{Batch, Order, StoreError, Table, View};
+use crate::store::{Batch, Order, Snapshot, StoreError, Table, View};
 
 /// Bytes of records in memory; then they are written.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
@@ -98,6 +98,17 @@ pub(in crate::coordinator) async fn skip(
     gaps.push(Gap { from: have + 1, to: count, hash });
     let mut batch = Batch::new();
     batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
+    // written before a crash took this copy back behind them: they come again with the others
+    let (view, mut gone) = (log.view()?, 0);
+    let after = (have + 1).to_be_bytes();
+    let range = (Bound::Included(after.as_slice()), Bound::Included(LAST.as_slice()));
+    view.scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
+        batch.delete(Table::RaftAudit, key);
+        gone += value.len() as u64;
+        ControlFlow::Continue(())
+    })?;
+    let bytes = kept_bytes(log, &view)?.saturating_sub(gone);
+    batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
     Ok(log.keep(batch).await?)
 }
 
@@ -119,10 +130,7 @@ pub(in crate::coordinator) enum KeepError {
 pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> {
     let view = log.view()?;
     let mut batch = Batch::new();
-    let mut bytes = match view.get(Table::RaftAudit, BYTES)? {
-        Some(bytes) => decode::<u64>(log, &bytes)?,
-        None => 0,
-    };
+    let mut bytes = kept_bytes(log, &view)?;
     for record in records {
         let (key, value) = (record.first.to_be_bytes(), record.encode());
         let before = view.get(Table::RaftAudit, &key)?;
@@ -141,6 +149,12 @@ pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> 
     }
     batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
     Ok(batch)
+}
+
+/// How many bytes the rows have.
+fn kept_bytes(log: &Log, view: &Snapshot) -> Result<u64, StoreError> {
+    let bytes = view.get(Table::RaftAudit, BYTES)?;
+    bytes.map_or(Ok(0), |bytes| decode(log, &bytes))
 }
 
 pub(super) fn gaps(log: &Log) -> Result<Vec<Gap>, StoreError> {
@@ -230,3 +244,6 @@ pub(super) fn read_back(log: &Log, applied: &Applied, upto: u64) -> Result<Vec<V
     })?;
     Ok(page)
 }
+
+#[cfg(test)]
+mod tests;
