@@ -1,23 +1,25 @@
 use std::sync::Arc;
 
+use futures::FutureExt;
 use nexus_identity::Did;
-use tokio::task::JoinHandle;
+use nexus_mesh::Spawner;
 
 use super::*;
 use crate::coordinator::command::Group;
 use crate::coordinator::state::{Action, Deed, Done, Source};
-use crate::env::Inline;
+use crate::env::{Inline, Tasks};
 use crate::store::Store;
 use crate::store::disk::Disk;
 
 const ME: Did = Did::from_bytes([2; 32]);
 
 /// A log that is written to, and a copy of nothing yet.
-fn log() -> (Log, Applied, JoinHandle<()>) {
+fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
     let (log, writer, _) = Log::open(store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
-    let writing = tokio::spawn(writer.run(Arc::new(Inline), |why| panic!("{why}")));
-    (log, Applied::new(Group::default(), None).unwrap(), writing)
+    let tasks = Tasks::current();
+    tasks.spawn("writer", writer.run(Arc::new(Inline), |why| panic!("{why}")).boxed());
+    (log, Applied::new(Group::default(), None).unwrap(), tasks)
 }
 
 /// A record of two deeds.
@@ -42,7 +44,7 @@ fn rows(log: &Log) -> Vec<u64> {
 
 #[tokio::test]
 async fn records_that_come_again_with_the_log_are_kept_once() {
-    let (log, applied, _writing) = log();
+    let (log, applied, _tasks) = log();
     for _ in 0..2 {
         applied.waiting(|waiting| [1, 3, 5].into_iter().for_each(|first| waiting.add(Some(record(first)))));
         keep(&log, &applied).await.unwrap();
@@ -61,7 +63,7 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
 
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_what_was_written_before_a_crash_took_the_copy_back() {
-    let (log, applied, _writing) = log();
+    let (log, applied, _tasks) = log();
     applied.waiting(|waiting| [1, 3, 5].into_iter().for_each(|first| waiting.add(Some(record(first)))));
     keep(&log, &applied).await.unwrap();
     skip(&log, &applied, 2, 20, [9; 32]).await.unwrap();
