@@ -34,6 +34,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/locks/x/renew", false),
     ("POST", "/v1/locks/x/release", false),
     ("POST", "/v1/locks/x/steal", false),
+    ("GET", "/v1/audit", false),
+    ("GET", "/v1/audit/verify", false),
     ("GET", "/v1/coordinator", false),
     ("POST", "/v1/coordinator/voters", false),
     ("DELETE", "/v1/coordinator/voters/x", false),
