@@ -429,15 +429,15 @@ fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     let node = home.up_with(&["--name", "laptop"]);
     // more than is kept in memory: names as long as they may be
     let key = |n: usize| format!("{n:0>500}");
-    for n in 0..600 {
+    for n in 0..1_500 {
         assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
     }
     let before = home.json(&["audit", "verify"]);
-    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(601)), "{before}");
+    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_501)), "{before}");
     let lines = past(&home, &[]);
     let numbers: Vec<u64> = lines.iter().map(|line| line["n"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=601).collect::<Vec<_>>());
-    for n in [0, 1, 299, 599] {
+    assert_eq!(numbers, (1..=1_501).collect::<Vec<_>>());
+    for n in [0, 1, 299, 1_499] {
         assert_eq!(lines[n + 1]["name"], json!(key(n)));
         let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 1), "").json();
         assert_eq!(page["items"][0]["name"], json!(key(n)));

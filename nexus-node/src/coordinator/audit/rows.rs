@@ -12,7 +12,7 @@ use crate::coordinator::state::Record;
 use crate::store::{Batch, Order, Snapshot, StoreError, Table, View};
 
 /// Bytes of records in memory; then they are written.
-const WAITING_BYTES_MAX: usize = 256 * 1024;
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of all records on disk; then the oldest go.
 const KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of records in one answer to another node.
