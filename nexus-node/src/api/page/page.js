@@ -51,7 +51,8 @@ function showPeers(peers) {
       make('span', { class: 'dim' }, rtt));
   }));
   if (peers.length === 0) {
-    byId('peers').replaceChildren(make('li', { class: 'dim' }, 'Nobody else yet. ', make('code', {}, 'nexus-node invite'), ' lets another machine in.'));
+    byId('peers').replaceChildren(make('li', { class: 'dim' },
+      make('span', {}, 'Nobody else yet. ', make('code', {}, 'nexus-node invite'), ' lets another machine in.')));
   }
 }
 
@@ -66,7 +67,7 @@ function showFacts(status, peers, spaces) {
   const total = (of) => spaces.reduce((sum, space) => sum + space[of], 0);
   const facts = [
     ['Memories', total('records').toLocaleString()],
-    ['Members', `${peers.length + 1}, ${status.peers} of them connected`],
+    ['Members', peers.length ? `${peers.length + 1}, ${status.peers} of them connected` : 'this node alone'],
     MODES[status.mode] && ['Keys, locks', [MODES[status.mode], status.coordinator && `${nameOf(status.coordinator)} leads`].filter(Boolean).join('; ')],
     ['Up for', span(status.uptime_s)],
     ['Store', `${count(total('entries'), 'entry', 'entries')}, ${bytes(total('bytes'))}`],
