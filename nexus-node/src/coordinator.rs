@@ -8,7 +8,7 @@
 //! | `voters` | who votes: one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `journal` | the file that the log's entries are in |
-//! | `group` | this node's part in a group, and what a leader gathers |
+//! | `group`, `gather` | this node's part in a group, and what a leader gathers |
 //! | `audit` | who did what, kept and checked |
 //! | `wire`, `links` | requests and answers between members |
 //! | `serve` | what this node answers to others |
@@ -20,6 +20,7 @@ mod applied;
 mod audit;
 mod command;
 mod expiry;
+mod gather;
 mod govern;
 mod group;
 mod journal;

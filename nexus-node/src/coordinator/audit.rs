@@ -107,7 +107,8 @@ impl Coordinator {
         let running = self.copy().await?;
         let (log, applied) = (self.log.clone(), running.applied.clone());
         let page = move || -> Result<AuditPage, StoreError> {
-            let Read { records, count, .. } = read(&log, &applied, after.saturating_add(1))?;
+            // with the record that the last page ended in, for its time
+            let Read { records, count, .. } = read(&log, &applied, after)?;
             let mut page = AuditPage::default();
             let mut seen = after;
             // what the leader notes is of the time of what stands before it

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
 use super::command::{Group, Signed};
+use super::gather::{Gather, Most};
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::links::Links;
 use super::log::Log;
@@ -249,29 +250,13 @@ impl Running {
 }
 
 /// Gathers what is proposed while entries are on their way into the next entry.
-async fn append(raft: Raft, spawner: Arc<dyn Spawner>, mut submitted: mpsc::Receiver<Submission>) {
+async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
-    let mut left: Option<Submission> = None;
+    let most = Most { count: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
+    let mut submitted = Gather::new(submitted, most, |one: &Submission| one.signed.bytes.len());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let first = match left.take() {
-            Some(first) => first,
-            None => match submitted.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let (mut bytes, mut batch) = (first.signed.bytes.len(), vec![first]);
-        while batch.len() < PROPOSALS_MAX
-            && let Ok(next) = submitted.try_recv()
-        {
-            bytes += next.signed.bytes.len();
-            if bytes > PROPOSAL_BYTES_MAX {
-                left = Some(next);
-                break;
-            }
-            batch.push(next);
-        }
+        let Some(batch) = submitted.next().await else { return };
         let (raft, within) = (raft.clone(), spawner.clone());
         let write = async move {
             let (signed, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.signed, one.answer)).unzip();

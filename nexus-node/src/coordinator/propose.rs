@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
+use super::gather::{Gather, Most};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
 use super::links::LinkError;
@@ -57,31 +58,15 @@ impl Coordinator {
 }
 
 /// Gathers what is wanted while proposals are on their way into the next one.
-pub(super) async fn run(here: Arc<Coordinator>, mut wanted: mpsc::Receiver<Wanted>) {
+pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) {
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let mut left: Option<Wanted> = None;
+    let most = Most { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
+    let mut wanted = Gather::new(wanted, most, |one: &Wanted| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let first = match left.take() {
-            Some(first) => first,
-            None => match wanted.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let (mut bytes, mut batch) = (first.bytes, vec![first]);
-        while batch.len() < COMMANDS_MAX
-            && let Ok(next) = wanted.try_recv()
-        {
-            bytes += next.bytes;
-            if bytes > PROPOSAL_BYTES_MAX / 2 {
-                left = Some(next);
-                break;
-            }
-            batch.push(next);
-        }
+        let Some(batch) = wanted.next().await else { return };
         let answered = {
             let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
             under_way.insert(seq);

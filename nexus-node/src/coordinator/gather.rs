@@ -1,0 +1,66 @@
+//! What waits while something is on its way goes with the next one.
+
+use tokio::sync::mpsc;
+
+/// How much goes together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
+
+/// A queue that is emptied in batches.
+pub(super) struct Gather<T> {
+    waiting: mpsc::Receiver<T>,
+    /// What did not fit the last batch.
+    left: Option<T>,
+    most: Most,
+    size: fn(&T) -> usize,
+}
+
+impl<T> Gather<T> {
+    pub(super) fn new(waiting: mpsc::Receiver<T>, most: Most, size: fn(&T) -> usize) -> Self {
+        Self { waiting, left: None, most, size }
+    }
+
+    /// The next one, as soon as there is one, and whatever waits behind it and fits; `None` once
+    /// nobody is left who could add any. One that is too large goes alone.
+    pub(super) async fn next(&mut self) -> Option<Vec<T>> {
+        let first = match self.left.take() {
+            Some(first) => first,
+            None => self.waiting.recv().await?,
+        };
+        let (mut bytes, mut batch) = ((self.size)(&first), vec![first]);
+        while batch.len() < self.most.count
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            bytes += (self.size)(&next);
+            if bytes > self.most.bytes {
+                self.left = Some(next);
+                break;
+            }
+            batch.push(next);
+        }
+        Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_goes_together_as_far_as_it_fits_and_in_its_order() {
+        let (sender, waiting) = mpsc::channel(16);
+        let mut gather = Gather::new(waiting, Most { count: 3, bytes: 10 }, |size: &usize| *size);
+        for size in [4, 4, 4, 99, 1, 1, 1, 1] {
+            sender.try_send(size).unwrap();
+        }
+        drop(sender);
+        let mut batches = Vec::new();
+        while let Some(batch) = gather.next().await {
+            batches.push(batch);
+        }
+        assert_eq!(batches, [vec![4, 4], vec![4], vec![99], vec![1, 1, 1], vec![1]]);
+    }
+}
