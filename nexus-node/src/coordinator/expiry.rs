@@ -18,12 +18,17 @@ const BATCH_MAX: usize = 256;
 pub(super) struct Deadlines {
     due: BTreeSet<(Duration, Expiry)>,
     at: BTreeMap<Expiry, Duration>,
+    /// The revision that was last looked at: whatever is timed anew or renewed makes another.
+    seen: Option<u64>,
 }
 
 impl Deadlines {
     /// Takes the state as it is now: what was not timed before gets its whole time from `now` on,
     /// and what is gone, or was renewed, is let go of.
     pub(super) fn follow(&mut self, now: Duration, machine: &Machine) {
+        if self.seen.replace(machine.revision()) == Some(machine.revision()) {
+            return;
+        }
         let mut gone = std::mem::take(&mut self.at);
         for Timed { expiry, ms } in machine.timed() {
             let deadline = gone.remove(&expiry).unwrap_or_else(|| now.saturating_add(Duration::from_millis(ms)));
@@ -38,8 +43,7 @@ impl Deadlines {
 
     /// Forgets all: this node is not the leader any more.
     pub(super) fn clear(&mut self) {
-        self.due.clear();
-        self.at.clear();
+        *self = Self::default();
     }
 
     /// What has run out by now, the oldest first, at most so many as fit one proposal.
