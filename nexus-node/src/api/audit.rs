@@ -2,24 +2,15 @@
 
 use axum::Json as Answer;
 
-use super::critical::names;
+use super::critical::{limit, names};
 use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
 use crate::{Node, NodeError};
 
-/// Entries in a page, unless the caller says otherwise.
-const PAGE: usize = 100;
-/// The largest page.
-const PAGE_MAX: usize = 1_000;
-
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
     let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);
-    let limit = parameters.one_as::<usize>("limit")?.unwrap_or(PAGE);
-    parameters.end()?;
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::new("invalid", format!("limit is {limit}, and must be 1 to {PAGE_MAX}")));
-    }
+    let limit = limit(parameters)?;
     let page = node.critical()?.audit(after.unwrap_or(0), since.map(|since| since.0), limit).await;
     let page = page.map_err(no_copy)?;
     let names = names(&node)?;

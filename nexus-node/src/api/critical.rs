@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::{Api, wire};
 use crate::{Changes, Critical, LockOptions, Node, NodeError, PutOptions};
 
-/// Keys in a page, unless the caller says otherwise.
+/// Keys or entries in a page, unless the caller says otherwise.
 const PAGE: usize = 100;
 /// The largest page.
 const PAGE_MAX: usize = 1_000;
@@ -76,13 +76,19 @@ pub(super) async fn delete(
     }
 }
 
-pub(super) async fn list(critical: Critical, mut parameters: Parameters) -> Result<Answer<wire::KvPage>, Problem> {
-    let (prefix, after) = (parameters.one("prefix")?.unwrap_or_default(), parameters.one("after")?);
+/// How many a page has at most; the last of the parameters.
+pub(super) fn limit(mut parameters: Parameters) -> Result<usize, Problem> {
     let limit = parameters.one_as::<usize>("limit")?.unwrap_or(PAGE);
     parameters.end()?;
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::new("invalid", format!("limit is {limit}, and must be 1 to {PAGE_MAX}")));
     }
+    Ok(limit)
+}
+
+pub(super) async fn list(critical: Critical, mut parameters: Parameters) -> Result<Answer<wire::KvPage>, Problem> {
+    let (prefix, after) = (parameters.one("prefix")?.unwrap_or_default(), parameters.one("after")?);
+    let limit = limit(parameters)?;
     Ok(Answer(critical.list(&prefix, after.as_deref(), limit).await?.into()))
 }
 

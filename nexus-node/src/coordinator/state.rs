@@ -196,7 +196,8 @@ pub(crate) struct Applied {
     pub(crate) outcomes: Vec<Outcome>,
     /// What changed. Empty when a proposal came again.
     pub(crate) changes: Vec<Change>,
-    /// What was done or refused. Empty when a proposal came again, or does not count.
+    /// What was done or refused, until a record is made of it. Empty when a proposal came again, or
+    /// does not count.
     pub(crate) deeds: Vec<Deed>,
 }
 
@@ -246,7 +247,7 @@ impl Machine {
 
     /// Takes what the log carries: checks who signed it, applies it, and keeps who did what.
     pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
-        let (applied, source) = match signed.open() {
+        let (mut applied, source) = match signed.open() {
             Ok(proposal) => {
                 let (by, at_ms) = (proposal.by, proposal.at_ms);
                 let source = Source::Proposal { by, at_ms, digest: signed.digest(), signature: signed.signature };
@@ -262,7 +263,7 @@ impl Machine {
                 (Applied { deeds: vec![deed], ..Applied::refused(refusal) }, Source::Leader(at.leader))
             }
         };
-        let record = self.audit.add(at.index, source, applied.deeds.clone());
+        let record = self.audit.add(at.index, source, std::mem::take(&mut applied.deeds));
         (applied, record)
     }
 

@@ -189,6 +189,12 @@ pub(crate) fn short_did(did: &str) -> String {
     did.get(at..).map_or_else(|| did.to_owned(), |end| format!("…{end}"))
 }
 
+/// What a member is called, if it is one of these and has a name.
+pub(crate) fn called(members: &[wire::Member], did: &str) -> String {
+    let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
+    named.map_or_else(|| short_did(did), |member| member.name.clone())
+}
+
 /// `one memory`, `3 memories`.
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     if number == 1 { format!("one {one}") } else { format!("{number} {many}") }

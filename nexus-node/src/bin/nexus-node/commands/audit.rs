@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, query};
-use crate::output::{Printer, Style, count, moment, sane, short_did};
+use crate::output::{Printer, Style, called, count, moment, sane, short_did};
 use crate::session::Session;
 
 /// Entries in a page.
@@ -60,10 +60,7 @@ fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result
 }
 
 fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -> String {
-    let called = |did: &str| {
-        let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
-        named.map_or_else(|| short_did(did), |member| sane(&member.name))
-    };
+    let called = |did: &str| sane(&called(members, did));
     let at = entry.at.as_deref().map_or_else(|| "-".to_owned(), moment);
     let by = called(&entry.by);
     let style = if entry.result == "refused" { Style::Odd } else { Style::Dim };

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape, query};
-use crate::output::{Printer, Style, Table, first_line, sane, short_did, span, width};
+use crate::output::{Printer, Style, Table, called, first_line, sane, short_did, span, width};
 use crate::session::{Session, text};
 
 /// Keys in a page of a list.
@@ -169,10 +169,7 @@ fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
         return "no such keys; `nexus-node kv put KEY VALUE` writes one".to_owned();
     }
     let members: Vec<wire::Member> = client.get("/v1/members").unwrap_or_default();
-    let name = |did: &str| {
-        let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
-        named.map_or_else(|| short_did(did), |member| member.name.clone())
-    };
+    let name = |did: &str| called(&members, did);
     let mut table = Table::new(["KEY", "REVISION", "LIVES", "BY", "VALUE"]);
     for item in items {
         table.row([
