@@ -17,7 +17,7 @@ use tantivy::{
 use super::best::Best;
 use super::words;
 use super::{Document, Filter, Found, SearchError, Statistics};
-use crate::engine::rows::{Eno, Place, SpaceNo};
+use crate::ledger::rows::{Eno, Place, SpaceNo};
 
 /// Changes with the schema or the way words are made: another one found has the index made anew.
 const VERSION: u32 = 2;
