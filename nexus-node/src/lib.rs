@@ -9,6 +9,7 @@
 //! | [`node`] | the handle, and how a node is made, joins and admits |
 //! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
 //! | [`engine`] | the pure machine where entries become state |
+//! | `ledger` | entries as they are held, and what is derived from them |
 //! | [`replication`] | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
 //! | [`critical`] | keys and locks, for those who embed a node |
@@ -33,6 +34,7 @@ mod env;
 mod error;
 #[cfg(feature = "testing")]
 pub mod inspect;
+mod ledger;
 #[cfg(feature = "mcp")]
 mod mcp;
 pub mod memory;

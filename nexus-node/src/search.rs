@@ -35,7 +35,7 @@ pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
 use crate::brain::read::Reader;
-use crate::engine::rows::{Place, SpaceNo};
+use crate::ledger::rows::{Place, SpaceNo};
 use crate::store::View;
 use tail::Tail;
 

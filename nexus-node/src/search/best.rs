@@ -76,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::rows::Place;
+    use crate::ledger::rows::Place;
 
     proptest! {
         #[test]

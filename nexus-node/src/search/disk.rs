@@ -17,7 +17,7 @@ use tantivy::{
 use super::best::Best;
 use super::words;
 use super::{Document, Filter, Found, SearchError, Statistics};
-use crate::engine::rows::{Eno, Place, SpaceNo};
+use crate::ledger::rows::{Eno, Place, SpaceNo};
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
 const VERSION: u32 = 2;

@@ -4,7 +4,7 @@ use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
 use super::words::{each_word, fingerprint};
-use crate::engine::rows::{Place, SpaceNo};
+use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::Memory;
 
 /// A memory as it is indexed.

@@ -71,7 +71,7 @@ impl Search {
             disk.update(stock, covers)?;
             self.tail().prune(covers);
         }
-        let last = crate::engine::rows::last_eno(&snapshot)?;
+        let last = crate::ledger::last_eno(&snapshot)?;
         Ok(last > covers)
     }
 

@@ -8,7 +8,7 @@ use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
 use crate::brain::read::Reader;
-use crate::engine::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.

@@ -1,4 +1,4 @@
-//! How the engine lays its facts out in the store's tables.
+//! How facts lie in the store's tables: keys, rows, and how they are encoded.
 //!
 //! Entries get a local number, the *eno*, in the order in which they were stored; whatever hangs
 //! on an entry is keyed by it, so new rows go to the end of their tables. Integers in keys are
@@ -20,14 +20,11 @@
 //! | `Was` | former id, 0, record's dot | – |
 //! | `Quarantine` | eno | why |
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Head, Hlc, LogId, Members, SpaceId, Verified};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, Members, Verified};
 use nexus_identity::{Did, Name, Signature};
 
-use crate::store::{ALL_KEYS, Checksum, Order, StoreError, Table, View};
+use crate::store::{Checksum, StoreError, Table};
 
 /// The version of the derived tables: another one found at start has them rebuilt.
 pub(crate) const VIEW_VERSION: u32 = 3;
@@ -321,64 +318,6 @@ pub(crate) fn with_dot(prefix: &[u8], record: Dot) -> Vec<u8> {
 /// The dot at the end of a `Keys` or `Was` key.
 pub(crate) fn dot_at_end(key: &[u8]) -> Option<Dot> {
     Dot::from_bytes(&key[key.len().checked_sub(DOT_BYTES)?..])
-}
-
-/// The logs of this store with their heads, by number.
-pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Head>)>, StoreError> {
-    let mut logs = Vec::new();
-    let mut bad = false;
-    view.scan(Table::Logs, ALL_KEYS, Order::Forward, &mut |key, value| {
-        match (key.try_into().map(LogNo::from_be_bytes), borsh::from_slice::<LogId>(value)) {
-            (Ok(no), Ok(log)) => logs.push((no, log, None)),
-            _ => bad = true,
-        }
-        ControlFlow::Continue(())
-    })?;
-    if bad {
-        return Err(unreadable(Table::Logs));
-    }
-    for (no, _, head) in &mut logs {
-        if let Some(row) = view.get(Table::Frontier, &log_key(*no))? {
-            *head = Some(decode(Table::Frontier, &row)?);
-        }
-    }
-    Ok(logs)
-}
-
-/// The eno of an entry, if it is held.
-pub(crate) fn find_entry(view: &dyn View, id: EntryId) -> Result<Option<Eno>, StoreError> {
-    view.get(Table::Ids, id.as_bytes())?.map(|row| read_eno(Table::Ids, &row)).transpose()
-}
-
-/// All spaces.
-pub(crate) fn read_spaces(view: &dyn View) -> Result<BTreeMap<SpaceId, SpaceRow>, StoreError> {
-    let mut spaces = BTreeMap::new();
-    let mut bad = false;
-    view.scan(Table::Spaces, ALL_KEYS, Order::Forward, &mut |key, value| {
-        match (key.try_into().map(SpaceId::from_bytes), decode::<SpaceRow>(Table::Spaces, value)) {
-            (Ok(id), Ok(row)) => {
-                spaces.insert(id, row);
-            }
-            _ => bad = true,
-        }
-        ControlFlow::Continue(())
-    })?;
-    if bad { Err(unreadable(Table::Spaces)) } else { Ok(spaces) }
-}
-
-/// An entry with its payload.
-pub(crate) fn read_entry(view: &dyn View, eno: Eno) -> Result<Option<Verified>, StoreError> {
-    let Some(row) = view.get(Table::Entries, &eno_key(eno))? else {
-        return Ok(None);
-    };
-    let payload = view.get(Table::Payloads, &eno_key(eno))?;
-    decode::<EntryRow>(Table::Entries, &row)?.into_entry(payload).map(Some)
-}
-
-/// The last eno given.
-pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
-    let last = view.first(Table::Entries, ALL_KEYS, Order::Backward)?;
-    last.map_or(Ok(0), |(key, _)| read_eno(Table::Entries, &key))
 }
 
 /// A DID from a row of `Meta`.
