@@ -28,7 +28,12 @@
 
 #![cfg_attr(
     not(feature = "internals"),
-    expect(unreachable_pub, unused_imports, dead_code, reason = "public in `internals`, for the program and the simulator")
+    expect(
+        unreachable_pub,
+        unused_imports,
+        dead_code,
+        reason = "public in `internals`, for the program and the simulator"
+    )
 )]
 
 #[cfg(feature = "http")]
