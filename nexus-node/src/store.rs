@@ -22,14 +22,14 @@
 //! | `disk` | a simulated disk that loses power, fills up and lies (feature `testing`) |
 //!
 //! ```
-//! use nexus_node::store::{Batch, Store, Table, View};
+//! use nexus_node::internals::store::{Batch, Store, Table, View};
 //!
 //! let store = Store::memory()?;
 //! let mut batch = Batch::new();
 //! batch.put(Table::Meta, b"greeting", b"hello");
 //! store.commit(&[batch])?;
 //! assert_eq!(store.snapshot()?.get(Table::Meta, b"greeting")?, Some(b"hello".to_vec()));
-//! # Ok::<(), nexus_node::store::StoreError>(())
+//! # Ok::<(), nexus_node::internals::store::StoreError>(())
 //! ```
 
 mod batch;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use nexus_node::coordinator::{Manage, Seat};
+use nexus_node::critical::{Manage, Seat};
 use nexus_node::{Critical, LockOptions, NodeError, PutOptions};
 
 use crate::ledger::{Grant, Ledger};

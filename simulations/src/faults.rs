@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nexus_node::store::disk::Fault as DiskFault;
+use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{Invite, NewMemory};
 
 use crate::dice::Dice;

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, SyncFrame, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
-use nexus_node::engine::{Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found};
-use nexus_node::inspect;
-use nexus_node::replication::Session;
-use nexus_node::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
+use nexus_node::internals::engine::{
+    Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
+};
+use nexus_node::internals::inspect;
+use nexus_node::internals::replication::Session;
+use nexus_node::internals::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
 
 use crate::dice::Dice;
 use crate::invariants::{self, Load, Moment, NodeContent, Outsiders, Recovery};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_node::store::disk::Fault as DiskFault;
+use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PutOptions};
 
 use crate::critical;

@@ -13,9 +13,9 @@ use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr};
 use nexus_node::config::{Bounded, Config};
-use nexus_node::engine::{Genesis, found};
-use nexus_node::store::disk::{Disk, Fault};
-use nexus_node::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
+use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::store::disk::{Disk, Fault};
+use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
 use nexus_node::{Invite, Node, NodeEnv, NodeError, RaftEnv, Stopped};
 use tokio::sync::oneshot;
 
@@ -78,7 +78,7 @@ pub enum SimError {
     Down(NodeNo),
     /// A store did not open.
     #[error("the store of n{0} does not open: {1}")]
-    Store(NodeNo, #[source] nexus_node::store::StoreError),
+    Store(NodeNo, #[source] nexus_node::internals::store::StoreError),
     /// A condition was not met in time.
     #[error("after {0:?} {1}")]
     TooLate(Duration, String),

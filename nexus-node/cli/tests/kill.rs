@@ -1,7 +1,7 @@
 //! Three processes under load, killed the hard way at random moments: whatever one of them has
 //! acknowledged is on all of them in the end, and each comes back without a hand.
 //!
-//! `NEXUS_KILLS=100 cargo test -p nexus-node --test kill` is the long form; `NEXUS_SEED` repeats a run's choices.
+//! `NEXUS_KILLS=100 cargo test -p nexus-node-cli --test kill` is the long form; `NEXUS_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 

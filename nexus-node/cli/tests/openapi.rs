@@ -54,7 +54,7 @@ fn every_route_of_the_contract_is_described() {
     let home = Home::new();
     let node = home.up();
     let document = described(&node);
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md")).unwrap();
     let http = page.split("## The HTTP API").nth(1).unwrap();
     let rows = http.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
     let words: Vec<&str> =

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 #![cfg(target_os = "linux")]
 
-#[path = "support/rogue.rs"]
+#[path = "../../tests/support/rogue.rs"]
 mod rogue;
 mod support;
-#[path = "support/world.rs"]
+#[path = "../../tests/support/world.rs"]
 mod world;
 
 use std::sync::Arc;

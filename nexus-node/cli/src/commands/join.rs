@@ -4,7 +4,7 @@ use clap::Args;
 use nexus_identity::{Name, Ticket, TicketError};
 use nexus_node::api::{Problem, wire};
 use nexus_node::config::LogFormat;
-use nexus_node::datadir::{Contents, DataDir};
+use nexus_node::internals::datadir::{Contents, DataDir};
 
 use crate::session::{Session, data_dir_problem};
 

@@ -1,13 +1,13 @@
 //! Nodes in the hands of a harness as Maelstrom is one: it starts them, carries every message
 //! between them, late, twice, or not at all, cuts them apart, and judges what their clients saw.
 //!
-//! `NEXUS_ROUNDS=20 cargo test -p nexus-node --test maelstrom` cuts more often; `NEXUS_SEED` repeats a run's choices.
+//! `NEXUS_ROUNDS=20 cargo test -p nexus-node-cli --test maelstrom` cuts more often; `NEXUS_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 
-#[path = "../../simulations/src/linearizability.rs"]
+#[path = "../../../simulations/src/linearizability.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the checker is judged where it belongs; here it judges")]
 mod linearizability;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nexus_identity::{Domain, Keypair};
 use nexus_node::api::Problem;
-use nexus_node::store::{Batch, Store, StoreOptions, Table};
+use nexus_node::internals::store::{Batch, Store, StoreOptions, Table};
 use tokio::time::Instant;
 
 use super::rows::quantile;

@@ -30,7 +30,7 @@ use support::{Home, SOON};
 const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
 
 fn file(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 fn page() -> String {
@@ -272,7 +272,7 @@ fn what_the_first_page_links_to_is_there() {
     let page = file("README.md");
     let links = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
     for link in links.filter(|link| !link.starts_with("http")) {
-        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(link).exists(), "{link}");
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(link).exists(), "{link}");
     }
 }
 

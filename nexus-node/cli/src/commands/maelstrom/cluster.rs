@@ -14,8 +14,8 @@ use nexus_crdt::Incarnation;
 use nexus_identity::{Chain, Claims, Keypair, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Multiaddr, Spawner};
 use nexus_node::config::{Bounded, Config};
-use nexus_node::engine::{Genesis, found};
-use nexus_node::store::Store;
+use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::store::Store;
 use nexus_node::{BlockingPool, NodeEnv, RaftEnv};
 use serde_json::Value;
 

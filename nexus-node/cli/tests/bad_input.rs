@@ -12,7 +12,7 @@ mod support;
 use std::path::Path;
 
 use nexus_identity::Ticket;
-use nexus_node::store::{Batch, FORMAT_KEY, Store, StoreOptions, Table};
+use nexus_node::internals::store::{Batch, FORMAT_KEY, Store, StoreOptions, Table};
 use serde_json::{Value, json};
 use support::{Home, files};
 

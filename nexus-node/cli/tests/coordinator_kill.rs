@@ -1,14 +1,14 @@
 //! Three processes that decide about keys and locks, while their leader is killed the hard way,
 //! stopped and woken, or lost for good.
 //!
-//! `NEXUS_KILLS=50 NEXUS_STOPS=10 cargo test -p nexus-node --test coordinator_kill` is the long
+//! `NEXUS_KILLS=50 NEXUS_STOPS=10 cargo test -p nexus-node-cli --test coordinator_kill` is the long
 //! form; `NEXUS_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 
-#[path = "../../simulations/src/linearizability.rs"]
+#[path = "../../../simulations/src/linearizability.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the checker is judged where it belongs; here it judges")]
 mod linearizability;
 

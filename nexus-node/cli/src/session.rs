@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
-use nexus_node::datadir::DataDir;
+use nexus_node::internals::datadir::DataDir;
 
 use crate::client::Client;
 use crate::commands::Global;
@@ -123,7 +123,7 @@ fn quoted(path: &Path) -> String {
 }
 
 /// An error of the data directory, in the words of the command line.
-pub(crate) fn data_dir_problem(error: nexus_node::datadir::DataDirError) -> Problem {
+pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
     nexus_node::NodeError::from(error).into()
 }
 

@@ -16,7 +16,7 @@ fn picture(view: &View, columns: u16, rows: u16) -> String {
 /// Compares with what is on file. To see and take over a new picture: `NEXUS_PICTURES=1`.
 #[track_caller]
 fn same(view: &View, columns: u16, rows: u16, name: &str) {
-    let path = format!("{}/src/bin/nexus-node/commands/demo/draw/pictures/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/src/commands/demo/draw/pictures/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let now = picture(view, columns, rows);
     if std::env::var_os("NEXUS_PICTURES").is_some() {
         std::fs::write(&path, &now).unwrap();

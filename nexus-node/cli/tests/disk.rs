@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
-#[path = "support/world.rs"]
+#[path = "../../tests/support/world.rs"]
 mod world;
 
 use std::io;
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nexus_node::store::{Store, StoreOptions};
+use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{NewMemory, Node, Stopped};
 use redb::StorageBackend;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ async fn start(disk: &Disk) -> Node {
 /// Writes until the node has failed; what was acknowledged, and how it ended.
 async fn fails(fault: Fault) -> (Disk, Vec<String>, String) {
     let disk = Disk::default();
-    disk.store().commit(&[nexus_node::engine::found(&WORLD.genesis(0))]).unwrap();
+    disk.store().commit(&[nexus_node::internals::engine::found(&WORLD.genesis(0))]).unwrap();
     let node = start(&disk).await;
     let friend = WORLD.start_beside(1, Link::Memory, &node).await;
     world::are_well(&node, &friend, "before").await;

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use nexus_identity::Name;
 use nexus_node::api::{Api, Problem, wire};
 use nexus_node::config::Settings;
-use nexus_node::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::{Node, Stopped};
 use serde_json::json;
 use tokio::sync::oneshot;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 use nexus_node::config::Settings;
-use nexus_node::datadir::{Contents, DataDir};
+use nexus_node::internals::datadir::{Contents, DataDir};
 use serde::Serialize;
 
 use crate::holder;
