@@ -1,16 +1,16 @@
 //! MCP: the memory for agents, on the HTTP API (`/mcp`, `/mcp/graph`).
 //!
-//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. The protocol
-//! itself is rmcp's, in both of its eras: 2026-07-28, where every request says all it needs, and
-//! 2025-03-26 to 2025-11-25, which begin with a handshake. Nothing is kept between two requests,
-//! so a client does not notice that the node was started again.
+//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. rmcp speaks the
+//! protocol, in both of its eras. In 2026-07-28 every request is complete in itself. 2025-03-26 to
+//! 2025-11-25 begin with a handshake. Nothing is kept between two requests, so a client does not notice
+//! a restart of the node.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `http` | from a request to rmcp and back, and what rmcp leaves open |
-//! | `span` | what is traced of a message |
-//! | `agent` | which program is calling, as it says itself |
-//! | `answer` | results and errors of tools, and how much fits into so many tokens |
+//! | `http` | from a request to rmcp and back, with rmcp's gaps filled |
+//! | `span` | the trace of a message |
+//! | `agent` | the calling program, by its own claim |
+//! | `answer` | results and errors of tools, and their budget of tokens |
 //! | `core` | four tools over the memory |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
 
@@ -31,7 +31,7 @@ use crate::Node;
 
 pub(crate) use self::http::routes;
 
-/// The versions that are spoken, oldest first.
+/// The supported versions, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2025_03_26,
     ProtocolVersion::V_2025_06_18,
@@ -39,11 +39,11 @@ const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2026_07_28,
 ];
 
-/// How long a client may go on believing what this program says of itself and its tools: they
-/// change with its version only.
+/// The time for which a client may cache this program's description of itself and its tools. They
+/// change with the program's version only.
 const DESCRIPTION_TTL_MS: u64 = 3_600_000;
 
-/// What the servers keep beside the node.
+/// The servers' state beside the node.
 pub(crate) struct Mcp {
     config: StreamableHttpServerConfig,
     /// Made at the first use, for one node.
@@ -55,7 +55,7 @@ impl Mcp {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            // The API's guard has compared Host and Origin with exact lists before anything comes here.
+            // The API's guard has compared Host and Origin with exact lists before.
             .disable_allowed_hosts();
         Self { config, graph: Mutex::default() }
     }
@@ -66,7 +66,7 @@ impl Mcp {
         graph.get_or_insert_with(|| Arc::new(Graph::new(node.brain()))).clone()
     }
 
-    /// The node has changed.
+    /// Drops the state of the former node.
     pub(crate) fn forget_node(&self) {
         *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

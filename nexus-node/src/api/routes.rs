@@ -1,4 +1,4 @@
-//! Every route, with what is said of it.
+//! Every route with its description.
 
 mod examples;
 
@@ -18,7 +18,7 @@ use super::{
     spaces,
 };
 
-/// All there is, and the document about it at `/openapi.json`.
+/// All routes, and their description at `/openapi.json`.
 pub(super) fn routes() -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
     let routes = keys_and_locks(routes);

@@ -1,4 +1,4 @@
-//! Spaces: which there are, new ones, and their pages as Automerge documents.
+//! Spaces: listing them, creating one, and their pages as Automerge documents.
 
 use axum::Json as Answer;
 use axum::body::Bytes;
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::{blocking, wire};
 use crate::{Brain, NodeError};
 
-/// How many pages are made ahead of a reader.
+/// The most pages made ahead of a reader.
 const PAGES_AHEAD: usize = 4;
 
 pub(super) async fn list(brain: Brain) -> Result<Answer<Vec<wire::Space>>, Problem> {
@@ -31,7 +31,7 @@ pub(super) async fn create(brain: Brain, Json(space): Json<wire::NewSpace>) -> R
 }
 
 #[allow(clippy::disallowed_methods, reason = "pages are made while they are sent, outside the node")]
-/// One page a line; a last line `{"pages":N}` says that these were all.
+/// Sends one page a line. The last line `{"pages":N}` marks the end.
 pub(super) async fn pages(brain: Brain, Path(space): Path) -> Result<Response, Problem> {
     let (sender, receiver) = mpsc::channel::<Bytes>(PAGES_AHEAD);
     let (first_sender, first) = tokio::sync::oneshot::channel();
