@@ -4,6 +4,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::{Chain, Did, Keypair};
 
+use crate::abilities::Abilities;
 use crate::error::ConfigError;
 
 /// The topic of beats.
@@ -36,6 +37,8 @@ pub struct MeshConfig {
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
+    /// What this node says that it can do. Its rooms are those of [`rooms`](Self::rooms).
+    pub abilities: Abilities,
 }
 
 impl MeshConfig {
@@ -52,6 +55,7 @@ impl MeshConfig {
             down_after: Duration::from_secs(15),
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
+            abilities: Abilities::first(),
         }
     }
 

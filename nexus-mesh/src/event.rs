@@ -6,6 +6,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::abilities::Abilities;
 use crate::join::{JoinReply, JoinRequest};
 use crate::stream::Stream;
 
@@ -39,6 +40,8 @@ pub enum MeshEvent {
         dialer: bool,
         /// The peer's end of the connection.
         address: Multiaddr,
+        /// What it says that it can do.
+        abilities: Abilities,
     },
     /// The open connection to a member ended. Paired with an earlier `PeerOpen`.
     PeerClosed {
@@ -302,4 +305,6 @@ pub struct PeerStatus {
     pub last_seen: Option<Timestamp>,
     /// The addresses at which it is dialled.
     pub addresses: Vec<Multiaddr>,
+    /// What it says that it can do, while a connection is open.
+    pub abilities: Option<Abilities>,
 }

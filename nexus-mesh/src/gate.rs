@@ -42,6 +42,7 @@ pub(crate) use hello::{Member, Papers, expired};
 use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
 use self::hello::{Answer, Ask, End, Parties};
 use self::slots::{Decision, Slots};
+use crate::abilities::Abilities;
 use crate::clock;
 use crate::event::{DownCause, Refusal};
 use crate::peer::did_of;
@@ -171,7 +172,17 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// Sets renewed credentials for later hellos.
     pub(crate) fn set_chain(&mut self, chain: Chain) {
         if let Some(papers) = &self.papers {
-            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain }));
+            let abilities = papers.abilities.clone();
+            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, abilities }));
+        }
+    }
+
+    /// The formats that this node writes now, for the hellos to come.
+    pub(crate) fn set_formats(&mut self, entry: u16, critical: u16) {
+        if let Some(papers) = &self.papers {
+            let Papers { me, mesh, ref chain, ref abilities } = **papers;
+            let abilities = Abilities { entry_format_now: entry, critical_format_now: critical, ..abilities.clone() };
+            self.papers = Some(Arc::new(Papers { me, mesh, chain: chain.clone(), abilities }));
         }
     }
 

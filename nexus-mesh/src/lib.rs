@@ -31,6 +31,7 @@
 //! and seeds as arguments. Time and tasks come from tokio and the injected [`Spawner`] only, so that a
 //! simulator can drive a whole node.
 
+mod abilities;
 mod clock;
 mod config;
 mod error;
@@ -49,6 +50,7 @@ mod spawner;
 mod stream;
 mod wire;
 
+pub use abilities::Abilities;
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};

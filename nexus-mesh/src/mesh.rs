@@ -73,7 +73,7 @@ impl Mesh {
         self.me
     }
 
-    /// Opens a stream to an open peer.
+    /// Opens a stream to an open peer, in a room that it said it serves.
     ///
     /// # Errors
     /// [`OpenError`], after 10 s at the latest.
@@ -173,6 +173,12 @@ impl Mesh {
         }
         self.shared.set_chain(chain);
         Ok(())
+    }
+
+    /// The formats in which this node writes entries and knows critical state now: said in every later
+    /// hello. Open peers are not told.
+    pub fn set_formats(&self, entry: u16, critical: u16) {
+        self.shared.set_formats(entry, critical);
     }
 
     /// Sets all revoked members: their connections are closed now, and they are refused from now on.

@@ -14,7 +14,7 @@ pub(crate) struct Hello {
     pub(crate) step: Option<HelloStep>,
 }
 
-/// Room for the longest chain (8 links) and more.
+/// Room for the longest chain (8 links), abilities of a few KiB, and more.
 pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -60,6 +60,29 @@ pub(crate) struct Show {
     /// Whether the sender decided to open this one.
     #[prost(bool, tag = "5")]
     pub(crate) welcome: bool,
+    /// What the sender can read and serve; absent from nodes that came before it.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) abilities: Option<Abilities>,
+}
+
+/// What a node can read and serve.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Abilities {
+    #[prost(uint32, tag = "1")]
+    pub(crate) entry_format_max: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) critical_format_max: u32,
+    #[prost(uint32, repeated, tag = "3")]
+    pub(crate) kinds: Vec<u32>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) rooms: Vec<String>,
+    /// Names of derived spaces.
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) spaces: Vec<String>,
+    #[prost(uint32, tag = "6")]
+    pub(crate) entry_format_now: u32,
+    #[prost(uint32, tag = "7")]
+    pub(crate) critical_format_now: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -31,6 +31,7 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::slots::Slots;
+use crate::abilities::Abilities;
 use crate::clock;
 use crate::event::Refusal;
 use crate::frame::{FrameError, read_frame, write_frame};
@@ -53,6 +54,7 @@ pub(crate) struct Papers {
     pub(crate) me: Did,
     pub(crate) mesh: Did,
     pub(crate) chain: Chain,
+    pub(crate) abilities: Abilities,
 }
 
 /// The two parties of a hello.
@@ -69,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) chain: Chain,
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
+    /// What it says that it can do.
+    pub(crate) abilities: Abilities,
 }
 
 /// Whether credentials have ended for every clock within the grace.
@@ -335,7 +339,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         if expired(expires_at, clock::wall()) {
             return Err(refuse(Refusal::Expired));
         }
-        Ok(Box::new(Member { chain, claims, expires_at }))
+        let abilities = Abilities::from_wire(shown.abilities.as_ref());
+        Ok(Box::new(Member { chain, claims, expires_at, abilities }))
     }
 }
 
@@ -355,8 +360,8 @@ async fn ask(asks: &Asks, ask: Ask) -> Result<Answer, End> {
 }
 
 fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
-    let chain = papers.chain.to_bytes();
-    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome }
+    let (chain, abilities) = (papers.chain.to_bytes(), Some(papers.abilities.to_wire()));
+    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome, abilities }
 }
 
 fn nonce() -> Result<[u8; NONCE_BYTES], End> {
@@ -414,7 +419,8 @@ mod tests {
     fn papers(root: u8, n: u8) -> Papers {
         let (root, key) = (Keypair::from_seed(&[root; 32]), Keypair::from_seed(&[n; 32]));
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
-        Papers { me: key.did(), mesh: root.did(), chain: Chain::found(claims.sign(&root)).unwrap() }
+        let chain = Chain::found(claims.sign(&root)).unwrap();
+        Papers { me: key.did(), mesh: root.did(), chain, abilities: Abilities::first() }
     }
 
     /// A stream whose other side has written everything already.
@@ -553,6 +559,11 @@ mod tests {
         assert_eq!(refused(&show(&papers(9, 2), false, false)), Some(Refusal::BadCredentials));
         let later = wire::Show { version_min: 2, version_max: 3, ..show(&papers(0, 2), false, false) };
         assert_eq!(refused(&later), Some(Refusal::Version));
+        let silent = wire::Show { abilities: None, ..show(&papers(0, 2), false, false) };
+        assert_eq!(hello.check(&ours, &silent).unwrap().abilities, Abilities::first());
+        let able = wire::Abilities { critical_format_max: 3, ..wire::Abilities::default() };
+        let able = wire::Show { abilities: Some(able), ..show(&papers(0, 2), false, false) };
+        assert_eq!(hello.check(&ours, &able).unwrap().abilities.critical_format_max, 3);
         let garbage = wire::Show { chain: vec![1; 40], ..show(&papers(0, 2), false, false) };
         assert_eq!(refused(&garbage), Some(Refusal::BadCredentials));
     }

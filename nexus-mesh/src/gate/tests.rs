@@ -115,10 +115,10 @@ impl Rig {
             (Chain::found(claims.sign(&root)).unwrap(), claims)
         };
         let (me, peer) = (keys[0].did(), keys[1].did());
-        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0 };
+        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default() };
         let gate = Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), 8);
         let (chain, claims) = chain(&keys[1]);
-        let member = Box::new(Member { chain, claims, expires_at: None });
+        let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default() });
         Self { gate, peer: peer_id_of(&peer).unwrap(), member }
     }
 

@@ -8,6 +8,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, identify, identity, mdns, ping};
 
+use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::MeshError;
 use crate::gate::door::Door;
@@ -69,6 +70,10 @@ impl Outer {
             me: config.keypair.did(),
             mesh: membership.mesh,
             chain: membership.chain.clone(),
+            abilities: Abilities {
+                rooms: config.rooms.iter().map(ToString::to_string).collect(),
+                ..config.abilities.clone()
+            },
         });
         let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
         Ok(Self {

@@ -67,6 +67,7 @@ struct Posted {
     beat: Option<Vec<u8>>,
     chain: Option<Chain>,
     revoked: Option<BTreeSet<Did>>,
+    formats: Option<(u16, u16)>,
 }
 
 /// The state between the handles and the loop.
@@ -122,6 +123,10 @@ impl MeshShared {
 
     pub(crate) fn set_chain(&self, chain: Chain) {
         self.post(|posted| posted.chain = Some(chain));
+    }
+
+    pub(crate) fn set_formats(&self, entry: u16, critical: u16) {
+        self.post(|posted| posted.formats = Some((entry, critical)));
     }
 
     pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
@@ -417,6 +422,9 @@ impl Net {
             }
             self.swarm.behaviour_mut().gate.set_chain(chain);
         }
+        if let Some((entry, critical)) = posted.formats {
+            self.swarm.behaviour_mut().gate.set_formats(entry, critical);
+        }
         if let Some(revoked) = posted.revoked {
             self.revoked.clone_from(&revoked);
             self.swarm.behaviour_mut().gate.set_revoked(revoked);
@@ -436,6 +444,10 @@ impl Net {
     fn on_command(&mut self, command: MeshCommand) {
         match command {
             MeshCommand::Open { peer, room, reply } => match peer_id_of(&peer) {
+                // nothing is said to a peer in a room that it did not name
+                _ if self.neighbours.get(&peer).is_some_and(|known| !known.member.abilities.serves(room.as_ref())) => {
+                    let _ = reply.send(Err(OpenError::NoSuchRoom));
+                }
                 Some(peer) => self.swarm.behaviour_mut().gate.inner_mut().rooms.open(peer, room, reply),
                 None => {
                     let _ = reply.send(Err(OpenError::NotOpen));
@@ -555,6 +567,7 @@ impl Net {
             address: neighbour.map(|neighbour| neighbour.address.clone()),
             last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
             addresses: self.book.addresses(&did),
+            abilities: neighbour.map(|neighbour| neighbour.member.abilities.clone()),
         }
     }
 
@@ -621,6 +634,7 @@ impl Net {
                     roles: member.claims.roles.clone(),
                     dialer,
                     address: without_peer(&address),
+                    abilities: member.abilities.clone(),
                 };
                 let limit = RateLimit::new(self.messages_per_second, now);
                 self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
