@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::{Chain, Did, Keypair};
 
+use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 
 /// The topic of beats.
@@ -36,6 +38,8 @@ pub struct MeshConfig {
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
+    /// Decides when credentials have expired. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl MeshConfig {
@@ -52,6 +56,7 @@ impl MeshConfig {
             down_after: Duration::from_secs(15),
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 

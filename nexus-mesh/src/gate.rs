@@ -171,7 +171,8 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// Renewed credentials, for the hellos to come.
     pub(crate) fn set_chain(&mut self, chain: Chain) {
         if let Some(papers) = &self.papers {
-            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain }));
+            self.papers =
+                Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, clock: papers.clock.clone() }));
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`engine`] | the pure machine where entries become state |
 //! | [`replication`] | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
+//! | `identity`, `world`, `failure`, `notices` | handles that rooms take: who, with what means, why it ended, what to tell |
 //! | [`critical`] | keys and locks, for those who embed a node |
 //! | [`coordinator`] | the few writes that must not conflict: a Raft group among members |
 //! | `trace` | which trace a task works for |
@@ -18,12 +19,12 @@
 //! | [`store`] | ordered tables of bytes on disk |
 //! | [`datadir`], [`config`] | files and settings of a node on a machine |
 //! | `api` | the HTTP shell (feature `http`) |
-//! | `mcp` | the memory for agents, on the HTTP shell (feature `mcp`) |
+//! | `problem` | refusals in words and codes (feature `http`) |
+//! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
 
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
-mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod critical;
@@ -31,22 +32,28 @@ pub mod datadir;
 pub mod engine;
 mod env;
 mod error;
+mod failure;
+mod identity;
 #[cfg(feature = "testing")]
 pub mod inspect;
 #[cfg(feature = "mcp")]
-mod mcp;
+pub mod mcp;
 pub mod memory;
 pub mod node;
+mod notices;
+#[cfg(feature = "http")]
+mod problem;
 pub mod replication;
 mod runtime;
 mod search;
 pub mod store;
 mod trace;
+mod world;
 
 pub use brain::{Brain, Watch};
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
-pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
-pub use error::NodeError;
+pub use env::{NodeEnv, RaftEnv};
+pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
     Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
     Recalled, Remembered, Revision, SpaceInfo,
@@ -54,3 +61,4 @@ pub use memory::{
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
+pub use world::{Blocking, BlockingPool, Inline, Tasks};

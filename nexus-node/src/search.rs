@@ -26,7 +26,6 @@ pub(crate) mod words;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::Members;
 use nexus_identity::{Did, Timestamp};
 
 pub(crate) use disk::DiskIndex;
@@ -34,25 +33,17 @@ pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::engine::rows::{Place, SpaceNo};
-use crate::store::View;
+use crate::error::SearchError;
+use crate::identity::Identity;
+use crate::memory::read::Reader;
+use crate::store::{Store, View};
+use crate::world::World;
 use tail::Tail;
 
 /// How many memories the tail takes in before somebody who searches: enough for what is written
 /// between two commits of the index, and a bound on memory while an index is made anew.
 const TAIL_MAX: usize = 20_000;
-
-/// Why the index could not be read or written. Nothing is lost: it can be made anew.
-#[derive(Debug, thiserror::Error)]
-#[error("search index: {0}")]
-pub struct SearchError(String);
-
-impl SearchError {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// What a memory must be to be found.
 #[derive(Clone, Debug, Default)]
@@ -170,9 +161,9 @@ impl Search {
 
 /// What the indexer needs of a running node.
 pub(crate) struct Source {
-    pub(crate) store: crate::store::Store,
+    pub(crate) store: Store,
     pub(crate) store_name: [u8; 8],
-    pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
     pub(crate) committed: tokio::sync::watch::Receiver<u64>,
-    pub(crate) blocking: Arc<dyn crate::env::Blocking>,
 }

@@ -69,6 +69,7 @@ impl Outer {
             me: config.keypair.did(),
             mesh: membership.mesh,
             chain: membership.chain.clone(),
+            clock: config.clock.clone(),
         });
         let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
         Ok(Self {

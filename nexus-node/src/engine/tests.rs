@@ -10,7 +10,7 @@ use nexus_identity::{Keypair, Timestamp};
 use super::rows::{self, EntryRow, Standing};
 use super::state::enos_of_log;
 use super::*;
-use crate::brain::read::Reader;
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::replication::tests::{Dice, chain, mesh};
 use crate::store::disk::{Disk, Fault};

@@ -7,8 +7,8 @@ use nexus_crdt::{Dot, Kind, Target, Writes};
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::engine::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
@@ -63,7 +63,7 @@ impl Tail {
 
     /// Takes a record in as it is now, and the one that it is shown as.
     fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
-        let document = reader.document(dot)?;
+        let document = reader.shown(dot)?.as_ref().map(Document::of);
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
             self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
