@@ -74,6 +74,7 @@ impl Outer {
                 rooms: config.rooms.iter().map(ToString::to_string).collect(),
                 ..config.abilities.clone()
             },
+            clock: config.clock.clone(),
         });
         let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
         Ok(Self {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
 use super::transport::BoxedTransport;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
@@ -161,6 +161,7 @@ struct Neighbour {
 pub(crate) struct Net {
     swarm: Swarm<Outer>,
     key: Keypair,
+    clock: Arc<dyn Clock>,
     shared: Arc<MeshShared>,
     book: Book,
     /// The target of each dial, until its connection fails, opens or closes.
@@ -210,9 +211,10 @@ impl Net {
         getrandom::fill(&mut seed).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
         let (me, now) = (config.keypair.did(), clock::now());
         let mesh = config.membership.as_ref().map(|membership| membership.mesh);
-        let run = clock::wall().as_ms();
+        let run = config.clock.wall().as_ms();
         Ok(Self {
             swarm,
+            clock: config.clock.clone(),
             shared,
             book: Book::new(me, u64::from_le_bytes(seed), Backoff::default()),
             dials: BTreeMap::new(),
@@ -328,7 +330,7 @@ impl Net {
     fn tick(&mut self, now: Instant) {
         if self.expiry_at <= now {
             self.expiry_at = now + EXPIRY_CHECK;
-            self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
+            self.swarm.behaviour_mut().gate.cut_expired(self.clock.wall());
         }
         let changes = if self.out.is_empty() { self.health.tick(now) } else { Vec::new() };
         for change in changes {
@@ -565,7 +567,7 @@ impl Net {
             open: neighbour.is_some(),
             rtt: neighbour.and_then(|neighbour| neighbour.rtt),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
-            last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
+            last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
             abilities: neighbour.map(|neighbour| neighbour.member.abilities.clone()),
         }
@@ -726,7 +728,7 @@ impl Net {
             Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
-        if self.revoked.contains(&peer) || expired(heard.expires_at, clock::wall()) || peer == self.key.did() {
+        if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
             return Verdict::Ignore;
         }
         let change = self.health.heard(peer, now);
