@@ -23,7 +23,7 @@ const USAGE: u8 = 2;
 
 /// Where bugs inside of a node are planted.
 const WITH_PLANTS: &str = "build one that has it:\n  \
-    NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all";
+    cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all";
 
 /// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see what holds.
 #[derive(Debug, Parser)]
