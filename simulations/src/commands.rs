@@ -2,6 +2,7 @@
 
 mod diff;
 mod fuzz;
+mod held;
 mod plant;
 mod run;
 mod shrink;
@@ -64,6 +65,12 @@ enum Command {
         /// Which scenario.
         #[arg(long, default_value = "anything")]
         scenario: String,
+        /// Keeps the seeds that held, and leaves out those that did at this commit.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+        /// The commit this program was built from; as git says if not given.
+        #[arg(long, requires = "into")]
+        commit: Option<String>,
         /// One line of JSON per seed, and one for all.
         #[arg(long)]
         json: bool,
@@ -113,7 +120,7 @@ enum Command {
 }
 
 /// How a run is carried out and shown.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct How {
     /// How many nodes; as the scenario says if not given.
     #[arg(long)]
@@ -143,8 +150,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             let plan = plan(&scenario, seed, &how).and_then(|plan| planted(plan, how.plant.as_deref()));
             plan.and_then(|plan| run::run(&plan, &how))
         }
-        Command::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
-            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
+        Command::Fuzz { seeds, minutes, jobs, nodes, scenario, into, commit, json } => {
+            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, into, commit, json })
         }
         Command::Replay { run: name, how } => {
             let plan = named(&name).and_then(|plan| planted(plan, how.plant.as_deref()));
