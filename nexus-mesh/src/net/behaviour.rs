@@ -6,9 +6,10 @@ use libp2p::gossipsub::{
 };
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, identify, identity, mdns, ping};
+use libp2p::{identify, identity, ping};
 
 use crate::abilities::Abilities;
+use super::discovery::{Discovery, discovery};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::MeshError;
 use crate::gate::door::Door;
@@ -32,7 +33,7 @@ pub(super) struct Outer {
     pub(super) gate: Gate<Inner>,
     pub(super) door: Door,
     pub(super) ping: ping::Behaviour,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) discovery: Toggle<Discovery>,
 }
 
 /// A topic's name on the wire.
@@ -81,16 +82,9 @@ impl Outer {
             gate: Gate::new(inner, me, papers, limits.strangers),
             door: Door::new(),
             ping: ping::Behaviour::new(ping),
-            mdns: config.mdns.then(|| local_discovery(me)).flatten().into(),
+            discovery: config.mdns.then(|| discovery(me)).flatten().into(),
         })
     }
-}
-
-/// Discovery on the local network; without it where the machine does not allow multicast.
-fn local_discovery(me: PeerId) -> Option<mdns::tokio::Behaviour> {
-    mdns::tokio::Behaviour::new(mdns::Config::default(), me)
-        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
-        .ok()
 }
 
 /// Gossip whose messages carry their own signatures: gossipsub's would be a second one, and more
