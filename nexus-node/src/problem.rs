@@ -123,7 +123,6 @@ fn hint(error: &NodeError) -> Option<&'static str> {
 fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
     use DataDirError as E;
     let (code, hint) = match error {
-        E::NoDefault => ("usage", "give one with --data-dir"),
         E::Empty { .. } => ("not_found", "`nexus-node up` makes a node there"),
         E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
         E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),

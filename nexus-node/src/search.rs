@@ -7,20 +7,23 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `words` | cutting texts into words, for both indexes |
+//! | `words`, `tokens` | cutting texts into words, for both indexes |
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
-//! | `disk` | the index on disk |
+//! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
 //! | `best` | the best so far, and the score needed to be among them |
 //! | `indexer` | moves changes from the tail to the disk |
 
+#[cfg(feature = "search")]
 mod best;
+#[cfg_attr(not(feature = "search"), path = "search/no_disk.rs")]
 mod disk;
 mod document;
 mod indexer;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
@@ -101,6 +104,11 @@ impl Search {
         Self { disk, tail: Mutex::new(Tail::after(covered)) }
     }
 
+    /// The most memories that a search takes into the tail: all of them without an index on disk.
+    fn tail_max(&self) -> usize {
+        if self.disk.is_some() { TAIL_MAX } else { usize::MAX }
+    }
+
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +125,7 @@ impl Search {
         // the tail first: a memory that moves to the disk meanwhile is seen twice, not never
         let (mut found, touched) = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if tail.is_empty() {
                 (Vec::new(), Arc::default())
             } else {
@@ -148,7 +156,7 @@ impl Search {
         let print = words::fingerprint(text);
         let touched = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if let Some(place) = tail.similar(print, space) {
                 return Ok(Some(place));
             }

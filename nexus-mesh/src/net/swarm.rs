@@ -7,13 +7,14 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 use nexus_identity::{Chain, Did, Keypair};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
+use super::discovery::{self, Sighting};
 use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
@@ -580,7 +581,7 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
             SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
             SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
-            SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Discovery(event)) => self.on_discovery(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
                 // perhaps another network: an unreachable peer may be reachable now
                 self.book.dial_all(now);
@@ -763,17 +764,17 @@ impl Net {
         }
     }
 
-    fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+    fn on_discovery(&mut self, event: discovery::Event, now: Instant) {
         self.due = None;
-        match event {
-            mdns::Event::Discovered(found) => {
+        match discovery::sighting(event) {
+            Sighting::Came(found) => {
                 for (peer, address) in found {
                     if let Some(peer) = did_of(&peer) {
                         self.book.spotted(peer, &address, now);
                     }
                 }
             }
-            mdns::Event::Expired(lost) => {
+            Sighting::Went(lost) => {
                 for (peer, _) in lost {
                     if let Some(peer) = did_of(&peer) {
                         self.book.vanished(&peer);

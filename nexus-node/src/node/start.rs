@@ -212,7 +212,7 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, Nod
 
 /// The search index; in memory where it cannot be on disk, which costs time and memory only.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
-    let disk = dir.and_then(|dir| match DiskIndex::open(&dir, store) {
+    let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
         Ok(disk) => Some(disk),
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "the search index is kept in memory");
