@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::{Chain, Did, Keypair};
 
 use crate::abilities::Abilities;
+use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 
 /// The topic of beats.
@@ -39,6 +41,8 @@ pub struct MeshConfig {
     pub agent: String,
     /// What this node says that it can do. Its rooms are those of [`rooms`](Self::rooms).
     pub abilities: Abilities,
+    /// Decides when credentials have expired. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl MeshConfig {
@@ -56,6 +60,7 @@ impl MeshConfig {
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             abilities: Abilities::first(),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 

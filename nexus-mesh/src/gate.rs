@@ -172,17 +172,18 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// Sets renewed credentials for later hellos.
     pub(crate) fn set_chain(&mut self, chain: Chain) {
         if let Some(papers) = &self.papers {
-            let abilities = papers.abilities.clone();
-            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, abilities }));
+            let (abilities, clock) = (papers.abilities.clone(), papers.clock.clone());
+            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, abilities, clock }));
         }
     }
 
     /// The formats that this node writes now, for the hellos to come.
     pub(crate) fn set_formats(&mut self, entry: u16, critical: u16) {
         if let Some(papers) = &self.papers {
-            let Papers { me, mesh, ref chain, ref abilities } = **papers;
+            let Papers { me, mesh, ref chain, ref abilities, ref clock } = **papers;
             let abilities = Abilities { entry_format_now: entry, critical_format_now: critical, ..abilities.clone() };
-            self.papers = Some(Arc::new(Papers { me, mesh, chain: chain.clone(), abilities }));
+            let (chain, clock) = (chain.clone(), clock.clone());
+            self.papers = Some(Arc::new(Papers { me, mesh, chain, abilities, clock }));
         }
     }
 

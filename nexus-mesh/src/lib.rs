@@ -51,6 +51,7 @@ mod stream;
 mod wire;
 
 pub use abilities::Abilities;
+pub use clock::{Clock, SystemClock};
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod book;
+mod discovery;
 mod swarm;
 mod transport;
 

@@ -2,6 +2,7 @@
 
 mod diff;
 mod fuzz;
+mod held;
 mod plant;
 mod run;
 mod shrink;
@@ -23,7 +24,7 @@ const USAGE: u8 = 2;
 
 /// The way to a build with bugs inside of its nodes.
 const WITH_PLANTS: &str = "build one that has it:\n  \
-    NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all";
+    cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all";
 
 /// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see which promises hold.
 #[derive(Debug, Parser)]
@@ -64,6 +65,12 @@ enum SimCommand {
         /// The scenario.
         #[arg(long, default_value = "anything")]
         scenario: String,
+        /// Keeps the seeds that held, and leaves out those that did at this commit.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+        /// The commit this program was built from; as git says if not given.
+        #[arg(long, requires = "into")]
+        commit: Option<String>,
         /// One line of JSON per seed, and one for all of them.
         #[arg(long)]
         json: bool,
@@ -113,7 +120,7 @@ enum SimCommand {
 }
 
 /// Options for carrying out and showing a run.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RunOptions {
     /// The number of nodes [default: the scenario's]
     #[arg(long)]
@@ -143,8 +150,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             let plan = plan(&scenario, seed, &options).and_then(|plan| planted(plan, options.plant.as_deref()));
             plan.and_then(|plan| run::run(&plan, &options))
         }
-        SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
-            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
+        SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, into, commit, json } => {
+            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, into, commit, json })
         }
         SimCommand::Replay { run: name, options } => {
             let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref()));

@@ -3,10 +3,10 @@
 //!
 //! Some are planted around the node and are in every build. The others are bugs inside of it
 //! (`nexus_identity::plants` and the places that ask for them); they are in builds with
-//! `NEXUS_PLANTS=1` alone:
+//! the feature `plants` alone:
 //!
 //! ```console
-//! $ NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all
+//! $ cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all
 //! ```
 
 use nexus_identity::plants::Plant as Inside;

@@ -472,8 +472,10 @@ impl Sim {
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
-        let env =
-            NodeEnv { keypair: key, transport, spawner: spawner.clone(), store, raft, blocking, search: None, config };
+        let mut env = NodeEnv::new(key, transport, spawner.clone(), store);
+        env.raft = raft;
+        env.blocking = blocking;
+        env.config = config;
         self.with(no, |machine| machine.life = Some(life));
         let (tell, told) = oneshot::channel();
         let starting = async move {

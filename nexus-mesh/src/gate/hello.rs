@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::slots::Slots;
 use crate::abilities::Abilities;
-use crate::clock;
+use crate::clock::Clock;
 use crate::event::Refusal;
 use crate::frame::{FrameError, read_frame, write_frame};
 use crate::wire::{self, Empty, HELLO_BYTES_MAX, HelloStep};
@@ -55,6 +55,8 @@ pub(crate) struct Papers {
     pub(crate) mesh: Did,
     pub(crate) chain: Chain,
     pub(crate) abilities: Abilities,
+    /// Decides whether what a peer shows has expired.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// The two parties of a hello.
@@ -336,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             return Err(refuse(Refusal::BadCredentials));
         }
         let expires_at = chain.expires_at().map_err(|_| refuse(Refusal::BadCredentials))?;
-        if expired(expires_at, clock::wall()) {
+        if expired(expires_at, papers.clock.wall()) {
             return Err(refuse(Refusal::Expired));
         }
         let abilities = Abilities::from_wire(shown.abilities.as_ref());
@@ -411,6 +413,7 @@ fn reason_from_wire(reason: u32) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::peer::peer_id_of;
     use futures::executor::block_on;
     use futures::io::Cursor;
@@ -419,8 +422,13 @@ mod tests {
     fn papers(root: u8, n: u8) -> Papers {
         let (root, key) = (Keypair::from_seed(&[root; 32]), Keypair::from_seed(&[n; 32]));
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
-        let chain = Chain::found(claims.sign(&root)).unwrap();
-        Papers { me: key.did(), mesh: root.did(), chain, abilities: Abilities::first() }
+        Papers {
+            me: key.did(),
+            mesh: root.did(),
+            chain: Chain::found(claims.sign(&root)).unwrap(),
+            abilities: Abilities::first(),
+            clock: Arc::new(SystemClock::new()),
+        }
     }
 
     /// A stream whose other side has written everything already.

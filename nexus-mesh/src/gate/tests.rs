@@ -8,6 +8,7 @@ use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol
 use nexus_identity::{Claims, Keypair, Role, Timestamp};
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::peer::peer_id_of;
 
 /// Records its events, and fails on an unknown connection.
@@ -115,7 +116,8 @@ impl Rig {
             (Chain::found(claims.sign(&root)).unwrap(), claims)
         };
         let (me, peer) = (keys[0].did(), keys[1].did());
-        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default() };
+        let clock = Arc::new(SystemClock::new());
+        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default(), clock };
         let gate = Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), 8);
         let (chain, claims) = chain(&keys[1]);
         let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default() });

@@ -6,8 +6,9 @@ use libp2p::gossipsub::{
 };
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, identify, identity, mdns, ping};
+use libp2p::{identify, identity, ping};
 
+use super::discovery::{Discovery, discovery};
 use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::MeshError;
@@ -32,7 +33,7 @@ pub(super) struct Outer {
     pub(super) gate: Gate<Inner>,
     pub(super) door: Door,
     pub(super) ping: ping::Behaviour,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) discovery: Toggle<Discovery>,
 }
 
 /// A topic's name on the wire.
@@ -74,6 +75,7 @@ impl Outer {
                 rooms: config.rooms.iter().map(ToString::to_string).collect(),
                 ..config.abilities.clone()
             },
+            clock: config.clock.clone(),
         });
         let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
         Ok(Self {
@@ -81,16 +83,9 @@ impl Outer {
             gate: Gate::new(inner, me, papers, limits.strangers),
             door: Door::new(),
             ping: ping::Behaviour::new(ping),
-            mdns: config.mdns.then(|| local_discovery(me)).flatten().into(),
+            discovery: config.mdns.then(|| discovery(me)).flatten().into(),
         })
     }
-}
-
-/// Discovery on the local network; `None` where the machine does not allow multicast.
-fn local_discovery(me: PeerId) -> Option<mdns::tokio::Behaviour> {
-    mdns::tokio::Behaviour::new(mdns::Config::default(), me)
-        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
-        .ok()
 }
 
 /// Gossip without gossipsub's signatures: messages carry their own, and checking both would more than

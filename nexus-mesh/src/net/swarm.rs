@@ -7,15 +7,16 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 use nexus_identity::{Chain, Did, Keypair};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
+use super::discovery::{self, Sighting};
 use super::transport::BoxedTransport;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
@@ -161,6 +162,7 @@ struct Neighbour {
 pub(crate) struct Net {
     swarm: Swarm<Outer>,
     key: Keypair,
+    clock: Arc<dyn Clock>,
     shared: Arc<MeshShared>,
     book: Book,
     /// The target of each dial, until its connection fails, opens or closes.
@@ -210,9 +212,10 @@ impl Net {
         getrandom::fill(&mut seed).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
         let (me, now) = (config.keypair.did(), clock::now());
         let mesh = config.membership.as_ref().map(|membership| membership.mesh);
-        let run = clock::wall().as_ms();
+        let run = config.clock.wall().as_ms();
         Ok(Self {
             swarm,
+            clock: config.clock.clone(),
             shared,
             book: Book::new(me, u64::from_le_bytes(seed), Backoff::default()),
             dials: BTreeMap::new(),
@@ -328,7 +331,7 @@ impl Net {
     fn tick(&mut self, now: Instant) {
         if self.expiry_at <= now {
             self.expiry_at = now + EXPIRY_CHECK;
-            self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
+            self.swarm.behaviour_mut().gate.cut_expired(self.clock.wall());
         }
         let changes = if self.out.is_empty() { self.health.tick(now) } else { Vec::new() };
         for change in changes {
@@ -565,7 +568,7 @@ impl Net {
             open: neighbour.is_some(),
             rtt: neighbour.and_then(|neighbour| neighbour.rtt),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
-            last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
+            last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
             abilities: neighbour.map(|neighbour| neighbour.member.abilities.clone()),
         }
@@ -578,7 +581,7 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
             SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
             SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
-            SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Discovery(event)) => self.on_discovery(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
                 // perhaps another network: an unreachable peer may be reachable now
                 self.book.dial_all(now);
@@ -726,7 +729,7 @@ impl Net {
             Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
-        if self.revoked.contains(&peer) || expired(heard.expires_at, clock::wall()) || peer == self.key.did() {
+        if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
             return Verdict::Ignore;
         }
         let change = self.health.heard(peer, now);
@@ -761,17 +764,17 @@ impl Net {
         }
     }
 
-    fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+    fn on_discovery(&mut self, event: discovery::Event, now: Instant) {
         self.due = None;
-        match event {
-            mdns::Event::Discovered(found) => {
+        match discovery::sighting(event) {
+            Sighting::Came(found) => {
                 for (peer, address) in found {
                     if let Some(peer) = did_of(&peer) {
                         self.book.spotted(peer, &address, now);
                     }
                 }
             }
-            mdns::Event::Expired(lost) => {
+            Sighting::Went(lost) => {
                 for (peer, _) in lost {
                     if let Some(peer) = did_of(&peer) {
                         self.book.vanished(&peer);

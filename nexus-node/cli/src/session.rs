@@ -33,7 +33,10 @@ impl CliSession {
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Problem> {
         match &self.data_dir {
             Some(path) => Ok(path.clone()),
-            None => DataDir::default_path().map_err(data_dir_problem),
+            None => default_data_dir().ok_or_else(|| {
+                let problem = Problem::new("usage", "this account has no home directory");
+                problem.hint("name a data directory with --data-dir")
+            }),
         }
     }
 
@@ -113,6 +116,12 @@ impl CliSession {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
     }
+}
+
+/// The default data directory: `nexus` in the platform's place for data that stays on this machine.
+/// `None` for an account without a home.
+pub(crate) fn default_data_dir() -> Option<PathBuf> {
+    Some(directories::BaseDirs::new()?.data_local_dir().join("nexus"))
 }
 
 /// A path quoted for a shell.

@@ -15,6 +15,8 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::serve::IncomingStream;
+use nexus_identity::Timestamp;
+use nexus_mesh::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
 use super::events::{SUBPROTOCOL, is_websocket};
@@ -55,6 +57,7 @@ struct Lists {
     /// The hash of the token. Comparing hashes takes equally long wherever they differ.
     token: blake3::Hash,
     session: BrowserSession,
+    clock: SystemClock,
 }
 
 impl Guard {
@@ -74,7 +77,12 @@ impl Guard {
             hosts.extend(bare);
         }
         let session = BrowserSession::new(port, token);
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session }))
+        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session, clock: SystemClock::new() }))
+    }
+
+    /// The time by which links and cookies run out.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.wall()
     }
 
     /// The session that signs browsers in.
@@ -84,7 +92,7 @@ impl Guard {
 
     /// The proof that lets a request in, or the problem that keeps it out.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
-        let Lists { hosts, token, session } = &*self.0;
+        let Lists { hosts, token, session, .. } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
         let known = |host: &str| {
@@ -117,7 +125,7 @@ impl Guard {
             return Ok(Shown::Nothing);
         }
         // A wrong token is refused, also beside a good cookie.
-        if shown.is_none() && session.holds(headers, crate::clock::wall()) {
+        if shown.is_none() && session.holds(headers, self.now()) {
             let changes = !request.method().is_safe() || is_websocket(headers);
             let site = single(headers, &SEC_FETCH_SITE)?;
             if (changes && origin.is_none()) || site.is_some_and(|site| site != "same-origin" && site != "none") {
@@ -222,7 +230,7 @@ mod tests {
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
-        let cookie = guard.session().begin(crate::clock::wall());
+        let cookie = guard.session().begin(guard.now());
         let cookie = cookie.split(';').next().unwrap();
         let of = |method: &str, more: &[(&str, &str)]| {
             let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();

@@ -151,7 +151,7 @@ fn entry(target: &Target, session: &CliSession, here: &Path) -> Result<Value, Pr
             .hint("leave --api and NEXUS_API out"));
     }
     let directory = session.data_dir()?;
-    if nexus_node::internals::datadir::DataDir::default_path().ok().as_ref() != Some(&directory) {
+    if crate::session::default_data_dir().as_ref() != Some(&directory) {
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         arguments.extend(["--data-dir".to_owned(), directory.display().to_string()]);
     }
