@@ -177,7 +177,7 @@ impl History {
 }
 
 /// What one request came to.
-enum Came {
+enum RequestOutcome {
     Answer(u16, Value),
     /// It may have been done or not.
     Unknown,
@@ -185,7 +185,7 @@ enum Came {
     Never,
 }
 
-fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, body: Option<Value>) -> Came {
+fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, body: Option<Value>) -> RequestOutcome {
     let uri = format!("{}/v1/kv/{key}", door.0);
     let request = ureq::http::Request::builder().method(method).uri(uri);
     let request = request.header("authorization", format!("Bearer {}", door.1));
@@ -195,11 +195,11 @@ fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, b
     };
     match sent {
         Ok(mut answer) => match answer.body_mut().read_json::<Value>() {
-            Ok(document) => Came::Answer(answer.status().as_u16(), document),
-            Err(_) => Came::Unknown,
+            Ok(document) => RequestOutcome::Answer(answer.status().as_u16(), document),
+            Err(_) => RequestOutcome::Unknown,
         },
-        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Came::Never,
-        Err(_) => Came::Unknown,
+        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => RequestOutcome::Never,
+        Err(_) => RequestOutcome::Unknown,
     }
 }
 
@@ -229,13 +229,15 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
         let began = history.tick();
         match dice.roll(10) {
             0..4 => match ask(&client, &door, "PUT", &key, Some(json!({ "value": value.to_string() }))) {
-                Came::Answer(200, written) => {
+                RequestOutcome::Answer(200, written) => {
                     history.keep(&key, began, Action::Put(value), Some(&written));
                     last.insert(key, value);
                 }
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Put(value), None),
-                Came::Never => {}
-                Came::Answer(status, document) => panic!("put: {status} {document}"),
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                    history.keep(&key, began, Action::Put(value), None)
+                }
+                RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("put: {status} {document}"),
             },
             4..6 => {
                 let mut body = json!({ "value": value.to_string() });
@@ -245,37 +247,43 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                 }
                 let cas = |done| Action::Cas { expect, value, done };
                 match ask(&client, &door, "PUT", &key, Some(body)) {
-                    Came::Answer(200, written) => {
+                    RequestOutcome::Answer(200, written) => {
                         history.keep(&key, began, cas(true), Some(&written));
                         last.insert(key, value);
                     }
-                    Came::Answer(404 | 409, refusal) => {
+                    RequestOutcome::Answer(404 | 409, refusal) => {
                         history.keep(&key, began, cas(false), Some(&refusal));
                         last.remove(&key);
                     }
-                    Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, cas(true), None),
-                    Came::Never => {}
-                    Came::Answer(status, document) => panic!("cas: {status} {document}"),
+                    RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                        history.keep(&key, began, cas(true), None)
+                    }
+                    RequestOutcome::Never => {}
+                    RequestOutcome::Answer(status, document) => panic!("cas: {status} {document}"),
                 }
             }
             6 => match ask(&client, &door, "DELETE", &key, None) {
-                Came::Answer(200, gone) => history.keep(&key, began, Action::Delete(true), Some(&gone)),
-                Came::Answer(404, refusal) => history.keep(&key, began, Action::Delete(false), Some(&refusal)),
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Delete(true), None),
-                Came::Never => {}
-                Came::Answer(status, document) => panic!("delete: {status} {document}"),
+                RequestOutcome::Answer(200, gone) => history.keep(&key, began, Action::Delete(true), Some(&gone)),
+                RequestOutcome::Answer(404, refusal) => {
+                    history.keep(&key, began, Action::Delete(false), Some(&refusal))
+                }
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                    history.keep(&key, began, Action::Delete(true), None)
+                }
+                RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("delete: {status} {document}"),
             },
             _ => match ask(&client, &door, "GET", &key, None) {
-                Came::Answer(200, item) => {
+                RequestOutcome::Answer(200, item) => {
                     history.keep(&key, began, Action::Get(Some(value_of(&item))), Some(&item));
                     last.insert(key, value_of(&item));
                 }
-                Came::Answer(404, refusal) => {
+                RequestOutcome::Answer(404, refusal) => {
                     history.keep(&key, began, Action::Get(None), Some(&refusal));
                     last.remove(&key);
                 }
-                Came::Answer(503, _) | Came::Unknown | Came::Never => {}
-                Came::Answer(status, document) => panic!("get: {status} {document}"),
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown | RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("get: {status} {document}"),
             },
         }
     }
@@ -335,8 +343,8 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
             let seen = until("a read", || {
                 let began = history.tick();
                 match ask(&client, &door, "GET", key, None) {
-                    Came::Answer(200, item) => Some((began, Some(value_of(&item)))),
-                    Came::Answer(404, _) => Some((began, None)),
+                    RequestOutcome::Answer(200, item) => Some((began, Some(value_of(&item)))),
+                    RequestOutcome::Answer(404, _) => Some((began, None)),
                     _ => None,
                 }
             });

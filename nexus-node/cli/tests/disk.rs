@@ -23,10 +23,10 @@ const WORLD: World = World(200);
 
 /// A disk in memory that stops keeping what is written to it.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+struct Disk(Arc<Mutex<DiskState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskState {
     seen: Vec<u8>,
     kept: Vec<u8>,
     fault: Fault,
@@ -44,7 +44,7 @@ impl Disk {
     /// What is there after the machine was started again.
     fn restarted(&self) -> Self {
         let kept = self.0.lock().unwrap().kept.clone();
-        Self(Arc::new(Mutex::new(State { seen: kept.clone(), kept, fault: Fault::None })))
+        Self(Arc::new(Mutex::new(DiskState { seen: kept.clone(), kept, fault: Fault::None })))
     }
 
     fn store(&self) -> Store {

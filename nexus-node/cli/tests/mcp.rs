@@ -171,7 +171,7 @@ impl Speaks for Http {
 }
 
 /// Over stdio.
-struct Stdio_ {
+struct StdioClient {
     era: &'static str,
     child: RefCell<Child>,
     stdin: RefCell<Option<ChildStdin>>,
@@ -180,7 +180,7 @@ struct Stdio_ {
     next: Cell<u64>,
 }
 
-impl Stdio_ {
+impl StdioClient {
     fn of(home: &Home, arguments: &[&str], era: &'static str) -> Self {
         let mut all = vec!["mcp"];
         all.extend_from_slice(arguments);
@@ -240,14 +240,14 @@ impl Stdio_ {
     }
 }
 
-impl Drop for Stdio_ {
+impl Drop for StdioClient {
     fn drop(&mut self) {
         let _ = self.child.borrow_mut().kill();
         let _ = self.child.borrow_mut().wait();
     }
 }
 
-impl Speaks for Stdio_ {
+impl Speaks for StdioClient {
     fn era(&self) -> &'static str {
         self.era
     }
@@ -380,12 +380,12 @@ fn every_tool_works_over_http_in_both_eras() {
 #[test]
 fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     let home = Home::new();
-    let first = Stdio_::of(&home, &[], NEW);
+    let first = StdioClient::of(&home, &[], NEW);
     core(&first, &serde_json::from_str(NEWCOMER).unwrap());
     let _node = Started::of(&home);
-    core(&Stdio_::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
+    core(&StdioClient::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
     for era in [NEW, OLD] {
-        graph(&Stdio_::of(&home, &["--profile", "graph"], era));
+        graph(&StdioClient::of(&home, &["--profile", "graph"], era));
     }
     assert_eq!(first.end(), Some(0));
 }
@@ -396,7 +396,7 @@ type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
 #[test]
 fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     let home = Home::new();
-    let client = Stdio_::of(&home, &[], NEW);
+    let client = StdioClient::of(&home, &[], NEW);
     client.tool("remember", json!({ "text": "before" }));
     let status = home.json(&["status"]);
     assert_eq!(status["started_by"], "mcp", "{status}");
@@ -431,7 +431,7 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     let address = node.address();
     let new = Http::to(&node, "/mcp", NEW);
     let old = Http::to(&node, "/mcp", OLD);
-    let stdio = Stdio_::of(&home, &["--no-start"], OLD);
+    let stdio = StdioClient::of(&home, &["--no-start"], OLD);
     let clients: [(Tool<'_>, &str); 3] = [
         (&|tool, arguments| new.tool(tool, arguments), "newcomer"),
         (&|tool, arguments| old.tool(tool, arguments), "veteran"),
@@ -755,7 +755,7 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     assert_eq!(updated["params"]["uri"], "memory://knowledge-graph");
 
     // the old way, over stdio, and across a restart of the node
-    let stdio = Stdio_::of(&home, &["--profile", "graph"], OLD);
+    let stdio = StdioClient::of(&home, &["--profile", "graph"], OLD);
     stdio.result("resources/subscribe", json!({ "uri": "memory://knowledge-graph" }));
     // Nothing says when the subscription stands.
     until("the first change is told", || {
@@ -779,7 +779,7 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
 fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     let home = Home::new();
     let _node = home.up();
-    let client = Stdio_::of(&home, &["--no-start"], NEW);
+    let client = StdioClient::of(&home, &["--no-start"], NEW);
     for (bytes, code) in [
         (b"{\n".as_slice(), -32700),
         (b"\xff\xfe\n", -32700),
