@@ -18,10 +18,11 @@ use self::guard::Since;
 
 pub use self::guard::LockGuard;
 use crate::NodeError;
-use crate::coordinator::{
-    Answer, AuditCheck, AuditPage, Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put,
-    Query, Refusal, TTL_MS_MAX, Txn,
+pub use crate::coordinator::{
+    Action, AuditCheck, AuditEntry, AuditOther, AuditPage, Change, Check, Condition, Coordinators, Deed, Done, Item,
+    Lease, Lock, Manage, Mode, Put, Seat, SeatState, Step, Txn, Waiter, What,
 };
+use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
 
 /// How often a lock is looked at from a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);

@@ -9,7 +9,8 @@ use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 use super::Node;
 use crate::NodeError;
 use crate::clock;
-use crate::engine::{self, Command, rows};
+use crate::engine::Command;
+use crate::ledger::{self, rows};
 use crate::runtime::Shared;
 use crate::store::{Batch, Table, View};
 
@@ -97,7 +98,7 @@ impl Node {
 use super::Inner;
 
 fn incarnation(shared: &Shared) -> Result<[u8; 8], NodeError> {
-    let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+    let genesis = ledger::read_genesis(&shared.store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
     Ok(genesis.incarnation.0)
 }
 
@@ -161,7 +162,7 @@ impl Admitter {
         else {
             return unknown;
         };
-        let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+        let genesis = ledger::read_genesis(&shared.store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
         let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
         let claims = Claims::new(shared.mesh_did, newcomer, request.name.clone(), [role], now)
             .issued_by(shared.me)

@@ -16,11 +16,12 @@ use crate::clock::Monotonic;
 use crate::config::Config;
 use crate::coordinator::{Coordinator, Origin, RAFT};
 use crate::datadir::{DataDir, Lock};
-use crate::engine::{self, Command, Engine, EngineError};
+use crate::engine::{Command, Engine};
 use crate::env::{NodeEnv, RaftEnv, Tasks, blocking};
+use crate::ledger::{self, LedgerError};
 use crate::runtime::{
     COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers,
-    publish, watch_mesh,
+    publish, rebuild, watch_mesh,
 };
 use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Table, View};
@@ -148,7 +149,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
             let coordinator = Coordinator::start(shared.clone(), keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();
-                batch.put(Table::Meta, engine::rows::meta::COORDINATED, &[]);
+                batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
                 shared.store.commit(&[batch])?;
             }
             let serving = coordinator.clone();
@@ -199,12 +200,12 @@ impl Node {
 /// Whether this node begins the coordinators: it is the mesh's first member, and never did.
 fn founds(store: &crate::store::Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
-    Ok(first && !store.snapshot()?.contains(Table::Meta, engine::rows::meta::COORDINATED)?)
+    Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
 /// What the store says at start.
 struct State {
-    genesis: engine::Genesis,
+    genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
     peers: Vec<(nexus_identity::Did, Vec<Multiaddr>)>,
@@ -212,14 +213,14 @@ struct State {
 }
 
 fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Result<State, NodeError> {
-    let folded = engine::rebuild(key, store)?;
+    let folded = rebuild(key, store)?;
     if folded > 0 {
         tracing::info!(entries = folded, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
-    let genesis = engine::read_genesis(&snapshot)?.ok_or(EngineError::NoGenesis)?;
+    let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
     let engine = Engine::open(key.clone(), &snapshot)?;
-    let logs = engine::rows::read_logs(&snapshot)?;
+    let logs = ledger::read_logs(&snapshot)?;
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());

@@ -7,8 +7,8 @@ use nexus_mesh::PeerState;
 use super::{Node, peer_id};
 use crate::NodeError;
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
-use crate::engine::rows;
 use crate::error::listed;
+use crate::ledger;
 use crate::runtime::{Notice, Shared};
 
 /// This node and its mesh at a glance.
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     fn frontier(&self) -> Result<Frontier, NodeError> {
-        let logs = rows::read_logs(&self.store.snapshot()?)?;
+        let logs = ledger::read_logs(&self.store.snapshot()?)?;
         Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
     }
 }

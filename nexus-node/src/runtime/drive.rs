@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::committer::Commit;
 use super::{Arrival, Arrivals, Call, Intake, Shared};
 use crate::clock;
-use crate::engine::{Command, CommandId, Effect, Engine, EngineError, Event, Input, Outcome};
+use crate::engine::{Command, CommandId, Effect, Engine, Event, Input, Outcome};
+use crate::ledger::LedgerError;
 use crate::store::Overlay;
 use crate::trace::TraceParent;
 
@@ -49,7 +50,7 @@ impl Drive {
         }
     }
 
-    async fn turn(&mut self, shared: &Shared) -> Result<(), EngineError> {
+    async fn turn(&mut self, shared: &Shared) -> Result<(), LedgerError> {
         let mut no = 0;
         // the last commit that holds callers' writes
         let mut own_commit = 0;
@@ -114,7 +115,7 @@ impl Drive {
     }
 
     /// One input through the engine, its effects bundled.
-    fn handle(&mut self, no: u64, input: Input, mut callers: Callers, shared: &Shared) -> Result<Commit, EngineError> {
+    fn handle(&mut self, no: u64, input: Input, mut callers: Callers, shared: &Shared) -> Result<Commit, LedgerError> {
         self.engine.handle(clock::wall(), input, &self.overlay)?;
         let mut commit = Commit {
             no,
@@ -159,7 +160,7 @@ impl Drive {
         last: u64,
         commit: &mut Commit,
         shared: &Shared,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         let stored = self.engine.last_eno() > last;
         if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {
             return Ok(());

@@ -15,7 +15,7 @@ use super::whereabouts::{self, Whereabouts};
 use super::{Intake, Shared};
 use crate::coordinator::RAFT;
 use crate::engine::Command;
-use crate::engine::rows;
+use crate::ledger::{self, rows};
 use crate::node::admit::Admitter;
 use crate::store::{Batch, Table};
 
@@ -180,7 +180,7 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
     };
-    let held = shared.store.snapshot().and_then(|snapshot| rows::find_entry(&snapshot, entry.id()));
+    let held = shared.store.snapshot().and_then(|snapshot| ledger::find_entry(&snapshot, entry.id()));
     match held {
         Ok(None) => {}
         Ok(Some(_)) => return (Verdict::Accept, None),
