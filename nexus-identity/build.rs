@@ -1,4 +1,4 @@
-//! Sets `cfg(nexus_plants)` where `NEXUS_PLANTS=1` asks for it: see `src/plants.rs`.
+//! Sets `cfg(nexus_plants)` for `NEXUS_PLANTS=1`: see `src/plants.rs`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(nexus_plants)");
     println!("cargo::rerun-if-env-changed=NEXUS_PLANTS");
     if std::env::var("NEXUS_PLANTS").is_ok_and(|value| value == "1") {
-        // what is built here has bugs in it: it must not lie where somebody would take it for sound
+        // this build has bugs in it: it must not lie where somebody takes it for sound
         let out = std::env::var("OUT_DIR").unwrap_or_default();
         let apart = Path::new(&out).components().any(|part| part.as_os_str() == "plants");
         assert!(apart, "NEXUS_PLANTS=1 needs a target directory called `plants`: --target-dir target/plants");

@@ -19,8 +19,7 @@ const PREFIX: &str = "did:key:z";
 pub struct Did([u8; 32]);
 
 impl Did {
-    /// The DID of public-key bytes. Bytes that are no point on the curve make a DID that no
-    /// signature verifies for.
+    /// The DID of public-key bytes. If the bytes are no point on the curve, no signature verifies for it.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -30,7 +29,7 @@ impl Did {
         &self.0
     }
 
-    /// The last eight characters of the text form, for logs: the front is alike in all DIDs.
+    /// The last eight characters of the text form, for logs. The first ones are the same in all DIDs.
     pub fn short(&self) -> String {
         let text = self.to_string();
         text[text.len() - 8..].to_owned()

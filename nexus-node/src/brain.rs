@@ -371,7 +371,7 @@ impl Brain {
         let snapshot = self.snapshot()?;
         let at = match from {
             Some(text) => WatchCursor::parse(text, self.here().store_name)?,
-            None => WatchCursor { eno: crate::engine::rows::last_eno(&snapshot)?, index: u32::MAX },
+            None => WatchCursor { eno: crate::ledger::last_eno(&snapshot)?, index: u32::MAX },
         };
         let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
         let committed = self.here().engine.committed();

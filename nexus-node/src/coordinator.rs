@@ -36,6 +36,8 @@ mod read;
 mod runtime;
 mod serve;
 mod state;
+#[cfg(test)]
+mod vectors;
 mod voters;
 mod wire;
 

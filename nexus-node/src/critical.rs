@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use self::guard::Since;
 
 pub use self::guard::LockGuard;
-use crate::coordinator::{
-    Answer, AuditCheck, AuditPage, Change, Command, Coordinator, Coordinators, Found, Item, Lock, Manage, Outcome, Put,
-    Query, Refusal, TTL_MS_MAX, Txn,
+pub use crate::coordinator::{
+    Action, AuditCheck, AuditEntry, AuditOther, AuditPage, Change, Check, Condition, Coordinators, Deed, Done, Item,
+    Lease, Lock, Manage, Mode, Put, Seat, SeatState, Step, Txn, Waiter, What,
 };
+use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
 use crate::error::{NodeError, Resource};
 
 /// How often a lock is looked at from a node without a copy of the state.

@@ -122,7 +122,7 @@ pub enum NodeError {
     Stopping(String),
     /// The store's rows do not read, or its credentials do not hold.
     #[error(transparent)]
-    Engine(crate::engine::EngineError),
+    Engine(crate::ledger::LedgerError),
     /// The search index failed; it is made anew at the next start.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -165,10 +165,10 @@ impl From<crate::world::Interrupted> for NodeError {
     }
 }
 
-impl From<crate::engine::EngineError> for NodeError {
-    fn from(error: crate::engine::EngineError) -> Self {
+impl From<crate::ledger::LedgerError> for NodeError {
+    fn from(error: crate::ledger::LedgerError) -> Self {
         match error {
-            crate::engine::EngineError::Store(error) => error.into(),
+            crate::ledger::LedgerError::Store(error) => error.into(),
             other => Self::Engine(other),
         }
     }

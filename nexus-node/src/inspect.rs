@@ -6,7 +6,7 @@ use nexus_crdt::{Frontier, Members};
 use nexus_identity::Timestamp;
 
 use crate::NodeError;
-use crate::engine::rows;
+use crate::ledger;
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{StoreError, View};
@@ -16,7 +16,7 @@ use crate::store::{StoreError, View};
 /// # Errors
 /// The view's.
 pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
-    let logs = rows::read_logs(view)?;
+    let logs = ledger::read_logs(view)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 

@@ -8,34 +8,54 @@
 //! |---|---|
 //! | [`node`] | the handle, and how a node is made, joins and admits |
 //! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
-//! | [`engine`] | the pure machine where entries become state |
-//! | [`replication`] | the pure machine that keeps two nodes in step |
+//! | [`critical`] | keys and locks that must not conflict |
+//! | [`config`] | settings of a node |
+//! | `api` | the HTTP shell (feature `http`) |
+//!
+//! Rooms behind these, not part of the public API:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `engine` | the pure machine where entries become state |
+//! | `ledger` | entries as they are held, and what is derived from them |
+//! | `replication` | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
-//! | `identity`, `world`, `failure`, `notices` | handles that rooms take: who, with what means, why it ended, what to tell |
-//! | [`critical`] | keys and locks, for those who embed a node |
-//! | [`coordinator`] | the few writes that must not conflict: a Raft group among members |
+//! | `identity` | who this node is, and the other members |
+//! | `world` | tasks, work that waits for the disk, time and randomness |
+//! | `failure`, `notices` | why a node ends; what a person should know |
+//! | `coordinator` | the few writes that must not conflict: a Raft group among members |
 //! | `trace` | which trace a task works for |
 //! | `search` | which memories speak of something |
-//! | [`store`] | ordered tables of bytes on disk |
-//! | [`datadir`], [`config`] | files and settings of a node on a machine |
-//! | `api` | the HTTP shell (feature `http`) |
+//! | `store` | ordered tables of bytes on disk |
+//! | `datadir` | files of a node on a machine |
 //! | `problem` | refusals in words and codes (feature `http`) |
 //! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
+
+#![cfg_attr(
+    not(feature = "internals"),
+    expect(
+        unreachable_pub,
+        unused_imports,
+        dead_code,
+        reason = "public in `internals`, for the program and the simulator"
+    )
+)]
 
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
 pub mod config;
-pub mod coordinator;
+mod coordinator;
 pub mod critical;
-pub mod datadir;
-pub mod engine;
+mod datadir;
+mod engine;
 mod env;
 mod error;
 mod failure;
 mod identity;
 #[cfg(feature = "testing")]
-pub mod inspect;
+mod inspect;
+mod ledger;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod memory;
@@ -43,15 +63,16 @@ pub mod node;
 mod notices;
 #[cfg(feature = "http")]
 mod problem;
-pub mod replication;
+mod replication;
 mod runtime;
 mod search;
-pub mod store;
+mod store;
 mod trace;
 mod world;
 
 pub use brain::{Brain, Watch};
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
+pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
@@ -62,3 +83,28 @@ pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
+
+/// Rooms behind the public API, for the program and the simulator. No promise holds for them.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod coordinator {
+        pub use crate::coordinator::*;
+    }
+    pub mod datadir {
+        pub use crate::datadir::*;
+    }
+    pub mod engine {
+        pub use crate::engine::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod inspect {
+        pub use crate::inspect::*;
+    }
+    pub mod replication {
+        pub use crate::replication::*;
+    }
+    pub mod store {
+        pub use crate::store::*;
+    }
+}

@@ -16,6 +16,7 @@ mod committer;
 mod drive;
 mod handle;
 mod peers;
+mod rebuild;
 mod session;
 mod sessions;
 mod traces;
@@ -40,6 +41,7 @@ use crate::world::{World, random};
 
 pub(crate) use self::handle::{EngineHandle, Fill};
 pub(crate) use self::peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
+pub(crate) use self::rebuild::rebuild;
 pub(crate) use self::session::Syncing;
 pub(crate) use self::sessions::Sessions;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_node::config::Bounded;
-use nexus_node::coordinator::{Action, Done, Manage, Mode};
+use nexus_node::critical::{Action, Done, Manage, Mode};
 use nexus_node::{LockOptions, Node, NodeError, PutOptions};
 use world::{Link, SOON, World};
 

@@ -1,4 +1,4 @@
-//! What helps to understand a run that broke: shrink, diff, compare.
+//! Tools for understanding a broken run: shrink, diff, compare.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Two nodes, of which one is restarted now and then.
+/// Two nodes, one of which is restarted now and then.
 const SCENARIO: &str = r#"
 nodes = 2
 safety_s = 40
@@ -72,7 +72,7 @@ fn a_run_that_breaks_shrinks_to_the_one_fault_that_breaks_it() {
     assert_eq!(faults[0]["kind"], "restart");
     assert!(small_plan["ops"].as_array().unwrap().len() < 10, "{said}");
 
-    // the smaller plan breaks the same, and holds without what is planted
+    // the smaller plan breaks the same check, and holds without the plant
     let (code, said) = sim(&["run", &small]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("BROKEN  liveness"), "{said}");

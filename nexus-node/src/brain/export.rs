@@ -4,8 +4,8 @@ use automerge::SaveOptions;
 use nexus_crdt::{Dot, LogId, PageWrite, SpaceId, Target, Verified, Writes, project};
 
 use crate::NodeError;
-use crate::engine::rows::{self, EntryRow, Standing};
-use crate::engine::state::enos_of_log;
+use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::ledger::{self, enos_of_log};
 use crate::store::{StoreError, Table, View};
 
 /// Names a page of a space: the author's log and the number there.
@@ -44,7 +44,7 @@ fn hex(bytes: &[u8]) -> String {
 fn writes_by_page(view: &dyn View, space: SpaceId) -> Result<BTreeMap<PageName, Vec<PageWrite>>, StoreError> {
     let mut page_of: BTreeMap<Dot, PageName> = BTreeMap::new();
     let mut writes = Vec::new();
-    for (no, log, _) in rows::read_logs(view)?.into_iter().filter(|(_, log, _)| log.space == space) {
+    for (no, log, _) in ledger::read_logs(view)?.into_iter().filter(|(_, log, _)| log.space == space) {
         for eno in enos_of_log(view, no, 0, u64::MAX)? {
             let Some(entry) = applied(view, eno)? else { continue };
             let Ok(decoded) = Writes::decode(entry.payload()) else { continue };

@@ -200,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::rows::Place;
+    use crate::ledger::rows::Place;
 
     /// A memory about which nothing matters but its id and its age.
     fn memory(id: u64, stamp: Timestamp) -> Memory {

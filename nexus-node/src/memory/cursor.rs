@@ -3,7 +3,7 @@ use std::fmt;
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 
 use crate::NodeError;
-use crate::engine::rows::TimeKey;
+use crate::ledger::rows::TimeKey;
 use nexus_crdt::Hlc;
 
 /// Names a store in cursors: one of another store means nothing here.

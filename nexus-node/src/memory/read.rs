@@ -7,9 +7,9 @@ use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 use super::cursor::{self, StoreName};
-use crate::engine::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
-use crate::engine::view::{entry_id_of, records_with_key};
 use crate::error::{NodeError, Resource};
+use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
+use crate::ledger::{self, entry_id_of, records_with_key};
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -36,7 +36,7 @@ pub(crate) struct Known {
 impl Known {
     /// Of the state that a view shows, as these members may see it.
     pub(crate) fn read(view: &dyn View, members: Arc<Members>) -> Result<Self, StoreError> {
-        let spaces = rows::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
+        let spaces = ledger::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
         Ok(Self { members, spaces, authors: Mutex::default() })
     }
 
@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
 
     /// Where a record is, in sight or not.
     pub(crate) fn place(&self, dot: Dot) -> Result<Option<Place>, NodeError> {
-        let eno = rows::find_entry(self.view, dot.entry)?;
+        let eno = ledger::find_entry(self.view, dot.entry)?;
         Ok(eno.map(|eno| Place { eno, index: dot.index }))
     }
 

@@ -6,9 +6,10 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 
 use super::Node;
-use crate::engine::{self, Command, rows};
+use crate::engine::Command;
 use crate::error::NodeError;
 use crate::identity::Identity;
+use crate::ledger::{self, rows};
 use crate::runtime::EngineHandle;
 use crate::store::{Batch, Store, Table, View};
 use crate::world::World;
@@ -96,7 +97,7 @@ impl Node {
 use super::Inner;
 
 fn incarnation(store: &Store) -> Result<[u8; 8], NodeError> {
-    let genesis = engine::read_genesis(&store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+    let genesis = ledger::read_genesis(&store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
     Ok(genesis.incarnation.0)
 }
 
@@ -168,7 +169,7 @@ impl Admitter {
         else {
             return unknown;
         };
-        let genesis = engine::read_genesis(&self.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+        let genesis = ledger::read_genesis(&self.store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
         let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())

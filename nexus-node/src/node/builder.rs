@@ -9,8 +9,8 @@ use super::{Node, found, ports};
 use crate::NodeError;
 use crate::config::Config;
 use crate::datadir::{Contents, DataDir};
-use crate::engine::{self, rows};
 use crate::env::{NodeEnv, RaftEnv};
+use crate::ledger::{self, rows};
 use crate::runtime::fresh_incarnation;
 use crate::store::{self, Batch, Store, StoreOptions, Table};
 use crate::world::Tasks;
@@ -104,7 +104,7 @@ impl Builder {
 /// A store that lies elsewhere than it did may be a copy whose original goes on: it begins a new
 /// incarnation, so that no log is written twice. Whether it did.
 fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<bool, NodeError> {
-    let Some(genesis) = engine::read_genesis(&store.snapshot()?)? else {
+    let Some(genesis) = ledger::read_genesis(&store.snapshot()?)? else {
         return Ok(false);
     };
     let here = dir.fingerprint();

@@ -6,7 +6,7 @@ use nexus_mesh::{Clock, SystemClock};
 use super::peer_id;
 use crate::NodeError;
 use crate::datadir::DataDir;
-use crate::engine::{self, Genesis};
+use crate::ledger::{self, Genesis};
 use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
 use crate::world::random;
@@ -41,11 +41,11 @@ pub fn init(path: &Path, name: Option<Name>) -> Result<Initialized, NodeError> {
 /// short.
 pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Initialized, NodeError> {
     let me = dir.identity().did();
-    let genesis = match engine::read_genesis(&store.snapshot()?)? {
+    let genesis = match ledger::read_genesis(&store.snapshot()?)? {
         Some(genesis) => genesis,
         None => found(dir, store, name)?,
     };
-    let claims = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?;
+    let claims = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?;
     Ok(Initialized {
         did: me,
         peer_id: peer_id(&me),
@@ -67,9 +67,9 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
     };
     let (mesh, me) = (root.did(), dir.identity().did());
     let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], SystemClock::new().wall());
-    let chain = Chain::found(claims.sign(&root)).map_err(engine::EngineError::Chain)?;
+    let chain = Chain::found(claims.sign(&root)).map_err(ledger::LedgerError::Chain)?;
     let genesis = genesis(mesh, chain, dir);
-    store.commit(&[engine::found(&genesis)])?;
+    store.commit(&[ledger::found(&genesis)])?;
     Ok(genesis)
 }
 

@@ -11,8 +11,9 @@ use nexus_mesh::{
 use super::found::{genesis, machine_name, open_store};
 use super::{Inner, Node, Stopped, peer_id};
 use crate::datadir::{Contents, DataDir};
-use crate::engine::{self, Command, Effect, Engine, Input, NewRecord, Outcome, rows};
+use crate::engine::{Command, Effect, Engine, Input, NewRecord, Outcome};
 use crate::error::NodeError;
+use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
@@ -118,12 +119,12 @@ impl Node {
 /// A node whose mesh has other members stays there: its memories are theirs too.
 fn check_alone(store: &Store) -> Result<(), NodeError> {
     let snapshot = store.snapshot()?;
-    let Some(genesis) = engine::read_genesis(&snapshot)? else {
+    let Some(genesis) = ledger::read_genesis(&snapshot)? else {
         return Ok(());
     };
-    let logs = rows::read_logs(&snapshot)?;
-    let me = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?.subject;
-    let members = engine::state::read_members(me, &snapshot)?;
+    let logs = ledger::read_logs(&snapshot)?;
+    let me = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?.subject;
+    let members = ledger::read_members(&snapshot)?;
     if members.len() > 1 || logs.iter().any(|(_, log, _)| log.author != me) {
         return Err(NodeError::Conflict("this directory's node is in a mesh with other members already".to_owned()));
     }
@@ -178,7 +179,7 @@ fn move_in(
         _ => {}
     }
     let store = Store::open(&beside, StoreOptions::default())?;
-    let mut batch = engine::found(&genesis(ticket.mesh, chain.clone(), dir));
+    let mut batch = ledger::found(&genesis(ticket.mesh, chain.clone(), dir));
     batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
     store.commit(&[batch])?;
     let mut transfer = Transfer::begin(dir.identity().clone(), &store, clock)?;
@@ -238,11 +239,10 @@ impl<'a> Transfer<'a> {
 
     /// Writes again what another brain remembers, oldest first, space by space.
     fn take(&mut self, old: &dyn View) -> Result<(), NodeError> {
-        let Some(genesis) = engine::read_genesis(old)? else {
+        let Some(genesis) = ledger::read_genesis(old)? else {
             return Ok(());
         };
-        let me = genesis.chain.verify(&genesis.mesh).map_err(engine::EngineError::Chain)?.subject;
-        let members = Arc::new(engine::state::read_members(me, old)?);
+        let members = Arc::new(ledger::read_members(old)?);
         let reader = Reader::new(old, genesis.store, members, self.clock.wall())?;
         for space in reader.spaces() {
             let to = self.space_for(&space.space)?;

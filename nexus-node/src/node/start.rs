@@ -12,13 +12,14 @@ use crate::brain::{self, Brain};
 use crate::config::Config;
 use crate::coordinator::{self, Coordinator, RAFT};
 use crate::datadir::{DataDir, Lock};
-use crate::engine::{self, Command, Engine, EngineError};
+use crate::engine::{Command, Engine};
 use crate::env::{NodeEnv, RaftEnv};
 use crate::error::NodeError;
 use crate::failure::Failure;
 use crate::identity::Identity;
+use crate::ledger::{self, LedgerError};
 use crate::notices::Notices;
-use crate::runtime::{self, ENTRIES, Runtime, SYNC, Syncing, known_peers, publish, watch_mesh};
+use crate::runtime::{self, ENTRIES, Runtime, SYNC, Syncing, known_peers, publish, rebuild, watch_mesh};
 use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
 use crate::world::{Tasks, World};
@@ -113,7 +114,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
             let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();
-                batch.put(Table::Meta, engine::rows::meta::COORDINATED, &[]);
+                batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
                 store.commit(&[batch])?;
             }
             let serving = coordinator.clone();
@@ -182,12 +183,12 @@ impl Node {
 /// Whether this node begins the coordinators: it is the mesh's first member, and never did.
 fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
-    Ok(first && !store.snapshot()?.contains(Table::Meta, engine::rows::meta::COORDINATED)?)
+    Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
 /// What the store says at start.
 struct State {
-    genesis: engine::Genesis,
+    genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
     peers: Vec<(nexus_identity::Did, Vec<Multiaddr>)>,
@@ -195,14 +196,14 @@ struct State {
 }
 
 fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, NodeError> {
-    let folded = engine::rebuild(key, store)?;
+    let folded = rebuild(key, store)?;
     if folded > 0 {
         tracing::info!(entries = folded, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
-    let genesis = engine::read_genesis(&snapshot)?.ok_or(EngineError::NoGenesis)?;
+    let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
     let engine = Engine::open(key.clone(), &snapshot)?;
-    let logs = engine::rows::read_logs(&snapshot)?;
+    let logs = ledger::read_logs(&snapshot)?;
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());

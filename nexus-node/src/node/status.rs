@@ -6,8 +6,8 @@ use nexus_mesh::PeerState;
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
-use crate::engine::rows;
 use crate::error::{NodeError, listed};
+use crate::ledger;
 use crate::notices::Notice;
 use crate::runtime::Fill;
 use crate::store::Store;
@@ -117,7 +117,7 @@ pub struct Queue {
 }
 
 fn frontier(store: &Store) -> Result<Frontier, NodeError> {
-    let logs = rows::read_logs(&store.snapshot()?)?;
+    let logs = ledger::read_logs(&store.snapshot()?)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 

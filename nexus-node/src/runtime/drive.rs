@@ -9,8 +9,9 @@ use super::committer::Commit;
 use super::fresh_incarnation;
 use super::handle::{Call, Intake};
 use super::traces::{Arrival, Arrivals, Traces};
-use crate::engine::{Command, CommandId, Effect, Engine, EngineError, Event, Input, Outcome};
+use crate::engine::{Command, CommandId, Effect, Engine, Event, Input, Outcome};
 use crate::failure::Failure;
+use crate::ledger::LedgerError;
 use crate::store::Overlay;
 use crate::trace::TraceParent;
 use crate::world::World;
@@ -55,7 +56,7 @@ impl Drive {
         }
     }
 
-    async fn turn(&mut self) -> Result<(), EngineError> {
+    async fn turn(&mut self) -> Result<(), LedgerError> {
         let mut no = 0;
         // the last commit that holds callers' writes
         let mut own_commit = 0;
@@ -121,7 +122,7 @@ impl Drive {
     }
 
     /// One input through the engine, its effects bundled.
-    fn handle(&mut self, no: u64, input: Input, mut callers: Callers) -> Result<Commit, EngineError> {
+    fn handle(&mut self, no: u64, input: Input, mut callers: Callers) -> Result<Commit, LedgerError> {
         self.engine.handle(self.world.wall(), input, &self.overlay)?;
         let mut commit = Commit {
             no,
@@ -160,7 +161,7 @@ impl Drive {
     }
 
     /// Notes which entries of traces were stored by an input, or by what it brought, after `last`.
-    fn welcome(&mut self, of_traces: Vec<Arrival>, last: u64, commit: &mut Commit) -> Result<(), EngineError> {
+    fn welcome(&mut self, of_traces: Vec<Arrival>, last: u64, commit: &mut Commit) -> Result<(), LedgerError> {
         let stored = self.engine.last_eno() > last;
         if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {
             return Ok(());

@@ -14,7 +14,7 @@ use super::traces::{Said, Way};
 use super::whereabouts::{self, Whereabouts};
 use crate::coordinator::RAFT;
 use crate::engine::Command;
-use crate::engine::rows;
+use crate::ledger::{self, rows};
 use crate::node::admit::Admitter;
 use crate::store::{Batch, Table};
 
@@ -183,7 +183,7 @@ fn judge(here: &Syncing, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
     };
-    let held = here.store.snapshot().and_then(|snapshot| rows::find_entry(&snapshot, entry.id()));
+    let held = here.store.snapshot().and_then(|snapshot| ledger::find_entry(&snapshot, entry.id()));
     match held {
         Ok(None) => {}
         Ok(Some(_)) => return (Verdict::Accept, None),

@@ -6,7 +6,7 @@ use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{EntryFrame, EntryId, SyncFrame, Verified};
 use nexus_identity::Did;
 
-use crate::engine::rows;
+use crate::ledger;
 use crate::store::{StoreError, View};
 use crate::trace::TraceParent;
 
@@ -177,7 +177,7 @@ impl Arrivals {
             if !seen.insert(arrival.entry) {
                 continue;
             }
-            match rows::find_entry(view, arrival.entry)? {
+            match ledger::find_entry(view, arrival.entry)? {
                 Some(eno) if eno > before => {
                     let span = arrival.span();
                     stored.push((arrival, span));

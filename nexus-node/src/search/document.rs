@@ -4,25 +4,25 @@ use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
 use super::words::{each_word, fingerprint};
-use crate::engine::rows::{Place, SpaceNo};
+use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 
 /// A memory as it is indexed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {
     pub(crate) record: Dot,
-    /// Where that is.
+    /// The place of the record.
     pub(crate) place: Place,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key and the metadata's values, with spaces between:
-    /// one allocation, where a list of them would take dozens.
+    /// The words of the text, the tags, the key and the metadata's values, separated by spaces. One
+    /// allocation, where a list would take dozens.
     pub(crate) words: String,
-    /// How many words there are.
+    /// The number of words.
     pub(crate) length: usize,
     pub(crate) tags: BTreeSet<String>,
     pub(crate) kind: String,
     pub(crate) author: Did,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub(crate) stamp: Timestamp,
     pub(crate) fingerprint: u64,
 }

@@ -5,14 +5,14 @@ use super::{Search, Source};
 use crate::NodeError;
 use crate::memory::read::Reader;
 
-/// Memories written to disk at a time: bounds what is held in memory.
+/// Memories written to disk at a time: a bound on memory.
 const MEMORIES_PER_PASS: usize = 2_000;
 /// How long changes gather before they are written to disk.
 const GATHER: Duration = Duration::from_millis(500);
-/// How long without changes until what only writing needs is let go.
+/// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the index on disk up with what is committed, until the node stops.
+/// Brings the index on disk up to the committed state again and again, until the node stops.
 pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     if search.disk.is_none() {
         return;
@@ -41,7 +41,7 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     }
 }
 
-/// What one pass reads from.
+/// The sources of one pass.
 struct Reading {
     store: crate::store::Store,
     store_name: [u8; 8],
@@ -57,7 +57,7 @@ impl Source {
 }
 
 impl Search {
-    /// Moves some of what is new to disk. Returns whether there is more.
+    /// Moves some changes to disk. Returns whether more are left.
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
@@ -71,7 +71,7 @@ impl Search {
             disk.update(stock, covers)?;
             self.tail().prune(covers);
         }
-        let last = crate::engine::rows::last_eno(&snapshot)?;
+        let last = crate::ledger::last_eno(&snapshot)?;
         Ok(last > covers)
     }
 

@@ -4,9 +4,9 @@ use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
 };
 
-/// Longer runs of letters are keys and hashes; nobody searches for parts of them.
+/// The longest word, in bytes. Longer runs of letters are keys and hashes; nobody searches for parts of them.
 const WORD_BYTES_MAX: usize = 64;
-/// How many words of a text are indexed.
+/// The most words of a text that are indexed.
 const WORDS_MAX: usize = 8_192;
 
 /// The words of a text, in order: lower case, without accents, English endings removed; runs of
@@ -17,14 +17,14 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The words of a text as they are looked for, and as they are spelled there.
+/// The words of a text in their searched form, and as they are spelled in the text.
 pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
     let mut words = Vec::new();
     each_word(text, |word, spelled| words.push((word, spelled.to_owned())));
     words
 }
 
-/// Calls with each word of a text, as it is looked for and as it is spelled there.
+/// Calls `each` with every word of a text: the searched form and the spelling in the text.
 pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
     thread_local! {
         static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
@@ -51,11 +51,11 @@ pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
     });
 }
 
-/// Which of some words are in a text or several, without making words of all of it.
+/// A search for some words in several texts, without cutting all of each text into words.
 pub(crate) struct Spoken<'a> {
     words: Vec<&'a str>,
     found: Vec<bool>,
-    /// The first bytes of the words that were not found yet.
+    /// The first bytes of the words that are not found yet.
     beginnings: BTreeSet<u8>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Spoken<'a> {
         self.beginnings = missing.filter_map(|(word, _)| word.bytes().next()).collect();
     }
 
-    /// Looks for them in one more text.
+    /// Searches one more text.
     pub(crate) fn look_in(&mut self, text: &str) {
         let tokens = text.split(|c: char| !c.is_alphanumeric());
         let tokens = tokens.filter(|token| !token.is_empty() && token.len() < WORD_BYTES_MAX);
@@ -81,7 +81,7 @@ impl<'a> Spoken<'a> {
             if self.beginnings.is_empty() {
                 return;
             }
-            // neither folding nor stemming changes the first letter of what is ASCII throughout
+            // folding and stemming never change the first letter of an ASCII word
             let first = token.as_bytes()[0].to_ascii_lowercase();
             if token.is_ascii() && !self.beginnings.contains(&first) {
                 continue;
@@ -98,7 +98,7 @@ impl<'a> Spoken<'a> {
         }
     }
 
-    /// For each word whether it was found.
+    /// For each word, whether it was found.
     pub(crate) fn found(&self) -> &[bool] {
         &self.found
     }
@@ -122,8 +122,8 @@ fn is_written_without_spaces(c: char) -> bool {
     )
 }
 
-/// A fingerprint of a text's words in which texts that say nearly the same differ in few bits
-/// (SimHash, Charikar 2002, over words and pairs of neighbours). Zero for a text without words.
+/// A fingerprint of a text's words (SimHash, Charikar 2002, over words and pairs of neighbours). Texts
+/// that say nearly the same differ in few bits. Zero for a text without words.
 pub(crate) fn fingerprint(text: &str) -> u64 {
     let words = words(text);
     if words.is_empty() {
@@ -144,7 +144,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
     bits.fold(0, |print, (bit, _)| print | 1 << bit).max(1)
 }
 
-/// In how many bits two fingerprints may differ for their texts to count as nearly the same.
+/// The most different bits of two fingerprints whose texts count as nearly the same.
 pub(crate) const SIMILAR_BITS: u32 = 3;
 
 /// Whether two fingerprints are of texts that say nearly the same.

@@ -8,19 +8,19 @@ use super::{Checksum, OpenStore, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// The committed state at one moment. It stays as it is whatever is committed later.
+/// The committed state at one moment. Later commits do not change it.
 ///
-/// Cheap to take: those taken between two commits share one state, and each of its tables is
-/// opened when it is first read. While it lives, the file keeps the pages that it sees: hold it for
-/// as long as a question takes, not for hours.
+/// Cheap to take: the snapshots between two commits share one state, whose tables are opened when they
+/// are first read. A snapshot keeps its pages in the file: hold it for the time of one question, not
+/// for hours.
 pub struct Snapshot {
     opened: Arc<Opened>,
     store: Arc<OpenStore>,
 }
 
-/// A state of the database with its tables, as far as they were read.
+/// A committed state with the tables that were read so far.
 pub(super) struct Opened {
-    /// `None` inside is a table that does not exist yet: it has no rows.
+    /// `None` inside is a table that does not exist yet, and has no rows.
     tables: [OnceLock<Option<ReadTable>>; Table::COUNT],
     transaction: redb::ReadTransaction,
     number: u64,
@@ -37,8 +37,8 @@ impl Snapshot {
         Ok(Self { opened: store.latest()?, store: Arc::clone(store) })
     }
 
-    /// Names the state within this store: what was learned from one snapshot holds for every other
-    /// one of the same number. After a commit there is another.
+    /// The number of this state within the store. Snapshots of one number show the same state. Every
+    /// commit begins another number.
     pub fn number(&self) -> u64 {
         self.opened.number
     }
@@ -100,7 +100,7 @@ impl View for Snapshot {
         let file = &self.store.file;
         let damage = |error| StoreError::from_redb(file, Some(table), error);
         let mut rows = guarded(file, Some(table), || rows.range::<&[u8]>(range).map_err(damage))?;
-        // Only the reading is guarded: a panic of the visitor is the visitor's own.
+        // Only the reading is guarded: a panic of the visitor is passed on.
         loop {
             let row = guarded(file, Some(table), || {
                 let row = match order {

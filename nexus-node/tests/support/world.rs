@@ -24,8 +24,8 @@ use nexus_crdt::{Draft, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_transport};
 use nexus_node::config::Config;
-use nexus_node::engine::{Genesis, found};
-use nexus_node::store::Store;
+use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::store::Store;
 use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv};
 
 /// How long anything may take before the test gives up.

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{BROKEN, OK, complain, say};
 
-/// How long a seed may take here; one that takes longer turns in circles.
+/// The longest real time of a seed; a longer one is a loop without end.
 const SEED_MAX: Duration = Duration::from_secs(900);
 
-/// What to fuzz.
+/// The arguments of `fuzz`.
 pub(super) struct Fuzz {
     pub(super) seeds: String,
     pub(super) minutes: Option<u64>,
@@ -26,7 +26,7 @@ struct Running {
     out: std::path::PathBuf,
 }
 
-/// Nothing is simulated in this process.
+/// The real clock: nothing is simulated in this process.
 #[expect(clippy::disallowed_methods, reason = "real time, for limits and for people")]
 fn now() -> Instant {
     Instant::now()
@@ -80,7 +80,7 @@ fn parse_seeds(seeds: &str) -> Result<(u64, u64), String> {
 
 fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    // a file, not a pipe: nobody reads while it runs
+    // a file, not a pipe: nobody reads during the run
     let out = std::env::temp_dir().join(format!("nexus-sim-{}-{seed}.out", std::process::id()));
     let file = std::fs::File::create(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let errors = file.try_clone().map_err(|error| error.to_string())?;
@@ -101,7 +101,7 @@ struct Totals {
     heals: u64,
     fewest_heals: Option<u64>,
     virtual_s: f64,
-    /// In how many seeds each fault did something.
+    /// The number of seeds in which each fault had an effect.
     fired: BTreeMap<String, u64>,
     checks: BTreeMap<String, u64>,
     broken: Vec<String>,
