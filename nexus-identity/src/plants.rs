@@ -1,9 +1,9 @@
 //! Known bugs that the simulator plants to see whether it catches them. No build has them but one
-//! that asks for it: without `cfg(nexus_plants)` [`planted`] is `false`, and what hangs on it is
+//! that asks for it: without the feature `plants` [`planted`] is `false`, and what hangs on it is
 //! never reached.
 //!
-//! The build script of this crate sets the cfg where `NEXUS_PLANTS=1`, in a target directory called
-//! `plants` only. This crate has them because all others see it.
+//! The feature is never on by default, and `nexus-sim-plants` alone needs it. Even with it a bug
+//! sleeps until [`choose`] wakes it. This crate has them because all others see it.
 
 /// A known bug. Where it is planted says what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,36 +81,36 @@ pub enum Plant {
 }
 
 /// What is chosen, and the mark that tells a build with plants from others.
-#[cfg(nexus_plants)]
+#[cfg(feature = "plants")]
 #[used]
 static CHOSEN: (std::sync::atomic::AtomicU8, [u8; MARK.len()]) = (std::sync::atomic::AtomicU8::new(0), MARK);
 
 /// Bytes that are in every build with plants, and in no other.
-#[cfg(nexus_plants)]
+#[cfg(feature = "plants")]
 const MARK: [u8; 40] = *b"nexus_plants: there are known bugs here!";
 
 /// Whether a bug is to show now.
-#[cfg(nexus_plants)]
+#[cfg(feature = "plants")]
 pub fn planted(plant: Plant) -> bool {
     CHOSEN.0.load(std::sync::atomic::Ordering::Relaxed) == plant as u8
 }
 
 /// Never: this build has no plants.
-#[cfg(not(nexus_plants))]
+#[cfg(not(feature = "plants"))]
 #[inline(always)]
 pub const fn planted(_: Plant) -> bool {
     false
 }
 
 /// Chooses which bug shows in this process from now on. Returns whether this build has any.
-#[cfg(nexus_plants)]
+#[cfg(feature = "plants")]
 pub fn choose(plant: Option<Plant>) -> bool {
     CHOSEN.0.store(plant.map_or(0, |plant| plant as u8), std::sync::atomic::Ordering::Relaxed);
     true
 }
 
 /// Returns that this build has none.
-#[cfg(not(nexus_plants))]
+#[cfg(not(feature = "plants"))]
 pub const fn choose(_: Option<Plant>) -> bool {
     false
 }

@@ -1,4 +1,4 @@
-//! What open peers do with each other, and its limits.
+//! Open peers talk to each other, within limits.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -27,7 +27,7 @@ async fn row(world: &World) -> (Node, Node, Node) {
 async fn a_message_is_passed_on_only_once_it_is_accepted() {
     log();
     let (a, mut b, mut c) = row(&World::new(200)).await;
-    // until the middle has joined gossip both ways
+    // until the middle node has joined gossip both ways
     gossip_works(&b, &mut c, "warm").await;
     let judge = async {
         while let Some(event) = b.events.recv().await {

@@ -8,7 +8,8 @@
 //! | [`wire`] | the documents |
 //! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
-//! | `problem` | the table of codes, HTTP statuses and exit codes |
+//! | `problem` | refusals as documents |
+//! | `guest` | other rooms on the same socket |
 //! | `routes`, `openapi` | the table of routes, and what is said of them |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
 //! | `critical`, `coordinator`, `audit` | keys and locks · who decides about them · who did what |
@@ -24,11 +25,12 @@ mod critical;
 mod events;
 mod extract;
 mod guard;
+mod guest;
 mod import;
 mod memories;
 mod mesh;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod page;
 mod problem;
 mod routes;
@@ -52,23 +54,24 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 
 use self::guard::Guard;
-use crate::env::BlockingPool;
-use crate::{Node, NodeError};
+use crate::Node;
 
 /// How long answers in progress may take once the API is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// The API of one process. Clones are handles on the same one.
 #[derive(Clone)]
-pub struct Api(Arc<Shared>);
+pub struct Api(Arc<ApiState>);
 
-struct Shared {
+/// What the handles share.
+struct ApiState {
     /// `None` while it is being replaced.
     node: watch::Sender<Option<Node>>,
     closing: watch::Sender<bool>,
@@ -78,8 +81,7 @@ struct Shared {
     settings: Arc<dyn Settings>,
     requests: metrics::Requests,
     proposals: metrics::Proposals,
-    #[cfg(feature = "mcp")]
-    mcp: crate::mcp::Mcp,
+    guests: Vec<Guest>,
 }
 
 impl std::fmt::Debug for Api {
@@ -92,11 +94,14 @@ impl Api {
     /// An API at an address, for whoever has the token. It answers `starting` until a node is
     /// attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
+        Self::hosting(Vec::new(), address, token, settings)
+    }
+
+    /// The same, with other rooms on its socket.
+    pub fn hosting(guests: Vec<Guest>, address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let guard = Guard::new(address, token);
-        #[cfg(feature = "mcp")]
-        let mcp = crate::mcp::Mcp::new();
-        Self(Arc::new(Shared {
+        Self(Arc::new(ApiState {
             node,
             closing,
             stop: watch::Sender::new(false),
@@ -104,34 +109,25 @@ impl Api {
             settings,
             requests: metrics::Requests::default(),
             proposals: metrics::Proposals::default(),
-            #[cfg(feature = "mcp")]
-            mcp,
+            guests,
         }))
     }
 
     /// Serves this node from now on.
     pub fn attach(&self, node: Node) {
-        #[cfg(feature = "mcp")]
-        self.0.mcp.forget_node();
         self.0.node.send_replace(Some(node));
+        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
     }
 
     /// Serves no node until another one is attached.
     pub fn detach(&self) {
         self.0.node.send_replace(None);
-        #[cfg(feature = "mcp")]
-        self.0.mcp.forget_node();
+        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
     }
 
     pub(crate) fn node(&self) -> Result<Node, Problem> {
         let node = self.0.node.borrow().clone();
         node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
-    }
-
-    /// What the MCP servers keep.
-    #[cfg(feature = "mcp")]
-    pub(crate) fn mcp(&self) -> &crate::mcp::Mcp {
-        &self.0.mcp
     }
 
     /// How large the body of a request may be.
@@ -156,7 +152,9 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        routes::routes().layer(axum::middleware::from_fn_with_state(self.clone(), receive)).with_state(self.clone())
+        routes::routes(&self.0.guests)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), receive))
+            .with_state(self.clone())
     }
 
     /// Answers on a socket until told to stop; then finishes what is in progress, for two seconds
@@ -174,8 +172,7 @@ impl Api {
         let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
             stop.await;
             api.0.closing.send_replace(true);
-            #[cfg(feature = "mcp")]
-            api.0.mcp.close();
+            api.0.guests.iter().for_each(|guest| (guest.closing)());
         });
         tokio::select! {
             result = graceful.into_future() => result,
@@ -229,14 +226,4 @@ async fn no_route() -> Problem {
 
 async fn no_method() -> Problem {
     Problem::new("no_method", "this route does not take that method").hint("the Allow header lists those it takes")
-}
-
-/// Runs a read of the store that may take a while.
-pub(crate) async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
-) -> Result<T, Problem> {
-    match crate::env::blocking(&BlockingPool, read).await {
-        Some(result) => Ok(result?),
-        None => Err(Problem::new("internal", "the read broke off")),
-    }
 }

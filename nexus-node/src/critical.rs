@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use self::guard::Since;
 
 pub use self::guard::LockGuard;
-use crate::NodeError;
 pub use crate::coordinator::{
     Action, AuditCheck, AuditEntry, AuditOther, AuditPage, Change, Check, Condition, Coordinators, Deed, Done, Item,
     Lease, Lock, Manage, Mode, Put, Seat, SeatState, Step, Txn, Waiter, What,
 };
 use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
+use crate::error::{NodeError, Resource};
 
 /// How often a lock is looked at from a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
@@ -247,13 +247,13 @@ impl Critical {
     async fn acquire_since(&self, name: &str, options: LockOptions) -> Result<(u64, Since), NodeError> {
         let LockOptions { ttl, wait } = options;
         let command = Command::Acquire { name: name.to_owned(), ttl_ms: ms(ttl), wait_ms: ms(wait) };
-        let (before, until) = (Since::now(), Instant::now() + wait);
+        let (before, until) = (Since::now(self.coordinator.world()), Instant::now() + wait);
         match self.coordinator.propose(command).await? {
             Outcome::Granted { token } => Ok((token, before)),
             Outcome::Waiting { waiter } => {
                 let token = self.wait_in_line(name, waiter, until).await?;
                 // since when it runs is not known here: from now on it is
-                let renewed = Since::now();
+                let renewed = Since::now(self.coordinator.world());
                 self.renew(name, token, None).await?;
                 Ok((token, renewed))
             }
@@ -353,7 +353,7 @@ impl Critical {
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
     pub async fn audit(&self, after: u64, since: Option<Duration>, limit: usize) -> Result<AuditPage, NodeError> {
-        let since = since.map(|since| crate::clock::wall().as_ms().saturating_sub(ms(since)));
+        let since = since.map(|since| self.coordinator.world().wall().as_ms().saturating_sub(ms(since)));
         self.coordinator.audit(after, since, limit).await
     }
 
@@ -468,7 +468,7 @@ fn first_lock(found: Found) -> Option<Lock> {
 }
 
 fn no_copy() -> NodeError {
-    NodeError::NotFound { what: "copy of critical state", name: "on this node".to_owned() }
+    NodeError::NotFound { what: Resource::Replica, name: "on this node".to_owned() }
 }
 
 /// The error for an outcome that is not the one that was asked for.
@@ -477,9 +477,9 @@ fn refused(outcome: Outcome) -> NodeError {
         return NodeError::Conflict("it was answered with something else".to_owned());
     };
     match refusal {
-        Refusal::NoKey => NodeError::NotFound { what: "key", name: "of that name".to_owned() },
-        Refusal::NoLock => NodeError::NotFound { what: "lock", name: "of that name is held".to_owned() },
-        Refusal::NoWaiter => NodeError::NotFound { what: "place in line", name: "of that number".to_owned() },
+        Refusal::NoKey => NodeError::NotFound { what: Resource::Key, name: "of that name".to_owned() },
+        Refusal::NoLock => NodeError::NotFound { what: Resource::Lock, name: "of that name is held".to_owned() },
+        Refusal::NoWaiter => NodeError::NotFound { what: Resource::Place, name: "of that number".to_owned() },
         Refusal::Mismatch { .. } | Refusal::StaleToken { .. } | Refusal::Held { .. } => {
             NodeError::Conflict(refusal.to_string())
         }

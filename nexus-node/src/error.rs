@@ -1,4 +1,65 @@
+use std::fmt;
 use std::time::Duration;
+
+/// What a name or an id was looked up as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// A memory.
+    Memory,
+    /// A space.
+    Space,
+    /// A member of the mesh.
+    Member,
+    /// A key of critical state.
+    Key,
+    /// A lock.
+    Lock,
+    /// A place in the line for a lock.
+    Place,
+    /// This node's copy of critical state.
+    Replica,
+}
+
+impl Resource {
+    /// The word for several of them.
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Memory => "memories",
+            Self::Space => "spaces",
+            Self::Member => "members",
+            Self::Key => "keys",
+            Self::Lock => "locks",
+            Self::Place => "places in line",
+            Self::Replica => "copies of critical state",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Space => "space",
+            Self::Member => "member",
+            Self::Key => "key",
+            Self::Lock => "lock",
+            Self::Place => "place in line",
+            Self::Replica => "copy of critical state",
+        })
+    }
+}
+
+/// Why the search index could not be read or written. Nothing is lost: it can be made anew.
+#[derive(Debug, thiserror::Error)]
+#[error("search index: {0}")]
+pub struct SearchError(String);
+
+impl SearchError {
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// Why the node did not do what it was asked. Nothing changed unless said otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -8,15 +69,15 @@ pub enum NodeError {
     #[error("no {what} {name} here")]
     NotFound {
         /// What was looked for.
-        what: &'static str,
+        what: Resource,
         /// Under which name.
         name: String,
     },
     /// The name fits several.
-    #[error("{name} fits several {what}: {}", .candidates.join(", "))]
+    #[error("{name} fits several {}: {}", .what.plural(), .candidates.join(", "))]
     Ambiguous {
         /// What was looked for.
-        what: &'static str,
+        what: Resource,
         /// Under which name.
         name: String,
         /// What it fits, with ids.
@@ -64,7 +125,7 @@ pub enum NodeError {
     Engine(crate::ledger::LedgerError),
     /// The search index failed; it is made anew at the next start.
     #[error(transparent)]
-    Search(crate::search::SearchError),
+    Search(#[from] SearchError),
     /// The store failed.
     #[error(transparent)]
     Store(crate::store::StoreError),
@@ -95,6 +156,12 @@ impl NodeError {
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",
         }
+    }
+}
+
+impl From<crate::world::Interrupted> for NodeError {
+    fn from(interrupted: crate::world::Interrupted) -> Self {
+        Self::Stopping(interrupted.to_string())
     }
 }
 

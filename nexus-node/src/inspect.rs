@@ -6,8 +6,8 @@ use nexus_crdt::{Frontier, Members};
 use nexus_identity::Timestamp;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::ledger;
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{StoreError, View};
 

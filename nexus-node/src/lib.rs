@@ -20,12 +20,14 @@
 //! | `ledger` | entries as they are held, and what is derived from them |
 //! | `replication` | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
+//! | `identity`, `world`, `failure`, `notices` | handles that rooms take: who, with what means, why it ended, what to tell |
+//! | `problem` | refusals in words and codes (feature `http`) |
 //! | `coordinator` | the few writes that must not conflict: a Raft group among members |
 //! | `trace` | which trace a task works for |
 //! | `search` | which memories speak of something |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
-//! | `mcp` | the memory for agents, on the HTTP shell (feature `mcp`) |
+//! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
 
 #![cfg_attr(
     not(feature = "internals"),
@@ -40,7 +42,6 @@
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
-mod clock;
 pub mod config;
 mod coordinator;
 pub mod critical;
@@ -48,24 +49,30 @@ mod datadir;
 mod engine;
 mod env;
 mod error;
+mod failure;
+mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
 mod ledger;
 #[cfg(feature = "mcp")]
-mod mcp;
+pub mod mcp;
 pub mod memory;
 pub mod node;
+mod notices;
+#[cfg(feature = "http")]
+mod problem;
 mod replication;
 mod runtime;
 mod search;
 mod store;
 mod trace;
+mod world;
 
 pub use brain::{Brain, Watch};
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use datadir::DataDirError;
-pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
-pub use error::NodeError;
+pub use env::{NodeEnv, RaftEnv};
+pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
     Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
     Recalled, Remembered, Revision, SpaceInfo,
@@ -73,6 +80,7 @@ pub use memory::{
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
+pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]

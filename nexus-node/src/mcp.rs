@@ -1,4 +1,4 @@
-//! MCP: the memory for agents, on the HTTP API (`/mcp`, `/mcp/graph`).
+//! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/graph`).
 //!
 //! Another shell around a [`Node`](crate::Node): it translates and decides nothing. The protocol
 //! itself is rmcp's, in both of its eras: 2026-07-28, where every request says all it needs, and
@@ -8,6 +8,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `http` | from a request to rmcp and back, and what rmcp leaves open |
+//! | `routes` | what the API's document says of it |
 //! | `span` | what is traced of a message |
 //! | `agent` | which program is calling, as it says itself |
 //! | `answer` | results and errors of tools, and how much fits into so many tokens |
@@ -19,6 +20,7 @@ mod answer;
 mod core;
 mod graph;
 mod http;
+mod routes;
 mod span;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +30,7 @@ use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 
 use self::graph::Graph;
 use crate::Node;
-
-pub(crate) use self::http::routes;
+use crate::api::Guest;
 
 /// The versions that are spoken, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[
@@ -43,15 +44,27 @@ const VERSIONS: &[ProtocolVersion] = &[
 /// change with its version only.
 const DESCRIPTION_TTL_MS: u64 = 3_600_000;
 
+/// The MCP servers, for [`Api::hosting`](crate::api::Api::hosting).
+pub fn guest() -> Guest {
+    let mcp = Arc::new(Mcp::new());
+    let (forgetting, closing) = (mcp.clone(), mcp.clone());
+    Guest {
+        router: http::routes(mcp),
+        describe: routes::describe,
+        node_changed: Box::new(move || forgetting.forget_node()),
+        closing: Box::new(move || closing.close()),
+    }
+}
+
 /// What the servers keep beside the node.
-pub(crate) struct Mcp {
+struct Mcp {
     config: StreamableHttpServerConfig,
     /// Made at the first use, for one node.
     graph: Mutex<Option<Arc<Graph>>>,
 }
 
 impl Mcp {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
@@ -67,12 +80,12 @@ impl Mcp {
     }
 
     /// The node has changed.
-    pub(crate) fn forget_node(&self) {
+    fn forget_node(&self) {
         *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Ends the streams.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.config.cancellation_token.cancel();
     }
 }

@@ -1,4 +1,12 @@
 //! What the brain takes and gives: memories, changes, and how far a write got.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `read` | how a committed state answers questions about memories |
+//! | `cursor` | places in listings and in the order of commits, as callers hold them |
+
+pub(crate) mod cursor;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

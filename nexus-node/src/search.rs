@@ -29,7 +29,6 @@ pub(crate) mod words;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::Members;
 use nexus_identity::{Did, Timestamp};
 
 pub(crate) use disk::DiskIndex;
@@ -37,25 +36,17 @@ pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
+use crate::error::SearchError;
+use crate::identity::Identity;
 use crate::ledger::rows::{Place, SpaceNo};
-use crate::store::View;
+use crate::memory::read::Reader;
+use crate::store::{Store, View};
+use crate::world::World;
 use tail::Tail;
 
 /// The most memories in the tail. More than are written between two commits of the index, and a bound
 /// on memory while the index is rebuilt.
 const TAIL_MAX: usize = 20_000;
-
-/// A failure to read or write the index. Nothing is lost: the index can be rebuilt.
-#[derive(Debug, thiserror::Error)]
-#[error("search index: {0}")]
-pub struct SearchError(String);
-
-impl SearchError {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]
@@ -178,9 +169,9 @@ impl Search {
 
 /// The indexer's access to a running node.
 pub(crate) struct Source {
-    pub(crate) store: crate::store::Store,
+    pub(crate) store: Store,
     pub(crate) store_name: [u8; 8],
-    pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
     pub(crate) committed: tokio::sync::watch::Receiver<u64>,
-    pub(crate) blocking: Arc<dyn crate::env::Blocking>,
 }

@@ -116,7 +116,7 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     assert_eq!(found(RecallQuery { tags: vec!["ops".to_owned(), "RISK".to_owned()], ..of() }), ["deploy on friday"]);
     assert_eq!(found(RecallQuery { by: Some("me".to_owned()), since: Some(Duration::from_secs(60)), ..of() }).len(), 2);
     let nobody = brain.recall(&RecallQuery { by: Some("nobody".to_owned()), ..of() });
-    assert!(matches!(nobody, Err(NodeError::NotFound { what: "member", .. })));
+    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::Resource::Member, .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,10 @@
 //!
 //! Some are planted around the node and are in every build. The others are bugs inside of it
 //! (`nexus_identity::plants` and the places that ask for them); they are in builds with
-//! `NEXUS_PLANTS=1` alone:
+//! the feature `plants` alone:
 //!
 //! ```console
-//! $ NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all
+//! $ cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all
 //! ```
 
 use nexus_identity::plants::Plant as Inside;
@@ -44,7 +44,7 @@ pub enum Around {
 
 /// A plant, and where it is looked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct KnownPlant {
     /// The plant.
     pub plant: Plant,
     /// Its name on the command line.
@@ -58,7 +58,7 @@ pub struct Known {
 }
 
 /// Every plant.
-pub const ALL: &[Known] = &[
+pub const ALL: &[KnownPlant] = &[
     inside(Inside::AcksBeforeCommit, "acks_before_commit", "store", "lying-disk", &["durability"]),
     inside(Inside::SendsBeforeCommit, "sends_before_commit", "store", "power-cuts", &["one_seq"]),
     inside(Inside::CommitsWithoutSync, "commits_without_sync", "store", "lying-disk", &["durability"]),
@@ -122,12 +122,12 @@ const fn inside(
     area: &'static str,
     scenario: &'static str,
     by: &'static [&'static str],
-) -> Known {
-    Known { plant: Plant::Inside(plant), name, area, scenario, by }
+) -> KnownPlant {
+    KnownPlant { plant: Plant::Inside(plant), name, area, scenario, by }
 }
 
-const fn around(plant: Around, name: &'static str, scenario: &'static str, by: &'static [&'static str]) -> Known {
-    Known { plant: Plant::Around(plant), name, area: "world", scenario, by }
+const fn around(plant: Around, name: &'static str, scenario: &'static str, by: &'static [&'static str]) -> KnownPlant {
+    KnownPlant { plant: Plant::Around(plant), name, area: "world", scenario, by }
 }
 
 impl Plant {

@@ -1,6 +1,6 @@
 //! Discovery on the local network by multicast DNS; without feature `mdns`, none.
 
-use libp2p::swarm::{NetworkBehaviour};
+use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId};
 
 /// The behaviour that finds members.

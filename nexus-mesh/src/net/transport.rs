@@ -13,10 +13,10 @@ use nexus_identity::Keypair;
 use crate::error::TransportError;
 use crate::peer::libp2p_keypair;
 
-/// A transport whose connections are authenticated and multiplexed: what a mesh runs on.
+/// The transport of a mesh: its connections are authenticated and multiplexed.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// How long a dial and its handshake may take.
+/// The longest time of a dial and its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams of one TCP connection, both ways: the rooms' limits and a few for gossip and doors.
 const YAMUX_STREAMS_MAX: usize = 144;
@@ -24,7 +24,7 @@ const YAMUX_STREAMS_MAX: usize = 144;
 #[cfg(feature = "quic")]
 const QUIC_STREAMS_MAX: u32 = 96;
 
-/// What real nodes use: QUIC (feature `quic`), and TCP with Noise and Yamux.
+/// The transport of real nodes: QUIC (feature `quic`), and TCP with Noise and Yamux.
 ///
 /// quinn's and tokio's sockets run on the tokio runtime of the caller and end when the transport
 /// is dropped.
@@ -60,7 +60,7 @@ fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
 /// Dials from a port of its own each time.
 ///
 /// Two TCP nodes that dial each other at the same moment from their listening ports meet in one
-/// "simultaneous open" connection, on which both are the Noise initiator, and get none at all.
+/// "simultaneous open" connection. Both are the Noise initiator on it, so the handshake fails.
 struct NewPort<T>(T);
 
 impl<T: Transport + Unpin> Transport for NewPort<T> {

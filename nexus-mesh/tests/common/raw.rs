@@ -1,4 +1,4 @@
-//! A peer without any of our code above the multiplexer: what a hostile stock node can do.
+//! A peer without our code above the multiplexer: it shows what a hostile stock node can do.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -40,7 +40,7 @@ impl Raw {
         stream.await.expect("the connection is open")
     }
 
-    /// Negotiates one protocol by hand; the stream, or the answer.
+    /// Negotiates one protocol by hand. Returns the stream, or the answer.
     pub async fn negotiate(&self, protocol: &str) -> Result<SubstreamBox, String> {
         let mut stream = self.stream().await;
         say(&mut stream, "/multistream/1.0.0").await;
@@ -50,7 +50,7 @@ impl Raw {
         if answer == format!("{protocol}\n") { Ok(stream) } else { Err(answer) }
     }
 
-    /// Waits until the other side hung up.
+    /// Waits until the other side has closed the connection.
     pub async fn until_closed(&mut self) {
         let closed = tokio::time::timeout(Duration::from_secs(120), &mut self.closed).await;
         let _ = closed.expect("the other side hangs up");

@@ -7,7 +7,7 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::coordinator::Manage;
-use crate::{Node, NodeError};
+use crate::{Node, NodeError, Resource};
 
 pub(super) async fn show(node: Node) -> Result<Answer<wire::Coordinator>, Problem> {
     let seen = node.critical()?.coordinators().await;
@@ -70,10 +70,10 @@ async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     known.retain(|(did, name)| name == who || did.to_string() == who);
     match known.as_slice() {
         [(did, _)] => Ok(*did),
-        [] => Err(NodeError::NotFound { what: "member", name: who.to_owned() }.into()),
+        [] => Err(NodeError::NotFound { what: Resource::Member, name: who.to_owned() }.into()),
         several => {
             let candidates = several.iter().map(|(did, _)| did.to_string()).collect();
-            Err(NodeError::Ambiguous { what: "members", name: who.to_owned(), candidates }.into())
+            Err(NodeError::Ambiguous { what: Resource::Member, name: who.to_owned(), candidates }.into())
         }
     }
 }

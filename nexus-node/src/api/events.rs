@@ -53,8 +53,9 @@ pub(super) async fn events(
     let (space, wait) = (parameters.one("space")?, parameters.one_as::<wire::Span>("wait")?);
     parameters.many("from");
     parameters.end()?;
-    let watch = node.brain().watch(from.as_deref(), space.as_deref())?;
-    let feed = Feed::new(watch, node, space.is_none()).await;
+    let follows_mode = space.is_none();
+    let watch = node.brain().reading(move |brain| brain.watch(from.as_deref(), space.as_deref())).await?;
+    let feed = Feed::new(watch, node, follows_mode).await;
     if let Some(wait) = wait {
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }

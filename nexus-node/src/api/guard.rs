@@ -18,6 +18,8 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::serve::IncomingStream;
+use nexus_identity::Timestamp;
+use nexus_mesh::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
 use super::events::{SUBPROTOCOL, is_websocket};
@@ -58,6 +60,7 @@ struct Lists {
     /// The hash: comparing two hashes takes equally long wherever they differ.
     token: blake3::Hash,
     session: Session,
+    clock: SystemClock,
 }
 
 impl Guard {
@@ -77,7 +80,12 @@ impl Guard {
             hosts.extend(bare);
         }
         let session = Session::new(port, token);
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session }))
+        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session, clock: SystemClock::new() }))
+    }
+
+    /// The time by which links and cookies run out.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.wall()
     }
 
     /// How browsers are signed in.
@@ -87,7 +95,7 @@ impl Guard {
 
     /// What lets a request in, or why nothing does.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
-        let Lists { hosts, token, session } = &*self.0;
+        let Lists { hosts, token, session, .. } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
         let known = |host: &str| {
@@ -120,7 +128,7 @@ impl Guard {
             return Ok(Shown::Nothing);
         }
         // Who shows a token means it: a wrong one is refused, whatever else there is.
-        if shown.is_none() && session.holds(headers, crate::clock::wall()) {
+        if shown.is_none() && session.holds(headers, self.now()) {
             let changes = !request.method().is_safe() || is_websocket(headers);
             let site = single(headers, &SEC_FETCH_SITE)?;
             if (changes && origin.is_none()) || site.is_some_and(|site| site != "same-origin" && site != "none") {
@@ -225,7 +233,7 @@ mod tests {
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
-        let cookie = guard.session().begin(crate::clock::wall());
+        let cookie = guard.session().begin(guard.now());
         let cookie = cookie.split(';').next().unwrap();
         let of = |method: &str, more: &[(&str, &str)]| {
             let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();

@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
-use super::problem::Problem;
+use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory, clock};
+use crate::{Brain, NewMemory, NodeError};
 
 /// How long a line may be. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -168,15 +168,26 @@ impl Importer {
     async fn write(&mut self, lines: Vec<(u64, Result<Vec<u8>, Problem>)>) -> Bytes {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for (line, bytes) in lines {
-            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, clock::wall())?, bytes)));
+        let now = self.brain.now();
+        let look = move |brain: &Brain, (line, bytes): (u64, Result<Vec<u8>, Problem>)| {
+            (line, bytes.and_then(|bytes| Ok((read(brain, &bytes, now)?, bytes))))
+        };
+        let looked = self.brain.reading(move |brain| Ok(lines.into_iter().map(|line| look(brain, line)).collect()));
+        let looked: Result<Vec<_>, NodeError> = looked.await;
+        let Ok(looked) = looked else {
+            // No later line can be read either, and what is not acknowledged is not promised.
+            self.broken = true;
+            return Bytes::new();
+        };
+        for (line, mut reading) in looked {
             // The same memory twice in one batch: the first must be written to be found.
             if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
                 && !ids.insert(was.id.clone())
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                reading = read(&self.brain, &bytes, clock::wall()).map(|reading| (reading, bytes));
+                let again = self.brain.reading(move |brain| Ok(look(brain, (line, Ok(bytes))).1)).await;
+                reading = again.map_err(Problem::from).flatten();
             }
             let answer = match reading.map(|(reading, _)| reading) {
                 Ok(Reading::Write(memory)) => {
@@ -221,7 +232,7 @@ impl Importer {
                 Err(error) => {
                     let problem = Problem::from(error);
                     // No later line can succeed either.
-                    self.broken |= problem.status().is_server_error();
+                    self.broken |= status(&problem).is_server_error();
                     Imported { line, error: Some(problem.into()), ..Imported::default() }
                 }
             });

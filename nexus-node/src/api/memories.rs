@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::extract::{Json, Parameters, Path, Query};
 use super::problem::Problem;
-use super::{Api, blocking, wire};
+use super::{Api, wire};
 use crate::{Brain, ListQuery, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
@@ -53,7 +53,7 @@ async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Resu
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
     parameters.end()?;
-    let recalled = blocking(move || brain.recall(&query)).await?;
+    let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
     Ok(([(TRUNCATED, truncated)], axum::Json(hits)).into_response())
@@ -63,12 +63,12 @@ async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Prob
     let limit = limit(&mut parameters, ListQuery::default().limit)?;
     let query = ListQuery { space: parameters.one("space")?, limit, after: parameters.one("after")? };
     parameters.end()?;
-    let listing = blocking(move || brain.list(&query)).await?;
+    let listing = brain.reading(move |brain| brain.list(&query)).await?;
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
 }
 
 pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.get(&id)?.into()))
+    Ok(axum::Json(brain.reading(move |brain| brain.get(&id)).await?.into()))
 }
 
 pub(super) async fn edit(
@@ -85,7 +85,7 @@ pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wi
 }
 
 pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<Vec<wire::Revision>>, Problem> {
-    let revisions = blocking(move || brain.history(&id)).await?;
+    let revisions = brain.reading(move |brain| brain.history(&id)).await?;
     Ok(axum::Json(revisions.into_iter().map(wire::Revision::from).collect()))
 }
 
@@ -108,7 +108,8 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let page = move |after: Option<String>| {
         let (brain, space) = (brain.clone(), space.clone());
-        async move { blocking(move || export_page(&brain, &ListQuery { space, limit: EXPORT_PAGE, after })).await }
+        let query = ListQuery { space, limit: EXPORT_PAGE, after };
+        async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query)).await?) }
     };
     let first = page(None).await?;
     // The first page is there already; each further one is read when the one before it is gone.

@@ -16,14 +16,14 @@ use super::problem::CODES;
 use super::{Api, wire};
 
 /// Routes with their descriptions.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     router: Router<Api>,
     paths: BTreeMap<String, Map<String, Value>>,
     schemas: SchemaGenerator,
 }
 
 /// What is said of a method of a route.
-pub(super) struct About<'a> {
+pub(crate) struct About<'a> {
     operation: Map<String, Value>,
     schemas: &'a mut SchemaGenerator,
 }
@@ -51,7 +51,7 @@ impl Routes {
     }
 
     /// Says what a method of a path does that is served by others.
-    pub(super) fn describe(
+    pub(crate) fn describe(
         mut self,
         method: Method,
         path: &'static str,
@@ -137,7 +137,7 @@ impl About<'_> {
     }
 
     /// What it does, in one line. The command of the same name does the same.
-    pub(super) fn summary(self, text: &str) -> Self {
+    pub(crate) fn summary(self, text: &str) -> Self {
         self.set("summary", text)
     }
 
@@ -152,7 +152,7 @@ impl About<'_> {
     }
 
     /// It takes a parameter in its query.
-    pub(super) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
+    pub(crate) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
         let parameter = json!({ "name": name, "in": "query", "description": text, "schema": schema });
         match self.operation.entry("parameters").or_insert_with(|| Vec::<Value>::new().into()) {
             Value::Array(parameters) => parameters.push(parameter),
@@ -168,14 +168,14 @@ impl About<'_> {
     }
 
     /// It takes something else.
-    pub(super) fn takes_type(self, content_type: &str, example: &str) -> Self {
+    pub(crate) fn takes_type(self, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
 
     /// It takes something whose shape is said elsewhere.
     #[cfg(feature = "mcp")]
-    pub(super) fn takes_value(self, example: &Value) -> Self {
+    pub(crate) fn takes_value(self, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
@@ -187,13 +187,13 @@ impl About<'_> {
     }
 
     /// It answers with a document whose shape is said elsewhere.
-    pub(super) fn gives_value(self, status: u16, example: &Value) -> Self {
+    pub(crate) fn gives_value(self, status: u16, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.answer(status, "application/json", content)
     }
 
     /// It answers with something else.
-    pub(super) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
+    pub(crate) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.answer(status, content_type, content)
     }
@@ -236,7 +236,7 @@ impl About<'_> {
 }
 
 /// A text.
-pub(super) fn text() -> Value {
+pub(crate) fn text() -> Value {
     json!({ "type": "string" })
 }
 

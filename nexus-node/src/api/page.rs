@@ -15,7 +15,6 @@ use super::extract::Path;
 use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::clock;
 
 /// A file of the page.
 struct File {
@@ -83,7 +82,7 @@ pub(super) async fn link(
     if shown != Shown::Token {
         return Err(Problem::new("refused", "a link to the page is made with the token").hint("`nexus-node web`"));
     }
-    let (code, expires_at) = api.0.guard.session().code(clock::wall());
+    let (code, expires_at) = api.0.guard.session().code(api.0.guard.now());
     // The guard has compared it with the names this API has.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let link = format!("http://{host}{LINK}{code}");
@@ -96,7 +95,7 @@ pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Met
     if method != Method::GET || headers.contains_key("sec-purpose") {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let now = clock::wall();
+    let now = api.0.guard.now();
     if api.0.guard.session().redeem(&code, now) {
         return signed_in(&api, Redirect::to("/").into_response());
     }
@@ -121,7 +120,7 @@ pub(super) async fn sign_out(State(api): State<Api>) -> Response {
 }
 
 fn signed_in(api: &Api, response: Response) -> Response {
-    with_cookie(response, &api.0.guard.session().begin(clock::wall()))
+    with_cookie(response, &api.0.guard.session().begin(api.0.guard.now()))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {

@@ -3,10 +3,10 @@ use std::ops::{Bound, ControlFlow};
 use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
 use nexus_identity::Chain;
 
-use super::cursor::{StoreName, WatchCursor};
 use crate::NodeError;
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::{Change, ChangeKind};
 use crate::store::{Order, Table, View};
 

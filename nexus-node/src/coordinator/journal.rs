@@ -101,9 +101,10 @@ struct Followed {
 
 /// The journal's entries, to read; clones are handles on the same ones.
 #[derive(Clone)]
-pub(super) struct Entries(Arc<Shared>);
+pub(super) struct Entries(Arc<EntryFile>);
 
-struct Shared {
+/// What the handles share.
+struct EntryFile {
     name: PathBuf,
     backend: Box<dyn StorageBackend>,
     index: Mutex<BTreeMap<u64, Place>>,
@@ -128,8 +129,8 @@ impl Journal {
         id: [u8; 16],
         segment_bytes: u32,
     ) -> Result<Self, StoreError> {
-        let shared = Shared { name: name.to_owned(), backend, index: Mutex::default() };
-        let mut journal = Self::at(Entries(Arc::new(shared)), segment_bytes, Root::new(id, 0));
+        let file = EntryFile { name: name.to_owned(), backend, index: Mutex::default() };
+        let mut journal = Self::at(Entries(Arc::new(file)), segment_bytes, Root::new(id, 0));
         // an earlier file's head must not go with the new length
         journal.check(|backend| backend.set_len(0))?;
         journal.grow(SPARE as u32)?;
@@ -148,8 +149,8 @@ impl Journal {
         root: Root,
         purged: Option<u64>,
     ) -> Result<Opened, StoreError> {
-        let shared = Shared { name: name.to_owned(), backend, index: Mutex::default() };
-        let entries = Entries(Arc::new(shared));
+        let file = EntryFile { name: name.to_owned(), backend, index: Mutex::default() };
+        let entries = Entries(Arc::new(file));
         let len = entries.check(|backend| backend.len())?;
         let mut sector = [0; SECTOR_BYTES];
         if len >= HEAD_BYTES {

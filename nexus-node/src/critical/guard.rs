@@ -3,29 +3,30 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_identity::Timestamp;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
 
 use super::Critical;
-use crate::NodeError;
-use crate::clock;
+use crate::error::NodeError;
+use crate::world::World;
 
 /// A moment on both clocks. A machine that sleeps may stop the one and not the other, so the one
 /// on which more time has gone by counts: a holder may think too early that its lease is over,
 /// never too late.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Since {
-    monotonic: Instant,
+    world: World,
+    monotonic: Duration,
     wall: Timestamp,
 }
 
 impl Since {
-    pub(super) fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: clock::wall() }
+    pub(super) fn now(world: &World) -> Self {
+        Self { world: world.clone(), monotonic: world.now(), wall: world.wall() }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        let wall = Duration::from_millis(clock::wall().as_ms().saturating_sub(self.wall.as_ms()));
-        self.monotonic.elapsed().max(wall)
+        let monotonic = self.world.now().saturating_sub(self.monotonic);
+        let wall = Duration::from_millis(self.world.wall().as_ms().saturating_sub(self.wall.as_ms()));
+        monotonic.max(wall)
     }
 }
 
@@ -57,7 +58,7 @@ pub struct LockGuard {
 
 impl LockGuard {
     pub(super) fn keep(critical: Critical, name: String, token: u64, ttl: Duration, since: Since) -> Self {
-        let (tell, held) = watch::channel(Some(since));
+        let (tell, held) = watch::channel(Some(since.clone()));
         let good_for = ttl * COUNTED_ON.0 / COUNTED_ON.1;
         let (release, released) = oneshot::channel();
         let keeper = Keeper { critical: critical.clone(), name: name.clone(), token, ttl, good_for, held: tell };
@@ -77,7 +78,8 @@ impl LockGuard {
 
     /// Whether the lease stands for sure, by this machine's clocks as they are now.
     pub fn is_held(&self) -> bool {
-        self.held.borrow().is_some_and(|since| since.elapsed() < self.good_for) && self.held.has_changed().is_ok()
+        self.held.borrow().as_ref().is_some_and(|since| since.elapsed() < self.good_for)
+            && self.held.has_changed().is_ok()
     }
 
     /// Resolves when the lease is over, or may be.
@@ -141,12 +143,12 @@ impl Keeper {
                 break;
             }
             if since.elapsed() >= renew_at {
-                let before = Since::now();
+                let before = Since::now(self.critical.coordinator.world());
                 let left = good_for.saturating_sub(since.elapsed());
                 match tokio::time::timeout(left, self.critical.renew(&self.name, self.token, None)).await {
                     Ok(Ok(())) => {
                         since = before;
-                        self.held.send_replace(Some(since));
+                        self.held.send_replace(Some(since.clone()));
                     }
                     // tried again for as long as it is good
                     Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}

@@ -30,7 +30,7 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::{Problem, blocking};
+use crate::api::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
 /// The metadata key that is the node's.
@@ -135,7 +135,7 @@ impl Core {
             tokens: None,
         };
         let brain = self.node.brain();
-        let recalled = blocking(move || brain.recall(&query)).await?;
+        let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
         let found = recalled.hits.len();
         let mut budget = asked.budget()?;
         let mut memories = Vec::new();
@@ -158,7 +158,8 @@ impl Core {
             return Err(Problem::new("invalid", message).hint("give the whole id, as recall shows it"));
         }
         let brain = self.node.brain();
-        let memory = brain.get(id).map_err(refused)?;
+        let id = id.to_owned();
+        let memory = brain.reading(move |brain| brain.get(&id)).await.map_err(refused)?;
         brain.forget(&memory.id).await.map_err(refused)?;
         let peers = self.node.peers().await;
         let replicated = peers.iter().filter(|peer| peer.synced).count();

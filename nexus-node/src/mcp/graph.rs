@@ -26,7 +26,7 @@ mod tools;
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -36,7 +36,7 @@ pub(super) use self::server::GraphServer;
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;
 use super::answer::Refusal;
-use crate::api::{Problem, blocking};
+use crate::api::Problem;
 use crate::{Brain, ChangeKind, ListQuery, NodeError, Watch};
 
 /// The space that holds it.
@@ -78,18 +78,17 @@ impl Graph {
 
     /// The graph with everything that this node has committed by now.
     async fn current(&self) -> Result<Current, Refusal> {
-        let brain = self.brain.clone();
         let mut guard = self.live.clone().lock_owned().await;
-        blocking(move || {
+        let current = self.brain.reading(move |brain| {
             let mut live = match guard.take() {
                 Some(live) => live,
-                None => load(&brain)?,
+                None => load(brain)?,
             };
-            catch_up(&brain, &mut live)?;
+            catch_up(brain, &mut live)?;
             *guard = Some(live);
             Ok(Current(guard))
-        })
-        .await
+        });
+        Ok(current.await?)
     }
 
     /// Creates what is not there yet; answers with what was.
@@ -240,10 +239,7 @@ fn load(brain: &Brain) -> Result<Live, NodeError> {
 
 /// Takes in what has been committed since.
 fn catch_up(brain: &Brain, live: &mut Live) -> Result<(), NodeError> {
-    while let Some(change) = live.watch.next().now_or_never() {
-        let Some(change) = change? else {
-            return Err(NodeError::Stopping("it was stopped".to_owned()));
-        };
+    while let Some(change) = live.watch.committed()? {
         let memory = match change.kind {
             ChangeKind::Member | ChangeKind::Space => continue,
             ChangeKind::Remembered | ChangeKind::Edited | ChangeKind::Forgotten => match brain.get(&change.id) {

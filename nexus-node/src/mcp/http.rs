@@ -3,12 +3,14 @@
 //! What rmcp leaves open is done here: messages that are not JSON, or not JSON-RPC, are answered
 //! in JSON-RPC; batches of 2025-03-26; and a session id that carries a name and nothing else.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use rmcp::ServerHandler;
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
@@ -17,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+use super::Mcp;
 use super::agent::Agent;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
@@ -29,12 +32,16 @@ const BATCH_MAX: usize = 64;
 const PROJECT_BYTES_MAX: usize = 128;
 
 /// The routes, for an API to mount.
-pub(crate) fn routes() -> Router<Api> {
+pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
     Router::new()
         .route("/mcp", any(core))
         .route("/mcp/graph", any(graph))
         .route("/v1/graph", get(jsonl::export).post(jsonl::import))
+        .layer(Extension(mcp))
 }
+
+/// What the servers keep, as a request brings it along.
+pub(super) type Kept = Extension<Arc<Mcp>>;
 
 /// What the address may say.
 #[derive(Debug, Default, Deserialize)]
@@ -61,24 +68,30 @@ impl Door {
     }
 }
 
-async fn core(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+async fn core(State(api): State<Api>, Extension(mcp): Kept, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
-    Ok(serve(&api, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
+    let max = api.body_bytes_max();
+    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
 }
 
-async fn graph(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+async fn graph(State(api): State<Api>, Extension(mcp): Kept, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
-    let graph = api.mcp().graph(&node);
+    let (graph, max) = (mcp.graph(&node), api.body_bytes_max());
     let project = door.project.unwrap_or_default();
-    Ok(serve(&api, request, move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict)).await)
+    let server = move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict);
+    Ok(serve(&mcp, max, request, server).await)
 }
 
 /// Answers a request with a server made for it.
-async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: impl Fn(Agent) -> S) -> Response {
+async fn serve<S: ServerHandler + Clone>(
+    mcp: &Mcp,
+    max: usize,
+    request: Request,
+    server: impl Fn(Agent) -> S,
+) -> Response {
     if request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
-    let max = api.body_bytes_max();
     let (mut parts, body) = request.into_parts();
     let Ok(bytes) = to_bytes(body, max).await else {
         let message = format!("a body could not be read, or has more than {max} bytes");
@@ -96,7 +109,7 @@ async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: im
         let mut request = Request::new(Body::from(message.to_string()));
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
         *request.headers_mut() = parts.headers.clone();
-        answer(api, request, message, agent.clone(), server(agent))
+        answer(mcp, request, message, agent.clone(), server(agent))
     };
     match message {
         Value::Array(messages) => batch(&parts.headers, messages, one).await,
@@ -114,7 +127,7 @@ fn accept_anything(headers: &mut HeaderMap) {
 
 /// Answers one message.
 async fn answer<S: ServerHandler + Clone>(
-    api: &Api,
+    mcp: &Mcp,
     mut request: Request,
     message: Value,
     agent: Agent,
@@ -129,7 +142,7 @@ async fn answer<S: ServerHandler + Clone>(
         let id = message.get("id").unwrap_or(&Value::Null);
         return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
-    let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
+    let config = mcp.config.clone().with_max_request_body_bytes(usize::MAX);
     let tools = server.clone();
     let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
     let (span, parent) = super::span::of(&message, |name| tools.get_tool(name).is_some());

@@ -9,10 +9,11 @@ use super::{Node, found, ports};
 use crate::NodeError;
 use crate::config::Config;
 use crate::datadir::{Contents, DataDir};
-use crate::env::{BlockingPool, NodeEnv, RaftEnv, Tasks};
+use crate::env::{NodeEnv, RaftEnv};
 use crate::ledger::{self, rows};
 use crate::runtime::fresh_incarnation;
 use crate::store::{self, Batch, Store, StoreOptions, Table};
+use crate::world::Tasks;
 
 /// Raft's store is read at the start and for peers that were away; the rest is in memory anyway.
 const RAFT_CACHE_BYTES: usize = 1 << 20;
@@ -92,9 +93,10 @@ impl Builder {
         let keypair = dir.identity().clone();
         let transport = tcp_quic_transport(&keypair).map_err(|error| NodeError::Mesh(error.to_string()))?;
         let tasks = Arc::new(Tasks::current());
-        let blocking = Arc::new(BlockingPool);
-        let search = Some(dir.search_path());
-        let env = NodeEnv { keypair, transport, spawner: tasks.clone(), store, raft, blocking, search, config };
+        let mut env = NodeEnv::new(keypair, transport, tasks.clone(), store);
+        env.raft = raft;
+        env.search = Some(dir.search_path());
+        env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
     }
 }

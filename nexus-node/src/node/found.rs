@@ -1,14 +1,15 @@
 use std::path::{Path, PathBuf};
 
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role};
+use nexus_mesh::{Clock, SystemClock};
 
 use super::peer_id;
 use crate::NodeError;
-use crate::clock;
 use crate::datadir::DataDir;
 use crate::ledger::{self, Genesis};
-use crate::runtime::{fresh_incarnation, random};
+use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
+use crate::world::random;
 
 /// A node that was made, with a mesh of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
         }
     };
     let (mesh, me) = (root.did(), dir.identity().did());
-    let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], clock::wall());
+    let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], SystemClock::new().wall());
     let chain = Chain::found(claims.sign(&root)).map_err(ledger::LedgerError::Chain)?;
     let genesis = genesis(mesh, chain, dir);
     store.commit(&[ledger::found(&genesis)])?;

@@ -106,16 +106,12 @@ impl World {
         let mut config = Config::default();
         config.mdns = false;
         config.listen.0 = vec![link.address()];
-        NodeEnv {
-            keypair: key(n),
-            transport: link.transport(&key(n)),
-            spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
-            store: self.store(n),
-            raft: Some(RaftEnv::memory().unwrap()),
-            blocking: Arc::new(Inline) as Arc<dyn Blocking>,
-            search: None,
-            config,
-        }
+        let spawner = Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>;
+        let mut env = NodeEnv::new(key(n), link.transport(&key(n)), spawner, self.store(n));
+        env.raft = Some(RaftEnv::memory().unwrap());
+        env.blocking = Arc::new(Inline) as Arc<dyn Blocking>;
+        env.config = config;
+        env
     }
 
     pub async fn start(self, n: u8, link: Link) -> Node {

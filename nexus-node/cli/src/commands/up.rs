@@ -175,7 +175,7 @@ async fn serve(
     let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
     let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
     let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
-    let api = Api::new(address, &token, live.clone());
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, &token, live.clone());
     let stop = asked_to_stop(until_stdin_closes)?;
 
     let node = start(&data_dir, &live).await?;

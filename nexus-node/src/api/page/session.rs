@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use nexus_identity::Timestamp;
 
-use crate::runtime::random;
+use crate::world::random;
 
 /// How long a link may be used.
 const CODE_TTL: Duration = Duration::from_secs(300);

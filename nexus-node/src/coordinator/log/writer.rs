@@ -2,7 +2,6 @@
 //! What waits while the disk is busy goes into the next commit together.
 
 use std::io;
-use std::sync::Arc;
 
 use openraft::storage::LogFlushed;
 use tokio::sync::{mpsc, oneshot};
@@ -11,8 +10,8 @@ use super::rows;
 use super::{Log, WAITING_MAX, WriteFailed};
 use crate::coordinator::journal::Journal;
 use crate::coordinator::raft::{Position, Types};
-use crate::env::{Blocking, blocking};
 use crate::store::{Batch, Store, StoreError};
+use crate::world::World;
 
 /// Something to write, and who waits for it.
 pub(super) struct Write {
@@ -64,17 +63,17 @@ pub(super) struct Disk {
 
 impl Writer {
     /// Writes until nobody is left who could ask, or the disk fails. `failed` is told why.
-    pub(crate) async fn run(self, pool: Arc<dyn Blocking>, failed: impl Fn(String)) {
+    pub(crate) async fn run(self, world: World, failed: impl Fn(String)) {
         let Self { log, mut disk, mut writes } = self;
         let mut waiting = Vec::new();
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
             let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, Done)>) =
                 waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
-            let written = blocking(&*pool, move || disk.write(asks).map(|()| disk)).await;
+            let written = world.blocking(move || disk.write(asks).map(|()| disk)).await;
             let (result, kept) = match written {
-                Some(Ok(disk)) => (Ok(()), Some(disk)),
-                Some(Err(error)) => (Err(WriteFailed(error.to_string())), None),
-                None => (Err(WriteFailed("the write was interrupted".to_owned())), None),
+                Ok(Ok(disk)) => (Ok(()), Some(disk)),
+                Ok(Err(error)) => (Err(WriteFailed(error.to_string())), None),
+                Err(interrupted) => (Err(WriteFailed(interrupted.to_string())), None),
             };
             if result.is_ok() {
                 log.durable(rest.iter().filter_map(|(upto, _)| *upto).max());
@@ -89,9 +88,8 @@ impl Writer {
             // nobody waits for the room that is made ahead
             let kept = match kept {
                 Some(mut disk) if disk.journal.wants_room() => {
-                    let made = blocking(&*pool, move || disk.journal.prepare().map(|()| disk)).await;
-                    made.ok_or_else(|| "the write was interrupted".to_owned())
-                        .and_then(|made| made.map_err(|error| error.to_string()))
+                    let made = world.blocking(move || disk.journal.prepare().map(|()| disk)).await;
+                    made.map_err(|error| error.to_string()).and_then(|made| made.map_err(|error| error.to_string()))
                 }
                 Some(disk) => Ok(disk),
                 None => Err(result.map_or_else(|error| error.to_string(), |()| String::new())),

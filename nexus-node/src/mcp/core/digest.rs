@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::arguments::SessionStart;
 use super::shown::Shown;
 use super::{name_or_did, project_tag};
-use crate::api::blocking;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
@@ -27,7 +26,7 @@ pub(super) async fn digest(
     let (limit, mut budget) = (asked.limit()?, asked.budget()?);
     let status = node.status().await;
     let members = node.members().map_err(refused)?;
-    let spaces = node.brain().spaces().map_err(refused)?;
+    let spaces = node.brain().reading(Brain::spaces).await.map_err(refused)?;
     let behind = status
         .behind
         .iter()
@@ -56,14 +55,14 @@ pub(super) async fn digest(
     budget.take(answer.to_string().chars().count());
 
     let (brain, after) = (node.brain(), asked.cursor.clone());
-    let Recent { memories, end } = blocking(move || recent(&brain, project.as_deref(), limit + 1, after)).await?;
+    let Recent { memories, end } =
+        brain.reading(move |brain| recent(brain, project.as_deref(), limit + 1, after)).await?;
     let (mut shown, mut next) = (Vec::new(), end);
     for (memory, place) in memories {
         let memory =
             if shown.len() < limit { Shown::of(memory).into_budget(&mut budget, shown.is_empty()) } else { None };
         let Some(memory) = memory else {
-            let brain = node.brain();
-            next = blocking(move || place.cursor(&brain)).await?;
+            next = node.brain().reading(move |brain| place.cursor(brain)).await?;
             break;
         };
         shown.push(memory);

@@ -1,5 +1,6 @@
 //! The graph as lines of JSON, as the memory server keeps it: `GET` and `POST /v1/graph`.
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header;
@@ -12,7 +13,7 @@ use super::Graph;
 use super::item::{Entity, Relation};
 use crate::api::{Api, Problem};
 use crate::mcp::agent::Agent;
-use crate::mcp::http::Door;
+use crate::mcp::http::{Door, Kept};
 
 /// How much is written at once.
 const LINES_AT_ONCE: usize = 500;
@@ -26,9 +27,13 @@ enum Line {
 }
 
 /// All entities, then all relations.
-pub(in crate::mcp) async fn export(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(in crate::mcp) async fn export(
+    State(api): State<Api>,
+    Extension(mcp): Kept,
+    request: Request,
+) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
-    let graph = api.mcp().graph(&api.node()?);
+    let graph = mcp.graph(&api.node()?);
     let mut lines = Vec::new();
     let current = graph.current().await?;
     let state = current.projection().graph(&project);
@@ -50,9 +55,13 @@ struct Taken {
 }
 
 /// Adds what is not there yet. What was taken in before a line that cannot be read stays.
-pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(in crate::mcp) async fn import(
+    State(api): State<Api>,
+    Extension(mcp): Kept,
+    request: Request,
+) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
-    let graph = api.mcp().graph(&api.node()?);
+    let graph = mcp.graph(&api.node()?);
     let line_max = api.body_bytes_max();
     let agent = Agent::of(request.headers(), &json!({}));
     let mut body = request.into_body().into_data_stream();

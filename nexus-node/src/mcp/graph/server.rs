@@ -189,7 +189,7 @@ impl GraphServer {
 
     /// Tells a subscriber of changes until it goes, or the node does.
     async fn tell(&self, context: &SubscriptionContext) -> Result<(), Refusal> {
-        let mut watch = self.graph.brain.watch(None, Some(SPACE))?;
+        let mut watch = self.graph.brain.reading(|brain| brain.watch(None, Some(SPACE))).await?;
         let mut known = self.graph.current().await?.projection().graph(&self.project).version();
         while watch.next().await?.is_some() {
             tokio::time::sleep(CHANGES_TOGETHER).await;

@@ -44,7 +44,7 @@ pub(super) async fn listen() -> Result<(TcpListener, SocketAddr), Problem> {
 
 pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Problem> {
     let (listener, address) = listen().await?;
-    let api = Api::new(address, TOKEN, Arc::new(Fixed));
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, TOKEN, Arc::new(Fixed));
     api.attach(node.clone());
     let server = tokio::spawn(async move {
         let _ = api.serve(listener, std::future::pending()).await;

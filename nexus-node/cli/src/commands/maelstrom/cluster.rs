@@ -16,7 +16,7 @@ use nexus_mesh::{BoxedTransport, Multiaddr, Spawner};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{BlockingPool, NodeEnv, RaftEnv};
+use nexus_node::{NodeEnv, RaftEnv};
 use serde_json::Value;
 
 /// The members of a cluster, in an order that all of them know.
@@ -111,16 +111,11 @@ impl Cluster {
         // a harness asks at once, and for minutes only
         config.voter_settle_ms = Bounded::of::<500>();
         let keypair = self.member(self.me);
-        Ok(NodeEnv {
-            transport: transport(&keypair)?,
-            keypair,
-            spawner,
-            store: memory,
-            raft: Some(RaftEnv::memory().map_err(text_of)?),
-            blocking: Arc::new(BlockingPool),
-            search: None,
-            config,
-        })
+        let transport = transport(&keypair)?;
+        let mut env = NodeEnv::new(keypair, transport, spawner, memory);
+        env.raft = Some(RaftEnv::memory().map_err(text_of)?);
+        env.config = config;
+        Ok(env)
     }
 }
 

@@ -7,11 +7,10 @@ use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 use super::cursor::{self, StoreName};
-use crate::NodeError;
+use crate::error::{NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
 use crate::ledger::{self, entry_id_of, records_with_key};
 use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
-use crate::search::Document;
 use crate::store::{Order, StoreError, Table, View};
 
 /// The fields that a memory shows.
@@ -46,6 +45,24 @@ impl Known {
         Arc::ptr_eq(&self.members, members)
     }
 
+    /// The space of a name or id; `default` for none.
+    pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
+        let name = name.unwrap_or("default");
+        let named: Vec<_> = match name.parse::<SpaceId>() {
+            Ok(id) => self.spaces.iter().filter(|(space, _)| *space == id).collect(),
+            Err(()) => self.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
+        };
+        match named.as_slice() {
+            [] => Err(NodeError::NotFound { what: Resource::Space, name: name.to_owned() }),
+            [(id, row)] => Ok((*id, row)),
+            several => Err(NodeError::Ambiguous {
+                what: Resource::Space,
+                name: name.to_owned(),
+                candidates: several.iter().map(|(id, row)| format!("{} ({id})", row.name)).collect(),
+            }),
+        }
+    }
+
     fn author(&self, view: &dyn View, log: rows::LogNo) -> Result<Did, StoreError> {
         let mut authors = self.authors.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(author) = authors.get(&log) {
@@ -76,6 +93,16 @@ struct Record {
     live: BTreeMap<Field, Vec<LiveWrite>>,
 }
 
+/// A memory, and where its record is.
+pub(crate) struct Shown {
+    pub(crate) record: Dot,
+    pub(crate) place: Place,
+    pub(crate) space: rows::SpaceNo,
+    pub(crate) memory: Memory,
+    /// The caller's key.
+    pub(crate) key: Option<String>,
+}
+
 /// A live write and who made it.
 struct LiveWrite {
     dot: Dot,
@@ -98,22 +125,14 @@ impl<'a> Reader<'a> {
         Self { view, store, known, now }
     }
 
+    /// When it is for this question: what has expired by then is out of sight.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The space of a name or id; `default` for none.
     pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
-        let name = name.unwrap_or("default");
-        let named: Vec<_> = match name.parse::<SpaceId>() {
-            Ok(id) => self.known.spaces.iter().filter(|(space, _)| *space == id).collect(),
-            Err(()) => self.known.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
-        };
-        match named.as_slice() {
-            [] => Err(NodeError::NotFound { what: "space", name: name.to_owned() }),
-            [(id, row)] => Ok((*id, row)),
-            several => Err(NodeError::Ambiguous {
-                what: "spaces",
-                name: name.to_owned(),
-                candidates: several.iter().map(|(id, row)| format!("{} ({id})", row.name)).collect(),
-            }),
-        }
+        self.known.space(name)
     }
 
     /// The numbers of all spaces that hold memories.
@@ -129,10 +148,10 @@ impl<'a> Reader<'a> {
         let named: Vec<Did> =
             self.known.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
         match named.as_slice() {
-            [] => Err(NodeError::NotFound { what: "member", name: name.to_owned() }),
+            [] => Err(NodeError::NotFound { what: Resource::Member, name: name.to_owned() }),
             [did] => Ok(*did),
             several => Err(NodeError::Ambiguous {
-                what: "members",
+                what: Resource::Member,
                 name: name.to_owned(),
                 candidates: several.iter().map(|did| format!("{name} ({did})")).collect(),
             }),
@@ -146,7 +165,7 @@ impl<'a> Reader<'a> {
 
     /// The record that an id names, and the memory that it is.
     fn find(&self, id: &str) -> Result<(Dot, Memory), NodeError> {
-        let missing = || NodeError::NotFound { what: "memory", name: id.chars().take(64).collect() };
+        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.chars().take(64).collect() };
         let mut found = Vec::new();
         if let Ok(prefix) = id.parse::<DotPrefix>() {
             for (dot, eno) in self.entries_beginning_with(&prefix)? {
@@ -173,7 +192,7 @@ impl<'a> Reader<'a> {
                 if expired { Err(missing()) } else { Ok((shown, memory)) }
             }
             several => Err(NodeError::Ambiguous {
-                what: "memories",
+                what: Resource::Memory,
                 name: id.to_owned(),
                 candidates: several.iter().map(|(dot, ..)| dot.to_string()).collect(),
             }),
@@ -299,8 +318,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A record as the search index holds it: the memory that it is shown as part of.
-    pub(crate) fn document(&self, dot: Dot) -> Result<Option<Document>, NodeError> {
+    /// A record in sight with the memory that it is shown as part of.
+    pub(crate) fn shown(&self, dot: Dot) -> Result<Option<Shown>, NodeError> {
         let Some(record) = self.record(dot)? else {
             return Ok(None);
         };
@@ -310,7 +329,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let memory = if shown == dot { self.memory_of(record)?.map(|(_, memory)| memory) } else { self.memory(shown)? };
-        Ok(memory.map(|memory| Document::new(shown, place, space, &memory, key.as_deref())))
+        Ok(memory.map(|memory| Shown { record: shown, place, space, memory, key }))
     }
 
     /// The caller's key of a memory, for export.
@@ -454,7 +473,7 @@ impl<'a> Reader<'a> {
     /// A memory's past, oldest first.
     pub(crate) fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
         let dot = self.resolve(id)?;
-        let missing = || NodeError::NotFound { what: "memory", name: id.to_owned() };
+        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
         let record = self.record(dot)?.ok_or_else(missing)?;
         let mut steps: Vec<(Hlc, Dot, Did, String, Value, Vec<Dot>)> = Vec::new();
         for part in self.group(&record)? {
