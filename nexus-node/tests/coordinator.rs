@@ -208,7 +208,7 @@ async fn a_lock_has_one_holder_and_its_line_is_fair() {
     assert!(!second.is_held());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
     let nodes = nodes(World(104), 1).await;
     let critical = nodes[0].critical().unwrap();

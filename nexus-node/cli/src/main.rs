@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "around the node is the real world: nothing here is ever simulated")]
 
+mod address;
 mod allocator;
 mod client;
 mod commands;

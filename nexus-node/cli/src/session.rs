@@ -7,6 +7,7 @@ use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::DataDir;
 
+use crate::address::ApiAddress;
 use crate::client::Client;
 use crate::commands::Global;
 use crate::log::Log;
@@ -59,27 +60,31 @@ impl CliSession {
         self.api.is_some()
     }
 
-    /// The token of the data directory is for this machine; it is not sent elsewhere.
+    /// The token of the data directory goes to this machine, and to where its node's API was last; nowhere else.
     fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
-        if !api.starts_with("http://") {
-            let hint = "give it as http://127.0.0.1:8002";
-            return Err(Problem::new("usage", format!("{api} is not the address of an API")).hint(hint));
-        }
-        let host = api.trim_start_matches("http://");
-        let local = ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+        let address = ApiAddress::parse(api).ok_or_else(|| {
+            let problem = Problem::new("usage", format!("{api} is not the address of an API"));
+            problem.hint("give it as http://127.0.0.1:8002")
+        })?;
         let token = match token {
             Some(token) => Some(token),
-            None if local => {
-                let token = DataDir::api_token_in(&self.data_dir()?).map_err(data_dir_problem)?;
-                token.map(|token| token.to_string())
-            }
-            None => None,
+            None => self.own_token_for(&address)?,
         };
         let hint = "set NEXUS_TOKEN to the line in the `api-token` of that node's data directory";
         let token = token.ok_or_else(|| Problem::new("unauthorized", format!("no token for {api}")).hint(hint))?;
         Ok(Client::new(api, &token))
+    }
+
+    /// The token of the data directory, if it may be sent there.
+    fn own_token_for(&self, address: &ApiAddress) -> Result<Option<String>, Problem> {
+        let directory = self.data_dir()?;
+        let own = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
+        let own = own.as_deref().and_then(ApiAddress::parse);
+        if !address.is_local() && !own.is_some_and(|own| own.is_same(address)) {
+            return Ok(None);
+        }
+        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+        Ok(token.map(|token| token.to_string()))
     }
 
     /// The command that calls this program for the same node.

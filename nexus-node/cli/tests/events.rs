@@ -150,7 +150,11 @@ fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     let waiting = Instant::now();
     let got = std::thread::scope(|scope| {
         let polling = scope.spawn(|| poll(&format!("wait=30s&from={cursor}")));
-        std::thread::sleep(Duration::from_millis(300));
+        // until it is being answered, beside the request that asks for this
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !node.http("GET", "/metrics", "").body.contains("\nnexus_http_requests_in_flight 2\n") {
+            assert!(Instant::now() < deadline, "the poll never arrives");
+        }
         home.json(&["remember", "after"]);
         polling.join().unwrap()
     });
