@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::raw::{Raw, transport_for};
 use common::*;
 use futures::future::BoxFuture;
 use futures::{AsyncReadExt, FutureExt};
@@ -86,7 +87,12 @@ async fn offline_closes_all_denies_all_and_online_is_back_at_once() {
         assert_eq!((status.state, status.open), (PeerState::Down, false));
         // a redials in vain
         a.mesh.know(b.did(), b.mesh.listen_addresses());
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        for address in b.mesh.listen_addresses() {
+            // who dials later has been turned away when this is over
+            if let Some(mut raw) = Raw::try_dial(transport_for(listen, &key(9)), address).await {
+                raw.until_closed().await;
+            }
+        }
         while let Some(event) = a.events.try_recv() {
             assert!(!matches!(event, MeshEvent::PeerOpen { .. }));
         }

@@ -1,12 +1,12 @@
 //! The HTTP API: a shell around a [`Node`] for clients on the same machine.
 //!
 //! It translates and decides nothing. Requests become calls of the library, its answers become the
-//! documents of [`wire`], its errors [`Problem`]s. `docs/cli.md` is the contract.
+//! documents of [`wire`], its errors become [`Problem`]s. `docs/cli.md` is the contract.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | [`wire`] | the documents |
-//! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
+//! | `guard` | the check of `Host`, `Origin` and token before everything else |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
 //! | `guest` | other rooms on the same socket |
@@ -16,8 +16,8 @@
 //! | `page` | the page at `/`, and how a browser is signed in |
 //! | `trace`, `metrics` | what can be seen from outside |
 //!
-//! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
-//! another mesh), the new one is attached to the same API and the same socket.
+//! An [`Api`] outlives its node. A node that joins another mesh starts again inside its process, and is
+//! attached to the same API and socket.
 
 mod audit;
 mod coordinator;
@@ -63,10 +63,10 @@ pub(crate) use self::trace::Trace;
 use self::guard::Guard;
 use crate::Node;
 
-/// How long answers in progress may take once the API is told to stop.
+/// The longest time for answers in progress after the API is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The API of one process. Clones are handles on the same one.
+/// The API of one process. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Api(Arc<ApiState>);
 
@@ -75,7 +75,7 @@ struct ApiState {
     /// `None` while it is being replaced.
     node: watch::Sender<Option<Node>>,
     closing: watch::Sender<bool>,
-    /// A client has asked the process to stop.
+    /// True once a client has asked the process to stop.
     stop: watch::Sender<bool>,
     guard: Guard,
     settings: Arc<dyn Settings>,
@@ -91,8 +91,7 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// An API at an address, for whoever has the token. It answers `starting` until a node is
-    /// attached.
+    /// An API at an address, for holders of the token. It answers `starting` until a node is attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
         Self::hosting(Vec::new(), address, token, settings)
     }
@@ -136,15 +135,15 @@ impl Api {
         self.0.settings.body_bytes_max()
     }
 
-    /// Resolves when the API is about to stop: streams end then.
+    /// Resolves when the API is about to stop, so that streams end.
     async fn closing(&self) {
         let mut closing = self.0.closing.subscribe();
-        // An error means that the API is gone, which is closing too.
+        // An error means that the API is gone, which counts as closing.
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// Resolves when a client has asked this process to stop. Only while somebody waits for this are
-    /// such requests taken.
+    /// Resolves when a client has asked this process to stop. Such requests are refused unless somebody
+    /// waits here.
     pub async fn asked_to_stop(&self) {
         let mut stop = self.0.stop.subscribe();
         // The sender is in `self`.
@@ -157,8 +156,8 @@ impl Api {
             .with_state(self.clone())
     }
 
-    /// Answers on a socket until told to stop; then finishes what is in progress, for two seconds
-    /// at most.
+    /// Answers on a socket until told to stop. Then it finishes the requests in progress, for two
+    /// seconds at most.
     ///
     /// # Errors
     /// If the socket fails.
@@ -181,8 +180,7 @@ impl Api {
     }
 }
 
-/// Receives a request before all else: lets it through or refuses it, and follows what is logged
-/// on its behalf and what is counted.
+/// Handles every request first: lets it through or refuses it, opens its span, and counts it.
 async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
@@ -196,7 +194,7 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         trace_id = format_args!("{:032x}", trace.trace),
         span_id = format_args!("{:016x}", trace.span),
         parent_id = trace.parent.map(|parent| tracing::field::display(format!("{parent:016x}"))),
-        // Said only where a caller decided that its trace is not to be recorded.
+        // Set only if the caller decided that its trace is not recorded.
         sampled = trace.is_unwanted().then_some(false),
         status = tracing::field::Empty,
     );

@@ -1,11 +1,11 @@
 //! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/graph`).
 //!
-//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. The protocol
-//! itself is rmcp's, in both of its eras: 2026-07-28, where every request says all it needs, and
-//! 2025-03-26 to 2025-11-25, which begin with a handshake. Nothing is kept between two requests,
-//! so a client does not notice that the node was started again.
+//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. rmcp speaks the
+//! protocol, in both of its eras. In 2026-07-28 every request is complete in itself. 2025-03-26 to
+//! 2025-11-25 begin with a handshake. Nothing is kept between two requests, so a client does not notice
+//! a restart of the node.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `http` | from a request to rmcp and back, and what rmcp leaves open |
 //! | `routes` | what the API's document says of it |
@@ -32,7 +32,7 @@ use self::graph::Graph;
 use crate::Node;
 use crate::api::Guest;
 
-/// The versions that are spoken, oldest first.
+/// The supported versions, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2025_03_26,
     ProtocolVersion::V_2025_06_18,
@@ -40,8 +40,8 @@ const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2026_07_28,
 ];
 
-/// How long a client may go on believing what this program says of itself and its tools: they
-/// change with its version only.
+/// The time for which a client may cache this program's description of itself and its tools. They
+/// change with the program's version only.
 const DESCRIPTION_TTL_MS: u64 = 3_600_000;
 
 /// The MCP servers, for [`Api::hosting`](crate::api::Api::hosting).
@@ -68,7 +68,7 @@ impl Mcp {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            // The API's guard has compared Host and Origin with exact lists before anything comes here.
+            // The API's guard has compared Host and Origin with exact lists before.
             .disable_allowed_hosts();
         Self { config, graph: Mutex::default() }
     }

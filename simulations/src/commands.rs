@@ -68,7 +68,7 @@ enum SimCommand {
         /// Keeps the seeds that held, and leaves out those that did at this commit.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
-        /// The commit this program was built from; as git says if not given.
+        /// The commit of this program [default: git's]
         #[arg(long, requires = "into")]
         commit: Option<String>,
         /// One line of JSON per seed, and one for all of them.

@@ -19,7 +19,12 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub async fn dial(mut transport: BoxedTransport, address: Multiaddr) -> Self {
+    pub async fn dial(transport: BoxedTransport, address: Multiaddr) -> Self {
+        Self::try_dial(transport, address).await.expect("the other side answers")
+    }
+
+    /// A connection, unless the other side hangs up before there is one.
+    pub async fn try_dial(mut transport: BoxedTransport, address: Multiaddr) -> Option<Self> {
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let mut dial = transport.dial(address, options).unwrap();
         let (_, muxer) = poll_fn(|cx| {
@@ -27,11 +32,11 @@ impl Raw {
             std::pin::Pin::new(&mut dial).poll(cx)
         })
         .await
-        .unwrap();
+        .ok()?;
         let (open, requests) = mpsc::channel(1_000);
         let (gone, closed) = oneshot::channel();
         tokio::spawn(drive(transport, muxer, requests, gone));
-        Self { open, closed }
+        Some(Self { open, closed })
     }
 
     pub async fn stream(&self) -> SubstreamBox {

@@ -1,4 +1,4 @@
-//! Who holds a port, as far as the operating system tells.
+//! The process that holds a port, if the operating system tells.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ pub(crate) fn of_tcp(address: SocketAddr) -> Option<String> {
     Some(format!("{name} (process {pid})"))
 }
 
-/// Elsewhere it takes more than reading files.
+/// Other platforms need more than reading files.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn of_tcp(_: SocketAddr) -> Option<String> {
     None

@@ -1,4 +1,4 @@
-//! What every command needs: the printer, the data directory, the way to the node.
+//! The common ground of every command: the printer, the data directory, the client of the node.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::output::Printer;
 
 /// One run of the program.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct CliSession {
     pub(crate) printer: Printer,
     data_dir: Option<PathBuf>,
     api: Option<String>,
@@ -24,13 +24,13 @@ pub(crate) struct Session {
     verbose: u8,
 }
 
-impl Session {
+impl CliSession {
     pub(crate) fn new(global: Global) -> Self {
         let Global { data_dir, api, json, quiet, verbose } = global;
         Self { printer: Printer::new(json, quiet), data_dir, api, quiet, verbose }
     }
 
-    /// The data directory, whether there is anything in it or not.
+    /// The data directory, which need not exist.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Problem> {
         match &self.data_dir {
             Some(path) => Ok(path.clone()),
@@ -41,7 +41,7 @@ impl Session {
         }
     }
 
-    /// The way to the node: the one that `--api` names, or the one of the data directory.
+    /// The client of the node: the one of `--api`, or of the data directory.
     pub(crate) fn client(&self) -> Result<Client, Problem> {
         let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
         if let Some(api) = &self.api {
@@ -55,7 +55,7 @@ impl Session {
         Ok(Client::new(&url, &token).of_directory(&directory))
     }
 
-    /// Whether `--api` names the node, so that there is no other one to be meant.
+    /// Whether `--api` names the node.
     pub(crate) fn elsewhere(&self) -> bool {
         self.api.is_some()
     }
@@ -87,7 +87,7 @@ impl Session {
         Ok(token.map(|token| token.to_string()))
     }
 
-    /// What to type for another command about the same node.
+    /// The command that calls this program for the same node.
     pub(crate) fn program(&self) -> String {
         let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
         match &self.data_dir {
@@ -96,12 +96,12 @@ impl Session {
         }
     }
 
-    /// Logs to stderr, as this filter says; `-q`, `-v` and `RUST_LOG` beat it.
+    /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
     pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
         self.log_and_trace(filter, format, None)
     }
 
-    /// The same, and spans go to a collector.
+    /// The same, and sends spans to a collector.
     pub(crate) fn log_and_trace(&self, filter: &str, format: LogFormat, otlp: Option<&Otlp>) -> Log {
         let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
             (Some(filter), ..) => Some(filter),
@@ -116,7 +116,7 @@ impl Session {
         Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, otlp)
     }
 
-    /// The runtime for what needs a node in this very process.
+    /// The runtime for commands that run a node in this process.
     pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
@@ -136,17 +136,17 @@ fn quoted(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// An error of the data directory, in the words of the command line.
+/// The problem of an error of the data directory.
 pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
     nexus_node::NodeError::from(error).into()
 }
 
-/// There is nobody to ask.
+/// The problem of a missing node.
 pub(crate) fn no_node(message: &str) -> Problem {
     Problem::new("no_node", message).hint("start a node: `nexus-node up`")
 }
 
-/// The text of an argument; `-` is what stdin holds.
+/// The text of an argument; for `-`, the content of stdin.
 pub(crate) fn text(argument: String) -> Result<String, Problem> {
     if argument != "-" {
         return Ok(argument);
@@ -157,7 +157,7 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// An error of the configuration, in the words of the command line.
+/// The problem of an error of the configuration.
 pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
     use nexus_node::config::ConfigError;
     let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };

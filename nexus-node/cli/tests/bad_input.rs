@@ -1,5 +1,4 @@
-//! What people and machines get wrong: a clear error with its exit code and a hint, and nothing
-//! changed.
+//! Mistakes of people and machines get a clear error with its exit code and a hint, and change nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +15,7 @@ use nexus_node::internals::store::{Batch, FORMAT_KEY, Store, StoreOptions, Table
 use serde_json::{Value, json};
 use support::{Home, files};
 
-/// A node to join, and a ticket of it.
+/// A node, and a ticket for its mesh.
 fn inviter(arguments: &[&str]) -> (Home, support::Node, String) {
     let home = Home::new();
     let node = home.up_with(&["--name", "laptop"]);
@@ -140,7 +139,7 @@ fn a_directory_in_use_is_refused_with_the_process_that_uses_it() {
     assert_eq!(home.json(&["status"])["did"], node.ready["did"], "the first one goes on");
 }
 
-/// Starting is refused, names the file, and changes nothing.
+/// The start is refused, names the file, and changes nothing.
 #[track_caller]
 fn refuses_to_start(home: &Home, file: &str, code: i32) {
     let before = files(&home.path());

@@ -1,4 +1,4 @@
-//! The commands as scripts see them: exit codes, JSON fields, what is on which stream.
+//! The commands as scripts see them: exit codes, JSON fields, and the two streams.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use support::{Home, pair, until};
 
-/// Every command that needs a node, with arguments that are good.
+/// Every command that needs a node, with good arguments.
 const NEED_A_NODE: &[&[&str]] = &[
     &["status"],
     &["peers"],
@@ -126,7 +126,7 @@ fn token_address_and_ports_are_the_same_after_a_restart() {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.path()), 0o700);
-        // What lies deeper belongs to the search index, which is derived and nobody else gets to.
+        // Deeper files belong to the search index, which is derived; nobody else can enter its directory.
         for file in
             std::fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file())
         {
@@ -370,7 +370,7 @@ fn a_watch_shows_changes_as_they_come_and_goes_on_from_its_cursor() {
     let listing = home.json(&["list"]);
     assert_eq!(listing["items"].as_array().unwrap().len(), 1);
     let (mut child, mut lines) = watch(&["watch", "--json"]);
-    // The watch begins at some moment after its start: write until it shows something.
+    // The watch begins at some moment after its start: write until it shows a change.
     let change = std::thread::scope(|scope| {
         let (done, is_done) = std::sync::mpsc::channel::<()>();
         let home = &home;

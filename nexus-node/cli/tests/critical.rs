@@ -1,4 +1,4 @@
-//! Keys, locks and coordinators as programs and scripts see them: over HTTP and on the command line.
+//! Keys, locks and coordinators for programs and scripts: over HTTP and on the command line.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use support::{Home, Node, until};
 
-/// The body of an answer that must be a success.
+/// The body of an answer, which must be a success.
 #[track_caller]
 fn good(node: &Node, method: &str, path: &str, body: &str) -> Value {
     let answer = node.http(method, path, body);
@@ -22,12 +22,12 @@ fn good(node: &Node, method: &str, path: &str, body: &str) -> Value {
     answer.json()
 }
 
-/// Everything there is, and as of which revision.
+/// All keys, and their revision.
 fn all(node: &Node) -> (Value, Value) {
     (good(node, "GET", "/v1/kv", ""), good(node, "GET", "/v1/locks", ""))
 }
 
-/// Nodes of one mesh, of which three vote.
+/// Nodes of one mesh, three of which vote.
 fn mesh(names: &[&str]) -> Vec<(Home, Node)> {
     let mut nodes: Vec<(Home, Node)> = Vec::new();
     for name in names {
@@ -80,7 +80,7 @@ fn keys_are_written_compared_listed_and_taken_away_over_http() {
     let gone = good(&node, "DELETE", "/v1/kv/other", "");
     assert_eq!((&gone["key"], &gone["value"]), (&json!("other"), &Value::Null));
     assert_eq!(node.http("GET", "/v1/kv/other", "").problem(), "not_found");
-    // No name of a key is taken by a route of ours.
+    // Routes of ours take no name from the keys.
     for key in ["txn", "watch", "kv"] {
         good(&node, "PUT", &format!("/v1/kv/{key}"), "{\"value\":\"mine\"}");
         assert_eq!(good(&node, "GET", &format!("/v1/kv/{key}"), "")["value"], "mine");
@@ -282,7 +282,7 @@ fn a_watch_goes_on_after_a_revision_and_says_who() {
     assert_eq!(next()["kind"], "deleted");
     watch.kill().unwrap();
     watch.wait().unwrap();
-    // A poll waits for what happens next, and on a prefix of which nothing is heard it keeps up.
+    // A poll waits for the next change. On a prefix without changes it keeps up with the revision.
     let now = good(&node, "GET", "/v1/watch", "");
     assert_eq!((&now["changes"], &now["missed"]), (&json!([]), &json!(false)));
     let after = now["revision"].as_u64().unwrap();
@@ -367,7 +367,7 @@ fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     assert_eq!(home.json(&["lock", "list"]), json!([]));
 }
 
-/// The lines of an audit.
+/// The records of an audit.
 fn past(home: &Home, arguments: &[&str]) -> Vec<Value> {
     let all: Vec<&str> = ["audit", "--json"].iter().chain(arguments).copied().collect();
     home.run(&all).ok().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -416,7 +416,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     assert_eq!(home.error(&["audit", "--since", "soon"]).0, 2);
     assert_eq!(node.http("GET", &format!("/v1/audit?after={}", u64::MAX), "").json()["items"], json!([]));
 
-    // after a start the past is what it was
+    // after a restart the past is the same
     drop(node);
     let _node = home.up_with(&[]);
     let again = home.json(&["audit", "verify"]);
@@ -427,7 +427,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
 fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     let home = Home::new();
     let node = home.up_with(&["--name", "laptop"]);
-    // more than is kept in memory: names as long as they may be
+    // more than is kept in memory, with names of the greatest length
     let key = |n: usize| format!("{n:0>500}");
     for n in 0..1_500 {
         assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
@@ -464,7 +464,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
         codes(&terminal.json(&["status"])).contains(&"one_machine".to_owned()).then_some(())
     });
 
-    // It follows the changes, to be told of the mode.
+    // It follows the changes, to hear of the mode.
     let event = std::thread::scope(|scope| {
         let cursor = good(second, "GET", "/v1/events?wait=0s", "")["cursor"].as_str().unwrap().to_owned();
         let told = scope.spawn(move || {
@@ -487,7 +487,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
         &["lock", "acquire", "l"],
         &["lock", "list"],
     ];
-    // Each takes its time to find nobody, so they ask at once.
+    // Each takes its time to find no quorum, so they ask at once.
     let refused = std::thread::scope(|scope| {
         let asked = critical.map(|arguments| (arguments, scope.spawn(move || ide.error(arguments))));
         let refused = second.http("GET", "/v1/kv/deploy/target", "");
@@ -556,7 +556,7 @@ fn voters_come_and_go_by_name_and_another_leads() {
     until("another leader", || leader(terminal).filter(|leader| *leader != before));
     let (exit, error) = terminal.error(&["coordinator", "recover", "--i-understand"]);
     assert_eq!((exit, &error["code"]), (7, &json!("conflict")), "{error}");
-    // Only an admin changes who coordinates.
+    // Only an admin changes the coordinators.
     let (exit, error) = ide.error(&["coordinator", "step-down"]);
     assert_eq!((exit, &error["code"]), (4, &json!("refused")), "{error}");
 }

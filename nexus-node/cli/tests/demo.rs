@@ -71,7 +71,7 @@ fn the_nodes_end_with_the_demo_however_it_ends() {
             support::until("the node is gone", || std::net::TcpStream::connect(&address).is_err().then_some(()));
         }
         if signal == "-KILL" {
-            // Whoever comes next cleans up, but not after those who live.
+            // The next demo cleans up, but not after running ones.
             let other = std::fs::File::create_new(temp.join("nexus-demo-of-another-kind")).unwrap();
             let output = home.command(&["demo", "--exit"]).env("TMPDIR", &temp).output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -162,7 +162,7 @@ mod on_a_terminal {
             String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
         }
 
-        /// Waits until a whole picture, which another width brings about, shows this.
+        /// Waits until a whole picture shows this. A new width brings about a whole picture.
         fn shows(&mut self, text: &str) {
             until(text, || {
                 self.shown.lock().unwrap().clear();
@@ -173,8 +173,8 @@ mod on_a_terminal {
             });
         }
 
-        /// Ends, with the terminal and the temporary directory as they were; what it says in the
-        /// end, and its exit code.
+        /// Waits for its end, with the terminal and the temporary directory as before. Returns its last
+        /// output and its exit code.
         fn ended(&mut self) -> (String, i32) {
             let code = self.demo.wait().unwrap().code().unwrap();
             let whole = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
@@ -198,8 +198,7 @@ mod on_a_terminal {
         }
     }
 
-    /// A text without what moves the cursor and changes colours, and without spaces, which are
-    /// moves of the cursor too.
+    /// A text without cursor moves and colours, and without spaces, which may be cursor moves, too.
     fn bare(text: &str) -> String {
         let mut bare = String::new();
         let mut parts = text.split("\u{1b}[");

@@ -1,4 +1,4 @@
-//! `connect`: other programs' files, changed with care.
+//! `connect` changes the files of other programs with care.
 
 #![allow(
     clippy::unwrap_used,
@@ -114,7 +114,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
         assert!(after.contains(line), "{line}: {after}");
     }
     assert_eq!(fs::read_to_string(done["backup"].as_str().unwrap()).unwrap(), before);
-    // an entry that says something else is replaced, with another backup
+    // a different entry is replaced, with another backup
     person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"old"}},"x":1}"#);
     person.json(&["cursor"]);
     person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"older"}},"x":1}"#);
@@ -122,7 +122,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
     assert!(done["backup"].as_str().unwrap().ends_with("mcp.json.bak2"), "{done}");
     let text = person.read(".cursor/mcp.json");
     assert_eq!((entry(&text, "mcpServers"), text.contains("\"x\":1")), (done["entry"].clone(), true));
-    // what cannot be understood is not touched
+    // an unreadable file is not touched
     for (path, program) in [(".cursor/mcp.json", "cursor"), (".codex/config.toml", "codex"), (".claude.json", "claude")]
     {
         person.write(path, "{ broken = ");
@@ -150,7 +150,7 @@ fn all_means_what_is_on_this_machine_and_says_what_that_is() {
     let (code, told) = connect(&empty);
     assert_eq!(code, Some(5), "{told}");
     assert!(told.contains("hint: name one"), "{told}");
-    // one has left something here, another one is found by a shell
+    // one program has left files here, a shell finds another
     fs::create_dir_all(person.directory.join(".gemini")).unwrap();
     let programs = person.directory.join("bin");
     fs::create_dir_all(&programs).unwrap();

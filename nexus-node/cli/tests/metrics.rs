@@ -1,4 +1,4 @@
-//! What can be seen from outside: `/metrics`, and traces in answers and logs.
+//! Observation from outside: `/metrics`, and traces in answers and logs.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use support::{Home, Node, pair, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// The values by their name and labels; every line of the answer must be one that can be read.
+/// The values by name and labels. Every line of the answer must be readable.
 fn read(node: &Node) -> BTreeMap<String, f64> {
     let answer = node.http("GET", "/metrics", "");
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -1,4 +1,4 @@
-//! A program that is built to be used has none of the bugs in it that the simulator plants.
+//! Programs for use contain none of the bugs that the simulator plants.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

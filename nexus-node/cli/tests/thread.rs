@@ -1,4 +1,4 @@
-//! The thread that everything hangs on: two real processes over QUIC, one memory, one hard kill.
+//! The main thread: two real processes over QUIC, one memory, one hard kill.
 
 #![allow(
     clippy::unwrap_used,
@@ -69,7 +69,7 @@ fn what_was_acknowledged_under_load_is_there_after_kill_9() {
     }
 }
 
-/// Writes until the node is gone; the ids that were acknowledged.
+/// Writes until the node is gone. Returns the acknowledged ids.
 fn acknowledged(address: &str, token: &str, name: &str) -> Vec<String> {
     use std::io::{Read, Write};
     let mut ids = Vec::new();

@@ -1,5 +1,4 @@
-//! The commands for people and other programs: pages as Automerge documents, `doctor`,
-//! `completions`, `man`.
+//! Commands for people and other programs: pages as Automerge documents, `doctor`, `completions`, `man`.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +14,7 @@ use automerge::{Automerge, ReadDoc};
 use serde_json::{Value, json};
 use support::{Home, pair, until};
 
-/// Every value of every page that a node exports, with the heads of the pages.
+/// Every value of every exported page, with the heads of the pages.
 fn pages(home: &Home, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let directory = home.beside(name);
     let said = home.json(&["space", "export", "default", "--automerge", directory.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! The coordinators: who leads and votes, and changing that.
+//! The coordinators: showing and changing the leader and the voters.
 
 use axum::Json as Answer;
 use nexus_identity::Did;
@@ -44,7 +44,8 @@ pub(super) async fn recover(
         "conflict" => problem.hint("replace a lost voter instead: `nexus-node coordinator voters remove`"),
         _ => problem,
     })?;
-    // It is done; this waits until the new group has elected its one voter, so that the answer shows it.
+    // Recovery is done. This read waits until the new group has elected its one voter, so that the
+    // answer shows it.
     let _ = critical.revision().await;
     show(node).await
 }
@@ -59,7 +60,7 @@ async fn manage(node: Node, manage: Manage) -> Result<Answer<wire::Coordinator>,
     show(node).await
 }
 
-/// The member, voter or learner of that DID or name.
+/// The DID of the member, voter or learner with that DID or name.
 async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     let seen = node.critical()?.coordinators().await;
     let seats = seen.into_iter().flat_map(|seen| seen.voters.into_iter().chain(seen.learners));

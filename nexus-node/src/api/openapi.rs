@@ -1,5 +1,5 @@
-//! What the API says of itself: a route is described where it is made, so none is served that is
-//! not described.
+//! The description of the API. A route is described where it is made, so every served route has a
+//! description.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Routes {
         Self { router: Router::new(), paths: BTreeMap::new(), schemas: settings.into_generator() }
     }
 
-    /// Serves a method of a path, and says what it does.
+    /// Serves a method of a path, and describes it.
     pub(super) fn on<H: Handler<T, Api>, T: 'static>(
         mut self,
         method: Method,
@@ -61,7 +61,7 @@ impl Routes {
         let mut responses = Map::new();
         responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
         operation.insert("responses".to_owned(), responses.into());
-        // A part that takes the rest of the path is a parameter like any other to those who read this.
+        // A parameter for the rest of the path is described like any other.
         let path = path.replace("{*", "{");
         let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names
@@ -132,7 +132,7 @@ impl About<'_> {
         if !member.is_object() {
             *member = Map::new().into();
         }
-        // It is one now.
+        // The line above made it an object.
         member.as_object_mut().unwrap_or_else(|| unreachable!())
     }
 
@@ -141,12 +141,12 @@ impl About<'_> {
         self.set("summary", text)
     }
 
-    /// What else there is to know.
+    /// Further facts.
     pub(super) fn note(self, text: &str) -> Self {
         self.set("description", text)
     }
 
-    /// It needs no token.
+    /// The method needs no token.
     pub(super) fn open(self) -> Self {
         self.set("security", Vec::<Value>::new())
     }
@@ -161,7 +161,7 @@ impl About<'_> {
         self
     }
 
-    /// It takes a document, like this one.
+    /// The method takes a document like this one.
     pub(super) fn takes<T: JsonSchema + Serialize>(mut self, required: bool, example: &T) -> Self {
         let content = json!({ "application/json": self.content(example) });
         self.set("requestBody", json!({ "required": required, "content": content }))
@@ -173,14 +173,14 @@ impl About<'_> {
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
 
-    /// It takes something whose shape is said elsewhere.
+    /// The method takes a document whose schema is elsewhere.
     #[cfg(feature = "mcp")]
     pub(crate) fn takes_value(self, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
 
-    /// It answers with a document, like this one.
+    /// The method answers with a document like this one.
     pub(super) fn gives<T: JsonSchema + Serialize>(mut self, status: u16, example: &T) -> Self {
         let content = json!({ "application/json": self.content(example) });
         self.answer(status, "application/json", content)
@@ -198,13 +198,13 @@ impl About<'_> {
         self.answer(status, content_type, content)
     }
 
-    /// It answers with nothing but its status and headers.
+    /// The method answers with a status and headers alone.
     pub(super) fn gives_nothing(mut self, status: u16, text: &str) -> Self {
         self.member("responses").insert(status.to_string(), json!({ "description": text }));
         self
     }
 
-    /// An answer carries a header.
+    /// An answer carries this header.
     pub(super) fn header(mut self, status: u16, name: &str, text: &str) -> Self {
         if let Some(Value::Object(answer)) = self.member("responses").get_mut(&status.to_string()) {
             answer
@@ -215,14 +215,14 @@ impl About<'_> {
 
     fn content<T: JsonSchema + Serialize>(&mut self, example: &T) -> Value {
         let schema = self.schemas.subschema_for::<T>();
-        // Our documents have string keys, so they can be written as JSON.
+        // Our documents have string keys, so writing them as JSON cannot fail.
         json!({ "schema": schema, "example": serde_json::to_value(example).unwrap_or_default() })
     }
 
     fn answer(mut self, status: u16, content_type: &str, content: Value) -> Self {
         let responses = self.member("responses");
         match responses.get_mut(&status.to_string()).and_then(|answer| answer.get_mut("content")) {
-            // The same status in another form.
+            // the same status with a further content type
             Some(Value::Object(forms)) => {
                 forms.extend(content.get(content_type).map(|form| (content_type.to_owned(), form.clone())))
             }
@@ -240,7 +240,7 @@ pub(crate) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-/// Several texts: the parameter is given several times.
+/// A parameter that may be repeated, with a text each time.
 pub(super) fn texts() -> Value {
     json!({ "type": "array", "items": { "type": "string" } })
 }

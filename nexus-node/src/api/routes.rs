@@ -1,4 +1,4 @@
-//! Every route, with what is said of it.
+//! Every route with its description.
 
 mod examples;
 

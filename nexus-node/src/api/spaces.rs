@@ -1,4 +1,4 @@
-//! Spaces: which there are, new ones, and their pages as Automerge documents.
+//! Spaces: listing them, creating one, and their pages as Automerge documents.
 
 use axum::Json as Answer;
 use axum::body::Bytes;

@@ -1,8 +1,7 @@
 //! The core profile: four tools over the memory.
 //!
-//! Descriptions are read by a model at every start, so they are few and short. Who wrote a memory,
-//! on which node and with which program, is stamped here; a model can say what it remembers, not
-//! who remembers it.
+//! A model reads the descriptions at every start, so they are few and short. The author, the node and
+//! the program of a memory are written here. A model chooses the text of a memory, not its author.
 
 mod arguments;
 mod cursor;
@@ -33,11 +32,11 @@ use super::{DESCRIPTION_TTL_MS, VERSIONS};
 use crate::api::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
-/// The metadata key that is the node's.
+/// The metadata key for the program's name, which only the node writes.
 pub(super) const AGENT: &str = "agent";
-/// How many of an id's characters it takes to forget something: a slip must not hit by chance.
+/// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
-/// As far as recall goes.
+/// The most memories of a recall.
 const RECALLED_MAX: usize = 1_000;
 
 const INSTRUCTIONS: &str = "A memory that you share with the other agents of this person, on all their machines. \
@@ -172,7 +171,7 @@ impl Core {
     }
 }
 
-/// The tag that memories of a project have.
+/// The tag of a project's memories.
 fn project_tag(project: &str) -> String {
     format!("project:{project}")
 }
@@ -230,7 +229,7 @@ impl ServerHandler for Core {
         Err(answer::unread(&request, &context))
     }
 
-    // What is not declared is not answered, not even with nothing.
+    // An undeclared method is refused, not answered with nothing.
 
     async fn list_prompts(
         &self,
@@ -273,7 +272,7 @@ impl ServerHandler for Core {
     }
 }
 
-/// A name for people, where there is one.
+/// The member's name, or its DID.
 fn name_or_did(name: Option<&str>, did: &Did) -> String {
     name.filter(|name| !name.is_empty()).map_or_else(|| did.to_string(), str::to_owned)
 }

@@ -1,7 +1,7 @@
 //! From a request to rmcp and back.
 //!
-//! What rmcp leaves open is done here: messages that are not JSON, or not JSON-RPC, are answered
-//! in JSON-RPC; batches of 2025-03-26; and a session id that carries a name and nothing else.
+//! This fills the gaps of rmcp. Messages that are not JSON or not JSON-RPC get an answer in JSON-RPC.
+//! Batches of 2025-03-26 are taken. A session id carries a name and nothing else.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use super::graph::{GraphServer, jsonl};
 use crate::api::{Api, Problem};
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// How many messages a batch may have.
+/// The most messages of a batch.
 const BATCH_MAX: usize = 64;
 /// The longest project name, in bytes.
 const PROJECT_BYTES_MAX: usize = 128;
@@ -47,9 +47,9 @@ pub(super) type Kept = Extension<Arc<Mcp>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Door {
-    /// What is worked on: memories written here are tagged with it.
+    /// The project: memories written here get its tag.
     pub(super) project: Option<String>,
-    /// The graph: whole answers in the order of creation, however long they are.
+    /// For the graph: whole answers in the order of creation, however long.
     #[serde(default)]
     strict: bool,
 }
@@ -117,7 +117,7 @@ async fn serve<S: ServerHandler + Clone>(
     }
 }
 
-/// A client that takes anything takes both forms of an answer.
+/// Makes a client that accepts anything accept both forms of an answer.
 fn accept_anything(headers: &mut HeaderMap) {
     let anything = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("*/*"));
     if headers.get(header::ACCEPT).is_none_or(anything) {
@@ -138,7 +138,7 @@ async fn answer<S: ServerHandler + Clone>(
         return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
     }
     if message.pointer("/params/arguments").is_some_and(Value::is_null) {
-        // To rmcp this is as good as absent; to a client that sends it, it is a mistake to be told of.
+        // rmcp takes null arguments as absent, but a client that sends them makes an error.
         let id = message.get("id").unwrap_or(&Value::Null);
         return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
@@ -156,10 +156,10 @@ async fn answer<S: ServerHandler + Clone>(
     response
 }
 
-/// Gives a client that has introduced itself an id that says who it is.
+/// Gives a client a session id that contains its name, after its handshake.
 async fn name_session(response: Response, agent: &Agent) -> Response {
     let (mut parts, body) = response.into_parts();
-    // The answer to a handshake is small and ours.
+    // The answer to a handshake is small, and this program's own.
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let welcome = serde_json::from_slice(&bytes).is_ok_and(|answer: Value| answer.get("result").is_some());
     if let (true, Ok(id)) = (welcome, HeaderValue::from_str(&agent.session())) {
@@ -168,7 +168,7 @@ async fn name_session(response: Response, agent: &Agent) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Several messages in one request, as 2025-03-26 has them and no later version.
+/// Several messages in one request, which only 2025-03-26 has.
 async fn batch<F: Future<Output = Response>>(
     headers: &HeaderMap,
     messages: Vec<Value>,
@@ -199,7 +199,7 @@ async fn batch<F: Future<Output = Response>>(
     if answers.is_empty() { StatusCode::ACCEPTED.into_response() } else { axum::Json(answers).into_response() }
 }
 
-/// What is wrong with a message as one of JSON-RPC.
+/// The fault of a message's form as JSON-RPC.
 fn shape(message: &Value) -> Result<(), &'static str> {
     let Value::Object(members) = message else {
         return Err("a message is an object");

@@ -1,4 +1,4 @@
-//! What an agent should know at the start: who it is here, how the mesh is, what happened lately.
+//! The digest for an agent's start: its identity here, the state of the mesh, the latest memories.
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,11 @@ use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
 use crate::{Brain, ListQuery, Memory, Node, NodeError};
 
-/// How many memories are looked at for those of a project.
+/// The most memories searched for those of a project.
 const LOOKED_AT_MAX: usize = 2_000;
-/// How many are read at once.
+/// The most memories read at once.
 const PAGE: usize = 100;
-/// How many spaces are named.
+/// The most spaces named.
 const SPACES_MAX: usize = 20;
 
 pub(super) async fn digest(
@@ -76,11 +76,11 @@ pub(super) async fn digest(
 /// The newest memories.
 struct Recent {
     memories: Vec<(Memory, Place)>,
-    /// Where there may be more.
+    /// The place of older memories, if there may be any.
     end: Option<String>,
 }
 
-/// A place in the listing: so many after the start of a page.
+/// A place in the listing: a number of memories after the start of a page.
 struct Place {
     page: Option<String>,
     index: usize,
@@ -96,8 +96,8 @@ impl Place {
     }
 }
 
-/// The newest memories of a project and of none, and where to go on if there may be more; entities
-/// and relations of the graph are left out.
+/// The newest memories of a project and of none, with the place of older ones. Entities and relations
+/// of the graph are left out.
 fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<String>) -> Result<Recent, NodeError> {
     let tag = project.map(project_tag);
     let of_project = |memory: &Memory| match &tag {
