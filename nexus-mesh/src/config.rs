@@ -39,7 +39,7 @@ pub struct MeshConfig {
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
-    /// What this node says that it can do. Its rooms are those of [`rooms`](Self::rooms).
+    /// This node's abilities. Their rooms are those of [`rooms`](Self::rooms).
     pub abilities: Abilities,
     /// Decides when credentials have expired. Default [`SystemClock`].
     pub clock: Arc<dyn Clock>,

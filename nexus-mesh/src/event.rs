@@ -40,7 +40,7 @@ pub enum MeshEvent {
         dialer: bool,
         /// The peer's end of the connection.
         address: Multiaddr,
-        /// What it says that it can do.
+        /// Its abilities.
         abilities: Abilities,
     },
     /// The open connection to a member ended. Paired with an earlier `PeerOpen`.
@@ -305,6 +305,6 @@ pub struct PeerStatus {
     pub last_seen: Option<Timestamp>,
     /// The addresses at which it is dialled.
     pub addresses: Vec<Multiaddr>,
-    /// What it says that it can do, while a connection is open.
+    /// Its abilities, while a connection is open.
     pub abilities: Option<Abilities>,
 }

@@ -88,7 +88,7 @@ async fn offline_closes_all_denies_all_and_online_is_back_at_once() {
         // a redials in vain
         a.mesh.know(b.did(), b.mesh.listen_addresses());
         for address in b.mesh.listen_addresses() {
-            // who dials later has been turned away when this is over
+            // a later dial has been refused by the end of this
             if let Some(mut raw) = Raw::try_dial(transport_for(listen, &key(9)), address).await {
                 raw.until_closed().await;
             }

@@ -73,7 +73,7 @@ pub(crate) struct Member {
     pub(crate) chain: Chain,
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
-    /// What it says that it can do.
+    /// Its abilities.
     pub(crate) abilities: Abilities,
 }
 

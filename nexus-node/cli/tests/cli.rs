@@ -458,6 +458,19 @@ fn another_directory_talks_to_a_node_by_address_and_token() {
 }
 
 #[test]
+fn the_token_of_a_directory_goes_to_this_machine_and_to_its_own_node_alone() {
+    let home = Home::new();
+    home.up().terminate();
+    let status = |api: &str| home.error(&["status", "--api", api]).0;
+    assert_eq!(status("http://127.0.0.1:1"), 3, "nobody is there");
+    assert_eq!(status("http://127.0.0.1:1@evil.example"), 2, "that is no address of this machine");
+    assert_eq!(status("http://0.0.0.0:1"), 4, "no token, nothing is sent");
+    std::fs::write(home.path().join("api-url"), "http://0.0.0.0:1\n").unwrap();
+    assert_eq!(status("http://0.0.0.0:1"), 3, "the directory's own node was there last");
+    assert_eq!(status("http://0.0.0.0:2"), 4, "and not there");
+}
+
+#[test]
 fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
     let home = Home::new();
     for arguments in [&["frob"][..], &[], &["remember"], &["list", "--limit", "0"], &["remember", "x", "--ttl", "soon"]]

@@ -124,7 +124,7 @@ impl Guard {
         if OPEN.contains(&path) || page::is_open(path) {
             return Ok(Shown::Nothing);
         }
-        // Who shows a token means it: a wrong one is refused, whatever else there is.
+        // A wrong token is refused, also beside a good cookie.
         if shown.is_none() && session.holds(headers, self.now()) {
             let changes = !request.method().is_safe() || is_websocket(headers);
             let site = single(headers, &SEC_FETCH_SITE)?;

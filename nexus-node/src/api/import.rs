@@ -230,7 +230,7 @@ impl Importer {
                 Ok(written) => acknowledged(line, written),
                 Err(error) => {
                     let problem = Problem::from(error);
-                    // No later line can succeed either.
+                    // Every later line would fail, too.
                     self.broken |= status(&problem).is_server_error();
                     Imported { line, error: Some(problem.into()), ..Imported::default() }
                 }

@@ -31,7 +31,7 @@ const BATCH_MAX: usize = 64;
 /// The longest project name, in bytes.
 const PROJECT_BYTES_MAX: usize = 128;
 
-/// The routes, for an API to mount.
+/// The routes, for mounting in an API.
 pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
     Router::new()
         .route("/mcp", any(core))
@@ -40,10 +40,10 @@ pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
         .layer(Extension(mcp))
 }
 
-/// What the servers keep, as a request brings it along.
+/// The servers' state, as an extension of a request.
 pub(super) type Kept = Extension<Arc<Mcp>>;
 
-/// What the address may say.
+/// The parameters of the address.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Door {

@@ -14,16 +14,16 @@ use crate::runtime::EngineHandle;
 use crate::store::{Batch, Store, Table, View};
 use crate::world::World;
 
-/// What a ticket is to give.
+/// The options of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// The role of whoever joins with it.
+    /// The newcomers' role.
     pub role: Role,
-    /// How many may, at least one.
+    /// The number of nodes that may join with it, at least one.
     pub uses: u32,
-    /// How long the ticket is good.
+    /// The lifetime of the ticket.
     pub ttl: Duration,
-    /// How long the credential is good; for ever if not given.
+    /// The lifetime of the credential; `None` for no end.
     pub valid: Option<Duration>,
 }
 
@@ -33,18 +33,18 @@ impl Default for Invite {
     }
 }
 
-/// A ticket, ready to be carried to the other machine.
+/// A ticket to carry to the other machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
-    /// The ticket: whoever has it can join.
+    /// The ticket: anybody who has it can join.
     pub ticket: String,
     /// The whole command line for the other machine.
     pub join: String,
-    /// When the ticket ends.
+    /// The end of the ticket.
     pub expires_at: Timestamp,
 }
 
-/// A ticket as the inviter keeps it; the secret only as a hash.
+/// The inviter's row of a ticket, with a hash of the secret.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 struct TicketRow {
     secret_hash: [u8; 32],
@@ -52,7 +52,7 @@ struct TicketRow {
     expires_at: Timestamp,
     uses: u32,
     valid_ms: Option<u64>,
-    /// A ticket of an earlier incarnation is void: that store's uses are not known here.
+    /// The incarnation. A ticket of an earlier one is void: its uses are not known here.
     incarnation: [u8; 8],
     redeemed: Vec<(Did, Chain)>,
 }
@@ -62,7 +62,7 @@ fn secret_hash(secret: &[u8; 16]) -> [u8; 32] {
 }
 
 impl Node {
-    /// Makes a ticket. It is on disk before it is handed out.
+    /// Makes a ticket, which is on disk when this returns.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
@@ -101,7 +101,7 @@ fn incarnation(store: &Store) -> Result<[u8; 8], NodeError> {
     Ok(genesis.incarnation.0)
 }
 
-/// Answers at the join door.
+/// The answers at the join door.
 pub(crate) struct Admitter {
     identity: Identity,
     store: Store,
@@ -121,8 +121,8 @@ impl Admitter {
         Self { identity, store, engine, world, key }
     }
 
-    /// Admits who shows a good ticket. The ticket's use and the credential are on disk before the
-    /// answer goes out; the same newcomer asking again gets the same credential.
+    /// Admits a newcomer with a good ticket. The ticket's use and the credential are on disk before the
+    /// answer. The same newcomer asking again gets the same credential.
     pub(crate) async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
         match self.decide(newcomer, &request).await {
             Ok(Ok(chain)) => {
@@ -150,7 +150,7 @@ impl Admitter {
             return unknown;
         };
         let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
-        // hashes are compared, so that the time it takes tells nothing about the secret
+        // hashes are compared, so that the time reveals nothing about the secret
         let knows_it = secret_hash(&request.secret) == row.secret_hash || planted(Plant::TicketsNeedNoSecret);
         if !knows_it || row.incarnation != incarnation(&self.store)? {
             return unknown;

@@ -8,42 +8,42 @@ use crate::engine::{Command, Outcome};
 use crate::failure::Failure;
 use crate::trace::{self, TraceParent};
 
-/// A caller's command and where its answer goes.
+/// A caller's command, and the receiver of its answer.
 pub(crate) struct Call {
     pub(crate) command: Command,
-    /// The trace that the caller works for.
+    /// The trace of the caller.
     pub(crate) parent: Option<TraceParent>,
     pub(crate) answer: oneshot::Sender<Outcome>,
 }
 
-/// What peers bring.
+/// Input from peers.
 pub(crate) enum Intake {
-    /// Verified entries; the sender is told when the engine has taken them.
+    /// Verified entries. The sender is told when the engine has taken them.
     Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
     /// A chain that was shown at the gate.
     Chain(Chain),
-    /// The node stops: nothing after this is taken.
+    /// The node stops: no later input is taken.
     Stop,
-    /// Entries of our own log are elsewhere that are not here.
+    /// A peer has entries of our own log that are not here.
     OwnLogAhead(Incarnation),
 }
 
-/// The engine takes nothing any more.
+/// The engine takes no more input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the engine takes nothing any more")]
 pub(crate) struct Ended;
 
-/// A handle on the engine's tasks, cheap to clone. They end with its last clone.
+/// A handle to the engine's tasks, cheap to clone. They end with its last clone.
 #[derive(Clone)]
 pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Call>,
     intake: mpsc::Sender<Intake>,
-    /// The last committed entry's number.
+    /// The number of the last committed entry.
     committed: watch::Receiver<u64>,
     failure: Failure,
 }
 
-/// How full a queue is.
+/// The filling of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) name: &'static str,
@@ -61,10 +61,10 @@ impl EngineHandle {
         Self { commands, intake, committed, failure }
     }
 
-    /// Hands a command to the engine and waits for what became of it, which is on disk then.
+    /// Hands a command to the engine and waits for its outcome, which is on disk then.
     ///
     /// # Errors
-    /// [`NodeError::Stopping`]: whether it was done is known at the next start.
+    /// [`NodeError::Stopping`]: only the next start tells whether it was done.
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
         let (answer, outcome) = oneshot::channel();
         let stopping = || {
@@ -75,7 +75,7 @@ impl EngineHandle {
         outcome.await.map_err(|_| stopping())
     }
 
-    /// Hands over what a peer brought; waits for a place.
+    /// Hands a peer's input over. Waits for a place.
     ///
     /// # Errors
     /// [`Ended`].
@@ -83,23 +83,23 @@ impl EngineHandle {
         self.intake.send(intake).await.map_err(|_| Ended)
     }
 
-    /// Ends the engine after what was handed over before this.
+    /// Ends the engine after all earlier input.
     pub(crate) async fn stop(&self) {
-        // one that has ended needs no telling
+        // an engine that has ended needs no stop
         let _ = self.take(Intake::Stop).await;
     }
 
-    /// The number of the last committed entry, as it moves.
+    /// The number of the last committed entry, as a watch.
     pub(crate) fn committed(&self) -> watch::Receiver<u64> {
         self.committed.clone()
     }
 
-    /// How the node ends.
+    /// The handle that ends the node.
     pub(crate) const fn failure(&self) -> &Failure {
         &self.failure
     }
 
-    /// How full the queues to the engine are.
+    /// The filling of the engine's queues.
     pub(crate) fn queues(&self) -> [Fill; 2] {
         fn fill<T>(name: &'static str, queue: &mpsc::Sender<T>) -> Fill {
             let capacity = queue.max_capacity();

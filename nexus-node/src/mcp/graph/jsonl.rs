@@ -26,7 +26,7 @@ enum Line {
     Relation(Relation),
 }
 
-/// All entities, then all relations.
+/// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
     State(api): State<Api>,
     Extension(mcp): Kept,
@@ -54,7 +54,7 @@ struct ImportCounts {
     relations: usize,
 }
 
-/// Adds what is not there yet. What was taken in before a line that cannot be read stays.
+/// Adds the missing items. An unreadable line stops the import; items before it stay.
 pub(in crate::mcp) async fn import(
     State(api): State<Api>,
     Extension(mcp): Kept,
