@@ -39,7 +39,7 @@ use crate::trace::{self, TraceParent};
 pub(crate) use committer::Committer;
 pub(crate) use drive::{Drive, fresh_incarnation, random};
 pub(crate) use peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
-pub(crate) use rebuild::rebuild;
+pub(crate) use rebuild::bring_up_to_date;
 pub(crate) use traces::{Arrival, Arrivals, Traces};
 
 /// Commands of callers on this machine that wait for the engine.

@@ -20,8 +20,8 @@ use crate::engine::{Command, Engine};
 use crate::env::{NodeEnv, RaftEnv, Tasks, blocking};
 use crate::ledger::{self, LedgerError};
 use crate::runtime::{
-    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers,
-    publish, rebuild, watch_mesh,
+    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared,
+    bring_up_to_date, known_peers, publish, watch_mesh,
 };
 use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Table, View};
@@ -213,9 +213,9 @@ struct State {
 }
 
 fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Result<State, NodeError> {
-    let folded = rebuild(key, store)?;
-    if folded > 0 {
-        tracing::info!(entries = folded, "derived tables were rebuilt");
+    let settled = bring_up_to_date(key, store)?;
+    if settled > 0 {
+        tracing::info!(entries = settled, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
     let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
