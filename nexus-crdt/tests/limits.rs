@@ -133,11 +133,11 @@ fn a_log_takes_its_next_entry_and_knows_what_is_missing() {
     for (head, seq, prev, expected) in [
         (None, 0, EntryId::ZERO, Admission::Next),
         (None, 1, id(1), Admission::Gap { want: 0 }),
-        (None, 0, id(1), Admission::Detached),
-        (Some(&head), 4, id(3), Admission::Held),
-        (Some(&head), 5, id(4), Admission::Held),
+        (None, 0, id(1), Admission::Aside),
+        (Some(&head), 4, id(3), Admission::Aside),
+        (Some(&head), 5, id(4), Admission::Aside),
         (Some(&head), 6, id(5), Admission::Next),
-        (Some(&head), 6, id(4), Admission::Detached),
+        (Some(&head), 6, id(4), Admission::Aside),
         (Some(&head), 7, id(6), Admission::Gap { want: 6 }),
     ] {
         assert_eq!(Head::admit(head, &header(seq, prev)), expected, "{head:?} and seq {seq}");
