@@ -2,8 +2,10 @@
 
 mod behaviour;
 mod book;
+mod posted;
 mod swarm;
 mod transport;
 
-pub(crate) use swarm::{MeshCommand, MeshShared, Net};
+pub(crate) use posted::MeshShared;
+pub(crate) use swarm::{MeshCommand, Net};
 pub use transport::{BoxedTransport, tcp_quic_transport};

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nexus_identity::Keypair;
-use nexus_mesh::{BoxedTransport, Clock, Spawner, SystemClock};
+use nexus_mesh::{BoxedTransport, Clock, Rooms, Spawner, SystemClock};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
@@ -30,6 +30,8 @@ pub struct NodeEnv {
     pub raft: Option<RaftEnv>,
     /// Where the search index lies on disk; in memory if nowhere.
     pub search: Option<std::path::PathBuf>,
+    /// What it serves to other members beside its own: protocols of the embedder's.
+    pub rooms: Rooms,
     /// What was configured.
     pub config: Config,
 }
@@ -46,6 +48,7 @@ impl NodeEnv {
             clock: Arc::new(SystemClock::new()),
             raft: None,
             search: None,
+            rooms: Rooms::new(),
             config: Config::default(),
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{Problem, wire};
+use crate::api::wire;
 use crate::mcp::answer::{Budget, Refusal};
+use crate::problem::Problem;
 
 /// How many memories a read shows, unless it asks for more or fewer.
 const LIMIT_DEFAULT: usize = 10;
