@@ -29,7 +29,7 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::Problem;
+use crate::problem::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
 /// The metadata key for the program's name, which only the node writes.

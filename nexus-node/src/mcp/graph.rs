@@ -36,7 +36,7 @@ pub(super) use self::server::GraphServer;
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;
 use super::answer::Refusal;
-use crate::api::Problem;
+use crate::problem::Problem;
 use crate::{Brain, ChangeKind, ListQuery, NodeError, Watch};
 
 /// The space of the graph's memories.

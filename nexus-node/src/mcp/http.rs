@@ -23,7 +23,8 @@ use super::Mcp;
 use super::agent::Agent;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
-use crate::api::{Api, Problem};
+use crate::api::Api;
+use crate::problem::Problem;
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// The most messages of a batch.

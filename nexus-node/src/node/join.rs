@@ -5,7 +5,7 @@ use std::time::Duration;
 use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::{Chain, Did, Keypair, Name, Ticket, Timestamp};
 use nexus_mesh::{
-    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, SystemClock, tcp_quic_transport,
+    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, SystemClock, tcp_quic_transport,
 };
 
 use super::found::{genesis, machine_name, open_store};
@@ -66,7 +66,7 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
 
     let tasks = Arc::new(Tasks::current());
     let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), tasks.clone())
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())
         .map_err(|error| NodeError::Mesh(error.to_string()))?;
     let knocked = tokio::select! {
         knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,

@@ -7,18 +7,17 @@ use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
 use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, read_frame, write_frame};
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
 use tokio::time::Instant;
 
-use super::handle::{Ended, EngineHandle, Intake};
-use super::sessions::{Poke, Sessions};
-use super::traces::{Said, Traces, Way};
-use crate::identity::Identity;
-use crate::notices::Notices;
+use super::handle::{Ended, Intake};
+use super::sessions::Poke;
+use super::sync::Syncing;
+use super::traces::{Said, Way};
 use crate::replication::{Session, SessionError};
-use crate::store::{Store, StoreError};
-use crate::world::{Interrupted, World};
+use crate::store::StoreError;
+use crate::world::Interrupted;
 
 /// An honest peer says something at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
@@ -76,20 +75,6 @@ impl From<StoreError> for SyncError {
     fn from(error: StoreError) -> Self {
         Self::Session(error.into())
     }
-}
-
-/// What keeping in step with peers takes of a node.
-pub(crate) struct Syncing {
-    pub(crate) identity: Identity,
-    pub(crate) mesh: Mesh,
-    pub(crate) store: Store,
-    pub(crate) world: World,
-    pub(crate) engine: EngineHandle,
-    pub(crate) notices: Notices,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) traces: Arc<Traces>,
-    /// Frames a second that are read of one peer.
-    pub(crate) frames_per_second: u32,
 }
 
 /// Keeps a peer in sync over one stream until it breaks.

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::Graph;
 use super::item::{Entity, Relation};
-use crate::api::{Api, Problem};
+use crate::api::Api;
 use crate::mcp::agent::Agent;
 use crate::mcp::http::{Door, Kept};
+use crate::problem::Problem;
 
 /// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;

@@ -22,11 +22,11 @@ use serde_json::{Map, Value, json};
 use super::item::{Entity, Relation};
 use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
-use crate::api::Problem;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
 use crate::mcp::{DESCRIPTION_TTL_MS, VERSIONS};
+use crate::problem::Problem;
 
 /// The graph as a resource.
 pub(super) const RESOURCE: &str = "memory://knowledge-graph";
