@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::handle::{EngineHandle, Intake};
 use super::session::{SyncError, Syncing, sync};
-use super::traces::{Said, Way};
+use super::traces::{EntrySource, NamedTraces};
 use super::whereabouts::{self, Whereabouts};
 use crate::coordinator::RAFT;
 use crate::engine::Command;
@@ -177,7 +177,7 @@ fn report(here: &Syncing, peer: Did, error: &SyncError) {
 /// Whether a gossiped entry is worth passing on, and taking.
 fn judge(here: &Syncing, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
-    let said = Said::beside(std::slice::from_ref(&frame));
+    let said = NamedTraces::beside(std::slice::from_ref(&frame));
     let entry = match frame.parse() {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
@@ -199,7 +199,7 @@ fn judge(here: &Syncing, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
             let verdict =
                 if here.identity.is_member(&entry.header().author) { Verdict::Accept } else { Verdict::Ignore };
             let entries = vec![entry];
-            let of_traces = said.of(&entries, from, Way::Gossip);
+            let of_traces = said.of(&entries, from, EntrySource::Gossip);
             (verdict, Some(Intake::Entries { from, entries, of_traces }))
         }
         Err(_) => (Verdict::Reject, None),

@@ -13,7 +13,7 @@ use super::Graph;
 use super::item::{Entity, Relation};
 use crate::api::{Api, Problem};
 use crate::mcp::agent::Agent;
-use crate::mcp::http::{Door, Kept};
+use crate::mcp::http::{Door, McpState};
 
 /// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;
@@ -29,7 +29,7 @@ enum Line {
 /// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
@@ -57,7 +57,7 @@ struct ImportCounts {
 /// Adds the missing items. An unreadable line stops the import; items before it stay.
 pub(in crate::mcp) async fn import(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
