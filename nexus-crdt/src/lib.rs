@@ -8,7 +8,7 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
-//! | [`Head::admit`] | whether an entry continues its log |
+//! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
 //! | [`Frontier`], [`plan`] | who lacks which entries |
 //! | [`Writes`], [`Dot`], [`Core`] | what an entry of memory writes says, and its rules of form |
 //! | [`Fold`] | which values of a record are live |
@@ -35,7 +35,7 @@ pub use error::{EntryError, FormError};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
-pub use log::{Admission, Incarnation, LogId};
+pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
 pub use members::{Member, Members, Profile};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
 pub use record::{

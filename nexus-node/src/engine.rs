@@ -9,15 +9,18 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | `io` | the whole vocabulary: inputs, effects, events |
-//! | `intake` | what becomes of an entry that arrives: next, held, waiting, forked |
+//! | `intake` | what becomes of an entry that arrives: next, held, waiting, a branch |
 //! | `append` | how commands become entries of our own logs |
 //! | `apply` | what an entry changes in the tables |
+//! | `cut` | what stops counting when a log has forked |
+//! | `writes` | how writes go into the tables, and out of them |
 //! | `waiting` | entries that came before what they need, within a bound |
 //! | `state` | what is kept in memory, and how it is read back at start |
 //! | `rebuild` | how derived tables are made anew |
 
 mod append;
 mod apply;
+mod cut;
 mod intake;
 mod io;
 mod rebuild;
@@ -25,6 +28,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod writes;
 
 use std::collections::VecDeque;
 

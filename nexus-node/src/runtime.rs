@@ -41,7 +41,7 @@ use crate::world::{World, random};
 
 pub(crate) use self::handle::{EngineHandle, Fill};
 pub(crate) use self::peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
-pub(crate) use self::rebuild::rebuild;
+pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::session::Syncing;
 pub(crate) use self::sessions::Sessions;
 

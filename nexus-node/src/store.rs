@@ -73,7 +73,7 @@ use self::snapshot::Opened;
 use self::write::Writing;
 
 /// The format that this version writes, and the latest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
 /// checksum never change, so every version can tell a file of a later format from a damaged one.

@@ -2,11 +2,11 @@ use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId,
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
-use super::state::OpenPage;
+use super::state::{Log, OpenPage};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::find_entry;
-use crate::ledger::rows;
-use crate::store::Table;
+use crate::ledger::rows::{self, EntryRow};
+use crate::store::{Table, View};
 
 /// What becomes of an entry that arrives.
 #[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
@@ -63,7 +63,7 @@ impl Engine {
     /// Takes what waited for the log's next places.
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
-            let next = self.state.logs.get(&log).and_then(|log| log.head).map_or(0, |head| head.seq + 1);
+            let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
             let Some(entry) = self.state.waiting.take(log, next) else {
                 return Ok(());
             };
@@ -100,30 +100,40 @@ impl Engine {
     /// Decides about one entry, and stores it if its time has come.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
-        let open = self.state.spaces.get(&header.space).is_some_and(|space| space.is_open(&self.state.members));
-        if !open || !self.may_speak(&entry) {
+        let space = self.state.spaces.get(&header.space);
+        if !space.is_some_and(|space| space.takes_entries(&self.state.members)) || !self.may_speak(&entry) {
             return Ok(Verdict::Wait(entry));
         }
-        let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
-        match Head::admit(head.as_ref(), header) {
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Next => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Gap { .. } => Ok(Verdict::Wait(entry)),
-            // a branch below what is held here; its first entry, at a held seq, is the evidence
-            Admission::Detached => Ok(Verdict::Nothing),
-            Admission::Held => {
-                if find_entry(&turn.draft, entry.id())?.is_none() {
-                    self.store_fork(&entry, turn);
-                }
-                Ok(Verdict::Nothing)
-            }
+        let head = self.state.logs.get(&header.log()).and_then(Log::head);
+        let stored = match Head::admit(head.as_ref(), header) {
+            Admission::Next => true,
+            Admission::Gap { .. } if planted(Plant::SkipsGaps) => true,
+            Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
+            Admission::Aside => self.is_branch(&entry, turn)?,
+        };
+        if !stored {
+            return Ok(Verdict::Nothing);
         }
+        self.store(&entry, turn)?;
+        Ok(Verdict::Stored)
+    }
+
+    /// Whether an entry that does not follow its log's head is kept: as a second one at a held
+    /// seq, or as the next of a branch that is held. Both are evidence, within a bound.
+    fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        let header = entry.header();
+        let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
+            return Ok(false);
+        };
+        if !held.has_room_at(header.seq) || find_entry(&turn.draft, entry.id())?.is_some() {
+            return Ok(false);
+        }
+        if header.seq <= held.head.seq {
+            return Ok(true);
+        }
+        let Some(before) = find_entry(&turn.draft, header.prev)? else { return Ok(false) };
+        let row = turn.draft.get(Table::Entries, &rows::eno_key(before))?;
+        Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
     /// Whether the author's entries count in the space: members write everywhere, and a chain
@@ -185,11 +195,11 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
-        let head = self.state.logs.get(&log).and_then(|log| log.head);
+        let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
-        self.store_next(&entry, turn)?;
+        self.store(&entry, turn)?;
         turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), of });
         Ok(entry)
     }

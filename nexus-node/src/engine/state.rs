@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId};
+use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId};
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceNo, SpaceRow, meta, unreadable};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta, unreadable};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -14,9 +14,13 @@ use crate::store::{Order, StoreError, Table, View};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     pub no: LogNo,
-    pub head: Option<Head>,
-    /// How many second entries at a held seq are kept.
-    pub forks: u32,
+    pub held: Option<Branches>,
+}
+
+impl Log {
+    pub(super) fn head(&self) -> Option<Head> {
+        self.held.map(|held| held.head)
+    }
 }
 
 /// The page that new records of a space go to.
@@ -57,8 +61,10 @@ impl State {
         let Genesis { mesh, incarnation, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
         let last =
             store.get(Table::Meta, meta::HLC)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let logs = ledger::read_logs(store)?;
-        let logs = logs.into_iter().map(|(no, log, head)| (log, Log { no, head, forks: 0 })).collect();
+        let mut logs = BTreeMap::new();
+        for (no, log, _) in ledger::read_logs(store)? {
+            logs.insert(log, Log { no, held: ledger::read_branches(store, no)? });
+        }
         let mut state = Self {
             me,
             mesh,
@@ -122,13 +128,8 @@ impl State {
         let next = LogNo::try_from(self.logs.len()).unwrap_or(LogNo::MAX);
         self.logs.entry(log).or_insert_with(|| {
             draft.put(Table::Logs, &rows::log_key(next), &rows::encode(&log));
-            Log { no: next, head: None, forks: 0 }
+            Log { no: next, held: None }
         })
-    }
-
-    /// The number for a space that comes into view.
-    pub(super) fn next_space_no(&self) -> SpaceNo {
-        SpaceNo::try_from(self.spaces.len()).unwrap_or(SpaceNo::MAX)
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, EntryId, Head, LogId, SpaceId, Verified};
+use borsh::BorshDeserialize;
+use nexus_crdt::{Branches, Dot, EntryId, Head, LogId, SpaceId, Verified};
 
-use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, WriteRow, decode, unreadable};
+use super::rows::{
+    self, CutRow, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, WriteRow, decode, unreadable,
+};
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
 /// The logs of this store with their heads, by number.
@@ -23,11 +26,58 @@ pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Hea
         return Err(unreadable(Table::Logs));
     }
     for (no, _, head) in &mut logs {
-        if let Some(row) = view.get(Table::Frontier, &rows::log_key(*no))? {
-            *head = Some(decode(Table::Frontier, &row)?);
-        }
+        *head = read_branches(view, *no)?.map(|held| held.head);
     }
     Ok(logs)
+}
+
+/// How much of a log is held; `None` if nothing is.
+pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branches>, StoreError> {
+    view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
+}
+
+/// Whether an entry counts.
+pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError> {
+    view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
+}
+
+/// The entries between two enos that do not count, and why not.
+pub(crate) fn standings(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, Standing>, StoreError> {
+    by_eno(view, Table::Standing, from, to)
+}
+
+/// What the entries between two enos cut.
+pub(crate) fn cuts(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, CutRow>, StoreError> {
+    by_eno(view, Table::Cuts, from, to)
+}
+
+/// The entries that stopped counting when entry `eno` showed that their log forked.
+pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<Eno>, StoreError> {
+    let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
+    let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
+    enos.retain(|other| *other < eno);
+    Ok(enos)
+}
+
+fn by_eno<T: BorshDeserialize>(
+    view: &dyn View,
+    table: Table,
+    from: Eno,
+    to: Eno,
+) -> Result<BTreeMap<Eno, T>, StoreError> {
+    let mut found = BTreeMap::new();
+    let (start, end) = (rows::eno_key(from), rows::eno_key(to));
+    let mut bad = false;
+    view.scan(table, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
+        match (rows::read_eno(table, key), decode(table, value)) {
+            (Ok(eno), Ok(row)) => {
+                found.insert(eno, row);
+            }
+            _ => bad = true,
+        }
+        ControlFlow::Continue(())
+    })?;
+    if bad { Err(unreadable(table)) } else { Ok(found) }
 }
 
 /// The eno of an entry, if it is held.
@@ -51,6 +101,11 @@ pub(crate) fn read_spaces(view: &dyn View) -> Result<BTreeMap<SpaceId, SpaceRow>
     if bad { Err(unreadable(Table::Spaces)) } else { Ok(spaces) }
 }
 
+/// One space.
+pub(crate) fn find_space(view: &dyn View, space: SpaceId) -> Result<Option<SpaceRow>, StoreError> {
+    view.get(Table::Spaces, space.as_bytes())?.map(|row| decode(Table::Spaces, &row)).transpose()
+}
+
 /// An entry with its payload.
 pub(crate) fn read_entry(view: &dyn View, eno: Eno) -> Result<Option<Verified>, StoreError> {
     let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else {
@@ -66,7 +121,7 @@ pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
     last.map_or(Ok(0), |(key, _)| rows::read_eno(Table::Entries, &key))
 }
 
-/// The applied and unapplied entries of a log between two seqs, in order, forks included.
+/// The entries of a log between two seqs, in order, whether they count or not.
 pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<Eno>, StoreError> {
     let mut enos = Vec::new();
     let start = rows::log_index_prefix(log, from);
@@ -116,6 +171,33 @@ pub(crate) fn live_writes(
         ControlFlow::Continue(())
     })?;
     if bad { Err(rows::unreadable(Table::Live)) } else { Ok(live) }
+}
+
+/// All writes of a field, with the table they are in; a row without a write stands for one that
+/// is overwritten and is not here.
+pub(crate) fn writes_of_field(
+    view: &dyn View,
+    space: SpaceNo,
+    record: Dot,
+    field: &str,
+) -> Result<Vec<(Table, Dot, Option<WriteRow>)>, StoreError> {
+    let mut writes = Vec::new();
+    let prefix = rows::field_prefix(space, record, field);
+    for table in [Table::Live, Table::Past] {
+        let mut bad = false;
+        view.scan_prefix(table, &prefix, Order::Forward, &mut |key, value| {
+            let row = (!value.is_empty()).then(|| decode(table, value)).transpose();
+            match (rows::read_write_key(key), row) {
+                (Some((_, dot)), Ok(row)) => writes.push((table, dot, row)),
+                _ => bad = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if bad {
+            return Err(unreadable(table));
+        }
+    }
+    Ok(writes)
 }
 
 /// A record's row and its eno, if it was created here.

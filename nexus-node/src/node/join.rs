@@ -16,6 +16,7 @@ use crate::error::NodeError;
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
+use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
@@ -54,7 +55,10 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
         Some(dir) if dir.store_path().exists() => Some(open_store(dir, StoreOptions::default())?),
         _ => None,
     };
-    if let Some(store) = &old {
+    if let (Some(store), Some(dir)) = (&old, &existing) {
+        if ledger::read_genesis(&store.snapshot()?)?.is_some() {
+            bring_up_to_date(dir.identity(), store)?;
+        }
         check_alone(store)?;
     }
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());

@@ -196,9 +196,9 @@ struct StartState {
 }
 
 fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState, NodeError> {
-    let folded = runtime::rebuild(key, store)?;
-    if folded > 0 {
-        tracing::info!(entries = folded, "derived tables were rebuilt");
+    let settled = runtime::bring_up_to_date(key, store)?;
+    if settled > 0 {
+        tracing::info!(entries = settled, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
     let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;

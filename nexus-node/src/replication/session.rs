@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame, plan,
+    Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame,
+    plan,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 
 use crate::ledger;
-use crate::ledger::rows::{self, Eno, EntryRow, LogNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
@@ -86,7 +87,7 @@ pub struct Session {
     incoming: Frontier,
     /// What the peer has, said it has, or was sent. `None` until it said anything.
     theirs: Option<Frontier>,
-    ranges: VecDeque<Range>,
+    ranges: VecDeque<Sending>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
     tail: Eno,
     acks: Eno,
@@ -216,7 +217,8 @@ impl Session {
         let ahead = |(log, head): &(&LogId, &Head)| log.author == self.me && !ours.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
-        self.ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh)).into();
+        let ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh));
+        self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
         self.theirs = Some(theirs);
         let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
@@ -316,49 +318,49 @@ impl Session {
         let mut moved = BTreeSet::new();
         while self.acks <= last {
             let (peeks, next) = peek_entries(view, self.acks, last)?;
-            moved.extend(peeks.iter().filter(|peek| peek.standing != Standing::Fork as u8).map(|peek| peek.log));
+            moved.extend(peeks.iter().map(|peek| peek.log));
             self.acks = next;
         }
         let mut heads = Vec::with_capacity(moved.len());
         for no in moved {
             let log = self.log(no, view)?;
-            if let Some(head) = view.get(Table::Frontier, &rows::log_key(no))? {
-                heads.push(LogHead::new(&log, &rows::decode(Table::Frontier, &head)?));
+            if let Some(held) = ledger::read_branches(view, no)? {
+                heads.push(LogHead::new(&log, &held.head));
             }
         }
         Ok((!heads.is_empty()).then_some(AckFrame { heads }))
     }
 
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
-        while let Some(range) = self.ranges.front_mut() {
-            let known = self.logs.iter().find(|(_, log)| **log == range.log).map(|(no, _)| *no);
-            let covered = self
-                .theirs
-                .as_ref()
-                .and_then(|theirs| theirs.head(&range.log))
-                .map_or(0, |head| head.seq.saturating_add(1));
-            range.from = range.from.max(covered);
-            let Some(no) = known.filter(|_| range.from <= range.to) else {
-                self.ranges.pop_front();
-                continue;
-            };
-            for (seq, eno) in log_entries(view, no, range.from, range.to)? {
-                if parcel.is_full() {
-                    return Ok(());
-                }
-                range.from = seq + 1;
-                let log = range.log;
-                if let Some(head) = parcel.add(eno, view)?
-                    && let Some(theirs) = &mut self.theirs
-                {
-                    theirs.advance(log, head);
-                }
-            }
+        while let Some(sending) = self.ranges.front_mut() {
             if parcel.is_full() {
                 return Ok(());
             }
-            if range.from > range.to || log_entries(view, no, range.from, range.to)?.is_empty() {
+            let log = sending.range.log;
+            let known = self.logs.iter().find(|(_, id)| **id == log).map(|(no, _)| *no);
+            let Some(theirs) = &mut self.theirs else { return Ok(()) };
+            sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
+            let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
                 self.ranges.pop_front();
+                continue;
+            };
+            let entries = log_entries(view, no, sending)?;
+            if entries.is_empty() {
+                if let Some(last) = sending.last() {
+                    theirs.advance(log, last);
+                }
+                self.ranges.pop_front();
+                continue;
+            }
+            for (at, eno) in entries {
+                if parcel.is_full() {
+                    return Ok(());
+                }
+                parcel.add(eno, view)?;
+                // the peer has all that there is at a seq once another one begins
+                if let Some(before) = sending.sent(at) {
+                    theirs.advance(log, before);
+                }
             }
         }
         Ok(())
@@ -403,13 +405,13 @@ impl Session {
         view: &dyn View,
         wanted: impl Fn(&LogId, Did) -> bool,
     ) -> Result<Eno, StoreError> {
-        for Peek { eno, log, seq, standing } in peeks {
+        for Peek { eno, log, seq } in peeks {
             if parcel.is_full() {
                 return Ok(eno);
             }
             let log = self.log(log, view)?;
             let Some(theirs) = &mut self.theirs else { continue };
-            if standing == Standing::Fork as u8 || !wanted(&log, self.me) || theirs.covers(&log, seq) {
+            if !wanted(&log, self.me) || theirs.covers(&log, seq) {
                 continue;
             }
             if let Some(head) = parcel.add(eno, view)? {
@@ -462,7 +464,6 @@ struct Peek {
     eno: Eno,
     log: LogNo,
     seq: u64,
-    standing: u8,
 }
 
 /// Some entries from `from` on, up to `last`, and the first one not among them.
@@ -472,7 +473,7 @@ fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno
     let mut bad = false;
     view.scan(Table::Entries, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
         match (rows::read_eno(Table::Entries, key), EntryRow::peek(value)) {
-            (Ok(eno), Some((log, seq, standing))) => peeks.push(Peek { eno, log, seq, standing }),
+            (Ok(eno), Some((log, seq))) => peeks.push(Peek { eno, log, seq }),
             _ => bad = true,
         }
         if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -484,20 +485,49 @@ fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno
     Ok((peeks, next))
 }
 
-/// Some entries of a log between two seqs, forks left out: seq and eno.
-fn log_entries(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<(u64, Eno)>, StoreError> {
-    let mut found: Vec<(u64, Eno)> = Vec::new();
-    let start = rows::log_index_prefix(log, from);
-    let end = rows::log_index_key(log, to, nexus_crdt::EntryId::from_bytes([0xff; 32]));
+/// A range on its way to the peer, with all branches of its log.
+#[derive(Debug)]
+struct Sending {
+    /// What is left of it.
+    range: Range,
+    /// The last entry that was sent at its first seq.
+    after: Option<EntryId>,
+}
+
+impl Sending {
+    /// Leaves out what the peer got elsewhere. Where it acknowledges what it was just sent, the rest
+    /// of that seq still goes out.
+    fn skip_to(&mut self, seq: u64) {
+        let first = self.range.from + u64::from(self.after.is_some());
+        if seq > first {
+            (self.range.from, self.after) = (seq, None);
+        }
+    }
+
+    /// Notes what was sent. Returns the last entry of the seq before, if another one begins.
+    fn sent(&mut self, at: Head) -> Option<Head> {
+        let before = self.last().filter(|_| at.seq > self.range.from);
+        (self.range.from, self.after) = (at.seq, Some(at.id));
+        before
+    }
+
+    /// The last entry that was sent.
+    fn last(&self) -> Option<Head> {
+        self.after.map(|id| Head { seq: self.range.from, id })
+    }
+}
+
+/// Some entries of a log from what was sent last on, by seq and id.
+fn log_entries(view: &dyn View, log: LogNo, sending: &Sending) -> Result<Vec<(Head, Eno)>, StoreError> {
+    let mut found: Vec<(Head, Eno)> = Vec::new();
+    let Sending { range, after } = sending;
+    let (first, last) = (after.unwrap_or(EntryId::ZERO), EntryId::from_bytes([0xff; 32]));
+    let (first, last) = (rows::log_index_key(log, range.from, first), rows::log_index_key(log, range.to, last));
+    let start = if after.is_some() { Bound::Excluded(first.as_slice()) } else { Bound::Included(first.as_slice()) };
     let mut bad = false;
-    view.scan(Table::LogIndex, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
-        let seq = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-        match (seq, rows::read_eno(Table::LogIndex, value)) {
-            (Some(seq), Ok(eno)) => match found.last_mut() {
-                // of several at one seq, the one stored first is the log's
-                Some((last, first)) if *last == seq => *first = eno.min(*first),
-                _ => found.push((seq, eno)),
-            },
+    view.scan(Table::LogIndex, (start, Bound::Included(&last)), Order::Forward, &mut |key, value| {
+        match (rows::read_log_index_key(key), rows::read_eno(Table::LogIndex, value)) {
+            (Some((seq, id)), Ok(eno)) => found.push((Head { seq, id }, eno)),
             _ => bad = true,
         }
         if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -172,7 +172,7 @@ impl Peer {
             .scan(Table::Entries, ALL_KEYS, Order::Forward, &mut |key, value| {
                 let row: EntryRow = rows::decode(Table::Entries, value).unwrap();
                 let payload = snapshot.get(Table::Payloads, key).unwrap();
-                let standing = row.standing;
+                let standing = ledger::standing(&snapshot, rows::read_eno(Table::Entries, key).unwrap()).unwrap();
                 let entry = row.into_entry(payload).unwrap();
                 if standing == Standing::Applied && entry.header().kind == Kind::WRITES {
                     fold.insert(entry.id(), &Writes::decode(entry.payload()).unwrap());
@@ -506,7 +506,7 @@ fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verif
 }
 
 #[test]
-fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
+fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     let mut peer = Peer::new(0);
     peer.input(Input::Chain(chain(1)));
     let payload = |text: &str| {
@@ -515,18 +515,91 @@ fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
         Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }])
             .encode()
     };
-    let (one, two) = (forge(1, None, Kind::WRITES, payload("one")), forge(1, None, Kind::WRITES, payload("two")));
-    peer.input(Input::Entries { from: key(1).did(), entries: vec![one.clone()] });
+    let base = forge(1, None, Kind::WRITES, payload("base"));
+    let one = forge(1, Some(&base), Kind::WRITES, payload("one"));
+    let two = forge(1, Some(&base), Kind::WRITES, payload("two"));
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![base, one.clone()] });
+    assert_eq!(peer.memories().len(), 2);
     peer.input(Input::Entries { from: key(1).did(), entries: vec![two.clone(), one.clone(), two.clone()] });
-    let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 0, .. })).count();
+    let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 1, .. })).count();
     assert_eq!(forks, 1);
-    assert_eq!(peer.memories().iter().map(|memory| memory.text.as_str()).collect::<Vec<_>>(), ["one"]);
+    let texts = |peer: &Peer| peer.memories().into_iter().map(|memory| memory.text).collect::<Vec<_>>();
+    assert_eq!(texts(&peer), ["base"]);
     assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), two.id()).unwrap().is_some());
-    // the log goes on after the first
+    // both branches go on, and neither counts
     let next = forge(1, Some(&one), Kind::WRITES, payload("three"));
     let off = forge(1, Some(&two), Kind::WRITES, payload("off the branch"));
-    peer.input(Input::Entries { from: key(1).did(), entries: vec![off, next] });
-    assert_eq!(peer.memories().len(), 2);
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![off.clone(), next] });
+    assert_eq!(texts(&peer), ["base"]);
+    assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), off.id()).unwrap().is_some());
+}
+
+#[test]
+fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
+    let mut net = Net::new(2, 7);
+    let payload = |n: usize| {
+        let value = Core { text: format!("{n} {}", "x".repeat(30_000)), ..Core::default() }.to_json();
+        let field = nexus_crdt::Field::named("core");
+        Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }])
+            .encode()
+    };
+    let base = forge(2, None, Kind::WRITES, payload(0));
+    // more at one seq than a frame takes
+    let branches: Vec<Verified> = (1..40).map(|n| forge(2, Some(&base), Kind::WRITES, payload(n))).collect();
+    let after: Vec<Verified> = branches.iter().map(|entry| forge(2, Some(entry), Kind::WRITES, payload(99))).collect();
+    for peer in &mut net.peers {
+        peer.input(Input::Chain(chain(2)));
+    }
+    let entries = [vec![base.clone()], branches, after].concat();
+    net.peers[0].input(Input::Entries { from: key(2).did(), entries });
+    net.settle();
+    assert_eq!(net.peers[0].frontier(), net.peers[1].frontier());
+    for peer in &net.peers {
+        let snapshot = peer.store.snapshot().unwrap();
+        let (no, ..) =
+            ledger::read_logs(&snapshot).unwrap().into_iter().find(|(_, log, _)| *log == base.header().log()).unwrap();
+        let held = ledger::read_branches(&snapshot, no).unwrap().unwrap();
+        assert_eq!((held.cut, held.aside()), (Some(1), nexus_crdt::ASIDE_MAX));
+        assert_eq!(peer.memories().len(), 1);
+    }
+}
+
+#[test]
+fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
+    let mut net = Net::new(2, 11);
+    let entry = |after: Option<&Verified>, text: &str| forge(2, after, Kind(4_000), text.as_bytes().to_vec());
+    let (a, b) = (entry(None, "a"), entry(None, "b"));
+    let (on_a, on_b) = (entry(Some(&a), "on a"), entry(Some(&b), "on b"));
+    let further = entry(Some(&on_b), "further");
+    for peer in &mut net.peers {
+        peer.input(Input::Chain(chain(2)));
+    }
+    net.peers[0].input(Input::Entries { from: key(2).did(), entries: vec![a, on_a] });
+    net.peers[1].input(Input::Entries { from: key(2).did(), entries: vec![b, on_b, further] });
+    net.connect_all();
+    let (mut frames, minute) = (0, Duration::from_secs(60));
+    while net.now < minute {
+        for side in 0..2 {
+            while net.pump(0, side) {
+                frames += 1;
+                assert!(frames < 400, "{frames} frames in {:?}", net.now);
+                while net.deliver(0, side) {}
+            }
+        }
+        net.now += Duration::from_millis(100);
+    }
+    // and what both write meanwhile arrives
+    net.peers[0].remember("from the one", None);
+    net.peers[1].remember("from the other", None);
+    for _ in 0..20 {
+        for side in 0..2 {
+            while net.pump(0, side) {
+                while net.deliver(0, side) {}
+            }
+        }
+        net.now += Duration::from_millis(100);
+    }
+    assert!(net.peers.iter().all(|peer| peer.memories().len() == 2));
 }
 
 #[test]
@@ -570,8 +643,8 @@ fn derived_tables_can_be_deleted_and_are_rebuilt() {
         batch.clear(*table);
     }
     peer.store.commit(&[batch]).unwrap();
-    assert!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap() > 0);
-    assert_eq!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap(), 0);
+    assert!(crate::runtime::bring_up_to_date(&peer.key, &peer.store).unwrap() > 0);
+    assert_eq!(crate::runtime::bring_up_to_date(&peer.key, &peer.store).unwrap(), 0);
     assert!(!before.is_empty());
     assert_eq!(peer.memories(), before);
 }
