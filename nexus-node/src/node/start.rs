@@ -45,7 +45,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
-    let State { genesis, engine, overlay, peers, introduced } = state;
+    let StartState { genesis, engine, overlay, peers, introduced } = state;
 
     let store_name = genesis.store;
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
@@ -201,7 +201,7 @@ fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeErro
 }
 
 /// What the store says at start.
-struct State {
+struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
@@ -209,7 +209,7 @@ struct State {
     introduced: bool,
 }
 
-fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, NodeError> {
+fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState, NodeError> {
     let settled = runtime::bring_up_to_date(key, store)?;
     if settled > 0 {
         tracing::info!(entries = settled, "derived tables were rebuilt");
@@ -221,7 +221,13 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, Nod
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
-    Ok(State { genesis, engine, overlay: Overlay::new(store.clone())?, peers: known_peers(&snapshot)?, introduced })
+    Ok(StartState {
+        genesis,
+        engine,
+        overlay: Overlay::new(store.clone())?,
+        peers: known_peers(&snapshot)?,
+        introduced,
+    })
 }
 
 /// The search index; in memory where it cannot be on disk, which costs time and memory only.

@@ -122,7 +122,7 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            let said = Said::in_frame(&frame);
+            let said = NamedTraces::in_frame(&frame);
             let received = self.session().receive(frame, &self.here.store.snapshot()?)?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
@@ -144,7 +144,7 @@ impl Sync<'_> {
                 for incarnation in elsewhere {
                     self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
                 }
-                let of_traces = said.of(&entries, self.peer, Way::Sync);
+                let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
                 self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
             }
             self.poke.wake();

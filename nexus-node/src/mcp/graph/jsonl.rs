@@ -30,7 +30,7 @@ enum Line {
 /// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
@@ -58,7 +58,7 @@ struct ImportCounts {
 /// Adds the missing items. An unreadable line stops the import; items before it stay.
 pub(in crate::mcp) async fn import(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
