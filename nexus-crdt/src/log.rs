@@ -118,6 +118,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: The engine | Nodes that hold the same show the same, whichever branch of a forked log came first
         /// Two branches, each in its own order, mixed as they come.
         #[test]
         fn where_a_log_is_cut_depends_on_the_set_of_entries_alone(

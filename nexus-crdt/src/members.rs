@@ -191,6 +191,7 @@ mod tests {
         Claims::new(key(0).did(), key(subject).did(), name, [role], Timestamp::from_ms(at)).issued_by(key(issuer).did())
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn membership_depends_on_the_set_of_chains_alone() {
         let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn a_chain_of_another_mesh_changes_nothing() {
         let mut members = Members::of(key(9).did());

@@ -370,6 +370,7 @@ mod tests {
         assert_eq!(decode(writes.clone()).unwrap().0, writes);
     }
 
+    /// promise: Bad input | Payloads that break a rule of form: quarantined
     #[test]
     fn what_breaks_a_rule_of_form_is_named() {
         let core = |value: &str| Write { value: value.to_owned(), ..create("") };
@@ -404,6 +405,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn any_bytes_are_writes_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(writes) = Writes::decode(Some(&bytes)) {
@@ -411,6 +413,7 @@ mod tests {
             }
         }
 
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn a_claimed_count_takes_no_memory_ahead_of_its_bytes(count: u32) {
             let mut bytes = count.to_le_bytes().to_vec();
@@ -418,6 +421,7 @@ mod tests {
             let _ = Writes::decode(Some(&bytes));
         }
 
+        /// promise: Entries and memories | A memory is found by any beginning of its id
         #[test]
         fn a_dot_is_found_by_any_beginning_of_its_text(id: [u8; 32], index: u16, letters in 4_usize..=24) {
             let dot = Dot { entry: EntryId::from_bytes(id), index };
@@ -430,6 +434,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | A memory is found by any beginning of its id
     #[test]
     fn what_is_no_id_is_refused() {
         for text in ["", "abc", "abcd.", "abcd.x", "abcd.01", "abcd.70000", "abc1", "abcd efgh", "abcd.1.2"] {

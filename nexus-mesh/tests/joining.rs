@@ -54,11 +54,13 @@ async fn join_through(listen: &'static str) {
     futures::future::select(serving, joining).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_tcp() {
     join_through(TCP).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_quic() {
     join_through(QUIC).await;
@@ -69,6 +71,7 @@ async fn a_newcomer_joins_in_memory() {
     join_through(MEMORY).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_refusal_arrives_with_its_reason_every_time() {
     let world = World::new(200);
@@ -122,6 +125,7 @@ async fn nobody_there_and_somebody_else_there_are_unreachable() {
     assert_eq!(new.mesh.join(key(3).did(), vec![], request()).await, Err(JoinError::Offline));
 }
 
+/// promise: Bad input | Malformed frames
 #[tokio::test(start_paused = true)]
 async fn nonsense_at_the_join_door_ends_and_disturbs_nobody() {
     let world = World::new(200);

@@ -38,6 +38,7 @@ async fn meet_and_talk(listen: &str) {
     assert!(matches!(no_topic, Err(PublishError::NoSuchTopic(_))));
 }
 
+/// promise: Meeting | Two nodes meet through the gate and talk over QUIC and over TCP
 #[tokio::test]
 async fn two_nodes_meet_and_talk_over_quic() {
     meet_and_talk(QUIC).await;
@@ -58,6 +59,7 @@ async fn tcp_is_dialled_from_a_port_of_its_own() {
     assert_ne!(from, listening);
 }
 
+/// promise: Meeting | Two nodes meet through the gate and talk over QUIC and over TCP
 #[tokio::test]
 async fn two_nodes_meet_and_talk_over_tcp() {
     meet_and_talk(TCP).await;

@@ -45,6 +45,7 @@ impl Spawner for Killer {
     }
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn dropping_all_tasks_kills_a_node_whole() {
     log();
@@ -76,6 +77,7 @@ async fn dropping_all_tasks_kills_a_node_whole() {
     }
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn every_task_is_the_spawner_s() {
     let world = World::new(200);

@@ -23,6 +23,7 @@ async fn row(world: &World) -> (Node, Node, Node) {
     (a, b, c)
 }
 
+/// promise: Meeting | Gossip is passed on only once it was accepted
 #[tokio::test]
 async fn a_message_is_passed_on_only_once_it_is_accepted() {
     log();
@@ -55,6 +56,7 @@ async fn a_message_is_passed_on_only_once_it_is_accepted() {
     }
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_gossips_too_fast_is_ignored_beyond_its_rate() {
     let world = World::new(200);
@@ -77,6 +79,7 @@ async fn a_peer_that_gossips_too_fast_is_ignored_beyond_its_rate() {
     healthy(&mut a, &mut b, "after the flood").await;
 }
 
+/// promise: Bad input | A flood
 #[tokio::test]
 async fn streams_are_bounded_and_places_come_back() {
     let world = World::new(200);

@@ -109,6 +109,7 @@ fn head(log: LogId, seq: u64) -> LogHead {
     LogHead::new(&log, &Head { seq, id: EntryId::of(&seq.to_le_bytes()) })
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_message_cost_the_connection() {
     let mut stage = Stage::new().await;
@@ -116,6 +117,7 @@ async fn bytes_that_are_no_message_cost_the_connection() {
     stage.well_and_rid_of_it("no message").await;
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_claims_two_mebibytes_costs_the_connection() {
     let mut stage = Stage::new().await;
@@ -123,6 +125,7 @@ async fn a_frame_that_claims_two_mebibytes_costs_the_connection() {
     stage.well_and_rid_of_it("too long").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() {
     let good = own(None, vec![create("good")]);
@@ -171,6 +174,7 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
     are_well(&node, &friend, "after").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_replayed_reordered_and_repeated_count_once_and_in_order() {
     let mut stage = Stage::new().await;
@@ -194,6 +198,7 @@ async fn entries_replayed_reordered_and_repeated_count_once_and_in_order() {
     assert!(*stage.rogue.open.borrow(), "no rule was broken");
 }
 
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     let mut stage = Stage::new().await;
@@ -230,6 +235,7 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     assert!(!texts.iter().any(|text| text == "second" || text == "off the branch"), "{texts:?}");
 }
 
+/// promise: Bad input | Payloads that break a rule of form: quarantined
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_a_rule_of_form_is_quarantined_and_the_log_goes_on() {
     let mut stage = Stage::new().await;
@@ -331,6 +337,7 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
     assert_eq!(edited.unwrap().text, "mine, edited");
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_without_its_payload_does_not_keep_the_whole_one_out() {
     let mut stage = Stage::new().await;
@@ -347,6 +354,7 @@ async fn an_entry_without_its_payload_does_not_keep_the_whole_one_out() {
     stage.well("emptied").await;
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frontier_that_lies_breaks_nothing() {
     let mut stage = Stage::new().await;
@@ -375,6 +383,7 @@ async fn a_frontier_that_lies_breaks_nothing() {
     assert!(*other.open.borrow_and_update());
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     let mut stage = Stage::new().await;
@@ -407,6 +416,7 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     stage.well("ahead of ourselves").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
     let mut stage = Stage::new().await;
@@ -425,6 +435,7 @@ async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
     stage.well("after the stall").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
     let mut stage = Stage::new().await;
@@ -448,6 +459,7 @@ async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
     are_well(&stage.node, &stage.friend, "after many streams").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_in_the_middle_of_a_frame_is_let_go() {
     let mut stage = Stage::new().await;
@@ -457,6 +469,7 @@ async fn who_stops_in_the_middle_of_a_frame_is_let_go() {
     stage.well("after half a frame").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gossip_that_does_not_hold_is_not_passed_on() {
     use prost::Message;
@@ -542,6 +555,7 @@ fn arrivals(trace: u128) -> Vec<(String, String)> {
         .collect()
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_nothing() {
     use prost::Message;
@@ -623,6 +637,7 @@ impl Settings for Fixed {
     }
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_in_a_trace_is_gossiped_with_it_and_what_is_not_is_as_ever() {
     use prost::Message;

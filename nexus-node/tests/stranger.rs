@@ -76,6 +76,7 @@ fn tcp(address: &Multiaddr) -> Multiaddr {
     address.iter().take_while(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_does_get_what_a_stranger_must_not() {
     // shows that the recorder would see the canary
@@ -96,6 +97,7 @@ async fn a_member_does_get_what_a_stranger_must_not() {
     assert!(seen >= 4, "{seen}");
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     let (node, friend) = members().await;
@@ -130,6 +132,7 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     are_well(&node, &friend, "beside a stranger").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     let (node, friend) = members().await;
@@ -164,6 +167,7 @@ async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     are_well(&node, &friend, "asked by a bare client").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_on_a_bare_socket_get_nothing_either() {
     let (node, friend) = members().await;

@@ -85,6 +85,7 @@ async fn two_nodes_over_memory_alone_keep_in_step() {
     has_text(&two, "while apart").await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node_whole() {
     let before = alive();
@@ -106,6 +107,7 @@ async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node
     eventually("nothing is left", || async { alive() == before }).await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
     let before = alive();

@@ -170,6 +170,7 @@ mod tests {
     use crate::invariants;
     use crate::scenario::Scenario;
 
+    /// promise: Whole networks, by seed | Known bugs that are planted are caught, each by an invariant
     #[test]
     fn each_area_has_three_plants_and_each_invariant_has_something_to_catch() {
         let mut areas: BTreeMap<&str, u32> = BTreeMap::new();

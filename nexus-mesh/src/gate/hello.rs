@@ -505,6 +505,7 @@ mod tests {
         said.windows(what.len()).any(|window| window == what)
     }
 
+    /// promise: Bad input | A foreign mesh
     #[test]
     fn a_dialer_shows_nothing_to_a_listener_of_another_mesh() {
         let tag = vec![7; 32];

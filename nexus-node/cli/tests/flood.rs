@@ -86,6 +86,7 @@ fn rss_mib(node: &Node) -> u64 {
     line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() / 1_024
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_heads_and_more_are_bounded() {
     let stage = Stage::new().await;
@@ -111,6 +112,7 @@ async fn a_hundred_thousand_heads_and_more_are_bounded() {
     stage.well("more heads than a mesh has logs");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     let stage = Stage::new().await;
@@ -131,6 +133,7 @@ async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     assert!(*rogue.open.borrow(), "their credentials might be on the way");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     let stage = Stage::new().await;

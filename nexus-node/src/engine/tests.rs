@@ -333,6 +333,7 @@ fn lives_with_power_losses(seed: u64, fault: Fault) -> Result<u32, String> {
     Ok(outside.losses)
 }
 
+/// promise: The whole | 200 power losses lose nothing that was acknowledged or sent, and sign nothing twice
 #[test]
 fn nothing_acknowledged_or_sent_is_lost_or_signed_twice_in_200_power_losses() {
     let losses: u32 = (0..50).map(|seed| lives_with_power_losses(seed, Fault::None).unwrap()).sum();
@@ -345,6 +346,7 @@ fn a_disk_that_lies_about_its_syncs_is_caught_by_the_test_of_power_losses() {
     assert!(caught > 4, "caught only {caught} of 8");
 }
 
+/// promise: Bad input | A clock that jumps an hour under a running node
 #[test]
 fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order() {
     const HOUR_MS: u64 = 3_600_000;

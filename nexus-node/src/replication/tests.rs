@@ -417,16 +417,19 @@ fn assert_converged(net: &Net) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn two_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(2, 250, seed));
     }
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn three_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(3, 350, seed));
     }
 
+    /// promise: The engine | Equal seeds give equal traces
     #[test]
     fn the_same_seed_gives_the_same_trace(seed: u64) {
         let (a, b) = (run(3, 200, seed), run(3, 200, seed));
@@ -434,6 +437,7 @@ proptest! {
     }
 }
 
+/// promise: Entries and memories | Forget beats concurrent edits
 #[test]
 fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     let mut net = Net::new(2, 1);
@@ -448,6 +452,7 @@ fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     assert!(net.peers[0].memories().is_empty());
 }
 
+/// promise: Entries and memories | Concurrent edits are a conflict in sight until a later write overwrites them
 #[test]
 fn concurrent_edits_show_both_values_until_one_settles_them() {
     let mut net = Net::new(2, 1);
@@ -471,6 +476,7 @@ fn concurrent_edits_show_both_values_until_one_settles_them() {
     }
 }
 
+/// promise: The engine | A key written twice apart is one memory with a conflict
 #[test]
 fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     let mut net = Net::new(2, 1);
@@ -488,6 +494,7 @@ fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     assert_eq!((memories.len(), memories[0].text.as_str(), memories[0].conflicts.len()), (1, "both", 0));
 }
 
+/// promise: The engine | The same key and content is answered as the first time
 #[test]
 fn the_same_key_and_content_is_answered_as_the_first_time() {
     let mut peer = Peer::new(0);
@@ -505,6 +512,7 @@ fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verif
     Verified::write(draft, &key(n))
 }
 
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[test]
 fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     let mut peer = Peer::new(0);
@@ -534,6 +542,7 @@ fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), off.id()).unwrap().is_some());
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
 #[test]
 fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
     let mut net = Net::new(2, 7);
@@ -564,6 +573,7 @@ fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
     }
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
 #[test]
 fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
     let mut net = Net::new(2, 11);
@@ -602,6 +612,7 @@ fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
     assert!(net.peers.iter().all(|peer| peer.memories().len() == 2));
 }
 
+/// promise: Bad input | Payloads that break a rule of form: quarantined
 #[test]
 fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     let mut peer = Peer::new(0);
@@ -614,6 +625,7 @@ fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     assert!(peer.memories().is_empty());
 }
 
+/// promise: Bad input | Entries of strangers: wait within a bound
 #[test]
 fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     let mut peer = Peer::new(0);
@@ -632,6 +644,7 @@ fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     assert_eq!(peer.engine.waiting(), 0);
 }
 
+/// promise: The engine | Derived tables can be deleted and are rebuilt
 #[test]
 fn derived_tables_can_be_deleted_and_are_rebuilt() {
     let net = run(3, 300, 7);
@@ -649,6 +662,7 @@ fn derived_tables_can_be_deleted_and_are_rebuilt() {
     assert_eq!(peer.memories(), before);
 }
 
+/// promise: The engine | A log of ours that is ahead elsewhere is not continued: a new incarnation begins
 #[test]
 fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let mut peer = Peer::new(0);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::handle::{EngineHandle, Intake};
 use super::sessions::Sessions;
-use super::traces::{Arrival, Said, Way};
+use super::traces::{Arrival, EntrySource, NamedTraces};
 use crate::identity::Identity;
 use crate::ledger;
 use crate::store::Store;
@@ -83,7 +83,7 @@ impl Gossip {
 /// Whether a gossiped entry is worth passing on, and taking.
 fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
-    let said = Said::beside(std::slice::from_ref(&frame));
+    let said = NamedTraces::beside(std::slice::from_ref(&frame));
     let entry = match frame.parse() {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
@@ -104,7 +104,7 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
             // a newcomer's credential may still be on its way; entries of unknown authors are not forwarded
             let known = identity.is_member(&entry.header().author);
             let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
-            let of_traces = said.of(std::slice::from_ref(&entry), from, Way::Gossip);
+            let of_traces = said.of(std::slice::from_ref(&entry), from, EntrySource::Gossip);
             (verdict, Some((entry, of_traces)))
         }
         Err(_) => (Verdict::Reject, None),

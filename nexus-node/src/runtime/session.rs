@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::handle::{Ended, Intake};
 use super::sessions::Poke;
 use super::sync::Syncing;
-use super::traces::{Said, Way};
+use super::traces::{EntrySource, NamedTraces};
 use crate::replication::{Session, SessionError};
 use crate::store::StoreError;
 use crate::world::Interrupted;

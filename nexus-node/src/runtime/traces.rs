@@ -215,6 +215,7 @@ mod tests {
         frame.entries.remove(0).traceparent
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn only_the_newest_traces_are_known_and_what_was_said_first_stays() {
         let traces = Traces::default();
@@ -233,6 +234,7 @@ mod tests {
         }
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn entries_that_never_come_into_the_store_take_a_few_places_only() {
         let store = crate::store::Store::memory().unwrap();

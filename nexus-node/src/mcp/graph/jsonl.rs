@@ -13,7 +13,7 @@ use super::Graph;
 use super::item::{Entity, Relation};
 use crate::api::Api;
 use crate::mcp::agent::Agent;
-use crate::mcp::http::{Door, Kept};
+use crate::mcp::http::{Door, McpState};
 use crate::problem::Problem;
 
 /// The most lines written at once.
