@@ -95,7 +95,7 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
         Ok(Some(_)) => return (Verdict::Accept, None),
         Err(_) => return (Verdict::Ignore, None),
     }
-    // what was emptied says nothing, and entries of our own that are not here are accepted by sync alone
+    // an emptied entry says nothing; entries of our own that are not here are accepted by sync alone
     if entry.payload().is_none() || entry.header().author == identity.me() {
         return (Verdict::Ignore, None);
     }
