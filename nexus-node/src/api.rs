@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`wire`] | the documents |
 //! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
+//! | `caller` | which program calls, and on whose word it writes at most |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | the table of codes, HTTP statuses and exit codes |
 //! | `routes`, `openapi` | the table of routes, and what is said of them |
@@ -19,6 +20,7 @@
 //! another mesh), the new one is attached to the same API and the same socket.
 
 mod audit;
+pub(crate) mod caller;
 mod coordinator;
 mod critical;
 mod events;
@@ -52,6 +54,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};
 #[cfg(feature = "mcp")]

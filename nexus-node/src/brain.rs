@@ -5,18 +5,18 @@
 
 mod cursor;
 mod export;
+mod limits;
 pub(crate) mod read;
 mod recall;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, Members, SpaceId, Was};
-use nexus_identity::Name;
+use nexus_crdt::{Core, FIELDS, Members, Origin, Source, SpaceId, SpaceRule};
+use nexus_identity::{Did, Name};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
@@ -32,13 +32,6 @@ use crate::runtime::Shared;
 use crate::store::Snapshot;
 use cursor::WatchCursor;
 use read::{Known, Reader};
-
-/// The longest tag, kind or key, in bytes.
-const LABEL_BYTES_MAX: usize = 256;
-/// How many tags a memory has at most.
-const TAGS_MAX: usize = 64;
-/// How much JSON a memory's metadata may be, in bytes.
-const META_BYTES_MAX: usize = 8 * 1024;
 
 /// A handle to a node's memory, cheap to clone.
 #[derive(Clone)]
@@ -73,8 +66,8 @@ impl BrainLimits {
 pub(crate) struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
 
 impl Reads {
-    /// What is known of a state as these members may see it.
-    fn known(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
+    /// What is known of a state as one of these members may see it.
+    fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((number, known)) = &*last
             && *number == snapshot.number()
@@ -82,9 +75,16 @@ impl Reads {
         {
             return Ok(known.clone());
         }
-        let known = Arc::new(Known::read(snapshot, members.clone())?);
+        let known = Arc::new(Known::read(snapshot, me, members.clone())?);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
+    }
+}
+
+impl Shared {
+    /// What is known of a state as this node may see it.
+    fn known(&self, snapshot: &Snapshot) -> Result<Arc<Known>, NodeError> {
+        self.reads.known(snapshot, self.me, &self.members.borrow().clone())
     }
 }
 
@@ -135,25 +135,28 @@ impl Brain {
     /// As [`Brain::remember`]; if one memory is refused, none is written.
     pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
         let mut records = Vec::with_capacity(memories.len());
-        let mut names = Vec::with_capacity(memories.len());
+        let mut spaces = Vec::with_capacity(memories.len());
         {
             let snapshot = self.shared.store.snapshot()?;
             let reader = self.reader(&snapshot)?;
             for memory in memories {
                 let (space, row) = reader.space(memory.space.as_deref())?;
-                names.push(row.name.to_string());
+                spaces.push((row.name.to_string(), row.rule(space)));
                 records.push(NewRecord { space, core: self.core(memory)? });
             }
         }
         match self.shared.run(Command::Remember(records)).await? {
             Outcome::Remembered(written) => {
-                Ok(written.into_iter().zip(names).map(|(written, space)| self.remembered(&written, space)).collect())
+                let answers = written.into_iter().zip(spaces);
+                Ok(answers.map(|(written, (space, rule))| self.remembered(&written, space, &rule)).collect())
             }
             other => Err(refused(&other, "")),
         }
     }
 
-    fn remembered(&self, written: &Written, space: String) -> Remembered {
+    fn remembered(&self, written: &Written, space: String, rule: &SpaceRule) -> Remembered {
+        let members = self.shared.members.borrow().clone();
+        let may_read = |peer: &Did| members.may_read(peer, rule);
         Remembered {
             id: written.record.to_string(),
             space,
@@ -162,7 +165,7 @@ impl Brain {
             created_at: written.created_at,
             durability: Durability {
                 local: true,
-                replicated: self.shared.sessions.replicas(&written.log, written.seq),
+                replicated: self.shared.sessions.replicas(&written.log, written.seq, may_read),
             },
             duplicate_of: None,
         }
@@ -170,32 +173,19 @@ impl Brain {
 
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
-        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was } = memory;
+        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
-        self.check_text(&text)?;
-        check_label("kind", &kind)?;
-        check_tags(&tags)?;
-        check_meta(&meta)?;
-        if let Some(key) = &key {
-            check_label("id", key)?;
-        }
-        if let Some(Was { id, author, .. }) = &was
-            && id.len().max(author.len()) > LABEL_BYTES_MAX
-        {
-            let bytes = id.len().max(author.len());
-            return Err(NodeError::TooLarge { what: "former id", bytes, max: LABEL_BYTES_MAX });
-        }
         let expires_at = ttl.map(|ttl| clock::wall().saturating_add(ttl).as_ms());
-        Ok(Core { text, kind, tags, meta, key, expires_at, was })
+        let Origin { agent, source } = said(origin);
+        let core = Core { text, kind, tags, meta, key, expires_at, was, agent, source };
+        FIELDS.iter().try_for_each(|field| self.check(field.name, &field.get(&core)))?;
+        Ok(core)
     }
 
-    fn check_text(&self, text: &str) -> Result<(), NodeError> {
-        let bytes = Value::from(text).to_string().len();
-        let max = self.shared.limits.text_bytes_max.load(Ordering::Relaxed);
-        if bytes > max {
-            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max });
-        }
-        Ok(())
+    /// Checks the value of a field against what this node lets its callers write.
+    fn check(&self, field: &str, value: &Value) -> Result<(), NodeError> {
+        let text_bytes_max = self.shared.limits.text_bytes_max.load(Ordering::Relaxed);
+        limits::check(field, value, text_bytes_max)
     }
 
     /// One memory, by its id, the beginning of it, or a former id.
@@ -241,29 +231,13 @@ impl Brain {
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
     pub async fn edit(&self, id: &str, patch: Patch) -> Result<Memory, NodeError> {
-        let Patch { text, kind, tags, meta } = patch;
-        let mut edit = BTreeMap::new();
-        if let Some(text) = text {
-            self.check_text(&text)?;
-            edit.insert("text", Value::from(text));
-        }
-        if let Some(kind) = kind {
-            check_label("kind", &kind)?;
-            edit.insert("kind", kind.into());
-        }
-        if let Some(tags) = tags {
-            check_tags(&tags)?;
-            edit.insert("tags", tags.into());
-        }
-        if let Some(meta) = meta {
-            check_meta(&meta)?;
-            edit.insert("meta", serde_json::to_value(meta).unwrap_or_default());
-        }
-        if edit.is_empty() {
+        let edit = Edit { values: patch.values(), origin: said(patch.origin) };
+        edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
+        if edit.values.is_empty() {
             return self.get(id);
         }
         let record = self.reader(&self.shared.store.snapshot()?)?.resolve(id)?;
-        match self.shared.run(Command::Edit { record, edit: Edit(edit) }).await? {
+        match self.shared.run(Command::Edit { record, edit }).await? {
             Outcome::Done(_) => self.get(&record.to_string()),
             other => Err(refused(&other, id)),
         }
@@ -355,8 +329,7 @@ impl Brain {
     }
 
     fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
-        let known = self.shared.reads.known(snapshot, &self.shared.members.borrow().clone())?;
-        Ok(Reader::with(snapshot, self.shared.store_name, known, clock::wall()))
+        Ok(Reader::with(snapshot, self.shared.store_name, self.shared.known(snapshot)?, clock::wall()))
     }
 }
 
@@ -389,7 +362,8 @@ impl Watch {
             }
             self.committed.mark_unchanged();
             let snapshot = self.shared.store.snapshot()?;
-            let (changes, at) = watch::changes_after(&snapshot, self.shared.store_name, self.at, self.space)?;
+            let known = self.shared.known(&snapshot)?;
+            let (changes, at) = watch::changes_after(&snapshot, &known, self.shared.store_name, self.at, self.space)?;
             let moved = at.eno != self.at.eno;
             (self.at, self.ready) = (at, changes.into());
             if self.ready.is_empty() && !moved && self.committed.changed().await.is_err() {
@@ -421,27 +395,7 @@ fn refused(outcome: &Outcome, id: &str) -> NodeError {
     }
 }
 
-fn check_label(what: &'static str, label: &str) -> Result<(), NodeError> {
-    if label.len() > LABEL_BYTES_MAX {
-        return Err(NodeError::TooLarge { what, bytes: label.len(), max: LABEL_BYTES_MAX });
-    }
-    if label.is_empty() || label.chars().any(char::is_control) {
-        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
-    }
-    Ok(())
-}
-
-fn check_tags(tags: &[String]) -> Result<(), NodeError> {
-    if tags.len() > TAGS_MAX {
-        return Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())));
-    }
-    tags.iter().try_for_each(|tag| check_label("tag", tag))
-}
-
-fn check_meta(meta: &BTreeMap<String, Value>) -> Result<(), NodeError> {
-    let bytes = serde_json::to_string(meta).map_or(0, |text| text.len());
-    if bytes > META_BYTES_MAX {
-        return Err(NodeError::TooLarge { what: "metadata", bytes, max: META_BYTES_MAX });
-    }
-    Ok(())
+/// An origin as it is written: of a program that says nothing else, on its own word.
+fn said(origin: Origin) -> Origin {
+    Origin { source: Some(origin.source.unwrap_or(Source::Tool)), ..origin }
 }

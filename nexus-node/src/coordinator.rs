@@ -235,7 +235,7 @@ impl Coordinator {
 
     /// Whether a member may write, and so propose.
     fn may_propose(&self, did: &Did) -> bool {
-        self.shared.members.borrow().may_write(did)
+        self.shared.members.borrow().allows(did, Role::Member)
     }
 
     /// What a person calls a member.

@@ -11,6 +11,7 @@
 //! | `io` | the whole vocabulary: inputs, effects, events |
 //! | `intake` | what becomes of an entry that arrives: next, held, waiting, forked |
 //! | `append` | how commands become entries of our own logs |
+//! | `edit` | which writes an edit of a record takes |
 //! | `apply` | what an entry changes in the tables |
 //! | `waiting` | entries that came before what they need, within a bound |
 //! | `state` | what is kept in memory, and how it is read back at start |
@@ -18,6 +19,7 @@
 
 mod append;
 mod apply;
+mod edit;
 mod intake;
 mod io;
 mod rebuild;
@@ -27,6 +29,7 @@ mod tests;
 mod waiting;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use nexus_identity::{Keypair, Timestamp};
 
@@ -84,7 +87,7 @@ impl Engine {
     }
 
     /// Who belongs to the mesh, as this engine sees it.
-    pub const fn members(&self) -> &nexus_crdt::Members {
+    pub const fn members(&self) -> &Arc<nexus_crdt::Members> {
         &self.state.members
     }
 

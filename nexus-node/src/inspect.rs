@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nexus_crdt::{Frontier, Members};
-use nexus_identity::Timestamp;
+use nexus_identity::{Did, Timestamp};
 
 use crate::NodeError;
 use crate::brain::read::Reader;
@@ -20,12 +20,12 @@ pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// Every memory that a store shows, newest first; nothing has expired.
+/// Every memory that a store shows to one of its members, newest first; nothing has expired.
 ///
 /// # Errors
 /// The view's.
-pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
-    let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
+pub fn memories(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
+    let reader = Reader::new(view, [0; 8], me, members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();
     let mut after = None;
     loop {

@@ -19,8 +19,8 @@ pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use members::read_members;
 pub(crate) use view::{
-    core_text, enos_of_log, entry_id_of, find_entry, find_record, has_any, last_eno, live_writes, read_entry,
-    read_logs, read_spaces, records_with_key,
+    enos_of_log, entry_id_of, find_entry, find_record, find_space, has_any, last_eno, live_writes, read_core,
+    read_core_text, read_entry, read_logs, read_spaces, read_writes, records_with_key,
 };
 
 use crate::store::StoreError;

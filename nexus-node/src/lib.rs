@@ -50,8 +50,8 @@ pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions}
 pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
 pub use error::NodeError;
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
-    Recalled, Remembered, Revision, SpaceInfo,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Origin,
+    Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Was,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nexus_crdt::Was;
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
+
+pub use nexus_crdt::{AgentName, Origin, Source, Was};
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct NewMemory {
     pub ttl: Option<Duration>,
     /// What it was before it is written again.
     pub was: Option<Was>,
+    /// Which program writes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
 }
 
 impl NewMemory {
@@ -70,6 +73,23 @@ pub struct ConflictValue {
     pub value: Value,
     /// Who wrote it.
     pub author: Did,
+    /// What that member is called.
+    pub author_name: Option<String>,
+    /// When, by the author's clock.
+    pub at: Timestamp,
+}
+
+/// Where the value of a field comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Who wrote it.
+    pub author: Did,
+    /// What that member is called.
+    pub author_name: Option<String>,
+    /// The program that wrote it, as it called itself.
+    pub agent: Option<AgentName>,
+    /// On whose word it was written, as the author's node says.
+    pub source: Option<Source>,
     /// When, by the author's clock.
     pub at: Timestamp,
 }
@@ -91,10 +111,16 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
-    /// Who created it, as the log says.
+    /// Who wrote the text that is shown, as the log says.
     pub author: Did,
     /// What that member is called.
     pub author_name: Option<String>,
+    /// The program that wrote this text, as it called itself.
+    pub agent: Option<AgentName>,
+    /// On whose word this text was written, as its author's node says.
+    pub source: Option<Source>,
+    /// Who wrote this text in place of another one; `None` for the text that it was created with.
+    pub edited_by: Option<Did>,
     /// When it was created, by its author's clock.
     pub created_at: Timestamp,
     /// When it was last edited, by the editor's clock.
@@ -103,6 +129,8 @@ pub struct Memory {
     pub expires_at: Option<Timestamp>,
     /// Equal wherever the same edits are held.
     pub version: String,
+    /// Where the value of each field comes from; fields of which nothing was ever said are left out.
+    pub fields: BTreeMap<&'static str, Provenance>,
     /// The fields with several concurrent values, each with all of them, latest first.
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
 }
@@ -118,6 +146,23 @@ pub struct Patch {
     pub tags: Option<Vec<String>>,
     /// New metadata.
     pub meta: Option<BTreeMap<String, Value>>,
+    /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
+}
+
+impl Patch {
+    /// The new values, by field.
+    pub(crate) fn values(&self) -> BTreeMap<&'static str, Value> {
+        let texts = |texts: &Option<Vec<String>>| texts.clone().map(Value::from);
+        let meta = self.meta.clone().map(|meta| Value::Object(meta.into_iter().collect()));
+        let all = [
+            ("text", self.text.clone().map(Value::from)),
+            ("kind", self.kind.clone().map(Value::from)),
+            ("tags", texts(&self.tags)),
+            ("meta", meta),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
 }
 
 /// Which memories to list: newest first.
@@ -212,6 +257,10 @@ pub struct Revision {
     pub at: Timestamp,
     /// Who.
     pub by: Did,
+    /// The program that wrote it, as it called itself.
+    pub agent: Option<AgentName>,
+    /// On whose word it was written, as the author's node says.
+    pub source: Option<Source>,
     /// The fields it wrote, with their values.
     pub changed: BTreeMap<String, Value>,
 }

@@ -181,10 +181,10 @@ impl Sessions {
         });
     }
 
-    /// How many other members have an entry on their disk.
-    pub(crate) fn replicas(&self, log: &nexus_crdt::LogId, seq: u64) -> usize {
+    /// How many other members have an entry on their disk, of those who may.
+    pub(crate) fn replicas(&self, log: &nexus_crdt::LogId, seq: u64, may_read: impl Fn(&Did) -> bool) -> usize {
         let syncs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        syncs.values().filter(|sync| sync.durable.covers(log, seq)).count()
+        syncs.iter().filter(|(peer, sync)| sync.durable.covers(log, seq) && may_read(peer)).count()
     }
 
     /// How many peers are being kept in sync.

@@ -172,6 +172,7 @@ impl Search {
 pub(crate) struct Source {
     pub(crate) store: crate::store::Store,
     pub(crate) store_name: [u8; 8],
+    pub(crate) me: Did,
     pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
     pub(crate) committed: tokio::sync::watch::Receiver<u64>,
     pub(crate) blocking: Arc<dyn crate::env::Blocking>,

@@ -15,7 +15,7 @@ use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, Sync
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_node::engine::{Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found};
 use nexus_node::inspect;
-use nexus_node::replication::Session;
+use nexus_node::replication::{Audience, Session};
 use nexus_node::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
 
 use crate::dice::Dice;
@@ -84,6 +84,7 @@ impl View for Tables {
 
 struct Peer {
     key: Keypair,
+    chain: Chain,
     tables: Tables,
     engine: Option<Engine>,
     links: Vec<usize>,
@@ -265,7 +266,8 @@ impl<'a> Model<'a> {
             let mut tables = Tables::default();
             tables.apply(&found(&genesis));
             let engine = Engine::open(own.clone(), &tables).map_err(text_of)?;
-            model.peers.push(Peer { key: own, tables, engine: Some(engine), links: Vec::new(), life: 1 });
+            let (key, shown) = (own, chain.clone());
+            model.peers.push(Peer { key, chain: shown, tables, engine: Some(engine), links: Vec::new(), life: 1 });
             if no < AUTHORS_MAX {
                 model.command(no, Command::Admit { chain, with: Batch::new() })?;
             }
@@ -318,10 +320,18 @@ impl<'a> Model<'a> {
         if self.peers[a].engine.is_none() || self.peers[b].engine.is_none() {
             return Ok(());
         }
-        let open = |no: NodeNo| {
-            Session::open(self.peers[no].key.did(), self.mesh, self.now, &self.peers[no].tables).map_err(text_of)
+        // the gate shows each side the other's chain
+        for (no, other) in [(a, b), (b, a)] {
+            let chain = self.peers[other].chain.clone();
+            self.input(no, Input::Chain(chain))?;
+        }
+        let open = |no: NodeNo, other: NodeNo| {
+            let peer = &self.peers[no];
+            let members = peer.engine.as_ref().ok_or("the node is down")?.members().clone();
+            let audience = Audience::new(peer.key.did(), self.peers[other].key.did(), members);
+            Session::open(audience, self.now, &peer.tables).map_err(text_of)
         };
-        let sessions = [open(a)?, open(b)?];
+        let sessions = [open(a, b)?, open(b, a)?];
         let link_state = &mut self.links[link];
         link_state.sessions = Some(sessions);
         link_state.epoch += 1;
@@ -375,6 +385,9 @@ impl<'a> Model<'a> {
             let from = state.ends[side];
             let Some(sessions) = &mut state.sessions else { return Ok(()) };
             let session = &mut sessions[side];
+            if let Some(engine) = &peers[from].engine {
+                session.follow(engine.members(), *now, &peers[from].tables).map_err(text_of)?;
+            }
             if let Some(frame) = session.next_frame(*now, &peers[from].tables).map_err(text_of)? {
                 let latency = self.quality.latency(&mut self.dice);
                 let state = &mut self.links[link];
@@ -486,7 +499,7 @@ impl<'a> Model<'a> {
                     return Ok(());
                 };
                 if op.kind == OpKind::Edit {
-                    let edit = Edit(BTreeMap::from([("text", text.into())]));
+                    let edit = Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() };
                     self.command(no, Command::Edit { record, edit })?
                 } else {
                     self.ledger.forget_asked.insert(record.to_string());
@@ -672,7 +685,9 @@ impl<'a> Model<'a> {
         for no in chosen {
             let peer = &self.peers[no];
             let Some(engine) = &peer.engine else { continue };
-            let Ok(memories) = inspect::memories(&peer.tables, Arc::new(engine.members().clone())) else { continue };
+            let Ok(memories) = inspect::memories(&peer.tables, peer.key.did(), engine.members().clone()) else {
+                continue;
+            };
             let view = memories.into_iter().map(|memory| (memory.id.clone(), invariants::digest_of(&memory))).collect();
             let frontier = self.frontier(no);
             seen.push(Seen {

@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::{StreamExt, stream};
-use nexus_crdt::Was;
+use nexus_crdt::{Source, Was};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::caller::{Caller, user_agent};
 use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::Problem;
@@ -43,6 +45,8 @@ struct Line {
     author: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
+    /// As the file has it: a label, like the rest of it.
+    agent: Option<String>,
     // What an export says besides, and a memory that is written again gets anew.
     #[serde(rename = "was")]
     _was: Option<String>,
@@ -54,6 +58,12 @@ struct Line {
     _version: Option<String>,
     #[serde(rename = "conflicts")]
     _conflicts: Option<Value>,
+    #[serde(rename = "source")]
+    _source: Option<Value>,
+    #[serde(rename = "edited_by")]
+    _edited_by: Option<String>,
+    #[serde(rename = "fields")]
+    _fields: Option<Value>,
 }
 
 /// What becomes of a line before anything is written.
@@ -63,7 +73,7 @@ enum Reading {
     Expired,
 }
 
-fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -95,6 +105,7 @@ fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem>
         key,
         ttl,
         was,
+        origin: caller.origin(line.agent.as_deref(), None)?,
     }))
 }
 
@@ -106,6 +117,8 @@ fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
 
 struct Importer {
     brain: Brain,
+    /// On whose word all of it is written: the file's.
+    caller: Caller,
     body: BodyDataStream,
     rest: Vec<u8>,
     /// The last line taken.
@@ -169,14 +182,15 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (line, bytes) in lines {
-            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, clock::wall())?, bytes)));
+            let mut reading =
+                bytes.and_then(|bytes| Ok((read(&self.brain, &self.caller, &bytes, clock::wall())?, bytes)));
             // The same memory twice in one batch: the first must be written to be found.
             if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
                 && !ids.insert(was.id.clone())
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                reading = read(&self.brain, &bytes, clock::wall()).map(|reading| (reading, bytes));
+                reading = read(&self.brain, &self.caller, &bytes, clock::wall()).map(|reading| (reading, bytes));
             }
             let answer = match reading.map(|(reading, _)| reading) {
                 Ok(Reading::Write(memory)) => {
@@ -233,9 +247,10 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
     Imported { line, id: Some(written.id), space: Some(written.space), seq: Some(written.seq), ..Imported::default() }
 }
 
-pub(super) async fn import(brain: Brain, body: Body) -> Response {
-    let body = body.into_data_stream();
-    let importer = Importer { brain, body, rest: Vec::new(), line: 0, skipping: false, ended: false, broken: false };
+pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
+    let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
+    let (rest, line) = (Vec::new(), 0);
+    let importer = Importer { brain, caller, body, rest, line, skipping: false, ended: false, broken: false };
     streamed(
         JSON_LINES,
         stream::unfold(importer, |mut importer| async move {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use nexus_crdt::{
     Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified, Write,
     Writes,
@@ -9,7 +11,7 @@ use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{
     self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta,
 };
-use crate::ledger::{core_text, find_entry, has_any, live_writes};
+use crate::ledger::{find_entry, has_any, live_writes, read_core_text};
 use crate::store::{self, Draft, StoreError, Table, View};
 
 impl Engine {
@@ -93,7 +95,7 @@ impl Engine {
             Kind::CREDENTIAL if in_mesh_space => {
                 let admitted = payload.ok_or(FormError::Absent).and_then(|payload| {
                     let chain = Chain::from_bytes(payload);
-                    let admitted = chain.and_then(|chain| self.state.members.admit(&chain));
+                    let admitted = chain.and_then(|chain| self.state.admit(&chain));
                     admitted.map_err(|error| FormError::Content(error.to_string()))
                 });
                 Ok(admitted.map(|changed| {
@@ -106,7 +108,8 @@ impl Engine {
             Kind::PROFILE if in_mesh_space => {
                 let profile = payload.ok_or(FormError::Absent).and_then(Profile::decode);
                 Ok(profile.map(|profile| {
-                    if self.state.members.describe(&header.author, header.hlc, entry.id(), profile) {
+                    let members = Arc::make_mut(&mut self.state.members);
+                    if members.describe(&header.author, header.hlc, entry.id(), profile) {
                         turn.events.push(Event::Members);
                     }
                     Standing::Applied
@@ -216,7 +219,7 @@ impl FoldWrites<'_, '_> {
         self.draft.put(Table::Records, &rows::record_key(self.eno, record.index), &rows::encode(&row));
         if !gone {
             self.draft.put(Table::ByTime, &self.time_key(record, hlc), &[]);
-            for (table, prefix) in lookups(self.space, &write.value) {
+            for (table, prefix) in lookups(self.space, &write.value)? {
                 self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
             }
             self.records += 1;
@@ -271,8 +274,7 @@ impl FoldWrites<'_, '_> {
         self.draft.put(Table::Records, &key, &rows::encode(&RecordRow { gone: true, ..row }));
         let time = TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index };
         self.draft.delete(Table::ByTime, &time.to_bytes());
-        let payload = self.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        for (table, prefix) in lookups(row.space, core_text(&payload, &row)) {
+        for (table, prefix) in lookups(row.space, &read_core_text(self.draft, eno, &row)?)? {
             self.draft.delete(table, &rows::with_dot(&prefix, record));
         }
         self.records -= 1;
@@ -285,13 +287,13 @@ impl FoldWrites<'_, '_> {
 }
 
 /// The rows under which a record is found besides its id: its caller's key, its former id.
-fn lookups(space: SpaceNo, core: &str) -> Vec<(Table, Vec<u8>)> {
+fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
     // most records have neither, and reading JSON costs more than looking for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let core = Core::parse(core).unwrap_or_default();
+    let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
     let key = core.key.map(|key| (Table::Keys, rows::caller_key_prefix(space, &key).to_vec()));
     let was = core.was.map(|was| (Table::Was, rows::was_prefix(&was.id)));
-    key.into_iter().chain(was).collect()
+    Ok(key.into_iter().chain(was).collect())
 }

@@ -66,7 +66,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
     let (done, done_seen) = watch::channel(0);
     let (committed, committed_seen) = watch::channel(engine.last_eno());
-    let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
+    let (members, members_seen) = watch::channel(engine.members().clone());
     let (listening, listening_seen) = watch::channel(Vec::new());
     let (failed_to_listen, mut failed_seen) = watch::channel(Vec::new());
     let (compared, compared_seen) = watch::channel(false);
@@ -118,6 +118,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let source = Source {
         store: shared.store.clone(),
         store_name: shared.store_name,
+        me: shared.me,
         members: shared.members.clone(),
         committed: shared.committed.clone(),
         blocking: shared.blocking.clone(),

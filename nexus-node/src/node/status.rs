@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use nexus_crdt::Frontier;
+use nexus_crdt::{Frontier, Members, SpaceRule};
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::PeerState;
 
@@ -125,6 +125,13 @@ impl Shared {
         let logs = ledger::read_logs(&self.store.snapshot()?)?;
         Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
     }
+
+    /// The spaces that some member may not read.
+    fn restricted(&self, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
+        let spaces = ledger::read_spaces(&self.store.snapshot()?)?;
+        let rules = spaces.into_iter().map(|(space, row)| row.rule(space));
+        Ok(rules.filter(|rule| !members.all_read(rule)).collect())
+    }
 }
 
 impl Node {
@@ -183,12 +190,18 @@ impl Node {
         let met = shared.mesh.peers().await;
         let ours = shared.frontier().unwrap_or_default();
         let members = shared.members.borrow().clone();
+        let restricted = shared.restricted(&members).unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != shared.me);
         let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
             let (durable, live) = shared.sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
+            // a member lacks nothing of what it may not read, and neither does this node
+            let ends = [did, &shared.me];
+            let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
+            let hidden = hidden.map(|rule| rule.space).collect();
+            let (ours, durable) = (ours.without(&hidden), durable.without(&hidden));
             let behind = ours.ahead_of(&durable);
             Peer {
                 did: *did,

@@ -180,11 +180,17 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
     };
-    let held = shared.store.snapshot().and_then(|snapshot| ledger::find_entry(&snapshot, entry.id()));
-    match held {
-        Ok(None) => {}
-        Ok(Some(_)) => return (Verdict::Accept, None),
-        Err(_) => return (Verdict::Ignore, None),
+    let space = entry.header().space;
+    let looked_up = shared.store.snapshot().and_then(|snapshot| {
+        let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
+        Ok((ledger::find_entry(&snapshot, entry.id())?.is_some(), rule))
+    });
+    let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
+    let members = shared.members.borrow().clone();
+    // gossip goes to every member: an entry of a space that is unknown here, or not for all, stays here
+    let to_all = rule.is_some_and(|rule| members.all_read(&rule));
+    if held || rule.is_some_and(|rule| !members.may_read(&shared.me, &rule)) {
+        return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
     // what was emptied says nothing, and what of ours is not here is for sync to show
     if entry.payload().is_none() || entry.header().author == shared.me {
@@ -193,8 +199,8 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
     match entry.verify(&shared.mesh_did) {
         Ok(entry) => {
             // a newcomer's credential may still be on its way; others' are nobody's to pass on
-            let known = shared.members.borrow().get(&entry.header().author).is_some();
-            let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
+            let known = members.get(&entry.header().author).is_some();
+            let verdict = if known && to_all { Verdict::Accept } else { Verdict::Ignore };
             let entries = vec![entry];
             let of_traces = said.of(&entries, from, Way::Gossip);
             (verdict, Some(Intake::Entries { from, entries, of_traces }))

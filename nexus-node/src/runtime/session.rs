@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::traces::{Said, Way};
 use super::{Intake, Poke, Shared};
 use crate::env::blocking;
-use crate::replication::{Session, SessionError};
+use crate::replication::{Audience, Session, SessionError};
 use crate::store::StoreError;
 
 /// An honest peer says something at least every five seconds.
@@ -73,10 +73,8 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(
     compared: &watch::Sender<bool>,
 ) -> SyncError {
     let (generation, poke) = shared.sessions.begin(peer);
-    let opened = shared
-        .store
-        .snapshot()
-        .and_then(|snapshot| Session::open(shared.me, shared.mesh_did, shared.clock.now(), &snapshot));
+    let audience = Audience::new(shared.me, peer, shared.members.borrow().clone());
+    let opened = shared.store.snapshot().and_then(|snapshot| Session::open(audience, shared.clock.now(), &snapshot));
     let session = match opened {
         Ok(session) => Mutex::new(session),
         Err(error) => return error.into(),
@@ -168,9 +166,10 @@ impl Sync<'_> {
 
     /// Sends frames as the session has them; between, waits for what may bring the next.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
-        let mut committed = self.shared.committed.clone();
+        let (mut committed, mut members) = (self.shared.committed.clone(), self.shared.members.clone());
         loop {
             committed.mark_unchanged();
+            let known = members.borrow_and_update().clone();
             if !self.shared.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
@@ -178,9 +177,10 @@ impl Sync<'_> {
                 self.session().ask_again();
             }
             let (frame, wake) = {
-                let mut session = self.session();
-                let frame = session.next_frame(self.shared.clock.now(), &self.shared.store.snapshot()?)?;
-                (frame, session.poll_timeout())
+                let (mut session, snapshot) = (self.session(), self.shared.store.snapshot()?);
+                let now = self.shared.clock.now();
+                session.follow(&known, now, &snapshot)?;
+                (session.next_frame(now, &snapshot)?, session.poll_timeout())
             };
             if let Some(mut frame) = frame {
                 self.shared.traces.add_to(&mut frame);
@@ -194,6 +194,7 @@ impl Sync<'_> {
             }
             tokio::select! {
                 changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
                 () = self.poke.wake.notified() => {}
                 () = tokio::time::sleep_until(self.shared.clock.instant(wake)) => {}
             }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_identity::Did;
+
 use super::{Search, SearchError, Source};
 use crate::NodeError;
 use crate::brain::read::Reader;
@@ -47,12 +49,14 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
 struct Reading {
     store: crate::store::Store,
     store_name: [u8; 8],
+    me: Did,
     members: Arc<nexus_crdt::Members>,
 }
 
 impl Source {
     fn reading(&self) -> Reading {
-        Reading { store: self.store.clone(), store_name: self.store_name, members: self.members.borrow().clone() }
+        let members = self.members.borrow().clone();
+        Reading { store: self.store.clone(), store_name: self.store_name, me: self.me, members }
     }
 }
 
@@ -61,7 +65,7 @@ impl Search {
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
-        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), clock::wall())?;
+        let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), clock::wall())?;
         let (stock, covers) = {
             let mut tail = self.tail();
             tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;

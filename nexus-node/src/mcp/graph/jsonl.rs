@@ -5,13 +5,14 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use nexus_crdt::{Origin, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Graph;
 use super::item::{Entity, Relation};
+use crate::api::caller::{Caller, user_agent};
 use crate::api::{Api, Problem};
-use crate::mcp::agent::Agent;
 use crate::mcp::http::Door;
 
 /// How much is written at once.
@@ -54,7 +55,7 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
     let project = Door::of(&request)?.project.unwrap_or_default();
     let graph = api.mcp().graph(&api.node()?);
     let line_max = api.body_bytes_max();
-    let agent = Agent::of(request.headers(), &json!({}));
+    let origin = Caller::new(user_agent(request.headers()), Source::Import).origin(None, None)?;
     let mut body = request.into_body().into_data_stream();
     let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, Taken::default());
     loop {
@@ -72,7 +73,7 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
                 lines.push(read(line, number)?);
             }
             if lines.len() == LINES_AT_ONCE {
-                take(&graph, &project, std::mem::take(&mut lines), &agent, &mut taken).await?;
+                take(&graph, &project, std::mem::take(&mut lines), &origin, &mut taken).await?;
             }
         }
         if rest.len() > line_max {
@@ -82,7 +83,7 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
             break;
         }
     }
-    take(&graph, &project, lines, &agent, &mut taken).await?;
+    take(&graph, &project, lines, &origin, &mut taken).await?;
     let Taken { entities, observations, relations } = taken;
     let counts = json!({ "entities": entities, "observations": observations, "relations": relations });
     Ok(axum::Json(counts).into_response())
@@ -95,7 +96,13 @@ fn read(line: &[u8], number: usize) -> Result<Line, Problem> {
     })
 }
 
-async fn take(graph: &Graph, project: &str, lines: Vec<Line>, agent: &Agent, taken: &mut Taken) -> Result<(), Problem> {
+async fn take(
+    graph: &Graph,
+    project: &str,
+    lines: Vec<Line>,
+    origin: &Origin,
+    taken: &mut Taken,
+) -> Result<(), Problem> {
     let (mut entities, mut said, mut relations) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
         match line {
@@ -106,12 +113,11 @@ async fn take(graph: &Graph, project: &str, lines: Vec<Line>, agent: &Agent, tak
             Line::Relation(relation) => relations.push(relation),
         }
     }
-    let stamp = agent.stamp();
-    let made = graph.create_entities(project, entities, &stamp).await?;
+    let made = graph.create_entities(project, entities, origin).await?;
     taken.entities += made.len();
     taken.observations += made.iter().map(|entity| entity.observations.len()).sum::<usize>();
-    let added = graph.add_observations(project, said, &stamp).await?;
+    let added = graph.add_observations(project, said, origin).await?;
     taken.observations += added.iter().map(|(_, added)| added.len()).sum::<usize>();
-    taken.relations += graph.create_relations(project, relations, &stamp).await?.len();
+    taken.relations += graph.create_relations(project, relations, origin).await?.len();
     Ok(())
 }
