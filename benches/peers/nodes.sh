@@ -29,7 +29,7 @@ trap 'exit 130' INT TERM
 
 # Builds what is measured and what measures it, unless it was named.
 build() {
-    [ -n "${NEXUS_NODE:-}" ] || cargo build --quiet --release -p nexus-node --manifest-path "$root/Cargo.toml"
+    [ -n "${NEXUS_NODE:-}" ] || cargo build --quiet --release -p nexus-node-cli --manifest-path "$root/Cargo.toml"
     cargo build --quiet --release --manifest-path "$root/benches/peers/load/Cargo.toml" --target-dir "$target/peers"
 }
 

@@ -88,30 +88,13 @@ impl FromStr for Did {
 mod tests {
     use super::*;
     use crate::key::Keypair;
-    use did_key::{CoreSign, DIDCore, Ed25519KeyPair, Fingerprint, KeyMaterial, PatchedKeyPair};
     use proptest::prelude::*;
-
-    fn oracle(seed: &[u8; 32]) -> PatchedKeyPair {
-        did_key::from_existing_key::<Ed25519KeyPair>(&Keypair::from_seed(seed).did().0, Some(seed))
-    }
 
     proptest! {
         #[test]
-        fn a_did_is_what_the_did_key_crate_says(seed: [u8; 32]) {
+        fn a_did_survives_being_written_down(seed: [u8; 32]) {
             let did = Keypair::from_seed(&seed).did();
-            let oracle = oracle(&seed);
-            prop_assert_eq!(did.to_string(), format!("did:key:{}", oracle.fingerprint()));
-            prop_assert_eq!(oracle.public_key_bytes(), did.0.to_vec());
-            let document = oracle.get_did_document(did_key::CONFIG_JOSE_PUBLIC);
-            prop_assert_eq!(document.id, did.to_string());
             prop_assert_eq!(did.to_string().parse::<Did>().unwrap(), did);
-        }
-
-        #[test]
-        fn a_signature_is_what_the_did_key_crate_accepts(seed: [u8; 32], digest: [u8; 32]) {
-            let signature = Keypair::from_seed(&seed).sign(Domain::Entry, &digest);
-            let message = Domain::Entry.message(&digest);
-            prop_assert!(oracle(&seed).verify(&message, signature.as_bytes()).is_ok());
         }
 
         #[test]

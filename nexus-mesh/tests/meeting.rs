@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use nexus_mesh::{MeshEvent, PublishError, read_frame, write_frame};
+use nexus_mesh::{MeshEvent, OpenError, PublishError, StreamProtocol, read_frame, write_frame};
 
 async fn meet_and_talk(listen: &str) {
     log();
@@ -69,4 +69,32 @@ async fn two_nodes_meet_and_talk_over_tcp() {
 #[tokio::test]
 async fn two_nodes_meet_and_talk_in_memory() {
     meet_and_talk(MEMORY).await;
+}
+
+#[tokio::test]
+async fn a_peer_says_what_it_can_do_and_is_asked_for_nothing_else() {
+    let world = World::new(215);
+    let mut config = world.config(1);
+    config.abilities.critical_format_max = 3;
+    let mut a = Node::start(config, MEMORY);
+    a.mesh.set_formats(2, 1);
+    let mut config = world.config(2);
+    config.rooms = vec![ROOM, StreamProtocol::new("/test/other/1")];
+    let mut b = Node::start(config, MEMORY);
+    b.mesh.bootstrap(a.address().await);
+    let (a_did, b_did) = (a.did(), b.did());
+    let said = |event| match event {
+        MeshEvent::PeerOpen { abilities, .. } => Some(abilities),
+        _ => None,
+    };
+    let (of_b, of_a) = futures::join!(a.until("b", said), b.until("a", said));
+    assert_eq!((of_a.critical_format_max, of_a.entry_format_now, of_a.critical_format_now), (3, 2, 1));
+    assert_eq!(of_a.rooms, [ROOM.to_string()].into());
+    assert_eq!((of_b.critical_format_max, of_b.rooms.len()), (0, 2));
+    let status = b.mesh.peers().await.into_iter().find(|peer| peer.did == a_did).unwrap();
+    assert_eq!(status.abilities, Some(of_a));
+    // it serves the room only for those who know its name
+    let other = StreamProtocol::new("/test/other/1");
+    assert!(matches!(b.mesh.open(a_did, &other).await, Err(OpenError::NoSuchRoom)));
+    a.mesh.open(b_did, &other).await.unwrap();
 }

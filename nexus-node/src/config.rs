@@ -159,11 +159,12 @@ impl Config {
     }
 }
 
-/// The default addresses to listen on: QUIC and TCP on one port of every interface.
+/// The default addresses to listen on: QUIC (feature `quic`) and TCP on one port of every interface.
 fn listen_everywhere() -> Addresses {
     const DEFAULT: [&str; 4] =
         ["/ip4/0.0.0.0/udp/4002/quic-v1", "/ip4/0.0.0.0/tcp/4002", "/ip6/::/udp/4002/quic-v1", "/ip6/::/tcp/4002"];
-    Addresses(DEFAULT.iter().filter_map(|address| address.parse().ok()).collect())
+    let offered = DEFAULT.iter().filter(|address| cfg!(feature = "quic") || !address.ends_with("/quic-v1"));
+    Addresses(offered.filter_map(|address| address.parse().ok()).collect())
 }
 
 keys! {
@@ -183,7 +184,7 @@ keys! {
     /// Addresses to dial besides the known ones. They are remembered once they prove to be of this mesh.
     bootstrap: Addresses = Addresses::default(), restart;
 
-    /// Whether to find members on the local network by multicast DNS.
+    /// Whether to find members on the local network by multicast DNS (feature `mdns`).
     mdns: bool = true, restart;
 
     /// Labels that the other members see, for people and for choosing workers. `voter=never` keeps this

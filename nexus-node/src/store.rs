@@ -22,14 +22,14 @@
 //! | `disk` | a simulated disk that loses power, fills up and lies (feature `testing`) |
 //!
 //! ```
-//! use nexus_node::store::{Batch, Store, Table, View};
+//! use nexus_node::internals::store::{Batch, Store, Table, View};
 //!
 //! let store = Store::memory()?;
 //! let mut batch = Batch::new();
 //! batch.put(Table::Meta, b"greeting", b"hello");
 //! store.commit(&[batch])?;
 //! assert_eq!(store.snapshot()?.get(Table::Meta, b"greeting")?, Some(b"hello".to_vec()));
-//! # Ok::<(), nexus_node::store::StoreError>(())
+//! # Ok::<(), nexus_node::internals::store::StoreError>(())
 //! ```
 
 mod batch;
@@ -100,7 +100,7 @@ impl Default for StoreOptions {
 /// A handle on an open store; clones are handles on the same one. The file is closed by
 /// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(Arc<OpenStore>);
 
 /// The committed state that snapshots share until the next commit.
 #[derive(Default)]
@@ -111,7 +111,7 @@ struct Latest {
 }
 
 /// The state behind all handles and snapshots of one open store.
-struct Shared {
+struct OpenStore {
     file: PathBuf,
     /// `None` after closing.
     database: RwLock<Option<Arc<redb::Database>>>,
@@ -155,20 +155,20 @@ impl Store {
         let hold = Hold::new(backend, start == Start::Unborn).map_err(disk)?;
         // Inside the guard: even dropping a damaged database may panic.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
-        let shared = Shared {
+        let store = OpenStore {
             file: file.clone(),
             database: RwLock::new(Some(Arc::new(database))),
             committing: Mutex::new(()),
             latest: Mutex::default(),
             poisoned: OnceLock::new(),
         };
-        if shared.format()?.is_none() {
+        if store.format()?.is_none() {
             let mut batch = Batch::new();
             batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
-            shared.commit(&[batch])?;
+            store.commit(&[batch])?;
         }
         hold.release().map_err(disk)?;
-        Ok(Self(Arc::new(shared)))
+        Ok(Self(Arc::new(store)))
     }
 
     /// A store in memory. It is gone when its last handle is.
@@ -237,7 +237,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Shared {
+impl OpenStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.poisoned.get() {
             None => Ok(()),
@@ -329,7 +329,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         self.close();
     }

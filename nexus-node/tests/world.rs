@@ -1,4 +1,4 @@
-//! A node in a world of the test's own: nothing of it is outside.
+//! A node in the test's own world: all of its surroundings are arguments.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -17,7 +17,7 @@ use world::{Link, SOON, World, are_well, eventually, has_text, texts};
 
 const WORLD: World = World(200);
 
-/// Counts what it spawned, and can end all of it at once.
+/// Counts the tasks that it spawned, and can end all of them at once.
 #[derive(Clone)]
 struct Killer {
     tokio: TokioSpawner,
@@ -122,7 +122,7 @@ async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
     assert_eq!(killer.live(), 0);
 }
 
-/// Stops carrying out what it is given, as a pool of threads does that is shutting down.
+/// Refuses work, as a pool of threads does while it shuts down.
 #[derive(Default)]
 struct Refusing(AtomicBool);
 

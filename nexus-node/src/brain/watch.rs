@@ -3,10 +3,10 @@ use std::ops::{Bound, ControlFlow};
 use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
 use nexus_identity::Chain;
 
-use super::cursor::{StoreName, WatchCursor};
-use super::read::Known;
 use crate::NodeError;
 use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::cursor::{StoreName, WatchCursor};
+use crate::memory::read::Known;
 use crate::memory::{Change, ChangeKind};
 use crate::store::{Order, Table, View};
 
@@ -43,7 +43,7 @@ pub(crate) fn changes_after(
         if space.is_some_and(|space| space != header.space) {
             continue;
         }
-        let Some(space) = known.space(header.space) else { continue };
+        let Some(space) = known.readable(header.space) else { continue };
         let space_name = space.name.to_string();
         for (index, kind, id) in changes_of(&entry) {
             let cursor = WatchCursor { eno, index: index + 1 };

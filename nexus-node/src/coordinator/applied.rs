@@ -20,9 +20,10 @@ const CHANGES_MAX: usize = 4_096;
 
 /// What is applied, to read from: a handle, cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Applied(Arc<Shared>);
+pub(crate) struct Applied(Arc<AppliedMachine>);
 
-struct Shared {
+/// What the handles share.
+struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
@@ -52,7 +53,7 @@ impl Applied {
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
         let state = State { machine, at, seats, changes, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
-        Ok(Self(Arc::new(Shared { state, index, keeping: tokio::sync::Mutex::default() })))
+        Ok(Self(Arc::new(AppliedMachine { state, index, keeping: tokio::sync::Mutex::default() })))
     }
 
     /// Reads what is applied now.

@@ -7,9 +7,9 @@ use nexus_crdt::{Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId
 use nexus_identity::{Keypair, Timestamp};
 
 use super::*;
-use crate::brain::read::Reader;
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::ledger::{self, enos_of_log};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::replication::tests::{Dice, chain, mesh};
 use crate::runtime::rebuild;

@@ -1,7 +1,7 @@
-//! Which program is calling.
+//! The calling program.
 //!
-//! It says so itself, so it is a label and no proof; but the program says it, not the model that
-//! it runs: a model can neither choose nor change what is written beside its memories.
+//! The name is the program's own claim: a label and no proof. But it comes from the program, not from
+//! the model that it runs. A model can neither choose nor change the data beside its memories.
 
 use axum::http::HeaderMap;
 use data_encoding::BASE64URL_NOPAD;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::caller::{Caller, user_agent};
 
-/// Where a client of 2026-07-28 says with each request who it is.
+/// The place of the client's name in each request of 2026-07-28.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
 /// A program that speaks MCP; nameless, if it does not say.
@@ -18,8 +18,7 @@ const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) struct Agent(Option<AgentName>);
 
 impl Agent {
-    /// Who sends a message: by its metadata, by the session id it was given at the handshake, or by
-    /// its user agent.
+    /// The sender of a message: by its metadata, by the session id from its handshake, or by its user agent.
     pub(super) fn of(headers: &HeaderMap, message: &Value) -> Self {
         let params = message.get("params");
         let said = params.and_then(|params| {
@@ -38,17 +37,17 @@ impl Agent {
         self.0.as_ref().map(AgentName::as_str)
     }
 
-    /// A session id that says who has it. Nothing is kept of the session, so that the id is as good
-    /// after a restart as before.
+    /// A session id that contains its owner's name. Nothing is kept of the session, so the id survives
+    /// a restart.
     pub(super) fn session(&self) -> String {
         let mut nonce = [0; 8];
-        // Without randomness two sessions of one program have the same id, and nothing depends on it.
+        // Without randomness two sessions of one program have the same id, which harms nothing.
         let _ = getrandom::fill(&mut nonce);
         let said = json!([self.name().unwrap_or_default(), null, data_encoding::HEXLOWER.encode(&nonce)]);
         BASE64URL_NOPAD.encode(said.to_string().as_bytes())
     }
 
-    /// Whoever writes over MCP writes on a model's word.
+    /// The caller for the API: everything that is written over MCP is on a model's word.
     pub(super) fn caller(&self) -> Caller {
         Caller::new(self.0.clone(), Source::Model)
     }

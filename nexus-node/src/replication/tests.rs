@@ -11,10 +11,10 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
 use super::{Audience, Session};
-use crate::brain::read::Reader;
 use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
 

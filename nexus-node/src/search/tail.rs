@@ -7,8 +7,8 @@ use nexus_crdt::{Dot, Kind, Target, Writes};
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
@@ -64,7 +64,7 @@ impl Tail {
 
     /// Adds the current form of a record, and of the record that stands for it.
     fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
-        let document = reader.document(dot)?;
+        let document = reader.shown(dot)?.as_ref().map(Document::of);
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
             self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });

@@ -1,16 +1,12 @@
 use std::collections::BTreeSet;
 
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
-};
+use super::tokens::{TOKEN_BYTES_MAX, each_token};
 
-/// The longest word, in bytes. Longer runs of letters are keys and hashes; nobody searches for parts of them.
-const WORD_BYTES_MAX: usize = 64;
 /// The most words of a text that are indexed.
 const WORDS_MAX: usize = 8_192;
 
-/// The words of a text, in order: lower case, without accents, English endings removed; runs of
-/// Han, kana and hangul, which are written without spaces, as pairs of characters.
+/// The words of a text, in order: lower case, without accents and English endings (feature `search`).
+/// Runs of Han, kana and hangul, which are written without spaces, become pairs of characters.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     each_word(text, |word, _| words.push(word));
@@ -26,27 +22,11 @@ pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
 
 /// Calls `each` with every word of a text: the searched form and the spelling in the text.
 pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
-    thread_local! {
-        static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
-            TextAnalyzer::builder(SimpleTokenizer::default())
-                .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-                .filter(LowerCaser)
-                .filter(AsciiFoldingFilter)
-                .filter(Stemmer::new(Language::English))
-                .build(),
-        );
-    }
-    ANALYZER.with_borrow_mut(|analyzer| {
-        let mut stream = analyzer.token_stream(text);
-        let mut left = WORDS_MAX;
-        while left > 0 && stream.advance() {
-            left -= 1;
-            let token = stream.token();
-            if token.text.chars().any(is_written_without_spaces) {
-                each_pair(&token.text, &mut each);
-            } else {
-                each(token.text.clone(), &text[token.offset_from..token.offset_to]);
-            }
+    each_token(text, WORDS_MAX, |token, spelled| {
+        if token.chars().any(is_written_without_spaces) {
+            each_pair(token, &mut each);
+        } else {
+            each(token.to_owned(), spelled);
         }
     });
 }
@@ -76,7 +56,7 @@ impl<'a> Spoken<'a> {
     /// Searches one more text.
     pub(crate) fn look_in(&mut self, text: &str) {
         let tokens = text.split(|c: char| !c.is_alphanumeric());
-        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < WORD_BYTES_MAX);
+        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < TOKEN_BYTES_MAX);
         for token in tokens.take(WORDS_MAX) {
             if self.beginnings.is_empty() {
                 return;

@@ -4,15 +4,15 @@
 //! by sector, and returns the disk that the machine finds at its next start. The seed is an argument.
 //!
 //! ```
-//! use nexus_node::store::disk::Disk;
-//! use nexus_node::store::{Store, StoreOptions};
+//! use nexus_node::internals::store::disk::Disk;
+//! use nexus_node::internals::store::{Store, StoreOptions};
 //!
 //! let disk = Disk::new();
 //! let store = Store::with_backend("simulated", disk.clone(), StoreOptions::default())?;
 //! let after = disk.lose_power(7);
 //! drop(store);
 //! let store = Store::with_backend("simulated", after, StoreOptions::default())?;
-//! # Ok::<(), nexus_node::store::StoreError>(())
+//! # Ok::<(), nexus_node::internals::store::StoreError>(())
 //! ```
 
 use std::io;

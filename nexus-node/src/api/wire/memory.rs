@@ -16,7 +16,7 @@ use crate::api::caller::Caller;
 pub struct Memory {
     /// Its id.
     pub id: String,
-    /// Its former id, if it was written again.
+    /// Its former id, if it is a copy.
     pub was: Option<String>,
     /// Its space's name.
     pub space: String,
@@ -30,7 +30,7 @@ pub struct Memory {
     pub meta: BTreeMap<String, Value>,
     /// The DID of who wrote the text that is shown.
     pub author: String,
-    /// What that member is called.
+    /// The creator's name.
     pub author_name: Option<String>,
     /// The program that wrote this text, as it called itself.
     pub agent: Option<String>,
@@ -38,13 +38,13 @@ pub struct Memory {
     pub source: Option<Source>,
     /// The DID of who wrote this text in place of another one; null for the text that it was created with.
     pub edited_by: Option<String>,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: String,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub updated_at: String,
-    /// When it expires.
+    /// The time of expiry.
     pub expires_at: Option<String>,
-    /// Equal wherever the same edits are held.
+    /// Equal on all nodes that hold the same edits.
     pub version: String,
     /// Where the value of each field comes from; fields of which nothing was ever said are left out.
     #[serde(default)]
@@ -53,13 +53,13 @@ pub struct Memory {
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
 }
 
-/// A line of an export: the memory, and what else it takes to write it again.
+/// A line of an export: the memory, and the data for writing it again.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Exported {
     /// The memory.
     #[serde(flatten)]
     pub memory: Memory,
-    /// The key of whoever wrote it, if it has one.
+    /// The author's key, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -69,12 +69,12 @@ pub struct Exported {
 pub struct ConflictValue {
     /// The value.
     pub value: Value,
-    /// Who wrote it.
+    /// The DID of its author.
     pub author: String,
     /// What that member is called.
     #[serde(default)]
     pub author_name: Option<String>,
-    /// When.
+    /// The time of the write.
     pub at: String,
 }
 
@@ -201,12 +201,12 @@ impl From<crate::Memory> for Memory {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMemory {
-    /// What is to be remembered.
+    /// The text.
     pub text: String,
-    /// In which space; `default` if none is named.
+    /// The space; default `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
-    /// What kind of memory it is; `note` if none is named.
+    /// The kind; default `note`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Tags.
@@ -215,10 +215,10 @@ pub struct NewMemory {
     /// Metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, Value>,
-    /// A key of the caller's: a live memory that has it is edited instead of doubled.
+    /// A key of the caller's. A live memory with this key is edited instead of doubled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How long it lives.
+    /// The lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
     /// What the program that writes it calls itself; else what its `User-Agent` begins with.
@@ -239,12 +239,12 @@ impl NewMemory {
     }
 }
 
-/// How far a write had got when it was acknowledged.
+/// The reach of a write at the time of its acknowledgement.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
-    /// It is on this node's disk.
+    /// Whether it is on this node's disk.
     pub local: bool,
-    /// How many other members have it on theirs.
+    /// The number of other members that have it on disk.
     pub replicated: usize,
 }
 
@@ -255,15 +255,15 @@ pub struct Remembered {
     pub id: String,
     /// Its space's name.
     pub space: String,
-    /// Who wrote it.
+    /// The author's DID.
     pub author: String,
-    /// The seq of its entry in that author's log.
+    /// The number of its entry in that author's log.
     pub seq: u64,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: String,
-    /// How far it has got.
+    /// The reach of the write.
     pub durability: Durability,
-    /// A memory that said nearly the same already.
+    /// The id of an older memory with nearly the same text.
     #[serde(default)]
     pub duplicate_of: Option<String>,
 }
@@ -283,7 +283,7 @@ impl From<crate::Remembered> for Remembered {
     }
 }
 
-/// Changes to a memory; what is absent stays.
+/// Changes to a memory. Absent fields stay as they are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
@@ -319,7 +319,7 @@ impl Patch {
 /// The answer to a forget.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Forgotten {
-    /// The memory's id, as it was asked for.
+    /// The memory's id as given in the request.
     pub id: String,
     /// Always true.
     pub forgotten: bool,
@@ -330,7 +330,7 @@ pub struct Forgotten {
 pub struct Listing {
     /// The memories.
     pub items: Vec<Memory>,
-    /// Where the next page starts.
+    /// The cursor of the next page.
     pub next: Option<String>,
 }
 
@@ -340,15 +340,15 @@ impl From<crate::Listing> for Listing {
     }
 }
 
-/// A memory that was recalled.
+/// A recalled memory.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Hit {
     /// The memory.
     #[serde(flatten)]
     pub memory: Memory,
-    /// How well it fits, the best first; comparable within one answer.
+    /// The rank, higher is better. Comparable within one answer.
     pub score: f64,
-    /// Why it is here, in one sentence.
+    /// The reason for this result, in one sentence.
     pub why: String,
 }
 
@@ -358,14 +358,14 @@ impl From<crate::Hit> for Hit {
     }
 }
 
-/// One step in a memory's past.
+/// One step in a memory's history.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Revision {
     /// The version after it.
     pub version: String,
-    /// When.
+    /// The time.
     pub at: String,
-    /// Who, by DID.
+    /// The author's DID.
     pub by: String,
     /// The program that wrote it, as it called itself.
     #[serde(default)]
@@ -373,7 +373,7 @@ pub struct Revision {
     /// On whose word it was written.
     #[serde(default)]
     pub source: Option<Source>,
-    /// The fields it wrote.
+    /// The fields that it wrote.
     pub changed: BTreeMap<String, Value>,
 }
 
