@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Chain, ChainError, Claims, Did, Name, Role, Timestamp};
@@ -105,12 +106,26 @@ impl Members {
     /// # Errors
     /// The chain does not hold; nothing changed.
     pub fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
-        let all = chain.verify_all(&self.mesh)?;
+        Ok(self.insert(chain.verify_all(&self.mesh)?))
+    }
+
+    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
+        let all = chain.verify_all(&members.mesh)?;
+        let known = |claims: &Claims| {
+            let member = members.get(&claims.subject);
+            member.is_some_and(|member| member.credentials.contains_key(&credential_key(claims)))
+        };
+        Ok(!all.iter().all(known) && Arc::make_mut(members).insert(all))
+    }
+
+    fn insert(&mut self, all: Vec<Claims>) -> bool {
         let mut changed = false;
         for claims in all {
-            // the latest last, equally late ones by their bytes
-            let bytes = borsh::to_vec(&claims).unwrap_or_default();
-            let key = [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat();
+            let key = credential_key(&claims);
             let subject = claims.subject;
             let member = self.members.entry(subject).or_insert_with(Member::unknown);
             if let Some(profile) = self.strangers.remove(&subject) {
@@ -122,7 +137,7 @@ impl Members {
             }
             changed |= new && member.credentials.contains_key(&key);
         }
-        Ok(changed)
+        changed
     }
 
     /// Takes what an author says of itself in entry `id`; the latest counts. Returns whether that
@@ -156,9 +171,9 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether its entries count.
-    pub fn may_write(&self, did: &Did) -> bool {
-        self.get(did).is_some_and(|member| member.allows(Role::Member))
+    /// Whether somebody is a member with a credential that allows what `role` allows.
+    pub fn allows(&self, did: &Did, role: Role) -> bool {
+        self.get(did).is_some_and(|member| member.allows(role))
     }
 
     /// All members, by DID.
@@ -175,6 +190,13 @@ impl Members {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// Orders credentials: the latest last, equally late ones by their bytes.
+#[expect(clippy::expect_used, reason = "borsh writes to memory")]
+fn credential_key(claims: &Claims) -> Vec<u8> {
+    let bytes = borsh::to_vec(claims).expect("claims encode");
+    [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat()
 }
 
 #[cfg(test)]
@@ -206,8 +228,8 @@ mod tests {
         };
         let members = fold(&[&founder, &reader, &writer]);
         assert_eq!(members, fold(&[&writer, &reader, &founder, &reader]));
-        assert!(!fold(&[&reader]).may_write(&key(2).did()));
-        assert!(members.may_write(&key(2).did()));
+        assert!(!fold(&[&reader]).allows(&key(2).did(), Role::Member));
+        assert!(members.allows(&key(2).did(), Role::Member));
         assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
     }
 
@@ -248,6 +270,15 @@ mod tests {
         let forwards = fold(&renewals);
         renewals.reverse();
         assert_eq!(forwards, fold(&renewals));
+        let mut shared = std::sync::Arc::new(Members::of(key(0).did()));
+        for chain in &renewals {
+            let (mut own, before) = ((*shared).clone(), shared.clone());
+            let changed = own.admit(chain).unwrap();
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(changed));
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(false));
+            assert_eq!((&own, changed), (&*shared, before != shared));
+        }
+        assert_eq!(*shared, forwards);
         assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 

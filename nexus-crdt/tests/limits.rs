@@ -250,10 +250,10 @@ fn a_member_is_told_by_its_latest_credential_and_profile() {
     let name = |members: &Members| members.get(&me).unwrap().name().unwrap().to_string();
     let end = |members: &Members| members.get(&me).unwrap().expires_at();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-5", Some(at(70))));
-    assert!(!members.may_write(&me) && !members.may_write(&nobody));
+    assert!(!members.allows(&me, Role::Member) && !members.allows(&nobody, Role::Member));
     members.admit(&credential(1, Role::Member, 7, Some(60))).unwrap();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-7", Some(at(70))), "the last end of all");
-    assert!(members.may_write(&me));
+    assert!(members.allows(&me, Role::Member));
     members.admit(&credential(1, Role::Admin, 6, None)).unwrap();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-7", None), "one does not end");
     assert_eq!(members.get(&me).unwrap().roles().len(), 3);

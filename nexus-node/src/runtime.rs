@@ -92,7 +92,7 @@ impl Runtime {
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
         let (done, done_seen) = watch::channel(0);
         let (committed, committed_seen) = watch::channel(engine.last_eno());
-        let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
+        let (members, members_seen) = watch::channel(engine.members().clone());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let compare = has_peers && !planted(Plant::WritesWithoutComparing);
         let drive = Drive {

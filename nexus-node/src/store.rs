@@ -64,7 +64,7 @@ pub use self::overlay::{Draft, Overlay};
 pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
-pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};
+pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, prefix_end};
 
 use self::guard::guarded;
 use self::hold::Hold;

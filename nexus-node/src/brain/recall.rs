@@ -214,10 +214,14 @@ mod tests {
             meta: BTreeMap::new(),
             author: Did::from_bytes([0; 32]),
             author_name: None,
+            agent: None,
+            source: None,
+            edited_by: None,
             created_at: stamp,
             updated_at: stamp,
             expires_at: None,
             version: String::new(),
+            fields: BTreeMap::new(),
             conflicts: BTreeMap::new(),
         }
     }

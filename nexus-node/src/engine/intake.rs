@@ -1,4 +1,4 @@
-use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
@@ -100,9 +100,15 @@ impl Engine {
     /// Decides about one entry, and stores it if its time has come.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
-        let space = self.state.spaces.get(&header.space);
-        if !space.is_some_and(|space| space.takes_entries(&self.state.members)) || !self.may_speak(&entry) {
+        let Some(space) = self.state.rule_of(header.space) else {
             return Ok(Verdict::Wait(entry));
+        };
+        if !self.may_speak(&entry, &space) {
+            return Ok(Verdict::Wait(entry));
+        }
+        // nobody is to send this node what it may not read, and it keeps nothing of it
+        if !self.state.members.may_read(&self.state.me, &space) {
+            return Ok(Verdict::Nothing);
         }
         let head = self.state.logs.get(&header.log()).and_then(Log::head);
         let stored = match Head::admit(head.as_ref(), header) {
@@ -136,25 +142,23 @@ impl Engine {
         Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
-    /// Whether the author's entries count in the space: members write everywhere, and a chain
-    /// in the mesh space introduces its own author.
-    fn may_speak(&self, entry: &Verified) -> bool {
+    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
-        if header.space != SpaceId::mesh(&self.state.mesh) {
-            return self.state.members.may_write(&header.author);
-        }
         let introduces_itself = || {
             let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
-        self.state.members.get(&header.author).is_some()
-            || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
+        self.state.members.may_write(&header.author, space)
+            || (header.kind == Kind::CREDENTIAL
+                && header.space == SpaceId::mesh(&self.state.mesh)
+                && introduces_itself().is_some())
     }
 
     /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
-        if self.state.members.admit(chain).is_ok_and(|changed| changed) {
+        if self.state.admit(chain).is_ok_and(|changed| changed) {
             turn.events.push(Event::Members);
             self.retry_waiting(turn)?;
         }
@@ -200,7 +204,8 @@ impl Engine {
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;
-        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), of });
+        let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
+        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), to_all, of });
         Ok(entry)
     }
 }

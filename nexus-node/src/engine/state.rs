@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
-use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId};
-use nexus_identity::Did;
+use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
 use nexus_identity::plants::{Plant, planted};
+use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta, unreadable};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -48,7 +49,7 @@ pub(super) struct State {
     pub mesh: Did,
     pub incarnation: Incarnation,
     pub clock: HlcClock,
-    pub members: Members,
+    pub members: Arc<Members>,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -70,7 +71,7 @@ impl State {
             mesh,
             incarnation,
             clock: HlcClock::after(Hlc(last)),
-            members: read_members(store)?,
+            members: Arc::new(read_members(store)?),
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
@@ -90,32 +91,25 @@ impl State {
             return Ok(OpenPage::default());
         };
         let mut last = None;
-        let mut bad = false;
         // newest entries first, until one that created records: edits in between are few
         let range = (rows::log_index_prefix(log.no, 0), rows::log_index_prefix(log.no, u64::MAX));
         let bounds = (Bound::Included(range.0.as_slice()), Bound::Included(range.1.as_slice()));
-        view.scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
-            let Ok(eno) = rows::read_eno(Table::LogIndex, value) else {
-                bad = true;
-                return ControlFlow::Break(());
-            };
-            match last_page_of(view, eno) {
-                Ok(None) => ControlFlow::Continue(()),
-                Ok(page) => {
-                    last = page;
-                    ControlFlow::Break(())
-                }
-                Err(_) => {
-                    bad = true;
-                    ControlFlow::Break(())
-                }
-            }
+        view.try_scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
+            last = last_page_of(view, rows::read_eno(Table::LogIndex, value)?)?;
+            Ok(if last.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        if bad {
-            return Err(unreadable(Table::LogIndex));
-        }
         // how full it is would take a walk over its entries; a new page costs less
         Ok(last.map_or_else(OpenPage::default, |page| OpenPage { number: page + 1, records: 0 }))
+    }
+
+    /// The access rule of a space, if its definition is held.
+    pub(super) fn rule_of(&self, space: SpaceId) -> Option<SpaceRule> {
+        self.spaces.get(&space).map(|row| row.rule(space))
+    }
+
+    /// Takes a chain's members. Returns whether that changed anything.
+    pub(super) fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
+        Members::admit_shared(&mut self.members, chain)
     }
 
     /// Our own log of a space.

@@ -4,7 +4,6 @@ mod any_order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use nexus_crdt::{Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes};
 use nexus_identity::{Keypair, Timestamp};
@@ -31,8 +30,8 @@ fn genesis() -> Genesis {
 
 fn memories(engine: &Engine, store: &Store) -> Vec<Memory> {
     let snapshot = store.snapshot().unwrap();
-    let members = Arc::new(engine.members().clone());
-    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+    let members = engine.members().clone();
+    let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(0)).unwrap();
     let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
@@ -109,8 +108,8 @@ impl Life<'_> {
     }
 
     fn dot(&self, id: &str) -> Option<nexus_crdt::Dot> {
-        let members = Arc::new(self.engine.members().clone());
-        Reader::new(&self.overlay, [0; 8], members, Timestamp::from_ms(0)).unwrap().resolve(id).ok()
+        let members = self.engine.members().clone();
+        Reader::new(&self.overlay, [0; 8], key(0).did(), members, Timestamp::from_ms(0)).unwrap().resolve(id).ok()
     }
 
     fn input(&mut self, input: Input, promise: Option<Promise>) {
@@ -145,7 +144,7 @@ impl Life<'_> {
             0 | 1 => {
                 let target = Self::pick(self.dice, self.outside.texts.keys());
                 if let Some((id, record)) = target.and_then(|id| Some((id.clone(), self.dot(&id)?))) {
-                    let edit = Edit(BTreeMap::from([("text", text.clone().into())]));
+                    let edit = Edit { values: BTreeMap::from([("text", text.clone().into())]), ..Edit::default() };
                     // it may reach the disk without being acknowledged
                     self.outside.texts.get_mut(&id).unwrap().insert(text.clone());
                     self.command(Command::Edit { record, edit }, Some(Promise::Edited(id, text)));
@@ -384,8 +383,8 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     assert!(stamps.is_sorted_by(|a, b| a < b), "stamps only grow: {stamps:?}");
     // newest first, as written, whatever the clock said
     let snapshot = store.snapshot().unwrap();
-    let members = Arc::new(engine.members().clone());
-    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(start_ms)).unwrap();
+    let members = engine.members().clone();
+    let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(start_ms)).unwrap();
     let listed = reader.list(&ListQuery { limit: 100, ..ListQuery::default() }).unwrap().items;
     let texts: Vec<String> = listed.into_iter().map(|memory| memory.text).collect();
     assert_eq!(texts, (0..jumps.len()).rev().map(|n| n.to_string()).collect::<Vec<_>>());

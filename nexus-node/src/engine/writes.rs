@@ -4,7 +4,7 @@ use nexus_crdt::{Core, DOT_BYTES, Dot, EntryId, Field, Hlc, Target, Verified, Wr
 use nexus_identity::plants::{Plant, planted};
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{core_text, find_record, has_any, live_writes, writes_of_field};
+use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
 use crate::store::{self, Draft, StoreError, Table, View};
 
 /// The writes of a space on their way into the tables, or out of them.
@@ -53,7 +53,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         let row = RecordRow { gone, ..row };
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
         if !gone {
-            self.bring_into_sight(eno, record, &row, core);
+            self.bring_into_sight(eno, record, &row, core)?;
         }
         Ok(())
     }
@@ -161,9 +161,8 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         }
         let row = RecordRow { gone: false, ..row };
         self.put_record(eno, record, row);
-        let payload = self.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        self.bring_into_sight(eno, record, &row, core_text(&payload, &row));
-        Ok(())
+        let core = read_core_text(self.draft, eno, &row)?;
+        self.bring_into_sight(eno, record, &row, &core)
     }
 
     fn is_gone(&self, record: Dot) -> Result<bool, StoreError> {
@@ -179,18 +178,18 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
     }
 
-    fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) {
+    fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
         self.draft.put(Table::ByTime, &time_key(eno, record, row), &[]);
-        for (table, prefix) in lookups(self.space, core) {
+        for (table, prefix) in lookups(self.space, core)? {
             self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
         }
         self.records += 1;
+        Ok(())
     }
 
     fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
         self.draft.delete(Table::ByTime, &time_key(eno, record, row));
-        let payload = self.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        for (table, prefix) in lookups(self.space, core_text(&payload, row)) {
+        for (table, prefix) in lookups(self.space, &read_core_text(self.draft, eno, row)?)? {
             self.draft.delete(table, &rows::with_dot(&prefix, record));
         }
         self.records -= 1;
@@ -250,13 +249,13 @@ fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
 }
 
 /// The rows under which a record is found besides its id: its caller's key, its former id.
-fn lookups(space: SpaceNo, core: &str) -> Vec<(Table, Vec<u8>)> {
+fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
     // most records have neither, and reading JSON costs more than looking for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let core = Core::parse(core).unwrap_or_default();
+    let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
     let key = core.key.map(|key| (Table::Keys, rows::caller_key_prefix(space, &key).to_vec()));
     let was = core.was.map(|was| (Table::Was, rows::was_prefix(&was.id)));
-    key.into_iter().chain(was).collect()
+    Ok(key.into_iter().chain(was).collect())
 }

@@ -23,7 +23,7 @@
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, Members, Verified};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, SpaceId, SpaceRule, Verified};
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreError, Table};
@@ -153,15 +153,9 @@ pub(crate) struct SpaceRow {
 }
 
 impl SpaceRow {
-    /// Whether entries for it are taken: its rule is one that this version knows, and its creator
-    /// is somebody who may write.
-    pub(crate) fn takes_entries(&self, members: &Members) -> bool {
-        self.access == 0 && (self.author == members.mesh() || members.may_write(&self.author))
-    }
-
-    /// Whether it is shown.
-    pub(crate) fn is_open(&self, members: &Members) -> bool {
-        !self.cut && self.takes_entries(members)
+    /// Its access rule, for [`Members`](nexus_crdt::Members) to judge.
+    pub(crate) const fn rule(&self, space: SpaceId) -> SpaceRule {
+        SpaceRule { space, access: self.access, creator: self.author }
     }
 }
 

@@ -2,7 +2,6 @@
 //! node, stepped by a seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{
@@ -11,7 +10,7 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
-use super::Session;
+use super::{Audience, Session};
 use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
@@ -142,7 +141,10 @@ impl Peer {
     }
 
     pub(crate) fn edit(&mut self, record: nexus_crdt::Dot, text: &str) -> Outcome {
-        self.command(Command::Edit { record, edit: Edit(BTreeMap::from([("text", text.into())])) })
+        self.command(Command::Edit {
+            record,
+            edit: Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() },
+        })
     }
 
     pub(crate) fn receive(&mut self, from: Did, entries: Vec<EntryFrame>) {
@@ -152,8 +154,8 @@ impl Peer {
 
     pub(crate) fn memories(&self) -> Vec<Memory> {
         let snapshot = self.store.snapshot().unwrap();
-        let members = Arc::new(self.engine.members().clone());
-        let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+        let members = self.engine.members().clone();
+        let reader = Reader::new(&snapshot, [0; 8], self.key.did(), members, Timestamp::from_ms(0)).unwrap();
         let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
@@ -218,10 +220,12 @@ impl Net {
         if self.links.iter().any(|link| link.ends == [a, b]) {
             return;
         }
-        let open = |n: usize| {
-            Session::open(self.peers[n].key.did(), mesh(), self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
+        let open = |n: usize, other: usize| {
+            let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
+            let audience = Audience::new(me, peer, self.peers[n].engine.members().clone());
+            Session::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
         };
-        let sessions = [open(a), open(b)];
+        let sessions = [open(a, b), open(b, a)];
         self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });
         // the gate shows each side the other's chain
         for (n, other) in [(a, b), (b, a)] {
@@ -241,6 +245,8 @@ impl Net {
     fn pump(&mut self, link: usize, side: usize) -> bool {
         let Link { ends, sessions, flying } = &mut self.links[link];
         let snapshot = self.peers[ends[side]].store.snapshot().unwrap();
+        let members = self.peers[ends[side]].engine.members();
+        sessions[side].follow(members, self.now, &snapshot).unwrap();
         let Some(frame) = sessions[side].next_frame(self.now, &snapshot).unwrap() else {
             return false;
         };
@@ -352,8 +358,11 @@ impl Net {
 
     fn dot(&self, n: usize, id: &str) -> nexus_crdt::Dot {
         let snapshot = self.peers[n].store.snapshot().unwrap();
-        let members = Arc::new(self.peers[n].engine.members().clone());
-        Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap().resolve(id).unwrap()
+        let members = self.peers[n].engine.members().clone();
+        Reader::new(&snapshot, [0; 8], self.peers[n].key.did(), members, Timestamp::from_ms(0))
+            .unwrap()
+            .resolve(id)
+            .unwrap()
     }
 
     /// Everybody connected, nothing lost any more, until nobody has anything to say.
@@ -671,7 +680,8 @@ fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let ahead = nexus_crdt::Head { seq: 7, id: nexus_crdt::EntryId::of(b"theirs") };
     let part = nexus_crdt::FrontierPart { heads: vec![nexus_crdt::LogHead::new(&own, &ahead)], last: true };
     let snapshot = peer.store.snapshot().unwrap();
-    let mut session = Session::open(key(0).did(), mesh(), Duration::ZERO, &snapshot).unwrap();
+    let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
+    let mut session = Session::open(audience, Duration::ZERO, &snapshot).unwrap();
     let frame = SyncFrame { body: Some(nexus_crdt::sync_frame::Body::Frontier(part)) };
     assert_eq!(session.receive(frame, &snapshot).unwrap().own_log_ahead, Some(own));
     peer.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
@@ -699,7 +709,9 @@ fn a_fresh_replica_gets_everything_across_many_frames() {
 fn a_session_that_has_heard_nothing_yet_does_not_ask_to_be_woken_at_once() {
     let mut peer = Peer::new(0);
     let second = Duration::from_secs(1);
-    let mut session = Session::open(peer.key.did(), mesh(), Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
+    peer.input(Input::Chain(chain(1)));
+    let audience = Audience::new(peer.key.did(), key(1).did(), peer.engine.members().clone());
+    let mut session = Session::open(audience, Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
     peer.remember("written while the peer is silent", None);
     for now in [second, second * 2, second * 3] {
         while session.next_frame(now, &peer.store.snapshot().unwrap()).unwrap().is_some() {}

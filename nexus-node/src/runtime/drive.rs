@@ -150,20 +150,22 @@ impl Drive {
                 Effect::Reply(id, outcome) => {
                     commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
                 }
-                Effect::Publish { entry, of } => {
+                Effect::Publish { entry, to_all, of } => {
                     let mut frame = EntryFrame::new(&entry);
                     // of several that share an entry the first one of a trace has it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
                         self.traces.note(entry.id(), parent);
                         frame.traceparent = parent.to_string().into_bytes();
                     }
-                    commit.publish.push(frame);
+                    if to_all {
+                        commit.publish.push(frame);
+                    }
                 }
                 Effect::Emit(event) => commit.events.push(event),
             }
         }
         if commit.events.contains(&Event::Members) {
-            commit.members = Some(Arc::new(self.engine.members().clone()));
+            commit.members = Some(self.engine.members().clone());
         }
         Ok(commit)
     }

@@ -89,11 +89,17 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
     };
-    let held = store.snapshot().and_then(|snapshot| ledger::find_entry(&snapshot, entry.id()));
-    match held {
-        Ok(None) => {}
-        Ok(Some(_)) => return (Verdict::Accept, None),
-        Err(_) => return (Verdict::Ignore, None),
+    let space = entry.header().space;
+    let looked_up = store.snapshot().and_then(|snapshot| {
+        let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
+        Ok((ledger::find_entry(&snapshot, entry.id())?.is_some(), rule))
+    });
+    let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
+    let members = identity.members();
+    // gossip goes to every member, so an entry goes on only if its space is known here and open to all
+    let to_all = rule.is_some_and(|rule| members.all_read(&rule));
+    if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
+        return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
     // an emptied entry says nothing; entries of our own that are not here are accepted by sync alone
     if entry.payload().is_none() || entry.header().author == identity.me() {
@@ -102,8 +108,8 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     match entry.verify(&identity.mesh()) {
         Ok(entry) => {
             // a newcomer's credential may still be on its way; entries of unknown authors are not forwarded
-            let known = identity.is_member(&entry.header().author);
-            let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
+            let known = members.get(&entry.header().author).is_some();
+            let verdict = if known && to_all { Verdict::Accept } else { Verdict::Ignore };
             let of_traces = said.of(std::slice::from_ref(&entry), from, EntrySource::Gossip);
             (verdict, Some((entry, of_traces)))
         }

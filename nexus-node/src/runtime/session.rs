@@ -15,7 +15,7 @@ use super::handle::{Ended, Intake};
 use super::sessions::Poke;
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
-use crate::replication::{Session, SessionError};
+use crate::replication::{Audience, Session, SessionError};
 use crate::store::StoreError;
 use crate::world::Interrupted;
 
@@ -80,11 +80,8 @@ impl From<StoreError> for SyncError {
 /// Keeps a peer in sync over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
-    let identity = &here.identity;
-    let opened = here
-        .store
-        .snapshot()
-        .and_then(|snapshot| Session::open(identity.me(), identity.mesh(), here.world.now(), &snapshot));
+    let audience = Audience::new(here.identity.me(), peer, here.identity.members());
+    let opened = here.store.snapshot().and_then(|snapshot| Session::open(audience, here.world.now(), &snapshot));
     let session = match opened {
         Ok(session) => Mutex::new(session),
         Err(error) => return error.into(),
@@ -178,9 +175,10 @@ impl Sync<'_> {
 
     /// Sends frames as the session has them; between, waits for what may bring the next.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
-        let mut committed = self.here.engine.committed();
+        let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
         loop {
             committed.mark_unchanged();
+            let known = members.borrow_and_update().clone();
             if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
@@ -188,9 +186,10 @@ impl Sync<'_> {
                 self.session().ask_again();
             }
             let (frame, wake) = {
-                let mut session = self.session();
-                let frame = session.next_frame(self.here.world.now(), &self.here.store.snapshot()?)?;
-                (frame, session.poll_timeout())
+                let (mut session, snapshot) = (self.session(), self.here.store.snapshot()?);
+                let now = self.here.world.now();
+                session.follow(&known, now, &snapshot)?;
+                (session.next_frame(now, &snapshot)?, session.poll_timeout())
             };
             if let Some(mut frame) = frame {
                 self.here.traces.add_to(&mut frame);
@@ -204,6 +203,7 @@ impl Sync<'_> {
             }
             tokio::select! {
                 changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
                 () = self.poke.woken() => {}
                 () = self.here.world.sleep_until(wake) => {}
             }

@@ -147,7 +147,7 @@ impl Node {
         let names: BTreeMap<u32, SpaceId> = spaces.iter().map(|(id, row)| (row.no, *id)).collect();
         let mut shown = Shown::default();
         for (id, row) in &spaces {
-            let open = row.is_open(self.engine.members());
+            let open = !row.cut && self.engine.members().is_open(&row.rule(*id));
             shown.spaces.insert(*id, (row.name.to_string(), open, row.records, row.entries, row.bytes));
         }
         for (did, member) in self.engine.members().iter() {

@@ -48,6 +48,7 @@ pub(super) struct Remember {
     pub(super) space: Option<String>,
     pub(super) key: Option<String>,
     pub(super) ttl: Option<wire::Span>,
+    pub(super) source: Option<wire::Source>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
