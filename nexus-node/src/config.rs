@@ -85,6 +85,9 @@ macro_rules! keys {
         #[non_exhaustive]
         pub struct Config {
             $($(#[doc = $doc])+ pub $key: $type,)+
+            /// The highest formats that the node reads. Lower than its version's, it is as an older one.
+            #[cfg(feature = "testing")]
+            pub formats: crate::Formats,
         }
 
         /// Every key, in the order in which they are shown.
@@ -97,7 +100,11 @@ macro_rules! keys {
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($key: $default,)+ }
+                Self {
+                    $($key: $default,)+
+                    #[cfg(feature = "testing")]
+                    formats: crate::Formats::LATEST,
+                }
             }
         }
 
@@ -134,6 +141,14 @@ macro_rules! keys {
 }
 
 impl Config {
+    /// The highest formats that the node reads.
+    pub(crate) const fn formats(&self) -> crate::Formats {
+        #[cfg(feature = "testing")]
+        return self.formats;
+        #[cfg(not(feature = "testing"))]
+        crate::Formats::LATEST
+    }
+
     /// Checks what must hold between keys. The doc of each key says what concerns it.
     ///
     /// # Errors

@@ -124,9 +124,11 @@ impl Critical {
     /// A key as this node's copy has it, and how long ago this node was in contact with a quorum.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`] if this node has no copy.
+    /// [`NodeError::NotFound`] if this node has no copy, [`NodeError::TooNew`] if it has stopped where a
+    /// later version wrote.
     pub fn get_local(&self, key: &str) -> Result<(Option<Item>, Option<Duration>), NodeError> {
-        let read = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(no_copy)?;
+        let none = || self.coordinator.no_copy("on this node");
+        let read = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(none)?;
         Ok((first(read.0.found), read.1))
     }
 
@@ -464,10 +466,6 @@ fn first_lock(found: Found) -> Option<Lock> {
         Found::Locks { locks, .. } => locks.into_iter().next().map(|(_, lock)| lock),
         _ => None,
     }
-}
-
-fn no_copy() -> NodeError {
-    NodeError::NotFound { what: "copy of critical state", name: "on this node".to_owned() }
 }
 
 /// The error for an outcome that is not the one that was asked for.

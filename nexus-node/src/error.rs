@@ -53,6 +53,9 @@ pub enum NodeError {
         /// Whether it knows who the voters are.
         known: bool,
     },
+    /// What is asked for was written by a later version. It stays as it is until this node is updated.
+    #[error("{0}")]
+    TooNew(crate::coordinator::TooNew),
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -88,6 +91,7 @@ impl NodeError {
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
             Self::NoQuorum { .. } => "no_quorum",
+            Self::TooNew(_) => "too_new",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",

@@ -31,6 +31,7 @@ pub mod datadir;
 pub mod engine;
 mod env;
 mod error;
+mod formats;
 #[cfg(feature = "testing")]
 pub mod inspect;
 #[cfg(feature = "mcp")]
@@ -47,6 +48,7 @@ pub use brain::{Brain, Watch};
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
 pub use error::NodeError;
+pub use formats::Formats;
 pub use memory::{
     Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
     Recalled, Remembered, Revision, SpaceInfo,

@@ -9,7 +9,7 @@ use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Inner, Node};
+use super::{Inner, Node, raise};
 use crate::NodeError;
 use crate::brain::{BrainLimits, Reads};
 use crate::clock::Monotonic;
@@ -158,6 +158,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 }
             };
             coordinator.spawn("raft peers", serve.boxed());
+            let raised = raise::follow(shared.clone(), config.formats(), coordinator.raised());
+            coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
         None => None,
@@ -171,6 +173,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         dir,
         lock: Mutex::new(lock),
         listening: listening_seen,
+        formats: config.formats(),
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
     }));
@@ -244,6 +247,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {
     mesh.mdns = config.mdns;
     mesh.rooms = vec![SYNC, RAFT];
     mesh.topics = vec![ENTRIES.to_owned()];
+    mesh.abilities = config.formats().abilities();
     mesh.heartbeat = Duration::from_millis(config.heartbeat_ms.get());
     mesh.down_after = Duration::from_millis(config.down_after_ms.get());
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
