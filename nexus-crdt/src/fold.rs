@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::entry::EntryId;
 use crate::record::{Dot, Field, Target, Writes};
 
-/// A value that no write held here replaces.
+/// A value that no held write replaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Live {
     /// The write.
@@ -12,12 +12,12 @@ pub struct Live {
     pub value: String,
 }
 
-/// The fold of writes, in its plainest form: for each field of each record,
-/// *live = the writes − the union of what they overwrite*.
+/// The fold of writes in its plainest form. For each field of each record, *live = the writes − the
+/// union of what they overwrite*.
 ///
-/// It depends on the set of entries alone, never on the order in which they arrive. One live
-/// value is the value; several are a conflict; a live `gone` beats everything. A node's engine
-/// keeps the same result incrementally in its store; this is what it must agree with.
+/// It depends on the set of entries alone, never on their order of arrival. One live value is the
+/// value; several are a conflict; a live `gone` beats everything. A node's engine keeps the same result
+/// incrementally in its store. This fold is the oracle for the engine's tests.
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
     fields: BTreeMap<(Dot, Field), FieldWrites>,
@@ -31,7 +31,7 @@ struct FieldWrites {
 }
 
 impl Fold {
-    /// Takes an entry's writes; a second time changes nothing.
+    /// Adds an entry's writes. Adding them again changes nothing.
     pub fn insert(&mut self, entry: EntryId, writes: &Writes) {
         if !self.entries.insert(entry) {
             return;
@@ -68,7 +68,7 @@ impl Fold {
         created.map(|(record, _)| *record).filter(|record| !self.is_gone(*record))
     }
 
-    /// All fields of a record with their live values, fields without any left out.
+    /// All fields of a record that have live values.
     pub fn fields(&self, record: Dot) -> BTreeMap<Field, Vec<Live>> {
         let from = (record, Field::named(""));
         let of_record = self.fields.range(from..).take_while(|((of, _), _)| *of == record);
@@ -79,8 +79,8 @@ impl Fold {
     }
 }
 
-/// The version of a record: equal wherever the same edits are held. Sixteen letters of base32
-/// over the live dots, whose order does not matter.
+/// The version of a record, equal on all nodes that hold the same edits: sixteen letters of base32 over
+/// the live dots, in any order.
 pub fn version_of(live: impl IntoIterator<Item = Dot>) -> String {
     let dots: BTreeSet<Dot> = live.into_iter().collect();
     let mut hasher = blake3::Hasher::new_derive_key("nexus record version v1");
@@ -96,7 +96,7 @@ mod tests {
     use crate::record::{Core, Write};
     use proptest::prelude::*;
 
-    /// A history: each entry edits some earlier record's field, over some earlier dots.
+    /// A history: each entry edits a field of an earlier record, over some earlier dots.
     fn history() -> impl Strategy<Value = Vec<(EntryId, Writes)>> {
         let step = (
             any::<prop::sample::Index>(),

@@ -1,9 +1,9 @@
-//! Every vector of `docs/vectors` that concerns what is known, both ways: the fields make the
-//! bytes, the bytes read as the fields.
+//! Every vector of `docs/vectors` about entries, both ways: the fields make the bytes, the bytes read
+//! as the fields.
 //!
-//! The bytes are made here by hand, as `docs/spec.md` describes them, and compared with what the
-//! crate makes. To add a vector, write its fields without what follows from them and run
-//! `NEXUS_VECTORS=fill cargo test -p nexus-crdt --test vectors`, then look at what was filled in.
+//! This file makes the bytes by hand, as `docs/spec.md` describes them, and compares them with the
+//! crate's. To add a vector, write its fields without the derived ones and run `NEXUS_VECTORS=fill
+//! cargo test -p nexus-crdt --test vectors`. Then check the fields that were filled in.
 
 #![allow(clippy::unwrap_used, reason = "a failing vector panics")]
 
@@ -72,7 +72,7 @@ fn log(vector: &Vector) -> LogId {
     }
 }
 
-/// A vector's header, by hand. The vector may say what no honest header says.
+/// A vector's header, by hand. It may be one that the crate never makes.
 fn header_bytes(vector: &Vector) -> Vec<u8> {
     if vector.has("header") && !vector.has("space") {
         return vector.bytes("header");
@@ -115,13 +115,13 @@ fn entries() {
         let verified = entry.clone().verify(&header.mesh).unwrap();
         assert_eq!(entry.id(), id);
         assert_eq!(header.encode(), header_bytes);
-        // the author's own way to it
+        // the way that the author made it
         let before = header.seq.checked_sub(1).map(|seq| Head { seq, id: header.prev });
         let Header { mesh, hlc, kind, ref refs, .. } = header;
         let refs = refs.clone();
         let draft = Draft { mesh, log: header.log(), after: before.as_ref(), hlc, kind, refs, payload };
         assert_eq!(Verified::write(draft, &key), verified);
-        // an entry whose payload is gone verifies as well
+        // an entry without its payload verifies as well
         let bare = Entry::decode(header_bytes.clone(), signature, None).unwrap();
         assert_eq!(bare.verify(&mesh).unwrap().id(), id);
         json!({
@@ -163,7 +163,7 @@ fn write(vector: &Vector) -> Write {
     Write { target, field: Field::named(&vector.text("field")), value: vector.text("value"), over }
 }
 
-/// The writes of a vector. `repeat` writes the first so many times, for rules about counts.
+/// The writes of a vector. `repeat` is a number of copies of the first one, for rules about counts.
 fn writes(vector: &Vector) -> Writes {
     let mut writes: Vec<Write> = vector.list("writes").iter().map(write).collect();
     if vector.has("repeat") {
@@ -214,7 +214,7 @@ fn payloads_of_writes() {
     book.check("quarantined", |vector| {
         let bytes = if vector.has("writes") { writes_bytes(&writes(vector)) } else { vector.bytes("payload") };
         let why = variant(&Writes::decode(Some(&bytes)).unwrap_err());
-        // what many bytes say, the fields say shorter
+        // for many bytes the fields are enough
         if bytes.len() > 4096 { json!({ "why": why }) } else { json!({ "payload": hex(&bytes), "why": why }) }
     });
 }
@@ -320,7 +320,7 @@ fn versions() {
     });
 }
 
-/// What entries of one space leave: records, versions, and their page as an Automerge document.
+/// The result of entries of one space: records, versions, and their page as an Automerge document.
 #[test]
 fn folds_and_pages() {
     let mut book = Book::open("page.json");
@@ -432,7 +432,7 @@ fn sync_frames() {
             Body::Digest(DigestFrame { digest }) => json!({ "digest": hex(digest) }),
         };
         fields["bytes"] = json!(hex(&bytes));
-        // a reader skips fields that it does not know
+        // a reader skips unknown fields
         let unknown = [&bytes[..], &[0xfa, 0x01, 0x01, 0x07]].concat();
         assert_eq!(SyncFrame::decode(unknown.as_slice()).unwrap().encode_to_vec(), bytes);
         fields

@@ -11,12 +11,12 @@ use crate::time::Timestamp;
 /// The longest chain from the root to a member.
 pub const CHAIN_LINKS_MAX: usize = 8;
 
-/// The longest claims, in canonical bytes: a name and sixteen roles fit several times over.
+/// The longest claims, in canonical bytes. A name and sixteen roles fit several times.
 const CLAIMS_BYTES_MAX: usize = 1024;
 
 const FORMAT: u16 = 1;
 
-/// What a credential says: `subject` is a member of `mesh` with these roles.
+/// The content of a credential: `subject` is a member of `mesh` with these roles.
 ///
 /// Canonical bytes: the borsh encoding, fields in this order (see `docs/spec.md`).
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -25,17 +25,17 @@ pub struct Claims {
     format: u16,
     /// The mesh: the DID of its root key.
     pub mesh: Did,
-    /// Who signs: the root, or an admin.
+    /// The signer: the root, or an admin.
     pub issuer: Did,
-    /// Whom it is for.
+    /// The member it is for.
     pub subject: Did,
-    /// What people call the subject.
+    /// The subject's name, for people.
     pub name: Name,
-    /// What the subject may do.
+    /// The subject's rights.
     pub roles: Roles,
-    /// When it was issued.
+    /// The time of issue.
     pub issued_at: Timestamp,
-    /// When it ends, if it does. Concerns who is connected to, never which entries count.
+    /// The end, if there is one. It decides about connections, never about entries.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -78,7 +78,7 @@ impl Claims {
     }
 }
 
-/// What a credential's signature is over.
+/// The digest that a credential's signature covers.
 fn digest(claims: &[u8]) -> [u8; 32] {
     blake3::derive_key("nexus credential v1", claims)
 }
@@ -114,19 +114,19 @@ impl Credential {
     }
 }
 
-/// Credentials from the root of a mesh down to one member. Self-contained: whoever knows the mesh
-/// DID can check it, offline.
+/// Credentials from the root of a mesh down to one member. Self-contained: the mesh's DID is enough to
+/// check it, offline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Chain(Vec<Credential>);
 
 impl Chain {
-    /// How many credentials it has, from the root's own on down.
+    /// The number of credentials, from the root's own on down.
     #[expect(clippy::len_without_is_empty, reason = "a chain is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A chain of one link, for whom the root itself admits.
+    /// A chain of one link, issued by the root itself.
     ///
     /// # Errors
     /// As [`Chain::verify`] against the issuer of that link.
@@ -137,7 +137,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// This chain and one more link, for whom its member admits.
+    /// This chain and one more link, issued by its member.
     ///
     /// # Errors
     /// As [`Chain::verify`] for the longer chain.
@@ -148,12 +148,12 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Checks every link from the root of `mesh` down: the bytes, the mesh, the issuer and its
-    /// right to issue, the signature. Returns the last link's claims. Expiry is the gate's matter:
-    /// see [`Chain::expires_at`].
+    /// Checks every link from the root of `mesh` down: the bytes, the mesh, the issuer and its right to
+    /// issue, the signature. Returns the last link's claims. Expiry is not checked here: see
+    /// [`Chain::expires_at`].
     ///
     /// # Errors
-    /// The first link's [`ChainError`] from the root.
+    /// The [`ChainError`] of the first link that fails, from the root.
     pub fn verify(&self, mesh: &Did) -> Result<Claims, ChainError> {
         self.walk(mesh, |_| ())
     }
@@ -192,7 +192,7 @@ impl Chain {
         above.ok_or(ChainError::Length { links: 0 })
     }
 
-    /// The earliest end of any link, if one has an end.
+    /// The earliest end of all links; `None` if no link has an end.
     ///
     /// # Errors
     /// [`ChainError::Malformed`] or [`ChainError::TooNew`] if a link cannot be read.

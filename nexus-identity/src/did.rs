@@ -19,8 +19,7 @@ const PREFIX: &str = "did:key:z";
 pub struct Did([u8; 32]);
 
 impl Did {
-    /// The DID of public-key bytes. Bytes that are no point on the curve make a DID that no
-    /// signature verifies for.
+    /// The DID of public-key bytes. If the bytes are no point on the curve, no signature verifies for it.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -30,7 +29,7 @@ impl Did {
         &self.0
     }
 
-    /// The last eight characters of the text form, for logs: the front is alike in all DIDs.
+    /// The last eight characters of the text form, for logs. The first ones are the same in all DIDs.
     pub fn short(&self) -> String {
         let text = self.to_string();
         text[text.len() - 8..].to_owned()
@@ -89,30 +88,13 @@ impl FromStr for Did {
 mod tests {
     use super::*;
     use crate::key::Keypair;
-    use did_key::{CoreSign, DIDCore, Ed25519KeyPair, Fingerprint, KeyMaterial, PatchedKeyPair};
     use proptest::prelude::*;
-
-    fn oracle(seed: &[u8; 32]) -> PatchedKeyPair {
-        did_key::from_existing_key::<Ed25519KeyPair>(&Keypair::from_seed(seed).did().0, Some(seed))
-    }
 
     proptest! {
         #[test]
-        fn a_did_is_what_the_did_key_crate_says(seed: [u8; 32]) {
+        fn a_did_survives_being_written_down(seed: [u8; 32]) {
             let did = Keypair::from_seed(&seed).did();
-            let oracle = oracle(&seed);
-            prop_assert_eq!(did.to_string(), format!("did:key:{}", oracle.fingerprint()));
-            prop_assert_eq!(oracle.public_key_bytes(), did.0.to_vec());
-            let document = oracle.get_did_document(did_key::CONFIG_JOSE_PUBLIC);
-            prop_assert_eq!(document.id, did.to_string());
             prop_assert_eq!(did.to_string().parse::<Did>().unwrap(), did);
-        }
-
-        #[test]
-        fn a_signature_is_what_the_did_key_crate_accepts(seed: [u8; 32], digest: [u8; 32]) {
-            let signature = Keypair::from_seed(&seed).sign(Domain::Entry, &digest);
-            let message = Domain::Entry.message(&digest);
-            prop_assert!(oracle(&seed).verify(&message, signature.as_bytes()).is_ok());
         }
 
         #[test]

@@ -4,7 +4,7 @@ use crate::did::Did;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("signature does not verify for {signer}")]
 pub struct BadSignature {
-    /// Whose signature it claims to be.
+    /// The claimed signer.
     pub signer: Did,
 }
 
@@ -27,13 +27,13 @@ pub enum DidError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a name must not be empty")]
     Empty,
     /// Longer than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX).
     #[error("a name has at most {max} bytes, this one has {bytes}", max = crate::NAME_BYTES_MAX)]
     TooLong {
-        /// Its length.
+        /// Its length, in bytes.
         bytes: usize,
     },
     /// Control characters, or white space at an end.
@@ -41,14 +41,14 @@ pub enum NameError {
     Unprintable,
 }
 
-/// Why a credential chain does not hold. Whoever showed it is at fault; nothing changed.
+/// Why a credential chain does not hold. Its sender is at fault; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
     /// No links, or more than [`CHAIN_LINKS_MAX`](crate::CHAIN_LINKS_MAX).
     #[error("a chain has 1 to {max} credentials, this one has {links}", max = crate::CHAIN_LINKS_MAX)]
     Length {
-        /// How many there are.
+        /// The number of links.
         links: usize,
     },
     /// A credential's bytes are not the canonical encoding of claims.
@@ -60,10 +60,10 @@ pub enum ChainError {
         /// Its format number.
         format: u16,
     },
-    /// A link speaks of another mesh.
+    /// A link is for another mesh.
     #[error("credential is for mesh {found}, not {expected}")]
     OtherMesh {
-        /// The mesh that was asked about.
+        /// The expected mesh.
         expected: Did,
         /// The mesh it names.
         found: Did,
@@ -71,15 +71,15 @@ pub enum ChainError {
     /// A link is not issued by the subject of the link before it.
     #[error("credential for {subject} is issued by {issuer}, who does not precede it in the chain")]
     Broken {
-        /// Whom the link is for.
+        /// The subject of the link.
         subject: Did,
-        /// Who signed it.
+        /// Its issuer.
         issuer: Did,
     },
     /// A link is issued by someone without the admin role.
     #[error("{issuer} issued a credential without being an admin")]
     NotAdmin {
-        /// Who signed it.
+        /// Its issuer.
         issuer: Did,
     },
     /// A link's signature does not verify.
@@ -91,7 +91,7 @@ pub enum ChainError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// It does not start like one.
+    /// It does not begin with `nexus1`.
     #[error("not a ticket (a ticket starts with nexus1)")]
     NotATicket,
     /// Characters are missing, doubled or mistyped.

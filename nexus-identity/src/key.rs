@@ -14,7 +14,7 @@ impl Keypair {
     /// A new key from the operating system's randomness.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give: no key would be safe then.
+    /// If the operating system gives no randomness: no key would be safe then.
     #[expect(clippy::expect_used, reason = "a machine without randomness cannot make keys")]
     pub fn generate() -> Self {
         let mut seed = Zeroizing::new([0; 32]);

@@ -1,11 +1,11 @@
-//! Who is who in a Nexus mesh.
+//! The identities of a Nexus mesh.
 //!
-//! One Ed25519 key is everything an instance is known by: its [`Did`] (`did:key:z6Mk…`), its
-//! libp2p peer id and the author of its log entries are the same 32 bytes. A mesh is named by the
-//! DID of its root key; a [`Chain`] of [`Credential`]s leads from that root to each member, and a
-//! [`Ticket`] is what a person carries from one machine to the next.
+//! One Ed25519 key identifies an instance everywhere: its [`Did`] (`did:key:z6Mk…`), its libp2p peer id
+//! and the author of its log entries are the same 32 bytes. The DID of its root key names a mesh. A
+//! [`Chain`] of [`Credential`]s leads from that root to each member. People carry a [`Ticket`] from one
+//! machine to the next.
 //!
-//! Nothing here does I/O, knows a clock or is async: times are arguments.
+//! This crate does no I/O, reads no clock and is not async: times are arguments.
 //!
 //! ```
 //! use nexus_identity::{Chain, Claims, Keypair, Role, Timestamp};

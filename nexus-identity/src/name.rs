@@ -9,7 +9,7 @@ use crate::error::NameError;
 /// The longest name, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// What people call a member or a space: 1 to [`NAME_BYTES_MAX`] bytes without control
+/// The name of a member or a space, for people: 1 to [`NAME_BYTES_MAX`] bytes without control
 /// characters and without white space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// What a credential allows its subject. Ordered: each role may do what the one before it may.
+/// The rights of a credential's subject. Ordered: each role includes the rights of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Role {
@@ -57,15 +57,15 @@ impl FromStr for Role {
 
 /// The roles of one credential: distinct, ascending by number, 1 to 16 of them.
 ///
-/// A number that this version does not know is kept and allows nothing, so that a later version's
-/// credentials still form chains here.
+/// An unknown number is kept and allows nothing, so that a later version's credentials still form
+/// chains here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Roles(Vec<u16>);
 
 impl Roles {
     const COUNT_MAX: usize = 16;
 
-    /// Whether some role here allows what `role` allows.
+    /// Whether one of the roles includes the rights of `role`.
     pub fn allow(&self, role: Role) -> bool {
         self.iter().any(|held| held >= role)
     }

@@ -2,8 +2,8 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// What a signature is about. Each domain puts its own prefix before the signed digest, so that
-/// a signature made for one purpose is worthless for another.
+/// The purpose of a signature. Each domain puts its own prefix before the signed digest, so a signature
+/// made for one purpose is worthless for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Domain {
@@ -28,7 +28,7 @@ impl Domain {
         }
     }
 
-    /// What is signed: the prefix, then the digest.
+    /// The signed bytes: the prefix, then the digest.
     pub(crate) fn message(self, digest: &[u8; 32]) -> Vec<u8> {
         [self.prefix(), digest].concat()
     }
@@ -39,7 +39,7 @@ impl Domain {
 pub struct Signature([u8; 64]);
 
 impl Signature {
-    /// A signature from its bytes; whether it verifies is another question.
+    /// A signature from its bytes, not verified.
     pub const fn from_bytes(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }

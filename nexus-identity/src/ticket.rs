@@ -10,7 +10,7 @@ use crate::error::TicketError;
 use crate::role::Role;
 use crate::time::Timestamp;
 
-/// How many addresses of the inviter a ticket carries at most.
+/// The most addresses of the inviter in a ticket.
 pub const TICKET_ADDRESSES_MAX: usize = 8;
 
 const PREFIX: &str = "nexus1";
@@ -18,7 +18,7 @@ const FORMAT: u16 = 1;
 const CHECKSUM_BYTES: usize = 5;
 const BYTES_MAX: usize = 4096;
 
-/// RFC 4648 base32 in lower case; upper case is read too, since people retype and phones shout.
+/// RFC 4648 base32 in lower case. Upper case is read too: people retype, and phones capitalize.
 static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
@@ -28,32 +28,32 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("a valid alphabet")
 });
 
-/// Names a ticket in the inviter's records.
+/// The id of a ticket in the inviter's records.
 pub type TicketId = [u8; 16];
 
-/// An invitation that a person carries from one machine to the next: which mesh, who invites and
-/// where to reach it, and a secret that the inviter redeems.
+/// An invitation that a person carries from one machine to the next: the mesh, the inviter with its
+/// addresses, and a secret that the inviter redeems.
 ///
-/// Text form: `nexus1`, then base32 of the canonical bytes and a checksum, so that a mistyped
-/// ticket is refused before anything is dialled. Whoever holds it can join: treat it as a password.
+/// Text form: `nexus1`, then base32 of the canonical bytes and a checksum. So a mistyped ticket is
+/// refused before anything is dialled. Anybody who holds the ticket can join: treat it as a password.
 #[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Ticket {
     /// The mesh: the DID of its root key.
     pub mesh: Did,
-    /// The admin who redeems it.
+    /// The admin that redeems it.
     pub inviter: Did,
     /// Multiaddresses of the inviter without `/p2p/…`, best first, at most
     /// [`TICKET_ADDRESSES_MAX`].
     pub addresses: Vec<String>,
     /// The number of the role it gives ([`Role::number`]).
     role: u16,
-    /// When the inviter stops redeeming it.
+    /// The time from which the inviter refuses it.
     pub expires_at: Timestamp,
-    /// How many instances may join with it.
+    /// The number of instances that may join with it.
     pub uses: u32,
-    /// Its name in the inviter's records.
+    /// Its id in the inviter's records.
     pub id: TicketId,
-    /// What the inviter asks to see.
+    /// The secret that the inviter asks for.
     pub secret: [u8; 16],
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for Ticket {
     }
 }
 
-/// Without the secret: tickets end up in logs.
+/// Leaves the secret out: tickets end up in logs.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")

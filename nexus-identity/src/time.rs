@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// A moment on a wall clock: milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// For people and for validity periods; nothing that must not conflict depends on it.
+/// For people and for validity periods. No decision about conflicts depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Timestamp(u64);
 
@@ -20,12 +20,12 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment plus `duration`; the end of time if that is out of range.
+    /// This moment plus `duration`, or the largest timestamp if that is out of range.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// The time since `earlier`; zero if `earlier` lies ahead.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

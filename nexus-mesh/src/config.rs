@@ -1,23 +1,25 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::{Chain, Did, Keypair};
 
 use crate::abilities::Abilities;
+use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 
 /// The topic of beats.
 pub(crate) const PRESENCE_TOPIC: &str = "presence";
 
-/// What a mesh needs to know of its node.
+/// The configuration of a mesh.
 #[derive(Clone, Debug)]
 pub struct MeshConfig {
-    /// Who this node is.
+    /// This node's key.
     pub keypair: Keypair,
-    /// What it shows at the gate. Without it the doors alone are of use: for joining.
+    /// The credentials to show at the gate. Without them only the doors are of use: for joining.
     pub membership: Option<Membership>,
-    /// Where to listen. Port 0 takes a free one.
+    /// Addresses to listen on. Port 0 takes a free port.
     pub listen: Vec<Multiaddr>,
     /// Whether to look for peers on the local network. Runs tasks of its own on tokio, past the
     /// injected spawner: off in simulations.
@@ -26,19 +28,21 @@ pub struct MeshConfig {
     pub rooms: Vec<StreamProtocol>,
     /// The gossip topics besides the mesh's own `presence`.
     pub topics: Vec<String>,
-    /// How often this node says that it is alive. Default 5 s.
+    /// The time between two beats. Default 5 s.
     pub heartbeat: Duration,
-    /// How long a silent peer may stay suspect before it counts as down and its connection is
-    /// closed. Default 15 s, three heartbeats; suspicion begins at two thirds of it.
+    /// The silence after which a peer counts as down and its connection is closed. Default 15 s, three
+    /// heartbeats. A peer is suspect from two thirds of it on.
     ///
     /// Must exceed `2 * heartbeat`, or one lost heartbeat evicts a healthy peer.
     pub down_after: Duration,
-    /// The bounds of everything that peers feed.
+    /// The bounds of everything that peers can fill.
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
-    /// What this node says that it can do. Its rooms are those of [`rooms`](Self::rooms).
+    /// This node's abilities. Their rooms are those of [`rooms`](Self::rooms).
     pub abilities: Abilities,
+    /// Decides when credentials have expired. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl MeshConfig {
@@ -56,10 +60,11 @@ impl MeshConfig {
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             abilities: Abilities::first(),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 
-    /// When silence begins to be suspicious.
+    /// The silence after which a peer is suspect.
     pub(crate) fn suspect_after(&self) -> Duration {
         (self.down_after * 2 / 3).max(self.heartbeat + self.heartbeat / 2)
     }
@@ -93,7 +98,7 @@ impl MeshConfig {
     }
 }
 
-/// What makes this node a member.
+/// The credentials of a member.
 #[derive(Clone, Debug)]
 pub struct Membership {
     /// The mesh: the DID of its root key.
@@ -102,22 +107,22 @@ pub struct Membership {
     pub chain: Chain,
 }
 
-/// The bounds of everything that peers feed.
+/// The bounds of everything that peers can fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Established connections, both ways. Default 128.
+    /// Established connections, in and out. Default 128.
     pub connections: u32,
-    /// Connections in their handshake, each way. Default 32.
+    /// Connections in their handshake, in each direction. Default 32.
     pub pending: u32,
     /// Inbound connections that have not passed the gate. Default 32.
     pub strangers: usize,
-    /// Streams that a peer may hold, and that this node may hold to it. Default 64 each.
+    /// Streams that a peer may hold to this node, and this node to a peer. Default 64 each.
     pub streams_per_peer: usize,
-    /// Gossip messages a second that one peer may pass on; more are ignored. Default 1,000.
+    /// Gossip messages a second taken from one peer; more are ignored. Default 1,000.
     pub messages_per_second: u32,
-    /// The longest gossip message. Default 40 KiB: an entry of 32 KiB and what surrounds it.
+    /// The longest gossip message. Default 40 KiB: an entry of 32 KiB and its envelope.
     pub message_bytes_max: usize,
-    /// How many events wait for the node; then the mesh stops reading. Default 1,024.
+    /// Events that wait for the node. When they are full, the mesh stops reading. Default 1,024.
     pub events: usize,
 }
 

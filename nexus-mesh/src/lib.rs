@@ -1,12 +1,12 @@
-//! How Nexus nodes meet and talk.
+//! The network of Nexus nodes.
 //!
-//! A [`Mesh`] keeps a node connected to the other members of its mesh over QUIC and TCP. Everybody
-//! may dial; only who proves membership at the *gate* gets further than a ping, hello and the
-//! join door. To members it offers *rooms* (raw streams for the node's protocols), gossip,
-//! heartbeats with an opaque body, and a failure detector that names its causes.
+//! A [`Mesh`] keeps a node connected to the other members of its mesh over QUIC and TCP. Everybody may
+//! dial. Before a peer has proven its membership at the *gate*, it reaches only ping, hello and the
+//! join door. Members get *rooms* (raw streams for the node's protocols), gossip, heartbeats with an
+//! opaque body, and a failure detector that names its causes.
 //!
-//! What is in a frame or a message is the node's business: nothing here knows entries or logs.
-//! Gossip is a hint; whatever must arrive goes through a room.
+//! The content of frames and messages is the node's matter: this crate knows no entries and no logs.
+//! Gossip is a hint. Data that must arrive goes through a room.
 //!
 //! ```no_run
 //! # async fn example(key: nexus_identity::Keypair, membership: nexus_mesh::Membership) -> Result<(), Box<dyn std::error::Error>> {
@@ -27,9 +27,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The pure machines (`health`, `redial`, `limit`, the gate's slots, the book of addresses) take
-//! `now` and seeds as arguments; time and tasks come from tokio and the injected [`Spawner`] only,
-//! so that a simulator can drive a whole node.
+//! The pure machines (`health`, `redial`, `limit`, the gate's slots, the book of addresses) take `now`
+//! and seeds as arguments. Time and tasks come from tokio and the injected [`Spawner`] only, so that a
+//! simulator can drive a whole node.
 
 mod abilities;
 mod clock;
@@ -51,6 +51,7 @@ mod stream;
 mod wire;
 
 pub use abilities::Abilities;
+pub use clock::{Clock, SystemClock};
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};

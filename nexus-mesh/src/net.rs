@@ -2,8 +2,9 @@
 
 mod behaviour;
 mod book;
+mod discovery;
 mod swarm;
 mod transport;
 
-pub(crate) use swarm::{Command, Net, Shared};
+pub(crate) use swarm::{MeshCommand, MeshShared, Net};
 pub use transport::{BoxedTransport, tcp_quic_transport};

@@ -1,4 +1,4 @@
-//! Both sides dial at once, and worse: there is one open connection, and it works both ways.
+//! Both sides dial at once, in many ways. In the end there is one open connection, and it works both ways.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -12,7 +12,7 @@ use nexus_mesh::MeshEvent;
 
 const PAIRS: u8 = 30;
 
-/// Starts a pair that knows each other's addresses but has not dialled.
+/// Starts two nodes that know each other's addresses and have not dialled.
 async fn pair(world: &World, n: u8, listen: &str) -> (Node, Node) {
     let mut a = Node::start(world.config(2 * n + 1), listen);
     let mut b = Node::start(world.config(2 * n + 2), listen);
@@ -62,7 +62,7 @@ async fn both_sides_dialling_at_once_get_one_open_connection_in_memory() {
     both_dial(MEMORY).await;
 }
 
-/// Random dials, hang-ups and times offline; then quiet. Whatever happened, it heals.
+/// Random dials, closed connections and times offline, then quiet. Afterwards the pair is connected.
 async fn chaos(listen: &'static str, seed: u64) {
     log();
     let world = World::new(200);

@@ -19,7 +19,7 @@ fn newcomer(n: u8, listen: &str) -> Node {
     Node::start(MeshConfig::new(key(n)), listen)
 }
 
-/// Answers each request with what `answer` says; dropping the reply if it says nothing.
+/// Answers each request by `answer`; drops the reply if there is none.
 async fn serve(mut inviter: Node, answer: impl Fn(JoinRequest) -> Option<JoinReply>) {
     while let Some(event) = inviter.events.recv().await {
         if let MeshEvent::Join { request, reply, .. } = event
@@ -36,7 +36,7 @@ async fn join_through(listen: &'static str) {
     let mut inviter = Node::start(world.config(1), listen);
     let address = inviter.address().await;
     let did = inviter.did();
-    // an address that leads nowhere, and one where somebody else is
+    // an address without a node, and one of another node
     let mut other = Node::start(world.config(7), listen);
     let nowhere: Multiaddr = if listen == MEMORY { memory_address() } else { "/ip4/127.0.0.1/tcp/1".parse().unwrap() };
     let addresses = vec![nowhere, other.address().await, address.clone()];
@@ -103,7 +103,7 @@ async fn an_inviter_that_does_not_answer_is_unavailable() {
     futures::pin_mut!(dropped, joining);
     futures::future::select(dropped, joining).await;
 
-    // held for ever: the door gives up for the node
+    // the node never answers: the door gives up for it
     let mut silent = Node::start(world.config(3), MEMORY);
     let (did, address) = (silent.did(), silent.address().await);
     let new = newcomer(4, MEMORY);
@@ -166,7 +166,7 @@ async fn a_member_joins_again_without_losing_its_connection() {
     let serving = async {
         while let Some(event) = inviter.events.recv().await {
             if let MeshEvent::Join { reply: to, .. } = event {
-                // long enough for a hello on the same connection to have ended in a duplicate
+                // long enough for a hello on the same connection to end in a duplicate
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let _ = to.send(reply.clone());
             }

@@ -1,4 +1,4 @@
-//! Nothing is started past the spawner: dropping its tasks kills a node whole.
+//! No task starts outside the spawner: dropping its tasks kills a node whole.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -122,7 +122,7 @@ async fn a_node_that_does_not_read_its_events_still_answers_and_loses_none() {
     b.until_open(a.did()).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
-        // a reads nothing: some of these wait for it
+        // a reads nothing, so some of these wait for it
         let patience = std::time::Duration::from_millis(20);
         if let Ok(Ok(stream)) = tokio::time::timeout(patience, b.mesh.open(a.did(), &ROOM)).await {
             streams.push(stream);

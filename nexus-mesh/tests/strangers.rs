@@ -1,4 +1,4 @@
-//! Who is not a member sees the doors, and nothing behind them.
+//! Strangers see the doors, and nothing behind them.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -33,7 +33,7 @@ async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
         .await;
     assert_eq!(met, (address, peer_id_of(&member.did()).unwrap()));
     assert_eq!(stranger.mesh.open(member.did(), &ROOM).await.unwrap_err(), OpenError::NotOpen);
-    // by its key, too
+    // the same by its key
     stranger.mesh.know(member.did(), member.mesh.listen_addresses());
     stranger
         .until("a refusal", |event| match event {
@@ -126,7 +126,7 @@ async fn a_stock_gossip_node_hears_no_message() {
     assert!(pinged, "it was connected all the while");
 }
 
-/// What a hostile peer may send instead of a hello. Time is virtual: deadlines are real ones.
+/// Sends a hostile peer's bytes instead of a hello. Time is virtual, the deadlines are the real ones.
 async fn hello_with(bytes: &[u8]) -> Duration {
     let world = World::new(200);
     let mut member = Node::start(world.config(1), MEMORY);
@@ -138,7 +138,7 @@ async fn hello_with(bytes: &[u8]) -> Duration {
     let _ = stream.flush().await;
     raw.until_closed().await;
     assert!(member.mesh.peers().await.is_empty());
-    // and the node lives
+    // the node is still alive
     let mut friend = Node::start(world.config(2), MEMORY);
     friend.mesh.bootstrap(member.address().await);
     meet(&mut member, &mut friend).await;
@@ -195,10 +195,10 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     let mut raws = Vec::new();
     for n in 0..3 {
         raws.push(Raw::dial(transport_for(MEMORY, &key(10 + n)), address.clone()).await);
-        // it is in once it answers
+        // the connection is established once it answers
         raws.last().unwrap().negotiate("/ipfs/ping/1.0.0").await.unwrap();
     }
-    // one too many is turned away at once
+    // one connection too many is closed at once
     let mut late = Raw::dial(transport_for(MEMORY, &key(20)), address.clone()).await;
     let started = tokio::time::Instant::now();
     late.until_closed().await;

@@ -1,13 +1,15 @@
-//! What can be set, where from, and what it means.
+//! The settings of a node, their sources and their meaning.
 //!
 //! A value comes from the first of these that gives one: a flag of the command line, a variable
-//! `NEXUS_…` of the environment, `config.toml` in the data directory, the default. [`Settings`]
-//! is the outcome and remembers the origin of each value.
+//! `NEXUS_…` of the environment, `config.toml` in the data directory, the default. [`Settings`] is the
+//! outcome and remembers the origin of each value.
 //!
-//! All keys are flat and carry their unit in their name (`_ms`, `_bytes`, `_max`); the table at
-//! the end of this file is their one declaration: type, bounds, default, and whether a change
-//! takes effect while the node runs. In the environment a key is `NEXUS_` and its name in capitals;
-//! lists and `key=value` pairs are separated by commas there, as in `config set`.
+//! Keys are flat and carry their unit in their name (`_ms`, `_bytes`, `_max`). The table at the end of
+//! this file is their one declaration: type, bounds, default, and whether a change takes effect while
+//! the node runs.
+//!
+//! In the environment a key is `NEXUS_` and its name in capitals. There, and in `config set`, commas
+//! separate the items of lists and the `key=value` pairs.
 //!
 //! ```
 //! use nexus_node::config::{Origin, Settings};
@@ -21,13 +23,13 @@
 //! # Ok::<(), nexus_node::config::ConfigError>(())
 //! ```
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `setting` | the types of values: how each is read and written |
+//! | `setting` | the types of values: reading, writing, describing |
 //! | `settings` | laying the sources over each other |
 //! | `edit` | changing one key of a file and nothing else |
-//! | `nearest` | what was probably meant |
-//! | `error` | what can be wrong |
+//! | `nearest` | the known key nearest to a mistyped one |
+//! | `error` | faults of a configuration |
 
 mod edit;
 mod error;
@@ -48,12 +50,12 @@ pub use self::settings::{Row, Settings};
 
 use self::setting::Setting;
 
-/// What there is to know about a key.
+/// One key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name in `config.toml`.
     pub name: &'static str,
-    /// What it does, as in the documentation.
+    /// Its meaning, as in `docs/cli.md`.
     pub doc: &'static str,
     /// Whether a change takes effect while the node runs; else when it starts the next time.
     pub live: bool,
@@ -66,7 +68,7 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// Which values it may have, for people.
+    /// The values it may have, in words.
     pub fn allowed(&self) -> String {
         (self.allowed)()
     }
@@ -77,17 +79,17 @@ impl Key {
     }
 }
 
-/// Declares the keys once: what they do, their type, default, and when a change takes effect.
+/// Declares the keys once: meaning, type, default, and when a change takes effect.
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $live:ident;)+) => {
-        /// Everything that can be set.
+        /// The value of every key.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct Config {
             $($(#[doc = $doc])+ pub $key: $type,)+
             /// The highest formats that the node reads. Lower than its version's, it is as an older one.
             #[cfg(feature = "testing")]
-            pub formats: crate::Formats,
+            pub formats: crate::formats::Formats,
         }
 
         /// Every key, in the order in which they are shown.
@@ -103,13 +105,13 @@ macro_rules! keys {
                 Self {
                     $($key: $default,)+
                     #[cfg(feature = "testing")]
-                    formats: crate::Formats::LATEST,
+                    formats: crate::formats::Formats::LATEST,
                 }
             }
         }
 
         impl Config {
-            /// Sets a key from what a person wrote; `None` if it may not be that.
+            /// Sets a key from a person's text; `None` if the value is not allowed.
             fn set_texts(&mut self, key: &str, texts: &[&str]) -> Option<()> {
                 match key {
                     $(stringify!($key) => self.$key = Setting::from_texts(texts)?,)+
@@ -118,7 +120,7 @@ macro_rules! keys {
                 Some(())
             }
 
-            /// Sets a key from a value of a file; `None` if it may not be that.
+            /// Sets a key from a value of a file; `None` if the value is not allowed.
             fn set_toml(&mut self, key: &str, value: &toml::Value) -> Option<()> {
                 match key {
                     $(stringify!($key) => self.$key = Setting::from_toml(value)?,)+
@@ -142,14 +144,14 @@ macro_rules! keys {
 
 impl Config {
     /// The highest formats that the node reads.
-    pub(crate) const fn formats(&self) -> crate::Formats {
+    pub(crate) const fn formats(&self) -> crate::formats::Formats {
         #[cfg(feature = "testing")]
         return self.formats;
         #[cfg(not(feature = "testing"))]
-        crate::Formats::LATEST
+        crate::formats::Formats::LATEST
     }
 
-    /// Checks what must hold between keys. The doc of each key says what concerns it.
+    /// Checks the relations between keys. The doc of each key states its relation.
     ///
     /// # Errors
     /// [`ConfigError::Relation`] with the first that does not hold.
@@ -172,96 +174,95 @@ impl Config {
     }
 }
 
-/// The addresses to listen on unless others are given: QUIC and TCP on one port of every
-/// interface.
+/// The default addresses to listen on: QUIC (feature `quic`) and TCP on one port of every interface.
 fn listen_everywhere() -> Addresses {
     const DEFAULT: [&str; 4] =
         ["/ip4/0.0.0.0/udp/4002/quic-v1", "/ip4/0.0.0.0/tcp/4002", "/ip6/::/udp/4002/quic-v1", "/ip6/::/tcp/4002"];
-    Addresses(DEFAULT.iter().filter_map(|address| address.parse().ok()).collect())
+    let offered = DEFAULT.iter().filter(|address| cfg!(feature = "quic") || !address.ends_with("/quic-v1"));
+    Addresses(offered.filter_map(|address| address.parse().ok()).collect())
 }
 
 keys! {
-    /// What the other members call this node when it makes or joins a mesh. Default: the name of
-    /// the machine.
+    /// This node's name among the members, from when it makes or joins a mesh. Default: the name of the
+    /// machine.
     name: Option<Name> = None, restart;
 
-    /// Where the HTTP API listens. Anything but a loopback address lets other machines in, as far
-    /// as the token goes. With the default, another port is chosen when 8002 is taken.
+    /// The address of the HTTP API. Any but a loopback address lets other machines in, if they have the
+    /// token. If 8002 of the default is taken, a free port is chosen.
     api_addr: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8002)), restart;
 
-    /// Where the node listens for other nodes: QUIC (`/udp/…/quic-v1`) and TCP. Port 0, or the
-    /// default one when it is taken, is chosen freely and kept. None: this node only dials.
+    /// Addresses to listen on for other nodes: QUIC (`/udp/…/quic-v1`) and TCP. For port 0, or a
+    /// default port that is taken, a free port is chosen and kept. With no address this node only
+    /// dials.
     listen: Addresses = listen_everywhere(), restart;
 
-    /// Addresses to dial besides those known; remembered once they prove to be of this mesh.
+    /// Addresses to dial besides the known ones. They are remembered once they prove to be of this mesh.
     bootstrap: Addresses = Addresses::default(), restart;
 
-    /// Whether to find members on the local network by multicast DNS.
+    /// Whether to find members on the local network by multicast DNS (feature `mdns`).
     mdns: bool = true, restart;
 
-    /// What is said about this node to the other members, for people and for choosing workers.
-    /// `voter=never` keeps it from ever voting among the coordinators.
+    /// Labels that the other members see, for people and for choosing workers. `voter=never` keeps this
+    /// node from ever voting among the coordinators.
     labels: Labels = Labels::default(), restart;
 
-    /// What is logged to stderr, in the notation of `tracing`: `info`, or `warn,nexus_node=debug`.
+    /// The events logged to stderr, in the notation of `tracing`: `info`, or `warn,nexus_node=debug`.
     /// Default: `warn,nexus=info`.
     log: LogFilter = LogFilter::default(), live;
 
-    /// How it is logged.
+    /// The form of the log: `text` or `json`.
     log_format: LogFormat = LogFormat::Text, restart;
 
-    /// The OpenTelemetry collector that traces of requests are sent to, as OTLP over HTTP:
-    /// `http://127.0.0.1:4318`, to which `/v1/traces` is added. Default: none, and nothing is sent.
+    /// The OpenTelemetry collector for traces of requests, as OTLP over HTTP: `http://127.0.0.1:4318`,
+    /// to which `/v1/traces` is added. Default: none, and no trace is sent.
     otlp_endpoint: Option<Endpoint> = None, restart;
 
-    /// Memory for pages of the store, in bytes. More saves reads of what the operating system
-    /// has usually cached anyway.
+    /// Memory for pages of the store, in bytes. A larger cache saves few reads: the operating system
+    /// usually caches the same pages.
     cache_bytes: Bounded<{ 1 << 20 }, { 64 << 30 }> = Bounded::of::<{ 16 << 20 }>(), restart;
 
-    /// How often the leader of the coordinators gives a sign of life, in milliseconds. Less than
-    /// half of `raft_election_ms`, and the same on all members.
+    /// The time between two heartbeats of the coordinators' leader, in milliseconds. Less than half of
+    /// `raft_election_ms`, and the same on all members.
     raft_heartbeat_ms: Bounded<10, 10_000> = Bounded::of::<100>(), restart;
 
-    /// How long a leader may be silent before another is elected, in milliseconds, at the least;
-    /// at the most it is 7/4 of that. More than the slowest round trip between coordinators, and
-    /// the same on all members.
+    /// The shortest silence of a leader before another is elected, in milliseconds; the longest is 7/4
+    /// of it. More than the slowest round trip between coordinators, and the same on all members.
     raft_election_ms: Bounded<50, 60_000> = Bounded::of::<400>(), restart;
 
-    /// How long a member must have been up before it becomes a voter, in milliseconds.
+    /// The time that a member must have been up before it becomes a voter, in milliseconds.
     voter_settle_ms: Bounded<100, 3_600_000> = Bounded::of::<10_000>(), restart;
 
-    /// How often a node says that it is there, in milliseconds.
+    /// The time between two beats of a node, in milliseconds.
     heartbeat_ms: Bounded<100, 60_000> = Bounded::of::<5_000>(), restart;
 
-    /// How long a peer may be silent before it counts as suspect, in milliseconds. At least twice
-    /// `heartbeat_ms`, or one lost heartbeat makes a healthy peer suspect.
+    /// The silence after which a peer counts as suspect, in milliseconds. At least twice
+    /// `heartbeat_ms`, or one lost beat makes a healthy peer suspect.
     suspect_after_ms: Bounded<200, 600_000> = Bounded::of::<10_000>(), restart;
 
-    /// How long a peer may be silent before it counts as down, in milliseconds. More than
-    /// `suspect_after_ms`.
+    /// The silence after which a peer counts as down, in milliseconds. More than `suspect_after_ms`.
     down_after_ms: Bounded<300, 3_600_000> = Bounded::of::<15_000>(), restart;
 
-    /// The longest text of a memory, in bytes of JSON. The bound is what fits into one entry;
-    /// every member accepts all that fits, so this limits what is written here only.
+    /// The longest text of a memory, in bytes of JSON. It limits this node's own writes only: every
+    /// member accepts all that fits into one entry.
     text_bytes_max: Bounded<64, { 48 << 10 }> = Bounded::of::<{ 32 << 10 }>(), live;
 
-    /// The largest body of an HTTP request, in bytes; what is streamed has no limit. At least
-    /// twice `text_bytes_max`.
+    /// The largest body of an HTTP request, in bytes; streamed bodies have no limit. At least twice
+    /// `text_bytes_max`.
     http_body_bytes_max: Bounded<{ 4 << 10 }, { 1 << 30 }> = Bounded::of::<{ 8 << 20 }>(), live;
 
-    /// How many connections there may be at a time.
+    /// The most connections at a time.
     connections_max: Bounded<1, 65_536> = Bounded::of::<128>(), restart;
 
-    /// How many of them may be in the making. At most `connections_max`.
+    /// The most connections that are being set up at a time. At most `connections_max`.
     connections_pending_max: Bounded<1, 65_536> = Bounded::of::<32>(), restart;
 
-    /// How many streams a peer may have open at a time.
+    /// The most open streams of one peer at a time.
     streams_per_peer_max: Bounded<8, 4_096> = Bounded::of::<64>(), restart;
 
-    /// How many frames and gossip messages a second are taken from a peer. Over it sync slows
-    /// down and gossip is dropped.
+    /// The most frames and gossip messages a second from one peer. Above it, sync slows down and gossip
+    /// is dropped.
     frames_per_second_max: Bounded<10, 1_000_000> = Bounded::of::<1_000>(), restart;
 
-    /// How many spaces may be made here.
+    /// The most spaces that can be made here.
     spaces_max: Bounded<2, 65_536> = Bounded::of::<1_024>(), live;
 }

@@ -49,17 +49,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
-use nexus_mesh::Spawner;
+use nexus_mesh::{Mesh, Spawner};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
 
 use self::group::{Raised, Running};
 use self::log::Log;
 use self::raft::Voter;
-use crate::NodeError;
 use crate::config::Config;
-use crate::runtime::{Shared, random};
+use crate::error::{NodeError, Resource};
+use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::store::Store;
+use crate::world::{World, random};
 
 pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
@@ -82,10 +84,13 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// This node's part in the coordinators: a service with a state of its own.
 pub(crate) struct Coordinator {
-    shared: Arc<Shared>,
+    identity: Identity,
+    mesh: Mesh,
+    /// Its tasks end with this node's part.
+    world: World,
+    failure: Failure,
     key: Keypair,
     links: Arc<links::Links>,
-    spawner: Arc<dyn Spawner>,
     ended: watch::Sender<bool>,
     log: Log,
     timing: Timing,
@@ -130,6 +135,14 @@ impl Spawner for UntilEnded {
     }
 }
 
+/// What a coordinator uses of its node.
+pub(crate) struct Handles {
+    pub(crate) identity: Identity,
+    pub(crate) mesh: Mesh,
+    pub(crate) world: World,
+    pub(crate) failure: Failure,
+}
+
 /// What a coordinator begins with.
 pub(crate) struct Origin {
     /// Votes and snapshots.
@@ -146,24 +159,28 @@ pub(crate) struct Origin {
 impl Coordinator {
     /// Starts this node's part.
     pub(crate) async fn start(
-        shared: Arc<Shared>,
+        handles: Handles,
         key: Keypair,
         config: &Config,
         origin: Origin,
     ) -> Result<Arc<Self>, NodeError> {
+        let Handles { identity, mesh, world, failure } = handles;
         let Origin { store, journal, founder, redraw, machine } = origin;
         let draw = || u64::from_le_bytes(random());
-        let (log, writer, place) = Log::open(store, journal, shared.me, shared.mesh_did, redraw, draw)?;
-        let failing = shared.clone();
+        let (log, writer, place) = Log::open(store, journal, identity.me(), identity.mesh(), redraw, draw)?;
+        let failing = failure.clone();
         let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
         let ended = watch::Sender::new(false);
-        let spawner: Arc<dyn Spawner> =
-            Arc::new(UntilEnded { inner: shared.spawner.clone(), ended: ended.subscribe() });
-        spawner.spawn("raft log", writer.run(shared.blocking.clone(), move |why| failing.fail(why)).boxed());
+        let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
+        let world = world.with_spawner(Arc::new(spawner));
+        world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
-            links: Arc::new(links::Links::new(shared.mesh.clone(), spawner.clone())),
-            spawner,
+            links: Arc::new(links::Links::new(mesh.clone(), world.spawner().clone())),
+            identity,
+            mesh,
+            world,
+            failure,
             ended,
             key,
             log,
@@ -182,7 +199,6 @@ impl Coordinator {
             changing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             proposals,
-            shared: shared.clone(),
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,
@@ -217,7 +233,7 @@ impl Coordinator {
 
     /// Takes part in a group; not at all where a later version wrote what is on the disk.
     async fn take_part(&self, group: Group) -> Result<(), NodeError> {
-        let (links, spawner, formats) = (self.links.clone(), self.spawner.clone(), self.formats.clone());
+        let (links, spawner, formats) = (self.links.clone(), self.world.spawner().clone(), self.formats.clone());
         if let Some(too_new) = self.log.stopped() {
             told_too_new(too_new);
             return Ok(());
@@ -231,11 +247,11 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         self.running.send_replace(Some(running.clone()));
-        let (failing, parts, log) = (self.shared.clone(), self.running.clone(), self.log.clone());
+        let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
         let watch = async move {
             let why = running.clone().failed().await;
             match log.stopped() {
-                // what others wrote is no reason for this node to end
+                // the writing of others is no reason for this node to end
                 Some(too_new) => {
                     told_too_new(too_new);
                     parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
@@ -263,7 +279,7 @@ impl Coordinator {
     pub(crate) fn no_copy(&self, of: &str) -> NodeError {
         match self.stopped() {
             Some(too_new) => NodeError::TooNew(too_new),
-            None => NodeError::NotFound { what: "copy of critical state", name: of.to_owned() },
+            None => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
         }
     }
 
@@ -282,7 +298,7 @@ impl Coordinator {
                 self.running.send_replace(None);
                 running.stop().await;
                 let draw = u64::from_le_bytes(random());
-                self.log.reset(self.shared.mesh_did, draw, group).await.map_err(failed)?;
+                self.log.reset(self.identity.mesh(), draw, group).await.map_err(failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
             }
             None => self.log.adopt(group).await.map_err(failed)?,
@@ -292,28 +308,31 @@ impl Coordinator {
 
     /// What a member may do.
     fn role(&self, did: &Did) -> Option<Role> {
-        let members = self.shared.members.borrow();
-        let member = members.get(did)?;
-        [Role::Admin, Role::Member, Role::Reader].into_iter().find(|role| member.allows(*role))
+        self.identity.role_of(did)
     }
 
     /// Whether a member may write, and so propose.
     fn may_propose(&self, did: &Did) -> bool {
-        self.shared.members.borrow().may_write(did)
+        self.identity.may_write(did)
     }
 
     /// What a person calls a member.
     fn name(&self, did: &Did) -> String {
-        self.shared.name_of(did).unwrap_or_else(|| did.short())
+        self.identity.name_of(did).unwrap_or_else(|| did.short())
+    }
+
+    /// The world in which this node's part lives.
+    pub(crate) const fn world(&self) -> &World {
+        &self.world
     }
 
     /// This node.
     pub(crate) fn did(&self) -> Did {
-        self.shared.me
+        self.identity.me()
     }
 
     pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.spawner.spawn(name, task);
+        self.world.spawner().spawn(name, task);
     }
 
     /// Ends this node's part.

@@ -1,19 +1,19 @@
 //! The data directory: everything that a node keeps, in one place, for its owner alone.
 //!
-//! | file | what it is |
+//! | file | content |
 //! |---|---|
-//! | `identity.key` | this node's key; the directory holds a node exactly when this is there |
+//! | `identity.key` | this node's key; a directory holds a node exactly when it has this file |
 //! | `root.key` | the mesh's root key, until it is exported and removed |
 //! | `brain.redb` | the [store](crate::store) |
-//! | `raft.redb`, `raft.log` | what this node promised as a voter, and the log's entries; they go together |
+//! | `raft.redb`, `raft.log` | this node's promises as a voter, and the entries of Raft's log; they go together |
 //! | `config.toml` | the [configuration](crate::config) |
-//! | `api-token` | one line: who has it may use the API |
-//! | `api-url` | one line: where the API was last |
+//! | `api-token` | one line: its holder may use the API |
+//! | `api-url` | one line: the last address of the API |
 //! | `ports` | the ports in use last time |
-//! | `lock` | held by the node that runs; its process id |
+//! | `lock` | held by the running node; contains its process id |
 //!
-//! The directory has mode 0700, its files 0600. Files are written beside, synced and renamed, so
-//! none is ever half there. Looking and refusing change nothing.
+//! The directory has mode 0700, its files 0600. Every file is written beside its place, synced and
+//! renamed, so none is ever half there. Reading and refusing change nothing.
 
 mod durable;
 mod error;
@@ -49,14 +49,14 @@ const API_URL: &str = "api-url";
 const PORTS: &str = "ports";
 const LOCK: &str = "lock";
 
-/// What may lie in a directory that holds no node yet: settings made beforehand, and what file
-/// systems and a cut-short start put there.
+/// Names that a directory without a node may hold: settings made beforehand, files of the file system,
+/// and remains of an interrupted start.
 const HARMLESS: [&str; 7] = [CONFIG, LOCK, PORTS, API_TOKEN, "identity.key.new", "lost+found", ".DS_Store"];
 
-/// Longer files are not ours.
+/// The largest file that is read. Ours are smaller.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 
-/// What is in a directory.
+/// The content of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
     /// No node; there may not even be a directory.
@@ -73,17 +73,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Where the data directory is unless one is given: the platform's place for data that stays
-    /// on this machine, and `nexus` in it.
-    ///
-    /// # Errors
-    /// [`DataDirError::NoDefault`] for an account without a home.
-    pub fn default_path() -> Result<PathBuf, DataDirError> {
-        let base = directories::BaseDirs::new().ok_or(DataDirError::NoDefault)?;
-        Ok(base.data_local_dir().join("nexus"))
-    }
-
-    /// Looks what is in a directory, without reading secrets or changing anything.
+    /// Finds out the content of a directory, without reading secrets or changing anything.
     ///
     /// # Errors
     /// [`DataDirError::Foreign`] if it is used for something else, [`DataDirError::Damaged`] if
@@ -114,20 +104,20 @@ impl DataDir {
         }
     }
 
-    /// Makes a directory the home of a new node: the directory itself if it is not there, and
-    /// this key in it. The mesh's root key, if there is to be one, is written afterwards with
-    /// [`write_root`](Self::write_root).
+    /// Makes a directory the home of a new node: creates the directory if needed, and writes this key.
+    /// If there is to be a root key, [`write_root`](Self::write_root) writes it afterwards.
     ///
     /// # Errors
-    /// [`DataDirError::Initialized`] if it holds a node, [`DataDirError::InUse`] if another process
-    /// is making one there, else as [`inspect`](Self::inspect), and nothing has changed; or what went wrong while writing.
+    /// [`DataDirError::Initialized`] if it holds a node, [`DataDirError::InUse`] if another process is
+    /// creating one there, else as [`inspect`](Self::inspect). Nothing has changed then. An error while
+    /// writing may leave a part behind.
     pub fn create(path: &Path, identity: Keypair) -> Result<Self, DataDirError> {
         if Self::inspect(path)? == Contents::Node {
             return Err(DataDirError::Initialized { path: path.to_owned() });
         }
         make_directory(path).map_err(|error| DataDirError::io(path, error))?;
         let this = Self { path: path.to_owned(), identity };
-        // Two that start at once must not both write a key.
+        // Two processes that start at once must not both write a key.
         let _lock = this.lock()?;
         if Self::inspect(path)? == Contents::Node {
             return Err(DataDirError::Initialized { path: path.to_owned() });
@@ -160,7 +150,8 @@ impl DataDir {
         &self.identity
     }
 
-    /// Becomes the one node on this directory. Readers of the token and the address need not.
+    /// Takes the right to be the one node on this directory. Readers of the token and the address need
+    /// no lock.
     ///
     /// # Errors
     /// [`DataDirError::InUse`] with the other's process id; nothing has changed.
@@ -168,34 +159,33 @@ impl DataDir {
         Lock::acquire(&self.path, &self.path.join(LOCK))
     }
 
-    /// Where the [store](crate::store) is.
+    /// The path of the [store](crate::store).
     pub fn store_path(&self) -> PathBuf {
         self.path.join(STORE)
     }
 
-    /// Where Raft's votes and snapshots are.
+    /// The path of Raft's votes and snapshots.
     pub fn raft_path(&self) -> PathBuf {
         self.path.join(RAFT)
     }
 
-    /// Where the entries of Raft's log are.
+    /// The path of the entries of Raft's log.
     pub fn journal_path(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }
 
-    /// Where the search index is: derived, and made anew if it is deleted.
+    /// The path of the search index, which is derived and rebuilt if it is deleted.
     pub fn search_path(&self) -> PathBuf {
         self.path.join("search")
     }
 
-    /// Puts a store that was written beside the old one in its place.
+    /// Replaces the store by one that was written beside it.
     pub(crate) fn replace_store(&self, beside: &Path) -> Result<(), DataDirError> {
         let path = self.store_path();
         durable::move_into_place(beside, &path).map_err(|error| DataDirError::io(&path, error))
     }
 
-    /// Where the [configuration](crate::config) of the node in a directory is, if it has any;
-    /// also before there is a node.
+    /// The path of a directory's [configuration](crate::config). It may exist before there is a node.
     pub fn config_path(path: &Path) -> PathBuf {
         path.join(CONFIG)
     }
@@ -208,15 +198,15 @@ impl DataDir {
         read_key(&self.path.join(ROOT), KeyKind::Root)
     }
 
-    /// Keeps the mesh's root key here.
+    /// Writes the mesh's root key into this directory.
     ///
     /// # Errors
-    /// What went wrong while writing; what was there before is still there then.
+    /// An error while writing; the former content is still there then.
     pub fn write_root(&self, root: &Keypair) -> Result<(), DataDirError> {
         self.write(ROOT, key_to_text(KeyKind::Root, root).as_bytes())
     }
 
-    /// Removes the mesh's root key; whether it was there. Its bytes may stay on the disk until
+    /// Removes the mesh's root key. Returns whether it was there. Its bytes may stay on the disk until
     /// the file system writes over them.
     ///
     /// # Errors
@@ -229,13 +219,13 @@ impl DataDir {
     /// The API's token, the same for the life of the directory: 256 random bits in base32.
     ///
     /// # Errors
-    /// [`DataDirError::Damaged`] if it is there but no token, [`DataDirError::Denied`] or
+    /// [`DataDirError::Damaged`] if the file holds no token, [`DataDirError::Denied`] or
     /// [`DataDirError::Disk`].
     pub fn api_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
         Self::api_token_in(&self.path)
     }
 
-    /// The same for a client, which has no business with the keys.
+    /// The API's token, for a client, which does not read the keys.
     ///
     /// # Errors
     /// As [`api_token`](Self::api_token).
@@ -248,13 +238,13 @@ impl DataDir {
         Ok(Some(token))
     }
 
-    /// The API's token; makes one if there is none yet.
+    /// The API's token, created if there is none.
     ///
     /// # Errors
     /// As [`api_token`](Self::api_token).
     ///
     /// # Panics
-    /// If the operating system has no randomness to give: no token would be safe then.
+    /// If the operating system gives no randomness: no token would be safe then.
     #[expect(clippy::expect_used, reason = "a machine without randomness cannot make tokens")]
     pub fn ensure_api_token(&self) -> Result<Zeroizing<String>, DataDirError> {
         if let Some(token) = self.api_token()? {
@@ -268,7 +258,7 @@ impl DataDir {
         Ok(token)
     }
 
-    /// Where the API of the node in a directory was last, for clients.
+    /// The last address of the API of the node in a directory, for clients.
     ///
     /// # Errors
     /// [`DataDirError::Damaged`], [`DataDirError::Denied`] or [`DataDirError::Disk`].
@@ -280,16 +270,15 @@ impl DataDir {
         }
     }
 
-    /// Says where the API is.
+    /// Writes the address of the API.
     ///
     /// # Errors
-    /// What went wrong while writing.
+    /// An error while writing.
     pub fn write_api_url(&self, url: &str) -> Result<(), DataDirError> {
         self.write(API_URL, format!("{url}\n").as_bytes())
     }
 
-    /// The ports in use last time. They are a preference: if the file cannot be understood, the
-    /// log says so and there is none.
+    /// The ports in use last time. They are a preference: an unreadable file is logged and ignored.
     pub fn ports(&self) -> Ports {
         let path = self.path.join(PORTS);
         let ports = read_text(&path).map(|text| text.map(|text| toml::from_str(&text)));
@@ -307,10 +296,10 @@ impl DataDir {
         }
     }
 
-    /// Remembers the ports for next time; does not touch the disk if they are the same.
+    /// Remembers the ports for next time. Unchanged ports are not written again.
     ///
     /// # Errors
-    /// What went wrong while writing.
+    /// An error while writing.
     pub fn write_ports(&self, ports: Ports) -> Result<(), DataDirError> {
         if self.ports() == ports {
             return Ok(());
@@ -320,17 +309,17 @@ impl DataDir {
         self.write(PORTS, text.as_bytes())
     }
 
-    /// What tells this machine from others; `None` where the platform cannot tell.
+    /// A digest that differs from machine to machine; `None` where the platform has no machine id.
     pub fn machine(&self) -> Option<[u8; 32]> {
         fingerprint::machine_digest()
     }
 
-    /// What tells this directory from a copy of it; `None` where the platform cannot tell.
+    /// A digest that differs between this directory and a copy of it; `None` where the platform has none.
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
         fingerprint::fingerprint(&self.path)
     }
 
-    /// Which of the directory and its files others than the owner may read or write.
+    /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
         let names = [IDENTITY, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
         let files = names.iter().map(|name| self.path.join(name));
@@ -380,7 +369,7 @@ fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     Ok(Some(text))
 }
 
-/// Makes a directory and those above it; only the last is for its owner alone.
+/// Creates a directory and its parents; only the directory itself is for its owner alone.
 fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -392,7 +381,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        // Somebody else was quicker; whose node it becomes is decided under the lock.
+        // Another process was quicker. The lock decides which of the two makes the node.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }

@@ -15,28 +15,25 @@
 //! | `waiting` | entries that came before what they need, within a bound |
 //! | `state` | what is kept in memory, and how it is read back at start |
 //! | `rebuild` | how derived tables are made anew |
-//! | `view` | how what was folded is read |
-//! | `rows` | how facts are laid out in the store |
 
 mod append;
 mod apply;
 mod intake;
 mod io;
 mod rebuild;
-pub(crate) mod rows;
-pub(crate) mod state;
+mod state;
 #[cfg(test)]
 mod tests;
-pub(crate) mod view;
 mod waiting;
 
 use std::collections::VecDeque;
 
 use nexus_identity::{Keypair, Timestamp};
 
-pub use io::{Command, CommandId, Edit, Effect, EngineError, Event, Input, NewRecord, Outcome, Written};
-pub use rebuild::rebuild;
-pub use state::{Genesis, found, read_genesis};
+pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, Written};
+pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
+
+pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
 
 use crate::store::{Draft, View};
 use state::State;
@@ -53,8 +50,8 @@ impl Engine {
     /// Reads the engine's state from a store whose genesis was written by [`found`].
     ///
     /// # Errors
-    /// The store's, or [`EngineError::NoGenesis`].
-    pub fn open(key: Keypair, view: &dyn View) -> Result<Self, EngineError> {
+    /// The store's, or [`LedgerError::NoGenesis`].
+    pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
         let state = State::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
     }
@@ -64,7 +61,7 @@ impl Engine {
     ///
     /// # Errors
     /// The view's. The engine must not be used any more then.
-    pub fn handle(&mut self, now: Timestamp, input: Input, view: &dyn View) -> Result<(), EngineError> {
+    pub fn handle(&mut self, now: Timestamp, input: Input, view: &dyn View) -> Result<(), LedgerError> {
         let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
         match input {
             Input::Commands(commands) => self.run_commands(commands, &mut turn)?,

@@ -1,4 +1,4 @@
-//! What tests of other crates read off a store without a node on it (feature `testing`).
+//! Reads a store without a node, for tests of other crates (feature `testing`).
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use nexus_crdt::{Frontier, Members};
 use nexus_identity::Timestamp;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::engine::rows;
+use crate::ledger;
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{StoreError, View};
 
-/// How far a store holds each log.
+/// The frontier of a store.
 ///
 /// # Errors
-/// The view's.
+/// An error of the view.
 pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
-    let logs = rows::read_logs(view)?;
+    let logs = ledger::read_logs(view)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// Every memory that a store shows, newest first; nothing has expired.
+/// Every memory of a store, newest first. Expired ones are included.
 ///
 /// # Errors
-/// The view's.
+/// An error of the view.
 pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
     let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();

@@ -1,54 +1,80 @@
 //! One brain for all your agents, no server: the Nexus node.
 //!
-//! A [`Node`] keeps a shared memory with the other nodes of its mesh: readable and writable
-//! offline, converging by itself on reconnection. [`Node::builder`] starts one on a data
-//! directory; [`Node::brain`] writes, reads and watches memories.
+//! A [`Node`] keeps a shared memory with the other nodes of its mesh. It reads and writes offline, and
+//! converges by itself when it is connected again. [`Node::builder`] starts one on a data directory.
+//! [`Node::brain`] writes, reads and watches memories.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | [`node`] | the handle, and how a node is made, joins and admits |
-//! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
-//! | [`engine`] | the pure machine where entries become state |
-//! | [`replication`] | the pure machine that keeps two nodes in step |
-//! | `runtime` | the shell around both: tasks, channels, streams |
-//! | [`critical`] | keys and locks, for those who embed a node |
-//! | [`coordinator`] | the few writes that must not conflict: a Raft group among members |
-//! | `trace` | which trace a task works for |
-//! | `search` | which memories speak of something |
-//! | [`store`] | ordered tables of bytes on disk |
-//! | [`datadir`], [`config`] | files and settings of a node on a machine |
+//! | [`node`] | the handle of a node; starting, joining, admitting |
+//! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
+//! | [`critical`] | keys and locks that must not conflict |
+//! | [`config`] | settings of a node |
 //! | `api` | the HTTP shell (feature `http`) |
-//! | `mcp` | the memory for agents, on the HTTP shell (feature `mcp`) |
+//!
+//! Rooms behind these, not part of the public API:
+//!
+//! | room | content |
+//! |---|---|
+//! | `engine` | the pure machine that turns entries into state |
+//! | `ledger` | the stored entries, and the tables derived from them |
+//! | `replication` | the pure machine that keeps two nodes in step |
+//! | `runtime` | the shell around both: tasks, channels, streams |
+//! | `identity`, `world`, `failure`, `notices` | handles for other rooms: members, surroundings, the reason of a failure, warnings |
+//! | `problem` | refusals in words and codes (feature `http`) |
+//! | `coordinator` | critical state: a Raft group among members |
+//! | `trace` | the trace of a task |
+//! | `search` | finding memories by their words |
+//! | `store` | ordered tables of bytes on disk |
+//! | `datadir` | files of a node on a machine |
+//! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
+
+#![cfg_attr(
+    not(feature = "internals"),
+    expect(
+        unreachable_pub,
+        unused_imports,
+        dead_code,
+        reason = "public in `internals`, for the program and the simulator"
+    )
+)]
 
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
-mod clock;
 pub mod config;
-pub mod coordinator;
+mod coordinator;
 pub mod critical;
-pub mod datadir;
-pub mod engine;
+mod datadir;
+mod engine;
 mod env;
 mod error;
+mod failure;
 mod formats;
+mod identity;
 #[cfg(feature = "testing")]
-pub mod inspect;
+mod inspect;
+mod ledger;
 #[cfg(feature = "mcp")]
-mod mcp;
+pub mod mcp;
 pub mod memory;
 pub mod node;
-pub mod replication;
+mod notices;
+#[cfg(feature = "http")]
+mod problem;
+mod replication;
 mod runtime;
 mod search;
-pub mod store;
+mod store;
 mod trace;
+mod world;
 
 pub use brain::{Brain, Watch};
+pub use coordinator::TooNew;
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
-pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
-pub use error::NodeError;
-pub use formats::Formats;
+pub use datadir::DataDirError;
+pub use env::{NodeEnv, RaftEnv};
+pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
     Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
     Recalled, Remembered, Revision, SpaceInfo,
@@ -56,3 +82,33 @@ pub use memory::{
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
+pub use world::{Blocking, BlockingPool, Inline, Tasks};
+
+/// Rooms behind the public API, for the program and the simulator. No promise holds for them.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod coordinator {
+        pub use crate::coordinator::*;
+    }
+    pub mod datadir {
+        pub use crate::datadir::*;
+    }
+    pub mod engine {
+        pub use crate::engine::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod formats {
+        pub use crate::formats::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod inspect {
+        pub use crate::inspect::*;
+    }
+    pub mod replication {
+        pub use crate::replication::*;
+    }
+    pub mod store {
+        pub use crate::store::*;
+    }
+}

@@ -22,9 +22,10 @@ mod status;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_mesh::Multiaddr;
+use nexus_mesh::{Mesh, Multiaddr};
 use tokio::sync::watch;
 
 pub use admit::{Invitation, Invite};
@@ -33,17 +34,20 @@ pub use found::{Initialized, init};
 pub use join::{Joined, join};
 pub use status::{Behind, MemberInfo, Peer, Queue, Status, Warning};
 
-use crate::NodeError;
 use crate::brain::Brain;
 use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
-use crate::env::{NodeEnv, Tasks};
+use crate::env::NodeEnv;
+use crate::error::NodeError;
 use crate::formats::Formats;
-use crate::runtime::{Intake, Shared};
-use crate::store::Batch;
+use crate::identity::Identity;
+use crate::notices::Notices;
+use crate::runtime::{EngineHandle, Sessions};
+use crate::store::{Batch, Store};
+use crate::world::{Tasks, World};
 
 /// Why a node has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +76,14 @@ pub enum Stopped {
 pub struct Node(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
+    identity: Identity,
+    world: World,
+    mesh: Mesh,
+    engine: EngineHandle,
+    store: Store,
+    sessions: Arc<Sessions>,
+    notices: Notices,
+    brain: Brain,
     coordinator: Option<Arc<Coordinator>>,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
@@ -82,6 +93,8 @@ struct Inner {
     formats: Formats,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
+    /// On the monotonic clock.
+    started: Duration,
 }
 
 impl Drop for Inner {
@@ -108,27 +121,27 @@ impl Node {
 
     /// This node.
     pub fn did(&self) -> Did {
-        self.0.shared.me
+        self.0.identity.me()
     }
 
     /// This node as libp2p knows it.
     pub fn peer_id(&self) -> String {
-        peer_id(&self.0.shared.me)
+        peer_id(&self.did())
     }
 
     /// What this node is called in the mesh.
     pub fn name(&self) -> String {
-        self.0.shared.name_of(&self.did()).unwrap_or_default()
+        self.0.identity.name_of(&self.did()).unwrap_or_default()
     }
 
     /// The mesh: the DID of its root key.
     pub fn mesh_did(&self) -> Did {
-        self.0.shared.mesh_did
+        self.0.identity.mesh()
     }
 
     /// The memory.
     pub fn brain(&self) -> Brain {
-        Brain::new(self.0.shared.clone())
+        self.0.brain.clone()
     }
 
     /// Critical state: the few writes that must not conflict.
@@ -149,7 +162,7 @@ impl Node {
     /// Puts changed settings into effect, as far as they can change while the node runs
     /// (`text_bytes_max`, `spaces_max`); the others wait for the next start.
     pub fn configure(&self, config: &Config) {
-        self.0.shared.limits.change(config);
+        self.0.brain.configure(config);
     }
 
     /// Closes all connections and refuses new ones, both ways, while the node stays up; or comes
@@ -159,7 +172,7 @@ impl Node {
     /// [`NodeError::Stopping`].
     pub async fn set_offline(&self, offline: bool) -> Result<(), NodeError> {
         self.check_running()?;
-        self.0.shared.mesh.set_offline(offline).await;
+        self.0.mesh.set_offline(offline).await;
         self.0.offline.store(offline, Ordering::Relaxed);
         Ok(())
     }
@@ -177,14 +190,11 @@ impl Node {
     /// Resolves when the node has ended, with the reason.
     pub async fn stopped(&self) -> Stopped {
         let mut stopped = self.0.stopped.subscribe();
-        let mut failed = self.0.shared.failed.subscribe();
         tokio::select! {
             stopped = stopped.wait_for(Option::is_some) => {
                 stopped.ok().and_then(|stopped| stopped.clone()).unwrap_or(Stopped::Asked)
             }
-            failed = failed.wait_for(Option::is_some) => {
-                Stopped::Failed(failed.ok().and_then(|failed| failed.clone()).unwrap_or_default())
-            }
+            reason = self.0.engine.failure().failed() => Stopped::Failed(reason),
         }
     }
 
@@ -204,17 +214,17 @@ impl Node {
         if let Some(coordinator) = &self.0.coordinator {
             coordinator.stop().await;
         }
-        self.0.shared.mesh.shutdown().await;
+        self.0.mesh.shutdown().await;
         // whatever was taken before this is on disk once it is answered
-        let _ = self.0.shared.run(Command::Keep(Batch::new())).await;
-        let _ = self.0.shared.intake.send(Intake::Stop).await;
+        let _ = self.0.engine.run(Command::Keep(Batch::new())).await;
+        self.0.engine.stop().await;
         if let Some(tasks) = &self.0.tasks {
             tasks.end().await;
         }
     }
 
     fn close(&self, why: Stopped) {
-        self.0.shared.store.close();
+        self.0.store.close();
         if let Some(coordinator) = &self.0.coordinator {
             coordinator.close();
         }
@@ -236,7 +246,7 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node({})", self.0.shared.me.short())
+        write!(f, "Node({})", self.did().short())
     }
 }
 

@@ -1,32 +1,34 @@
-//! Search: which memories speak of something.
+//! Search: finding the memories that contain some words.
 //!
-//! Two indexes share the work. `disk` is a tantivy index beside the store, which a task of the
-//! node (`indexer`) keeps up; `tail` holds in memory what was committed since. A search reads
-//! both, so a memory is found as soon as it is acknowledged. Everything here is derived: the
-//! index can be deleted at any time, and is made anew.
+//! Two indexes share the work. `disk` is a tantivy index beside the store, kept up by a task of the
+//! node (`indexer`). `tail` holds in memory the memories that changed since. A search reads both, so a
+//! memory is found as soon as it is acknowledged. Both are derived: the index on disk can be deleted at
+//! any time, and is rebuilt.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `words` | how texts become words, for both indexes |
+//! | `words`, `tokens` | cutting texts into words, for both indexes |
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
-//! | `disk` | the index on disk |
-//! | `best` | the best so far, and what it takes to be among them |
-//! | `indexer` | moves what is new from one to the other |
+//! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
+//! | `best` | the best so far, and the score needed to be among them |
+//! | `indexer` | moves changes from the tail to the disk |
 
+#[cfg(feature = "search")]
 mod best;
+#[cfg_attr(not(feature = "search"), path = "search/no_disk.rs")]
 mod disk;
 mod document;
 mod indexer;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::Members;
 use nexus_identity::{Did, Timestamp};
 
 pub(crate) use disk::DiskIndex;
@@ -34,27 +36,19 @@ pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::engine::rows::{Place, SpaceNo};
-use crate::store::View;
+use crate::error::SearchError;
+use crate::identity::Identity;
+use crate::ledger::rows::{Place, SpaceNo};
+use crate::memory::read::Reader;
+use crate::store::{Store, View};
+use crate::world::World;
 use tail::Tail;
 
-/// How many memories the tail takes in before somebody who searches: enough for what is written
-/// between two commits of the index, and a bound on memory while an index is made anew.
+/// The most memories in the tail. More than are written between two commits of the index, and a bound
+/// on memory while the index is rebuilt.
 const TAIL_MAX: usize = 20_000;
 
-/// Why the index could not be read or written. Nothing is lost: it can be made anew.
-#[derive(Debug, thiserror::Error)]
-#[error("search index: {0}")]
-pub struct SearchError(String);
-
-impl SearchError {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// What a memory must be to be found.
+/// Conditions on a memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// In one of these spaces.
@@ -79,21 +73,21 @@ impl Filter {
     }
 }
 
-/// A memory that speaks of the words, and how much (BM25).
+/// A memory that contains some of the words, with its score (BM25).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Found {
     pub(crate) place: Place,
     pub(crate) score: f32,
-    /// When it was last edited.
+    /// The time of its last edit.
     pub(crate) stamp: Timestamp,
 }
 
-/// How often a word occurs among how many memories of what length: what BM25 needs to know.
+/// The counts that BM25 needs: words, documents, lengths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statistics {
     documents: u64,
     words: u64,
-    /// In how many documents each of the searched words is, in their order.
+    /// The number of documents with each searched word, in the order of the words.
     frequencies: Vec<u64>,
 }
 
@@ -104,17 +98,22 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// With an index on disk, or all in memory: for simulators, and for nodes without a directory.
+    /// With `None` all is in memory: for simulators, and for nodes without a directory.
     pub(crate) fn new(disk: Option<DiskIndex>) -> Self {
         let covered = disk.as_ref().map_or(0, DiskIndex::covered);
         Self { disk, tail: Mutex::new(Tail::after(covered)) }
+    }
+
+    /// The most memories that a search takes into the tail: all of them without an index on disk.
+    fn tail_max(&self) -> usize {
+        if self.disk.is_some() { TAIL_MAX } else { usize::MAX }
     }
 
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The best for some words, best first: at most `limit`.
+    /// The best memories for some words, best first, at most `limit`.
     pub(crate) fn find(
         &self,
         words: &[String],
@@ -123,10 +122,10 @@ impl Search {
         reader: &Reader<'_>,
         view: &dyn View,
     ) -> Result<Vec<Found>, NodeError> {
-        // the tail first: what moves to the disk meanwhile is seen twice, not never
+        // the tail first: a memory that moves to the disk meanwhile is seen twice, not never
         let (mut found, touched) = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if tail.is_empty() {
                 (Vec::new(), Arc::default())
             } else {
@@ -146,7 +145,7 @@ impl Search {
         Ok(found)
     }
 
-    /// A memory of the space that says nearly the same as a text.
+    /// A memory of the space with nearly the same text.
     pub(crate) fn similar(
         &self,
         text: &str,
@@ -157,7 +156,7 @@ impl Search {
         let print = words::fingerprint(text);
         let touched = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if let Some(place) = tail.similar(print, space) {
                 return Ok(Some(place));
             }
@@ -168,11 +167,11 @@ impl Search {
     }
 }
 
-/// What the indexer needs of a running node.
+/// The indexer's access to a running node.
 pub(crate) struct Source {
-    pub(crate) store: crate::store::Store,
+    pub(crate) store: Store,
     pub(crate) store_name: [u8; 8],
-    pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
     pub(crate) committed: tokio::sync::watch::Receiver<u64>,
-    pub(crate) blocking: Arc<dyn crate::env::Blocking>,
 }

@@ -1,33 +1,35 @@
-//! The store: ordered tables of bytes that survive whatever happens to the machine.
+//! The store: ordered tables of bytes that survive kills and power losses.
 //!
-//! It knows nothing of what it keeps. [`Batch`]es go in, and a batch is on disk as a whole before
-//! [`Store::commit`] returns; [`View`]s come out: a [`Snapshot`] is the committed state at one
-//! moment, an [`Overlay`] lays on top of it what is handed out but not committed yet, a [`Draft`]
-//! what is still being made.
+//! It does not know the meaning of its bytes. [`Batch`]es go in, and a batch is on disk as a whole
+//! before [`Store::commit`] returns. [`View`]s come out:
 //!
-//! | room | what is in it |
+//! - a [`Snapshot`] is the committed state at one moment;
+//! - an [`Overlay`] adds the batches that are handed out but not committed yet;
+//! - a [`Draft`] adds a batch in the making.
+//!
+//! | room | content |
 //! |---|---|
-//! | `table` | the list of tables, their names on disk, which are derived |
+//! | `table` | the list of tables: names on disk, derived or kept |
 //! | `batch` | changes, in one buffer |
-//! | `view` | how to read: [`View`], ranges, prefixes |
-//! | `snapshot` | reading what is committed |
+//! | `view` | reading: [`View`], ranges, prefixes |
+//! | `snapshot` | reading the committed state |
 //! | `write` | applying batches in one transaction |
-//! | `overlay` | reading what is not committed yet |
-//! | `seal` | the checksum that each value carries |
-//! | `hold` | why a refused file does not change by a byte |
-//! | `guard` | panics of the database become errors |
-//! | `error` | what can go wrong, and whose fault it is |
+//! | `overlay` | reading uncommitted batches |
+//! | `seal` | the checksum in each value |
+//! | `hold` | keeps a refused file unchanged to the byte |
+//! | `guard` | turns panics of the database into errors |
+//! | `error` | faults of the store, with their cause |
 //! | `disk` | a simulated disk that loses power, fills up and lies (feature `testing`) |
 //!
 //! ```
-//! use nexus_node::store::{Batch, Store, Table, View};
+//! use nexus_node::internals::store::{Batch, Store, Table, View};
 //!
 //! let store = Store::memory()?;
 //! let mut batch = Batch::new();
 //! batch.put(Table::Meta, b"greeting", b"hello");
 //! store.commit(&[batch])?;
 //! assert_eq!(store.snapshot()?.get(Table::Meta, b"greeting")?, Some(b"hello".to_vec()));
-//! # Ok::<(), nexus_node::store::StoreError>(())
+//! # Ok::<(), nexus_node::internals::store::StoreError>(())
 //! ```
 
 mod batch;
@@ -73,20 +75,19 @@ use self::write::Writing;
 /// The format that this version writes, and the latest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. The name of the
-/// table, this key and the checksum after the value stay for ever, so that every version can tell
-/// a file that is too new from a damaged one.
+/// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
+/// checksum never change, so every version can tell a file of a later format from a damaged one.
 pub const FORMAT_KEY: &[u8] = b"format";
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Memory for pages of the file, in bytes. Default 16 MiB. More saves reads of what the
-    /// operating system has usually cached anyway.
+    /// Memory for pages of the file, in bytes. Default 16 MiB. A larger cache saves few reads: the
+    /// operating system usually caches the same pages.
     pub cache_bytes: usize,
-    /// Files up to this size, in bytes, are read through and checked on every open, about a
-    /// second per GiB. Default 64 MiB. Larger ones are checked after an unclean stop (always),
-    /// value by value as they are read (always), and by [`Store::verify`].
+    /// The largest file that is read through and checked on every open, in bytes. Default 64 MiB. The
+    /// check takes about a second per GiB. Every file is also checked after an unclean stop, value by
+    /// value as it is read, and by [`Store::verify`].
     pub verify_bytes_max: u64,
 }
 
@@ -99,25 +100,25 @@ impl Default for StoreOptions {
 /// A handle on an open store; clones are handles on the same one. The file is closed by
 /// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(Arc<OpenStore>);
 
-/// The state that snapshots share until the next commit.
+/// The committed state that snapshots share until the next commit.
 #[derive(Default)]
 struct Latest {
     opened: Option<Arc<Opened>>,
-    /// How many states were opened.
+    /// The number of states opened so far.
     count: u64,
 }
 
-/// What the handles and the snapshots of one open store share.
-struct Shared {
+/// The state behind all handles and snapshots of one open store.
+struct OpenStore {
     file: PathBuf,
-    /// `None` once it is closed.
+    /// `None` after closing.
     database: RwLock<Option<Arc<redb::Database>>>,
-    /// One commit at a time, so that the one after a failed one is refused.
+    /// Allows one commit at a time, so that the one after a failed commit is refused.
     committing: Mutex<()>,
-    /// The committed state, once somebody has read it since the last commit. It refers to no
-    /// handle, or handles would keep each other alive.
+    /// The committed state, if it was read since the last commit. It holds no handle of the store:
+    /// handles would keep each other alive.
     latest: Mutex<Latest>,
     /// The first failure of a commit.
     poisoned: OnceLock<String>,
@@ -128,14 +129,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::NotAStore`] or
-    /// [`StoreError::Damaged`], and the file has not changed by a byte; [`StoreError::Disk`] when
-    /// it cannot be opened, read or written.
+    /// [`StoreError::Damaged`], without a change of a byte; [`StoreError::Disk`] if the file cannot be
+    /// opened, read or written.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         Self::with_backend(path, open_file(path)?, options)
     }
 
-    /// Opens a database on a storage of one's own; `name` stands for it in errors.
+    /// Opens a database on another storage; `name` stands for it in errors.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -152,28 +153,28 @@ impl Store {
             return Err(StoreError::NotAStore { file });
         }
         let hold = Hold::new(backend, start == Start::Unborn).map_err(disk)?;
-        // Inside the guard: a database that turns out damaged may panic even while it is dropped.
+        // Inside the guard: even dropping a damaged database may panic.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
-        let shared = Shared {
+        let store = OpenStore {
             file: file.clone(),
             database: RwLock::new(Some(Arc::new(database))),
             committing: Mutex::new(()),
             latest: Mutex::default(),
             poisoned: OnceLock::new(),
         };
-        if shared.format()?.is_none() {
+        if store.format()?.is_none() {
             let mut batch = Batch::new();
             batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
-            shared.commit(&[batch])?;
+            store.commit(&[batch])?;
         }
         hold.release().map_err(disk)?;
-        Ok(Self(Arc::new(shared)))
+        Ok(Self(Arc::new(store)))
     }
 
-    /// A store that is gone when its last handle is.
+    /// A store in memory. It is gone when its last handle is.
     ///
     /// # Errors
-    /// None that a caller could cause.
+    /// None that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
         Self::with_backend("memory", InMemoryBackend::new(), StoreOptions::default())
     }
@@ -183,7 +184,7 @@ impl Store {
         &self.0.file
     }
 
-    /// The committed state as it is now.
+    /// The current committed state.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`] after a failed commit, else [`StoreError::Disk`] or
@@ -192,30 +193,28 @@ impl Store {
         Snapshot::new(&self.0)
     }
 
-    /// Makes all changes of all batches durable together, in their order: when this returns they
-    /// are on disk, and after a power loss either all of them are there or none. No batches, or
-    /// only empty ones, cost nothing.
+    /// Makes all changes of all batches durable together, in their order. They are on disk when this
+    /// returns. After a power loss either all of them are there or none. Empty batches cost nothing.
     ///
-    /// Blocks for the disk: a fraction of a millisecond on a quiet one, many on a busy one. One
-    /// call with many batches costs hardly more than one with a single one.
+    /// Blocks for the disk: a fraction of a millisecond on a quiet disk, many on a busy one. Many
+    /// batches in one call cost hardly more than one.
     ///
     /// # Errors
-    /// Every error is fatal. Whether the changes are on disk is then known only after opening
-    /// anew; the store is poisoned, and every call on it and its snapshots is
-    /// [`StoreError::Poisoned`] from now on.
+    /// Every error is fatal, and leaves open whether the changes are on disk: only reopening tells. The
+    /// store is poisoned. From now on every call on it and on its snapshots is
+    /// [`StoreError::Poisoned`].
     pub fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
         self.0.commit(batches)
     }
 
-    /// Closes the file although handles remain; every later call on them is
-    /// [`StoreError::Closed`]. Waits for a commit in progress; a [`Snapshot`] that is still held
-    /// keeps the file open until it is dropped.
+    /// Closes the file although handles remain. Every later call on them is [`StoreError::Closed`].
+    /// Waits for a commit in progress. A [`Snapshot`] keeps the file open until it is dropped.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// Reads every value of every table and checks it; says how many there are. Takes about a
-    /// second per GiB; commits go on meanwhile.
+    /// Reads and checks every value of every table, and returns their number. Takes about a second per
+    /// GiB. Commits go on meanwhile.
     ///
     /// # Errors
     /// The first damage found.
@@ -238,7 +237,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Shared {
+impl OpenStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.poisoned.get() {
             None => Ok(()),
@@ -251,7 +250,7 @@ impl Shared {
         database.clone().ok_or_else(|| StoreError::Closed { file: self.file.clone() })
     }
 
-    /// Lets go of the database, which closes it once no snapshot and no commit holds it.
+    /// Drops the database, which closes it once no snapshot and no commit holds it.
     fn close(&self) {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -265,11 +264,11 @@ impl Shared {
         }
     }
 
-    /// The committed state, opened once for all who ask before the next commit.
+    /// The committed state, opened once for all readers until the next commit.
     fn latest(&self) -> Result<Arc<Opened>, StoreError> {
         self.check()?;
-        // The lock is held while the state is opened: one that is older than a commit could
-        // otherwise be kept after it.
+        // The lock is held while the state is opened. Otherwise a state from before a commit could be
+        // kept after it.
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = &latest.opened {
             return Ok(Arc::clone(opened));
@@ -282,7 +281,8 @@ impl Shared {
         Ok(opened)
     }
 
-    /// Has the next reader open the state anew; what nobody reads any more lets go of its pages.
+    /// Drops the shared state, so that the next reader opens it anew. Its pages are free once no
+    /// snapshot holds it.
     fn forget_latest(&self) {
         let opened = self.latest.lock().unwrap_or_else(PoisonError::into_inner).opened.take();
         drop(opened);
@@ -319,7 +319,7 @@ impl Shared {
         transaction.commit().map_err(|error| self.error(None, error))
     }
 
-    /// The format of the file; `None` in one that was made but never written to.
+    /// The format of the file; `None` for a file that was created but never written.
     fn format(&self) -> Result<Option<u32>, StoreError> {
         format_of(&self.file, &*self.database()?)
     }
@@ -329,13 +329,13 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Opens the database and looks at it as closely as is cheap. Whatever this writes is held back.
+/// Opens the database and checks it as far as that is cheap. Its writes are held back.
 fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb::Database, StoreError> {
     let repaired = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&repaired);
@@ -350,11 +350,11 @@ fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb
         return Err(StoreError::TooNew { file: file.to_owned(), format, known: FORMAT });
     }
     let small = hold.len().is_ok_and(|len| len <= options.verify_bytes_max);
-    // A repair has just read everything.
+    // A repair has just read every page.
     if small && !repaired.load(Ordering::Relaxed) {
         let sound = database.check_integrity().map_err(|error| StoreError::from_redb(file, None, error))?;
         if !sound {
-            // It could be mended only by going back behind what was acknowledged.
+            // Mending the pages would mean going back behind acknowledged writes.
             return Err(StoreError::damaged(file, None, "pages do not fit their checksums"));
         }
     }
@@ -385,10 +385,10 @@ fn format_of(file: &Path, database: &redb::Database) -> Result<Option<u32>, Stor
     })
 }
 
-/// What a storage holds before the database looks at it.
+/// The content of a storage, before the database opens it.
 #[derive(Debug, PartialEq, Eq)]
 enum Start {
-    /// Nothing, or a new database whose making was cut short by a power loss.
+    /// Nothing, or a new database whose creation a power loss interrupted.
     Unborn,
     /// A database.
     Database,
@@ -399,7 +399,7 @@ enum Start {
 fn examine(backend: &dyn StorageBackend) -> io::Result<Start> {
     const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
     const HEAD_BYTES: usize = 4096;
-    /// A new database is smaller than this.
+    /// The largest size of a database that was never written.
     const UNBORN_BYTES_MAX: u64 = 8 << 20;
 
     let len = backend.len()?;
@@ -408,8 +408,8 @@ fn examine(backend: &dyn StorageBackend) -> io::Result<Start> {
     if head.starts_with(MAGIC) {
         return Ok(Start::Database);
     }
-    // The database writes its magic number last. Without it, and with nothing behind the head,
-    // nothing was ever acknowledged here.
+    // The database writes its magic number last. Without the number, and with zeros after the head, no
+    // write was ever acknowledged here.
     if len > UNBORN_BYTES_MAX || head.iter().take(MAGIC.len()).any(|&byte| byte != 0) {
         return Ok(Start::Foreign);
     }
@@ -426,7 +426,7 @@ fn examine(backend: &dyn StorageBackend) -> io::Result<Start> {
     Ok(Start::Unborn)
 }
 
-/// Opens a file for its owner alone (mode 0600), or makes an empty one, whose name is then on disk.
+/// Opens a file for its owner alone (mode 0600). A new file's name is on disk when this returns.
 pub(crate) fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
     let disk = |error| StoreError::disk(path, error);
     let file = open_private(path).map_err(disk)?;

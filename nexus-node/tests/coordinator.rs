@@ -1,4 +1,4 @@
-//! Critical state over real nodes: who votes, what a minority refuses, who has a lock.
+//! Critical state over real nodes: the voters, a minority's refusals, the holders of locks.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_node::config::Bounded;
-use nexus_node::coordinator::{Action, Done, Manage, Mode};
+use nexus_node::critical::{Action, Done, Manage, Mode};
 use nexus_node::{LockOptions, Node, NodeError, PutOptions};
 use world::{Link, SOON, World};
 
@@ -26,7 +26,7 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     tokio::time::timeout(SOON, asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
 }
 
-/// So many nodes that know each other, of which as many as can vote.
+/// Nodes that know each other. As many as possible vote.
 async fn nodes(world: World, count: u8) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for n in 0..count {
@@ -107,7 +107,7 @@ async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
     first.acquire("l", LockOptions::default()).await.unwrap();
     let stolen = second.steal("l", Duration::from_secs(30)).await.unwrap();
 
-    // each node has all of it, also the one without a vote, and the same
+    // each node has all of it, and the same, also the one without a vote
     let mut pasts = Vec::new();
     for node in &nodes {
         let critical = node.critical().unwrap();
@@ -209,7 +209,7 @@ async fn a_lock_has_one_holder_and_its_line_is_fair() {
     assert!(!second.is_held());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
     let nodes = nodes(World(104), 1).await;
     let critical = nodes[0].critical().unwrap();
@@ -225,7 +225,7 @@ async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
     .await;
     let changes = critical.changes("", revision, Duration::ZERO).await.unwrap().changes;
     assert_eq!(changes.len(), 2, "{changes:?}");
-    // a guard renews what would be over
+    // a guard renews a lease that would end
     let guard = critical.lock("kept", LockOptions { ttl: Duration::from_secs(1), ..Default::default() }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(guard.is_held());

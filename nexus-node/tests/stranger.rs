@@ -1,4 +1,4 @@
-//! Who is no member learns nothing: every byte that reaches one is kept and searched.
+//! Strangers learn nothing: every byte that reaches one is recorded and searched.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -26,7 +26,7 @@ const OURS: World = World(200);
 const THEIRS: World = World(201);
 const CANARY: &str = "canary-text-that-nobody-else-may-read";
 
-/// Two members, on sockets, that know the canary and each other.
+/// Two members on sockets that have the canary and know each other.
 async fn members() -> (Node, Node) {
     let node = OURS.start(0, Link::Tcp).await;
     let friend = OURS.start_beside(1, Link::Tcp, &node).await;
@@ -36,7 +36,7 @@ async fn members() -> (Node, Node) {
     (node, friend)
 }
 
-/// What must not reach anybody else, in each form that it could have.
+/// The bytes that must reach nobody else, in every form.
 fn secrets(node: &Node, friend: &Node) -> Vec<Vec<u8>> {
     let address: Multiaddr = friend.listen_addresses()[0].parse().unwrap();
     let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None }).unwrap();
@@ -75,7 +75,7 @@ fn tcp(address: &Multiaddr) -> Multiaddr {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_does_get_what_a_stranger_must_not() {
-    // that the recorder would see it
+    // shows that the recorder would see the canary
     let (node, friend) = members().await;
     let record = Record::default();
     let (mesh, mut events) = mesh(&record, 9, Some(OURS));
@@ -115,7 +115,7 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
         JoinRequest { ticket_id: [7; 16], secret: [7; 16], name: "stranger".parse().unwrap(), version: String::new() };
     let reply = stranger.join(node.did(), vec![tcp(&address_of(&node))], request).await.unwrap();
     assert!(matches!(reply, JoinReply::Refused { .. }), "{reply:?}");
-    // members go on talking while it is there
+    // members talk on while it is there
     let _ = stranger.publish(ENTRIES, b"who is there?".to_vec()).await;
     for n in 0..5 {
         let text = format!("{CANARY} {n}");

@@ -1,4 +1,4 @@
-//! Nodes of the real world in one process: real sockets on loopback, real files.
+//! Real nodes in one process: real sockets on loopback, real files.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -74,7 +74,7 @@ async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     until(&joiner, |memories| memories.len() == 1).await;
     let replicated = async {
         loop {
-            // the same key and content is answered as the first time, with the count of now
+            // the same key and content is answered as the first time, with the current count
             let memory = NewMemory { key: Some("k".to_owned()), ..NewMemory::note("counted") };
             if founder.brain().remember(memory).await.unwrap().durability.replicated == 1 {
                 return;
@@ -129,7 +129,7 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     until(&founder, both).await;
     let memory = founder.brain().get(&old.id).unwrap();
     assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.as_str())));
-    // two members now: nobody moves any more
+    // the mesh has two members now, so neither can move to another
     let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
     assert_eq!(moved.join(&ticket, None, Duration::from_secs(5)).await.unwrap_err().code(), "conflict");
 }

@@ -1,9 +1,9 @@
 //! Model fidelity: the very engine and session of a node, over links with delays, without
 //! swarms, handshakes, gossip or disks. Thousands of nodes.
 //!
-//! What it does not show: anything of the network stack, backpressure, or crashes in the middle
-//! of a commit (a commit is a step here). Each signature is checked once, not once per node.
-//! Only the first [`AUTHORS_MAX`] nodes write; the others hold everything and pass it on.
+//! It does not show the network stack, backpressure, or crashes in the middle of a commit (a commit is
+//! one step here). Each signature is checked once, not once per node. Only the first [`AUTHORS_MAX`]
+//! nodes write; the others hold everything and pass it on.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -13,29 +13,31 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, SyncFrame, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
-use nexus_node::engine::{Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found};
-use nexus_node::inspect;
-use nexus_node::replication::Session;
-use nexus_node::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
+use nexus_node::internals::engine::{
+    Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
+};
+use nexus_node::internals::inspect;
+use nexus_node::internals::replication::Session;
+use nexus_node::internals::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
 
 use crate::dice::Dice;
-use crate::invariants::{self, Load, Moment, Outsiders, Recovery, Seen};
+use crate::invariants::{self, Load, Moment, NodeContent, Outsiders, Recovery};
 use crate::ledger::{Ledger, Written};
 use crate::link::Quality;
-use crate::outcome::{Outcome, Sample};
+use crate::outcome::{RunOutcome, Sample};
 use crate::plan::{NodeNo, OpKind, Plan};
 use crate::scenario::FaultKind;
 use crate::trace::{NOBODY, Trace};
 
-/// How many nodes write at most.
+/// The most nodes that write.
 pub const AUTHORS_MAX: usize = 24;
-/// Neighbours that a node has at least: two on a ring, the others anywhere.
+/// The least neighbours of a node: two on a ring, the others anywhere.
 const NEIGHBOURS: usize = 4;
-/// Frontiers are compared for all nodes; views for so many, since each is read in full.
+/// The most nodes whose views are compared, since each is read in full. Frontiers are compared for all.
 const VIEWS_MAX: usize = 8;
-/// How often the invariants look.
+/// The time between two checks of the invariants.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// How often it is asked whether all hold the same.
+/// The time between two checks that all hold the same.
 const SETTLED_EVERY: Duration = Duration::from_secs(1);
 
 /// A store in memory.
@@ -93,10 +95,10 @@ struct Peer {
 struct Link {
     ends: [NodeNo; 2],
     sessions: Option<[Session; 2]>,
-    /// Counts connections: what flew on an earlier one is lost.
+    /// Counts connections: frames of an earlier one are lost.
     epoch: u64,
     cuts: u32,
-    /// What waits for a cut to be mended.
+    /// Frames that wait for the end of a cut.
     held: VecDeque<(usize, SyncFrame)>,
     last_at: [Duration; 2],
     armed: [Option<Duration>; 2],
@@ -111,7 +113,7 @@ enum Happens {
     Looks,
 }
 
-/// When, and the order in which it was planned.
+/// The time of a step, and its place in the order of planning.
 type Due = Reverse<(Duration, u64)>;
 
 struct Model<'a> {
@@ -142,9 +144,9 @@ struct Model<'a> {
 /// Runs a plan on engines and sessions.
 ///
 /// # Errors
-/// What the engine or the store said: none is expected.
+/// An error of the engine or the store; none is expected.
 #[expect(clippy::disallowed_methods, reason = "how long it took here, for people")]
-pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result<Outcome, String> {
+pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result<RunOutcome, String> {
     let began = Instant::now();
     let mut model = Model::new(plan, trace)?;
     let mut checks = invariants::model();
@@ -181,7 +183,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
     model.trace.flush();
     let known: BTreeSet<FaultKind> = plan.faults.iter().map(|fault| fault.kind).collect();
     let never = known.iter().map(|kind| kind.as_str()).filter(|kind| !model.fired.contains_key(*kind));
-    Ok(Outcome {
+    Ok(RunOutcome {
         virtual_time: now,
         wall: began.elapsed(),
         trace_hash: model.trace.hash(),
@@ -199,7 +201,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
         recent: model.trace.recent(),
         machines: (0..plan.nodes).map(|no| format!("n{no}")).collect(),
         allocated_max: crate::memory::most(),
-        ..Outcome::failed(plan, String::new())
+        ..RunOutcome::failed(plan, String::new())
     }
     .without_error())
 }
@@ -281,7 +283,7 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// A ring, and some ways across it.
+    /// Connects a ring, and some links across it.
     fn connect(&mut self) -> Result<(), String> {
         let nodes = self.peers.len();
         let mut pairs = BTreeSet::new();
@@ -367,7 +369,7 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// One side of a link sends what it has.
+    /// Sends the frames that one side of a link has.
     fn pump(&mut self, link: usize, side: usize) -> Result<(), String> {
         loop {
             let Self { links, peers, now, .. } = self;
@@ -384,7 +386,7 @@ impl<'a> Model<'a> {
                 self.plan_for(at, Happens::Arrives { link, side, epoch, frame: Box::new(frame) });
                 continue;
             }
-            // never for this very moment: that would be a loop without end
+            // never the current moment: that would be a loop without end
             let at = session.poll_timeout().max(*now + Duration::from_millis(1));
             let epoch = state.epoch;
             if state.armed[side].is_none_or(|armed| at < armed) {
@@ -436,7 +438,7 @@ impl<'a> Model<'a> {
         Ok(verified)
     }
 
-    /// One input to a node's engine; its sessions look at what it stored.
+    /// Gives a node's engine one input; its sessions then see the stored entries.
     fn input(&mut self, no: NodeNo, input: Input) -> Result<(Vec<Answer>, Vec<Event>), String> {
         let (mut answers, mut events) = (Vec::new(), Vec::new());
         let now = Timestamp::from_ms(1_893_456_000_000 + ms(self.now));
@@ -517,7 +519,7 @@ impl<'a> Model<'a> {
                 self.ledger.acknowledged += 1;
                 self.ledger.writes += 1;
             }
-            // it is not here yet, or forgotten
+            // the memory is not here yet, or forgotten
             Some(Answer::NoRecord) => {}
             _ => self.ledger.failed += 1,
         }
@@ -662,8 +664,8 @@ impl<'a> Model<'a> {
         self.samples.push(sample);
     }
 
-    /// Some nodes in full: the authors first, then others anywhere.
-    fn see(&mut self, most: usize) -> Vec<Seen> {
+    /// Some nodes in full: the authors first, then others.
+    fn see(&mut self, most: usize) -> Vec<NodeContent> {
         let mut chosen: BTreeSet<NodeNo> = (0..self.peers.len().min(most / 2)).collect();
         while chosen.len() < most.min(self.peers.len()) {
             chosen.insert(self.dice.index(self.peers.len()));
@@ -675,7 +677,7 @@ impl<'a> Model<'a> {
             let Ok(memories) = inspect::memories(&peer.tables, Arc::new(engine.members().clone())) else { continue };
             let view = memories.into_iter().map(|memory| (memory.id.clone(), invariants::digest_of(&memory))).collect();
             let frontier = self.frontier(no);
-            seen.push(Seen {
+            seen.push(NodeContent {
                 node: no,
                 life: peer.life,
                 frontier,
@@ -687,7 +689,7 @@ impl<'a> Model<'a> {
         seen
     }
 
-    fn look(&self, checks: &mut [Box<dyn invariants::Invariant>], seen: &[Seen], last: bool) {
+    fn look(&self, checks: &mut [Box<dyn invariants::Invariant>], seen: &[NodeContent], last: bool) {
         let moment = Moment {
             at: self.now,
             seen,
@@ -702,7 +704,7 @@ impl<'a> Model<'a> {
     }
 }
 
-impl Outcome {
+impl RunOutcome {
     fn without_error(self) -> Self {
         Self { error: None, ..self }
     }

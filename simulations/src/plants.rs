@@ -1,55 +1,54 @@
-//! Known bugs and faults that no network could stand, planted on purpose: each must be caught by an
-//! invariant, or the invariants see nothing.
+//! Known bugs and faults, planted on purpose: an invariant must catch each, or the invariants are blind.
 //!
 //! Some are planted around the node and are in every build. The others are bugs inside of it
-//! (`nexus_identity::plants` and the places that ask for them); they are in builds with
-//! `NEXUS_PLANTS=1` alone:
+//! (`nexus_identity::plants`, and the places that call it). Only builds with the feature `plants`
+//! contain these:
 //!
 //! ```console
-//! $ NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all
+//! $ cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all
 //! ```
 
 use nexus_identity::plants::Plant as Inside;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is planted.
+/// A plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
-    /// Something outside of the nodes.
+    /// A fault outside of the nodes.
     Around(Around),
     /// A bug inside of them.
     Inside(Inside),
 }
 
-/// What is planted outside of the nodes.
+/// A fault outside of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Around {
-    /// Every disk says that it has synced and has not: acknowledged before it is durable.
+    /// Every disk lies about its syncs: writes are acknowledged before they are durable.
     SyncLies,
-    /// A disk comes back with what it held long ago, and its node cannot ask anybody.
+    /// A disk comes back with old content, and its node cannot ask anybody.
     OldDisk,
     /// A restart loses one derived row.
     LostRow,
     /// Strangers have papers of the mesh.
     PapersForStrangers,
-    /// One line stays cut for ever.
+    /// One link stays cut for ever.
     NeverHeals,
     /// One node does not start again.
     StaysDown,
     /// A node starts tasks and never ends them.
     TasksPileUp,
-    /// A task turns round and round.
+    /// A task spins.
     Spins,
 }
 
-/// A plant, and where it is looked for.
+/// A plant, with the scenario and the invariants that catch it.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct KnownPlant {
     /// The plant.
     pub plant: Plant,
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it is a bug of: store, sync, membership, pages, mesh; or the world around.
+    /// The area of the bug: store, sync, membership, pages, mesh, or the world around.
     pub area: &'static str,
     /// The scenario that shows it.
     pub scenario: &'static str,
@@ -58,7 +57,7 @@ pub struct Known {
 }
 
 /// Every plant.
-pub const ALL: &[Known] = &[
+pub const ALL: &[KnownPlant] = &[
     inside(Inside::AcksBeforeCommit, "acks_before_commit", "store", "lying-disk", &["durability"]),
     inside(Inside::SendsBeforeCommit, "sends_before_commit", "store", "power-cuts", &["one_seq"]),
     inside(Inside::CommitsWithoutSync, "commits_without_sync", "store", "lying-disk", &["durability"]),
@@ -122,12 +121,12 @@ const fn inside(
     area: &'static str,
     scenario: &'static str,
     by: &'static [&'static str],
-) -> Known {
-    Known { plant: Plant::Inside(plant), name, area, scenario, by }
+) -> KnownPlant {
+    KnownPlant { plant: Plant::Inside(plant), name, area, scenario, by }
 }
 
-const fn around(plant: Around, name: &'static str, scenario: &'static str, by: &'static [&'static str]) -> Known {
-    Known { plant: Plant::Around(plant), name, area: "world", scenario, by }
+const fn around(plant: Around, name: &'static str, scenario: &'static str, by: &'static [&'static str]) -> KnownPlant {
+    KnownPlant { plant: Plant::Around(plant), name, area: "world", scenario, by }
 }
 
 impl Plant {

@@ -1,5 +1,5 @@
-//! What the simulator found and was mended in the node: see FINDINGS.md. Each test says what holds
-//! since.
+//! Bugs that the simulator found and that are mended in the node: see FINDINGS.md. Each test states the
+//! mended behaviour.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]

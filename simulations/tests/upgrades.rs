@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use nexus_node::coordinator::{Action, Coordinators};
-use nexus_node::{Formats, LockOptions, NewMemory, NodeError, PutOptions};
+use nexus_node::internals::coordinator::{Action, Coordinators};
+use nexus_node::internals::formats::Formats;
+use nexus_node::{LockOptions, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
 
 /// How long anything may take.

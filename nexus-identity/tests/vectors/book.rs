@@ -1,4 +1,4 @@
-//! The files of `docs/vectors`: read, compared, and on demand completed.
+//! The files of `docs/vectors`: read, compared, and completed on demand.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
-/// The environment variable that has missing fields filled in: `NEXUS_VECTORS=fill`.
+/// The environment variable that fills in missing fields: `NEXUS_VECTORS=fill`.
 const FILL: &str = "NEXUS_VECTORS";
 
 /// One file of vectors: lists of objects, each with a name of its own.
@@ -24,8 +24,8 @@ impl Book {
         Self { path, lists, filled: false }
     }
 
-    /// Checks every vector of a list. `derive` makes from a vector all fields that follow from it;
-    /// each of them must be there and equal.
+    /// Checks every vector of a list. `derive` makes the derived fields of a vector; each of them must
+    /// be there and equal.
     pub(crate) fn check(&mut self, list: &str, mut derive: impl FnMut(&Vector) -> Value) {
         let file = self.path.file_name().unwrap().to_string_lossy().into_owned();
         let fill = std::env::var(FILL).is_ok_and(|value| value == "fill");
@@ -51,7 +51,7 @@ impl Book {
     }
 }
 
-/// Missing fields that were filled in are written back; what was there stays as it was.
+/// Writes filled-in fields back. Existing fields stay as they are.
 impl Drop for Book {
     fn drop(&mut self) {
         if self.filled && !std::thread::panicking() {
@@ -109,7 +109,7 @@ impl Vector {
         self.bytes(field).try_into().unwrap_or_else(|_| panic!("{}: {field} has not {N} bytes", self.at))
     }
 
-    /// The vector itself where it is no object.
+    /// The vector itself, if it is no object.
     pub(crate) fn value(&self) -> &Value {
         &self.fields
     }
@@ -119,7 +119,7 @@ pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
 }
 
-/// The name of an error's variant: what a vector says of a refusal.
+/// The name of an error's variant, which a vector gives for a refusal.
 pub(crate) fn variant(error: &impl std::fmt::Debug) -> String {
     let text = format!("{error:?}");
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()

@@ -1,7 +1,7 @@
 //! Rooms: raw streams for the node's own protocols, to open peers only.
 //!
-//! Each stream that comes in is handed on in order and none is dropped while there is a place for
-//! it; a request to open one is answered in every case, if only because its connection ended.
+//! Incoming streams are handed on in order, and none is dropped while there is a place for it. Every
+//! request to open a stream is answered, at the latest when its connection ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ pub(crate) struct OpenRoom {
     reply: OpenReply,
 }
 
-/// The behaviour. It only ever hears of open connections: the gate sees to that.
+/// The behaviour of the rooms. The gate shows it only open connections.
 pub(crate) struct Rooms {
     served: Vec<StreamProtocol>,
     streams_max: usize,

@@ -7,22 +7,23 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 use nexus_identity::{Chain, Did, Keypair};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
+use super::discovery::{self, Sighting};
 use super::transport::BoxedTransport;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
 use crate::gate::{GateEvent, Member, expired};
-use crate::health::{Change, Health, Vital};
+use crate::health::{Health, HealthChange, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
 use crate::peer::{did_of, libp2p_keypair, peer_id_of};
@@ -30,25 +31,25 @@ use crate::presence::{BeatError, Beats, Presence};
 use crate::redial::Backoff;
 use crate::spawner::Spawner;
 
-/// How long a closed connection may linger without streams: the gate hangs up long before.
+/// The longest time of a closed connection without streams. The gate closes it long before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Inbound streams of one connection in negotiation; more wait their turn.
+/// Inbound streams of one connection in negotiation; further ones wait.
 const NEGOTIATING_MAX: usize = 16;
-/// How often expiry is judged while connections are open.
+/// The time between two checks of expiry while connections are open.
 const EXPIRY_CHECK: Duration = Duration::from_secs(60);
-/// A new neighbour hears of us this soon.
+/// The delay of the first beat to a new neighbour.
 const FIRST_BEAT: Duration = Duration::from_millis(500);
-/// How long a shutdown waits for connections to close.
+/// The longest wait of a shutdown for connections to close.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Commands taken between two looks at the network.
+/// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
-/// Verdicts that wait to be passed on; older ones are lost, and their messages not forwarded.
+/// Verdicts that wait to be passed on. Older ones are lost, and their messages are not forwarded.
 const VERDICTS_MAX: usize = 8_192;
-/// Peers and bootstrap addresses that wait to be noted down.
+/// Peers and bootstrap addresses that wait for the loop.
 const POSTED_MAX: usize = 1_024;
 
-/// What a handle asks and waits for.
-pub(crate) enum Command {
+/// A command of a handle, which waits for the answer.
+pub(crate) enum MeshCommand {
     Open { peer: Did, room: StreamProtocol, reply: OpenReply },
     Publish { topic: String, bytes: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
     Join { inviter: Did, addresses: Vec<Multiaddr>, request: JoinRequest, outcome: JoinOutcome },
@@ -57,7 +58,7 @@ pub(crate) enum Command {
     Shutdown { reply: oneshot::Sender<()> },
 }
 
-/// What a handle leaves without waiting.
+/// Notes of a handle, which does not wait.
 #[derive(Default)]
 struct Posted {
     verdicts: VecDeque<(MessageToken, Verdict)>,
@@ -70,15 +71,15 @@ struct Posted {
     formats: Option<(u16, u16)>,
 }
 
-/// Between the handles and the loop.
+/// The state between the handles and the loop.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct MeshShared {
     posted: Mutex<Posted>,
     listening: Mutex<Vec<Multiaddr>>,
     wake: Notify,
 }
 
-impl Shared {
+impl MeshShared {
     fn post(&self, change: impl FnOnce(&mut Posted)) {
         change(&mut lock(&self.posted));
         self.wake.notify_one();
@@ -138,7 +139,7 @@ impl Shared {
     }
 }
 
-/// A panic elsewhere does not make plain data unusable.
+/// Takes a lock. A panic elsewhere does not make plain data unusable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -161,9 +162,10 @@ struct Neighbour {
 pub(crate) struct Net {
     swarm: Swarm<Outer>,
     key: Keypair,
-    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    shared: Arc<MeshShared>,
     book: Book,
-    /// What each dial is for, until its connection fails, opens or closes.
+    /// The target of each dial, until its connection fails, opens or closes.
     dials: BTreeMap<ConnectionId, Target>,
     neighbours: BTreeMap<Did, Neighbour>,
     health: Health,
@@ -178,11 +180,11 @@ pub(crate) struct Net {
     messages_per_second: u32,
     message_bytes_max: usize,
     topics: BTreeSet<String>,
-    /// What the node has not taken yet. The swarm is not polled while there is any.
+    /// Events that the node has not taken yet. The swarm is not polled while there are any.
     out: VecDeque<MeshEvent>,
-    /// When the node was last waited for; nothing was heard from peers since.
+    /// The time since which the loop waits for the node; it hears no peer meanwhile.
     deaf_since: Option<Instant>,
-    /// When to tick next; none when something changed that it depends on.
+    /// The time of the next tick; `None` if it must be computed anew.
     due: Option<Instant>,
 }
 
@@ -191,7 +193,7 @@ impl Net {
         transport: BoxedTransport,
         config: MeshConfig,
         spawner: Arc<dyn Spawner>,
-        shared: Arc<Shared>,
+        shared: Arc<MeshShared>,
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
         let behaviour = Outer::new(&config, &key)?;
@@ -210,9 +212,10 @@ impl Net {
         getrandom::fill(&mut seed).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
         let (me, now) = (config.keypair.did(), clock::now());
         let mesh = config.membership.as_ref().map(|membership| membership.mesh);
-        let run = clock::wall().as_ms();
+        let run = config.clock.wall().as_ms();
         Ok(Self {
             swarm,
+            clock: config.clock.clone(),
             shared,
             book: Book::new(me, u64::from_le_bytes(seed), Backoff::default()),
             dials: BTreeMap::new(),
@@ -236,14 +239,14 @@ impl Net {
         })
     }
 
-    /// Runs until all handles are gone, the events' reader is gone, or a shutdown.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<MeshEvent>) {
+    /// Runs until all handles or the receiver of events are gone, or until a shutdown.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<MeshCommand>, events: mpsc::Sender<MeshEvent>) {
         let shared = self.shared.clone();
         let stopped = loop {
             self.take_posted();
             for _ in 0..COMMANDS_AT_ONCE {
                 match commands.try_recv() {
-                    Ok(Command::Shutdown { reply }) => return self.shutdown(&events, reply).await,
+                    Ok(MeshCommand::Shutdown { reply }) => return self.shutdown(&events, reply).await,
                     Ok(command) => self.on_command(command),
                     Err(_) => break,
                 }
@@ -267,7 +270,7 @@ impl Net {
                 }
                 event = self.swarm.select_next_some(), if self.out.is_empty() => self.on_swarm(event),
                 command = commands.recv() => match command {
-                    Some(Command::Shutdown { reply }) => break Some(reply),
+                    Some(MeshCommand::Shutdown { reply }) => break Some(reply),
                     Some(command) => self.on_command(command),
                     None => break None,
                 },
@@ -280,7 +283,7 @@ impl Net {
         self.shutdown(&events, reply).await;
     }
 
-    /// Closes every connection, tells why, and waits a moment for the peers to notice.
+    /// Closes every connection, reports it, and waits a moment for the peers to notice.
     async fn shutdown(mut self, events: &mpsc::Sender<MeshEvent>, reply: oneshot::Sender<()>) {
         self.swarm.behaviour_mut().gate.close_all(&DownCause::Shutdown);
         let closing = async {
@@ -293,7 +296,7 @@ impl Net {
         };
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, closing).await;
         for event in self.out.drain(..) {
-            // nobody may be reading any more
+            // the receiver may be gone
             if events.try_send(event).is_err() {
                 break;
             }
@@ -302,7 +305,7 @@ impl Net {
         let _ = reply.send(());
     }
 
-    /// Silence while the node did not take its events is not the peers'.
+    /// Forgives the peers the silence in which the node did not take its events.
     fn listen_again(&mut self, now: Instant) {
         if !self.out.is_empty() {
             if self.deaf_since.is_none() {
@@ -328,7 +331,7 @@ impl Net {
     fn tick(&mut self, now: Instant) {
         if self.expiry_at <= now {
             self.expiry_at = now + EXPIRY_CHECK;
-            self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
+            self.swarm.behaviour_mut().gate.cut_expired(self.clock.wall());
         }
         let changes = if self.out.is_empty() { self.health.tick(now) } else { Vec::new() };
         for change in changes {
@@ -348,8 +351,8 @@ impl Net {
         }
     }
 
-    fn report(&mut self, change: Option<Change>) {
-        if let Some(Change { peer, state, cause }) = change {
+    fn report(&mut self, change: Option<HealthChange>) {
+        if let Some(HealthChange { peer, state, cause }) = change {
             self.due = None;
             self.out.push_back(MeshEvent::PeerState { peer, state, cause });
         }
@@ -359,7 +362,7 @@ impl Net {
         let Some(beats) = &mut self.beats else { return };
         let bytes = beats.next(&self.key, &self.beat_body);
         let topic = wire_topic(PRESENCE_TOPIC);
-        // with nobody to hear it, a beat is simply not heard
+        // a beat that no peer receives is no error
         let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(topic, bytes);
     }
 
@@ -441,9 +444,9 @@ impl Net {
         gossip.report_message_validation_result(&token.id, &token.from, acceptance);
     }
 
-    fn on_command(&mut self, command: Command) {
+    fn on_command(&mut self, command: MeshCommand) {
         match command {
-            Command::Open { peer, room, reply } => match peer_id_of(&peer) {
+            MeshCommand::Open { peer, room, reply } => match peer_id_of(&peer) {
                 // nothing is said to a peer in a room that it did not name
                 _ if self.neighbours.get(&peer).is_some_and(|known| !known.member.abilities.serves(room.as_ref())) => {
                     let _ = reply.send(Err(OpenError::NoSuchRoom));
@@ -453,21 +456,21 @@ impl Net {
                     let _ = reply.send(Err(OpenError::NotOpen));
                 }
             },
-            Command::Publish { topic, bytes, reply } => {
+            MeshCommand::Publish { topic, bytes, reply } => {
                 let _ = reply.send(self.publish(topic, bytes));
             }
-            Command::Join { inviter, addresses, request, outcome } => {
+            MeshCommand::Join { inviter, addresses, request, outcome } => {
                 self.join(inviter, &addresses, request, outcome);
             }
-            Command::SetOffline { offline, reply } => {
+            MeshCommand::SetOffline { offline, reply } => {
                 self.set_offline(offline);
                 let _ = reply.send(());
             }
-            Command::Peers { reply } => {
+            MeshCommand::Peers { reply } => {
                 let _ = reply.send(self.peers());
             }
-            // taken by the loop
-            Command::Shutdown { .. } => {}
+            // handled by the loop
+            MeshCommand::Shutdown { .. } => {}
         }
     }
 
@@ -484,7 +487,7 @@ impl Net {
             return Err(PublishError::TooLarge { bytes: len, max });
         }
         match self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(wire_topic(&topic), bytes) {
-            // to nobody, or again: the promise is sync's, not gossip's
+            // no receiver, or a repetition: sync makes the promise, not gossip
             Ok(_) | Err(E::NoPeersSubscribedToTopic | E::Duplicate) => Ok(()),
             Err(E::MessageTooLarge) => Err(PublishError::TooLarge { bytes: len, max }),
             Err(error) => {
@@ -565,7 +568,7 @@ impl Net {
             open: neighbour.is_some(),
             rtt: neighbour.and_then(|neighbour| neighbour.rtt),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
-            last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
+            last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
             abilities: neighbour.map(|neighbour| neighbour.member.abilities.clone()),
         }
@@ -578,9 +581,9 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
             SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
             SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
-            SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Discovery(event)) => self.on_discovery(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
-                // perhaps another network: who could not be reached before may be now
+                // perhaps another network: an unreachable peer may be reachable now
                 self.book.dial_all(now);
                 self.due = None;
                 lock(&self.shared.listening).push(address.clone());
@@ -669,7 +672,7 @@ impl Net {
                             self.out.push_back(MeshEvent::OtherMesh { address, peer });
                         }
                     }
-                    // whoever scans the internet shall not fill our log
+                    // strangers that scan the internet must not fill the log
                     (Refusal::OtherMesh, None) => {}
                     _ => self.out.push_back(MeshEvent::Refused { peer, by_us, reason }),
                 }
@@ -726,7 +729,7 @@ impl Net {
             Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
-        if self.revoked.contains(&peer) || expired(heard.expires_at, clock::wall()) || peer == self.key.did() {
+        if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
             return Verdict::Ignore;
         }
         let change = self.health.heard(peer, now);
@@ -742,7 +745,7 @@ impl Net {
                     self.out.push_back(MeshEvent::Join { peer, request, reply });
                 }
             }
-            // it was dialled for this alone
+            // the connection was dialled for this question alone
             DoorEvent::Done { connection } => {
                 self.swarm.close_connection(connection);
             }
@@ -761,17 +764,17 @@ impl Net {
         }
     }
 
-    fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+    fn on_discovery(&mut self, event: discovery::Event, now: Instant) {
         self.due = None;
-        match event {
-            mdns::Event::Discovered(found) => {
+        match discovery::sighting(event) {
+            Sighting::Came(found) => {
                 for (peer, address) in found {
                     if let Some(peer) = did_of(&peer) {
                         self.book.spotted(peer, &address, now);
                     }
                 }
             }
-            mdns::Event::Expired(lost) => {
+            Sighting::Went(lost) => {
                 for (peer, _) in lost {
                     if let Some(peer) = did_of(&peer) {
                         self.book.vanished(&peer);

@@ -116,7 +116,7 @@ impl Node {
         .await
     }
 
-    /// Accepts all gossip and throws away what is not asked for.
+    /// Reads events until one is wanted. Accepts all gossip and drops the other events.
     pub async fn until<T>(&mut self, what: &str, mut want: impl FnMut(MeshEvent) -> Option<T>) -> T {
         let (mesh, events) = (&self.mesh, &mut self.events);
         let found = async {

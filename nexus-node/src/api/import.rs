@@ -1,9 +1,8 @@
-//! The bulk door: memories in as JSON Lines, an acknowledgement out for each.
+//! The bulk import: memories in as JSON Lines, an acknowledgement out for each.
 //!
-//! Lines are written in batches as they arrive, and each acknowledgement follows the commit of its
-//! batch: what was not acknowledged was not promised. A bad line is refused under its number and
-//! stops nothing. A memory that came out of an export remembers what it was, so the same file
-//! imported twice, or again after it broke off, doubles nothing.
+//! Lines are written in batches as they arrive. An acknowledgement follows the commit of its batch, so
+//! a line without one is not promised. A bad line is refused by number and stops nothing. An exported
+//! memory keeps its former id, so importing the same file again writes nothing twice.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,17 +17,17 @@ use serde_json::Value;
 
 use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
-use super::problem::Problem;
+use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory, clock};
+use crate::{Brain, NewMemory, NodeError};
 
-/// How long a line may be. A memory's text has at most 32 KiB.
+/// The longest line, in bytes. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
-/// How many lines are written at once.
+/// The most lines written at once.
 const BATCH_LINES_MAX: usize = 256;
 
-/// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is the
-/// latter, and `id` is what the memory was called where it comes from; else `id` is a key.
+/// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is from an
+/// export, and `id` is the memory's former id; otherwise `id` is a key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -43,7 +42,7 @@ struct Line {
     author: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
-    // What an export says besides, and a memory that is written again gets anew.
+    // Further fields of an export. The written memory gets new ones.
     #[serde(rename = "was")]
     _was: Option<String>,
     #[serde(rename = "author_name")]
@@ -56,7 +55,7 @@ struct Line {
     _conflicts: Option<Value>,
 }
 
-/// What becomes of a line before anything is written.
+/// A line that was read, before anything is written.
 enum Reading {
     Write(NewMemory),
     Known(crate::Memory),
@@ -98,7 +97,7 @@ fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem>
     }))
 }
 
-/// The memory that has this very id, or had it; a short form is not enough.
+/// The memory with exactly this id or former id. A shortened id does not count.
 fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
     let memory = brain.get(id).ok()?;
     (memory.id == id || memory.was.as_deref() == Some(id)).then_some(memory)
@@ -108,16 +107,16 @@ struct Importer {
     brain: Brain,
     body: BodyDataStream,
     rest: Vec<u8>,
-    /// The last line taken.
+    /// The number of the last line read.
     line: u64,
-    /// In the middle of a line that is too long.
+    /// Whether this is in the middle of a line that is too long.
     skipping: bool,
     ended: bool,
     broken: bool,
 }
 
 impl Importer {
-    /// The next complete lines with their numbers, as they arrive; none at the end.
+    /// The next complete lines with their numbers, as they arrive; empty at the end.
     async fn lines(&mut self) -> Vec<(u64, Result<Vec<u8>, Problem>)> {
         loop {
             let mut lines = Vec::new();
@@ -145,7 +144,7 @@ impl Importer {
                 Some(Ok(bytes)) => self.rest.extend_from_slice(&bytes),
                 None => self.ended = true,
                 Some(Err(_)) => {
-                    // Cut off in the middle of a line: half a line is none.
+                    // The body ended in the middle of a line, which does not count.
                     self.ended = true;
                     self.rest.clear();
                 }
@@ -164,19 +163,30 @@ impl Importer {
         }
     }
 
-    /// Writes some lines and says what became of each, in their order.
+    /// Writes some lines. Returns the answers in their order.
     async fn write(&mut self, lines: Vec<(u64, Result<Vec<u8>, Problem>)>) -> Bytes {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for (line, bytes) in lines {
-            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, clock::wall())?, bytes)));
+        let now = self.brain.now();
+        let look = move |brain: &Brain, (line, bytes): (u64, Result<Vec<u8>, Problem>)| {
+            (line, bytes.and_then(|bytes| Ok((read(brain, &bytes, now)?, bytes))))
+        };
+        let looked = self.brain.reading(move |brain| Ok(lines.into_iter().map(|line| look(brain, line)).collect()));
+        let looked: Result<Vec<_>, NodeError> = looked.await;
+        let Ok(looked) = looked else {
+            // No later line can be read either, and what is not acknowledged is not promised.
+            self.broken = true;
+            return Bytes::new();
+        };
+        for (line, mut reading) in looked {
             // The same memory twice in one batch: the first must be written to be found.
             if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
                 && !ids.insert(was.id.clone())
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                reading = read(&self.brain, &bytes, clock::wall()).map(|reading| (reading, bytes));
+                let again = self.brain.reading(move |brain| Ok(look(brain, (line, Ok(bytes))).1)).await;
+                reading = again.map_err(Problem::from).flatten();
             }
             let answer = match reading.map(|(reading, _)| reading) {
                 Ok(Reading::Write(memory)) => {
@@ -214,14 +224,14 @@ impl Importer {
             answers.extend(numbers.into_iter().zip(written).map(|(line, written)| acknowledged(line, written)));
             return;
         }
-        // One that does not fit refuses its whole batch: write them one by one.
+        // One bad memory refuses its whole batch, so write them one by one.
         for (line, memory) in numbers.into_iter().zip(batch) {
             answers.push(match self.brain.remember(memory).await {
                 Ok(written) => acknowledged(line, written),
                 Err(error) => {
                     let problem = Problem::from(error);
-                    // No later line can succeed either.
-                    self.broken |= problem.status().is_server_error();
+                    // Every later line would fail, too.
+                    self.broken |= status(&problem).is_server_error();
                     Imported { line, error: Some(problem.into()), ..Imported::default() }
                 }
             });

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
-use super::read::Reader;
 use crate::NodeError;
-use crate::clock;
+use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
 use crate::search::words::{Spoken, spelled_words};
 use crate::search::{Filter, Found, Search};
@@ -40,7 +39,7 @@ pub(super) fn recall(
         return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
     }
     let wanted = wanted_words(&query.text)?;
-    let now = clock::wall();
+    let now = reader.now();
     let filter = filter(query, reader, now)?;
     // some more than asked for: weighing changes the order, and some have expired
     let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
@@ -201,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::rows::Place;
+    use crate::ledger::rows::Place;
 
     /// A memory about which nothing matters but its id and its age.
     fn memory(id: u64, stamp: Timestamp) -> Memory {

@@ -3,9 +3,10 @@ use std::ops::{Bound, ControlFlow};
 use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
 use nexus_identity::Chain;
 
-use super::cursor::{StoreName, WatchCursor};
 use crate::NodeError;
-use crate::engine::rows::{self, EntryRow, Standing};
+use crate::ledger;
+use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::{Change, ChangeKind};
 use crate::store::{Order, Table, View};
 
@@ -28,7 +29,7 @@ pub(crate) fn changes_after(
     })?;
     let mut changes = Vec::new();
     let mut at = after;
-    let spaces = rows::read_spaces(view)?;
+    let spaces = ledger::read_spaces(view)?;
     for (eno, row) in rows_found {
         let (eno, row) = (eno?, row?);
         let skip = if eno == after.eno { after.index } else { 0 };

@@ -11,11 +11,11 @@ use super::settings::{Settings, bad_value, known};
 use super::{Config, Key};
 use crate::datadir::{DataDir, replace};
 
-/// Sets a key in the text of a file, to a value as a person writes it: a list is separated by
-/// commas. An empty name takes the key out.
+/// Sets a key in the text of a file to a value as a person writes it: commas separate the items of a
+/// list. An empty name takes the key out.
 ///
 /// # Errors
-/// Whatever is wrong with the key, its value, or the file as it would be then.
+/// A fault of the key, of its value, or of the file with the change.
 pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
     let key = known(key, Origin::File)?;
     let mut config = Config::default();
@@ -31,7 +31,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
             let mut value: toml_edit::Value =
                 value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax(error.to_string()))?;
             match document.get_mut(key.name) {
-                // In its place: what is written above and behind the old value stays.
+                // Replaces the old value in its place, so that the comments around it stay.
                 Some(Item::Value(before)) => {
                     *value.decor_mut() = before.decor().clone();
                     *before = value;
@@ -48,7 +48,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
 /// Takes a key out of the text of a file, with the comment above it, so that its default holds.
 ///
 /// # Errors
-/// There is no such key, or something else is wrong with the file.
+/// An unknown key, or another fault of the file.
 pub fn unset(text: &str, key: &str) -> Result<String, ConfigError> {
     let key = known(key, Origin::File)?;
     let mut document = parse(text)?;
@@ -56,8 +56,8 @@ pub fn unset(text: &str, key: &str) -> Result<String, ConfigError> {
     checked(document)
 }
 
-/// Sets a key in `config.toml` of a data directory, which is written beside and renamed.
-/// The key says whether the change takes effect while the node runs.
+/// Sets a key in `config.toml` of a data directory. The new file is written beside the old one and
+/// renamed. The returned key says whether the change takes effect while the node runs.
 ///
 /// # Errors
 /// As [`set`], or the file cannot be read or written; it is unchanged then.

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// Nobody gave one.
+    /// No source gave a value.
     Default,
     /// `config.toml`, or `config set`, which writes it.
     File,
@@ -29,7 +29,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with the configuration: always the fault of whoever wrote it. Nothing changed.
+/// A fault of the configuration, always its author's. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -38,7 +38,7 @@ pub enum ConfigError {
     File {
         /// The file.
         file: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is no TOML.
@@ -49,9 +49,9 @@ pub enum ConfigError {
     UnknownKey {
         /// The key as it was written.
         key: String,
-        /// Where.
+        /// The source that has the key.
         origin: Origin,
-        /// What was probably meant.
+        /// The known key nearest to it.
         nearest: Option<&'static str>,
     },
     /// A key cannot have this value.
@@ -59,17 +59,17 @@ pub enum ConfigError {
     BadValue {
         /// The key.
         key: &'static str,
-        /// Where the value comes from.
+        /// The source of the value.
         origin: Origin,
         /// The value as it was written.
         found: String,
-        /// What it may be.
+        /// The allowed values, in words.
         allowed: String,
     },
     /// Two values do not go together.
     #[error("{rule} ({left} and {right})")]
     Relation {
-        /// What must hold.
+        /// The broken rule.
         rule: &'static str,
         /// The value named first.
         left: u64,

@@ -1,24 +1,24 @@
 use super::KEYS;
 
-/// The key that somebody probably meant who wrote this one: a typo away, or a part of it.
+/// The known key nearest to an unknown one: a typo away, or a name that contains it.
 pub(super) fn nearest(written: &str) -> Option<&'static str> {
     let written = written.to_ascii_lowercase().replace('-', "_");
     let close = typo(&written);
     let part = || {
         let having = KEYS.iter().map(|key| key.name).filter(|name| name.contains(written.as_str()));
-        // of several the one that has the least besides
+        // of several, the shortest name
         having.filter(|_| written.len() >= 4).min_by_key(|name| name.len())
     };
     close.or_else(part)
 }
 
-/// The key that differs from this one by a typo: one change in four letters, at most three.
+/// The key that differs by a typo: one change per four letters, at most three.
 pub(super) fn typo(written: &str) -> Option<&'static str> {
     let near = KEYS.iter().map(|key| (distance(written, key.name), key.name)).min()?;
     (near.0 <= (written.len() / 4).clamp(1, 3)).then_some(near.1)
 }
 
-/// How many characters must be put in, taken out or changed (Levenshtein).
+/// The number of characters to insert, delete or change (Levenshtein).
 fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, a) in left.bytes().enumerate() {

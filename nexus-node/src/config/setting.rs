@@ -9,16 +9,16 @@ use toml::Value;
 
 /// A type of value: how it is read, written and described.
 pub(super) trait Setting: Sized {
-    /// What people write: once, or several times for a list (otherwise the last counts).
+    /// Reads a person's texts: one, or several for a list. For other types the last one counts.
     fn from_texts(texts: &[&str]) -> Option<Self>;
 
-    /// What a file holds.
+    /// Reads the value of a file.
     fn from_toml(value: &Value) -> Option<Self>;
 
-    /// What a file would hold; `None` if nothing.
+    /// The value for a file; `None` if there is none.
     fn to_toml(&self) -> Option<Value>;
 
-    /// Which values are allowed: "it is …".
+    /// The allowed values, in words that follow "it is".
     fn allowed() -> String;
 }
 
@@ -43,7 +43,7 @@ impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
         self.0
     }
 
-    /// The number as a size in memory; the largest there is where it would not fit.
+    /// The number as a `usize`, or `usize::MAX` if it does not fit.
     pub fn size(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -113,7 +113,7 @@ impl Setting for SocketAddr {
     }
 }
 
-/// No text is no name.
+/// An empty text stands for no name.
 impl Setting for Option<Name> {
     fn from_texts(texts: &[&str]) -> Option<Self> {
         match *texts.last()? {
@@ -152,7 +152,7 @@ impl Addresses {
     }
 }
 
-/// Whether this version can listen on it or dial it.
+/// Whether this version can listen on the address or dial it.
 fn is_dialable(address: &Multiaddr) -> bool {
     use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, P2p, QuicV1, Tcp, Udp};
     let mut parts = address.iter();
@@ -241,7 +241,7 @@ impl Setting for Labels {
     }
 }
 
-/// Which events are logged. Whoever sets up logging reads the notation; here it is one line.
+/// The filter of logged events. The logging setup parses the notation; here it is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -256,8 +256,8 @@ impl LogFilter {
 
 impl Default for LogFilter {
     fn default() -> Self {
-        // `nexus` is the beginning of all names of this project's; the network below says much that
-        // only who works on it wants to know.
+        // `nexus` is the prefix of all crates of this project. The libp2p crates log much that only
+        // their developers need.
         Self("warn,nexus=info".to_owned())
     }
 }
@@ -294,8 +294,8 @@ impl Endpoint {
         &self.0
     }
 
-    /// Without TLS, which a collector on the same machine or network does not need; one elsewhere is
-    /// reached through such a one.
+    /// Plain HTTP only: a collector on the same machine or network needs no TLS, and can forward to one
+    /// that does.
     fn of(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?;
         let host = rest.split('/').next().filter(|host| !host.is_empty() && !host.starts_with(':'))?;
@@ -308,7 +308,7 @@ impl Endpoint {
     }
 }
 
-/// No text is no address.
+/// An empty text stands for no address.
 impl Setting for Option<Endpoint> {
     fn from_texts(texts: &[&str]) -> Option<Self> {
         match texts.last()?.trim() {

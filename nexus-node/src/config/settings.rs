@@ -7,10 +7,10 @@ use super::error::{ConfigError, Origin};
 use super::{Config, KEYS, Key, nearest};
 use crate::datadir::DataDir;
 
-/// What every variable of the environment that concerns us starts with.
+/// The prefix of this program's variables in the environment.
 pub(super) const PREFIX: &str = "NEXUS_";
 
-/// Variables that are no keys: where the node is, and what a worker is told of its task.
+/// Variables that are no keys: the node's address and directory, and a worker's task.
 const NOT_KEYS: [&str; 6] = ["DATA_DIR", "API", "TOKEN", "TASK_ID", "TASK_TOKEN", "TASK_ATTEMPT"];
 
 /// The configuration with the origin of each value.
@@ -52,12 +52,11 @@ impl Settings {
     /// Lays the sources over each other: defaults, the text of a file, variables, flags. A flag
     /// that comes several times is a list.
     ///
-    /// Variables that start with `NEXUS_` but are no keys are other programs' business, and are
-    /// only [listed](Self::ignored), unless they look like a mistyped key.
+    /// A variable that starts with `NEXUS_` but is no key belongs to another program. It is only
+    /// [listed](Self::ignored), unless it looks like a mistyped key.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its origin. All values are checked, also those that
-    /// another one hides.
+    /// The first fault, with its origin. Every value is checked, also one that another source hides.
     pub fn resolve(
         file: Option<&str>,
         env: impl IntoIterator<Item = (String, String)>,
@@ -82,7 +81,7 @@ impl Settings {
         Some(self.origins.get(key.name).copied().unwrap_or(Origin::Default))
     }
 
-    /// Variables `NEXUS_…` that mean nothing here.
+    /// Variables `NEXUS_…` that are no keys of this program.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
@@ -112,7 +111,7 @@ impl Settings {
 
     fn add_env(&mut self, env: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
         let ours = env.into_iter().filter(|(variable, _)| variable.starts_with(PREFIX));
-        // In one order, so that the same mistakes always give the same complaint.
+        // Sorted, so that the same mistakes always give the same error.
         for (variable, text) in ours.collect::<BTreeMap<_, _>>() {
             let name = &variable[PREFIX.len()..];
             if NOT_KEYS.contains(&name) {
@@ -150,7 +149,7 @@ impl Settings {
     }
 }
 
-/// The key of this name, or what was probably meant.
+/// The key of this name, or an error that names the nearest key.
 pub(super) fn known(name: &str, origin: Origin) -> Result<&'static Key, ConfigError> {
     Key::named(name).ok_or_else(|| ConfigError::UnknownKey {
         key: name.to_owned(),

@@ -21,9 +21,10 @@ const CHANGES_MAX: usize = 4_096;
 
 /// What is applied, to read from: a handle, cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Applied(Arc<Shared>);
+pub(crate) struct Applied(Arc<AppliedMachine>);
 
-struct Shared {
+/// What the handles share.
+struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
@@ -60,12 +61,12 @@ impl Applied {
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
         let state = State { machine, at, seats, changes, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
-        let applied = Self(Arc::new(Shared { state, index, raised, keeping: tokio::sync::Mutex::default() }));
+        let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
         applied.raise();
         Ok(applied)
     }
 
-    /// Tells who waits for it that critical state is of a later format.
+    /// Announces the machine's format, if it is the highest so far.
     fn raise(&self) {
         let format = self.read().machine.format();
         self.0.raised.send_if_modified(|raised| {

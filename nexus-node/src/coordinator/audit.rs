@@ -25,8 +25,7 @@ use super::query::Query;
 use super::state::Deed;
 use super::wire::{Body, Bytes};
 use super::{AGAIN, Coordinator};
-use crate::NodeError;
-use crate::env::blocking;
+use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
 pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
@@ -131,8 +130,8 @@ impl Coordinator {
             page.next = (seen < count && seen > after).then_some(seen);
             Ok(page)
         };
-        let page = blocking(&*self.shared.blocking, page).await;
-        Ok(page.ok_or_else(|| NodeError::Stopping("the page was not read".to_owned()))??)
+        let page = self.world.blocking(page).await;
+        Ok(page??)
     }
 
     /// Checks the chain after a deed: that each record names the one before, that whoever is said to
@@ -148,15 +147,15 @@ impl Coordinator {
             let gaps = gaps(&log)?;
             Ok(check(&read(&log, &applied, after)?, after, &gaps))
         };
-        let check = blocking(&*self.shared.blocking, check).await;
-        let mut check = check.ok_or_else(|| NodeError::Stopping("the check was not done".to_owned()))??;
+        let check = self.world.blocking(check).await;
+        let mut check = check??;
         if check.next.is_none() && check.broken.is_none() {
             self.look_around().await;
             let said = join_all(self.up().into_iter().map(|member| self.hear(member))).await;
             let (running, here) = (running.clone(), self.log.clone());
             let compare =
                 move || said.into_iter().flatten().filter_map(|said| compare(&here, &running, said)).collect();
-            check.others = blocking(&*self.shared.blocking, compare).await.unwrap_or_default();
+            check.others = self.world.blocking(compare).await.unwrap_or_default();
         }
         Ok(check)
     }
@@ -169,7 +168,7 @@ impl Coordinator {
         // one that has just joined gets its copy in a moment; a reader never does
         let there = tokio::time::timeout(COPY_MAX, part.wait_for(Option::is_some));
         let running = match self.running() {
-            None if self.stopped().is_none() && self.may_propose(&self.shared.me) => {
+            None if self.stopped().is_none() && self.may_propose(&self.identity.me()) => {
                 there.await.ok().and_then(|part| part.ok()?.clone())
             }
             running => running,
@@ -188,8 +187,8 @@ impl Coordinator {
     /// Records for a member that lacks them.
     pub(super) async fn audit_back(&self, running: &Running, upto: u64) -> Result<Vec<Vec<u8>>, NodeError> {
         let (log, applied) = (self.log.clone(), running.applied.clone());
-        let page = blocking(&*self.shared.blocking, move || read_back(&log, &applied, upto)).await;
-        Ok(page.ok_or_else(|| NodeError::Stopping("the page was not read".to_owned()))??)
+        let page = self.world.blocking(move || read_back(&log, &applied, upto)).await;
+        Ok(page??)
     }
 
     /// Asks for the records of one page that this node lacks. Whether it got any.

@@ -1,8 +1,8 @@
-//! What waits while something is on its way goes with the next one.
+//! Gathers items that wait during one operation into the batch of the next.
 
 use tokio::sync::mpsc;
 
-/// How much goes together.
+/// The bounds of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
     pub(super) count: usize,
@@ -12,7 +12,7 @@ pub(super) struct Most {
 /// A queue that is emptied in batches.
 pub(super) struct Gather<T> {
     waiting: mpsc::Receiver<T>,
-    /// What did not fit the last batch.
+    /// An item that did not fit the last batch.
     left: Option<T>,
     most: Most,
     size: fn(&T) -> usize,
@@ -23,8 +23,8 @@ impl<T> Gather<T> {
         Self { waiting, left: None, most, size }
     }
 
-    /// The next one, as soon as there is one, and whatever waits behind it and fits; `None` once
-    /// nobody is left who could add any. One that is too large goes alone.
+    /// The next batch, as soon as there is an item, with all waiting items that fit. An item that is
+    /// too large goes alone. `None` once all senders are gone.
     pub(super) async fn next(&mut self) -> Option<Vec<T>> {
         let first = match self.left.take() {
             Some(first) => first,

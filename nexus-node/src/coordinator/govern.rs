@@ -23,8 +23,8 @@ use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator};
-use crate::NodeError;
-use crate::runtime::random;
+use crate::error::NodeError;
+use crate::world::random;
 
 /// Between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
@@ -123,7 +123,6 @@ pub(super) async fn run(here: Arc<Coordinator>) {
 
 /// As the leader, proposes what has run out of time.
 pub(super) async fn expire(here: Arc<Coordinator>) {
-    let clock = here.shared.clock;
     let mut deadlines = Deadlines::default();
     let mut led = None;
     loop {
@@ -140,8 +139,8 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             led = Some((running.group, term));
         }
         let now = match planted(Plant::LeasesByWallClock) {
-            true => Duration::from_millis(crate::clock::wall().as_ms()),
-            false => clock.now(),
+            true => Duration::from_millis(here.world.wall().as_ms()),
+            false => here.world.now(),
         };
         deadlines.follow(now, &running.applied.read().machine);
         let due = deadlines.due(now);
@@ -237,11 +236,11 @@ impl Coordinator {
             }
             heard.looked = Some(now);
         }
-        let peers = self.shared.mesh.peers().await;
+        let peers = self.mesh.peers().await;
         let open: BTreeSet<Did> =
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
         let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
-        let members: Vec<Did> = self.shared.members.borrow().iter().map(|(did, _)| *did).collect();
+        let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
@@ -355,7 +354,7 @@ impl Coordinator {
                 Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
-        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.spawner.clone(), change)).await;
+        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.world.spawner().clone(), change)).await;
         changed.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(|error| match error.forward_to_leader() {
             Some(to) => ManageError::NotDone(NotDone::NotLeader(to.leader_id)),
             None => ManageError::Refused(error.to_string()),
@@ -368,12 +367,12 @@ impl Coordinator {
         let proposal = Proposal {
             format,
             group: running.group,
-            by: self.shared.me,
+            by: self.identity.me(),
             session: u64::from_le_bytes(random()),
             seq: 1,
             answered: 0,
             base: *running.applied.index().borrow(),
-            at_ms: crate::clock::wall().as_ms(),
+            at_ms: self.world.wall().as_ms(),
             commands: vec![Command::Raise(format)],
         };
         let raised = tokio::time::timeout(CHANGE_MAX, running.submit(Signed::new(&proposal, &self.key))).await;
@@ -500,7 +499,7 @@ impl Coordinator {
     /// # Errors
     /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
     pub(crate) async fn manage(&self, manage: Manage) -> Result<(), NodeError> {
-        if self.role(&self.shared.me) != Some(Role::Admin) {
+        if self.role(&self.identity.me()) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin changes who coordinates".to_owned()));
         }
         let until = Instant::now() + ANSWER_WITHIN;
@@ -520,7 +519,7 @@ impl Coordinator {
     async fn try_manage(&self, manage: Manage) -> Result<(), ManageError> {
         let nobody = || ManageError::NotDone(NotDone::NotLeader(None));
         let leader = self.leader().ok_or_else(nobody)?;
-        if leader == self.shared.me {
+        if leader == self.identity.me() {
             // others may say that this node leads while it has only just begun to take part anew
             let running = self.running().ok_or_else(nobody)?;
             return self.manage_here(&running, manage).await;
@@ -541,7 +540,7 @@ impl Coordinator {
     /// # Errors
     /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.
     pub(crate) async fn recover(&self) -> Result<Group, NodeError> {
-        if self.role(&self.shared.me) != Some(Role::Admin) {
+        if self.role(&self.identity.me()) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin begins the coordinators anew".to_owned()));
         }
         self.look_around().await;
@@ -549,7 +548,7 @@ impl Coordinator {
             return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
         }
         let _one = self.changing.lock().await;
-        let missing = || self.no_copy(&self.name(&self.shared.me));
+        let missing = || self.no_copy(&self.name(&self.identity.me()));
         let running = self.running().ok_or_else(missing)?;
         let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
         let metrics = running.metrics();
@@ -557,10 +556,10 @@ impl Coordinator {
         running.stop().await;
         let group = Group { generation: running.group.generation + 1, id: u64::from_le_bytes(random()) };
         let draw = u64::from_le_bytes(random());
-        let me = Voter { did: self.shared.me, draw };
+        let me = Voter { did: self.identity.me(), draw };
         let mut machine = running.applied.read().machine.clone();
         let index = *running.applied.index().borrow();
-        let record = machine.succeed(group, index + 1, me.did, crate::clock::wall().as_ms());
+        let record = machine.succeed(group, index + 1, me.did, self.world.wall().as_ms());
         let unkept = |error: super::audit::KeepError| NodeError::Stopping(error.to_string());
         super::audit::keep(&self.log, &running.applied).await.map_err(unkept)?;
         if let Some(record) = record {
@@ -570,7 +569,7 @@ impl Coordinator {
         let seats = Seats { voters: vec![BTreeSet::from([me])], all: BTreeSet::from([me]) };
         let head = SnapshotHead { at, seats_at: at, seats, id: format!("recovered-{}", group.generation) };
         let vote = Ballot { term: metrics.current_term + 1, voter: me, committed: false };
-        self.log.found(self.shared.mesh_did, group, me, vote, head, &machine.encode()).await.map_err(failed)?;
+        self.log.found(self.identity.mesh(), group, me, vote, head, &machine.encode()).await.map_err(failed)?;
         *self.me.lock().unwrap_or_else(PoisonError::into_inner) = me;
         tracing::warn!(%group, "the coordinators were begun anew from this node's copy");
         self.take_part(group).await?;

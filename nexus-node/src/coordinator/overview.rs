@@ -133,7 +133,7 @@ const HEARSAY_MAX: Duration = Duration::from_secs(10);
 impl Coordinator {
     /// The coordinators as this node sees them; `None` before it has heard of any.
     pub(crate) async fn overview(&self) -> Option<Coordinators> {
-        let peers = self.shared.mesh.peers().await;
+        let peers = self.mesh.peers().await;
         let running = self.running();
         let said = self.said();
         let (leader, term, commit, applied, seats, generation) = match &running {
@@ -158,7 +158,7 @@ impl Coordinator {
                 (newest.leader, newest.term, newest.applied, newest.applied, newest.seats.clone()?, generation)
             }
         };
-        let me = self.shared.me;
+        let me = self.identity.me();
         let state = |did: &Did| match peers.iter().find(|peer| peer.did == *did) {
             _ if leader == Some(*did) => SeatState::Leader,
             _ if *did == me => SeatState::Up,
@@ -236,7 +236,7 @@ impl Coordinator {
         let up = self.up();
         let voters: BTreeSet<Did> =
             seats.iter().flat_map(|seats| seats.voters.iter().flatten()).map(|voter| voter.did).collect();
-        let missing = voters.iter().filter(|did| **did != self.shared.me && !up.contains(did));
+        let missing = voters.iter().filter(|did| **did != self.identity.me() && !up.contains(did));
         NodeError::NoQuorum { missing: missing.map(|did| self.name(did)).collect(), known: seats.is_some() }
     }
 }

@@ -20,7 +20,7 @@ use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::NodeError;
-use crate::runtime::random;
+use crate::world::random;
 
 /// Commands that wait to be proposed; then callers wait.
 pub(super) const WANTED_MAX: usize = 4_096;
@@ -48,7 +48,7 @@ impl Coordinator {
         if bytes > PROPOSAL_BYTES_MAX / 2 {
             return Err(NodeError::TooLarge { what: "a command", bytes, max: PROPOSAL_BYTES_MAX / 2 });
         }
-        if !self.may_propose(&self.shared.me) {
+        if !self.may_propose(&self.identity.me()) {
             return Err(NodeError::Refused("a reader changes no critical state".to_owned()));
         }
         let (answer, outcome) = oneshot::channel();
@@ -74,7 +74,7 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
             under_way.first().map_or(0, |first| first - 1)
         };
         let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.command, one.answer)).unzip();
-        let (group, by, at_ms) = (Group::default(), here.shared.me, crate::clock::wall().as_ms());
+        let (group, by, at_ms) = (Group::default(), here.identity.me(), here.world.wall().as_ms());
         let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands };
         let (deliverer, under_way) = (here.clone(), under_way.clone());
         let deliver = async move {
@@ -170,7 +170,7 @@ impl Coordinator {
             if Instant::now() >= until {
                 return Err(Undelivered::NoQuorum);
             }
-            if self.shared.failed.borrow().is_some() {
+            if self.failure.has_failed() {
                 return Err(Undelivered::Stopping);
             }
             self.look_around().await;
@@ -185,7 +185,7 @@ impl Coordinator {
     }
 
     async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Tried {
-        if leader == self.shared.me {
+        if leader == self.identity.me() {
             let Some(running) = self.running().filter(|running| running.group == group) else {
                 return Tried::Nothing;
             };

@@ -56,7 +56,7 @@ impl Coordinator {
 
     async fn read_at(&self, leader: Did, query: &Query) -> Tried {
         let Some((group, _)) = self.where_it_stands() else { return Tried::Nothing };
-        if leader == self.shared.me {
+        if leader == self.identity.me() {
             let Some(running) = self.running() else { return Tried::Nothing };
             return match running.prove().await {
                 Ok(()) => Tried::Done(self.look(&running, query)),

@@ -25,7 +25,7 @@ use super::wire::{
 impl Coordinator {
     /// Answers a peer over a stream that it opened, for as long as it lasts.
     pub(crate) async fn serve(self: Arc<Self>, peer: Did, stream: Stream) {
-        let spawner = self.spawner.clone();
+        let spawner = self.world.spawner().clone();
         let answer = |envelope| {
             let here = self.clone();
             async move { here.answer(peer, envelope).await }.boxed()
@@ -79,7 +79,7 @@ impl Coordinator {
             Body::Vote(ask) => vote(self, &running, peer, ask).await,
             Body::Install(part) => install(self, &running, peer, part).await,
             Body::Elect(_) => {
-                let _ = scope(self.spawner.clone(), running.raft.trigger().elect()).await;
+                let _ = scope(self.world.spawner().clone(), running.raft.trigger().elect()).await;
                 Ok(Body::Answer(Bytes::default()))
             }
             Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes, format).await,
@@ -152,7 +152,7 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
         entries: entries.map_err(|error| here.unread(peer, error))?,
         leader_commit: decode_at(&append.committed).ok_or_else(malformed)?,
     };
-    let answer = scope(here.spawner.clone(), running.raft.append_entries(request)).await;
+    let answer = scope(here.world.spawner().clone(), running.raft.append_entries(request)).await;
     let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
     let (result, vote, upto) = match answer {
         AppendEntriesResponse::Success => (AppendResult::Success, Vec::new(), Vec::new()),
@@ -172,7 +172,7 @@ async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) ->
         return Ok(Body::Voted(Voted { vote: ask.vote, granted: true, last: ask.last }));
     }
     let request = VoteRequest { vote, last_log_id: decode_at(&ask.last).ok_or_else(malformed)? };
-    let answer = scope(here.spawner.clone(), running.raft.vote(request)).await;
+    let answer = scope(here.world.spawner().clone(), running.raft.vote(request)).await;
     let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
     let vote = encode(&Ballot::from(answer.vote));
     Ok(Body::Voted(Voted { vote, granted: answer.vote_granted, last: encode_at(answer.last_log_id) }))
@@ -187,7 +187,7 @@ async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install
     }
     let request =
         InstallSnapshotRequest { vote, meta: head.into(), offset: part.offset, data: part.data, done: part.done };
-    match scope(here.spawner.clone(), running.raft.install_snapshot(request)).await {
+    match scope(here.world.spawner().clone(), running.raft.install_snapshot(request)).await {
         Ok(answer) => {
             running.hear();
             Ok(Body::Installed(Bytes { bytes: encode(&Ballot::from(answer.vote)) }))

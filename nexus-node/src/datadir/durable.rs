@@ -5,10 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Puts `bytes` into a file for its owner alone (0600), in place of what was there. After a power
-/// loss at any moment the file holds either what it held before or all of `bytes`.
+/// Replaces the content of a file for its owner alone (0600). After a power loss at any moment the file
+/// holds either its former content or all of `bytes`.
 ///
-/// A symbolic link stays one: what it leads to is replaced.
+/// A symbolic link stays one: its target is replaced.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = match fs::canonicalize(path) {
         Ok(target) => target,
@@ -24,7 +24,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(&path)
 }
 
-/// Removes a file, durably; whether it was there.
+/// Removes a file, durably. Returns whether it was there.
 pub(crate) fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => sync_parent(path).map(|()| true),
@@ -43,7 +43,7 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a file is written before it takes its place.
+/// The path of a file while it is being written.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, ToOwned::to_owned);
     name.push(".new");
@@ -51,7 +51,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What an earlier attempt left may have other permissions, or be somebody's link.
+    // A file of an earlier attempt may have other permissions, or be somebody's link.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -65,7 +65,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Puts a file that was written and synced beside another in its place, durably.
+/// Renames a written and synced file over another, durably.
 pub(crate) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_parent(to)

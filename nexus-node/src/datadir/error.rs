@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataDirError {
-    /// The platform names no place for data, and none was given.
-    #[error("this account has no home directory; give one with --data-dir")]
-    NoDefault,
     /// There is no node in it yet.
     #[error("{} holds no node yet", path.display())]
     Empty {
@@ -25,13 +22,13 @@ pub enum DataDirError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// One thing that is in it.
+        /// One of the foreign files.
         found: String,
     },
     /// Something is there, but it is no directory.
     #[error("{} is not a directory", path.display())]
     NotADirectory {
-        /// What is there.
+        /// The path of that file.
         path: PathBuf,
     },
     /// Another process uses it.
@@ -39,7 +36,7 @@ pub enum DataDirError {
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process, when it has said so.
+        /// The process id, if the other process has written it.
         pid: Option<u32>,
     },
     /// A file is missing, or does not hold what was written to it.
@@ -47,7 +44,7 @@ pub enum DataDirError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
     /// A file was written by a later version of the program.
@@ -71,7 +68,7 @@ pub enum DataDirError {
     Disk {
         /// The file or directory.
         file: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }

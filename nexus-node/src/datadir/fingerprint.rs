@@ -1,10 +1,10 @@
 use std::path::Path;
 
-/// What tells a data directory from a copy of it: the machine, the device and the directory.
+/// A digest that differs between a data directory and a copy of it: machine, device and directory.
 ///
-/// A copy, a restored backup or a cloned disk has another one. Whoever finds another one than
-/// was kept beside the store must go on in a new incarnation; a false alarm costs one more log.
-/// `None` where the platform has no such numbers.
+/// A copy, a restored backup or a cloned disk has another digest. A node that finds another digest than
+/// the one beside its store must begin a new incarnation. A false alarm costs one more log. `None`
+/// where the platform has no such numbers.
 pub(super) fn fingerprint(directory: &Path) -> Option<[u8; 32]> {
     let (device, inode) = place(directory)?;
     let mut hasher = blake3::Hasher::new_derive_key("nexus directory fingerprint v1");
@@ -14,7 +14,7 @@ pub(super) fn fingerprint(directory: &Path) -> Option<[u8; 32]> {
     Some(hasher.finalize().into())
 }
 
-/// What tells one machine from another, without giving its id away.
+/// A digest of the machine's id, which does not reveal the id.
 pub(super) fn machine_digest() -> Option<[u8; 32]> {
     let id = machine()?;
     Some(blake3::derive_key("nexus machine v1", id.trim().as_bytes()))
@@ -32,7 +32,7 @@ fn place(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// The machine's own id, where it has one in a file.
+/// The machine's id, on platforms that keep it in a file.
 fn machine() -> Option<String> {
     ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid"]
         .iter()

@@ -1,5 +1,5 @@
-//! A secret key as a small text file: a line for people that says what it is, and one that is
-//! checksummed, so that a mistyped or cut copy is noticed before it becomes somebody else.
+//! A secret key as a small text file. The first line is for people. The second has the key with a
+//! checksum, so that a mistyped or cut copy is noticed before it becomes another identity.
 //!
 //! ```text
 //! # Nexus identity key of did:key:z6Mk…. Whoever has it is this node: keep it secret.
@@ -16,7 +16,7 @@ const FORMAT: u32 = 1;
 const SEED_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 8;
 
-/// Whose key a key file holds.
+/// The owner of a key file's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// This node's own.
@@ -29,21 +29,21 @@ pub enum KeyKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It has no line with a key, or more than one.
+    /// It has no line with a key, or several.
     #[error("it holds no {0} key")]
     NotAKeyFile(KeyKind),
     /// It holds a key, but of another kind.
     #[error("it holds a {found} key, not a {expected} key")]
     OtherKind {
-        /// What was asked for.
+        /// The kind that was asked for.
         expected: KeyKind,
-        /// What it is.
+        /// The kind it is.
         found: KeyKind,
     },
     /// Characters are missing or changed.
     #[error("its key is incomplete or mistyped")]
     Mistyped,
-    /// A later version's.
+    /// The format is of a later version.
     #[error("its key has format {format}, newer than this version understands")]
     TooNew {
         /// Its format number.

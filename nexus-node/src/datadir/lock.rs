@@ -6,7 +6,8 @@ use super::DataDirError;
 
 /// The right to be the one node on a data directory, until it is dropped or the process ends.
 ///
-/// The file stays; what counts is the operating system's lock on it, which no crash leaves behind.
+/// The file stays when the lock is dropped. Only the operating system's lock counts, and it ends with
+/// the process.
 #[derive(Debug)]
 pub struct Lock(File);
 
@@ -31,7 +32,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Nobody holds it from here on. A pid that stays behind would only mislead.
+        // The lock ends here, and a stale process id would mislead.
         let _ = self.0.set_len(0);
     }
 }
@@ -42,7 +43,7 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// The process that holds the lock, if it has come to say so.
+/// The process that holds the lock, if it has written its id.
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;

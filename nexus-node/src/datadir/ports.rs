@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// The ports that were in use last time, to be tried again first: so tickets, bookmarks and
-/// firewalls stay right when a port had to be chosen freely.
+/// The ports in use last time. They are tried first, so that tickets, bookmarks and firewall rules stay
+/// valid after a port was chosen freely.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ports {

@@ -7,8 +7,9 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Name, Role};
 
 use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
-use super::view::{core_text, find_record, live_writes, records_with_key};
-use super::{Effect, Engine, EngineError, Turn, rows};
+use super::{Effect, Engine, LedgerError, Turn};
+use crate::ledger::rows;
+use crate::ledger::{core_text, find_record, live_writes, read_entry, records_with_key};
 use crate::store::{Batch, Change, StoreError, Table, View};
 
 /// Room for the count of writes at the front of a payload.
@@ -71,7 +72,7 @@ impl Engine {
         &mut self,
         commands: Vec<(CommandId, Command)>,
         turn: &mut Turn<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         let (ids, answers) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         let mut run = Commands { ids, pending: BTreeMap::new(), answers };
@@ -101,7 +102,7 @@ impl Engine {
         command: Command,
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<Answer, LedgerError> {
         let done = |outcome| Ok(Answer::Other(Some(outcome)));
         if let Command::Keep(rows) = &command {
             keep(rows, turn);
@@ -143,13 +144,13 @@ impl Engine {
         salt: [u8; 16],
         of: CommandId,
         turn: &mut Turn<'_>,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Outcome, LedgerError> {
         let payload = SpaceDefinition { name, access: 0, salt }.encode();
         let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![of], turn)?;
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
     }
 
-    fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, EngineError> {
+    fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
         let space = SpaceId::mesh(&self.state.mesh);
         let entry = self.append(space, Kind::CREDENTIAL, chain.to_bytes(), vec![of], turn)?;
         Ok(Outcome::Done(Some(entry.id())))
@@ -161,7 +162,7 @@ impl Engine {
         records: Vec<NewRecord>,
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<Answer, LedgerError> {
         let mut written = Vec::with_capacity(records.len());
         run.answers[place] = Answer::Remembered(vec![None; records.len()]);
         for (slot, NewRecord { space, core }) in records.into_iter().enumerate() {
@@ -213,11 +214,11 @@ impl Engine {
     }
 
     /// Where a record was written.
-    fn written(&self, space: SpaceId, record: Dot, turn: &Turn<'_>) -> Result<Option<Written>, EngineError> {
+    fn written(&self, space: SpaceId, record: Dot, turn: &Turn<'_>) -> Result<Option<Written>, LedgerError> {
         let Some((eno, row)) = find_record(&turn.draft, record)? else {
             return Ok(None);
         };
-        let entry = rows::read_entry(&turn.draft, eno)?.ok_or_else(|| rows::unreadable(Table::Entries))?;
+        let entry = read_entry(&turn.draft, eno)?.ok_or_else(|| rows::unreadable(Table::Entries))?;
         let log = LogId { space, ..entry.header().log() };
         Ok(Some(Written { record, log, seq: entry.header().seq, created_at: row.hlc.time() }))
     }
@@ -230,7 +231,7 @@ impl Engine {
         core: &Core,
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         let json = |value: Result<serde_json::Value, _>| value.unwrap_or(serde_json::Value::Null);
         let edit = Edit(BTreeMap::from([
             (Field::TEXT, core.text.clone().into()),
@@ -250,7 +251,7 @@ impl Engine {
         edit: &Edit,
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<Answer, LedgerError> {
         let missing = Ok(Answer::Other(Some(Outcome::NoRecord)));
         let Some((eno, row)) = find_record(&turn.draft, record)? else {
             return missing;
@@ -295,7 +296,7 @@ impl Engine {
         value: &serde_json::Value,
         (place, run): (usize, &mut Commands),
         turn: &mut Turn<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         if run.pending.get(&space).is_some_and(|pending| pending.edits_place(record, field)) {
             self.seal(space, run, turn)?;
         }
@@ -323,7 +324,7 @@ impl Engine {
     }
 
     /// Makes one entry of what is pending for a space, and answers those whose writes are in it.
-    fn seal(&mut self, space: SpaceId, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+    fn seal(&mut self, space: SpaceId, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(pending) = run.pending.remove(&space) else {
             return Ok(());
         };

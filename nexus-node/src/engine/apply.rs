@@ -5,14 +5,16 @@ use nexus_crdt::{
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
-use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta};
-use super::view::{core_text, has_any, live_writes};
-use super::{Engine, EngineError, Event, Turn};
+use super::{Engine, Event, LedgerError, Turn};
+use crate::ledger::rows::{
+    self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, TimeKey, WriteRow, meta,
+};
+use crate::ledger::{core_text, find_entry, has_any, live_writes};
 use crate::store::{self, Draft, StoreError, Table, View};
 
 impl Engine {
     /// Stores the next entry of its log and folds what it says.
-    pub(super) fn store_next(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<Eno, EngineError> {
+    pub(super) fn store_next(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<Eno, LedgerError> {
         let header = entry.header();
         let eno = self.state.next_eno;
         let log = self.state.log_mut(header.log(), &mut turn.draft);
@@ -76,7 +78,7 @@ impl Engine {
         log: LogNo,
         entry: &Verified,
         turn: &mut Turn<'_>,
-    ) -> Result<Result<Standing, FormError>, EngineError> {
+    ) -> Result<Result<Standing, FormError>, LedgerError> {
         let header = entry.header();
         let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
         let payload = entry.payload();
@@ -138,7 +140,7 @@ impl Engine {
         entry: &Verified,
         writes: &Writes,
         turn: &mut Turn<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         let header = entry.header();
         let Some(space) = self.state.spaces.get_mut(&header.space) else {
             return Ok(());
@@ -250,7 +252,7 @@ impl FoldWrites<'_, '_> {
 
     /// Takes a record out of sight, if it is here and in sight.
     fn forget(&mut self, record: Dot) -> Result<(), StoreError> {
-        let Some(eno) = rows::find_entry(self.draft, record.entry)? else {
+        let Some(eno) = find_entry(self.draft, record.entry)? else {
             return Ok(());
         };
         let key = rows::record_key(eno, record.index);

@@ -3,7 +3,9 @@ use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
 use super::state::OpenPage;
-use super::{CommandId, Effect, Engine, EngineError, Event, Turn, rows};
+use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
+use crate::ledger::find_entry;
+use crate::ledger::rows;
 use crate::store::Table;
 
 /// What becomes of an entry that arrives.
@@ -24,7 +26,7 @@ impl Engine {
         from: Did,
         entries: Vec<Verified>,
         turn: &mut Turn<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         let mut behind = false;
         for entry in entries {
@@ -38,7 +40,7 @@ impl Engine {
     }
 
     /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
-    fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, EngineError> {
+    fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let log = entry.header().log();
         let (spaces, events) = (self.state.spaces.len(), turn.events.len());
         match self.judge(entry, turn)? {
@@ -59,7 +61,7 @@ impl Engine {
     }
 
     /// Takes what waited for the log's next places.
-    fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+    fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let next = self.state.logs.get(&log).and_then(|log| log.head).map_or(0, |head| head.seq + 1);
             let Some(entry) = self.state.waiting.take(log, next) else {
@@ -77,7 +79,7 @@ impl Engine {
     }
 
     /// Looks at everything that waits until nothing moves any more.
-    fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+    fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let mut moved = false;
             for entry in self.state.waiting.drain() {
@@ -96,7 +98,7 @@ impl Engine {
     }
 
     /// Decides about one entry, and stores it if its time has come.
-    fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, EngineError> {
+    fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
         let open = self.state.spaces.get(&header.space).is_some_and(|space| space.is_open(&self.state.members));
         if !open || !self.may_speak(&entry) {
@@ -116,7 +118,7 @@ impl Engine {
             // a branch below what is held here; its first entry, at a held seq, is the evidence
             Admission::Detached => Ok(Verdict::Nothing),
             Admission::Held => {
-                if rows::find_entry(&turn.draft, entry.id())?.is_none() {
+                if find_entry(&turn.draft, entry.id())?.is_none() {
                     self.store_fork(&entry, turn);
                 }
                 Ok(Verdict::Nothing)
@@ -140,7 +142,7 @@ impl Engine {
     }
 
     /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
-    pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+    pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         if self.state.members.admit(chain).is_ok_and(|changed| changed) {
             turn.events.push(Event::Members);
@@ -181,7 +183,7 @@ impl Engine {
         payload: Vec<u8>,
         of: Vec<CommandId>,
         turn: &mut Turn<'_>,
-    ) -> Result<Verified, EngineError> {
+    ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
         let head = self.state.logs.get(&log).and_then(|log| log.head);
         let hlc = self.state.clock.tick(turn.now);

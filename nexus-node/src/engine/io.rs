@@ -3,7 +3,7 @@ use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use crate::store::{Batch, StoreError};
+use crate::store::Batch;
 
 /// What the engine takes.
 #[derive(Debug)]
@@ -159,19 +159,4 @@ pub enum Event {
     },
     /// This node goes on in a new incarnation.
     Renewed(Incarnation),
-}
-
-/// Why the engine cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// The store failed, or its rows do not read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store has no mesh in it.
-    #[error("the store holds no mesh: initialize it first")]
-    NoGenesis,
-    /// The chain in the store does not hold.
-    #[error("this node's own credentials do not hold: {0}")]
-    Chain(#[from] nexus_identity::ChainError),
 }

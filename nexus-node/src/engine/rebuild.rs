@@ -1,79 +1,46 @@
-use std::ops::{Bound, ControlFlow};
+use nexus_identity::{Did, Timestamp};
 
-use nexus_identity::{Keypair, Timestamp};
+use super::{Engine, Turn};
+use crate::ledger::rows::{self, Eno, EntryRow, Standing, VIEW_VERSION, meta};
+use crate::ledger::{LedgerError, write_builtin_spaces};
+use crate::store::{Batch, Draft, Table, View};
 
-use super::rows::{self, EntryRow, Standing, VIEW_VERSION, meta};
-use super::state::{State, write_builtin_spaces};
-use super::{Engine, EngineError, Turn};
-use crate::store::{Batch, Draft, Order, Store, Table, View};
-
-/// How many entries are folded per commit.
-const CHUNK_ENTRIES: usize = 1_000;
-
-/// Makes the derived tables anew from the entries, if they are missing or of another version.
-/// Returns how many entries were folded.
-///
-/// Interrupted, it starts over at the next start: the version is written last.
-///
-/// # Errors
-/// The store's, or entries that do not read.
-pub fn rebuild(key: &Keypair, store: &Store) -> Result<u64, EngineError> {
-    let snapshot = store.snapshot()?;
-    let Some(mesh) = snapshot.get(Table::Meta, meta::MESH)? else {
-        return Err(EngineError::NoGenesis);
-    };
-    let version = snapshot.get(Table::Meta, meta::VIEW)?;
-    if version.as_deref() == Some(VIEW_VERSION.to_le_bytes().as_slice()) {
-        return Ok(0);
-    }
+/// Empties the derived tables; until [`derived_stands`] is written they count as missing.
+pub(crate) fn clear_derived(mesh: &Did) -> Batch {
     let mut batch = Batch::new();
     batch.delete(Table::Meta, meta::VIEW);
     for table in Table::ALL.iter().filter(|table| table.derived()) {
         batch.clear(*table);
     }
-    write_builtin_spaces(&mut batch, &rows::read_did(&mesh)?);
-    store.commit(&[batch])?;
-
-    let state = State::read(key.did(), &store.snapshot()?)?;
-    let mut engine = Engine { key: key.clone(), state, effects: std::collections::VecDeque::new() };
-    let mut folded = 0;
-    let mut next = 1;
-    loop {
-        let snapshot = store.snapshot()?;
-        let enos = some_enos(&snapshot, next)?;
-        let Some(last) = enos.last() else { break };
-        next = last + 1;
-        let now = Timestamp::from_ms(0);
-        let mut turn = Turn { now, draft: Draft::new(&snapshot), events: Vec::new(), after: Vec::new() };
-        for eno in enos {
-            engine.fold_again(eno, &mut turn)?;
-            folded += 1;
-        }
-        store.commit(&[turn.draft.finish()])?;
-    }
-    let mut batch = Batch::new();
-    batch.put(Table::Meta, meta::VIEW, &VIEW_VERSION.to_le_bytes());
-    store.commit(&[batch])?;
-    Ok(folded)
+    write_builtin_spaces(&mut batch, mesh);
+    batch
 }
 
-fn some_enos(view: &dyn View, from: u64) -> Result<Vec<u64>, EngineError> {
-    let mut enos = Vec::new();
-    let start = rows::eno_key(from);
-    let mut bad = false;
-    view.scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, _| {
-        match rows::read_eno(Table::Entries, key) {
-            Ok(eno) => enos.push(eno),
-            Err(_) => bad = true,
-        }
-        if enos.len() < CHUNK_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    if bad { Err(rows::unreadable(Table::Entries).into()) } else { Ok(enos) }
+/// Whether the derived tables are there, and of this version.
+pub(crate) fn is_derived(view: &dyn View) -> Result<bool, LedgerError> {
+    let version = view.get(Table::Meta, meta::VIEW)?;
+    Ok(version.as_deref() == Some(VIEW_VERSION.to_le_bytes().as_slice()))
+}
+
+/// Says that the derived tables are whole.
+pub(crate) fn derived_stands() -> Batch {
+    let mut batch = Batch::new();
+    batch.put(Table::Meta, meta::VIEW, &VIEW_VERSION.to_le_bytes());
+    batch
 }
 
 impl Engine {
-    /// Folds a stored entry once more.
-    fn fold_again(&mut self, eno: u64, turn: &mut Turn<'_>) -> Result<(), EngineError> {
+    /// Folds stored entries once more, in the order in which they came.
+    pub(crate) fn fold_again(&mut self, enos: &[Eno], view: &dyn View) -> Result<Batch, LedgerError> {
+        let now = Timestamp::from_ms(0);
+        let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
+        for eno in enos {
+            self.fold_one_again(*eno, &mut turn)?;
+        }
+        Ok(turn.draft.finish())
+    }
+
+    fn fold_one_again(&mut self, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(row) = turn.draft.get(Table::Entries, &rows::eno_key(eno))? else {
             return Ok(());
         };

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use nexus_crdt::{Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes};
 use nexus_identity::{Keypair, Timestamp};
 
-use super::rows::{self, EntryRow, Standing};
-use super::state::enos_of_log;
 use super::*;
-use crate::brain::read::Reader;
+use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::ledger::{self, enos_of_log};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::replication::tests::{Dice, chain, mesh};
+use crate::runtime::rebuild;
 use crate::store::disk::{Disk, Fault};
 use crate::store::{ALL_KEYS, Batch, Order, Overlay, Store, StoreError, StoreOptions, Table};
 
@@ -269,7 +270,7 @@ fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
         }
     }
     let snapshot = store.snapshot().unwrap();
-    let spaces = rows::read_spaces(&snapshot).unwrap();
+    let spaces = ledger::read_spaces(&snapshot).unwrap();
     if let Some(space) = outside.spaces.iter().find(|space| !spaces.contains_key(space)) {
         return Err(format!("space {space} is gone"));
     }
@@ -277,7 +278,7 @@ fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
         return Err("a kept row is gone".to_owned());
     }
     // logs have no gaps, and what is shown is what the plain fold says
-    for (no, _, head) in rows::read_logs(&snapshot).unwrap() {
+    for (no, _, head) in ledger::read_logs(&snapshot).unwrap() {
         let entries = enos_of_log(&snapshot, no, 0, u64::MAX).unwrap().len() as u64;
         assert_eq!(head.map_or(0, |head| head.seq + 1), entries);
     }

@@ -1,13 +1,13 @@
-//! Which program is calling.
+//! The calling program.
 //!
-//! It says so itself, so it is a label and no proof; but the program says it, not the model that
-//! it runs: a model can neither choose nor change what is written beside its memories.
+//! The name is the program's own claim: a label and no proof. But it comes from the program, not from
+//! the model that it runs. A model can neither choose nor change the data beside its memories.
 
 use axum::http::{HeaderMap, header};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-/// Where a client of 2026-07-28 says with each request who it is.
+/// The place of the client's name in each request of 2026-07-28.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 /// The longest name or version kept, in characters.
 const LABEL_CHARS_MAX: usize = 64;
@@ -20,8 +20,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Who sends a message: by its metadata, by the session id it was given at the handshake, or by
-    /// its user agent.
+    /// The sender of a message: by its metadata, by the session id from its handshake, or by its user agent.
     pub(super) fn of(headers: &HeaderMap, message: &Value) -> Self {
         let params = message.get("params");
         let said = params.and_then(|params| {
@@ -45,11 +44,11 @@ impl Agent {
         Some(Self { name: label(name)?, version: label(version) })
     }
 
-    /// A session id that says who has it. Nothing is kept of the session, so that the id is as good
-    /// after a restart as before.
+    /// A session id that contains its owner's name. Nothing is kept of the session, so the id survives
+    /// a restart.
     pub(super) fn session(&self) -> String {
         let mut nonce = [0; 8];
-        // Without randomness two sessions of one program have the same id, and nothing depends on it.
+        // Without randomness two sessions of one program have the same id, which harms nothing.
         let _ = getrandom::fill(&mut nonce);
         let said = json!([self.name, self.version, data_encoding::HEXLOWER.encode(&nonce)]);
         BASE64URL_NOPAD.encode(said.to_string().as_bytes())
@@ -61,7 +60,7 @@ impl Agent {
         Some(Self { name: label(&name)?, version: version.as_deref().and_then(label) })
     }
 
-    /// What is written beside a memory.
+    /// The data beside a memory.
     pub(super) fn stamp(&self) -> Value {
         match &self.version {
             Some(version) => json!({ "name": self.name, "version": version }),
@@ -70,7 +69,7 @@ impl Agent {
     }
 }
 
-/// A name as it is kept: short, and without anything that a terminal would obey.
+/// The stored form of a name: short, and without terminal control characters.
 fn label(text: &str) -> Option<String> {
     let label: String = text.chars().filter(|letter| !letter.is_control()).take(LABEL_CHARS_MAX).collect();
     let label = label.trim();

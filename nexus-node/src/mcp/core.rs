@@ -1,8 +1,7 @@
 //! The core profile: four tools over the memory.
 //!
-//! Descriptions are read by a model at every start, so they are few and short. Who wrote a memory,
-//! on which node and with which program, is stamped here; a model can say what it remembers, not
-//! who remembers it.
+//! A model reads the descriptions at every start, so they are few and short. The author, the node and
+//! the program of a memory are written here. A model chooses the text of a memory, not its author.
 
 mod arguments;
 mod cursor;
@@ -30,14 +29,14 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::{Problem, blocking};
+use crate::api::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
-/// The metadata key that is the node's.
+/// The metadata key for the program's name, which only the node writes.
 pub(super) const AGENT: &str = "agent";
-/// How many of an id's characters it takes to forget something: a slip must not hit by chance.
+/// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
-/// As far as recall goes.
+/// The most memories of a recall.
 const RECALLED_MAX: usize = 1_000;
 
 const INSTRUCTIONS: &str = "A memory that you share with the other agents of this person, on all their machines. \
@@ -135,7 +134,7 @@ impl Core {
             tokens: None,
         };
         let brain = self.node.brain();
-        let recalled = blocking(move || brain.recall(&query)).await?;
+        let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
         let found = recalled.hits.len();
         let mut budget = asked.budget()?;
         let mut memories = Vec::new();
@@ -158,7 +157,8 @@ impl Core {
             return Err(Problem::new("invalid", message).hint("give the whole id, as recall shows it"));
         }
         let brain = self.node.brain();
-        let memory = brain.get(id).map_err(refused)?;
+        let id = id.to_owned();
+        let memory = brain.reading(move |brain| brain.get(&id)).await.map_err(refused)?;
         brain.forget(&memory.id).await.map_err(refused)?;
         let peers = self.node.peers().await;
         let replicated = peers.iter().filter(|peer| peer.synced).count();
@@ -171,7 +171,7 @@ impl Core {
     }
 }
 
-/// The tag that memories of a project have.
+/// The tag of a project's memories.
 fn project_tag(project: &str) -> String {
     format!("project:{project}")
 }
@@ -229,7 +229,7 @@ impl ServerHandler for Core {
         Err(answer::unread(&request, &context))
     }
 
-    // What is not declared is not answered, not even with nothing.
+    // An undeclared method is refused, not answered with nothing.
 
     async fn list_prompts(
         &self,
@@ -272,7 +272,7 @@ impl ServerHandler for Core {
     }
 }
 
-/// A name for people, where there is one.
+/// The member's name, or its DID.
 fn name_or_did(name: Option<&str>, did: &Did) -> String {
     name.filter(|name| !name.is_empty()).map_or_else(|| did.to_string(), str::to_owned)
 }

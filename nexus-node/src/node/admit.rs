@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -7,22 +6,24 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 
 use super::Node;
-use crate::NodeError;
-use crate::clock;
-use crate::engine::{self, Command, rows};
-use crate::runtime::Shared;
-use crate::store::{Batch, Table, View};
+use crate::engine::Command;
+use crate::error::NodeError;
+use crate::identity::Identity;
+use crate::ledger::{self, rows};
+use crate::runtime::EngineHandle;
+use crate::store::{Batch, Store, Table, View};
+use crate::world::World;
 
-/// What a ticket is to give.
+/// The options of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// The role of whoever joins with it.
+    /// The newcomers' role.
     pub role: Role,
-    /// How many may, at least one.
+    /// The number of nodes that may join with it, at least one.
     pub uses: u32,
-    /// How long the ticket is good.
+    /// The lifetime of the ticket.
     pub ttl: Duration,
-    /// How long the credential is good; for ever if not given.
+    /// The lifetime of the credential; `None` for no end.
     pub valid: Option<Duration>,
 }
 
@@ -32,18 +33,18 @@ impl Default for Invite {
     }
 }
 
-/// A ticket, ready to be carried to the other machine.
+/// A ticket to carry to the other machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
-    /// The ticket: whoever has it can join.
+    /// The ticket: anybody who has it can join.
     pub ticket: String,
     /// The whole command line for the other machine.
     pub join: String,
-    /// When the ticket ends.
+    /// The end of the ticket.
     pub expires_at: Timestamp,
 }
 
-/// A ticket as the inviter keeps it; the secret only as a hash.
+/// The inviter's row of a ticket, with a hash of the secret.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 struct TicketRow {
     secret_hash: [u8; 32],
@@ -51,7 +52,7 @@ struct TicketRow {
     expires_at: Timestamp,
     uses: u32,
     valid_ms: Option<u64>,
-    /// A ticket of an earlier incarnation is void: that store's uses are not known here.
+    /// The incarnation. A ticket of an earlier one is void: its uses are not known here.
     incarnation: [u8; 8],
     redeemed: Vec<(Did, Chain)>,
 }
@@ -61,34 +62,33 @@ fn secret_hash(secret: &[u8; 16]) -> [u8; 32] {
 }
 
 impl Node {
-    /// Makes a ticket. It is on disk before it is handed out.
+    /// Makes a ticket, which is on disk when this returns.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
     pub async fn invite(&self, invite: Invite) -> Result<Invitation, NodeError> {
-        let Inner { shared, .. } = &*self.0;
-        let admin = shared.members.borrow().get(&shared.me).is_some_and(|member| member.allows(Role::Admin));
-        if !admin {
+        let Inner { identity, world, engine, store, .. } = &*self.0;
+        if identity.role_of(&identity.me()) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin invites, and this node is none".to_owned()));
         }
         if invite.uses == 0 {
             return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
         }
-        let expires_at = clock::wall().saturating_add(invite.ttl);
+        let expires_at = world.wall().saturating_add(invite.ttl);
         let addresses = crate::runtime::whereabouts::dialable(&self.0.listening.borrow());
-        let ticket = Ticket::new(shared.mesh_did, shared.me, addresses, invite.role, expires_at, invite.uses);
+        let ticket = Ticket::new(identity.mesh(), identity.me(), addresses, invite.role, expires_at, invite.uses);
         let row = TicketRow {
             secret_hash: secret_hash(&ticket.secret),
             role: invite.role.number(),
             expires_at,
             uses: invite.uses,
             valid_ms: invite.valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX)),
-            incarnation: incarnation(shared)?,
+            incarnation: incarnation(store)?,
             redeemed: Vec::new(),
         };
         let mut batch = Batch::new();
         batch.put(Table::Tickets, &ticket.id, &rows::encode(&row));
-        shared.run(Command::Keep(batch)).await?;
+        engine.run(Command::Keep(batch)).await?;
         let ticket = ticket.to_string();
         Ok(Invitation { join: format!("nexus-node join {ticket}"), ticket, expires_at })
     }
@@ -96,24 +96,33 @@ impl Node {
 
 use super::Inner;
 
-fn incarnation(shared: &Shared) -> Result<[u8; 8], NodeError> {
-    let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+fn incarnation(store: &Store) -> Result<[u8; 8], NodeError> {
+    let genesis = ledger::read_genesis(&store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
     Ok(genesis.incarnation.0)
 }
 
-/// Answers at the join door.
+/// The answers at the join door.
 pub(crate) struct Admitter {
-    shared: Arc<Shared>,
+    identity: Identity,
+    store: Store,
+    engine: EngineHandle,
+    world: World,
     key: Keypair,
 }
 
 impl Admitter {
-    pub(crate) const fn new(shared: Arc<Shared>, key: Keypair) -> Self {
-        Self { shared, key }
+    pub(crate) const fn new(
+        identity: Identity,
+        store: Store,
+        engine: EngineHandle,
+        world: World,
+        key: Keypair,
+    ) -> Self {
+        Self { identity, store, engine, world, key }
     }
 
-    /// Admits who shows a good ticket. The ticket's use and the credential are on disk before the
-    /// answer goes out; the same newcomer asking again gets the same credential.
+    /// Admits a newcomer with a good ticket. The ticket's use and the credential are on disk before the
+    /// answer. The same newcomer asking again gets the same credential.
     pub(crate) async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
         match self.decide(newcomer, &request).await {
             Ok(Ok(chain)) => {
@@ -136,21 +145,20 @@ impl Admitter {
         newcomer: Did,
         request: &JoinRequest,
     ) -> Result<Result<Chain, (JoinRefusal, &'static str)>, NodeError> {
-        let shared = &self.shared;
         let unknown = Ok(Err((JoinRefusal::Unknown, "the inviter does not know this ticket")));
-        let Some(row) = shared.store.snapshot()?.get(Table::Tickets, &request.ticket_id)? else {
+        let Some(row) = self.store.snapshot()?.get(Table::Tickets, &request.ticket_id)? else {
             return unknown;
         };
         let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
-        // hashes are compared, so that the time it takes tells nothing about the secret
+        // hashes are compared, so that the time reveals nothing about the secret
         let knows_it = secret_hash(&request.secret) == row.secret_hash || planted(Plant::TicketsNeedNoSecret);
-        if !knows_it || row.incarnation != incarnation(shared)? {
+        if !knows_it || row.incarnation != incarnation(&self.store)? {
             return unknown;
         }
         if let Some((_, chain)) = row.redeemed.iter().find(|(did, _)| *did == newcomer) {
             return Ok(Ok(chain.clone()));
         }
-        let now = clock::wall();
+        let now = self.world.wall();
         if row.expires_at < now {
             return Ok(Err((JoinRefusal::Expired, "the ticket has expired: ask for a new one")));
         }
@@ -161,10 +169,10 @@ impl Admitter {
         else {
             return unknown;
         };
-        let genesis = engine::read_genesis(&shared.store.snapshot()?)?.ok_or(engine::EngineError::NoGenesis)?;
+        let genesis = ledger::read_genesis(&self.store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
         let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
-        let claims = Claims::new(shared.mesh_did, newcomer, request.name.clone(), [role], now)
-            .issued_by(shared.me)
+        let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
+            .issued_by(self.identity.me())
             .expiring(expires_at);
         let Ok(chain) = genesis.chain.extend(claims.sign(&self.key)) else {
             return Ok(Err((JoinRefusal::NotAdmin, "the inviter may not admit anybody")));
@@ -172,7 +180,7 @@ impl Admitter {
         row.redeemed.push((newcomer, chain.clone()));
         let mut with = Batch::new();
         with.put(Table::Tickets, &request.ticket_id, &rows::encode(&row));
-        shared.run(Command::Admit { chain: chain.clone(), with }).await?;
+        self.engine.run(Command::Admit { chain: chain.clone(), with }).await?;
         Ok(Ok(chain))
     }
 }

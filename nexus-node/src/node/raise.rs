@@ -1,17 +1,15 @@
-use std::sync::Arc;
-
+use nexus_mesh::Mesh;
 use tokio::sync::watch;
 
 use crate::formats::Formats;
-use crate::runtime::Shared;
 
-/// Follows the format of critical state, from now on: says it to others, and has this node write entries of
-/// the format that goes with it. What is raised here was applied by this node's own copy, or answered by a
-/// leader that had proven that it leads; no peer's word alone does it.
-pub(super) async fn follow(shared: Arc<Shared>, formats: Formats, mut raised: watch::Receiver<u16>) {
+/// Follows the format of critical state: the node says it in its hellos, and writes entries of the format
+/// that goes with it. The node's own copy applied it, or a leader answered it with a proof that it leads.
+/// No peer's word alone raises anything here.
+pub(super) async fn follow(mesh: Mesh, formats: Formats, mut raised: watch::Receiver<u16>) {
     loop {
         let critical = *raised.borrow_and_update();
-        shared.mesh.set_formats(formats.written_at(critical), critical);
+        mesh.set_formats(formats.written_at(critical), critical);
         if raised.changed().await.is_err() {
             return;
         }

@@ -4,29 +4,26 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_crdt::SpaceId;
-use nexus_identity::plants::{Plant, planted};
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::{Inner, Node, raise};
-use crate::NodeError;
-use crate::brain::{BrainLimits, Reads};
-use crate::clock::Monotonic;
+use crate::brain::{self, Brain};
 use crate::config::Config;
-use crate::coordinator::{Coordinator, Origin, RAFT};
+use crate::coordinator::{self, Coordinator, RAFT};
 use crate::datadir::{DataDir, Lock};
-use crate::engine::{self, Command, Engine, EngineError};
-use crate::env::{NodeEnv, RaftEnv, Tasks, blocking};
-use crate::runtime::{
-    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared, known_peers,
-    publish, watch_mesh,
-};
+use crate::engine::{Command, Engine};
+use crate::env::{NodeEnv, RaftEnv};
+use crate::error::NodeError;
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::ledger::{self, LedgerError};
+use crate::notices::Notices;
+use crate::runtime::{self, ENTRIES, Runtime, SYNC, Syncing, known_peers, publish, watch_mesh};
 use crate::search::{DiskIndex, Search, Source, keep_up};
-use crate::store::{Batch, Overlay, Table, View};
+use crate::store::{Batch, Overlay, Store, Table, View};
+use crate::world::{Tasks, World};
 
-/// How long the first write waits for a peer's frontier.
-const COMPARE_MAX: Duration = Duration::from_secs(2);
 /// How long sockets may take to be bound.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
 
@@ -43,98 +40,65 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, blocking: pool, search, config } = env;
-    let me = keypair.did();
+    let NodeEnv { keypair, transport, spawner, store, raft, blocking, clock, search, config } = env;
+    let world = World::new(spawner.clone(), blocking, clock);
+    let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
-    let state = blocking(&*pool, move || open_state(&key, &opened)).await;
-    let State { genesis, engine, overlay, peers, introduced } =
-        state.ok_or_else(|| NodeError::Stopping("the start was interrupted".to_owned()))??;
+    let state = world.blocking(move || open_state(&key, &opened)).await??;
+    let State { genesis, engine, overlay, peers, introduced } = state;
 
     let store_name = genesis.store;
-    let search = blocking(&*pool, move || open_search(search, store_name)).await.unwrap_or_else(|| Search::new(None));
-    let search = Arc::new(search);
-    let mut mesh_config = mesh_config(&config, &keypair);
+    let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
+    let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
     let (mesh, events) =
-        Mesh::start(transport, mesh_config, spawner.clone()).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        Mesh::start(transport, mesh_config, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
 
-    let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
-    let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
-    let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
-    let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
-    let (done, done_seen) = watch::channel(0);
-    let (committed, committed_seen) = watch::channel(engine.last_eno());
-    let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
+    let (notices, failure) = (Notices::default(), Failure::default());
+    let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
+    let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
+    let Runtime { engine, members, sessions, traces, gossip } = runtime;
+    let identity = Identity::new(me, genesis.mesh, members);
+    let syncing = Arc::new(Syncing {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        store: store.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+        notices: notices.clone(),
+        sessions: sessions.clone(),
+        traces,
+        frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
+    });
     let (listening, listening_seen) = watch::channel(Vec::new());
     let (failed_to_listen, mut failed_seen) = watch::channel(Vec::new());
-    let (compared, compared_seen) = watch::channel(false);
-
-    let shared = Arc::new(Shared {
-        me,
-        mesh_did: genesis.mesh,
-        mesh,
-        store,
-        store_name: genesis.store,
-        spawner: spawner.clone(),
-        blocking: pool,
-        clock: Monotonic::start(),
-        commands,
-        intake,
-        committed: committed_seen,
-        members: members_seen,
-        failed: watch::Sender::new(None),
-        sessions: Default::default(),
-        traces: Default::default(),
-        notices: Default::default(),
-        search,
-        reads: Reads::default(),
-        limits: BrainLimits::new(&config),
-        rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
-    });
-    let compare = !peers.is_empty() && !planted(Plant::WritesWithoutComparing);
-    let hold_until = compare.then(|| Instant::now() + COMPARE_MAX);
-    let drive = Drive {
-        engine,
-        overlay,
-        commands: commands_in,
-        intake: intake_in,
-        commits,
-        done: done_seen,
-        hold_until,
-        compared: compared_seen,
-        arrivals: Default::default(),
-    };
-    let committer = Committer { commits: commits_in, done, committed, members, gossip };
-    spawner.spawn("committer", committer.run(shared.clone()).boxed());
-    spawner.spawn("engine", drive.run(shared.clone()).boxed());
-    spawner.spawn("gossip", publish(shared.clone(), gossip_in).boxed());
+    world.spawn("gossip", publish(syncing.clone(), gossip));
     let (raft_streams, mut raft_opened) = mpsc::channel(RAFT_STREAMS_MAX);
-    let watching =
-        watch_mesh(shared.clone(), keypair.clone(), events, listening, failed_to_listen, compared, raft_streams);
-    spawner.spawn("mesh events", watching.boxed());
+    let watching = watch_mesh(syncing, keypair.clone(), events, listening, failed_to_listen, raft_streams);
+    world.spawn("mesh events", watching);
 
     let source = Source {
-        store: shared.store.clone(),
-        store_name: shared.store_name,
-        members: shared.members.clone(),
-        committed: shared.committed.clone(),
-        blocking: shared.blocking.clone(),
+        store: store.clone(),
+        store_name,
+        identity: identity.clone(),
+        world: world.clone(),
+        committed: engine.committed(),
     };
-    spawner.spawn("search index", keep_up(shared.search.clone(), source).boxed());
+    world.spawn("search index", keep_up(search.clone(), source));
 
     for (peer, addresses) in peers {
-        shared.mesh.know(peer, addresses);
+        mesh.know(peer, addresses);
     }
     for address in config.bootstrap.0.iter().cloned() {
-        shared.mesh.bootstrap(address);
+        mesh.bootstrap(address);
     }
     let mut bound = listening_seen.clone();
     tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_seen)).await.ok();
     let failures = failed_seen.borrow().clone();
     if !asked.is_empty() && bound.borrow().is_empty() {
-        shared.mesh.shutdown().await;
-        let _ = shared.intake.send(Intake::Stop).await;
+        mesh.shutdown().await;
+        engine.stop().await;
         if let Some(tasks) = &origins.tasks {
             tasks.end().await;
         }
@@ -142,14 +106,17 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
 
     let coordinator = match raft {
-        Some(RaftEnv { store, journal, redraw, machine }) => {
-            let founder = founds(&shared.store, &genesis.chain)?;
-            let origin = Origin { store, journal, founder, redraw, machine };
-            let coordinator = Coordinator::start(shared.clone(), keypair, &config, origin).await?;
+        Some(RaftEnv { store: raft, journal, redraw, machine }) => {
+            let founder = founds(&store, &genesis.chain)?;
+            let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
+            let raising = mesh.clone();
+            let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
+            let handles = coordinator::Handles { identity, mesh, world, failure };
+            let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();
-                batch.put(Table::Meta, engine::rows::meta::COORDINATED, &[]);
-                shared.store.commit(&[batch])?;
+                batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
+                store.commit(&[batch])?;
             }
             let serving = coordinator.clone();
             let serve = async move {
@@ -158,16 +125,33 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 }
             };
             coordinator.spawn("raft peers", serve.boxed());
-            let raised = raise::follow(shared.clone(), config.formats(), coordinator.raised());
+            let raised = raise::follow(raising, config.formats(), coordinator.raised());
             coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
         None => None,
     };
 
+    let handles = brain::Handles {
+        identity: identity.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+        store: store.clone(),
+        store_name,
+        search,
+        sessions: sessions.clone(),
+    };
+    let brain = Brain::new(handles, &config);
     let Origins { tasks, dir, lock } = origins;
     let node = Node(Arc::new(Inner {
-        shared,
+        identity,
+        world,
+        mesh,
+        engine,
+        store,
+        sessions,
+        notices,
+        brain,
         coordinator,
         tasks,
         dir,
@@ -176,6 +160,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         formats: config.formats(),
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
+        started,
     }));
     node.introduce(genesis.chain, config.name, introduced);
     Ok(node)
@@ -185,44 +170,44 @@ impl Node {
     /// Publishes what others must know of this node, if they do not yet. Not waited for: a node
     /// whose peers are slow to answer is ready all the same.
     fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
-        let shared = self.0.shared.clone();
+        let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
         let tell = async move {
             if !introduced {
-                let _ = shared.run(Command::Admit { chain, with: Batch::new() }).await;
+                let _ = engine.run(Command::Admit { chain, with: Batch::new() }).await;
             }
-            let known = shared.name_of(&shared.me);
+            let known = identity.name_of(&identity.me());
             if let Some(name) = wanted.filter(|name| known.as_deref() != Some(name.as_str())) {
-                let _ = shared.run(Command::Describe(name)).await;
+                let _ = engine.run(Command::Describe(name)).await;
             }
         };
-        self.0.shared.spawner.spawn("introduce", tell.boxed());
+        self.0.world.spawn("introduce", tell);
     }
 }
 
 /// Whether this node begins the coordinators: it is the mesh's first member, and never did.
-fn founds(store: &crate::store::Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
+fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
-    Ok(first && !store.snapshot()?.contains(Table::Meta, engine::rows::meta::COORDINATED)?)
+    Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
 /// What the store says at start.
 struct State {
-    genesis: engine::Genesis,
+    genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
     peers: Vec<(nexus_identity::Did, Vec<Multiaddr>)>,
     introduced: bool,
 }
 
-fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Result<State, NodeError> {
-    let folded = engine::rebuild(key, store)?;
+fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, NodeError> {
+    let folded = runtime::rebuild(key, store)?;
     if folded > 0 {
         tracing::info!(entries = folded, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
-    let genesis = engine::read_genesis(&snapshot)?.ok_or(EngineError::NoGenesis)?;
+    let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
     let engine = Engine::open(key.clone(), &snapshot)?;
-    let logs = engine::rows::read_logs(&snapshot)?;
+    let logs = ledger::read_logs(&snapshot)?;
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
@@ -231,7 +216,7 @@ fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Res
 
 /// The search index; in memory where it cannot be on disk, which costs time and memory only.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
-    let disk = dir.and_then(|dir| match DiskIndex::open(&dir, store) {
+    let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
         Ok(disk) => Some(disk),
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "the search index is kept in memory");
@@ -241,8 +226,9 @@ fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
     Search::new(disk)
 }
 
-fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {
+fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) -> MeshConfig {
     let mut mesh = MeshConfig::new(key.clone());
+    mesh.clock = world.clock().clone();
     mesh.listen = config.listen.0.clone();
     mesh.mdns = config.mdns;
     mesh.rooms = vec![SYNC, RAFT];

@@ -4,12 +4,13 @@ use nexus_crdt::Frontier;
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::PeerState;
 
-use super::{Node, peer_id};
-use crate::NodeError;
+use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
-use crate::engine::rows;
-use crate::error::listed;
-use crate::runtime::{Notice, Shared};
+use crate::error::{NodeError, listed};
+use crate::ledger;
+use crate::notices::Notice;
+use crate::runtime::Fill;
+use crate::store::Store;
 
 /// This node and its mesh at a glance.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,16 +116,9 @@ pub struct Queue {
     pub capacity: usize,
 }
 
-impl Shared {
-    /// What a member is called.
-    pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
-        self.members.borrow().get(did).and_then(|member| member.name()).map(ToString::to_string)
-    }
-
-    fn frontier(&self) -> Result<Frontier, NodeError> {
-        let logs = rows::read_logs(&self.store.snapshot()?)?;
-        Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
-    }
+fn frontier(store: &Store) -> Result<Frontier, NodeError> {
+    let logs = ledger::read_logs(&store.snapshot()?)?;
+    Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
 impl Node {
@@ -133,12 +127,12 @@ impl Node {
     /// # Errors
     /// The store's.
     pub fn frontier(&self) -> Result<Frontier, NodeError> {
-        self.0.shared.frontier()
+        frontier(&self.0.store)
     }
 
     /// This node and its mesh at a glance.
     pub async fn status(&self) -> Status {
-        let shared = &self.0.shared;
+        let Inner { identity, world, notices, .. } = &*self.0;
         let peers = self.peers().await;
         let behind = peers.iter().filter(|peer| peer.behind > 0);
         let behind = behind.map(|peer| Behind { did: peer.did, name: peer.name.clone(), entries: peer.behind });
@@ -147,7 +141,7 @@ impl Node {
             Some(coordinator) => coordinator.overview().await,
             None => None,
         };
-        let warnings = shared.notices.all().into_iter().map(warning);
+        let warnings = notices.all().into_iter().map(warning);
         let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await).collect();
         Status {
             did: self.did(),
@@ -155,8 +149,8 @@ impl Node {
             name: self.name(),
             mesh_did: self.mesh_did(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime: shared.clock.now(),
-            member: shared.members.borrow().get(&shared.me).is_some(),
+            uptime: world.now().saturating_sub(self.0.started),
+            member: identity.is_member(&identity.me()),
             offline: self.is_offline(),
             coordinators,
             peers: peers.iter().filter(|peer| peer.state == PeerState::Up.as_str()).count(),
@@ -168,11 +162,10 @@ impl Node {
 
     /// That something is of a later version than this node, once, whoever says so.
     async fn too_new(&self) -> Option<Warning> {
-        let shared = &self.0.shared;
-        let formats = self.0.formats;
+        let Inner { identity, mesh, formats, .. } = &*self.0;
         let met = self.0.coordinator.iter().flat_map(|coordinator| coordinator.too_new());
         let met: Vec<(Option<Did>, TooNew)> = met.collect();
-        let peers = if met.is_empty() { shared.mesh.peers().await } else { Vec::new() };
+        let peers = if met.is_empty() { mesh.peers().await } else { Vec::new() };
         let said = peers.iter().filter_map(|peer| {
             let abilities = peer.abilities.as_ref()?;
             let (critical, entries) = (abilities.critical_format_now, abilities.entry_format_now);
@@ -185,7 +178,7 @@ impl Node {
         let message = match did {
             None => format!("{what}: this copy stopped there, and memory goes on"),
             Some(did) => {
-                let name = shared.name_of(&did).unwrap_or_else(|| did.short());
+                let name = identity.name_of(&did).unwrap_or_else(|| did.short());
                 format!("{name} says so: {what}")
             }
         };
@@ -195,25 +188,21 @@ impl Node {
 
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
-        let shared = &self.0.shared;
-        let queue =
-            |name, free: usize, capacity: usize| Queue { name, length: capacity - free.min(capacity), capacity };
-        [
-            queue("commands", shared.commands.capacity(), shared.commands.max_capacity()),
-            queue("intake", shared.intake.capacity(), shared.intake.max_capacity()),
-        ]
+        self.0.engine.queues().map(|Fill { name, length, capacity }| Queue { name, length, capacity })
     }
 
     /// The other members.
     pub async fn peers(&self) -> Vec<Peer> {
-        let shared = &self.0.shared;
-        let met = shared.mesh.peers().await;
-        let ours = shared.frontier().unwrap_or_default();
-        let members = shared.members.borrow().clone();
-        let others = members.iter().filter(|(did, _)| **did != shared.me);
+        let Inner { identity, world, mesh, store, sessions, .. } = &*self.0;
+        let met = mesh.peers().await;
+        let store = store.clone();
+        let ours = world.blocking(move || frontier(&store)).await;
+        let ours = ours.map_err(NodeError::from).flatten().unwrap_or_default();
+        let members = identity.members();
+        let others = members.iter().filter(|(did, _)| **did != identity.me());
         let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
-            let (durable, live) = shared.sessions.of(*did).unwrap_or_default();
+            let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
             let behind = ours.ahead_of(&durable);
@@ -241,7 +230,7 @@ impl Node {
     /// # Errors
     /// None today.
     pub fn members(&self) -> Result<Vec<MemberInfo>, NodeError> {
-        let members = self.0.shared.members.borrow().clone();
+        let members = self.0.identity.members();
         let info = |(did, member): (&Did, &nexus_crdt::Member)| MemberInfo {
             did: *did,
             name: member.name().map_or_else(String::new, ToString::to_string),

@@ -9,7 +9,8 @@ use nexus_crdt::{
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 
-use crate::engine::rows::{self, Eno, EntryRow, LogNo, Standing};
+use crate::ledger;
+use crate::ledger::rows::{self, Eno, EntryRow, LogNo, Standing};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
@@ -130,13 +131,13 @@ impl Session {
         let frontier = self.our_frontier(view)?;
         self.opening = Some(frontier.iter().map(|(log, head)| (*log, *head)).collect());
         // what the frontier says need not be acknowledged
-        self.acks = rows::last_eno(view)? + 1;
+        self.acks = ledger::last_eno(view)? + 1;
         self.last_frontier = now;
         Ok(())
     }
 
     fn our_frontier(&mut self, view: &dyn View) -> Result<Frontier, StoreError> {
-        let logs = rows::read_logs(view)?;
+        let logs = ledger::read_logs(view)?;
         self.logs = logs.iter().map(|(no, log, _)| (*no, *log)).collect();
         Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
     }
@@ -217,7 +218,7 @@ impl Session {
         received.progress = Some(Progress::Whole(theirs.clone()));
         self.ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh)).into();
         self.theirs = Some(theirs);
-        let next = rows::last_eno(view)? + 1;
+        let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
         self.marks.clear();
         Ok(())
@@ -244,7 +245,7 @@ impl Session {
                 return Err(SessionError::Malformed("more logs than a mesh can have"));
             }
         }
-        Ok(rows::find_entry(view, entry.id())?.is_none().then_some(entry))
+        Ok(ledger::find_entry(view, entry.id())?.is_none().then_some(entry))
     }
 
     /// The next frame to send, if there is one.
@@ -259,7 +260,7 @@ impl Session {
         if let Some(part) = self.next_part() {
             return Ok(Some(frame(Body::Frontier(part))));
         }
-        let last = rows::last_eno(view)?;
+        let last = ledger::last_eno(view)?;
         if self.marks.back().is_none_or(|(_, eno)| *eno < last) {
             self.mark(now, last);
         }
@@ -446,7 +447,7 @@ impl Parcel {
     }
 
     fn add(&mut self, eno: Eno, view: &dyn View) -> Result<Option<Head>, StoreError> {
-        let Some(entry) = rows::read_entry(view, eno)? else {
+        let Some(entry) = ledger::read_entry(view, eno)? else {
             return Ok(None);
         };
         let frame = EntryFrame::new(&entry);

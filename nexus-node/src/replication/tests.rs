@@ -12,9 +12,10 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
 use super::Session;
-use crate::brain::read::Reader;
-use crate::engine::rows::{self, EntryRow, Standing};
 use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
+use crate::ledger;
+use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
 
@@ -159,7 +160,7 @@ impl Peer {
     }
 
     pub(crate) fn frontier(&self) -> Frontier {
-        let logs = rows::read_logs(&self.store.snapshot().unwrap()).unwrap();
+        let logs = ledger::read_logs(&self.store.snapshot().unwrap()).unwrap();
         logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect()
     }
 
@@ -520,7 +521,7 @@ fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
     let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 0, .. })).count();
     assert_eq!(forks, 1);
     assert_eq!(peer.memories().iter().map(|memory| memory.text.as_str()).collect::<Vec<_>>(), ["one"]);
-    assert!(rows::find_entry(&peer.store.snapshot().unwrap(), two.id()).unwrap().is_some());
+    assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), two.id()).unwrap().is_some());
     // the log goes on after the first
     let next = forge(1, Some(&one), Kind::WRITES, payload("three"));
     let off = forge(1, Some(&two), Kind::WRITES, payload("off the branch"));
@@ -569,8 +570,8 @@ fn derived_tables_can_be_deleted_and_are_rebuilt() {
         batch.clear(*table);
     }
     peer.store.commit(&[batch]).unwrap();
-    assert!(crate::engine::rebuild(&peer.key, &peer.store).unwrap() > 0);
-    assert_eq!(crate::engine::rebuild(&peer.key, &peer.store).unwrap(), 0);
+    assert!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap() > 0);
+    assert_eq!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap(), 0);
     assert!(!before.is_empty());
     assert_eq!(peer.memories(), before);
 }

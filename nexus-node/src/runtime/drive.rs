@@ -1,16 +1,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nexus_crdt::{EntryFrame, Incarnation};
+use nexus_crdt::EntryFrame;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::committer::Commit;
-use super::{Arrival, Arrivals, Call, Intake, Shared};
-use crate::clock;
-use crate::engine::{Command, CommandId, Effect, Engine, EngineError, Event, Input, Outcome};
+use super::fresh_incarnation;
+use super::handle::{Call, Intake};
+use super::traces::{Arrival, Arrivals, Traces};
+use crate::engine::{Command, CommandId, Effect, Engine, Event, Input, Outcome};
+use crate::failure::Failure;
+use crate::ledger::LedgerError;
 use crate::store::Overlay;
 use crate::trace::TraceParent;
+use crate::world::World;
 
 /// Commands that one input takes at most.
 const COMMANDS_PER_INPUT: usize = 1_024;
@@ -32,6 +36,9 @@ pub(crate) struct Drive {
     pub(crate) compared: watch::Receiver<bool>,
     /// Entries of traces that wait for something before them.
     pub(crate) arrivals: Arrivals,
+    pub(crate) traces: Arc<Traces>,
+    pub(crate) world: World,
+    pub(crate) failure: Failure,
 }
 
 /// Who waits for a command's answer, and the trace that they work for.
@@ -43,18 +50,19 @@ struct Caller {
 type Callers = BTreeMap<CommandId, Caller>;
 
 impl Drive {
-    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
-        if let Err(error) = self.turn(&shared).await {
-            shared.fail(error.to_string());
+    pub(crate) async fn run(mut self) {
+        if let Err(error) = self.turn().await {
+            self.failure.fail(error.to_string());
         }
     }
 
-    async fn turn(&mut self, shared: &Shared) -> Result<(), EngineError> {
+    async fn turn(&mut self) -> Result<(), LedgerError> {
         let mut no = 0;
         // the last commit that holds callers' writes
         let mut own_commit = 0;
         let mut calls = Vec::new();
-        let mut failed = shared.failed.subscribe();
+        let failed = self.failure.failed();
+        tokio::pin!(failed);
         loop {
             // room downstream first: what is taken is carried through
             let Ok(room) = self.commits.clone().reserve_owned().await else { return Ok(()) };
@@ -89,8 +97,8 @@ impl Drive {
                         }
                     };
                     let last = self.engine.last_eno();
-                    let mut commit = self.handle(no, input, Callers::new(), shared)?;
-                    self.welcome(of_traces, last, &mut commit, shared)?;
+                    let mut commit = self.handle(no, input, Callers::new())?;
+                    self.welcome(of_traces, last, &mut commit)?;
                     room.send(commit);
                     continue;
                 }
@@ -103,19 +111,19 @@ impl Drive {
                 }
                 _ = self.compared.changed(), if hold.is_some() => continue,
                 () = tokio::time::sleep_until(hold.unwrap_or_else(Instant::now)), if hold.is_some() => continue,
-                _ = failed.wait_for(Option::is_some) => return Ok(()),
+                _ = &mut failed => return Ok(()),
             }
             no += 1;
             own_commit = no;
             let (input, callers) = number(calls.drain(..));
-            let commit = self.handle(no, input, callers, shared)?;
+            let commit = self.handle(no, input, callers)?;
             room.send(commit);
         }
     }
 
     /// One input through the engine, its effects bundled.
-    fn handle(&mut self, no: u64, input: Input, mut callers: Callers, shared: &Shared) -> Result<Commit, EngineError> {
-        self.engine.handle(clock::wall(), input, &self.overlay)?;
+    fn handle(&mut self, no: u64, input: Input, mut callers: Callers) -> Result<Commit, LedgerError> {
+        self.engine.handle(self.world.wall(), input, &self.overlay)?;
         let mut commit = Commit {
             no,
             batch: None,
@@ -138,7 +146,7 @@ impl Drive {
                     let mut frame = EntryFrame::new(&entry);
                     // of several that share an entry the first one of a trace has it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
-                        shared.traces.note(entry.id(), parent);
+                        self.traces.note(entry.id(), parent);
                         frame.traceparent = parent.to_string().into_bytes();
                     }
                     commit.publish.push(frame);
@@ -153,19 +161,13 @@ impl Drive {
     }
 
     /// Notes which entries of traces were stored by an input, or by what it brought, after `last`.
-    fn welcome(
-        &mut self,
-        of_traces: Vec<Arrival>,
-        last: u64,
-        commit: &mut Commit,
-        shared: &Shared,
-    ) -> Result<(), EngineError> {
+    fn welcome(&mut self, of_traces: Vec<Arrival>, last: u64, commit: &mut Commit) -> Result<(), LedgerError> {
         let stored = self.engine.last_eno() > last;
         if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {
             return Ok(());
         }
         for (arrival, span) in self.arrivals.settle(of_traces, last, &self.overlay)? {
-            shared.traces.note(arrival.entry, arrival.parent);
+            self.traces.note(arrival.entry, arrival.parent);
             commit.arrivals.push(span);
         }
         Ok(())
@@ -180,17 +182,4 @@ fn number(calls: impl Iterator<Item = Call>) -> (Input, Callers) {
         callers.insert(id, Caller { answer: call.answer, parent: call.parent });
     }
     (Input::Commands(commands), callers)
-}
-
-/// Eight random bytes for a new incarnation.
-pub(crate) fn fresh_incarnation() -> Incarnation {
-    Incarnation(random())
-}
-
-/// Bytes from the operating system's randomness.
-#[expect(clippy::expect_used, reason = "a machine without randomness must not sign")]
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }

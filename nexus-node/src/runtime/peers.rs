@@ -2,20 +2,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use nexus_crdt::{EntryError, EntryFrame};
 use nexus_identity::{Did, Keypair};
 use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, OpenError, Stream, StreamProtocol, Verdict};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
-use super::session::sync;
+use super::handle::{EngineHandle, Intake};
+use super::session::{SyncError, Syncing, sync};
 use super::traces::{Said, Way};
 use super::whereabouts::{self, Whereabouts};
-use super::{Intake, Shared};
 use crate::coordinator::RAFT;
 use crate::engine::Command;
-use crate::engine::rows;
+use crate::ledger::{self, rows};
 use crate::node::admit::Admitter;
 use crate::store::{Batch, Table};
 
@@ -33,25 +32,31 @@ const REOPEN_AFTER: Duration = Duration::from_millis(250);
 
 /// Follows the mesh: a sync with every open peer, gossip into the engine, newcomers at the door.
 pub(crate) async fn watch_mesh(
-    shared: Arc<Shared>,
+    here: Arc<Syncing>,
     key: Keypair,
     mut events: MeshEvents,
     listening: watch::Sender<Vec<Multiaddr>>,
     failed_to_listen: watch::Sender<Vec<String>>,
-    compared: watch::Sender<bool>,
     raft: mpsc::Sender<(Did, Stream)>,
 ) {
+    let Syncing { mesh, world, engine, .. } = &*here;
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
     let mut whereabouts = Whereabouts::default();
     let (keep, kept) = mpsc::channel(KEPT_MAX);
-    shared.spawner.spawn("keep peers", keep_peers(shared.clone(), kept).boxed());
-    let admitter = Arc::new(tokio::sync::Mutex::new(Admitter::new(shared.clone(), key)));
+    world.spawn("keep peers", keep_peers(engine.clone(), kept));
+    let admitter = Arc::new(tokio::sync::Mutex::new(Admitter::new(
+        here.identity.clone(),
+        here.store.clone(),
+        engine.clone(),
+        world.clone(),
+        key,
+    )));
     while let Some(event) = events.recv().await {
         match event {
             MeshEvent::Listening { address } => {
                 tracing::debug!(%address, "listening");
                 listening.send_modify(|all| all.push(address));
-                whereabouts::tell(&shared.mesh, &listening.borrow());
+                whereabouts::tell(mesh, &listening.borrow());
             }
             MeshEvent::ListenFailed { address, error } => {
                 let address = address.map_or_else(|| "a socket".to_owned(), |address| address.to_string());
@@ -62,12 +67,11 @@ pub(crate) async fn watch_mesh(
                 tracing::info!(peer = %peer.short(), name = %name, %address, "connected");
                 let (alive, closed) = watch::channel(());
                 open.insert(peer, alive);
-                if shared.intake.send(Intake::Chain(chain)).await.is_err() {
+                if engine.take(Intake::Chain(chain)).await.is_err() {
                     return;
                 }
                 if dialer {
-                    let keep = keep_in_sync(shared.clone(), peer, closed, compared.clone());
-                    shared.spawner.spawn("sync", keep.boxed());
+                    world.spawn("sync", keep_in_sync(here.clone(), peer, closed));
                 }
             }
             MeshEvent::PeerClosed { peer, cause } => {
@@ -81,22 +85,21 @@ pub(crate) async fn watch_mesh(
                 whereabouts.lost(&peer);
             }
             MeshEvent::Stream { peer, room, stream } if room == SYNC => {
-                let (here, compared) = (shared.clone(), compared.clone());
-                let run = async move { report(&here, peer, &sync(&here, peer, stream, &compared).await) };
-                shared.spawner.spawn("sync", run.boxed());
+                let here = here.clone();
+                world.spawn("sync", async move { report(&here, peer, &sync(&here, peer, stream).await) });
             }
             // over the bound the stream is dropped, and the peer asks again
             MeshEvent::Stream { peer, room, stream } if room == RAFT => drop(raft.try_send((peer, stream))),
             MeshEvent::Gossip { from, topic, bytes, token } if topic == ENTRIES => {
-                let (verdict, intake) = judge(&shared, from, &bytes);
-                shared.mesh.settle(token, verdict);
+                let (verdict, intake) = judge(&here, from, &bytes);
+                mesh.settle(token, verdict);
                 if let Some(intake) = intake
-                    && shared.intake.send(intake).await.is_err()
+                    && engine.take(intake).await.is_err()
                 {
                     return;
                 }
             }
-            MeshEvent::Gossip { token, .. } => shared.mesh.settle(token, Verdict::Ignore),
+            MeshEvent::Gossip { token, .. } => mesh.settle(token, Verdict::Ignore),
             MeshEvent::Join { peer, request, reply } => {
                 let admitter = admitter.clone();
                 let admit = async move {
@@ -104,7 +107,7 @@ pub(crate) async fn watch_mesh(
                     let answer = admitter.lock().await.admit(peer, request).await;
                     let _ = reply.send(answer);
                 };
-                shared.spawner.spawn("join", admit.boxed());
+                world.spawn("join", admit);
             }
             MeshEvent::Addresses { peer, addresses } => {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -115,10 +118,10 @@ pub(crate) async fn watch_mesh(
             }
             MeshEvent::Beat { peer, body } if !open.contains_key(&peer) => {
                 if let Some(addresses) = whereabouts.heard(peer, &body) {
-                    shared.mesh.know(peer, addresses);
+                    mesh.know(peer, addresses);
                 }
             }
-            MeshEvent::OtherMesh { address, peer } => shared.notices.note(
+            MeshEvent::OtherMesh { address, peer } => here.notices.note(
                 "other_mesh",
                 address.to_string(),
                 format!("{address} ({peer}) belongs to another mesh"),
@@ -134,20 +137,20 @@ pub(crate) async fn watch_mesh(
 }
 
 /// Writes down where peers are, one after the other.
-async fn keep_peers(shared: Arc<Shared>, mut kept: mpsc::Receiver<Batch>) {
+async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     while let Some(batch) = kept.recv().await {
-        if shared.run(Command::Keep(batch)).await.is_err() {
+        if engine.run(Command::Keep(batch)).await.is_err() {
             return;
         }
     }
 }
 
 /// Opens the sync stream and opens it again whenever it breaks, as long as the peer is open.
-async fn keep_in_sync(shared: Arc<Shared>, peer: Did, mut closed: watch::Receiver<()>, compared: watch::Sender<bool>) {
+async fn keep_in_sync(here: Arc<Syncing>, peer: Did, mut closed: watch::Receiver<()>) {
     loop {
         let once = async {
-            match shared.mesh.open(peer, &SYNC).await {
-                Ok(stream) => report(&shared, peer, &sync(&shared, peer, stream, &compared).await),
+            match here.mesh.open(peer, &SYNC).await {
+                Ok(stream) => report(&here, peer, &sync(&here, peer, stream).await),
                 Err(OpenError::NotOpen | OpenError::Stopped) => {}
                 Err(error) => tracing::debug!(peer = %peer.short(), %error, "no sync stream"),
             }
@@ -161,18 +164,18 @@ async fn keep_in_sync(shared: Arc<Shared>, peer: Did, mut closed: watch::Receive
 }
 
 /// Says why a sync ended; one that broke a rule costs the peer its connection.
-fn report(shared: &Shared, peer: Did, error: &super::session::SyncError) {
+fn report(here: &Syncing, peer: Did, error: &SyncError) {
     if error.is_misbehaviour() {
         let hint = "update that node, or ask its owner what it runs";
-        shared.notices.note("misbehaving_peer", peer.to_string(), format!("{peer}: {error}"), hint);
-        shared.mesh.disconnect(peer);
+        here.notices.note("misbehaving_peer", peer.to_string(), format!("{peer}: {error}"), hint);
+        here.mesh.disconnect(peer);
     } else {
         tracing::debug!(peer = %peer.short(), reason = %error, "sync ended");
     }
 }
 
 /// Whether a gossiped entry is worth passing on, and taking.
-fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
+fn judge(here: &Syncing, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
     let said = Said::beside(std::slice::from_ref(&frame));
     let entry = match frame.parse() {
@@ -180,21 +183,21 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
         Err(_) => return (Verdict::Reject, None),
     };
-    let held = shared.store.snapshot().and_then(|snapshot| rows::find_entry(&snapshot, entry.id()));
+    let held = here.store.snapshot().and_then(|snapshot| ledger::find_entry(&snapshot, entry.id()));
     match held {
         Ok(None) => {}
         Ok(Some(_)) => return (Verdict::Accept, None),
         Err(_) => return (Verdict::Ignore, None),
     }
     // what was emptied says nothing, and what of ours is not here is for sync to show
-    if entry.payload().is_none() || entry.header().author == shared.me {
+    if entry.payload().is_none() || entry.header().author == here.identity.me() {
         return (Verdict::Ignore, None);
     }
-    match entry.verify(&shared.mesh_did) {
+    match entry.verify(&here.identity.mesh()) {
         Ok(entry) => {
             // a newcomer's credential may still be on its way; others' are nobody's to pass on
-            let known = shared.members.borrow().get(&entry.header().author).is_some();
-            let verdict = if known { Verdict::Accept } else { Verdict::Ignore };
+            let verdict =
+                if here.identity.is_member(&entry.header().author) { Verdict::Accept } else { Verdict::Ignore };
             let entries = vec![entry];
             let of_traces = said.of(&entries, from, Way::Gossip);
             (verdict, Some(Intake::Entries { from, entries, of_traces }))
@@ -204,12 +207,12 @@ fn judge(shared: &Shared, from: Did, bytes: &[u8]) -> (Verdict, Option<Intake>) 
 }
 
 /// Publishes our own new entries, as far as there is somebody who would not get them by sync.
-pub(crate) async fn publish(shared: Arc<Shared>, mut entries: mpsc::Receiver<Vec<u8>>) {
+pub(crate) async fn publish(here: Arc<Syncing>, mut entries: mpsc::Receiver<Vec<u8>>) {
     while let Some(entry) = entries.recv().await {
-        let others = shared.members.borrow().len().saturating_sub(1);
-        if entry.len() <= GOSSIPED_BYTES_MAX && shared.sessions.live() < others {
+        let others = here.identity.members().len().saturating_sub(1);
+        if entry.len() <= GOSSIPED_BYTES_MAX && here.sessions.live() < others {
             // a hint: whoever misses it gets it by sync
-            let _ = shared.mesh.publish(ENTRIES, entry).await;
+            let _ = here.mesh.publish(ENTRIES, entry).await;
         }
     }
 }

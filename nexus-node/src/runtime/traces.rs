@@ -6,23 +6,23 @@ use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{EntryFrame, EntryId, SyncFrame, Verified};
 use nexus_identity::Did;
 
-use crate::engine::rows;
+use crate::ledger;
 use crate::store::{StoreError, View};
 use crate::trace::TraceParent;
 
-/// Entries whose trace is known: the newest ones. About 100 bytes each.
+/// The most entries with a known trace: the newest ones. About 100 bytes each.
 const KNOWN_MAX: usize = 1_024;
-/// Entries of a trace that came before what they need. Each costs one look into the store for every
-/// input that stores something.
+/// The most entries of a trace that wait for something they need. Each costs a look into the store for
+/// every input that stores an entry.
 const WAITING_MAX: usize = 64;
 
-/// Which trace entries are part of, for those that go to others: in memory, and forgotten in time.
+/// The traces of entries, for the frames to other nodes: in memory, and dropped in time.
 ///
-/// It is said by whoever made or sent an entry, and goes on unchanged: a span of an entry's arrival,
-/// wherever that is, hangs on the span in which it was written.
+/// The writer or sender of an entry names its trace, which goes on unchanged. So the span of an entry's
+/// arrival on any node has the writer's span as its parent.
 #[derive(Default)]
 pub(crate) struct Traces {
-    /// Whether there are any: who does not trace does not ask further.
+    /// Whether there are any. Without traces nothing else is looked at.
     any: AtomicBool,
     known: Mutex<Known>,
 }
@@ -35,7 +35,7 @@ struct Known {
 }
 
 impl Traces {
-    /// Notes the trace of an entry; what was said of it first stays.
+    /// Notes the trace of an entry. The first one stays.
     pub(crate) fn note(&self, entry: EntryId, parent: TraceParent) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.parents.contains_key(&entry) {
@@ -51,7 +51,7 @@ impl Traces {
         self.any.store(true, Relaxed);
     }
 
-    /// Writes beside entries on their way what is known of their traces.
+    /// Writes the known traces beside the entries of a frame.
     pub(crate) fn add_to(&self, frame: &mut SyncFrame) {
         let Some(Body::Entries(frame)) = &mut frame.body else { return };
         if !self.any.load(Relaxed) {
@@ -67,7 +67,7 @@ impl Traces {
     }
 }
 
-/// By which way an entry came.
+/// The path of an entry to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Gossip,
@@ -83,12 +83,12 @@ impl Way {
     }
 }
 
-/// What a peer said of entries' traces, before anybody knows whether there are such entries.
+/// The traces that a peer named, before it is known whether there are such entries.
 #[derive(Default)]
 pub(crate) struct Said(BTreeMap<EntryId, TraceParent>);
 
 impl Said {
-    /// What is said in a frame of a sync.
+    /// The traces in a frame of a sync.
     pub(crate) fn in_frame(frame: &SyncFrame) -> Self {
         match &frame.body {
             Some(Body::Entries(frame)) => Self::beside(&frame.entries),
@@ -96,7 +96,7 @@ impl Said {
         }
     }
 
-    /// What is said beside entries. What cannot be understood is as good as nothing.
+    /// The traces beside entries. An unreadable one counts as none.
     pub(crate) fn beside(entries: &[EntryFrame]) -> Self {
         let said = entries.iter().filter(|entry| !entry.traceparent.is_empty()).filter_map(|entry| {
             TraceParent::from_wire(&entry.traceparent).map(|parent| (EntryId::of(&entry.header), parent))
@@ -104,7 +104,7 @@ impl Said {
         Self(said.collect())
     }
 
-    /// What of it concerns these entries.
+    /// The traces of these entries.
     pub(crate) fn of(&self, entries: &[Verified], from: Did, way: Way) -> Vec<Arrival> {
         if self.0.is_empty() {
             return Vec::new();
@@ -126,7 +126,7 @@ impl Said {
     }
 }
 
-/// An entry of a trace that a peer brought.
+/// A peer's entry with a trace.
 pub(crate) struct Arrival {
     pub(crate) entry: EntryId,
     pub(crate) parent: TraceParent,
@@ -138,7 +138,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Its span. It has no id yet: whoever exports it gives it one.
+    /// Its span, without an id: its exporter draws one.
     fn span(&self) -> tracing::Span {
         tracing::info_span!(
             parent: None,
@@ -155,16 +155,17 @@ impl Arrival {
     }
 }
 
-/// Entries of traces between their arrival and the moment in which the engine stores them.
+/// Entries with a trace, from their arrival until the engine stores them.
 #[derive(Default)]
 pub(crate) struct Arrivals(VecDeque<Arrival>);
 
 impl Arrivals {
-    /// Takes what came with an input, and says of which arrivals the entries were stored by it:
-    /// `before` is the number of the last entry that was stored before. An entry counts once,
-    /// however often it came, and one that is never stored costs nothing but its place here.
+    /// Adds the arrivals of an input, and returns those that the input stored. `before` is the number
+    /// of the last entry stored before. An entry counts once, however often it came. An entry that is
+    /// never stored costs only its place here.
     ///
     /// # Errors
+    /// An error of the view.
     /// The view's.
     pub(crate) fn settle(
         &mut self,
@@ -177,12 +178,12 @@ impl Arrivals {
             if !seen.insert(arrival.entry) {
                 continue;
             }
-            match rows::find_entry(view, arrival.entry)? {
+            match ledger::find_entry(view, arrival.entry)? {
                 Some(eno) if eno > before => {
                     let span = arrival.span();
                     stored.push((arrival, span));
                 }
-                // it was here before
+                // the entry was here before
                 Some(_) => {}
                 None => self.0.push_back(arrival),
             }

@@ -3,22 +3,22 @@ use std::collections::BinaryHeap;
 
 use super::Found;
 
-/// The best of what was offered: of equally good ones those that came first.
+/// The best offers. Of equally good ones the earlier wins.
 pub(super) struct Best {
     limit: usize,
-    /// The worst of them on top.
+    /// The worst of the kept ones on top.
     kept: BinaryHeap<Reverse<Offer>>,
     offered: u64,
 }
 
-/// What was offered, and when.
+/// An offer, with its number.
 struct Offer {
     found: Found,
     number: u64,
 }
 
 impl Best {
-    /// Room for so many, at least one.
+    /// Room for `limit` offers, at least one.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), kept: BinaryHeap::new(), offered: 0 }
     }
@@ -76,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::rows::Place;
+    use crate::ledger::rows::Place;
 
     proptest! {
         #[test]

@@ -17,39 +17,38 @@ use tantivy::{
 use super::best::Best;
 use super::words;
 use super::{Document, Filter, Found, SearchError, Statistics};
-use crate::engine::rows::{Eno, Place, SpaceNo};
+use crate::ledger::rows::{Eno, Place, SpaceNo};
 
-/// Changes with the schema or the way words are made: another one found has the index made anew.
+/// The version of the schema and of the words. An index of another version is rebuilt.
 const VERSION: u32 = 2;
-/// Memory for documents on their way to disk, in bytes: the least that tantivy takes.
+/// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 
 /// The index on disk.
 pub(crate) struct DiskIndex {
     index: Index,
     reader: IndexReader,
-    /// What is searched: another one after each write.
+    /// The searched state, replaced after each write.
     segments: Mutex<Arc<Segments>>,
     fields: Fields,
-    /// Made when there is something to write, let go when there is nothing for a while: it holds
-    /// threads and memory.
+    /// Created for the first write and dropped after a pause without writes: it holds threads and memory.
     writer: Mutex<Option<IndexWriter>>,
     covered: AtomicU64,
     store: [u8; 8],
-    /// Fingerprints by segment, once somebody has asked.
+    /// Fingerprints by segment, read at the first question.
     prints: Mutex<BTreeMap<SegmentId, Arc<Prints>>>,
 }
 
 /// The fingerprints of a segment's documents and the spaces they are in.
 type Prints = Vec<(u64, u64)>;
 
-/// One state of the index, with the columns of each segment opened once for all who search it.
+/// One state of the index. The columns of each segment are opened once for all searches.
 struct Segments {
     searcher: Searcher,
     columns: Vec<Columns>,
 }
 
-/// What is known of each document without its words.
+/// The stored values of each document, without its words.
 struct Columns {
     place: Column<u64>,
     space: Column<u64>,
@@ -116,8 +115,11 @@ fn schema() -> (Schema, Fields) {
 }
 
 impl DiskIndex {
-    /// Opens the index in a directory; one that is missing, damaged, of another version or of
-    /// another store is made anew, empty.
+    /// Whether this build has one.
+    pub(crate) const BUILT: bool = true;
+
+    /// Opens the index in a directory. A missing or damaged index, or one of another version or store,
+    /// is replaced by an empty one.
     pub(crate) fn open(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {
         match Self::try_open(dir, store) {
             Ok(Some(index)) => return Ok(index),
@@ -165,12 +167,12 @@ impl DiskIndex {
         })
     }
 
-    /// The last entry whose changes are in the index.
+    /// The last entry that the index includes.
     pub(crate) fn covered(&self) -> Eno {
         self.covered.load(Ordering::Acquire)
     }
 
-    /// Writes what changed, durably; the index covers everything up to `covers` then.
+    /// Writes changes durably. The index then includes all entries up to `covers`.
     pub(crate) fn update(&self, changed: Vec<(Dot, Option<Document>)>, covers: Eno) -> Result<(), SearchError> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
@@ -203,10 +205,10 @@ impl DiskIndex {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets go of what only writing needs.
+    /// Drops the writer with its threads and memory.
     pub(crate) fn rest(&self) {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // what is being merged is finished or left for the next time
+            // a merge in progress is finished or left for the next time
             drop(writer);
         }
     }
@@ -228,7 +230,7 @@ impl DiskIndex {
         row
     }
 
-    /// How often words occur.
+    /// The counts of some words.
     pub(crate) fn statistics(&self, words: &[String]) -> Result<Statistics, SearchError> {
         let segments = self.segments();
         let searcher = &segments.searcher;
@@ -245,12 +247,12 @@ impl DiskIndex {
         })
     }
 
-    /// The best for some words, best first, but for those left out: they changed since.
+    /// The best memories for some words, best first, but for those in `left_out`, which changed since.
     ///
-    /// Spaces and times are looked up for those documents only that are good enough so far, and
-    /// not made part of the query: a query of words alone skips whole blocks of documents that
-    /// cannot be among the best (Block-Max WAND, Ding and Suel 2011), and one with conditions
-    /// would have to score everything.
+    /// Spaces and times are no part of the query: they are looked up only for documents that are good
+    /// enough so far. A query of words alone skips whole blocks of documents that cannot be among the
+    /// best (Block-Max WAND, Ding and Suel 2011). A query with conditions would have to score every
+    /// document.
     pub(crate) fn find(
         &self,
         words: &[String],
@@ -262,7 +264,7 @@ impl DiskIndex {
         let query = self.query(words, filter);
         let weight = query.weight(EnableScoring::enabled_from_searcher(&segments.searcher));
         let weight = weight.map_err(SearchError::new)?;
-        // one list for all segments: what the first ones had spares work in the others
+        // one list for all segments: the threshold of the first ones saves work in the others
         let mut best = Best::new(limit);
         for (segment, columns) in segments.each() {
             let searched = weight.for_each_pruning(best.threshold(), segment, &mut |document, score| {
@@ -303,14 +305,14 @@ impl DiskIndex {
         if conditions.is_empty() {
             return spoken;
         }
-        // what is filtered does not count for the score
+        // a filter adds nothing to the score
         let unscored = |query| Box::new(ConstScoreQuery::new(query, Score::default())) as Box<dyn Query>;
         let conditions = conditions.into_iter().map(|query| (Occur::Must, unscored(query)));
         BooleanQuery::new(conditions.chain([(Occur::Must, Box::new(spoken) as Box<dyn Query>)]).collect())
     }
 
-    /// Memories of a space whose texts are nearly the same as one with this fingerprint, at most
-    /// a few. Goes over all fingerprints: sixteen bytes each, one after the other.
+    /// A few memories of a space whose texts are nearly the same as the fingerprint's. Scans all
+    /// fingerprints, 16 bytes each.
     pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Place>, SearchError> {
         const ENOUGH: usize = 8;
         let segments = self.segments();
@@ -344,7 +346,7 @@ impl DiskIndex {
         Ok(prints)
     }
 
-    /// Forgets the fingerprints of segments that are gone.
+    /// Drops the fingerprints of segments that are gone.
     fn prune_prints(&self, segments: &Segments) {
         let alive: BTreeSet<_> = segments.each().map(|(segment, _)| segment.segment_id()).collect();
         self.prints.lock().unwrap_or_else(PoisonError::into_inner).retain(|segment, _| alive.contains(segment));
@@ -355,13 +357,13 @@ fn payload(store: [u8; 8], covers: Eno) -> String {
     format!("{VERSION} {} {covers}", data_encoding::HEXLOWER.encode(&store))
 }
 
-/// What an index covers, if it is of this version and store.
+/// The last entry that an index includes, if the index is of this version and store.
 fn read_payload(payload: &str, store: [u8; 8]) -> Option<Eno> {
     let covers = payload.strip_prefix(&format!("{VERSION} {} ", data_encoding::HEXLOWER.encode(&store)))?;
     covers.parse().ok()
 }
 
-/// Makes a directory that its owner alone can look into: the index holds words of memories.
+/// Creates a directory for its owner alone: the index holds words of memories.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);

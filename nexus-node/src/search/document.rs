@@ -4,34 +4,35 @@ use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
 use super::words::{each_word, fingerprint};
-use crate::engine::rows::{Place, SpaceNo};
-use crate::memory::Memory;
+use crate::ledger::rows::{Place, SpaceNo};
+use crate::memory::read::Shown;
 
 /// A memory as it is indexed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {
     pub(crate) record: Dot,
-    /// Where that is.
+    /// The place of the record.
     pub(crate) place: Place,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key and the metadata's values, with spaces between:
-    /// one allocation, where a list of them would take dozens.
+    /// The words of the text, the tags, the key and the metadata's values, separated by spaces. One
+    /// allocation, where a list would take dozens.
     pub(crate) words: String,
-    /// How many words there are.
+    /// The number of words.
     pub(crate) length: usize,
     pub(crate) tags: BTreeSet<String>,
     pub(crate) kind: String,
     pub(crate) author: Did,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub(crate) stamp: Timestamp,
     pub(crate) fingerprint: u64,
 }
 
 impl Document {
-    pub(crate) fn new(record: Dot, place: Place, space: SpaceNo, memory: &Memory, key: Option<&str>) -> Self {
+    pub(crate) fn of(shown: &Shown) -> Self {
+        let Shown { record, place, space, memory, key } = shown;
         let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
-        let beside = memory.tags.iter().map(String::as_str).chain(key).chain(values);
+        let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
         for text in std::iter::once(memory.text.as_str()).chain(beside) {
             each_word(text, |word, _| {
                 all.push_str(&word);
@@ -41,9 +42,9 @@ impl Document {
         }
         all.shrink_to_fit();
         Self {
-            record,
-            place,
-            space,
+            record: *record,
+            place: *place,
+            space: *space,
             words: all,
             length,
             tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),

@@ -1,39 +1,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Search, SearchError, Source};
+use super::{Search, Source};
 use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::clock;
-use crate::env::blocking;
+use crate::memory::read::Reader;
 
-/// Memories written to disk at a time: bounds what is held in memory.
+/// Memories written to disk at a time: a bound on memory.
 const MEMORIES_PER_PASS: usize = 2_000;
 /// How long changes gather before they are written to disk.
 const GATHER: Duration = Duration::from_millis(500);
-/// How long without changes until what only writing needs is let go.
+/// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the index on disk up with what is committed, until the node stops.
+/// Brings the index on disk up to the committed state again and again, until the node stops.
 pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     if search.disk.is_none() {
         return;
     }
     loop {
         source.committed.mark_unchanged();
-        let (at, shared) = (search.clone(), source.reading());
-        match blocking(&*source.blocking, move || at.write_some(&shared)).await {
-            Some(Ok(true)) => continue,
-            Some(Ok(false)) => {}
-            Some(Err(NodeError::Stopping(_))) | None => return,
-            Some(Err(error)) => tracing::warn!(%error, "the search index stands still"),
+        let (at, reading) = (search.clone(), source.reading());
+        match source.world.blocking(move || at.write_some(&reading)).await {
+            Ok(Ok(true)) => continue,
+            Ok(Ok(false)) => {}
+            Ok(Err(NodeError::Stopping(_))) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "the search index stands still"),
         }
         match tokio::time::timeout(REST_AFTER, source.committed.changed()).await {
             Ok(Ok(())) => tokio::time::sleep(GATHER).await,
             Ok(Err(_)) => return,
             Err(_) => {
                 let at = search.clone();
-                let _ = blocking(&*source.blocking, move || at.rest()).await;
+                let _ = source.world.blocking(move || at.rest()).await;
                 if source.committed.changed().await.is_err() {
                     return;
                 }
@@ -43,25 +41,27 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     }
 }
 
-/// What one pass reads from.
+/// The sources of one pass.
 struct Reading {
     store: crate::store::Store,
     store_name: [u8; 8],
     members: Arc<nexus_crdt::Members>,
+    now: nexus_identity::Timestamp,
 }
 
 impl Source {
     fn reading(&self) -> Reading {
-        Reading { store: self.store.clone(), store_name: self.store_name, members: self.members.borrow().clone() }
+        let (members, now) = (self.identity.members(), self.world.wall());
+        Reading { store: self.store.clone(), store_name: self.store_name, members, now }
     }
 }
 
 impl Search {
-    /// Moves some of what is new to disk. Returns whether there is more.
+    /// Moves some changes to disk. Returns whether more are left.
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
-        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), clock::wall())?;
+        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), from.now)?;
         let (stock, covers) = {
             let mut tail = self.tail();
             tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;
@@ -71,7 +71,7 @@ impl Search {
             disk.update(stock, covers)?;
             self.tail().prune(covers);
         }
-        let last = crate::engine::rows::last_eno(&snapshot)?;
+        let last = crate::ledger::last_eno(&snapshot)?;
         Ok(last > covers)
     }
 
@@ -79,11 +79,5 @@ impl Search {
         if let Some(disk) = &self.disk {
             disk.rest();
         }
-    }
-}
-
-impl From<SearchError> for NodeError {
-    fn from(error: SearchError) -> Self {
-        Self::Search(error)
     }
 }

@@ -7,20 +7,21 @@ use nexus_crdt::{Dot, Kind, Target, Writes};
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::engine::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
 const ENTRIES_PER_SCAN: usize = 256;
 
-/// What changed since the index on disk was last written: few memories, searched one by one.
+/// The memories that changed since the last write of the index on disk. They are few, and searched one
+/// by one.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     seen: Eno,
     changed: BTreeMap<Dot, Changed>,
-    /// Where all of these are. Whoever searches takes a handle; it is copied only if it changes
-    /// meanwhile.
+    /// The places of all changed memories. A search takes a handle; the set is copied only if it
+    /// changes meanwhile.
     touched: Arc<BTreeSet<Place>>,
 }
 
@@ -29,19 +30,19 @@ pub(super) struct Tail {
 struct Changed {
     /// The last entry that touched it.
     eno: Eno,
-    /// Where it is; `None` if it is not here, as when an edit of it came before itself.
+    /// Its place; `None` if it is not here, as when an edit arrives before its memory.
     place: Option<Place>,
-    /// As it is now; `None` if it is out of sight.
+    /// Its current form; `None` if it is not visible.
     document: Option<Document>,
 }
 
 impl Tail {
-    /// Nothing changed since this entry.
+    /// An empty tail: nothing changed since this entry.
     pub(super) fn after(covered: Eno) -> Self {
         Self { seen: covered, ..Self::default() }
     }
 
-    /// Takes in what was committed since, until there is no more or so many memories are held.
+    /// Adds the entries committed since, until there are no more or `most` memories are held.
     pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
         while self.changed.len() < most {
             let entries = touched_after(view, self.seen)?;
@@ -61,9 +62,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Takes a record in as it is now, and the one that it is shown as.
+    /// Adds the current form of a record, and of the record that stands for it.
     fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
-        let document = reader.document(dot)?;
+        let document = reader.shown(dot)?.as_ref().map(Document::of);
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
             self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
@@ -81,29 +82,29 @@ impl Tail {
         self.changed.insert(dot, changed);
     }
 
-    /// Which memories are looked up here and not on disk.
+    /// The memories that are looked up here and not on disk.
     pub(super) fn touched(&self) -> Arc<BTreeSet<Place>> {
         self.touched.clone()
     }
 
-    /// Whether the index on disk has everything.
+    /// Whether the index on disk includes everything.
     pub(super) fn is_empty(&self) -> bool {
         self.changed.is_empty()
     }
 
-    /// What is to be written to disk, and what the index covers then.
+    /// The changes to write to disk, and the last entry that they include.
     pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
         let stock = self.changed.iter().map(|(dot, changed)| (*dot, changed.document.clone()));
         (stock.collect(), self.seen)
     }
 
-    /// Forgets what the index on disk covers.
+    /// Drops the changes that the index on disk includes.
     pub(super) fn prune(&mut self, covered: Eno) {
         self.changed.retain(|_, changed| changed.eno > covered);
         self.touched = Arc::new(self.changed.values().filter_map(|changed| changed.place).collect());
     }
 
-    /// Adds what is here to the counts of the index on disk.
+    /// Adds the memories here to the counts of the index on disk.
     pub(super) fn add_to(&self, statistics: &mut Statistics, words: &[String]) {
         for document in self.documents() {
             statistics.documents += 1;
@@ -114,8 +115,8 @@ impl Tail {
         }
     }
 
-    /// All that have one of the words, scored by BM25 (Robertson and Zaragoza 2009), with the
-    /// constants that the index on disk uses.
+    /// All memories with one of the words, scored by BM25 (Robertson and Zaragoza 2009) with the
+    /// constants of the index on disk.
     pub(super) fn find(&self, words: &[String], filter: &Filter, statistics: &Statistics) -> Vec<Found> {
         const K1: f32 = 1.2;
         const B: f32 = 0.75;
@@ -158,7 +159,7 @@ impl Tail {
     }
 }
 
-/// How often each of some words is in a document.
+/// The number of times that each of some words is in a document.
 fn counts(document: &Document, words: &[String]) -> Vec<u32> {
     let mut counts = vec![0; words.len()];
     for here in document.words.split_ascii_whitespace() {
@@ -169,7 +170,7 @@ fn counts(document: &Document, words: &[String]) -> Vec<u32> {
     counts
 }
 
-/// Some entries after one, each with the records that it touched.
+/// Some entries after one, each with the records that it changed.
 fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, StoreError> {
     let mut found = Vec::new();
     let start = rows::eno_key(after);

@@ -1,4 +1,4 @@
-//! What the index on disk finds is what going over every document finds.
+//! The index on disk finds the same as a scan over every document.
 
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ proptest! {
         let index = DiskIndex::open(&dir.path().join("search"), [0; 8]).unwrap();
         let documents: Vec<Document> =
             (0..).zip(&texts).map(|(n, (words, space, hour))| document(n, words, *space, *hour)).collect();
-        // several writes, so that there are several segments
+        // several writes make several segments
         for (covers, some) in (1..).zip(documents.chunks(documents.len().div_ceil(4))) {
             index.update(some.iter().map(|document| (document.record, Some(document.clone()))).collect(), covers).unwrap();
         }

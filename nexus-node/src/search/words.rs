@@ -1,61 +1,41 @@
 use std::collections::BTreeSet;
 
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
-};
+use super::tokens::{TOKEN_BYTES_MAX, each_token};
 
-/// Longer runs of letters are keys and hashes; nobody searches for parts of them.
-const WORD_BYTES_MAX: usize = 64;
-/// How many words of a text are indexed.
+/// The most words of a text that are indexed.
 const WORDS_MAX: usize = 8_192;
 
-/// The words of a text, in order: lower case, without accents, English endings removed; runs of
-/// Han, kana and hangul, which are written without spaces, as pairs of characters.
+/// The words of a text, in order: lower case, without accents and English endings (feature `search`).
+/// Runs of Han, kana and hangul, which are written without spaces, become pairs of characters.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     each_word(text, |word, _| words.push(word));
     words
 }
 
-/// The words of a text as they are looked for, and as they are spelled there.
+/// The words of a text in their searched form, and as they are spelled in the text.
 pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
     let mut words = Vec::new();
     each_word(text, |word, spelled| words.push((word, spelled.to_owned())));
     words
 }
 
-/// Calls with each word of a text, as it is looked for and as it is spelled there.
+/// Calls `each` with every word of a text: the searched form and the spelling in the text.
 pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
-    thread_local! {
-        static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
-            TextAnalyzer::builder(SimpleTokenizer::default())
-                .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-                .filter(LowerCaser)
-                .filter(AsciiFoldingFilter)
-                .filter(Stemmer::new(Language::English))
-                .build(),
-        );
-    }
-    ANALYZER.with_borrow_mut(|analyzer| {
-        let mut stream = analyzer.token_stream(text);
-        let mut left = WORDS_MAX;
-        while left > 0 && stream.advance() {
-            left -= 1;
-            let token = stream.token();
-            if token.text.chars().any(is_written_without_spaces) {
-                each_pair(&token.text, &mut each);
-            } else {
-                each(token.text.clone(), &text[token.offset_from..token.offset_to]);
-            }
+    each_token(text, WORDS_MAX, |token, spelled| {
+        if token.chars().any(is_written_without_spaces) {
+            each_pair(token, &mut each);
+        } else {
+            each(token.to_owned(), spelled);
         }
     });
 }
 
-/// Which of some words are in a text or several, without making words of all of it.
+/// A search for some words in several texts, without cutting all of each text into words.
 pub(crate) struct Spoken<'a> {
     words: Vec<&'a str>,
     found: Vec<bool>,
-    /// The first bytes of the words that were not found yet.
+    /// The first bytes of the words that are not found yet.
     beginnings: BTreeSet<u8>,
 }
 
@@ -73,15 +53,15 @@ impl<'a> Spoken<'a> {
         self.beginnings = missing.filter_map(|(word, _)| word.bytes().next()).collect();
     }
 
-    /// Looks for them in one more text.
+    /// Searches one more text.
     pub(crate) fn look_in(&mut self, text: &str) {
         let tokens = text.split(|c: char| !c.is_alphanumeric());
-        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < WORD_BYTES_MAX);
+        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < TOKEN_BYTES_MAX);
         for token in tokens.take(WORDS_MAX) {
             if self.beginnings.is_empty() {
                 return;
             }
-            // neither folding nor stemming changes the first letter of what is ASCII throughout
+            // folding and stemming never change the first letter of an ASCII word
             let first = token.as_bytes()[0].to_ascii_lowercase();
             if token.is_ascii() && !self.beginnings.contains(&first) {
                 continue;
@@ -98,7 +78,7 @@ impl<'a> Spoken<'a> {
         }
     }
 
-    /// For each word whether it was found.
+    /// For each word, whether it was found.
     pub(crate) fn found(&self) -> &[bool] {
         &self.found
     }
@@ -122,8 +102,8 @@ fn is_written_without_spaces(c: char) -> bool {
     )
 }
 
-/// A fingerprint of a text's words in which texts that say nearly the same differ in few bits
-/// (SimHash, Charikar 2002, over words and pairs of neighbours). Zero for a text without words.
+/// A fingerprint of a text's words (SimHash, Charikar 2002, over words and pairs of neighbours). Texts
+/// that say nearly the same differ in few bits. Zero for a text without words.
 pub(crate) fn fingerprint(text: &str) -> u64 {
     let words = words(text);
     if words.is_empty() {
@@ -144,7 +124,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
     bits.fold(0, |print, (bit, _)| print | 1 << bit).max(1)
 }
 
-/// In how many bits two fingerprints may differ for their texts to count as nearly the same.
+/// The most different bits of two fingerprints whose texts count as nearly the same.
 pub(crate) const SIMILAR_BITS: u32 = 3;
 
 /// Whether two fingerprints are of texts that say nearly the same.

@@ -1,7 +1,7 @@
 use super::Table;
 
-/// Changes that become durable together or not at all, in the order in which they were made:
-/// of several for one key the last wins.
+/// Changes that become durable together or not at all, in the order in which they were made. For one
+/// key the last change wins.
 ///
 /// All keys and values lie in one buffer, so that a change costs no allocation of its own.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub enum Change<'a> {
     },
 }
 
-/// Where in the buffer a change lies: the key, then the value.
+/// The place of a change in the buffer: the key, then the value.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     table: Table,
@@ -59,17 +59,18 @@ impl Batch {
         Self::default()
     }
 
-    /// Gives a key a value, whatever it had before.
+    /// Sets the value of a key.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.push(table, Kind::Put, key, value);
     }
 
-    /// Takes a key's value away; nothing happens if it has none.
+    /// Deletes a key, if it is there.
     pub fn delete(&mut self, table: Table, key: &[u8]) {
         self.push(table, Kind::Delete, key, &[]);
     }
 
-    /// Takes every key of a table away, whatever its size, those put earlier in this batch too.
+    /// Deletes every key of a table, including those put earlier in this batch. The cost does not
+    /// depend on the size of the table.
     pub fn clear(&mut self, table: Table) {
         self.push(table, Kind::Clear, &[], &[]);
     }
@@ -81,17 +82,17 @@ impl Batch {
         self.changes.extend(other.changes.iter().map(|place| Place { start: place.start + offset, ..*place }));
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// How many bytes of keys and values the changes hold.
+    /// The size of all keys and values, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -1,19 +1,18 @@
 //! A simulated disk: it loses power, tears writes, fills up, fails to sync, or lies about it.
 //!
-//! What was written since the last sync is kept apart. [`Disk::lose_power`] keeps a random part
-//! of it, sector by sector, and gives the disk that the machine finds when it starts again.
-//! Everything random comes from the seed that is passed in.
+//! Writes since the last sync are kept apart. [`Disk::lose_power`] keeps a random part of them, sector
+//! by sector, and returns the disk that the machine finds at its next start. The seed is an argument.
 //!
 //! ```
-//! use nexus_node::store::disk::Disk;
-//! use nexus_node::store::{Store, StoreOptions};
+//! use nexus_node::internals::store::disk::Disk;
+//! use nexus_node::internals::store::{Store, StoreOptions};
 //!
 //! let disk = Disk::new();
 //! let store = Store::with_backend("simulated", disk.clone(), StoreOptions::default())?;
 //! let after = disk.lose_power(7);
 //! drop(store);
 //! let store = Store::with_backend("simulated", after, StoreOptions::default())?;
-//! # Ok::<(), nexus_node::store::StoreError>(())
+//! # Ok::<(), nexus_node::internals::store::StoreError>(())
 //! ```
 
 use std::io;
@@ -21,22 +20,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-/// What a disk writes as one: a power loss keeps a sector whole or not at all.
+/// The unit of a power loss: it keeps a sector whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
 
 /// A simulated disk; clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Mutex<State>>);
 
-/// What is wrong with a disk.
+/// A fault of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     #[default]
     None,
-    /// Every sync fails, and nothing of what it should have kept is sure.
+    /// Every sync fails, and may keep any part of the writes.
     SyncFails,
-    /// A sync says that it is done and keeps nothing.
+    /// Every sync reports success and keeps nothing.
     SyncLies,
     /// Writes past this length, in bytes, fail as on a full disk.
     FullAt(u64),
@@ -46,14 +45,14 @@ pub enum Fault {
 
 #[derive(Default)]
 struct State {
-    /// What a power loss cannot take any more.
+    /// Synced bytes, which survive a power loss.
     kept: Vec<u8>,
-    /// What reads see.
+    /// The bytes that reads return.
     seen: Vec<u8>,
-    /// What happened since the last sync.
+    /// Steps since the last sync.
     unsynced: Vec<Step>,
     fault: Fault,
-    /// How many more writes and syncs happen before the power goes.
+    /// The number of writes and syncs until the power goes.
     steps_left: Option<u64>,
     steps: u64,
     off: bool,
@@ -75,38 +74,38 @@ impl Disk {
         Self(Arc::new(Mutex::new(State { kept: image.clone(), seen: image, ..State::default() })))
     }
 
-    /// What reads see.
+    /// The bytes that reads return.
     pub fn image(&self) -> Vec<u8> {
         self.state().seen.clone()
     }
 
-    /// From now on the disk has this fault, and no other.
+    /// Sets the one fault of the disk.
     pub fn set_fault(&self, fault: Fault) {
         self.state().fault = fault;
     }
 
-    /// How many bytes are on it.
+    /// The size of the disk's content, in bytes.
     pub fn bytes(&self) -> u64 {
         self.state().seen.len() as u64
     }
 
-    /// What is wrong with it now.
+    /// The current fault.
     pub fn fault(&self) -> Fault {
         self.state().fault
     }
 
-    /// Lets the power go after so many more writes, changes of length and syncs: everything then
-    /// fails, until [`lose_power`](Self::lose_power).
+    /// Cuts the power after this number of writes, changes of length and syncs. Everything then fails
+    /// until [`lose_power`](Self::lose_power).
     pub fn set_steps_left(&self, steps: u64) {
         self.state().steps_left = Some(steps);
     }
 
-    /// How many writes, changes of length and syncs there were.
+    /// The number of writes, changes of length and syncs so far.
     pub fn steps(&self) -> u64 {
         self.state().steps
     }
 
-    /// Changes bits of a byte behind everybody's back. Nothing happens past the end.
+    /// Flips bits of a byte without a write. Does nothing past the end.
     pub fn flip(&self, offset: usize, mask: u8) {
         let state = &mut *self.state();
         for image in [&mut state.kept, &mut state.seen] {
@@ -116,13 +115,13 @@ impl Disk {
         }
     }
 
-    /// The power goes: whoever still uses this disk gets errors, and the disk returned is what is
-    /// there afterwards: all that was synced, and a random part of what was not.
+    /// Cuts the power. This disk returns errors from now on. The returned disk has all synced bytes,
+    /// and a random part of the others.
     pub fn lose_power(&self, seed: u64) -> Self {
         let mut state = self.state();
         state.off = true;
         let mut random = Random(seed);
-        // Sometimes nearly all of it gets there, sometimes nearly nothing.
+        // The share varies from nearly nothing to nearly all.
         let kept_of_256 = random.next() % 257;
         let mut image = state.kept.clone();
         for step in &state.unsynced {
@@ -257,7 +256,7 @@ impl StorageBackend for Disk {
     }
 }
 
-/// SplitMix64: small, seeded, good enough to choose sectors.
+/// SplitMix64: small, seeded, and good enough to choose sectors.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 
 use super::Table;
 
-/// Why the store could not do what it was asked.
+/// A failure of the store.
 ///
-/// After an error of [`commit`](super::Store::commit) the store is poisoned; every other error
-/// changes nothing, neither on disk nor in memory.
+/// After an error of [`commit`](super::Store::commit) the store is poisoned. Every other error changes
+/// nothing, neither on disk nor in memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -15,18 +15,18 @@ pub enum StoreError {
     Disk {
         /// The database file.
         file: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Bytes in the file are not what was written. Nobody's fault but the disk's; a backup or a
-    /// sync from the peers brings the data back.
+    /// Bytes in the file differ from the bytes written: the disk's fault. A backup or a sync from the
+    /// peers brings the data back.
     #[error("{} is damaged{}: {what}", file.display(), in_table(*table))]
     Damaged {
         /// The database file.
         file: PathBuf,
         /// The table, when it is known.
         table: Option<Table>,
-        /// What did not fit.
+        /// The fault.
         what: String,
     },
     /// The file was written by a later version of the program.
@@ -39,7 +39,7 @@ pub enum StoreError {
         /// The latest format this version knows.
         known: u32,
     },
-    /// The file is something else, and is left alone.
+    /// The file is something else. It was not changed.
     #[error("{} is not a Nexus store", file.display())]
     NotAStore {
         /// The file.
@@ -57,7 +57,7 @@ pub enum StoreError {
         /// The database file.
         file: PathBuf,
     },
-    /// A commit failed before. What it held may or may not be on disk; only opening anew tells.
+    /// An earlier commit failed. Only reopening tells whether its changes are on disk.
     #[error("{}: a failed commit is fatal: reopen ({cause})", file.display())]
     Poisoned {
         /// The database file.
@@ -68,7 +68,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The database file it happened to.
+    /// The database file.
     pub fn file(&self) -> &Path {
         match self {
             Self::Disk { file, .. }
@@ -89,10 +89,10 @@ impl StoreError {
         Self::Disk { file: file.to_owned(), source }
     }
 
-    /// Sorts redb's many errors into what a caller can act upon.
+    /// Maps redb's errors to those that a caller can act upon.
     pub(super) fn from_redb(file: &Path, table: Option<Table>, error: impl Into<redb::Error>) -> Self {
         match error.into() {
-            // A page number that points past the end is damage, not a failing disk.
+            // A page number past the end is damage, not a failing disk.
             redb::Error::Io(source)
                 if matches!(
                     source.kind(),

@@ -9,16 +9,16 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic on this thread, now, becomes a [`StoreError::Damaged`]: a program's panic hook
-/// has nothing to print then, the error says it all.
+/// Whether a panic on this thread would now become a [`StoreError::Damaged`]. A panic hook should print
+/// nothing then: the error says it all.
 pub fn panics_are_caught() -> bool {
     GUARDED.get()
 }
 
 /// Runs database code that may panic on damaged pages, and turns a panic into an error.
 ///
-/// Nothing that a panic may have left half done is used again: a snapshot's table is only read,
-/// and a commit that panics poisons the store.
+/// Unwind safety: a snapshot's table is only read, and a commit that panics poisons the store. So
+/// nothing half done is used again.
 pub(super) fn guarded<T>(
     file: &Path,
     table: Option<Table>,

@@ -1,9 +1,9 @@
 //! A storage backend that keeps writes back until the file is known to be ours.
 //!
-//! Opening a database writes to it: a repair after a crash, a mark that it is in use. A file that
-//! is then refused, because it is damaged or of a later version, must not have changed by a byte.
-//! So while a file is examined its writes are held in memory, in order, with the syncs between
-//! them; on acceptance they are played to the file as they came, and from then on the way is free.
+//! Opening a database writes to it: a repair after a crash, a mark that it is in use. But a file that
+//! is refused, as damaged or of a later version, must not change by a byte. So while a file is
+//! examined, its writes and syncs are held in memory, in order. On acceptance they are played to the
+//! file, and later ones go there directly.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,7 @@ use redb::{BackendError, StorageBackend};
 
 const BLOCK_BYTES: u64 = 4096;
 
-/// What the database is given to write to.
+/// The backend that the database writes to.
 #[derive(Clone, Debug)]
 pub(super) struct Hold(Arc<Inner>);
 
@@ -33,7 +33,7 @@ struct Held {
     /// The blocks that differ from the backend's.
     blocks: BTreeMap<u64, Box<[u8]>>,
     len: u64,
-    /// Where the backend's bytes end to count: cut off once, they read as zero for ever after.
+    /// The length of the backend's valid bytes. Bytes beyond a former cut read as zero.
     floor: u64,
 }
 
@@ -45,7 +45,7 @@ enum Step {
 }
 
 impl Hold {
-    /// Starts to examine a backend. `reset` treats whatever is in it as not there.
+    /// Starts the examination of a backend. With `reset` its content counts as absent.
     pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
         let len = backend.len()?;
         let mut held = Held { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
@@ -55,7 +55,7 @@ impl Hold {
         Ok(Self(Arc::new(Inner { backend, open: AtomicBool::new(false), held: Mutex::new(held) })))
     }
 
-    /// Plays what was held to the backend; from now on everything goes there directly.
+    /// Plays the held writes to the backend. Later writes go there directly.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.held();
         for step in std::mem::take(&mut held.steps) {
@@ -126,7 +126,7 @@ impl Held {
         Ok(())
     }
 
-    /// What the backend has there; zeros past its end.
+    /// Reads from the backend; zeros past its end.
     fn read_backend(&self, backend: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let there = self.floor.saturating_sub(offset).min(out.len() as u64) as usize;
         let (known, beyond) = out.split_at_mut(there);
@@ -135,7 +135,7 @@ impl Held {
     }
 }
 
-/// The end of a stretch, which must lie within the file: a damaged page number points anywhere.
+/// The end of a range, if it lies within the file. A damaged page number may point anywhere.
 fn end_within(offset: u64, bytes: usize, len: u64) -> io::Result<u64> {
     offset.checked_add(bytes as u64).filter(|end| *end <= len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }

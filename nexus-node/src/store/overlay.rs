@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::view::{self, KeyRange, Order, View, Visit};
 use super::{Batch, Change, Snapshot, Store, StoreError, Table};
 
-/// The committed state with the batches on top that were handed out but are not committed yet:
-/// whoever made them reads them back at once.
+/// The committed state with the batches on top that are handed out but not committed yet. So the engine
+/// reads its own writes at once.
 ///
-/// Batches carry the number of their commit. Numbers never go down; one number may come several
-/// times.
+/// Batches carry the number of their commit. The numbers never fall, and several batches may share one.
 #[derive(Debug)]
 pub struct Overlay {
     store: Store,
@@ -18,7 +17,7 @@ pub struct Overlay {
     pending: VecDeque<Touched>,
 }
 
-/// What one pushed batch touched, so that it can be dropped without a search.
+/// The keys of one pushed batch, so that it can be dropped without a search.
 #[derive(Debug)]
 struct Touched {
     commit_no: u64,
@@ -27,7 +26,7 @@ struct Touched {
 }
 
 impl Overlay {
-    /// The committed state of a store, nothing on top.
+    /// The committed state of a store, with nothing on top.
     ///
     /// # Errors
     /// As [`Store::snapshot`].
@@ -60,11 +59,10 @@ impl Overlay {
         self.pending.push_back(touched);
     }
 
-    /// Says that everything up to this commit is in the store: takes it off, and sees the store
-    /// as it is now.
+    /// Removes the batches up to this commit, which are in the store now, and reads the store anew.
     ///
     /// # Errors
-    /// As [`Store::snapshot`]; the overlay is unchanged then.
+    /// As [`Store::snapshot`]; the overlay is then unchanged.
     pub fn committed(&mut self, up_to: u64) -> Result<(), StoreError> {
         self.snapshot = self.store.snapshot()?;
         while self.pending.front().is_some_and(|touched| touched.commit_no <= up_to) {
@@ -79,7 +77,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// How many pushed batches are not committed yet.
+    /// The number of pushed batches that are not committed yet.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
@@ -95,7 +93,7 @@ impl View for Overlay {
     }
 }
 
-/// A batch in the making, on top of a view: it reads its own changes back.
+/// A batch in the making on top of a view. Reads see its changes.
 pub struct Draft<'a> {
     base: &'a dyn View,
     changes: Changes,
@@ -103,7 +101,7 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// No changes yet, over what `base` shows.
+    /// A draft without changes on top of `base`.
     pub fn new(base: &'a dyn View) -> Self {
         Self { base, changes: Changes::default(), batch: Batch::new() }
     }
@@ -126,17 +124,17 @@ impl<'a> Draft<'a> {
         self.batch.clear(table);
     }
 
-    /// How many changes were made.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.batch.len()
     }
 
-    /// Whether none were made.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
 
-    /// The changes made.
+    /// The changes as a batch.
     pub fn finish(self) -> Batch {
         self.batch
     }
@@ -166,7 +164,7 @@ struct Changes {
 
 #[derive(Debug, Default)]
 struct TableChanges {
-    /// The last commit that emptied the table: nothing below it shows through.
+    /// The last commit that cleared the table, which hides all rows below.
     cleared: Option<u64>,
     rows: BTreeMap<Arc<[u8]>, Row>,
 }
@@ -174,7 +172,7 @@ struct TableChanges {
 #[derive(Debug)]
 struct Row {
     commit_no: u64,
-    /// `None` is a deleted key, which hides the one below.
+    /// `None` for a deleted key, which hides the row below.
     value: Option<Box<[u8]>>,
 }
 
@@ -216,8 +214,8 @@ impl Changes {
         }
     }
 
-    /// Merges the rows of both sides while walking the base: before each of its rows come the
-    /// changed ones that precede it, and a changed row stands for that of the same key.
+    /// Merges both sides while walking the base: changed rows come at their place in the order, and
+    /// replace base rows of the same key.
     fn scan_over(
         &self,
         base: &dyn View,

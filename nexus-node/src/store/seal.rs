@@ -1,25 +1,25 @@
 //! The checksum that every stored value carries.
 //!
-//! The database checks its pages when it opens, not when it reads; a byte that flips later would
-//! be read as if it were true. So each value ends with a hash over its table, its key and itself:
-//! it is wrong in another place as well as with other bytes.
+//! The database checks its pages when it opens, not when it reads. A byte that flips later would pass
+//! unnoticed. So each value ends with a hash over its table, its key and itself. The hash fails for
+//! changed bytes, and for a value in another place.
 
 use super::Table;
 
-/// How many bytes the checksum adds to a value.
+/// The size of the checksum, in bytes.
 pub(super) const SEAL_BYTES: usize = 8;
 
 /// The checksum of part of a value, for [`View::get_part`](super::View::get_part).
 pub type Checksum = [u8; SEAL_BYTES];
 
-/// The first 8 bytes of BLAKE3. Whoever keeps it in a row of its own has it sealed there.
+/// The first 8 bytes of BLAKE3. Kept in a row, it is sealed with that row.
 pub fn checksum(part: &[u8]) -> Checksum {
     let mut checksum = [0; SEAL_BYTES];
     checksum.copy_from_slice(&blake3::hash(part).as_bytes()[..SEAL_BYTES]);
     checksum
 }
 
-/// A value whose own checksum is not looked at.
+/// The value without its checksum, which is not checked.
 pub(super) fn unsealed(stored: &[u8]) -> Option<&[u8]> {
     stored.split_last_chunk::<SEAL_BYTES>().map(|(value, _)| value)
 }
@@ -37,7 +37,7 @@ pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
     seal
 }
 
-/// The value without its checksum, or `None` if it is not what was written there.
+/// The value without its checksum; `None` if the checksum fails.
 pub(super) fn unseal<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
     let (value, found) = stored.split_last_chunk::<SEAL_BYTES>()?;
     (*found == seal(table, key, value)).then_some(value)

@@ -4,23 +4,23 @@ use std::sync::{Arc, OnceLock};
 use super::guard::guarded;
 use super::seal::{unseal, unsealed};
 use super::view::{self, KeyRange, Order, View, Visit};
-use super::{Checksum, Shared, StoreError, Table};
+use super::{Checksum, OpenStore, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// The committed state at one moment. It stays as it is whatever is committed later.
+/// The committed state at one moment. Later commits do not change it.
 ///
-/// Cheap to take: those taken between two commits share one state, and each of its tables is
-/// opened when it is first read. While it lives, the file keeps the pages that it sees: hold it for
-/// as long as a question takes, not for hours.
+/// Cheap to take: the snapshots between two commits share one state, whose tables are opened when they
+/// are first read. A snapshot keeps its pages in the file: hold it for the time of one question, not
+/// for hours.
 pub struct Snapshot {
     opened: Arc<Opened>,
-    shared: Arc<Shared>,
+    store: Arc<OpenStore>,
 }
 
-/// A state of the database with its tables, as far as they were read.
+/// A committed state with the tables that were read so far.
 pub(super) struct Opened {
-    /// `None` inside is a table that does not exist yet: it has no rows.
+    /// `None` inside is a table that does not exist yet, and has no rows.
     tables: [OnceLock<Option<ReadTable>>; Table::COUNT],
     transaction: redb::ReadTransaction,
     number: u64,
@@ -33,23 +33,23 @@ impl Opened {
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        Ok(Self { opened: shared.latest()?, shared: Arc::clone(shared) })
+    pub(super) fn new(store: &Arc<OpenStore>) -> Result<Self, StoreError> {
+        Ok(Self { opened: store.latest()?, store: Arc::clone(store) })
     }
 
-    /// Names the state within this store: what was learned from one snapshot holds for every other
-    /// one of the same number. After a commit there is another.
+    /// The number of this state within the store. Snapshots of one number show the same state. Every
+    /// commit begins another number.
     pub fn number(&self) -> u64 {
         self.opened.number
     }
 
     fn table(&self, table: Table) -> Result<Option<&ReadTable>, StoreError> {
-        self.shared.check()?;
+        self.store.check()?;
         let slot = &self.opened.tables[table.index()];
         if let Some(opened) = slot.get() {
             return Ok(opened.as_ref());
         }
-        let file = &self.shared.file;
+        let file = &self.store.file;
         let transaction = &self.opened.transaction;
         let opened = guarded(file, Some(table), || match transaction.open_table(table.definition()) {
             Ok(opened) => Ok(Some(opened)),
@@ -61,14 +61,14 @@ impl Snapshot {
 
     fn verified<'a>(&self, table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
         unseal(table, key, stored)
-            .ok_or_else(|| StoreError::damaged(&self.shared.file, Some(table), "a value does not fit its checksum"))
+            .ok_or_else(|| StoreError::damaged(&self.store.file, Some(table), "a value does not fit its checksum"))
     }
 }
 
 impl View for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         guarded(file, Some(table), || {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             found.map(|stored| self.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
@@ -83,7 +83,7 @@ impl View for Snapshot {
         checksum: Checksum,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         guarded(file, Some(table), || {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             let Some(stored) = found else { return Ok(None) };
@@ -97,10 +97,10 @@ impl View for Snapshot {
             return Ok(());
         }
         let Some(rows) = self.table(table)? else { return Ok(()) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         let damage = |error| StoreError::from_redb(file, Some(table), error);
         let mut rows = guarded(file, Some(table), || rows.range::<&[u8]>(range).map_err(damage))?;
-        // Only the reading is guarded: a panic of the visitor is the visitor's own.
+        // Only the reading is guarded: a panic of the visitor is passed on.
         loop {
             let row = guarded(file, Some(table), || {
                 let row = match order {
@@ -120,6 +120,6 @@ impl View for Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("file", &self.shared.file).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("file", &self.store.file).finish_non_exhaustive()
     }
 }

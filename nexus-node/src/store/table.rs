@@ -45,9 +45,9 @@ tables! {
     Payloads = "payloads", kept;
     /// From an entry's id to where it is.
     Ids = "ids", kept;
-    /// From the short number of a log to its name.
+    /// From a place in a log to the entries held there.
     LogIndex = "log_index", kept;
-    /// The state of each log.
+    /// From the short number of a log to its name.
     Logs = "logs", kept;
     /// How far each log of a space is held without a gap.
     Frontier = "frontier", kept;
@@ -69,14 +69,6 @@ tables! {
     Tickets = "tickets", kept;
     /// Known peers and their addresses.
     Peers = "peers", kept;
-    /// Members, revocations and pins.
-    Members = "members", derived;
-    /// Entries that wait, within a bound, for something before them.
-    Waiting = "waiting", kept;
-    /// How far the peers said that they hold our entries durably.
-    Acks = "acks", kept;
-    /// Snapshots of pages, to start faster.
-    Pages = "pages", derived;
     /// What was left out of the fold and why.
     Quarantine = "quarantine", derived;
     /// Raft's log, in a file of its own.

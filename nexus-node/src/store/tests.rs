@@ -1,4 +1,4 @@
-//! What the store promises, one file per promise.
+//! The store's promises, one file per promise.
 
 mod damage;
 mod faults;
@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use super::disk::{Disk, Random};
 use super::*;
 
-/// What a store should hold: the simplest thing that could be right.
+/// The expected content of a store, in the simplest form.
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// Small caches, so that reads reach the disk.

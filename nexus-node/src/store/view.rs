@@ -12,7 +12,7 @@ pub const ALL_KEYS: KeyRange<'static> = (Bound::Unbounded, Bound::Unbounded);
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// In which order a scan goes over the keys.
+/// The direction of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// From the smallest key up.
@@ -21,7 +21,7 @@ pub enum Order {
     Backward,
 }
 
-/// What a scan calls with each key and value; [`ControlFlow::Break`] ends the scan.
+/// The visitor of a scan. [`ControlFlow::Break`] ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// One unchanging state of all tables, to read from.
@@ -29,25 +29,25 @@ pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 /// Every value is checked against its checksum before it is handed out.
 ///
 /// # Errors
-/// Every method fails with [`StoreError::Damaged`] when the file holds other bytes than were
-/// written, with [`StoreError::Disk`] when it cannot be read, and with [`StoreError::Poisoned`]
-/// after a failed commit. A scan that fails may have visited some keys before.
+/// Every method fails with [`StoreError::Damaged`] if the file's bytes differ from the bytes written,
+/// with [`StoreError::Disk`] if it cannot be read, and with [`StoreError::Poisoned`] after a failed
+/// commit. A failed scan may have visited some keys before.
 pub trait View {
     /// The value of a key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Visits the keys of a range one by one until `visit` breaks. Nothing is collected: only
-    /// what is visited is read, so a caller bounds the work by breaking.
+    /// Visits the keys of a range one by one until `visit` breaks. Only visited rows are read, so a
+    /// caller bounds the work by breaking.
     ///
     /// A range that ends before it starts is empty.
     fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError>;
 
-    /// Part of the value of a key, checked by its own checksum: what it costs depends on the size
-    /// of the part, not on that of the value.
+    /// A part of a value, checked by a checksum of its own. The cost depends on the size of the part,
+    /// not of the value.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], too, if the value ends before the part does, or the part is not
-    /// what `checksum` was made of.
+    /// Also [`StoreError::Damaged`] if the value ends before the part does, or the part does not fit
+    /// `checksum`.
     fn get_part(
         &self,
         table: Table,
@@ -92,15 +92,15 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// What is said of a part that is not what was written.
+/// The fault of a part that fails its checksum.
 pub(super) const PART_DAMAGED: &str = "part of a value does not fit its checksum";
 
-/// A part of a value, if it is what its checksum was made of.
+/// A part of a value; `None` if it fails its checksum.
 pub(super) fn checked_part(value: &[u8], part: Range<usize>, checksum: Checksum) -> Option<Vec<u8>> {
     value.get(part).filter(|part| seal::checksum(part) == checksum).map(<[u8]>::to_vec)
 }
 
-/// Whether no key can lie in the range; libraries panic on ranges that run backwards.
+/// Whether no key can lie in the range. Libraries panic on ranges that run backwards.
 pub(super) fn is_empty(range: KeyRange<'_>) -> bool {
     match range {
         (Bound::Included(start), Bound::Included(end)) => start > end,

@@ -1,4 +1,4 @@
-//! Documents as they look, for `/openapi.json`.
+//! Example documents for `/openapi.json`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const LATER: &str = "2026-11-20T09:31:12.123Z";
 
 /// A line of JSON Lines.
 pub(super) fn line<T: Serialize>(document: &T) -> String {
-    // Our documents have string keys, so they can be written as JSON.
+    // Our documents have string keys, so writing them as JSON cannot fail.
     serde_json::to_string(document).unwrap_or_default() + "\n"
 }
 

@@ -5,26 +5,26 @@ use redb::StorageBackend;
 use super::*;
 use crate::store::disk::{Disk, Fault};
 
-/// Small, so that records often go to another segment.
+/// Small, so that records often need another segment.
 const SEGMENT: u32 = 4 * SECTOR_BYTES as u32;
 const ID: [u8; 16] = [7; 16];
 
 type Model = BTreeMap<u64, Vec<u8>>;
 
-/// A journal, what the store says of it, and what must be in it.
+/// A journal, its root in the store, and its expected entries.
 struct Bench {
     disk: Disk,
     journal: Option<Journal>,
     root: Root,
     purged: Option<u64>,
     model: Model,
-    /// The highest that was acknowledged, and the highest that was handed in.
+    /// The last index that was acknowledged, and the last that was handed in.
     committed: (Option<u64>, Option<u64>),
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Entries of these sizes, some of them in place of others.
+    /// Appends entries of these sizes, some of them in place of others.
     Append {
         back: u64,
         sizes: Vec<usize>,
@@ -32,7 +32,7 @@ enum Step {
     Truncate {
         back: u64,
     },
-    /// Of so many eighths of the entries, or beyond them.
+    /// Purges this number of eighths of the entries, or beyond them.
     Purge {
         eighths: u64,
         beyond: u64,
@@ -40,7 +40,7 @@ enum Step {
     Begin,
     Prepare,
     Reopen,
-    /// The power goes after so many more writes and syncs, or now if nothing is written until then.
+    /// Cuts the power after this number of writes and syncs, or now if there are none.
     PowerIn {
         steps: u64,
         seed: u64,
@@ -79,7 +79,7 @@ fn all(journal: &Journal) -> Result<Model, StoreError> {
     Ok(model)
 }
 
-/// Bytes that tell entries of one index apart.
+/// Bytes that differ for entries of one index.
 fn entry(index: u64, stamp: u64, bytes: usize) -> Vec<u8> {
     let text = format!("{index}/{stamp};");
     text.bytes().cycle().take(bytes).collect()
@@ -114,7 +114,7 @@ impl Bench {
         self.journal().let_go(root, upto);
     }
 
-    /// Does a step. If the power went meanwhile: what else may be there afterwards.
+    /// Does a step. If the power was cut: the entries that may be there afterwards.
     fn step(&mut self, step: &Step, stamp: u64) -> Result<(), Vec<Model>> {
         let (first, next) = (self.purged.map_or(0, |purged| purged + 1), self.next());
         match step {
@@ -167,11 +167,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Opens what is on the disk: one of these.
+    /// Opens the disk's content, which must be one of these.
     fn reopen(&mut self, expected: Vec<Model>) {
         let opened = match open(&self.disk, self.root, self.purged) {
             Ok(opened) => opened,
-            // the power is still counting down
+            // the power is not cut yet
             Err(StoreError::Disk { .. }) => return self.power_goes(1, expected),
             Err(error) => panic!("what a power loss left is refused: {error}"),
         };
@@ -215,7 +215,8 @@ proptest! {
     }
 }
 
-/// A journal of several segments whose last record is larger than a sector, and the model before it.
+/// A journal of several segments whose last record is larger than a sector, and the expected entries
+/// before it.
 fn filled() -> (Bench, Model) {
     let mut bench = Bench::new();
     for stamp in 0..40 {
@@ -255,7 +256,7 @@ fn a_flipped_byte_is_damage_or_reads_right_or_ends_the_log_before_its_last_recor
         }
     }
     assert!(refused > 10_000, "only {refused} flips were noticed");
-    // what is in the last record, and in the head before it
+    // flips in the last record, and in the head before it
     assert_eq!(torn, RECORD_HEAD_BYTES + 4 + 700, "flips that ended the log early");
 }
 
@@ -311,7 +312,7 @@ fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     bench.journal().append(0, &[entry(0, 1, 40)], None).unwrap();
     let opened = open(&bench.disk, root, None).unwrap();
     assert_eq!(all(&opened.journal).unwrap(), Model::from([(0, entry(0, 1, 40))]));
-    // and as long as the store does not say so, nothing has begun
+    // while the store does not have the root, nothing has begun
     let (bench, _) = filled();
     bench.journal.as_ref().unwrap().emptied();
     assert_eq!(all(&open(&bench.disk, bench.root, bench.purged).unwrap().journal).unwrap(), bench.model);
@@ -319,8 +320,8 @@ fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
 
 #[test]
 fn a_record_of_another_history_is_not_read() {
-    // what a disk that lied about a sync may have kept: the third record, but not the second, whose
-    // place was then written again
+    // the remains of a disk that lied about a sync: the third record is there, the second is not, and
+    // its place was reused
     let mut bench = Bench::new();
     bench.append(vec![entry(0, 1, 40)]);
     let beginning = Disk::from_image(bench.disk.image());
@@ -343,7 +344,7 @@ fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     let next = entry(1, 2, 40);
     assert!(bench.journal().append(1, std::slice::from_ref(&next), None).is_err());
     bench.disk.set_fault(Fault::None);
-    // the record was written and never synced; whoever reads it may count on it
+    // the record was written and never synced; a reader may count on it
     let opened = open(&bench.disk, bench.root, None).unwrap();
     assert_eq!(all(&opened.journal).unwrap().len(), 2);
     for seed in 0..40 {
@@ -369,7 +370,7 @@ fn after_a_failed_write_nothing_more_is_written() {
 
 #[test]
 fn a_value_that_looks_like_a_record_is_none() {
-    // somebody who knows the form, and how far the log is, writes the next record into a value
+    // somebody who knows the form and the length of the log writes the next record into a value
     let forged = Draft::new(Kind::Append, 0, None);
     let (forged, _) = forged.finish(&Key::new([8; 16], 0), 9, &[0; 16]);
     let mut value = vec![0; SECTOR_BYTES - RECORD_HEAD_BYTES - 4];

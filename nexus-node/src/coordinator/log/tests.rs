@@ -7,9 +7,9 @@ use openraft::{CommittedLeaderId, EntryPayload, LeaderId};
 
 use super::*;
 use crate::coordinator::raft::Position;
-use crate::env::Inline;
 use crate::store::disk::{Disk, Random};
 use crate::store::{ALL_KEYS, Order, StoreOptions, Table, View};
+use crate::world::World;
 
 const MESH: Did = Did::from_bytes([1; 32]);
 const ME: Did = Did::from_bytes([2; 32]);
@@ -116,7 +116,7 @@ fn snapshot(at: LogId) -> SnapshotMeta {
 fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let (writing, working) = (writer.run(Arc::new(Inline), |_| {}), work(log));
+        let (writing, working) = (writer.run(World::inline(), |_| {}), work(log));
         tokio::pin!(working);
         tokio::select! {
             result = &mut working => result,

@@ -1,4 +1,4 @@
-//! What the tools take.
+//! The arguments of the tools.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::api::{Problem, wire};
 use crate::mcp::answer::{Budget, Refusal};
 
-/// How many memories a read shows, unless it asks for more or fewer.
+/// The default number of memories of a read.
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
-/// How long an answer is, unless it asks for more or less.
+/// The default length of an answer, in tokens.
 const TOKENS_DEFAULT: usize = 4_000;
 const TOKENS_MIN: usize = 100;
 const TOKENS_MAX: usize = 100_000;

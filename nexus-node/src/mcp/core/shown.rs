@@ -1,11 +1,11 @@
-//! A memory as a model reads it: what is empty is left out.
+//! A memory as a model reads it, without its empty fields.
 
 use serde_json::{Map, Value, json};
 
 use crate::Memory;
 use crate::mcp::answer::Budget;
 
-/// How much of a text stands for it, in characters.
+/// The length of a text's beginning that stands for it, in characters.
 const BEGINNING_CHARS: usize = 80;
 
 pub(super) struct Shown(Map<String, Value>);
@@ -62,8 +62,8 @@ impl Shown {
         self
     }
 
-    /// Takes its room. The first of an answer is cut to fit, so that an answer is never empty only
-    /// because it would be too long.
+    /// Takes its room in the budget. The first memory is cut to fit, so that a long one does not make
+    /// the answer empty.
     pub(super) fn into_budget(mut self, budget: &mut Budget, first: bool) -> Option<Value> {
         let chars = self.chars();
         if budget.take(chars) {
@@ -93,7 +93,7 @@ impl Shown {
     }
 }
 
-/// The beginning of a text, to know it by.
+/// The beginning of a text, for recognising it.
 pub(super) fn beginning(text: &str) -> String {
     text.chars().take(BEGINNING_CHARS).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-/// All of them.
+/// All tools.
 pub(super) fn all() -> &'static [Tool] {
     static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         vec![
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn descriptions_take_little_of_a_model_s_attention() {
         let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::INSTRUCTIONS.len();
-        // Three characters to a token is more than any tokenizer takes for English and JSON.
+        // No tokenizer needs more than a token for three characters of English and JSON.
         assert!(chars / 3 <= 2_500, "{} tokens", chars / 3);
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
 
-/// A small store with two generations of rows: what it held before its last commit, what after,
-/// and its image when it was closed cleanly and when it was not.
+/// A small store before and after its last commit, with its image after an unclean and after a clean stop.
 fn two_commits() -> (Model, Model, Vec<u8>, Vec<u8>) {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
@@ -21,7 +20,7 @@ fn two_commits() -> (Model, Model, Vec<u8>, Vec<u8>) {
     (before, after, disk.image(), unclean)
 }
 
-/// Offsets that matter: the head, and whatever is not zero.
+/// Offsets that matter: the head, and bytes that are not zero.
 fn sample(image: &[u8], count: usize, random: &mut Random) -> Vec<usize> {
     let used: Vec<usize> = (0..image.len()).filter(|&at| at < 512 || image[at] != 0).collect();
     (0..count).map(|_| used[random.next() as usize % used.len()]).chain(0..320).collect()
@@ -64,7 +63,7 @@ fn a_flipped_byte_after_a_crash_never_gives_half_a_commit() {
     for at in sample(&unclean, 400, &mut random) {
         let disk = Disk::from_image(unclean.clone());
         disk.flip(at, 1 << (random.next() % 8));
-        // A flip in what the last commit wrote looks like a commit that power loss cut short.
+        // A flip in the last commit's bytes looks like a commit that a power loss interrupted.
         if let Ok(found) = read_back(&disk) {
             assert!(found == after || found == before, "wrong rows after a flip at {at}");
         }
@@ -138,7 +137,7 @@ fn part_of_a_value_ends_within_it_and_is_what_was_asked_for() {
     let part = |range, text: &str| snapshot.get_part(Table::Records, b"key", range, checksum(text.as_bytes()));
     assert_eq!(part(2..5, "234").unwrap(), Some(b"234".to_vec()));
     assert_eq!(part(10..10, "").unwrap(), Some(vec![]));
-    // the value's own checksum follows it, and is no part of it
+    // the value's own checksum follows it, and is not readable as a part
     for (range, text) in [(2..5, "345"), (8..11, "89"), (11..11, ""), (0..usize::MAX, "0123456789")] {
         assert!(matches!(part(range.clone(), text), Err(StoreError::Damaged { .. })), "{range:?}");
     }

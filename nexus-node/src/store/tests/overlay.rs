@@ -8,7 +8,7 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Push(Vec<Edit>),
-    /// Commits so many of the waiting batches, in one transaction.
+    /// Commits this number of waiting batches in one transaction.
     Commit(usize),
     Get(Vec<u8>),
     Scan {
@@ -68,7 +68,7 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
 }
 
-/// The rows of a scan, ended by the visitor after `limit` rows (0: never).
+/// The rows of a scan. The visitor ends it after `limit` rows (0: never).
 fn rows(view: &dyn View, range: KeyRange<'_>, order: Order, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
     let mut visit = |key: &[u8], value: &[u8]| {
@@ -118,7 +118,7 @@ proptest! {
                     let group: Vec<_> = waiting.drain(..count.min(waiting.len())).collect();
                     let batches: Vec<_> = group.iter().map(|(_, batch)| batch.clone()).collect();
                     store.commit(&batches).unwrap();
-                    // The overlay may hear of it late, and of only a part.
+                    // The overlay may hear of the commit late, and only of a part.
                     if let Some((up_to, _)) = group.get(group.len() / 2) {
                         overlay.committed(*up_to).unwrap();
                     }

@@ -1,8 +1,8 @@
 use super::super::disk::Fault;
 use super::*;
 
-/// Commits on a disk that loses power at a random step, several times over, and compares what is
-/// there afterwards with what was acknowledged.
+/// Commits on a disk that loses power at random steps, several times, and compares the surviving rows
+/// with the acknowledged ones.
 fn commits_with_power_losses(seed: u64, fault: Fault) -> Result<(), String> {
     let mut random = Random(seed);
     let mut disk = Disk::new();

@@ -18,7 +18,7 @@ fn a_snapshot_shows_what_was_committed_before_it_and_stays_as_it_is() {
     let store = Store::memory().unwrap();
     let mut snapshots = vec![store.snapshot().unwrap()];
     for n in 1..20 {
-        // one is taken and read before each commit, so that a kept state would be an old one
+        // a snapshot is taken and read before each commit: a state kept by mistake would be an old one
         assert_eq!(number(&store.snapshot().unwrap()), n - 1);
         store.commit(&[set(n)]).unwrap();
         snapshots.push(store.snapshot().unwrap());

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use futures::FutureExt;
 use nexus_identity::Did;
 use nexus_mesh::Spawner;
@@ -7,9 +5,9 @@ use nexus_mesh::Spawner;
 use super::*;
 use crate::coordinator::command::Group;
 use crate::coordinator::state::{Action, Deed, Done, Source};
-use crate::env::{Inline, Tasks};
 use crate::store::Store;
 use crate::store::disk::Disk;
+use crate::world::{Tasks, World};
 
 const ME: Did = Did::from_bytes([2; 32]);
 
@@ -18,7 +16,7 @@ fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
     let (log, writer, _) = Log::open(store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
-    tasks.spawn("writer", writer.run(Arc::new(Inline), |why| panic!("{why}")).boxed());
+    tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
     (log, Applied::new(Group::default(), None, 0, Default::default()).unwrap(), tasks)
 }
 

@@ -1,0 +1,245 @@
+//! The way to the node: its HTTP API, over one connection.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nexus_node::api::{Problem, code, wire};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Method, Request, Response, StatusCode};
+
+use crate::session::no_node;
+
+/// The longest time until the node accepts a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time until an answer, by default.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client of one node.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    base: String,
+    token: String,
+    directory: Option<PathBuf>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, token: &str) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { agent: agent(Some(ANSWER_TIMEOUT)), base, token: token.to_owned(), directory: None }
+    }
+
+    /// Marks the client as one of this directory's node. Another node on the port is then recognised.
+    pub(crate) fn of_directory(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Sets the longest time until an answer.
+    pub(crate) fn patient(mut self, timeout: Duration) -> Self {
+        self.agent = agent(Some(timeout));
+        self
+    }
+
+    /// Removes the limit, for streams.
+    pub(crate) fn streaming(mut self) -> Self {
+        self.agent = agent(None);
+        self
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        read(self.run(Method::GET, path, &[], Vec::new())?)
+    }
+
+    /// An answer with one of its headers.
+    pub(crate) fn get_with<T: DeserializeOwned>(&self, path: &str, header: &str) -> Result<(T, String), Problem> {
+        let response = self.run(Method::GET, path, &[], Vec::new())?;
+        let value = response.headers().get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Ok((read(response)?, value))
+    }
+
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        read(self.run(Method::DELETE, path, &[], Vec::new())?)
+    }
+
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
+        read(self.run(Method::POST, path, &[], json(document)?)?)
+    }
+
+    pub(crate) fn put<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
+        read(self.run(Method::PUT, path, &[], json(document)?)?)
+    }
+
+    pub(crate) fn patch<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
+        read(self.run(Method::PATCH, path, &[], json(document)?)?)
+    }
+
+    /// The lines of an answer to a GET, as they arrive.
+    pub(crate) fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines, Problem> {
+        let response = self.run(Method::GET, path, headers, Vec::new())?;
+        Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
+    }
+
+    /// The lines of an answer to a POST, as they arrive.
+    pub(crate) fn post_lines(&self, path: &str, body: Vec<u8>) -> Result<Lines, Problem> {
+        let response = self.run(Method::POST, path, &[], body)?;
+        Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
+    }
+
+    fn run(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Response<ureq::Body>, Problem> {
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("accept", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let invalid = |error: ureq::http::Error| Problem::new("invalid", format!("{}{path}: {error}", self.base));
+        let answer = if method == Method::GET || method == Method::DELETE {
+            self.agent.run(request.body(()).map_err(invalid)?)
+        } else {
+            self.agent.run(request.body(body).map_err(invalid)?)
+        };
+        let response = answer.map_err(|error| self.unanswered(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let problem = refusal(response);
+        match &self.directory {
+            // The directory's own token was refused, so this is another node.
+            Some(directory) if problem.code == "unauthorized" => {
+                Err(no_node(&format!("no node is running in {}; another one is at {}", directory.display(), self.base)))
+            }
+            _ => Err(problem),
+        }
+    }
+
+    fn unanswered(&self, error: &ureq::Error) -> Problem {
+        match error {
+            ureq::Error::Timeout(_) => Problem::new("timed_out", format!("{} did not answer in time", self.base))
+                .hint("is the machine busy? `nexus-node doctor` looks"),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Problem::new("usage", format!("{} is not the address of an API: {error}", self.base))
+            }
+            _ => {
+                let place = self.directory.as_ref().map(|directory| format!(" in {}", directory.display()));
+                no_node(&format!("no node is running{} ({}: {error})", place.unwrap_or_default(), self.base))
+            }
+        }
+    }
+}
+
+fn agent(timeout: Option<Duration>) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        // A proxy of the environment must not stand between this program and its own machine.
+        .proxy(None)
+        .max_redirects(0)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(timeout)
+        .build()
+        .new_agent()
+}
+
+fn json(document: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(document).map_err(|error| Problem::new("invalid", error.to_string()))
+}
+
+fn read<T: DeserializeOwned>(response: Response<ureq::Body>) -> Result<T, Problem> {
+    let bytes = response.into_body().with_config().limit(u64::MAX).read_to_vec();
+    let bytes = bytes.map_err(|error| no_node(&format!("the node went away in the middle of its answer: {error}")))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new("failed", format!("the answer cannot be understood: {error}"))
+            .hint("is the node of the same version? `nexus-node status` shows it")
+    })
+}
+
+fn refusal(response: Response<ureq::Body>) -> Problem {
+    let status = response.status();
+    let bytes = response.into_body().with_config().limit(1 << 20).read_to_vec().unwrap_or_default();
+    let Ok(problem) = serde_json::from_slice::<wire::Problem>(&bytes) else {
+        return foreign(status);
+    };
+    let code = code(&problem.code).map_or("failed", |code| code.name);
+    Problem { code, message: problem.detail, hint: problem.hint }
+}
+
+/// The problem of an answer that no node gives.
+fn foreign(status: StatusCode) -> Problem {
+    no_node(&format!("something else answers there ({status})"))
+}
+
+/// Lines of an answer, without their ends.
+pub(crate) struct Lines(Box<dyn BufRead>);
+
+impl Iterator for Lines {
+    type Item = Result<String, Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(line.trim_end_matches(['\n', '\r']).to_owned())),
+            Err(error) => Some(Err(no_node(&format!("the node went away: {error}")))),
+        }
+    }
+}
+
+/// Percent-encodes a part of a path or query.
+pub(crate) fn escape(part: &str) -> String {
+    let mut text = String::new();
+    for &byte in part.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// A query of the parameters that have a value.
+pub(crate) fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(value))));
+    let joined = given.collect::<Vec<_>>().join("&");
+    if joined.is_empty() { joined } else { format!("?{joined}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_special_is_escaped() {
+        assert_eq!(escape("a b/c?d#é"), "a%20b%2Fc%3Fd%23%C3%A9");
+        assert_eq!(query(&[("a", Some("x&y")), ("b", None), ("c", Some(""))]), "?a=x%26y&c=");
+        assert_eq!(query(&[("a", None)]), "");
+    }
+}

@@ -1,0 +1,165 @@
+//! The commands, one file each.
+
+mod audit;
+mod bench;
+mod completions;
+mod config;
+mod connect;
+mod coordinator;
+mod demo;
+mod doctor;
+mod edit;
+mod export;
+mod forget;
+mod get;
+mod history;
+mod import;
+mod init;
+mod invite;
+mod join;
+mod kv;
+mod list;
+mod lock;
+mod maelstrom;
+mod man;
+mod mcp;
+mod members;
+mod offline;
+mod peers;
+mod recall;
+mod remember;
+mod root;
+mod space;
+mod status;
+mod stop;
+mod up;
+mod watch;
+mod web;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use nexus_node::api::Problem;
+
+use crate::session::CliSession;
+
+/// One brain for all your agents, no server.
+#[derive(Debug, Parser)]
+#[command(name = "nexus-node", bin_name = "nexus-node", version, propagate_version = true)]
+#[command(after_help = "Start with `nexus-node up`, or see it work: `nexus-node demo`.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: CliCommand,
+}
+
+/// The global flags.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The directory of the node [default: `nexus` in the platform's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "NEXUS_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The node's API [default: the address in the data directory's `api-url`]
+    #[arg(long, global = true, value_name = "URL", env = "NEXUS_API", hide_env_values = true)]
+    pub(crate) api: Option<String>,
+    /// Print one JSON document on stdout, for streams one a line, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print only the answer and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print more logs on stderr; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands, in the order of `--help`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CliCommand {
+    Init(init::Init),
+    Join(join::Join),
+    Up(up::Up),
+    Stop(stop::Stop),
+    Demo(demo::Demo),
+    Status(status::Status),
+    Peers(peers::Peers),
+    Members(members::Members),
+    Invite(invite::Invite),
+    Offline(offline::Offline),
+    Online(offline::Online),
+    Remember(remember::Remember),
+    Recall(recall::Recall),
+    Get(get::Get),
+    List(list::List),
+    Edit(edit::Edit),
+    Forget(forget::Forget),
+    History(history::History),
+    Watch(watch::Watch),
+    Web(web::Web),
+    Import(import::Import),
+    Export(export::Export),
+    #[command(subcommand)]
+    Space(space::Space),
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    #[command(subcommand)]
+    Lock(lock::Lock),
+    Coordinator(coordinator::Coordinator),
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Config(config::Config),
+    #[command(subcommand)]
+    Root(root::Root),
+    Connect(connect::Connect),
+    Mcp(mcp::Mcp),
+    Doctor(doctor::Doctor),
+    Bench(bench::Bench),
+    Maelstrom(maelstrom::Maelstrom),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl CliCommand {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        match self {
+            Self::Init(command) => command.run(session),
+            Self::Join(command) => command.run(session),
+            Self::Up(command) => command.run(session),
+            Self::Stop(command) => command.run(session),
+            Self::Demo(command) => command.run(session),
+            Self::Status(command) => command.run(session),
+            Self::Peers(command) => command.run(session),
+            Self::Members(command) => command.run(session),
+            Self::Invite(command) => command.run(session),
+            Self::Offline(command) => command.run(session),
+            Self::Online(command) => command.run(session),
+            Self::Remember(command) => command.run(session),
+            Self::Recall(command) => command.run(session),
+            Self::Get(command) => command.run(session),
+            Self::List(command) => command.run(session),
+            Self::Edit(command) => command.run(session),
+            Self::Forget(command) => command.run(session),
+            Self::History(command) => command.run(session),
+            Self::Watch(command) => command.run(session),
+            Self::Web(command) => command.run(session),
+            Self::Import(command) => command.run(session),
+            Self::Export(command) => command.run(session),
+            Self::Space(command) => command.run(session),
+            Self::Kv(command) => command.run(session),
+            Self::Lock(command) => command.run(session),
+            Self::Coordinator(command) => command.run(session),
+            Self::Audit(command) => command.run(session),
+            Self::Config(command) => command.run(session),
+            Self::Root(command) => command.run(session),
+            Self::Connect(command) => command.run(session),
+            Self::Mcp(command) => command.run(session),
+            Self::Doctor(command) => command.run(session),
+            Self::Bench(command) => command.run(session),
+            Self::Maelstrom(command) => command.run(session),
+            Self::Completions(command) => command.run(session),
+            Self::Man(command) => command.run(session),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use clap::{Args, Subcommand};
+use nexus_node::api::{Problem, wire};
+
+use crate::client::{Client, query};
+use crate::output::{Printer, Style, called, count, moment, sane, short_did};
+use crate::session::CliSession;
+
+/// The records of a page.
+const PAGE: &str = "1000";
+
+/// All requests about keys, locks and coordinators, oldest first
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    command: Option<Check>,
+    /// Only requests of this last time, by the clocks of the nodes that asked, as `1d`
+    #[arg(long, value_name = "TIME")]
+    since: Option<wire::Span>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Check that the audit is unchanged and equal in the other members' copies
+    Verify,
+}
+
+impl Audit {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?;
+        match self.command {
+            Some(Check::Verify) => verify(&client, &session.printer),
+            None => list(&client, self.since, &session.printer),
+        }
+    }
+}
+
+fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result<(), Problem> {
+    let since = since.map(|since| wire::show_duration(since.0));
+    // names only make the output easier to read
+    let members: Vec<wire::Member> =
+        if printer.json() { Vec::new() } else { client.get("/v1/members").unwrap_or_default() };
+    let (mut after, mut shown) = (None::<String>, false);
+    loop {
+        let asked = query(&[("since", since.as_deref()), ("after", after.as_deref()), ("limit", Some(PAGE))]);
+        let page: wire::AuditPage = client.get(&format!("/v1/audit{asked}"))?;
+        for entry in &page.items {
+            shown = true;
+            printer.answer(entry, || line(entry, &members, printer))?;
+        }
+        match page.next {
+            Some(next) => after = Some(next.to_string()),
+            None => break,
+        }
+    }
+    if !shown {
+        printer.note("nothing was done to keys and locks; `nexus-node kv put KEY VALUE` writes one");
+    }
+    Ok(())
+}
+
+fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -> String {
+    let called = |did: &str| sane(&called(members, did));
+    let at = entry.at.as_deref().map_or_else(|| "-".to_owned(), moment);
+    let by = called(&entry.by);
+    let style = if entry.result == "refused" { Style::Odd } else { Style::Dim };
+    let what = match (entry.revision, entry.token, &entry.code) {
+        (Some(revision), ..) => format!("revision {revision}"),
+        (_, Some(token), _) => format!("token {token}"),
+        (.., Some(code)) => format!("refused: {}", sane(code)),
+        _ => entry.result.clone(),
+    };
+    let whose = match (entry.action.as_str(), &entry.whose) {
+        ("grant", Some(did)) => format!(", to {}", called(did)),
+        (_, Some(did)) => format!(", of {}", called(did)),
+        _ => String::new(),
+    };
+    let votes = entry.action.starts_with("voter_");
+    let name = match entry.action.as_str() {
+        _ if votes => called(&entry.name),
+        "raise" => format!("format {}", sane(&entry.name)),
+        _ => sane(&entry.name),
+    };
+    let action = printer.paint(Style::Bold, &format!("{:<13}", entry.action));
+    format!(
+        "{:>6}  {at:<19}  {by:<12}  {action}  {name}  {}",
+        entry.n,
+        printer.paint(style, &format!("({what}{whose})"))
+    )
+}
+
+fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {
+    let progress = printer.progress("checking", None);
+    let mut whole: Option<wire::AuditCheck> = None;
+    loop {
+        let after = whole.as_ref().and_then(|whole| whole.next).map(|next| next.to_string());
+        let mut step: wire::AuditCheck =
+            client.get(&format!("/v1/audit/verify{}", query(&[("after", after.as_deref())])))?;
+        if let Some(before) = whole {
+            step.entries += before.entries;
+            step.first = before.first.or(step.first);
+            step.missing.splice(0..0, before.missing);
+        }
+        progress.set_position(step.entries);
+        let last = step.next.is_none() || !step.ok;
+        whole = Some(step);
+        if last {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    let Some(check) = whole else { return Ok(()) };
+    printer.answer(&Verified::from(&check), || text(&check, printer))?;
+    if check.ok {
+        return Ok(());
+    }
+    let why = check.broken.as_ref().map_or_else(
+        || "other members have another past".to_owned(),
+        |broken| format!("entry {} is not as it was: {}", broken.n, broken.why),
+    );
+    Err(Problem::new("failed", why).hint("compare with `nexus-node audit verify` on the other members"))
+}
+
+/// The result without the fields of single steps.
+#[derive(serde::Serialize)]
+struct Verified<'a> {
+    ok: bool,
+    entries: u64,
+    head: &'a str,
+    first: Option<u64>,
+    broken: &'a Option<wire::AuditBroken>,
+    missing: &'a [wire::AuditGap],
+    members: &'a [wire::AuditMember],
+}
+
+impl<'a> From<&'a wire::AuditCheck> for Verified<'a> {
+    fn from(check: &'a wire::AuditCheck) -> Self {
+        let wire::AuditCheck { ok, entries, head, first, broken, missing, members, .. } = check;
+        Self { ok: *ok, entries: *entries, head, first: *first, broken, missing, members }
+    }
+}
+
+fn text(check: &wire::AuditCheck, printer: &Printer) -> String {
+    let mark = match check.ok {
+        true => printer.paint(Style::Good, "ok"),
+        false => printer.paint(Style::Bad, "NOT OK"),
+    };
+    let mut lines = vec![format!("{mark}: {} checked, head {}", count(check.entries, "entry", "entries"), check.head)];
+    if let Some(first) = check.first.filter(|first| *first > 1 && check.missing.is_empty()) {
+        lines.push(format!("  entries before {first} were let go of"));
+    }
+    for gap in &check.missing {
+        lines.push(format!("  entries {} to {} are not on this node yet", gap.from, gap.to));
+    }
+    for member in &check.members {
+        let name = member.name.as_deref().map_or_else(|| short_did(&member.did), sane);
+        let says = match member.agrees {
+            Some(true) => printer.paint(Style::Good, "the same past"),
+            Some(false) => printer.paint(Style::Bad, "another past"),
+            None => "ahead of this node: ask again".to_owned(),
+        };
+        lines.push(format!("  {name}: {}, {says}", count(member.entries, "entry", "entries")));
+    }
+    lines.join("\n")
+}

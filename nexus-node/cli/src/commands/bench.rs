@@ -1,0 +1,109 @@
+//! Measures this machine: the node's figures beside the machine's own.
+
+mod api;
+mod client;
+mod floor;
+mod idle;
+mod latency;
+mod mcp;
+mod recall;
+mod rows;
+mod scale;
+mod stage;
+mod sync;
+mod words;
+
+use clap::{Args, ValueEnum};
+use nexus_node::api::Problem;
+
+use self::rows::Row;
+use crate::output::{Printer, Style, Table};
+use crate::session::CliSession;
+
+/// Measure this machine against its own floors
+///
+/// The nodes are in a temporary directory and talk over loopback. Each figure stands beside a floor of
+/// the same run: the speed of the disk, the processor or the loopback. Compare ratios, not seconds:
+/// machines differ, and one machine is not always equally fast.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Figures to measure [default: all]
+    #[arg(value_enum)]
+    what: Vec<Figure>,
+    /// Duration of the load of `sync`, in seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Memories that `scale` compares with a thousand, and that `recall` searches
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
+    records: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// Memories a second that two nodes write, replicate and can read, with 64 callers
+    Sync,
+    /// The time from a single write to its sight on the other node
+    Latency,
+    /// Memory, processor time and start of an idle node with two peers
+    Idle,
+    /// Start, update and a fresh member, with many memories
+    Scale,
+    /// Questions of one to four words over many memories, beside tantivy alone
+    Recall,
+    /// The HTTP API: reads beside a bare route, writes and an import
+    Api,
+    /// The tools of agents: recall beside the HTTP route, and one more entity in a large graph
+    Mcp,
+}
+
+impl Bench {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let _log = session.log("error", nexus_node::config::LogFormat::Text);
+        if cfg!(debug_assertions) {
+            session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
+        }
+        let all =
+            [Figure::Sync, Figure::Latency, Figure::Idle, Figure::Scale, Figure::Recall, Figure::Api, Figure::Mcp];
+        let wanted = if self.what.is_empty() { &all[..] } else { &self.what };
+        let runtime = CliSession::runtime()?;
+        let mut rows = Vec::new();
+        for what in wanted {
+            rows.extend(match what {
+                Figure::Sync => runtime.block_on(sync::run(&session.printer, self.seconds)),
+                Figure::Latency => runtime.block_on(latency::run(&session.printer)),
+                Figure::Idle => idle::run(&session.printer),
+                Figure::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
+                Figure::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
+                Figure::Api => runtime.block_on(api::run(&session.printer)),
+                Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
+            }?);
+        }
+        session.printer.answer(&rows, || text(&rows, &session.printer))
+    }
+}
+
+fn text(rows: &[Row], printer: &Printer) -> String {
+    let mut table = Table::new(["BENCH", "FIGURE", "MEASURED", "ASKED", "FLOOR", "RATIO"]);
+    for row in rows {
+        let asked = row.asked.as_ref().map_or_else(String::new, ToString::to_string);
+        let style = match row.holds() {
+            None => None,
+            Some(true) => Some(Style::Good),
+            Some(false) => Some(Style::Bad),
+        };
+        let floor = row
+            .floor
+            .as_ref()
+            .map_or_else(String::new, |floor| format!("{} {}", rows::number(floor.value), floor.name));
+        let ratio = row.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        table.row([
+            (row.bench.to_owned(), Some(Style::Bold)),
+            (row.figure.clone(), None),
+            (format!("{} {}", rows::number(row.value), row.unit), style),
+            (asked, None),
+            (floor, Some(Style::Dim)),
+            (ratio, Some(Style::Dim)),
+        ]);
+    }
+    table.show(printer)
+}

@@ -1,0 +1,181 @@
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use nexus_node::Node;
+use nexus_node::api::Problem;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::client::{Connection, Server, failed, head, listen, request, serve_node};
+use super::floor;
+use super::rows::{Goal, Row, quantile};
+use super::stage::{directory, held, memory, start};
+use super::words::Words;
+use crate::output::Printer;
+
+/// Connections at once.
+const CONNECTIONS: usize = 16;
+/// The duration of each load.
+const LOAD: Duration = Duration::from_secs(5);
+/// The rate of the steady load, in reads a second.
+const STEADY: u32 = 2_000;
+/// The number of different memories that are read.
+const READ: u64 = 1_000;
+/// Memories of the import.
+const IMPORTED: u64 = 40_000;
+/// Requests prepared for each connection.
+const MADE: u64 = 2_000;
+/// Measures a node behind its API beside a bare route with the same answers, and writes and an import
+/// beside the bare store.
+pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
+    let dir = directory()?;
+    let node = start(dir.path(), "api").await?;
+    let written = node.brain().remember_all((0..READ).map(memory).collect()).await?;
+    let paths: Vec<String> = written.into_iter().map(|written| format!("/v1/memories/{}", written.id)).collect();
+    let (address, ours) = serve_node(&node).await?;
+    let read = |n: u64| {
+        let path = paths.get(n as usize % paths.len()).map_or("", String::as_str);
+        request("GET", path, address, b"")
+    };
+    let mut first = Connection::open(address).await.map_err(|error| failed("api", error))?;
+    let document = first.ask(&read(0)).await.map_err(|error| failed("api", error))?;
+    let (bare_address, bare) = serve_bare(document).await?;
+
+    let bar = printer.progress("api", None);
+    // in turn, so that a slow moment of the machine affects both
+    let (mut reads, mut floor_reads) = (0.0, 0.0);
+    for _ in 0..2 {
+        floor_reads += load(bare_address, |_| request("GET", "/", bare_address, b"")).await? / 2.0;
+        reads += load(address, read).await? / 2.0;
+    }
+    let floor_p99 = steady(bare_address, request("GET", "/", bare_address, b"")).await?;
+    let p99 = steady(address, read(0)).await?;
+    let words = Words::new();
+    let writes = load(address, |n| {
+        let document = json!({ "text": words.text(n) });
+        request("POST", "/v1/memories", address, document.to_string().as_bytes())
+    })
+    .await?;
+    let imported = import(&node, &words, address).await?;
+    bar.finish_and_clear();
+    bare.abort();
+    ours.abort();
+    node.shutdown().await;
+    let rows = floor::store_rows(CONNECTIONS)?;
+    Ok(vec![
+        Row::new("api", "reads of a memory, 16 connections", reads, "/s")
+            .asked(Goal::AtLeast(floor_reads / 2.0))
+            .floor("/s, a bare route", floor_reads),
+        Row::new("api", format!("a read at {STEADY}/s, p99"), p99, "ms")
+            .asked(Goal::LessThan(10.0))
+            .floor("ms, a bare route", floor_p99),
+        Row::new("api", "memories posted, 16 connections", writes, "/s")
+            .asked(Goal::AtLeast(3_000.0))
+            .floor("rows/s, bare store, 16 a commit", rows),
+        Row::new("api", "memories imported", imported, "/s")
+            .asked(Goal::AtLeast(8_000.0))
+            .floor("rows/s, bare store, 256 a commit", floor::store_rows(256)?),
+    ])
+}
+
+async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> {
+    let (listener, address) = listen().await?;
+    let router = Router::new().route("/", get(move || async move { document }));
+    let server = tokio::spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    Ok((address, server))
+}
+
+/// Requests a second, one after another on each connection.
+async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<f64, Problem> {
+    let mut clients = Vec::new();
+    for client in 0..CONNECTIONS as u64 {
+        let connection = Connection::open(address).await.map_err(|error| failed("api", error))?;
+        // prepared before the load: making them is not the server's work
+        let requests: Vec<Vec<u8>> = (0..MADE).map(|n| request(client * MADE + n)).collect();
+        clients.push((connection, requests));
+    }
+    let begin = Instant::now();
+    let clients = clients.into_iter().map(|(mut connection, requests)| {
+        tokio::spawn(async move {
+            let mut answered = 0_u64;
+            for request in requests.iter().cycle() {
+                if begin.elapsed() >= LOAD {
+                    break;
+                }
+                connection.ask(request).await?;
+                answered += 1;
+            }
+            Ok::<u64, io::Error>(answered)
+        })
+    });
+    let mut answered = 0;
+    for client in clients.collect::<Vec<_>>() {
+        answered += client.await.map_err(|error| failed("api", error))?.map_err(|error| failed("api", error))?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    Ok(answered as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// Milliseconds, 99th percentile, from the time at which a request was due. So a late answer makes the
+/// next ones late, too.
+async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
+    let gap = Duration::from_secs(1) / STEADY;
+    let each = LOAD.as_micros() / gap.as_micros() / CONNECTIONS as u128;
+    let begin = Instant::now() + Duration::from_millis(50);
+    let mut clients = Vec::new();
+    for client in 0..CONNECTIONS as u32 {
+        let mut connection = Connection::open(address).await.map_err(|error| failed("api", error))?;
+        let request = request.clone();
+        clients.push(tokio::spawn(async move {
+            let mut samples = Vec::new();
+            for n in 0..each as u32 {
+                let due = begin + gap * (n * CONNECTIONS as u32 + client);
+                tokio::time::sleep_until(due).await;
+                connection.ask(&request).await?;
+                samples.push(due.elapsed().as_secs_f64() * 1e3);
+            }
+            Ok::<_, io::Error>(samples)
+        }));
+    }
+    let mut samples = Vec::new();
+    for client in clients {
+        samples.extend(client.await.map_err(|error| failed("api", error))?.map_err(|error| failed("api", error))?);
+    }
+    Ok(quantile(&mut samples, 0.99))
+}
+
+/// Memories a second through the import, until the last acknowledgement.
+async fn import(node: &Node, words: &Words, address: SocketAddr) -> Result<f64, Problem> {
+    let before = held(node)?;
+    let mut lines = Vec::new();
+    for n in 0..IMPORTED {
+        lines.extend_from_slice(format!("{}\n", json!({ "text": words.text(1_000_000 + n) })).as_bytes());
+    }
+    let request = request("POST", "/v1/import", address, &lines);
+    let Connection { mut reader, mut writer } =
+        Connection::open(address).await.map_err(|error| failed("api", error))?;
+    let begin = Instant::now();
+    let sending = tokio::spawn(async move { writer.write_all(&request).await.map(|()| writer) });
+    head(&mut reader).await.map_err(|error| failed("import", error))?;
+    let (mut line, mut acknowledged) = (String::new(), 0_u64);
+    while acknowledged < IMPORTED {
+        line.clear();
+        if reader.read_line(&mut line).await.map_err(|error| failed("import", error))? == 0 {
+            return Err(failed("import", "it broke off"));
+        }
+        acknowledged += u64::from(line.starts_with('{'));
+    }
+    let took = begin.elapsed();
+    let _ = sending.await;
+    if held(node)? != before + IMPORTED {
+        return Err(failed("import", "not everything is there"));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    Ok(IMPORTED as f64 / took.as_secs_f64())
+}

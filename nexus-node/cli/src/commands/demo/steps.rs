@@ -1,0 +1,639 @@
+//! The steps of the demo. Each returns the values that it compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use nexus_node::api::{Problem, wire};
+use serde_json::json;
+
+use super::onlooker::{Names, Onlooker};
+use super::stage::{Node, Stage};
+use super::view::{Event, Stranger};
+use super::{StepReport, until};
+use crate::client::escape;
+use crate::output::short_did;
+
+/// The longest time for anything to arrive everywhere.
+const SOON: Duration = Duration::from_secs(20);
+/// The time for which a short event stays on the screen.
+const LINGER: Duration = Duration::from_millis(1600);
+/// The time for which a refused stranger is watched.
+const STRANGER_TRIES: Duration = Duration::from_secs(20);
+
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    /// Its action, in words for the audience.
+    pub(super) does: &'static str,
+    run: fn(&mut World) -> Result<String, Problem>,
+}
+
+impl Step {
+    /// Runs the step. Returns its result, and the problem if it failed.
+    pub(super) fn play(&self, world: &mut World) -> (StepReport, Option<Problem>) {
+        world.lingered = Duration::ZERO;
+        let began = Instant::now();
+        let result = (self.run)(world);
+        let took = began.elapsed().saturating_sub(world.lingered);
+        let outcome = StepReport {
+            step: self.name,
+            ok: result.is_ok(),
+            ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            detail: result.clone().unwrap_or_else(|problem| problem.message),
+        };
+        (outcome, result.err())
+    }
+}
+
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "start", does: "terminal starts, and makes a mesh of its own", run: start },
+    Step { name: "join", does: "ide and cloud join it, with one ticket", run: join },
+    Step { name: "elect", does: "three nodes vote on a leader, for the few writes that must not conflict", run: elect },
+    Step { name: "share", does: "terminal writes a memory: is it on the others, and the same?", run: share },
+    Step { name: "write", does: "ide writes a key that a quorum decides: does cloud read it at once?", run: write },
+    Step { name: "cut", does: "ide is cut off from the others, both ways", run: cut },
+    Step { name: "apart", does: "both sides go on writing, also the same field of the same memory", run: apart },
+    Step { name: "refuse", does: "a key is written on both sides: the minority must say no", run: refuse },
+    Step { name: "heal", does: "ide is back: nothing may be lost, and the conflict must show", run: heal },
+    Step { name: "agree", does: "ide is back among the voters: do all nodes hold the same keys?", run: agree },
+    Step { name: "settle", does: "cloud settles the conflict with one edit", run: settle },
+    Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
+    Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
+];
+
+/// The nodes and the state that the steps work on.
+pub(super) struct World {
+    stage: Arc<Stage>,
+    ports: BTreeMap<String, u16>,
+    /// Whether the ports were given by a flag.
+    ports_chosen: bool,
+    names: Vec<String>,
+    nodes: BTreeMap<String, Node>,
+    /// The memory that both sides edit.
+    contested: Option<String>,
+    /// A text that no stranger may ever hold.
+    secret: String,
+    audience: Option<Audience>,
+    /// The time that the current step has waited for the audience.
+    lingered: Duration,
+}
+
+/// The people at the live map.
+struct Audience {
+    events: Sender<Event>,
+    names: Names,
+    onlookers: BTreeMap<String, Onlooker>,
+}
+
+type StepResult = Result<String, Problem>;
+
+const TERMINAL: &str = "terminal";
+const IDE: &str = "ide";
+const CLOUD: &str = "cloud";
+
+impl World {
+    pub(super) fn new(stage: Arc<Stage>, ports: &[u16], ports_chosen: bool) -> Self {
+        let name = |index: usize| match index {
+            0 => TERMINAL.to_owned(),
+            1 => IDE.to_owned(),
+            2 => CLOUD.to_owned(),
+            more => format!("agent-{}", more + 1),
+        };
+        let names: Vec<String> = (0..ports.len()).map(name).collect();
+        let ports = names.iter().cloned().zip(ports.iter().copied()).collect();
+        let secret = format!("canary-{}", std::process::id());
+        Self {
+            stage,
+            ports,
+            ports_chosen,
+            names,
+            nodes: BTreeMap::new(),
+            contested: None,
+            secret,
+            audience: None,
+            lingered: Duration::ZERO,
+        }
+    }
+
+    /// Reports all events from now on.
+    pub(super) fn watched_by(&mut self, events: Sender<Event>) {
+        self.audience = Some(Audience { events, names: Names::default(), onlookers: BTreeMap::new() });
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(audience) = &self.audience {
+            // The audience may have left.
+            let _ = audience.events.send(event);
+        }
+    }
+
+    /// Gives the audience time to see the screen.
+    fn linger(&mut self) {
+        if self.audience.is_some() {
+            std::thread::sleep(LINGER);
+            self.lingered += LINGER;
+        }
+    }
+
+    pub(super) fn node(&self, name: &str) -> Result<&Node, Problem> {
+        self.nodes.get(name).ok_or_else(|| Problem::new("not_found", format!("no node {name} is running")))
+    }
+
+    /// The nodes, in the order in which they joined.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.names.iter().filter_map(|name| self.nodes.get(name))
+    }
+
+    fn start_node(&mut self, name: &str) -> Result<(), Problem> {
+        let port = self.ports.get(name).copied().unwrap_or(0);
+        self.tell(Event::Starts { node: name.to_owned() });
+        let node = match self.stage.start(name, port, &[]) {
+            // Another program took the port: use any port, which the node keeps.
+            Err(problem) if problem.code == "in_use" && !self.ports_chosen => {
+                self.ports.insert(name.to_owned(), 0);
+                self.stage.start(name, 0, &[])?
+            }
+            started => started?,
+        };
+        if let Some(port) = node.client.base().rsplit(':').next().and_then(|port| port.parse().ok()) {
+            self.tell(Event::Answers { node: name.to_owned(), port });
+        }
+        if let Some(audience) = &mut self.audience {
+            audience.names.lock().unwrap_or_else(PoisonError::into_inner).insert(node.did.clone(), name.to_owned());
+            let onlooker = Onlooker::new(&node, &audience.names, &audience.events);
+            audience.onlookers.insert(name.to_owned(), onlooker);
+        }
+        self.nodes.insert(name.to_owned(), node);
+        Ok(())
+    }
+
+    /// Kills a node with SIGKILL.
+    fn end_node(&mut self, name: &str) -> Result<u32, Problem> {
+        let pid = self.stage.kill(name)?;
+        self.nodes.remove(name);
+        if let Some(audience) = &mut self.audience {
+            audience.onlookers.remove(name);
+        }
+        self.tell(Event::Ends { node: name.to_owned() });
+        Ok(pid)
+    }
+
+    /// Kills a node with SIGKILL and starts it again.
+    pub(super) fn restart(&mut self, name: &str) -> StepResult {
+        let pid = self.end_node(name)?;
+        self.linger();
+        self.start_node(name)?;
+        Ok(format!("{name} (process {pid}) was killed hard, and is back"))
+    }
+
+    /// Cuts a node off, in both directions.
+    pub(super) fn cut_off(&self, name: &str) -> StepResult {
+        self.node(name)?.switch("offline")?;
+        Ok(format!("{name} is cut off; it goes on reading and writing"))
+    }
+
+    /// Brings every node back.
+    pub(super) fn heal_all(&self) -> StepResult {
+        let mut back = Vec::new();
+        for node in self.nodes() {
+            if node.status()?.offline {
+                node.switch("online")?;
+                back.push(node.name.as_str());
+            }
+        }
+        Ok(match back.as_slice() {
+            [] => "nobody was cut off".to_owned(),
+            [one] => format!("{one} is back"),
+            more => format!("{} are back", more.join(" and ")),
+        })
+    }
+
+    /// Writes a memory on a node.
+    pub(super) fn write(&self, name: &str, text: &str) -> StepResult {
+        self.node(name)?.remember(text)?;
+        Ok(format!("{name} wrote {text:?}"))
+    }
+
+    /// Edits the memory of the steps on a node.
+    pub(super) fn edit_contested(&self, name: &str, text: &str) -> StepResult {
+        self.node(name)?.edit(self.contested()?, text)?;
+        Ok(format!("{name} edited the shared memory to {text:?}"))
+    }
+
+    /// A line for each node.
+    pub(super) fn look(&self) -> StepResult {
+        let mut lines = Vec::new();
+        for node in self.nodes() {
+            let (status, memories) = (node.status()?, node.memories()?);
+            let state = if status.offline { "offline" } else { "online" };
+            lines.push(format!("{:<10} {state}, {} peers, {} memories", node.name, status.peers, memories.len()));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// Waits until all of these nodes hold the same memories. Returns those.
+    fn converge(&self) -> Result<Vec<wire::Memory>, Problem> {
+        until("every node holds the same memories in the same versions", SOON, || {
+            let mut all = Vec::new();
+            for node in self.nodes() {
+                all.push(node.memories()?);
+            }
+            let versions = |memories: &Vec<wire::Memory>| -> BTreeMap<String, String> {
+                memories.iter().map(|memory| (memory.id.clone(), memory.version.clone())).collect()
+            };
+            let equal = all.windows(2).all(|pair| versions(&pair[0]) == versions(&pair[1]));
+            Ok(if equal { all.pop() } else { None })
+        })
+    }
+
+    fn contested(&self) -> Result<&str, Problem> {
+        self.contested.as_deref().ok_or_else(|| Problem::new("internal", "there is no contested memory"))
+    }
+}
+
+/// The end of each node's log.
+pub(super) fn logs(stage: &Stage, names: &[String]) -> String {
+    let mut text = String::new();
+    for name in names.iter().map(String::as_str).chain(["stranger"]) {
+        let log = stage.log(name);
+        let lines: Vec<&str> = log.lines().collect();
+        for line in &lines[lines.len().saturating_sub(8)..] {
+            text.push_str(&format!("  {name}: {line}\n"));
+        }
+    }
+    text
+}
+
+impl Node {
+    pub(super) fn remember(&self, text: &str) -> Result<wire::Remembered, Problem> {
+        self.client.post("/v1/memories", &json!({ "text": text }))
+    }
+
+    pub(super) fn memories(&self) -> Result<Vec<wire::Memory>, Problem> {
+        let listing: wire::Listing = self.client.get("/v1/memories?limit=1000")?;
+        Ok(listing.items)
+    }
+
+    fn get(&self, id: &str) -> Result<wire::Memory, Problem> {
+        self.client.get(&format!("/v1/memories/{}", escape(id)))
+    }
+
+    pub(super) fn edit(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
+        self.client.patch(&format!("/v1/memories/{}", escape(id)), &json!({ "text": text }))
+    }
+
+    pub(super) fn status(&self) -> Result<wire::Status, Problem> {
+        self.client.get("/v1/status")
+    }
+
+    pub(super) fn peers(&self) -> Result<Vec<wire::Peer>, Problem> {
+        self.client.get("/v1/peers")
+    }
+
+    fn members(&self) -> Result<Vec<wire::Member>, Problem> {
+        self.client.get("/v1/members")
+    }
+
+    fn coordinator(&self) -> Result<wire::Coordinator, Problem> {
+        self.client.get("/v1/coordinator")
+    }
+
+    /// A key by an exact read.
+    fn key(&self, key: &str) -> Result<wire::KvItem, Problem> {
+        self.client.get(&format!("/v1/kv/{}", escape(key)))
+    }
+
+    fn put_key(&self, key: &str, value: &str) -> Result<wire::KvWritten, Problem> {
+        self.client.put(&format!("/v1/kv/{}", escape(key)), &json!({ "value": value }))
+    }
+
+    /// `offline` or `online`.
+    pub(super) fn switch(&self, to: &str) -> Result<wire::Offline, Problem> {
+        self.client.post(&format!("/v1/{to}"), &json!({}))
+    }
+
+    fn sees_up(&self) -> Result<usize, Problem> {
+        Ok(self.peers()?.iter().filter(|peer| peer.state == "up").count())
+    }
+
+    /// Waits until a memory is here, with this text.
+    fn await_memory(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
+        until(&format!("{} reads {text:?}", self.name), SOON, || match self.get(id) {
+            Ok(memory) => Ok((memory.text == text).then_some(memory)),
+            Err(problem) if problem.code == "not_found" => Ok(None),
+            Err(problem) => Err(problem),
+        })
+    }
+}
+
+/// Checks a claim.
+fn claim(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(Problem::new("failed", otherwise())) }
+}
+
+fn start(world: &mut World) -> StepResult {
+    world.start_node(TERMINAL)?;
+    let status = world.node(TERMINAL)?.status()?;
+    let members = world.node(TERMINAL)?.members()?;
+    claim(members.len() == 1, || format!("a new mesh has one member, not {}", members.len()))?;
+    Ok(format!("terminal made a mesh, {}, and is its one member", short_did(&status.mesh_did)))
+}
+
+fn join(world: &mut World) -> StepResult {
+    let others = world.names.len() - 1;
+    let invitation: wire::Invitation =
+        world.node(TERMINAL)?.client.post("/v1/invite", &json!({ "uses": others, "ttl": "10m" }))?;
+    for name in world.names.clone().iter().skip(1) {
+        world.stage.command(name, &["join", &invitation.ticket, "--name", name])?;
+        world.start_node(name)?;
+    }
+    for node in world.nodes() {
+        until(&format!("{} is connected with {others} others", node.name), SOON, || {
+            let (members, up) = (node.members()?.len(), node.sees_up()?);
+            Ok((members == others + 1 && up == others).then_some(()))
+        })?;
+    }
+    Ok(format!(
+        "{others} joined with one ticket; each of {} lists {} members and {others} peers up",
+        others + 1,
+        others + 1
+    ))
+}
+
+/// The number of voters.
+const VOTERS: usize = 3;
+/// The key that both sides write.
+const KEY: &str = "deploy/target";
+
+fn elect(world: &mut World) -> StepResult {
+    let mut all = Vec::new();
+    for node in world.nodes() {
+        let seen = until(&format!("{} sees {VOTERS} voters, all up, and a leader", node.name), SOON, || {
+            let seen = node.coordinator()?;
+            Ok((seen.voters.len() == VOTERS && seen.mode.as_deref() == Some("full")).then_some(seen))
+        })?;
+        all.push(seen);
+    }
+    let leaders = all.iter().map(|seen| (seen.leader.clone(), seen.term));
+    let same = leaders.clone().zip(leaders.skip(1)).all(|(one, other)| one == other);
+    claim(same, || "they name different leaders of one election".to_owned())?;
+    let leader = all.first().and_then(|seen| seen.voters.iter().find(|seat| Some(&seat.did) == seen.leader.as_ref()));
+    let leader = leader.ok_or_else(|| Problem::new("failed", "the leader does not vote"))?;
+    let term = all.first().map_or(0, |seen| seen.term);
+    Ok(format!("{VOTERS} voters, and {} leads them (term {term}): every node says the same", leader.name))
+}
+
+fn write(world: &mut World) -> StepResult {
+    let (ide, cloud) = (world.node(IDE)?, world.node(CLOUD)?);
+    let written = ide.put_key(KEY, "blue")?;
+    // No waiting: a read after the answer sees this value or a newer one.
+    let read = cloud.key(KEY)?;
+    claim(read.value == "blue" && read.revision == written.revision && read.by == ide.did, || {
+        format!("cloud reads {:?} of revision {}", read.value, read.revision)
+    })?;
+    let late = cloud.client.put::<wire::KvWritten>(
+        &format!("/v1/kv/{}", escape(KEY)),
+        &json!({
+            "value": "red", "expect": "green",
+        }),
+    );
+    claim(late.is_err_and(|problem| problem.code == "conflict"), || "a wrong expectation was no conflict".to_owned())?;
+    Ok(format!(
+        "ide wrote {KEY} = blue, cloud read it at once: same revision {}; a wrong expectation was a conflict",
+        written.revision
+    ))
+}
+
+/// Asks the minority as a script would.
+fn refuse(world: &mut World) -> StepResult {
+    let asked = Instant::now();
+    let ask = |arguments: &[&str]| world.stage.try_command(IDE, arguments).map(|ended| (ended, asked.elapsed()));
+    let (refused, exact) = std::thread::scope(|scope| {
+        let exact = scope.spawn(|| ask(&["kv", "get", KEY]));
+        (ask(&["kv", "put", KEY, "green"]), exact.join())
+    });
+    let (refused, took) = refused?;
+    let (exact, _) = exact.map_err(|_| Problem::new("internal", "the question broke off"))??;
+    let error = refused.error.ok_or_else(|| {
+        Problem::new("failed", format!("ide wrote a key without a quorum: {}", refused.stdout.trim_end()))
+    })?;
+    claim(refused.code == Some(6) && error.code == "no_quorum" && refused.stdout.is_empty(), || {
+        format!("ide refused with {} ({:?}): {}", error.code, refused.code, error.message)
+    })?;
+    claim(exact.code == Some(6), || format!("ide read a key that may be old: {}", exact.stdout.trim_end()))?;
+    let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
+    let written = until("the majority writes", SOON, || terminal.put_key(KEY, "red").map(Some))?;
+    let read = cloud.key(KEY)?;
+    claim(read.value == "red" && read.revision == written.revision, || format!("cloud reads {:?}", read.value))?;
+    let modes = [ide.status()?.mode.unwrap_or_default(), terminal.status()?.mode.unwrap_or_default()];
+    claim(modes[0] == "read_only" && modes[1] != "read_only", || format!("their modes are {modes:?}"))?;
+    Ok(format!(
+        "ide said no after {:.1} s, exit 6: {:?}; terminal wrote red, cloud read it",
+        took.as_secs_f64(),
+        error.message
+    ))
+}
+
+fn agree(world: &mut World) -> StepResult {
+    let mut items: Vec<(String, u64)> = Vec::new();
+    for node in world.nodes() {
+        let item = until(&format!("the copy on {} has what the majority wrote", node.name), SOON, || {
+            let local: wire::KvItem = node.client.get(&format!("/v1/kv/{}?local=true", escape(KEY)))?;
+            Ok((local.value == "red").then_some(local))
+        })?;
+        items.push((item.value, item.revision));
+        until(&format!("{} sees all voters", node.name), SOON, || {
+            Ok((node.coordinator()?.mode.as_deref() == Some("full")).then_some(()))
+        })?;
+    }
+    claim(items.windows(2).all(|pair| pair[0] == pair[1]), || format!("their copies differ: {items:?}"))?;
+    let pages: Vec<wire::KvPage> =
+        world.nodes().map(|node| node.client.get("/v1/kv?limit=1000")).collect::<Result<_, _>>()?;
+    let keys = |page: &wire::KvPage| -> Vec<(String, String, u64)> {
+        page.items.iter().map(|item| (item.key.clone(), item.value.clone(), item.revision)).collect()
+    };
+    claim(pages.windows(2).all(|pair| keys(&pair[0]) == keys(&pair[1])), || "they list different keys".to_owned())?;
+    let revision = items.first().map_or(0, |(_, revision)| *revision);
+    Ok(format!("{KEY} = red, revision {revision}, in every copy; what ide was refused is nowhere; all voters are up"))
+}
+
+fn share(world: &mut World) -> StepResult {
+    let terminal = world.node(TERMINAL)?;
+    let text = format!("the deploy key is in the vault ({})", world.secret);
+    let began = Instant::now();
+    let remembered = terminal.remember(&text)?;
+    let written = terminal.get(&remembered.id)?;
+    for node in world.nodes().filter(|node| node.name != TERMINAL) {
+        let read = node.await_memory(&remembered.id, &text)?;
+        claim(read.version == written.version, || format!("{} has another version", node.name))?;
+        claim(read.author == terminal.did, || format!("{} names another author", node.name))?;
+    }
+    let took = began.elapsed().as_millis();
+    let detail = format!("a memory of terminal was read on the others in {took} ms: same text, version and author");
+    world.contested = Some(remembered.id);
+    Ok(detail)
+}
+
+fn cut(world: &mut World) -> StepResult {
+    let ide = world.node(IDE)?;
+    let state = ide.switch("offline")?;
+    claim(state.offline, || "ide does not say that it is offline".to_owned())?;
+    until("ide has no peers", SOON, || Ok((ide.status()?.peers == 0).then_some(())))?;
+    for node in world.nodes().filter(|node| node.name != IDE) {
+        until(&format!("{} sees that ide is gone", node.name), SOON, || {
+            let peers = node.peers()?;
+            Ok(peers
+                .iter()
+                .any(|peer| peer.did == ide.did && (peer.state != "up" || peer.path.is_none()))
+                .then_some(()))
+        })?;
+    }
+    claim(world.stage.alive(IDE), || "ide's process ended".to_owned())?;
+    Ok("ide is cut off both ways: 0 peers there, no connection anywhere; its process and API go on".to_owned())
+}
+
+fn apart(world: &mut World) -> StepResult {
+    let contested = world.contested()?.to_owned();
+    let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
+    let here = terminal.remember("written while ide was away")?;
+    let there = ide.remember("written while cut off")?;
+    terminal.edit(&contested, "use port 4001")?;
+    ide.edit(&contested, "use port 4002")?;
+    // When cloud has it, it could have reached ide as well.
+    cloud.await_memory(&here.id, "written while ide was away")?;
+    cloud.await_memory(&contested, "use port 4001")?;
+    for (node, missing) in [(ide, &here.id), (terminal, &there.id), (cloud, &there.id)] {
+        let got = node.get(missing);
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || {
+            format!("{} has what it cannot have", node.name)
+        })?;
+    }
+    let (left, right) = (terminal.get(&contested)?.text, ide.get(&contested)?.text);
+    claim(left != right, || "both sides read the same text".to_owned())?;
+    Ok(format!(
+        "both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's"
+    ))
+}
+
+fn heal(world: &mut World) -> StepResult {
+    let contested = world.contested()?.to_owned();
+    world.node(IDE)?.switch("online")?;
+    until("the conflict shows on every node", SOON, || {
+        for node in world.nodes() {
+            if node.get(&contested)?.conflicts.get("text").is_none_or(|values| values.len() != 2) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    let memories = world.converge()?;
+    let mut values = None;
+    for node in world.nodes() {
+        let memory = node.get(&contested)?;
+        let mut shown: Vec<String> =
+            memory.conflicts.get("text").into_iter().flatten().map(|conflict| conflict.value.to_string()).collect();
+        shown.sort();
+        claim(shown == ["\"use port 4001\"", "\"use port 4002\""], || format!("{} shows {shown:?}", node.name))?;
+        claim(values.is_none() || values.as_ref() == Some(&memory.version), || "versions differ".to_owned())?;
+        values = Some(memory.version);
+    }
+    Ok(format!(
+        "all hold the same {} memories in the same versions; the conflict shows both values everywhere",
+        memories.len()
+    ))
+}
+
+fn settle(world: &mut World) -> StepResult {
+    let contested = world.contested()?.to_owned();
+    world.node(CLOUD)?.edit(&contested, "use port 4003")?;
+    for node in world.nodes() {
+        until(&format!("the conflict is gone on {}", node.name), SOON, || {
+            let memory = node.get(&contested)?;
+            Ok((memory.conflicts.is_empty() && memory.text == "use port 4003").then_some(()))
+        })?;
+    }
+    world.converge()?;
+    Ok("cloud settled it with one edit; no node shows a conflict, all read \"use port 4003\"".to_owned())
+}
+
+fn kill(world: &mut World) -> StepResult {
+    let own = world.node(CLOUD)?.remember("acknowledged just before the kill")?;
+    let pid = world.end_node(CLOUD)?;
+    let meanwhile = world.node(TERMINAL)?.remember("written while cloud was dead")?;
+    world.linger();
+    world.start_node(CLOUD)?;
+    let cloud = world.node(CLOUD)?;
+    let memory = cloud.get(&own.id)?;
+    claim(memory.text == "acknowledged just before the kill", || {
+        "the acknowledged memory has another text".to_owned()
+    })?;
+    cloud.await_memory(&meanwhile.id, "written while cloud was dead")?;
+    let memories = world.converge()?;
+    Ok(format!(
+        "cloud (process {pid}) was killed hard and came back with what it had acknowledged; all hold the same {} memories",
+        memories.len()
+    ))
+}
+
+/// Lets a node of another mesh dial ours. Its own log shows that it was refused.
+fn stranger(world: &mut World) -> StepResult {
+    let terminal = world.node(TERMINAL)?;
+    let before = terminal.members()?.len();
+    let dialled: Vec<String> =
+        terminal.listen.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]).collect();
+    claim(!dialled.is_empty(), || "terminal has no address to dial".to_owned())?;
+    let secret = terminal.remember(&format!("not for strangers: {}", world.secret))?;
+    world.tell(Event::Stranger(Stranger::Dials));
+    let stranger = world.stage.start("stranger", 0, &dialled)?;
+    let refused = until("the stranger's log says that it was turned away", STRANGER_TRIES, || {
+        let log = world.stage.log("stranger");
+        Ok(log
+            .lines()
+            .find(|line| ["foreign", "another mesh", "other mesh", "refused"].iter().any(|word| line.contains(word)))
+            .map(str::to_owned))
+    });
+    refused?;
+    world.tell(Event::Stranger(Stranger::TurnedAway));
+    // Later writes, too, reach every member and must not reach it.
+    let later = terminal.remember(&format!("still not for strangers: {}", world.secret))?;
+    for node in world.nodes() {
+        node.await_memory(&later.id, &format!("still not for strangers: {}", world.secret))?;
+    }
+    let (peers, members, memories) = (stranger.peers()?, stranger.members()?, stranger.memories()?);
+    claim(peers.is_empty() && members.len() == 1 && memories.is_empty(), || {
+        format!("the stranger has {} peers, {} members, {} memories", peers.len(), members.len(), memories.len())
+    })?;
+    for ours in [&secret.id, &later.id] {
+        let got = stranger.get(ours);
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || "the stranger reads our memory".to_owned())?;
+    }
+    let after = terminal.members()?;
+    let known = terminal.peers()?.iter().any(|peer| peer.did == stranger.did);
+    claim(after.len() == before && !known, || "we took the stranger for one of us".to_owned())?;
+    world.stage.kill("stranger")?;
+    let directory = world.stage.directory("stranger");
+    for needle in [world.secret.as_bytes(), b"use port 400"] {
+        claim(!holds(&directory, needle), || "a text of ours is in the stranger's files".to_owned())?;
+    }
+    Ok("a stranger dialled and was turned away: no peer, member or memory of ours there, not a byte in its files"
+        .to_owned())
+}
+
+/// Whether any file below a directory holds these bytes.
+fn holds(directory: &Path, needle: &[u8]) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}

@@ -1,0 +1,82 @@
+//! The kind and the free space of a directory's drive.
+
+use std::path::{Path, PathBuf};
+
+use super::Check;
+
+/// File systems whose locks and fsyncs cannot be relied on.
+const UNRELIABLE: [&str; 11] =
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "drvfs", "vboxsf", "fuse.sshfs", "fuse.rclone", "afs"];
+
+pub(super) fn kind(path: &Path) -> Check {
+    let fix = "move it to a disk of this machine, with --data-dir";
+    let Some(path) = existing(path) else { return Check::good("drive", "cannot be told") };
+    let kind = std::fs::read_to_string("/proc/mounts").ok().and_then(|mounts| file_system(&mounts, &path));
+    match kind {
+        Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
+            Check::warning("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
+        }
+        _ if is_windows_drive(&path) => {
+            Check::warning("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
+        }
+        Some(kind) => Check::good("drive", kind),
+        None => Check::good("drive", "this platform does not tell"),
+    }
+}
+
+/// Whether a path is a Windows drive under WSL, `/mnt/c/…`.
+fn is_windows_drive(path: &Path) -> bool {
+    let mut parts = path.iter().skip(1).map(|part| part.to_string_lossy());
+    let letter = (parts.next().as_deref() == Some("mnt")).then(|| parts.next()).flatten();
+    letter.is_some_and(|letter| letter.len() == 1 && letter.chars().all(|c| c.is_ascii_lowercase()))
+}
+
+/// The type of a path's file system, from the table of mounts (proc_mounts(5)).
+fn file_system(mounts: &str, path: &Path) -> Option<String> {
+    let fits = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let point = PathBuf::from(fields.next()?.replace("\\040", " "));
+        let kind = fields.next()?;
+        path.starts_with(&point).then(|| (point.components().count(), kind.to_owned()))
+    });
+    // The deepest mount, and of several on one point the last.
+    fits.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
+}
+
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+    let path = existing(path)?;
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(&path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// The path, or its closest existing parent.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    absolute.ancestors().find_map(|path| path.canonicalize().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_mount_tells_the_file_system() {
+        let mounts = "/dev/a / ext4 rw 0 0\nhost:/x /home nfs4 rw 0 0\n/dev/b /home/me\\040too xfs rw 0 0\n";
+        let kind = |path: &str| file_system(mounts, Path::new(path)).unwrap();
+        assert_eq!([kind("/srv"), kind("/home/you"), kind("/home/me too/x")], ["ext4", "nfs4", "xfs"]);
+    }
+
+    #[test]
+    fn windows_drives_are_known_by_their_letter() {
+        assert!(is_windows_drive(Path::new("/mnt/c/Users/me")));
+        assert!(!is_windows_drive(Path::new("/mnt/data")) && !is_windows_drive(Path::new("/home/c")));
+    }
+}

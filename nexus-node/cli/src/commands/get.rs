@@ -1,0 +1,62 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::client::escape;
+use crate::output::{Printer, Style, moment, sane, short_did};
+use crate::session::CliSession;
+
+/// Show one memory
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Its id, or its former id
+    id: String,
+}
+
+impl Get {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let memory: wire::Memory = session.client()?.get(&format!("/v1/memories/{}", escape(&self.id)))?;
+        session.printer.answer(&memory, || text(&memory, &session.printer))
+    }
+}
+
+/// A memory for people: the text, then its other fields.
+pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
+    let mut lines = vec![sane(&memory.text), String::new()];
+    let mut line = |label: &str, text: &str| {
+        lines.push(format!("{}{}", printer.paint(Style::Dim, &format!("{label:<10}")), sane(text)));
+    };
+    line("id", &memory.id);
+    if let Some(was) = &memory.was {
+        line("was", was);
+    }
+    line("space", &memory.space);
+    line("kind", &memory.kind);
+    if !memory.tags.is_empty() {
+        line("tags", &memory.tags.join(", "));
+    }
+    for (key, value) in &memory.meta {
+        line("meta", &format!("{key}={}", plain(value)));
+    }
+    line("author", memory.author_name.as_deref().unwrap_or(&memory.author));
+    line("created", &moment(&memory.created_at));
+    if memory.updated_at != memory.created_at {
+        line("updated", &moment(&memory.updated_at));
+    }
+    if let Some(at) = &memory.expires_at {
+        line("expires", &moment(at));
+    }
+    line("version", &memory.version);
+    for (field, values) in &memory.conflicts {
+        lines.push(printer.paint(Style::Odd, &format!("conflict on {field}: edit it to settle")));
+        for conflict in values {
+            let who = format!("{} {}", short_did(&conflict.author), moment(&conflict.at));
+            lines.push(format!("  {}  {}", sane(&plain(&conflict.value)), printer.paint(Style::Dim, &who)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// A value in a person's form.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,36 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::client::escape;
+use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
+use crate::session::CliSession;
+
+/// Show the changes of a memory, oldest first
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Its id
+    id: String,
+}
+
+impl History {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let path = format!("/v1/memories/{}/history", escape(&self.id));
+        let revisions: Vec<wire::Revision> = session.client()?.get(&path)?;
+        session.printer.answer(&revisions, || text(&revisions, &session.printer))
+    }
+}
+
+fn text(revisions: &[wire::Revision], printer: &Printer) -> String {
+    let mut table = Table::new(["WHEN", "BY", "VERSION", "CHANGED"]);
+    let rest = width().saturating_sub(60).max(20);
+    for revision in revisions {
+        let changed: Vec<String> = revision.changed.iter().map(|(field, value)| format!("{field}: {value}")).collect();
+        table.row([
+            (moment(&revision.at), None),
+            (short_did(&revision.by), None),
+            (first_line(&revision.version, 16), Some(Style::Dim)),
+            (first_line(&changed.join(", "), rest), None),
+        ]);
+    }
+    table.show(printer)
+}

@@ -1,0 +1,114 @@
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+use serde_json::json;
+
+use crate::output::count;
+use crate::session::CliSession;
+
+/// The bytes sent at once. Each answer is read before more is sent, so neither side waits for the
+/// other's buffer.
+const CHUNK_BYTES: usize = 512 << 10;
+/// The most refused lines that are reported one by one.
+const TOLD_MAX: u64 = 20;
+
+/// Write memories from JSON Lines, as `export` prints them
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The file; `-` reads stdin
+    #[arg(value_name = "FILE|-")]
+    file: String,
+}
+
+#[derive(Default)]
+struct Counts {
+    imported: u64,
+    known: u64,
+    expired: u64,
+    refused: u64,
+}
+
+impl Import {
+    /// Imports the file. A bad line is reported by number and stops nothing. The exit code tells of bad
+    /// lines.
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?.streaming();
+        let failed = |error: io::Error| Problem::new("invalid", format!("{}: {error}", self.file));
+        let (mut source, length): (Box<dyn BufRead>, _) = if self.file == "-" {
+            (Box::new(io::stdin().lock()), None)
+        } else {
+            let file = File::open(&self.file).map_err(|error| {
+                let code = if error.kind() == io::ErrorKind::NotFound { "not_found" } else { "invalid" };
+                Problem::new(code, format!("{}: {error}", self.file))
+            })?;
+            let length = file.metadata().map_err(failed)?.len();
+            (Box::new(BufReader::new(file)), Some(length))
+        };
+        let progress = session.printer.progress("import", length);
+        let mut counts = Counts::default();
+        let mut lines_before = 0;
+        // Asks also for an empty file, to report a missing node.
+        let mut asked = false;
+        loop {
+            let mut chunk = Vec::new();
+            let mut lines = 0;
+            while chunk.len() < CHUNK_BYTES && source.read_until(b'\n', &mut chunk).map_err(failed)? > 0 {
+                lines += 1;
+            }
+            if chunk.is_empty() && asked {
+                break;
+            }
+            asked = true;
+            let bytes = chunk.len() as u64;
+            for answer in client.post_lines("/v1/import", chunk)? {
+                let answer: wire::Imported = serde_json::from_str(&answer?)
+                    .map_err(|error| Problem::new("failed", format!("an answer cannot be understood: {error}")))?;
+                counts.add(&answer, lines_before, session);
+            }
+            lines_before += lines;
+            progress.inc(bytes);
+        }
+        progress.finish_and_clear();
+        counts.finish(session)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, answer: &wire::Imported, lines_before: u64, session: &CliSession) {
+        match &answer.error {
+            None if answer.known => self.known += 1,
+            None if answer.expired => self.expired += 1,
+            None => self.imported += 1,
+            Some(error) => {
+                self.refused += 1;
+                if self.refused <= TOLD_MAX {
+                    session.printer.warning(&format!("line {}: {}", answer.line + lines_before, error.message), None);
+                }
+            }
+        }
+    }
+
+    fn finish(&self, session: &CliSession) -> Result<(), Problem> {
+        let Self { imported, known, expired, refused } = *self;
+        if refused > 0 {
+            let told =
+                if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
+            let message =
+                format!("{} refused{told}; {imported} imported, {known} known", count(refused, "line", "lines"));
+            return Err(Problem::new("invalid", message)
+                .hint("mend those lines and import the file again: what is here already is not doubled"));
+        }
+        let document = json!({ "imported": imported, "known": known, "expired": expired, "refused": refused });
+        session.printer.answer(&document, || {
+            let mut text = format!("imported {}", count(imported, "memory", "memories"));
+            for (number, what) in [(known, "here already"), (expired, "expired")] {
+                if number > 0 {
+                    text.push_str(&format!(", {number} {what}"));
+                }
+            }
+            text
+        })
+    }
+}

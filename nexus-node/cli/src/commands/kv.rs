@@ -1,0 +1,260 @@
+use std::fs;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+use nexus_node::api::{Problem, wire};
+
+use crate::client::{Client, escape, query};
+use crate::output::{Printer, Style, Table, called, first_line, sane, short_did, span, width};
+use crate::session::{CliSession, text};
+
+/// The keys of a page.
+const PAGE: &str = "1000";
+/// An example of a transaction.
+const TXN: &str = r#"{"checks": [{"key": "a", "exists": false}], "then": [{"put": {"key": "a", "value": "1"}}], "else": [{"get": "a"}]}"#;
+/// The longest wait of one poll of a watch.
+const POLL: &str = "30s";
+/// The wait of a watch for a node that has no quorum, or is starting again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Keys that must not conflict: a quorum decides each write
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kv {
+    /// Show a key
+    Get {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// Read this node's copy, without asking a quorum
+        #[arg(long)]
+        local: bool,
+    },
+    /// Write a key
+    Put {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The value; `-` reads stdin
+        value: String,
+        #[command(flatten)]
+        options: WriteOptions,
+    },
+    /// Delete a key
+    Delete {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// Write only if this token of a lock is good at that moment
+        #[arg(long, value_name = "TOKEN")]
+        fence: Option<u64>,
+    },
+    /// Write a key if it is as expected
+    Cas {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The value that it must have
+        #[arg(long, value_name = "VALUE", required_unless_present = "absent", conflicts_with = "absent")]
+        expect: Option<String>,
+        /// The key must not exist
+        #[arg(long)]
+        absent: bool,
+        /// The value; `-` reads stdin
+        value: String,
+        #[command(flatten)]
+        options: WriteOptions,
+    },
+    /// List the keys, in order
+    List {
+        /// The prefix of their names
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Do several steps at one revision, or none: a JSON document `{checks, then, else}`
+    Txn {
+        /// The file; `-` reads stdin
+        file: String,
+    },
+    /// Show changes of keys and locks as they happen, with their authors, until stopped
+    Watch {
+        /// The prefix of their names
+        prefix: String,
+        /// The revision to start after [default: from now on]
+        #[arg(long, value_name = "REVISION")]
+        after: Option<u64>,
+    },
+}
+
+/// The options for writing a key.
+#[derive(Debug, Args)]
+pub(crate) struct WriteOptions {
+    /// Write only if this token of a lock is good at that moment
+    #[arg(long, value_name = "TOKEN")]
+    fence: Option<u64>,
+    /// The lifetime of the key from its last write on
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<wire::Span>,
+}
+
+impl Kv {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?;
+        let printer = &session.printer;
+        match self {
+            Self::Get { key, local } => {
+                let local = local.then_some("true");
+                let item: wire::KvItem = client.get(&format!("{}{}", path(&key), query(&[("local", local)])))?;
+                printer.answer(&item, || item.value.clone())?;
+                if item.local {
+                    printer.note(&age(&item));
+                }
+                Ok(())
+            }
+            Self::Put { key, value, options } => {
+                let put = wire::KvPut {
+                    value: text(value)?,
+                    ttl: options.ttl,
+                    fence: options.fence,
+                    ..wire::KvPut::default()
+                };
+                written(&client.put(&path(&key), &put)?, printer)
+            }
+            Self::Delete { key, fence } => {
+                let fence = fence.map(|fence| fence.to_string());
+                let deleted: wire::KvWritten =
+                    client.delete(&format!("{}{}", path(&key), query(&[("fence", fence.as_deref())])))?;
+                printer.answer(&deleted, || format!("deleted {}, revision {}", sane(&deleted.key), deleted.revision))
+            }
+            Self::Cas { key, expect, absent, value, options } => {
+                let put = wire::KvPut { value: text(value)?, ttl: options.ttl, fence: options.fence, expect, absent };
+                written(&client.put(&path(&key), &put)?, printer)
+            }
+            Self::List { prefix } => list(&client, &prefix, printer),
+            Self::Txn { file } => txn(&client, &file, printer),
+            Self::Watch { prefix, after } => watch(&client, &prefix, after, printer),
+        }
+    }
+}
+
+fn path(key: &str) -> String {
+    format!("/v1/kv/{}", escape(key))
+}
+
+fn written(written: &wire::KvWritten, printer: &Printer) -> Result<(), Problem> {
+    printer.answer(written, || format!("wrote {}, revision {}", sane(&written.key), written.revision))
+}
+
+fn age(item: &wire::KvItem) -> String {
+    match item.age_ms {
+        Some(ms) => format!("from this node's copy; it was in contact with a quorum {ms} ms ago"),
+        None => "from this node's copy; it has not been in contact with a quorum since it started".to_owned(),
+    }
+}
+
+/// Prints all keys. Several pages may show several moments.
+fn list(client: &Client, prefix: &str, printer: &Printer) -> Result<(), Problem> {
+    let mut whole: Option<wire::KvPage> = None;
+    loop {
+        let after = whole.as_ref().and_then(|page| page.next.clone());
+        let asked = query(&[("prefix", Some(prefix)), ("limit", Some(PAGE)), ("after", after.as_deref())]);
+        let mut page: wire::KvPage = client.get(&format!("/v1/kv{asked}"))?;
+        if let Some(before) = whole {
+            page.items.splice(0..0, before.items);
+        }
+        let last = page.next.is_none();
+        whole = Some(page);
+        if last {
+            break;
+        }
+    }
+    let Some(page) = whole else { return Ok(()) };
+    printer.answer(&page, || table(&page.items, client, printer))
+}
+
+/// A table with names, if the node tells them.
+fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
+    if items.is_empty() {
+        return "no such keys; `nexus-node kv put KEY VALUE` writes one".to_owned();
+    }
+    let members: Vec<wire::Member> = client.get("/v1/members").unwrap_or_default();
+    let name = |did: &str| called(&members, did);
+    let mut table = Table::new(["KEY", "REVISION", "LIVES", "BY", "VALUE"]);
+    for item in items {
+        table.row([
+            (item.key.clone(), Some(Style::Bold)),
+            (item.revision.to_string(), None),
+            (item.ttl_ms.map_or_else(|| "-".to_owned(), |ms| span(ms / 1_000)), None),
+            (name(&item.by), None),
+            (first_line(&item.value, width().saturating_sub(60).max(20)), None),
+        ]);
+    }
+    table.show(printer)
+}
+
+fn txn(client: &Client, file: &str, printer: &Printer) -> Result<(), Problem> {
+    let document = match file {
+        "-" => text("-".to_owned())?,
+        path => fs::read_to_string(path).map_err(|error| Problem::new("invalid", format!("{path}: {error}")))?,
+    };
+    let txn = serde_json::from_str(&document).and_then(serde_json::from_value::<serde_json::Map<_, _>>);
+    let txn = txn.and_then(|members| serde_json::from_value::<wire::KvTxn>(members.into()));
+    let txn = txn.map_err(|error| {
+        Problem::new("invalid", format!("{file}: {error}")).hint(format!("it looks like this: {TXN}"))
+    })?;
+    let done: wire::KvTxnDone = client.post("/v1/kv", &txn)?;
+    printer.answer(&done, || {
+        let held = match done.held {
+            true => printer.paint(Style::Good, "the checks held: `then` was done"),
+            false => printer.paint(Style::Odd, "a check did not hold: `else` was done"),
+        };
+        let there: Vec<wire::KvItem> = done.items.iter().flatten().cloned().collect();
+        let items = if there.is_empty() { String::new() } else { format!("\n{}", table(&there, client, printer)) };
+        format!("{held}, revision {}{items}", done.revision)
+    })
+}
+
+/// Prints changes. It goes on through a time without a quorum, and catches up afterwards.
+fn watch(client: &Client, prefix: &str, after: Option<u64>, printer: &Printer) -> Result<(), Problem> {
+    let mut after = after;
+    let mut without = false;
+    loop {
+        let from = after.map(|after| after.to_string());
+        let wait = after.is_some().then_some(POLL);
+        let asked = query(&[("prefix", Some(prefix)), ("after", from.as_deref()), ("wait", wait)]);
+        let changes: wire::KvChanges = match client.get(&format!("/v1/watch{asked}")) {
+            Ok(changes) => changes,
+            Err(problem) if ["no_quorum", "starting"].contains(&problem.code) => {
+                if !std::mem::replace(&mut without, true) {
+                    printer.warning(&problem.message, Some("this goes on when that is over"));
+                }
+                std::thread::sleep(RETRY);
+                continue;
+            }
+            Err(problem) => return Err(problem),
+        };
+        without = false;
+        if changes.missed {
+            let hint = "`nexus-node kv list` shows the keys as they are now";
+            printer.warning("some changes are not kept any more", Some(hint));
+        }
+        for change in &changes.changes {
+            printer.answer(change, || line(change, printer))?;
+        }
+        after = Some(changes.revision);
+    }
+}
+
+fn line(change: &wire::KvChange, printer: &Printer) -> String {
+    let wire::KvChange { revision, kind, key, value, token, stolen_from, by, by_name } = change;
+    let style = match kind.as_str() {
+        "put" | "lock_acquired" => Style::Good,
+        "lock_stolen" => Style::Bad,
+        _ => Style::Odd,
+    };
+    let what = match (value, token, stolen_from) {
+        (Some(value), ..) => format!(" = {}", first_line(value, 60)),
+        (None, Some(token), Some(from)) => format!(", token {token}, from {}", short_did(from)),
+        (None, Some(token), None) => format!(", token {token}"),
+        (None, None, _) => String::new(),
+    };
+    let by = by_name.as_deref().map_or_else(|| short_did(by), sane);
+    let kind = printer.paint(style, &format!("{:<13}", kind.replace('_', " ")));
+    format!("{revision:>6}  {kind}  {}{what}  by {by}", sane(key))
+}

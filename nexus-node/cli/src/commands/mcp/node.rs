@@ -1,0 +1,166 @@
+//! The node behind the server: its address, and its start.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nexus_node::api::Problem;
+use nexus_node::config::Settings;
+use nexus_node::internals::datadir::{Contents, DataDir};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::wire::{self, Answer, Failure, Request};
+use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
+
+/// The longest start of a node.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time between two tries to reach it meanwhile.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// The log of nodes started here, in the data directory.
+const LOG: &str = "mcp-node.log";
+/// The size from which the log begins anew. The old one stays beside it.
+const LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// The node's address, as far as it is known.
+pub(super) struct Home {
+    source: NodeSource,
+    /// Held during the start of a node.
+    starting: Mutex<()>,
+}
+
+enum NodeSource {
+    /// `--api` names the node, which this program must not start.
+    Given { base: String, token: String },
+    /// The data directory names the node, anew for each request.
+    Directory { path: PathBuf, may_start: bool },
+}
+
+impl Home {
+    pub(super) fn new(session: &CliSession, may_start: bool) -> Result<Self, Problem> {
+        let source = if session.elsewhere() {
+            let client = session.client()?;
+            NodeSource::Given { base: client.base().to_owned(), token: client.token().to_owned() }
+        } else {
+            NodeSource::Directory { path: session.data_dir()?, may_start }
+        };
+        Ok(Self { source, starting: Mutex::default() })
+    }
+
+    /// Whether a node answers now.
+    pub(super) async fn check(&self) -> Result<(), Problem> {
+        let request = Request { method: "GET", path: "/readyz", headers: Vec::new(), body: Vec::new() };
+        self.once(&request).await.map(drop).map_err(|failure| failure.problem())
+    }
+
+    /// Sends a request to the running node.
+    pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let (base, token) = match &self.source {
+            NodeSource::Given { base, token } => (base.clone(), token.clone()),
+            NodeSource::Directory { path, .. } => {
+                let read = |error| Failure::Unsent(data_dir_problem(error));
+                let base = DataDir::api_url_in(path).map_err(read)?;
+                let token = DataDir::api_token_in(path).map_err(read)?;
+                let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
+                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string())
+            }
+        };
+        wire::send(&base, &token, request).await
+    }
+
+    /// Sends a request. Without a node, starts one or waits for one.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let end = Instant::now() + START_TIMEOUT;
+        loop {
+            match self.once(request).await {
+                Err(Failure::Unsent(problem)) => {
+                    let NodeSource::Directory { may_start: true, .. } = &self.source else {
+                        return Err(Failure::Unsent(problem));
+                    };
+                    if Instant::now() > end {
+                        return Err(Failure::Unsent(problem));
+                    }
+                    self.start(end).await.map_err(Failure::Unsent)?;
+                }
+                Ok(answer) if answer.status == 503 && Instant::now() < end => sleep(ASK_EVERY).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Starts a node unless one runs by now, and waits until it answers.
+    pub(super) async fn start(&self, end: Instant) -> Result<(), Problem> {
+        let _starting = self.starting.lock().await;
+        let NodeSource::Directory { path, may_start: true } = &self.source else {
+            return Ok(());
+        };
+        if self.check().await.is_ok() {
+            return Ok(());
+        }
+        let mut node = spawn(path)?;
+        loop {
+            sleep(ASK_EVERY).await;
+            if self.check().await.is_ok() {
+                // The node goes on without this program; the thread collects its exit status.
+                std::thread::spawn(move || node.wait());
+                return Ok(());
+            }
+            let ended = node.try_wait().ok().flatten();
+            // With this exit code, another program was faster and has the directory.
+            let lost = ended.is_some_and(|status| status.code() != Some(7));
+            if lost || Instant::now() > end {
+                let log = path.join(LOG);
+                let message = format!("the node in {} could not be started", path.display());
+                return Err(no_node(&message).hint(format!("{} says why", log.display())));
+            }
+        }
+    }
+}
+
+/// Starts a node that outlives this program.
+fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
+    if DataDir::inspect(directory).map_err(data_dir_problem)? == Contents::Empty {
+        // First, since a directory that becomes a node's may hold nothing else.
+        let settings = Settings::load(directory, &[]).map_err(config_problem)?;
+        match nexus_node::node::init(directory, settings.config().name.clone()) {
+            Ok(_) => {}
+            Err(error) => match Problem::from(error) {
+                problem if ["conflict", "in_use"].contains(&problem.code) => {}
+                problem => return Err(problem),
+            },
+        }
+    }
+    let failed = |what: &str, error: std::io::Error| Problem::new("failed", format!("{what}: {error}"));
+    let path = directory.join(LOG);
+    if std::fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
+        let _ = std::fs::rename(&path, directory.join(format!("{LOG}.1")));
+    }
+    let log = File::options().create(true).append(true).open(&path);
+    let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
+    let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
+    let mut command = Command::new(program);
+    command
+        .arg("--data-dir")
+        .arg(directory)
+        .args(["up", "--started-by", "mcp"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command.env_remove("NEXUS_API");
+    detach(&mut command);
+    command.spawn().map_err(|error| failed("the node could not be started", error))
+}
+
+/// Detaches the node, so that a signal to this program, such as Ctrl-C, does not end it.
+#[cfg(unix)]
+fn detach(command: &mut Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+#[cfg(windows)]
+fn detach(command: &mut Command) {
+    const DETACHED_PROCESS: u32 = 0x8;
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+    std::os::windows::process::CommandExt::creation_flags(command, DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+}

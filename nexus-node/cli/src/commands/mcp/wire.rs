@@ -1,0 +1,116 @@
+//! One request to the node, over a connection of its own.
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header;
+use hyper_util::rt::TokioIo;
+use nexus_node::api::Problem;
+use tokio::net::TcpStream;
+
+use crate::session::no_node;
+
+/// A request.
+#[derive(Clone)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'static str,
+    pub(super) path: &'a str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// The answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) session: Option<String>,
+    pub(super) streams: bool,
+    body: Incoming,
+}
+
+/// The reason for a missing answer.
+pub(super) enum Failure {
+    /// The node has not seen the request.
+    Unsent(Problem),
+    /// The node may have done the request.
+    Broken(Problem),
+}
+
+impl Failure {
+    pub(super) fn problem(self) -> Problem {
+        match self {
+            Self::Unsent(problem) | Self::Broken(problem) => problem,
+        }
+    }
+}
+
+pub(super) async fn send(base: &str, token: &str, request: &Request<'_>) -> Result<Answer, Failure> {
+    let authority = base.trim_start_matches("http://").trim_end_matches('/');
+    let gone = |error: &dyn std::fmt::Display| no_node(&format!("no node is running ({base}: {error})"));
+    let stream = TcpStream::connect(authority).await.map_err(|error| Failure::Unsent(gone(&error)))?;
+    // Messages are small, and a client waits for each.
+    let _ = stream.set_nodelay(true);
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::Unsent(gone(&error)))?;
+    tokio::spawn(connection);
+    let mut head = hyper::Request::builder()
+        .method(request.method)
+        .uri(request.path)
+        .header(header::HOST, authority)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json, text/event-stream");
+    for (name, value) in &request.headers {
+        head = head.header(*name, value);
+    }
+    let invalid = |error| Failure::Unsent(Problem::new("invalid", format!("{}: {error}", request.path)));
+    let sent = head.body(Full::new(Bytes::from(request.body.clone()))).map_err(invalid)?;
+    let response = sender.send_request(sent).await.map_err(|error| Failure::Broken(gone(&error)))?;
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let kind = text("content-type").unwrap_or_default();
+    Ok(Answer {
+        status: response.status().as_u16(),
+        session: text("mcp-session-id"),
+        streams: kind.starts_with("text/event-stream"),
+        body: response.into_body(),
+    })
+}
+
+impl Answer {
+    /// The whole body.
+    pub(super) async fn bytes(self) -> Result<Bytes, Failure> {
+        let whole = self.body.collect().await;
+        let broken =
+            |error| Failure::Broken(no_node(&format!("the node went away in the middle of its answer: {error}")));
+        Ok(whole.map_err(broken)?.to_bytes())
+    }
+
+    /// The events of a stream.
+    pub(super) fn events(self) -> Events {
+        Events { body: self.body, read: Vec::new() }
+    }
+}
+
+/// The data of server-sent events, one at a time.
+pub(super) struct Events {
+    body: Incoming,
+    read: Vec<u8>,
+}
+
+impl Events {
+    /// The next event; `None` when the stream has ended or broken.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = self.read.drain(..end + 2).collect();
+                let lines = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
+                let data: Vec<u8> = lines.map(|line| line.trim_ascii()).collect::<Vec<_>>().join(&b'\n');
+                if !data.is_empty() {
+                    return Some(data);
+                }
+                continue;
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use super::list::short_id;
+use crate::client::query;
+use crate::output::{Printer, Style, first_line, moment, sane, short_did, width};
+use crate::session::{CliSession, text};
+
+/// The header that tells of cut results.
+const TRUNCATED: &str = "nexus-truncated";
+/// The longest question that is read, in bytes.
+const QUERY_BYTES_MAX: usize = 8 << 10;
+/// The default number of memories.
+const LIMIT: u16 = 10;
+
+/// Find memories by their words, best first
+#[derive(Debug, Args)]
+pub(crate) struct Recall {
+    /// The words to look for; `-` reads stdin
+    query: String,
+    /// The space; may be given several times [default: all readable ones]
+    #[arg(long = "space", value_name = "S")]
+    spaces: Vec<String>,
+    /// The most memories
+    #[arg(long, default_value_t = LIMIT, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
+    /// A tag that they have; may be given several times
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<String>,
+    /// Their kind; with several, any of them
+    #[arg(long = "kind", value_name = "K")]
+    kinds: Vec<String>,
+    /// Their author, by DID or name
+    #[arg(long, value_name = "DID|NAME")]
+    by: Option<String>,
+    /// Only those edited or created within this time
+    #[arg(long, value_name = "7d")]
+    since: Option<wire::Span>,
+    /// As many as fit into this number of tokens
+    #[arg(long, value_name = "N")]
+    tokens: Option<u32>,
+}
+
+impl Recall {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let mut words = text(self.query)?;
+        // The rest of a longer question is not read, since an address has a limit.
+        while words.len() > QUERY_BYTES_MAX {
+            words.pop();
+        }
+        let limit = self.limit.to_string();
+        let since = self.since.map(|since| wire::show_duration(since.0));
+        let tokens = self.tokens.map(|tokens| tokens.to_string());
+        let mut parameters = vec![
+            ("q", Some(words.as_str())),
+            ("limit", Some(limit.as_str())),
+            ("by", self.by.as_deref()),
+            ("since", since.as_deref()),
+            ("tokens", tokens.as_deref()),
+        ];
+        for (name, values) in [("space", &self.spaces), ("tag", &self.tags), ("kind", &self.kinds)] {
+            parameters.extend(values.iter().map(|value| (name, Some(value.as_str()))));
+        }
+        let path = format!("/v1/memories{}", query(&parameters));
+        let (hits, truncated): (Vec<wire::Hit>, _) = session.client()?.get_with(&path, TRUNCATED)?;
+        session.printer.answer(&hits, || show(&hits, &session.printer))?;
+        if truncated == "true" {
+            session.printer.note("there is more: a higher `--limit` or `--tokens` shows it");
+        }
+        Ok(())
+    }
+}
+
+/// A hit in three lines: its text, its data, and its reason.
+fn show(hits: &[wire::Hit], printer: &Printer) -> String {
+    if hits.is_empty() {
+        return "nothing speaks of that; `nexus-node list` shows what there is".to_owned();
+    }
+    let best = hits.first().map_or(0.0, |hit| hit.score);
+    let mut lines = Vec::new();
+    for hit in hits {
+        let memory = &hit.memory;
+        let share = if best > 0.0 { hit.score / best * 100.0 } else { 0.0 };
+        lines.push(printer.paint(Style::Bold, &first_line(&memory.text, width().saturating_sub(2).max(20))));
+        let mut about = vec![
+            short_id(&memory.id),
+            format!("{share:.0}%"),
+            memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)),
+            moment(&memory.updated_at),
+            memory.space.clone(),
+        ];
+        about.extend(memory.tags.iter().map(|tag| format!("#{tag}")));
+        about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
+        lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));
+        lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&hit.why))));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,68 @@
+use std::collections::BTreeMap;
+
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+use serde_json::Value;
+
+use crate::output::count;
+use crate::session::{CliSession, text};
+
+/// Write a memory
+#[derive(Debug, Args)]
+pub(crate) struct Remember {
+    /// The text; `-` reads stdin
+    text: String,
+    /// The space
+    #[arg(long, default_value = "default")]
+    space: String,
+    /// The kind
+    #[arg(long, default_value = "note")]
+    kind: String,
+    /// A tag; may be given several times
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<String>,
+    /// Further data; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    meta: Vec<(String, String)>,
+    /// A key of your own. Writing with the same key again edits this memory
+    #[arg(long, value_name = "KEY")]
+    id: Option<String>,
+    /// The lifetime [default: no end]
+    #[arg(long)]
+    ttl: Option<wire::Span>,
+}
+
+/// `k=v`, split at the first `=`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected key=value".to_owned()),
+    }
+}
+
+impl Remember {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let meta: BTreeMap<String, Value> = self.meta.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let client = session.client()?;
+        let memory = wire::NewMemory {
+            text: text(self.text)?,
+            space: Some(self.space),
+            kind: Some(self.kind),
+            tags: self.tags,
+            meta,
+            id: self.id,
+            ttl: self.ttl,
+        };
+        let remembered: wire::Remembered = client.post("/v1/memories", &memory)?;
+        session.printer.answer(&remembered, || remembered.id.clone())?;
+        let others = match remembered.durability.replicated {
+            0 => "on this node".to_owned(),
+            others => format!("on this node and {}", count(others as u64, "other", "others")),
+        };
+        session.printer.note(&format!("remembered in {}, {others}", remembered.space));
+        if let Some(same) = &remembered.duplicate_of {
+            session.printer.note(&format!("another one says nearly the same: `nexus-node get {same}`"));
+        }
+        Ok(())
+    }
+}

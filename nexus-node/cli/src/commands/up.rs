@@ -1,0 +1,303 @@
+mod banner;
+mod door;
+mod settings;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use nexus_identity::Name;
+use nexus_node::api::{Api, Problem, wire};
+use nexus_node::config::Settings;
+use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::{Node, Stopped};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use self::settings::{LiveSettings, Process};
+use crate::client::Client;
+use crate::otlp::Otlp;
+use crate::output::{sane, span};
+use crate::session::{CliSession, config_problem, data_dir_problem};
+
+/// The longest end of a stopping node.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for the name of a node that has the directory.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Run the node
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// This node's name when it makes its mesh [default: the machine's name]
+    #[arg(long)]
+    name: Option<Name>,
+    /// The address of the API [default: 127.0.0.1:8002, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    api_addr: Option<String>,
+    /// An address to listen on for other nodes; may be given several times [default: QUIC and TCP on
+    /// port 4002, or a free port]
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// A further address to dial; may be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<String>,
+    /// Do not look for members on the local network
+    #[arg(long)]
+    no_mdns: bool,
+    /// The OpenTelemetry collector for traces, as http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// A label that the other members see; may be given several times
+    #[arg(long = "label", value_name = "K=V")]
+    labels: Vec<String>,
+    /// The command that starts this, for a person who finds it running
+    #[arg(long, hide = true, value_enum, default_value_t = Starter::Up)]
+    started_by: Starter,
+    /// Stop when stdin closes, to end with the process that started this
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// The command that started a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Starter {
+    Up,
+    Mcp,
+}
+
+impl Starter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Mcp => "mcp",
+        }
+    }
+}
+
+impl Up {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        crate::allocator::keep_little();
+        let directory = session.data_dir()?;
+        let flags = self.flags();
+        let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
+        crate::log::parse(settings.config().log.as_str())?;
+        let config = settings.config();
+        let otlp = config.otlp_endpoint.as_ref().map(|endpoint| Otlp::new(endpoint.as_str()));
+        let log = session.log_and_trace(config.log.as_str(), config.log_format, otlp.as_ref());
+        for variable in settings.ignored() {
+            tracing::info!(%variable, "this variable means nothing to the node");
+        }
+        allow_many_files();
+        let data_dir = open(&directory, settings.config().name.clone())?;
+        // The directory comes first: its holder also has its ports.
+        drop(data_dir.lock().map_err(|error| held(error, session))?);
+        let process = Process { log, otlp: otlp.clone(), started_by: self.started_by.name() };
+        let live = Arc::new(LiveSettings::new(directory, flags, settings, process));
+        let runtime = CliSession::runtime()?;
+        let result = runtime.block_on(serve(session, data_dir, live, self.until_stdin_closes));
+        if let Some(otlp) = otlp {
+            otlp.finish();
+        }
+        // A blocked read from a hanging disk is not waited for.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// The flags as keys of the configuration.
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = Vec::new();
+        flags.extend(self.name.iter().map(|name| ("name", name.to_string())));
+        flags.extend(self.api_addr.iter().map(|address| ("api_addr", address.clone())));
+        flags.extend(self.listen.iter().map(|address| ("listen", address.clone())));
+        flags.extend(self.bootstrap.iter().map(|address| ("bootstrap", address.clone())));
+        flags.extend(self.no_mdns.then(|| ("mdns", "false".to_owned())));
+        flags.extend(self.otlp_endpoint.iter().map(|endpoint| ("otlp_endpoint", endpoint.clone())));
+        flags.extend(self.labels.iter().map(|label| ("labels", label.clone())));
+        flags
+    }
+}
+
+/// Raises the limit of open files. A connection counts as one, and the default limit is low.
+fn allow_many_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // Without the higher limit the node runs, too.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+/// The directory of the node. An empty one becomes a new node's.
+fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
+    if DataDir::inspect(directory).map_err(data_dir_problem)? == Contents::Empty {
+        let made = nexus_node::node::init(directory, name)?;
+        tracing::info!(did = %made.did, mesh = %made.mesh_did, "made a new identity and a new mesh");
+    }
+    DataDir::open(directory).map_err(data_dir_problem)
+}
+
+/// The problem of a directory in use; if its node answers, with that node's name.
+fn held(error: DataDirError, session: &CliSession) -> Problem {
+    let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
+    let Some(node) = answering(path) else { return data_dir_problem(error) };
+    let pid = node.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    let by = match node.started_by.as_deref() {
+        Some("mcp") => " in the background by `nexus-node mcp`, for an agent,",
+        Some("up") => " with `nexus-node up`",
+        _ => "",
+    };
+    let (name, since) = (sane(&node.name), span(node.uptime_s));
+    let message = format!("the node of {} runs already: {name}{pid}, started{by} {since} ago", path.display());
+    let program = session.program();
+    Problem::new("in_use", message).hint(format!(
+        "use it as it is: `{program} status`, `{program} web`; or end it with `{program} stop`, and start it here"
+    ))
+}
+
+/// The node on a directory, if it answers soon.
+fn answering(directory: &Path) -> Option<wire::Status> {
+    let url = DataDir::api_url_in(directory).ok()??;
+    let token = DataDir::api_token_in(directory).ok()??;
+    Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
+}
+
+/// Runs the node until it is told to stop. A node that joins another mesh stops, and starts again on
+/// the same directory and behind the same API.
+async fn serve(
+    session: &CliSession,
+    data_dir: DataDir,
+    live: Arc<LiveSettings>,
+    until_stdin_closes: bool,
+) -> Result<(), Problem> {
+    let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
+    let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
+    let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, &token, live.clone());
+    let stop = asked_to_stop(until_stdin_closes)?;
+
+    let node = start(&data_dir, &live).await?;
+    let url = door::url(address);
+    remember_door(&data_dir, &url, address.port())?;
+    live.trace(&node)?;
+    live.attach(node.clone());
+    api.attach(node.clone());
+    session.printer.answer(&ready(&node, &url), || banner::text(&node, &url, session))?;
+
+    let (closed, close) = oneshot::channel();
+    let serving = api.serve(listener, async {
+        // The sender is never dropped before it has sent.
+        let _ = close.await;
+    });
+    let running = async {
+        let result = run(node, &data_dir, &live, &api, stop).await;
+        let _ = closed.send(());
+        result
+    };
+    let (served, result) = tokio::join!(serving, running);
+    served.map_err(|error| Problem::new("failed", format!("the API: {error}")))?;
+    result
+}
+
+async fn run(
+    mut node: Node,
+    data_dir: &DataDir,
+    live: &LiveSettings,
+    api: &Api,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Problem> {
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = api.asked_to_stop() => tracing::info!("a client has asked to stop"),
+        }
+    };
+    tokio::pin!(stop);
+    loop {
+        let stopped = tokio::select! {
+            stopped = node.stopped() => stopped,
+            () = &mut stop => {
+                tracing::info!("stopping");
+                if tokio::time::timeout(STOP_TIMEOUT, node.shutdown()).await.is_err() {
+                    tracing::warn!("the node did not stop in time; what it acknowledged is on disk");
+                }
+                return Ok(());
+            }
+        };
+        match stopped {
+            Stopped::Asked => return Ok(()),
+            Stopped::Rejoined => {
+                api.detach();
+                drop(node);
+                node = start(data_dir, live).await?;
+                tracing::info!(mesh = %node.mesh_did(), "started again in the mesh that was joined");
+                live.attach(node.clone());
+                api.attach(node.clone());
+            }
+            Stopped::Failed(why) => {
+                return Err(Problem::new("store", format!("the node stopped: {why}"))
+                    .hint("nothing that was acknowledged is lost; mend the cause and start it again"));
+            }
+        }
+    }
+}
+
+async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem> {
+    Ok(Node::builder(data_dir.path()).config(live.config()).start().await?)
+}
+
+/// Writes the API's address for clients, and its port for the next start.
+fn remember_door(data_dir: &DataDir, url: &str, port: u16) -> Result<(), Problem> {
+    let mut ports = data_dir.ports();
+    ports.api = Some(port);
+    data_dir.write_ports(ports).map_err(data_dir_problem)?;
+    data_dir.write_api_url(url).map_err(data_dir_problem)
+}
+
+fn ready(node: &Node, url: &str) -> serde_json::Value {
+    json!({
+        "ready": true,
+        "api": url,
+        "dashboard": format!("{url}/"),
+        "did": node.did().to_string(),
+        "peer_id": node.peer_id(),
+        "name": node.name().to_string(),
+        "listen": node.listen_addresses(),
+    })
+}
+
+/// Resolves at SIGTERM, Ctrl-C or, if asked for, at the end of stdin. A second signal ends the process
+/// at once.
+fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, Problem> {
+    let stdin = until_stdin_closes.then(|| {
+        let (sender, closed) = oneshot::channel();
+        // A thread of its own: a read of stdin cannot be cancelled, and the runtime would wait for it.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = sender.send(());
+        });
+        closed
+    });
+    let stdin = async {
+        match stdin {
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    };
+    let failed = |error: std::io::Error| Problem::new("failed", format!("signals cannot be received: {error}"));
+    let stop = crate::signals::stop().map_err(failed)?;
+    Ok(async {
+        tokio::select! {
+            () = stdin => return,
+            () = stop => {}
+        }
+        if let Ok(again) = crate::signals::stop() {
+            tokio::spawn(async {
+                again.await;
+                std::process::exit(130);
+            });
+        }
+    })
+}

@@ -1,0 +1,252 @@
+//! The printer: the only place that writes to stdout and stderr.
+//!
+//! Data goes to stdout, everything else to stderr. With `--json` stdout carries JSON documents
+//! and nothing else.
+
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nexus_node::api::{Problem, wire};
+use serde::Serialize;
+
+pub(crate) use self::table::Table;
+
+/// The style of a text on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Bold,
+    Dim,
+    Good,
+    Bad,
+    Odd,
+}
+
+/// Prints all output of a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    json: bool,
+    quiet: bool,
+    colour: bool,
+    colour_stderr: bool,
+}
+
+impl Printer {
+    /// A printer for documents (`--json`) or for people.
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let colour = wanted && !json && io::stdout().is_terminal();
+        Self { json, quiet, colour, colour_stderr: wanted && io::stderr().is_terminal() }
+    }
+
+    /// Whether it prints documents.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether only the answer and errors are printed.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether stdout shows colours.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Prints the answer: a document for programs, a text for people.
+    pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
+        let text = if self.json {
+            serde_json::to_string(document).map_err(|error| Problem::new("internal", error.to_string()))?
+        } else {
+            text()
+        };
+        self.raw(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+    }
+
+    /// Prints bytes unchanged.
+    #[expect(clippy::unused_self, reason = "everything that is printed goes through a printer")]
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Problem> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(()),
+            // The reader has seen enough, as in `nexus-node list | head`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => Err(Problem::new("failed", format!("stdout: {error}"))),
+        }
+    }
+
+    /// Prints a remark beside the answer, for people only.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.stderr(text);
+        }
+    }
+
+    /// Prints a warning; the command goes on.
+    pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
+        self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane(message)));
+        if let Some(hint) = hint {
+            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane(hint)));
+        }
+    }
+
+    /// Prints the problem of a failed command.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane(&problem.message)));
+        if let Some(hint) = &problem.hint {
+            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane(hint)));
+        }
+        if self.json {
+            self.problem_document(problem);
+        }
+    }
+
+    /// Prints the last line of stderr with `--json`.
+    pub(crate) fn problem_document(&self, problem: &Problem) {
+        let document = wire::ErrorDocument { error: problem.clone().into() };
+        // Three texts can always be written as JSON.
+        self.stderr(&serde_json::to_string(&document).unwrap_or_default());
+    }
+
+    /// Asks a question on the terminal. The typed answer is not shown.
+    pub(crate) fn secret(&self, question: &str) -> Result<String, Problem> {
+        let terminal = console::Term::stderr();
+        let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));
+        terminal.write_str(&format!("{question} ")).map_err(failed)?;
+        terminal.read_secure_line().map_err(failed)
+    }
+
+    /// A progress bar on a terminal; elsewhere a hidden one.
+    pub(crate) fn progress(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
+        if self.quiet || self.json || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let template = if total.is_some() { "{msg} {wide_bar} {percent}%  {eta}" } else { "{msg} {pos}  {per_sec}" };
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    /// A text in a style, if stdout shows styles.
+    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour { painted(style, text) } else { text.to_owned() }
+    }
+
+    fn paint_stderr(&self, style: Style, text: &str) -> String {
+        if self.colour_stderr { painted(style, text) } else { text.to_owned() }
+    }
+
+    #[expect(clippy::unused_self, reason = "everything that is printed goes through a printer")]
+    fn stderr(&self, line: &str) {
+        // There is nowhere left to report an error.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+fn painted(style: Style, text: &str) -> String {
+    let code = match style {
+        Style::Bold => "1",
+        Style::Dim => "2",
+        Style::Good => "32",
+        Style::Bad => "31",
+        Style::Odd => "33",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// A foreign text made safe for a terminal: control characters are shown, not obeyed.
+pub(crate) fn sane(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The first line of a text, cut to a width.
+pub(crate) fn first_line(text: &str, width: usize) -> String {
+    let line = sane(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default());
+    let whole = line.chars().count() <= width && text.lines().count() <= 1;
+    if whole {
+        line
+    } else {
+        format!("{}…", line.chars().take(width.saturating_sub(1)).collect::<String>().trim_end())
+    }
+}
+
+/// The width of the terminal; 100 columns without one.
+pub(crate) fn width() -> usize {
+    console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns))
+}
+
+/// The form of a DID that fits a table.
+pub(crate) fn short_did(did: &str) -> String {
+    let at = did.len().saturating_sub(8);
+    did.get(at..).map_or_else(|| did.to_owned(), |end| format!("…{end}"))
+}
+
+/// A member's name if it is known, else its short DID.
+pub(crate) fn called(members: &[wire::Member], did: &str) -> String {
+    let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
+    named.map_or_else(|| short_did(did), |member| member.name.clone())
+}
+
+/// `one memory`, `3 memories`.
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    if number == 1 { format!("one {one}") } else { format!("{number} {many}") }
+}
+
+/// Bytes in the unit that fits.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    let fitting = units.iter().find(|(_, unit)| bytes >= *unit);
+    fitting.map_or_else(
+        || format!("{bytes} B"),
+        |(name, unit)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    )
+}
+
+/// A duration in its two largest units.
+pub(crate) fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A timestamp without its fraction, for people.
+pub(crate) fn moment(timestamp: &str) -> String {
+    let (date, time) = timestamp.split_once('T').unwrap_or((timestamp, ""));
+    format!("{date} {}", time.get(..8).unwrap_or(time)).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_cannot_move_the_cursor() {
+        assert_eq!(sane("a\u{1b}[2Jb\r\u{9b}c\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\td");
+    }
+
+    #[test]
+    fn texts_are_cut_to_one_line() {
+        assert_eq!(first_line("short", 10), "short");
+        assert_eq!(first_line("a longer text", 8), "a longe…");
+        assert_eq!(first_line("\nfirst\nsecond", 80), "first…");
+    }
+
+    #[test]
+    fn sizes_and_spans_read_well() {
+        assert_eq!([size(12), size(1_250), size(48_000_000)], ["12 B", "1.2 kB", "48.0 MB"]);
+        assert_eq!([span(5), span(65), span(7_300), span(200_000)], ["5 s", "1 min 5 s", "2 h 1 min", "2 d 7 h"]);
+        assert_eq!(moment("2026-11-20T08:31:12.123Z"), "2026-11-20 08:31:12");
+    }
+}

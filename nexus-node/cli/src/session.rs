@@ -1,0 +1,165 @@
+//! The common ground of every command: the printer, the data directory, the client of the node.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use nexus_node::api::Problem;
+use nexus_node::config::LogFormat;
+use nexus_node::internals::datadir::DataDir;
+
+use crate::address::ApiAddress;
+use crate::client::Client;
+use crate::commands::Global;
+use crate::log::Log;
+use crate::otlp::Otlp;
+use crate::output::Printer;
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct CliSession {
+    pub(crate) printer: Printer,
+    data_dir: Option<PathBuf>,
+    api: Option<String>,
+    quiet: bool,
+    verbose: u8,
+}
+
+impl CliSession {
+    pub(crate) fn new(global: Global) -> Self {
+        let Global { data_dir, api, json, quiet, verbose } = global;
+        Self { printer: Printer::new(json, quiet), data_dir, api, quiet, verbose }
+    }
+
+    /// The data directory, which need not exist.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Problem> {
+        match &self.data_dir {
+            Some(path) => Ok(path.clone()),
+            None => default_data_dir().ok_or_else(|| {
+                let problem = Problem::new("usage", "this account has no home directory");
+                problem.hint("name a data directory with --data-dir")
+            }),
+        }
+    }
+
+    /// The client of the node: the one of `--api`, or of the data directory.
+    pub(crate) fn client(&self) -> Result<Client, Problem> {
+        let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
+        if let Some(api) = &self.api {
+            return self.client_of(api, token);
+        }
+        let directory = self.data_dir()?;
+        let url = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
+        let url = url.ok_or_else(|| no_node(&format!("no node has run in {}", directory.display())))?;
+        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+        let token = token.ok_or_else(|| no_node(&format!("{} has no api-token", directory.display())))?;
+        Ok(Client::new(&url, &token).of_directory(&directory))
+    }
+
+    /// Whether `--api` names the node.
+    pub(crate) fn elsewhere(&self) -> bool {
+        self.api.is_some()
+    }
+
+    /// The token of the data directory goes to this machine, and to where its node's API was last; nowhere else.
+    fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
+        let address = ApiAddress::parse(api).ok_or_else(|| {
+            let problem = Problem::new("usage", format!("{api} is not the address of an API"));
+            problem.hint("give it as http://127.0.0.1:8002")
+        })?;
+        let token = match token {
+            Some(token) => Some(token),
+            None => self.own_token_for(&address)?,
+        };
+        let hint = "set NEXUS_TOKEN to the line in the `api-token` of that node's data directory";
+        let token = token.ok_or_else(|| Problem::new("unauthorized", format!("no token for {api}")).hint(hint))?;
+        Ok(Client::new(api, &token))
+    }
+
+    /// The token of the data directory, if it may be sent there.
+    fn own_token_for(&self, address: &ApiAddress) -> Result<Option<String>, Problem> {
+        let directory = self.data_dir()?;
+        let own = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
+        let own = own.as_deref().and_then(ApiAddress::parse);
+        if !address.is_local() && !own.is_some_and(|own| own.is_same(address)) {
+            return Ok(None);
+        }
+        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+        Ok(token.map(|token| token.to_string()))
+    }
+
+    /// The command that calls this program for the same node.
+    pub(crate) fn program(&self) -> String {
+        let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
+        match &self.data_dir {
+            Some(path) if given.as_ref() != Some(path) => format!("nexus-node --data-dir {}", quoted(path)),
+            _ => "nexus-node".to_owned(),
+        }
+    }
+
+    /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
+    pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
+        self.log_and_trace(filter, format, None)
+    }
+
+    /// The same, and sends spans to a collector.
+    pub(crate) fn log_and_trace(&self, filter: &str, format: LogFormat, otlp: Option<&Otlp>) -> Log {
+        let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
+            (Some(filter), ..) => Some(filter),
+            (None, true, _) => Some("error".to_owned()),
+            (None, false, 0) => None,
+            (None, false, 1) => {
+                Some("info,nexus_identity=debug,nexus_crdt=debug,nexus_mesh=debug,nexus_node=debug".to_owned())
+            }
+            (None, false, 2) => Some("debug,nexus_mesh=trace,nexus_node=trace".to_owned()),
+            (None, false, _) => Some("trace".to_owned()),
+        };
+        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, otlp)
+    }
+
+    /// The runtime for commands that run a node in this process.
+    pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
+    }
+}
+
+/// The default data directory: `nexus` in the platform's place for data that stays on this machine.
+/// `None` for an account without a home.
+pub(crate) fn default_data_dir() -> Option<PathBuf> {
+    Some(directories::BaseDirs::new()?.data_local_dir().join("nexus"))
+}
+
+/// A path quoted for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/\\._-~:".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// The problem of an error of the data directory.
+pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
+    nexus_node::NodeError::from(error).into()
+}
+
+/// The problem of a missing node.
+pub(crate) fn no_node(message: &str) -> Problem {
+    Problem::new("no_node", message).hint("start a node: `nexus-node up`")
+}
+
+/// The text of an argument; for `-`, the content of stdin.
+pub(crate) fn text(argument: String) -> Result<String, Problem> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().read_to_string(&mut text);
+    read.map_err(|error| Problem::new("invalid", format!("stdin: {error}")))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// The problem of an error of the configuration.
+pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
+    use nexus_node::config::ConfigError;
+    let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
+    Problem::new(code, error.to_string()).hint("docs/cli.md lists the settings")
+}

@@ -1,0 +1,841 @@
+//! MCP from outside, in both eras: over HTTP and over stdio.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+use support::{Home, Node, SOON, pair, until};
+
+const NEW: &str = "2026-07-28";
+const OLD: &str = "2025-11-25";
+const META: &str = "io.modelcontextprotocol";
+
+/// A request of an era; in the new one each carries the client's data.
+fn request(era: &str, id: u64, method: &str, mut params: Value) -> Value {
+    if era == NEW {
+        params["_meta"] = json!({
+            format!("{META}/protocolVersion"): NEW,
+            format!("{META}/clientCapabilities"): {},
+            format!("{META}/clientInfo"): { "name": "newcomer", "version": "2.0" },
+        });
+    }
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+fn handshake() -> Value {
+    json!({
+        "protocolVersion": OLD,
+        "capabilities": {},
+        "clientInfo": { "name": "veteran", "version": "1.0" },
+    })
+}
+
+/// A client that speaks MCP.
+trait Speaks {
+    fn era(&self) -> &'static str;
+    fn ask(&self, method: &str, params: Value) -> Value;
+
+    #[track_caller]
+    fn result(&self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// The structured content of a tool's answer.
+    #[track_caller]
+    fn tool(&self, name: &str, arguments: Value) -> Value {
+        let result = self.result("tools/call", json!({ "name": name, "arguments": arguments }));
+        assert!(result["isError"].is_null(), "{name}: {result}");
+        assert_eq!(result["resultType"].is_string(), self.era() == NEW, "{result}");
+        result["structuredContent"].clone()
+    }
+
+    /// The text of a tool's refusal.
+    #[track_caller]
+    fn refused(&self, name: &str, arguments: Value) -> String {
+        let result = self.result("tools/call", json!({ "name": name, "arguments": arguments }));
+        assert_eq!(result["isError"], true, "{name}: {result}");
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let tools = self.result("tools/list", json!({}))["tools"].clone();
+        tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A client over HTTP.
+struct Http {
+    address: String,
+    token: String,
+    path: &'static str,
+    era: &'static str,
+    session: RefCell<Option<String>>,
+    next: Cell<u64>,
+}
+
+impl Http {
+    fn to(node: &Node, path: &'static str, era: &'static str) -> Self {
+        let this = Self {
+            address: node.address(),
+            token: node.token(),
+            path,
+            era,
+            session: RefCell::default(),
+            next: Cell::new(1),
+        };
+        if era == OLD {
+            this.ask("initialize", handshake());
+            assert!(this.session.borrow().is_some());
+        }
+        this
+    }
+
+    fn headers(&self, method: &str, params: &Value) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("Content-Type", "application/json".to_owned())];
+        if self.era == NEW {
+            headers.extend([("MCP-Protocol-Version", NEW.to_owned()), ("Mcp-Method", method.to_owned())]);
+            let name = params.get("name").or(params.get("uri")).and_then(Value::as_str);
+            headers.extend(name.map(|name| ("Mcp-Name", name.to_owned())));
+        } else if method != "initialize" {
+            headers.push(("MCP-Protocol-Version", OLD.to_owned()));
+            headers.extend(self.session.borrow().clone().map(|session| ("Mcp-Session-Id", session)));
+        }
+        headers
+    }
+
+    /// A connection on which a message was sent with these headers.
+    fn send(&self, message: &[u8], headers: &[(&str, String)]) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n",
+            self.path,
+            self.address,
+            self.token,
+            message.len()
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+        // The server need not read a refused body to its end.
+        let _ = stream.write_all(message);
+        BufReader::new(stream)
+    }
+
+    /// Status, session id and body.
+    fn post(&self, message: &[u8], headers: &[(&str, String)]) -> (u16, Option<String>, String) {
+        let mut answer = String::new();
+        let _ = self.send(message, headers).read_to_string(&mut answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let session = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("mcp-session-id").then(|| value.to_owned())
+        });
+        (status, session, body.to_owned())
+    }
+}
+
+impl Speaks for Http {
+    fn era(&self) -> &'static str {
+        self.era
+    }
+
+    fn ask(&self, method: &str, params: Value) -> Value {
+        let id = self.next.replace(self.next.get() + 1);
+        let headers = self.headers(method, &params);
+        let message = request(self.era, id, method, params);
+        let (_, session, body) = self.post(message.to_string().as_bytes(), &headers);
+        if session.is_some() {
+            *self.session.borrow_mut() = session;
+        }
+        let answer: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        assert_eq!(answer["id"], id, "{answer}");
+        answer
+    }
+}
+
+/// A client over stdio.
+struct StdioClient {
+    era: &'static str,
+    child: RefCell<Child>,
+    stdin: RefCell<Option<ChildStdin>>,
+    stdout: RefCell<BufReader<ChildStdout>>,
+    heard: RefCell<Vec<Value>>,
+    next: Cell<u64>,
+}
+
+impl StdioClient {
+    fn of(home: &Home, arguments: &[&str], era: &'static str) -> Self {
+        let mut all = vec!["mcp"];
+        all.extend_from_slice(arguments);
+        let mut command = home.command(&all);
+        // A node started here must not take the ports of another test.
+        command.env("NEXUS_API_ADDR", "127.0.0.1:0").env("NEXUS_MDNS", "false");
+        command.env("NEXUS_LISTEN", "/ip4/127.0.0.1/tcp/0");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let this = Self {
+            era,
+            stdin: RefCell::new(child.stdin.take()),
+            stdout: RefCell::new(BufReader::new(child.stdout.take().unwrap())),
+            child: RefCell::new(child),
+            heard: RefCell::default(),
+            next: Cell::new(1),
+        };
+        if era == OLD {
+            this.result("initialize", handshake());
+            this.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        }
+        this
+    }
+
+    fn say(&self, message: &Value) {
+        self.write(format!("{message}\n").as_bytes());
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.stdin.borrow_mut().as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    fn hear(&self) -> Value {
+        let mut line = String::new();
+        self.stdout.borrow_mut().read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// The next notification of a kind.
+    fn notified(&self, method: &str) -> Value {
+        let known = self.heard.borrow().iter().position(|message| message["method"] == method);
+        if let Some(known) = known {
+            return self.heard.borrow_mut().remove(known);
+        }
+        loop {
+            let message = self.hear();
+            if message["method"] == method {
+                return message;
+            }
+            self.heard.borrow_mut().push(message);
+        }
+    }
+
+    /// Closes stdin. Returns the exit code.
+    fn end(&self) -> Option<i32> {
+        self.stdin.borrow_mut().take();
+        self.child.borrow_mut().wait().unwrap().code()
+    }
+}
+
+impl Drop for StdioClient {
+    fn drop(&mut self) {
+        let _ = self.child.borrow_mut().kill();
+        let _ = self.child.borrow_mut().wait();
+    }
+}
+
+impl Speaks for StdioClient {
+    fn era(&self) -> &'static str {
+        self.era
+    }
+
+    fn ask(&self, method: &str, params: Value) -> Value {
+        let id = self.next.replace(self.next.get() + 1);
+        self.say(&request(self.era, id, method, params));
+        loop {
+            let message = self.hear();
+            if message["id"] == id {
+                return message;
+            }
+            self.heard.borrow_mut().push(message);
+        }
+    }
+}
+
+/// The node that a stdio server has started; it ends with the test.
+struct Started(String);
+
+impl Started {
+    fn of(home: &Home) -> Self {
+        let lock = home.path().join("lock");
+        let pid = until("the node says who it is", || {
+            let text = std::fs::read_to_string(&lock).ok()?;
+            let pid: String =
+                text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+            (!pid.is_empty()).then_some(pid)
+        });
+        Self(pid)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).status();
+    }
+}
+
+/// Checks each tool of the core profile with one client.
+fn core(client: &impl Speaks, agent: &Value) {
+    assert_eq!(client.names(), ["session_start", "remember", "recall", "forget"]);
+    let written = client.tool("remember", json!({ "text": "the build needs a C compiler", "tags": ["build"] }));
+    assert_eq!(written["durability"], json!({ "local": true, "replicated": 0 }), "{written}");
+    assert_eq!(written["agent"], *agent);
+    let found = client.tool("recall", json!({ "query": "compiler" }));
+    let memory = &found["memories"][0];
+    assert_eq!((&memory["id"], &memory["agent"]), (&written["id"], agent), "{found}");
+    assert_eq!((memory["tags"][0].as_str(), found["truncated"].as_bool()), (Some("build"), Some(false)), "{found}");
+    assert!(memory["why"].as_str().is_some_and(|why| !why.is_empty()), "{found}");
+    let start = client.tool("session_start", json!({}));
+    assert_eq!((&start["you"]["agent"], &start["you"]["author"]), (agent, &written["author"]), "{start}");
+    assert_eq!(start["recent"][0]["id"], written["id"], "{start}");
+    assert_eq!(start["mesh"]["members"], 1, "{start}");
+    let forgotten = client.tool("forget", json!({ "id": written["id"] }));
+    assert_eq!(forgotten["forgotten"], true);
+    assert_eq!(client.tool("recall", json!({ "query": "compiler" }))["memories"], json!([]));
+    assert!(client.refused("forget", json!({ "id": written["id"] })).contains("no memory"));
+}
+
+/// Checks each tool of the graph profile with one client.
+fn graph(client: &impl Speaks) {
+    let names = [
+        "create_entities",
+        "create_relations",
+        "add_observations",
+        "delete_entities",
+        "delete_observations",
+        "delete_relations",
+        "read_graph",
+        "search_nodes",
+        "open_nodes",
+    ];
+    assert_eq!(client.names(), names);
+    let ann = json!({ "name": "Ann", "entityType": "person", "observations": ["plays chess", "lives by the sea"] });
+    let bob = json!({ "name": "Bob", "entityType": "person", "observations": [] });
+    let likes = json!({ "from": "Ann", "to": "Bob", "relationType": "likes" });
+    assert_eq!(client.tool("create_entities", json!({ "entities": [ann, bob, ann] }))["entities"], json!([ann, bob]));
+    assert_eq!(client.tool("create_entities", json!({ "entities": [bob] }))["entities"], json!([]));
+    assert_eq!(client.tool("create_relations", json!({ "relations": [likes] }))["relations"], json!([likes]));
+    assert_eq!(client.tool("create_relations", json!({ "relations": [likes] }))["relations"], json!([]));
+    let added = json!({ "observations": [{ "entityName": "Bob", "contents": ["swims", "swims"] }] });
+    let results = json!([{ "entityName": "Bob", "addedObservations": ["swims"] }]);
+    assert_eq!(client.tool("add_observations", added)["results"], results);
+    let nobody = json!({ "observations": [{ "entityName": "Cy", "contents": ["x"] }] });
+    assert_eq!(client.refused("add_observations", nobody), "Entity with name Cy not found");
+    let bob = json!({ "name": "Bob", "entityType": "person", "observations": ["swims"] });
+    let whole = json!({ "entities": [ann, bob], "relations": [likes] });
+    assert_eq!(client.tool("read_graph", json!({})), whole);
+    // two words that do not stand together
+    let of_ann = json!({ "entities": [ann], "relations": [likes] });
+    assert_eq!(client.tool("search_nodes", json!({ "query": "sea chess" })), of_ann);
+    assert_eq!(
+        client.tool("open_nodes", json!({ "names": ["Bob", "Cy"] })),
+        json!({ "entities": [bob], "relations": [likes] })
+    );
+    let read = client.result("resources/read", json!({ "uri": "memory://knowledge-graph" }));
+    assert_eq!(serde_json::from_str::<Value>(read["contents"][0]["text"].as_str().unwrap()).unwrap(), whole);
+    let deletion = json!({ "deletions": [{ "entityName": "Ann", "observations": ["plays chess", "nothing"] }] });
+    let done = |message: &str| json!({ "success": true, "message": message });
+    assert_eq!(client.tool("delete_observations", deletion), done("Observations deleted successfully"));
+    assert_eq!(
+        client.tool("delete_relations", json!({ "relations": [likes] })),
+        done("Relations deleted successfully")
+    );
+    assert_eq!(
+        client.tool("delete_entities", json!({ "entityNames": ["Bob", "Cy"] })),
+        done("Entities deleted successfully")
+    );
+    let ann = json!({ "name": "Ann", "entityType": "person", "observations": ["lives by the sea"] });
+    assert_eq!(client.tool("read_graph", json!({})), json!({ "entities": [ann], "relations": [] }));
+    client.tool("delete_entities", json!({ "entityNames": ["Ann"] }));
+}
+
+const NEWCOMER: &str = r#"{ "name": "newcomer", "version": "2.0" }"#;
+const VETERAN: &str = r#"{ "name": "veteran", "version": "1.0" }"#;
+
+#[test]
+fn every_tool_works_over_http_in_both_eras() {
+    let home = Home::new();
+    let node = home.up();
+    for (era, agent) in [(NEW, NEWCOMER), (OLD, VETERAN)] {
+        core(&Http::to(&node, "/mcp", era), &serde_json::from_str(agent).unwrap());
+        graph(&Http::to(&node, "/mcp/graph", era));
+    }
+    // The log is for events of the node, not for each request.
+    assert!(!home.log().contains("rmcp"), "{}", home.log());
+}
+
+#[test]
+fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
+    let home = Home::new();
+    let first = StdioClient::of(&home, &[], NEW);
+    core(&first, &serde_json::from_str(NEWCOMER).unwrap());
+    let _node = Started::of(&home);
+    core(&StdioClient::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
+    for era in [NEW, OLD] {
+        graph(&StdioClient::of(&home, &["--profile", "graph"], era));
+    }
+    assert_eq!(first.end(), Some(0));
+}
+
+/// Calls a tool.
+type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
+
+#[test]
+fn a_node_that_an_agent_started_is_told_of_and_stopped() {
+    let home = Home::new();
+    let client = StdioClient::of(&home, &[], NEW);
+    client.tool("remember", json!({ "text": "before" }));
+    let status = home.json(&["status"]);
+    assert_eq!(status["started_by"], "mcp", "{status}");
+    // a second `up` names the running node, and the remedy
+    let (code, error) = home.error(&["up"]);
+    assert_eq!((code, &error["code"]), (7, &json!("in_use")), "{error}");
+    let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
+    assert!(message.contains(&format!("process {}", status["pid"])), "{message}");
+    assert!(message.contains("for an agent") && hint.contains("nexus-node stop"), "{message}; {hint}");
+    let stopped = home.json(&["stop"]);
+    assert_eq!((&stopped["stopped"], &stopped["pid"]), (&json!(true), &status["pid"]), "{stopped}");
+    assert_eq!(home.error(&["stop"]).0, 3, "it is gone");
+    // the directory is free at once
+    let node = home.up();
+    assert_eq!(home.json(&["status"])["started_by"], "up");
+    assert_eq!(client.tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 1);
+    // the page ends no node
+    let signed_in = node.http("POST", "/v1/session", "");
+    let cookie = signed_in.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let (address, origin) = (node.address(), node.text("api"));
+    let headers = [("Host", address.as_str()), ("Origin", &origin), ("Cookie", cookie.split(';').next().unwrap())];
+    assert_eq!(node.raw("POST", "/v1/stop", &headers, b"").problem(), "refused");
+    let answer = node.http("POST", "/v1/stop", "");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(node.ended(), Some(0));
+}
+
+#[test]
+fn a_client_does_not_notice_that_the_node_was_started_again() {
+    let home = Home::new();
+    let node = home.up();
+    let address = node.address();
+    let new = Http::to(&node, "/mcp", NEW);
+    let old = Http::to(&node, "/mcp", OLD);
+    let stdio = StdioClient::of(&home, &["--no-start"], OLD);
+    let clients: [(Tool<'_>, &str); 3] = [
+        (&|tool, arguments| new.tool(tool, arguments), "newcomer"),
+        (&|tool, arguments| old.tool(tool, arguments), "veteran"),
+        (&|tool, arguments| stdio.tool(tool, arguments), "veteran"),
+    ];
+    for (tool, _) in &clients {
+        tool("remember", json!({ "text": "before" }));
+    }
+    node.kill_9();
+    let node = home.up_with(&["--api-addr", &address]);
+    for (tool, agent) in &clients {
+        assert_eq!(tool("remember", json!({ "text": "after" }))["agent"]["name"], *agent);
+        assert_eq!(tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 3);
+    }
+    // and it may move to another port
+    drop(node);
+    let _node = home.up_with(&["--api-addr", "127.0.0.1:0"]);
+    assert_eq!(stdio.tool("recall", json!({ "query": "after" }))["memories"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn nobody_forges_who_wrote_a_memory() {
+    let home = Home::new();
+    let node = home.up();
+    let client = Http::to(&node, "/mcp", NEW);
+    for forged in [
+        json!({ "text": "x", "meta": { "agent": { "name": "somebody else" } } }),
+        json!({ "text": "x", "agent": "somebody else" }),
+        json!({ "text": "x", "author": "did:key:z6Mk" }),
+        json!({ "text": "x", "created_at": "2020-01-01T00:00:00Z" }),
+    ] {
+        client.refused("remember", forged);
+    }
+    let written = client.tool("remember", json!({ "text": "x", "meta": { "author": "me", "Agent": "me" } }));
+    let stored = node.http("GET", &format!("/v1/memories/{}", written["id"].as_str().unwrap()), "").json();
+    assert_eq!(stored["author"], node.text("did"));
+    assert_eq!(stored["meta"]["agent"], json!({ "name": "newcomer", "version": "2.0" }));
+    Http::to(&node, "/mcp/graph", NEW).tool(
+        "create_entities",
+        json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [], "agent": "x" }] }),
+    );
+    let listed = node.http("GET", "/v1/memories", "").json();
+    let entity = listed["items"].as_array().unwrap().iter().find(|memory| memory["kind"] == "entity").unwrap();
+    assert_eq!(entity["meta"]["agent"]["name"], "newcomer");
+}
+
+#[test]
+fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
+    let ((laptop, first), (cloud, second)) = pair();
+    let clients = [Http::to(&first, "/mcp/graph", NEW), Http::to(&second, "/mcp/graph", OLD)];
+    // items that both have exist once
+    let shared = json!({ "name": "shared", "entityType": "t", "observations": ["same"] });
+    std::thread::scope(|scope| {
+        for (machine, client) in clients.iter().map(|client| (&client.address, client.token.clone())).enumerate() {
+            let (address, token) = client;
+            let (shared, node) = (shared.clone(), [&first, &second][machine]);
+            scope.spawn(move || {
+                let client = Http::to(node, "/mcp/graph", NEW);
+                assert_eq!((&client.address, &client.token), (address, &token));
+                client.tool("create_entities", json!({ "entities": [shared] }));
+                for n in 0..25 {
+                    let entity = json!({ "name": format!("{machine}-{n}"), "entityType": "t", "observations": ["o"] });
+                    client.tool("create_entities", json!({ "entities": [entity] }));
+                    let said = json!({ "entityName": "shared", "contents": [format!("{machine} says {n}")] });
+                    client.tool("add_observations", json!({ "observations": [said] }));
+                    let relation = json!({ "from": "shared", "to": format!("{machine}-{n}"), "relationType": "has" });
+                    client.tool("create_relations", json!({ "relations": [relation] }));
+                }
+            });
+        }
+    });
+    for (client, home) in clients.iter().zip([&laptop, &cloud]) {
+        let graph = until("everything is everywhere", || {
+            let graph = client.tool("read_graph", json!({}));
+            (graph["entities"].as_array()?.len() == 51 && graph["relations"].as_array()?.len() == 50).then_some(graph)
+        });
+        let shared = graph["entities"].as_array().unwrap().iter().find(|entity| entity["name"] == "shared").unwrap();
+        let said = shared["observations"].as_array().unwrap();
+        assert_eq!((said.len(), said.iter().filter(|said| **said == "same").count()), (51, 1), "{}", home.log());
+    }
+    // a deletion on one is one on the other, also of common items
+    clients[0].tool("delete_entities", json!({ "entityNames": ["shared"] }));
+    until("it is gone everywhere", || {
+        let graph = clients[1].tool("open_nodes", json!({ "names": ["shared"] }));
+        (graph == json!({ "entities": [], "relations": [] })).then_some(())
+    });
+}
+
+#[test]
+fn answers_are_bounded_and_go_on_where_they_ended() {
+    let home = Home::new();
+    let node = home.up();
+    let client = Http::to(&node, "/mcp", NEW);
+    for n in 0..7 {
+        client.tool("remember", json!({ "text": format!("apple number {n} {}", "and so on ".repeat(n * 20)) }));
+    }
+    for (tool, list, mut arguments) in [
+        ("recall", "memories", json!({ "query": "apple", "limit": 3 })),
+        ("session_start", "recent", json!({ "limit": 3 })),
+        ("recall", "memories", json!({ "query": "apple", "max_tokens": 300 })),
+        ("session_start", "recent", json!({ "max_tokens": 400 })),
+    ] {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut pages = 0;
+        loop {
+            let page = client.tool(tool, arguments.clone());
+            let shown = page[list].as_array().unwrap();
+            assert!(!shown.is_empty() && shown.len() <= 7, "{page}");
+            assert!(shown.iter().all(|memory| seen.insert(memory["id"].to_string())), "twice: {page}");
+            pages += 1;
+            assert_eq!(page["truncated"].as_bool(), Some(page["next"].is_string()), "{page}");
+            if page["next"].is_null() {
+                break;
+            }
+            arguments["cursor"] = page["next"].clone();
+        }
+        assert!(seen.len() == 7 && pages >= 3, "{tool} {pages} {seen:?}");
+    }
+    let long = client.tool("remember", json!({ "text": format!("pear {}", "x".repeat(20_000)) }));
+    let cut = client.tool("recall", json!({ "query": "pear", "max_tokens": 200 }));
+    assert_eq!((&cut["memories"][0]["id"], &cut["memories"][0]["cut"]), (&long["id"], &json!(true)), "{cut}");
+    assert!(cut.to_string().len() < 2_000, "{cut}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_words() {
+    let home = Home::new();
+    let node = home.up();
+    let other_home = Home::new();
+    let other = other_home.up();
+    let client = Http::to(&node, "/mcp", NEW);
+    for n in 0..3 {
+        client.tool("remember", json!({ "text": format!("apple {n}") }));
+    }
+    let elsewhere = Http::to(&other, "/mcp", NEW);
+    for n in 0..3 {
+        elsewhere.tool("remember", json!({ "text": format!("apple {n}") }));
+    }
+    let cursor = elsewhere.tool("recall", json!({ "query": "apple", "limit": 1 }))["next"].clone();
+    let page = elsewhere.tool("session_start", json!({ "limit": 1 }))["next"].clone();
+    assert!(cursor.is_string() && page.is_string());
+    for (tool, arguments) in [
+        ("remember", json!({})),
+        ("remember", json!({ "text": 1 })),
+        ("remember", json!({ "text": "x", "tags": "x" })),
+        ("remember", json!({ "text": "x", "ttl": "soon" })),
+        ("remember", json!({ "text": "x", "space": "nowhere" })),
+        ("remember", json!({ "text": "x", "kind": "a\u{7}b" })),
+        ("remember", json!({ "text": "x".repeat(40_000) })),
+        ("remember", json!({ "text": "x", "meta": { "k": "v".repeat(10_000) } })),
+        ("recall", json!({ "query": "apple", "limit": 0 })),
+        ("recall", json!({ "query": "apple", "limit": 101 })),
+        ("recall", json!({ "query": "apple", "limit": -1 })),
+        ("recall", json!({ "query": "apple", "limit": 1.5 })),
+        ("recall", json!({ "query": "apple", "max_tokens": 1 })),
+        ("recall", json!({ "query": "apple", "cursor": "x" })),
+        ("recall", json!({ "query": "apple", "cursor": cursor })),
+        ("recall", json!({ "query": "apple", "since": "yesterday" })),
+        ("session_start", json!({ "cursor": page })),
+        ("session_start", json!({ "surprise": true })),
+        ("forget", json!({ "id": "a" })),
+        ("forget", json!({ "id": "no such memory" })),
+        ("forget", json!({ "id": ["x"] })),
+    ] {
+        let text = client.refused(tool, arguments.clone());
+        assert!(!text.is_empty() && text.len() < 600, "{tool} {arguments}: {text}");
+    }
+    // unicode and control characters are kept as they are
+    let odd = "tab\t nul\u{0} bell\u{7} ünïcödé 🦀 \u{202e}right\u{2028} to left";
+    let written = client.tool("remember", json!({ "text": odd }));
+    assert_eq!(client.tool("session_start", json!({ "limit": 1 }))["recent"][0]["text"], odd);
+    client.tool("forget", json!({ "id": written["id"] }));
+    for (code, method, params) in [
+        (-32602, "tools/call", json!({ "name": "no_such_tool", "arguments": {} })),
+        (-32602, "tools/call", json!({ "name": "recall", "arguments": [] })),
+        (-32602, "tools/call", json!({ "name": "recall", "arguments": null })),
+        (-32602, "tools/list", json!({ "cursor": "x" })),
+        (-32601, "no/such/method", json!({})),
+        (-32601, "ping", json!({})),
+        (-32601, "subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } })),
+    ] {
+        let answer = client.ask(method, params.clone());
+        assert_eq!(answer["error"]["code"], code, "{method} {params}: {answer}");
+    }
+}
+
+#[test]
+fn messages_that_are_none_are_answered_in_json_rpc() {
+    let home = Home::new();
+    let node = home.up();
+    let client = Http::to(&node, "/mcp", NEW);
+    let old = [("Content-Type", "application/json".to_owned())];
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (status, code, body) in [
+        (400, -32700, "{"),
+        (400, -32700, "not json"),
+        (400, -32700, "\"\\ud800\""),
+        (400, -32700, deep.as_str()),
+        (400, -32600, "[]"),
+        (400, -32600, "1"),
+        (400, -32600, r#"{"jsonrpc":"2.0"}"#),
+        (400, -32600, r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#),
+        (400, -32600, r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#),
+        (400, -32600, r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#),
+        (400, -32600, r#"{"jsonrpc":"2.0","id":1,"method":7}"#),
+        (400, -32600, r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#),
+    ] {
+        let (got, _, answer) = client.post(body.as_bytes(), &old);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((got, answer["error"]["code"].as_i64()), (status, Some(code)), "{answer}");
+    }
+    let huge = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, "x".repeat(9 << 20));
+    assert_eq!(client.post(huge.as_bytes(), &old).0, 413);
+    // header and body must agree
+    let call = request(NEW, 1, "tools/call", json!({ "name": "recall", "arguments": { "query": "x" } }));
+    let version = |version: &str| ("MCP-Protocol-Version", version.to_owned());
+    let named = |name: &str| ("Mcp-Name", name.to_owned());
+    let method = |method: &str| ("Mcp-Method", method.to_owned());
+    for headers in [
+        vec![version(NEW), method("tools/call"), named("forget")],
+        vec![version(NEW), method("tools/list"), named("recall")],
+        vec![version(NEW), method("tools/call")],
+        vec![version(NEW), named("recall")],
+        vec![version(OLD), method("tools/call"), named("recall")],
+        vec![method("tools/call"), named("recall")],
+    ] {
+        let headers: Vec<_> = headers.into_iter().chain(old.clone()).collect();
+        let (status, _, answer) = client.post(call.to_string().as_bytes(), &headers);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, answer["error"]["code"].as_i64()), (400, Some(-32020)), "{headers:?}: {answer}");
+    }
+    let mut future = call.clone();
+    future["params"]["_meta"][format!("{META}/protocolVersion")] = "2099-01-01".into();
+    let headers = [version("2099-01-01"), method("tools/call"), named("recall"), old[0].clone()];
+    let (status, _, answer) = client.post(future.to_string().as_bytes(), &headers);
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, answer["error"]["code"].as_i64()), (400, Some(-32022)), "{answer}");
+    assert!(answer["error"]["data"]["supported"].as_array().unwrap().contains(&json!(NEW)), "{answer}");
+    let (status, _, _) = client.post(
+        request(NEW, 1, "no/such", json!({})).to_string().as_bytes(),
+        &[version(NEW), method("no/such"), old[0].clone()],
+    );
+    assert_eq!(status, 404);
+    // a batch, which one version has
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let batch = json!([ping, { "jsonrpc": "2.0", "method": "notifications/initialized" }, { "jsonrpc": "2.0", "id": "b", "method": "no" }]);
+    let (status, _, answer) = client.post(batch.to_string().as_bytes(), &old);
+    let answers: Vec<Value> = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, answers.len(), &answers[0]["result"]), (200, 2, &json!({})), "{answer}");
+    assert_eq!(answers[1]["error"]["code"], -32601);
+    assert_eq!(client.post(batch.to_string().as_bytes(), &[version(OLD), old[0].clone()]).0, 400);
+}
+
+#[test]
+fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
+    let home = Home::new();
+    let node = home.up();
+    let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
+    let own = format!("http://{address}");
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    for path in ["/mcp", "/mcp/graph", "/v1/graph"] {
+        for method in ["GET", "POST", "DELETE", "PUT"] {
+            for (host, host_fits) in [(address.as_str(), true), ("evil.example", false), ("127.0.0.1", false)] {
+                for (origin, origin_fits) in [
+                    (None, true),
+                    (Some(own.as_str()), true),
+                    (Some("http://evil.example"), false),
+                    (Some("null"), false),
+                ] {
+                    for (token, token_fits) in [(None, false), (Some("Bearer x"), false), (Some(bearer.as_str()), true)]
+                    {
+                        let mut headers = vec![("Host", host), ("Content-Type", "application/json")];
+                        headers.extend(origin.map(|origin| ("Origin", origin)));
+                        headers.extend(token.map(|token| ("Authorization", token)));
+                        let status = node.raw(method, path, &headers, ping.as_bytes()).status;
+                        let case = format!("{method} {path} {headers:?}: {status}");
+                        let expected = match (host_fits, origin_fits, token_fits) {
+                            (false, ..) => Some(421),
+                            (_, false, _) => Some(403),
+                            (_, _, false) => Some(401),
+                            _ => None,
+                        };
+                        match expected {
+                            Some(expected) => assert_eq!(status, expected, "{case}"),
+                            None => assert!(![401, 403, 421].contains(&status), "{case}"),
+                        }
+                        if expected.is_none() && path != "/v1/graph" && method != "POST" {
+                            assert_eq!(status, 405, "{case}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_hears_of_changes_to_the_graph() {
+    let home = Home::new();
+    let node = home.up();
+    let client = Http::to(&node, "/mcp/graph", NEW);
+    let params =
+        json!({ "notifications": { "resourceSubscriptions": ["memory://knowledge-graph", "memory://other"] } });
+    let headers = client.headers("subscriptions/listen", &params);
+    let listen = request(NEW, 77, "subscriptions/listen", params);
+    let mut lines = client.send(listen.to_string().as_bytes(), &headers).lines();
+    let mut next = move || {
+        let line = lines.find(|line| line.as_ref().unwrap().starts_with("data: {")).unwrap().unwrap();
+        serde_json::from_str::<Value>(&line["data: ".len()..]).unwrap()
+    };
+    let acknowledged = next();
+    assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
+    assert_eq!(acknowledged["params"]["_meta"][format!("{META}/subscriptionId")], 77, "{acknowledged}");
+    let accepted = &acknowledged["params"]["notifications"]["resourceSubscriptions"];
+    assert_eq!(*accepted, json!(["memory://knowledge-graph"]));
+    // changes outside of the graph are not told
+    Http::to(&node, "/mcp", NEW).tool("remember", json!({ "text": "x" }));
+    client.tool("create_entities", json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [] }] }));
+    let updated = next();
+    assert_eq!(updated["method"], "notifications/resources/updated", "{updated}");
+    assert_eq!(updated["params"]["uri"], "memory://knowledge-graph");
+
+    // the old era, over stdio, and across a restart of the node
+    let stdio = StdioClient::of(&home, &["--profile", "graph"], OLD);
+    stdio.result("resources/subscribe", json!({ "uri": "memory://knowledge-graph" }));
+    // No event tells that the subscription is active.
+    until("the first change is told", || {
+        client.tool(
+            "create_entities",
+            json!({ "entities": [{ "name": stdio.next.get().to_string(), "entityType": "t", "observations": [] }] }),
+        );
+        stdio.result("ping", json!({}));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        stdio.result("ping", json!({}));
+        (!stdio.heard.borrow().is_empty()).then_some(())
+    });
+    stdio.notified("notifications/resources/updated");
+    let address = node.address();
+    node.kill_9();
+    let _node = home.up_with(&["--api-addr", &address]);
+    stdio.notified("notifications/resources/updated");
+}
+
+#[test]
+fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
+    let home = Home::new();
+    let _node = home.up();
+    let client = StdioClient::of(&home, &["--no-start"], NEW);
+    for (bytes, code) in [
+        (b"{\n".as_slice(), -32700),
+        (b"\xff\xfe\n", -32700),
+        (b"[]\n", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}\n", -32600),
+    ] {
+        client.write(bytes);
+        assert_eq!(client.hear()["error"]["code"], code, "{}", String::from_utf8_lossy(bytes));
+    }
+    client.write(b"\n\r\n  \n");
+    // more requests than may be in progress at once
+    for id in 1_000..1_200 {
+        client.say(&request(
+            NEW,
+            id,
+            "tools/call",
+            json!({ "name": "remember", "arguments": { "text": id.to_string() } }),
+        ));
+    }
+    let mut ids: Vec<u64> = (0..200).map(|_| client.hear()["id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(1_000..1_200));
+    let mut huge = vec![b'x'; 17 << 20];
+    huge.push(b'\n');
+    client.write(&huge);
+    assert_eq!(client.hear()["error"]["code"], -32600);
+    assert_eq!(client.end(), Some(0));
+    let nowhere = Home::new();
+    assert_eq!(nowhere.run(&["mcp", "--no-start"]).code, 3);
+    assert_eq!(nowhere.run(&["mcp", "--strict"]).code, 2);
+    assert!(!nowhere.path().exists());
+}
+
+#[test]
+fn the_graph_goes_out_and_in_as_lines() {
+    let home = Home::new();
+    let node = home.up();
+    let lines = [
+        json!({ "type": "entity", "name": "A \"q\"\n", "entityType": "t", "observations": ["o1", "o2", "o1"] }),
+        json!({ "type": "entity", "name": "B", "entityType": "", "observations": [] }),
+        json!({ "type": "relation", "from": "A", "to": "B", "relationType": "r" }),
+    ];
+    let text = lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let counts = json!({ "entities": 2, "observations": 2, "relations": 1 });
+    assert_eq!(node.http("POST", "/v1/graph", &text).json(), counts);
+    let nothing = json!({ "entities": 0, "observations": 0, "relations": 0 });
+    assert_eq!(node.http("POST", "/v1/graph", &text).json(), nothing);
+    let out = node.http("GET", "/v1/graph", "");
+    assert_eq!(out.lines().len(), 3, "{out:?}");
+    let more = r#"{"type":"entity","name":"B","entityType":"","observations":["late"]}"#;
+    assert_eq!(node.http("POST", "/v1/graph", more).json()["observations"], 1);
+    // a project has a graph of its own
+    assert_eq!(node.http("POST", "/v1/graph?project=p", &text).json(), counts);
+    let own = node.http("GET", "/v1/graph?project=p", "");
+    assert_eq!((own.lines().len(), &own.lines()[1]["observations"]), (3, &json!([])));
+    let answer = node.http("POST", "/v1/graph", "{\"type\":\"entity\"}");
+    assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid"));
+    assert_eq!(node.http("POST", "/v1/graph", "\n\n").json(), nothing);
+}

@@ -1,0 +1,326 @@
+//! How facts lie in the store's tables: keys, rows, and how they are encoded.
+//!
+//! Entries get a local number, the *eno*, in the order in which they were stored; whatever hangs
+//! on an entry is keyed by it, so new rows go to the end of their tables. Integers in keys are
+//! big-endian: keys sort as numbers do.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `Entries` | eno | [`EntryRow`] |
+//! | `Payloads` | eno | the payload |
+//! | `Ids` | entry id | eno |
+//! | `Logs` | log no | the log's name |
+//! | `LogIndex` | log no, seq, entry id | eno |
+//! | `Frontier` | log no | the log's head |
+//! | `Spaces` | space id | [`SpaceRow`] |
+//! | `Records` | eno, index | [`RecordRow`] |
+//! | `ByTime` | space no, stamp, eno, index | – |
+//! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
+//! | `Keys` | space no, hash of the key, record's dot | – |
+//! | `Was` | former id, 0, record's dot | – |
+//! | `Quarantine` | eno | why |
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, Members, Verified};
+use nexus_identity::{Did, Name, Signature};
+
+use crate::store::{Checksum, StoreError, Table};
+
+/// The version of the derived tables: another one found at start has them rebuilt.
+pub(crate) const VIEW_VERSION: u32 = 3;
+
+/// Keys of the `Meta` table.
+pub(crate) mod meta {
+    /// The mesh's DID, 32 bytes.
+    pub(crate) const MESH: &[u8] = b"mesh";
+    /// This node's chain of credentials.
+    pub(crate) const CHAIN: &[u8] = b"chain";
+    /// This node's incarnation, 8 bytes.
+    pub(crate) const INCARNATION: &[u8] = b"incarnation";
+    /// The latest stamp given or seen, 8 bytes.
+    pub(crate) const HLC: &[u8] = b"hlc";
+    /// Names this store in cursors, 8 bytes.
+    pub(crate) const STORE: &[u8] = b"store";
+    /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
+    pub(crate) const VIEW: &[u8] = b"view";
+    /// There once were coordinators: this node does not begin them a second time.
+    pub(crate) const COORDINATED: &[u8] = b"coordinated";
+    /// Where the store was when its incarnation began.
+    pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
+}
+
+/// The number of an entry in this store, from 1.
+pub(crate) type Eno = u64;
+/// The number of a log in this store.
+pub(crate) type LogNo = u32;
+/// The number of a space in this store.
+pub(crate) type SpaceNo = u32;
+
+/// A row that exists but does not read: a defect of ours or another version's leftover.
+pub(crate) fn unreadable(table: Table) -> StoreError {
+    StoreError::Damaged { file: "brain.redb".into(), table: Some(table), what: "a row does not read".to_owned() }
+}
+
+/// Reads a row with borsh.
+pub(crate) fn decode<T: BorshDeserialize>(table: Table, bytes: &[u8]) -> Result<T, StoreError> {
+    borsh::from_slice(bytes).map_err(|_| unreadable(table))
+}
+
+/// Writes a row with borsh.
+#[expect(clippy::expect_used, reason = "borsh writes to memory")]
+pub(crate) fn encode<T: BorshSerialize>(row: &T) -> Vec<u8> {
+    borsh::to_vec(row).expect("a row encodes")
+}
+
+/// What became of an entry when it was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub(crate) enum Standing {
+    /// In its log, and folded.
+    Applied = 0,
+    /// A second entry at its seq: kept, applied nowhere.
+    Fork = 1,
+    /// In its log, but its payload breaks a rule of form: what it says does not count.
+    Quarantined = 2,
+    /// In its log, of a kind that this version does not know.
+    Unknown = 3,
+}
+
+/// An entry without its payload.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct EntryRow {
+    /// Its log.
+    pub log: LogNo,
+    /// Its place there.
+    pub seq: u64,
+    /// What became of it.
+    pub standing: Standing,
+    /// The header's exact bytes.
+    pub header: Vec<u8>,
+    /// The author's signature.
+    pub signature: Signature,
+}
+
+impl EntryRow {
+    /// The parts that most readers want, without reading the rest.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64, u8)> {
+        let (log, rest) = bytes.split_first_chunk()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        Some((LogNo::from_le_bytes(*log), u64::from_le_bytes(*seq), *rest.first()?))
+    }
+
+    /// The entry, with its payload if that is here.
+    pub(crate) fn into_entry(self, payload: Option<Vec<u8>>) -> Result<Verified, StoreError> {
+        let entry = Entry::decode(self.header, self.signature, payload).map_err(|_| unreadable(Table::Entries))?;
+        Ok(Verified::trusted(entry))
+    }
+}
+
+/// A space as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct SpaceRow {
+    /// Its number here.
+    pub no: SpaceNo,
+    /// What people call it.
+    pub name: Name,
+    /// Its access rule's number.
+    pub access: u16,
+    /// Who created it; the mesh itself for those that come with it.
+    pub author: Did,
+    /// How many memories it has.
+    pub records: u64,
+    /// How many entries its logs have here.
+    pub entries: u64,
+    /// The size of their payloads.
+    pub bytes: u64,
+}
+
+impl SpaceRow {
+    /// Whether entries count in it: its rule is one that this version knows, and its creator is
+    /// somebody who may write.
+    pub(crate) fn is_open(&self, members: &Members) -> bool {
+        self.access == 0 && (self.author == members.mesh() || members.may_write(&self.author))
+    }
+}
+
+/// A record: where its core is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct RecordRow {
+    /// Its space.
+    pub space: SpaceNo,
+    /// Its log, which says who wrote it.
+    pub log: LogNo,
+    /// Its page in that log.
+    pub page: u32,
+    /// When it was written.
+    pub hlc: Hlc,
+    /// Where in the entry's payload the core's JSON starts.
+    pub offset: u32,
+    /// How long it is.
+    pub len: u32,
+    /// The checksum of these bytes: reading them does not take reading the whole payload.
+    pub check: Checksum,
+    /// Whether it is forgotten.
+    pub gone: bool,
+}
+
+/// A write to a field. An empty value in `Past` stands for a write that was overwritten before
+/// it came.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct WriteRow {
+    /// The log it came in, which says who wrote it.
+    pub log: LogNo,
+    /// When it was written.
+    pub hlc: Hlc,
+    /// The value: JSON text.
+    pub value: String,
+    /// What it overwrites.
+    pub over: Vec<Dot>,
+}
+
+pub(crate) fn eno_key(eno: Eno) -> [u8; 8] {
+    eno.to_be_bytes()
+}
+
+pub(crate) fn read_eno(table: Table, bytes: &[u8]) -> Result<Eno, StoreError> {
+    bytes.try_into().map(Eno::from_be_bytes).map_err(|_| unreadable(table))
+}
+
+pub(crate) fn log_key(log: LogNo) -> [u8; 4] {
+    log.to_be_bytes()
+}
+
+pub(crate) fn log_index_key(log: LogNo, seq: u64, id: EntryId) -> [u8; 44] {
+    let mut key = [0; 44];
+    key[..12].copy_from_slice(&log_index_prefix(log, seq));
+    key[12..].copy_from_slice(id.as_bytes());
+    key
+}
+
+pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&log.to_be_bytes());
+    key[4..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..8].copy_from_slice(&eno.to_be_bytes());
+    key[8..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Where a record is in this store: the number of its entry, and its index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub eno: Eno,
+    pub index: u16,
+}
+
+impl Place {
+    /// Both as one number, which sorts as places do: a store does not live to see 2^48 entries.
+    pub(crate) fn to_number(self) -> u64 {
+        self.eno << 16 | u64::from(self.index)
+    }
+
+    /// The place of a number as [`Self::to_number`] makes it.
+    pub(crate) const fn from_number(number: u64) -> Self {
+        let [.., high, low] = number.to_be_bytes();
+        Self { eno: number >> 16, index: u16::from_be_bytes([high, low]) }
+    }
+}
+
+/// A key of `ByTime`, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TimeKey {
+    pub space: SpaceNo,
+    pub hlc: Hlc,
+    pub eno: Eno,
+    pub index: u16,
+}
+
+impl TimeKey {
+    pub(crate) fn to_bytes(self) -> [u8; 22] {
+        let mut key = [0; 22];
+        key[..4].copy_from_slice(&self.space.to_be_bytes());
+        key[4..12].copy_from_slice(&self.hlc.0.to_be_bytes());
+        key[12..].copy_from_slice(&record_key(self.eno, self.index));
+        key
+    }
+
+    pub(crate) fn from_bytes(key: &[u8]) -> Option<Self> {
+        let (space, rest) = key.split_first_chunk()?;
+        let (hlc, rest) = rest.split_first_chunk()?;
+        let (eno, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            space: SpaceNo::from_be_bytes(*space),
+            hlc: Hlc(u64::from_be_bytes(*hlc)),
+            eno: Eno::from_be_bytes(*eno),
+            index: u16::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// The beginning of all write keys of a record. Writes are looked up under the space they were
+/// made in: one made in another space than its record's is never seen.
+pub(crate) fn record_prefix(space: SpaceNo, record: Dot) -> [u8; 4 + DOT_BYTES] {
+    let mut key = [0; 4 + DOT_BYTES];
+    key[..4].copy_from_slice(&space.to_be_bytes());
+    key[4..].copy_from_slice(&record.to_bytes());
+    key
+}
+
+/// The beginning of all write keys of a field of a record.
+pub(crate) fn field_prefix(space: SpaceNo, record: Dot, field: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(4 + 2 * DOT_BYTES + 1 + field.len());
+    key.extend(record_prefix(space, record));
+    key.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
+    key.extend(field.as_bytes());
+    key
+}
+
+pub(crate) fn write_key(space: SpaceNo, record: Dot, field: &str, write: Dot) -> Vec<u8> {
+    let mut key = field_prefix(space, record, field);
+    key.extend(write.to_bytes());
+    key
+}
+
+/// The field and the write's dot of a write key.
+pub(crate) fn read_write_key(key: &[u8]) -> Option<(Field, Dot)> {
+    let rest = key.get(4 + DOT_BYTES..)?;
+    let (len, rest) = rest.split_first()?;
+    let (field, dot) = rest.split_at_checked(usize::from(*len))?;
+    Some((Field::named(std::str::from_utf8(field).ok()?), Dot::from_bytes(dot)?))
+}
+
+/// The beginning of the `Keys` rows of a caller's key.
+pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
+    let mut prefix = [0; 20];
+    prefix[..4].copy_from_slice(&space.to_be_bytes());
+    prefix[4..].copy_from_slice(&blake3::hash(key.as_bytes()).as_bytes()[..16]);
+    prefix
+}
+
+/// The beginning of the `Was` rows of a former id.
+pub(crate) fn was_prefix(former: &str) -> Vec<u8> {
+    let mut key = former.as_bytes().to_vec();
+    key.push(0);
+    key
+}
+
+/// Appends a record's dot to the beginning of a `Keys` or `Was` key.
+pub(crate) fn with_dot(prefix: &[u8], record: Dot) -> Vec<u8> {
+    [prefix, &record.to_bytes()].concat()
+}
+
+/// The dot at the end of a `Keys` or `Was` key.
+pub(crate) fn dot_at_end(key: &[u8]) -> Option<Dot> {
+    Dot::from_bytes(&key[key.len().checked_sub(DOT_BYTES)?..])
+}
+
+/// A DID from a row of `Meta`.
+pub(crate) fn read_did(bytes: &[u8]) -> Result<Did, StoreError> {
+    bytes.try_into().map(Did::from_bytes).map_err(|_| unreadable(Table::Meta))
+}

@@ -1,0 +1,75 @@
+use std::fmt;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+
+use crate::NodeError;
+use crate::ledger::rows::TimeKey;
+use nexus_crdt::Hlc;
+
+/// A store's name in cursors. A cursor of another store means nothing here.
+pub(crate) type StoreName = [u8; 8];
+
+/// A place in the order of this node's commits: after write `index` of entry `eno`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WatchCursor {
+    pub(crate) eno: u64,
+    pub(crate) index: u32,
+}
+
+impl WatchCursor {
+    pub(crate) fn render(self, store: StoreName) -> String {
+        format!("{}-{}-{}", HEXLOWER.encode(&store), self.eno, self.index)
+    }
+
+    pub(crate) fn parse(text: &str, store: StoreName) -> Result<Self, NodeError> {
+        let mut parts = text.split('-');
+        let (Some(name), Some(eno), Some(index), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(not_a_cursor(text));
+        };
+        if name != HEXLOWER.encode(&store) {
+            return Err(other_store(text));
+        }
+        let (eno, index) = (eno.parse(), index.parse());
+        let (Ok(eno), Ok(index)) = (eno, index) else {
+            return Err(not_a_cursor(text));
+        };
+        Ok(Self { eno, index })
+    }
+}
+
+/// A place in a listing, newest first: before the record of this key.
+pub(crate) fn render_listing(store: StoreName, key: TimeKey) -> String {
+    let bytes = [&store, &key.to_bytes()[4..]].concat();
+    BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+}
+
+pub(crate) fn parse_listing(text: &str, store: StoreName) -> Result<TimeKey, NodeError> {
+    let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| not_a_cursor(text))?;
+    let (name, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| not_a_cursor(text))?;
+    if *name != store {
+        return Err(other_store(text));
+    }
+    TimeKey::from_bytes(&[&[0; 4], rest].concat()).ok_or_else(|| not_a_cursor(text))
+}
+
+fn not_a_cursor(text: &str) -> NodeError {
+    NodeError::Invalid(format!("{} is not a cursor", Shortened(text)))
+}
+
+fn other_store(text: &str) -> NodeError {
+    NodeError::Invalid(format!("cursor {} is of another node: start without one", Shortened(text)))
+}
+
+/// Quotes a caller's text, shortened.
+struct Shortened<'a>(&'a str);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.0.chars().take(40).collect();
+        write!(f, "{shown:?}{}", if shown.len() < self.0.len() { "…" } else { "" })
+    }
+}
+
+/// The key before all others in a listing.
+pub(crate) const LATEST: TimeKey = TimeKey { space: 0, hlc: Hlc(u64::MAX), eno: u64::MAX, index: u16::MAX };
