@@ -101,7 +101,7 @@ pub(crate) struct Coordinator {
     formats: Raised,
     /// The format of a group, as its leader answered after it had proven that it leads.
     exact: Mutex<Option<(Group, u16)>>,
-    /// What a peer sent that a later version wrote. It was not taken.
+    /// The last bytes of a later version that a peer sent. They were not taken.
     met: Mutex<Option<(Did, TooNew)>>,
     /// Who this node is, or would be, in a group.
     me: Mutex<Voter>,
@@ -264,7 +264,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// What a later version wrote, if this node's copy has stopped there.
+    /// The bytes of a later version at which this node's copy has stopped.
     pub(crate) fn stopped(&self) -> Option<TooNew> {
         self.log.stopped()
     }
@@ -275,7 +275,7 @@ impl Coordinator {
         self.formats.raised.subscribe()
     }
 
-    /// Says that this node has no copy to do this with, and why.
+    /// The error for a node without a copy to read.
     pub(crate) fn no_copy(&self, of: &str) -> NodeError {
         match self.stopped() {
             Some(too_new) => NodeError::TooNew(too_new),

@@ -114,7 +114,7 @@ pub enum NodeError {
         /// Whether this node knows the voters.
         known: bool,
     },
-    /// What is asked for was written by a later version. It stays as it is until this node is updated.
+    /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error("{0}")]
     TooNew(crate::coordinator::TooNew),
     /// Another node could not be reached.

@@ -17,9 +17,9 @@ pub struct Formats {
 }
 
 impl Formats {
-    /// What this version reads.
+    /// The formats of this version.
     pub const LATEST: Self = Self { entry: ENTRY_FORMAT_MAX, critical: coordinator::FORMAT_MAX };
-    /// What was read before nodes said what they read.
+    /// The formats of nodes that do not say which they read.
     pub const FIRST: Self = Self { entry: 1, critical: 0 };
 
     /// The format in which entries are written while critical state is of this one: a mesh raises both
@@ -31,7 +31,7 @@ impl Formats {
         }
     }
 
-    /// What a node says in its hello. Its rooms are the mesh's to add.
+    /// The abilities that a node names in its hello. The mesh adds the rooms.
     pub(crate) fn abilities(self) -> Abilities {
         Abilities { entry_format_max: self.entry, critical_format_max: self.critical, ..Abilities::first() }
     }

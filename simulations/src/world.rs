@@ -221,7 +221,7 @@ struct Machine {
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
-    /// What its node reads from its next start on.
+    /// The formats that its node reads from its next start on.
     formats: Formats,
     starts: u64,
     dark: bool,

@@ -1,5 +1,5 @@
-//! Meshes of nodes of two versions, upgraded one by one: what an older one cannot read it never meets, and
-//! what it meets all the same stops its copy and nothing else.
+//! Meshes of nodes of two versions, upgraded one by one. An older node never meets a format that it cannot
+//! read; where it does all the same, its copy stops and nothing else.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]

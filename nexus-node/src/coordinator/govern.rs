@@ -47,7 +47,7 @@ pub(super) struct Heard {
     away: BTreeMap<Did, Instant>,
     /// The highest format of critical state that each of those that are up says it reads.
     reads: BTreeMap<Did, u16>,
-    /// The highest format that this node proposed as the leader of a group.
+    /// The highest format that this node proposed as a group's leader.
     asked: Option<(Group, u16)>,
     looked: Option<Instant>,
 }
@@ -105,7 +105,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         if leads.is_some() || alone {
             here.look_around().await;
         }
-        // who has no copy asks the leader, once somebody says that there is something new
+        // a node without a copy asks the leader, once a member speaks of a later format
         if alone && here.hinted() > *here.formats.raised.borrow() {
             let _ = here.read(&super::Query::Revision).await;
         }
@@ -214,7 +214,7 @@ impl Coordinator {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
-    /// The highest format of critical state of which others say that it is that, as far as this node reads it.
+    /// The highest format of critical state that other members speak of, at most the highest that this node reads.
     fn hinted(&self) -> u16 {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
@@ -295,7 +295,7 @@ impl Coordinator {
         }
         let voters: BTreeSet<Voter> = membership.voter_ids().collect();
         let learners: BTreeSet<Voter> = membership.learner_ids().collect();
-        // what leaders before this one left may raise the format: it is applied before anything is decided
+        // entries of earlier leaders may raise the format: nothing is decided before they are applied
         let applied = metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term);
         if !applied {
             return None;
@@ -388,7 +388,7 @@ impl Coordinator {
         let mut metrics = running.raft.server_metrics();
         let leads = metrics.wait_for(|now| now.current_leader == Some(running.me));
         let leads = tokio::time::timeout(CHANGE_MAX, leads).await.is_ok_and(|led| led.is_ok());
-        // what is not done here is done later, as in every other group
+        // a raise that fails here comes later, as in every other group
         if leads
             && self.formats.max > 0
             && let Err(ManageError::NotDone(why)) = self.raise(running, self.formats.max).await

@@ -57,7 +57,7 @@ struct Inner {
     state: Mutex<State>,
     /// Moves whenever more is on disk.
     flushed: watch::Sender<()>,
-    /// What a later version wrote, once it was met: this copy stops there.
+    /// The first bytes of a later version that were met. The copy stops there.
     too_new: OnceLock<TooNew>,
 }
 
@@ -246,12 +246,12 @@ impl Log {
         self.0.store.snapshot()
     }
 
-    /// This copy has met what a later version wrote, and goes no further.
+    /// Stops the copy: it has met bytes of a later version.
     pub(super) fn stop_at(&self, too_new: TooNew) {
         let _ = self.0.too_new.set(too_new);
     }
 
-    /// What a later version wrote, if this copy has stopped there.
+    /// The bytes of a later version at which the copy has stopped.
     pub(super) fn stopped(&self) -> Option<TooNew> {
         self.0.too_new.get().copied()
     }

@@ -105,9 +105,9 @@ pub struct Coordinators {
 /// A member that runs an older version, or may run one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OldMember {
-    /// Who.
+    /// Its DID.
     pub did: Did,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Whether it votes or has a copy.
     pub seated: bool,
@@ -217,7 +217,7 @@ impl Coordinator {
         })
     }
 
-    /// What a later version wrote that this node met: in its own copy, or from a member.
+    /// The bytes of a later version that this node met, in its own copy or from a member.
     pub(crate) fn too_new(&self) -> Vec<(Option<Did>, TooNew)> {
         let stopped = self.stopped().map(|too_new| (None, too_new));
         let met = *self.met.lock().unwrap_or_else(PoisonError::into_inner);

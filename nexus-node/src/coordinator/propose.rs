@@ -98,7 +98,7 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
     }
 }
 
-/// What a member answered, and in which format.
+/// A member's answer, and its format.
 pub(super) struct Reply {
     pub(super) format: u16,
     pub(super) body: Body,

@@ -216,7 +216,7 @@ pub(super) fn decode_log_id(mut bytes: &[u8]) -> Result<LogId, ReadError> {
     Ok(Position::deserialize(&mut bytes)?.into())
 }
 
-/// What a snapshot stands for, from its bytes.
+/// The head of a snapshot, from its bytes.
 ///
 /// # Errors
 /// If they are none, or of a later version.

@@ -125,7 +125,7 @@ impl Coordinator {
         Ok(Body::Proposed(Bytes { bytes: Outcome::encode_all(format, &outcomes) }))
     }
 
-    /// A peer sent what a later version wrote. It was not taken, and nothing stops for it.
+    /// Notes that a peer sent bytes of a later version. They were not taken, and nothing stops for them.
     fn meet(&self, peer: Did, too_new: TooNew) {
         tracing::debug!(peer = %peer.short(), error = %too_new, "not taken");
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some((peer, too_new));
@@ -181,7 +181,7 @@ async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) ->
 async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install) -> Result<Body, Refused> {
     let vote = decode_vote(&part.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
     let head = decode_head(&part.head).map_err(|error| here.unread(peer, error))?;
-    // what cannot be read is not taken at all
+    // bytes of a later version are not taken at all
     if part.offset == 0 {
         format::split(&part.data, here.formats.max).map_err(|error| here.unread(peer, error))?;
     }

@@ -153,7 +153,7 @@ pub enum Full {
 }
 
 impl Outcome {
-    /// The bytes of what became of a proposal, for a reader of this format.
+    /// The bytes of a proposal's outcomes, for a reader of this format.
     pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
         match format {
             0 => zero::encode_outcomes(outcomes),
@@ -162,7 +162,7 @@ impl Outcome {
         }
     }
 
-    /// What became of a proposal, from bytes of this format.
+    /// A proposal's outcomes, from bytes of this format.
     ///
     /// # Errors
     /// If these bytes are none.

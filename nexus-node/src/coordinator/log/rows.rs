@@ -38,7 +38,7 @@ pub(super) struct Found {
     pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
-    /// What a later version wrote into it.
+    /// Bytes of a later version in the store.
     pub(super) too_new: Option<TooNew>,
 }
 

@@ -70,13 +70,13 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
     Ok(Machine { format: 0, group, revision, kv, locks, sessions, audit })
 }
 
-/// The bytes of what became of a proposal, in format 0.
+/// The bytes of a proposal's outcomes, in format 0.
 pub(super) fn encode_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
     let outcomes: Vec<Outcome0> = outcomes.iter().map(Outcome0::from).collect();
     borsh::to_vec(&outcomes).unwrap_or_default()
 }
 
-/// What became of a proposal, from bytes in format 0.
+/// A proposal's outcomes, from bytes in format 0.
 pub(super) fn decode_outcomes(bytes: &[u8]) -> io::Result<Vec<Outcome>> {
     read(borsh::from_slice(bytes)?)
 }

@@ -42,7 +42,7 @@ impl Now<'_> {
         if others.peek().is_none() {
             return Some(Change::Raise(reach));
         }
-        // one that says nothing may only be restarting
+        // a silent learner may only be restarting
         let gone = |learner: &Voter| self.away.get(&learner.did).is_some_and(|away| *away >= self.settle);
         others.find(|learner| self.reads(learner).is_some() || gone(learner)).copied().map(Change::Dismiss)
     }
