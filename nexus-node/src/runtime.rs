@@ -48,36 +48,36 @@ pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
 
-/// Commands of callers on this machine that wait for the engine.
+/// Commands of local callers that may wait for the engine.
 const COMMANDS_MAX: usize = 1_024;
-/// Batches of entries from peers that wait for the engine.
+/// Batches of entries from peers that may wait for the engine.
 const INTAKE_MAX: usize = 16;
 /// Chains of peers that wait for the engine. One has 9 KiB at most.
 const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
-/// Batches that wait for the disk.
+/// Commits that may wait for the disk.
 const COMMITS_MAX: usize = 16;
-/// Entries of our own that wait to be published.
+/// Our own entries that may wait to be published.
 const GOSSIP_MAX: usize = 256;
-/// How long the first write waits for a peer's frontier.
+/// Longest wait of the first write for a peer's frontier.
 const COMPARE_MAX: Duration = Duration::from_secs(2);
 
-/// What the engine's tasks begin with.
+/// Inputs to [`Runtime::start`].
 pub(crate) struct Origin {
     pub(crate) engine: Engine,
     pub(crate) overlay: Overlay,
     pub(crate) store: Store,
-    /// Whether other members were known before this start: then one of them may hold more of our log.
+    /// Whether other members are known. One of them may hold more of our own log.
     pub(crate) has_peers: bool,
 }
 
-/// The engine and what moves around it.
+/// Handles to the engine and its tasks.
 pub(crate) struct Runtime {
     pub(crate) engine: EngineHandle,
-    /// The members as they are committed.
+    /// The committed members.
     pub(crate) members: watch::Receiver<Arc<Members>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
-    /// Entries of our own, for others.
+    /// Our own new entries, to publish.
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
 }
 

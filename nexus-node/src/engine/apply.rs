@@ -159,7 +159,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers the latest stamp, so that stamps grow across restarts.
+    /// Notes the latest stamp, so that stamps grow across restarts.
     pub(super) fn note_stamp(&self, stamp: nexus_crdt::Hlc, turn: &mut Turn<'_>) {
         turn.draft.put(Table::Meta, meta::HLC, &stamp.0.to_le_bytes());
     }

@@ -13,7 +13,7 @@ use crate::store::{self, Draft, StoreError, Table, View};
 /// *live = writes − the union of what they are over*, field by field.
 pub(super) struct FoldWrites<'a, 'b> {
     space: SpaceNo,
-    /// How many memories came (or went, if negative).
+    /// The number of new memories, less the forgotten ones.
     records: i64,
     draft: &'a mut Draft<'b>,
 }
@@ -73,7 +73,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                 self.draft.delete(Table::Live, &key);
                 self.draft.put(Table::Past, &key, &row);
             } else if !self.draft.contains(Table::Past, &key)? {
-                // it may still come; it will be past then
+                // it may still arrive, and will be past then
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
@@ -87,7 +87,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Ok(())
     }
 
-    /// Takes a record out of sight, if it is here and in sight.
+    /// Hides a record, if it is here and visible.
     fn forget(&mut self, record: Dot) -> Result<(), StoreError> {
         let Some((eno, row)) = self.record(record)?.filter(|(_, row)| !row.gone) else {
             return Ok(());
@@ -219,18 +219,18 @@ impl Undone {
     }
 }
 
-/// Where each value lies in the encoded payload, so that records point there instead of copying.
+/// The place of each value in the encoded payload, so that records point there instead of copying.
 struct PayloadCursor {
     at: u32,
 }
 
 impl PayloadCursor {
-    /// Behind the count of writes.
+    /// The place after the count of writes.
     const fn start() -> Self {
         Self { at: 4 }
     }
 
-    /// The place of the next write's value; borsh lays out target, field, value, over.
+    /// The place of the next write's value. borsh lays out target, field, value, over.
     fn next(&mut self, write: &Write) -> u32 {
         let target = match write.target {
             Target::Create { .. } => 1 + 4,
@@ -248,9 +248,9 @@ fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
     TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
 }
 
-/// The rows under which a record is found besides its id: its caller's key, its former id.
+/// The rows by which a record is found besides its id: its caller's key, its former id.
 fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
-    // most records have neither, and reading JSON costs more than looking for the words
+    // most records have neither, and parsing JSON costs more than searching for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! How facts are read: entries and logs as they are held, records and writes as they were folded.
+//! Reading: the stored entries and logs, the folded records and writes.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -74,7 +74,7 @@ fn by_eno<T: BorshDeserialize>(
     if bad { Err(unreadable(table)) } else { Ok(found) }
 }
 
-/// The eno of an entry, if it is held.
+/// The number of an entry, if it is held.
 pub(crate) fn find_entry(view: &dyn View, id: EntryId) -> Result<Option<Eno>, StoreError> {
     view.get(Table::Ids, id.as_bytes())?.map(|row| rows::read_eno(Table::Ids, &row)).transpose()
 }
@@ -104,7 +104,7 @@ pub(crate) fn read_entry(view: &dyn View, eno: Eno) -> Result<Option<Verified>, 
     decode::<EntryRow>(Table::Entries, &row)?.into_entry(payload).map(Some)
 }
 
-/// The last eno given.
+/// The last number given to an entry.
 pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
     let last = view.first(Table::Entries, ALL_KEYS, Order::Backward)?;
     last.map_or(Ok(0), |(key, _)| rows::read_eno(Table::Entries, &key))
@@ -135,7 +135,7 @@ pub(crate) fn read_core(view: &dyn View, eno: Eno, row: &RecordRow) -> Result<Co
     Core::parse(&read_core_text(view, eno, row)?).ok_or_else(|| unreadable(Table::Payloads))
 }
 
-/// Whether any key begins with a prefix.
+/// Whether there is a key with this prefix.
 pub(crate) fn has_any(view: &dyn View, table: Table, prefix: &[u8]) -> Result<bool, StoreError> {
     let mut any = false;
     view.scan_prefix(table, prefix, Order::Forward, &mut |_, _| {
@@ -205,7 +205,7 @@ pub(crate) fn writes_of_field(
     Ok(writes)
 }
 
-/// A record's row and its eno, if it was created here.
+/// A record's row and the number of its entry, if it was created here.
 pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
     let Some(eno) = find_entry(view, record.entry)? else {
         return Ok(None);
@@ -214,7 +214,7 @@ pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, R
     row.map(|row| Ok((eno, rows::decode(Table::Records, &row)?))).transpose()
 }
 
-/// The records in sight that have a caller's key, lowest dot first.
+/// The visible records with a caller's key, lowest dot first.
 pub(crate) fn records_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Result<Vec<Dot>, StoreError> {
     let mut records = Vec::new();
     view.try_scan_prefix(Table::Keys, &rows::caller_key_prefix(space, key), Order::Forward, &mut |key, _| {

@@ -80,7 +80,7 @@ impl Gossip {
     }
 }
 
-/// Whether a gossiped entry is worth passing on, and taking.
+/// Decides whether to take a gossiped entry and whether to forward it.
 fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
@@ -117,7 +117,7 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     }
 }
 
-/// Publishes our own new entries, as far as there is somebody who would not get them by sync.
+/// Publishes our own new entries while some members have no sync session here.
 pub(crate) async fn publish(
     identity: Identity,
     mesh: Mesh,

@@ -15,7 +15,7 @@ use crate::engine::Command;
 use crate::ledger::rows;
 use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
 
-/// Addresses of peers that wait to be written down.
+/// Peer addresses that may wait to be stored.
 const KEPT_MAX: usize = 64;
 
 /// Sockets as they are bound, or fail.
@@ -54,7 +54,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 }
             }
             MeshEvent::PeerClosed { peer, cause } => {
-                // Two that dial each other at once have two connections for a moment: that is no news.
+                // two nodes that dial each other at once replace one of two connections: only debug
                 if matches!(cause, DownCause::Replaced) {
                     tracing::debug!(peer = %peer.short(), %cause, "disconnected");
                 } else {
@@ -90,7 +90,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
     }
 }
 
-/// Writes down where peers are, one after the other.
+/// Stores the addresses of peers, one batch after the other.
 async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     while let Some(batch) = kept.recv().await {
         if engine.run(Command::Keep(batch)).await.is_err() {

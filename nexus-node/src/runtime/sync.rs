@@ -38,7 +38,7 @@ pub(crate) struct Syncing {
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
-    /// Frames a second that are read of one peer.
+    /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
 }
 
