@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -88,7 +88,7 @@ impl Runtime {
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
-        let compare = has_peers && !planted(Plant::WritesWithoutComparing);
+        let compare = has_peers && !planted("writes_without_comparing");
         let drive = Drive {
             engine,
             overlay,

@@ -2,7 +2,7 @@ use nexus_crdt::{
     Admission, Core, Dot, Field, FormError, Head, Kind, Profile, SpaceDefinition, SpaceId, Target, Verified, Write,
     Writes,
 };
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
 use super::{Engine, Event, LedgerError, Turn};
@@ -209,7 +209,7 @@ impl FoldWrites<'_, '_> {
     fn create(&mut self, record: Dot, page: u32, write: &Write, value_at: u32) -> Result<(), StoreError> {
         let hlc = self.entry.header().hlc;
         let gone = has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))?
-            && !planted(Plant::LateCreationReturns);
+            && !planted("late_creation_returns");
         let len = u32::try_from(write.value.len()).unwrap_or(u32::MAX);
         let check = store::checksum(write.value.as_bytes());
         let row = RecordRow { space: self.space, log: self.log, page, hlc, offset: value_at, len, check, gone };
@@ -236,7 +236,7 @@ impl FoldWrites<'_, '_> {
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
-        if planted(Plant::LastArrivalWins) && field != Field::GONE {
+        if planted("last_arrival_wins") && field != Field::GONE {
             for (other, _) in live_writes(self.draft, self.space, record, field)? {
                 self.draft.delete(Table::Live, &rows::write_key(self.space, record, field, other));
             }
@@ -244,7 +244,7 @@ impl FoldWrites<'_, '_> {
         let key = rows::write_key(self.space, record, field, dot);
         let hlc = self.entry.header().hlc;
         let row = WriteRow { log: self.log, hlc, value: write.value.clone(), over: write.over.clone() };
-        let overwritten = self.draft.contains(Table::Past, &key)? && !planted(Plant::CountsWhatWasReplaced);
+        let overwritten = self.draft.contains(Table::Past, &key)? && !planted("counts_what_was_replaced");
         let table = if overwritten && field != Field::GONE { Table::Past } else { Table::Live };
         self.draft.put(table, &key, &rows::encode(&row));
         if field == Field::GONE { self.forget(record) } else { Ok(()) }
@@ -265,7 +265,7 @@ impl FoldWrites<'_, '_> {
             return Ok(());
         }
         let edits = rows::field_prefix(self.space, record, Field::TEXT);
-        if planted(Plant::ForgetLosesToEdit) && has_any(self.draft, Table::Live, &edits)? {
+        if planted("forget_loses_to_edit") && has_any(self.draft, Table::Live, &edits)? {
             return Ok(());
         }
         self.draft.put(Table::Records, &key, &rows::encode(&RecordRow { gone: true, ..row }));

@@ -1,5 +1,5 @@
 use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, Verified};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
 use super::state::OpenPage;
@@ -106,7 +106,7 @@ impl Engine {
         }
         let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
         match Head::admit(head.as_ref(), header) {
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => {
+            Admission::Gap { .. } if planted("skips_gaps") => {
                 self.store_next(&entry, turn)?;
                 Ok(Verdict::Stored)
             }

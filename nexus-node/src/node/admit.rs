@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
 
@@ -151,7 +151,7 @@ impl Admitter {
         };
         let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
         // hashes are compared, so that the time reveals nothing about the secret
-        let knows_it = secret_hash(&request.secret) == row.secret_hash || planted(Plant::TicketsNeedNoSecret);
+        let knows_it = secret_hash(&request.secret) == row.secret_hash || planted("tickets_need_no_secret");
         if !knows_it || row.incarnation != incarnation(&self.store)? {
             return unknown;
         }
@@ -162,7 +162,7 @@ impl Admitter {
         if row.expires_at < now {
             return Ok(Err((JoinRefusal::Expired, "the ticket has expired: ask for a new one")));
         }
-        if row.redeemed.len() >= row.uses as usize && !planted(Plant::TicketsNeverUsedUp) {
+        if row.redeemed.len() >= row.uses as usize && !planted("tickets_never_used_up") {
             return Ok(Err((JoinRefusal::Used, "the ticket was used already: ask for a new one")));
         }
         let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role)

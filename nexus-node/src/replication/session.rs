@@ -7,7 +7,7 @@ use nexus_crdt::{
     Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame, plan,
 };
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use crate::ledger;
 use crate::ledger::rows::{self, Eno, EntryRow, LogNo, Standing};
@@ -274,7 +274,7 @@ impl Session {
                 self.fill_from_tail(&mut parcel, last, view)?;
                 self.fill_from_relay(&mut parcel, now, view)?;
             }
-            if planted(Plant::DeliversByGossipAlone) {
+            if planted("delivers_by_gossip_alone") {
                 parcel.entries.clear();
             }
             if !parcel.entries.is_empty() {
@@ -366,7 +366,7 @@ impl Session {
 
     /// Our own new entries, at once.
     fn fill_from_tail(&mut self, parcel: &mut Parcel, last: Eno, view: &dyn View) -> Result<(), StoreError> {
-        if planted(Plant::LosesTailCursor) {
+        if planted("loses_tail_cursor") {
             self.tail = last + 1;
         }
         while self.tail <= last && !parcel.is_full() {
