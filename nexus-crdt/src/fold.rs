@@ -93,7 +93,8 @@ pub fn version_of(live: impl IntoIterator<Item = Dot>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Core, Write};
+    use crate::fields::Core;
+    use crate::record::Write;
     use proptest::prelude::*;
 
     /// A history: each entry edits a field of an earlier record, over some earlier dots.
@@ -113,7 +114,7 @@ mod tests {
                     let value = Core { text: n.to_string(), ..Core::default() }.to_json();
                     Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value, over: vec![] }
                 } else {
-                    let field = [Field::TEXT, Field::KIND, "mood"][field];
+                    let field = [Field::TEXT, Field::META, "mood"][field];
                     let mut over: Vec<Dot> = over.iter().map(|index| *index.get(&dots)).collect();
                     over.sort_unstable();
                     over.dedup();

@@ -1,9 +1,11 @@
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::entry::EntryId;
 use crate::log::LogId;
+use crate::space::SpaceId;
 
 /// The last held entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -40,6 +42,15 @@ impl Frontier {
     /// All logs with their heads, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&LogId, &Head)> {
         self.0.iter()
+    }
+
+    /// The logs of all spaces but these.
+    pub fn without(&self, hidden: &BTreeSet<SpaceId>) -> Cow<'_, Self> {
+        if hidden.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let shown = self.0.iter().filter(|(log, _)| !hidden.contains(&log.space));
+        Cow::Owned(Self(shown.map(|(log, head)| (*log, *head)).collect()))
     }
 
     /// The number of held logs.

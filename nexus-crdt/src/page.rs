@@ -165,8 +165,9 @@ fn key(record: Dot, field: &Field) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Core;
     use crate::fold::Fold;
-    use crate::record::{Core, Target, Write, Writes};
+    use crate::record::{Target, Write, Writes};
     use automerge::ReadDoc;
     use proptest::prelude::*;
 

@@ -133,11 +133,11 @@ fn a_log_takes_its_next_entry_and_knows_what_is_missing() {
     for (head, seq, prev, expected) in [
         (None, 0, EntryId::ZERO, Admission::Next),
         (None, 1, id(1), Admission::Gap { want: 0 }),
-        (None, 0, id(1), Admission::Detached),
-        (Some(&head), 4, id(3), Admission::Held),
-        (Some(&head), 5, id(4), Admission::Held),
+        (None, 0, id(1), Admission::Aside),
+        (Some(&head), 4, id(3), Admission::Aside),
+        (Some(&head), 5, id(4), Admission::Aside),
         (Some(&head), 6, id(5), Admission::Next),
-        (Some(&head), 6, id(4), Admission::Detached),
+        (Some(&head), 6, id(4), Admission::Aside),
         (Some(&head), 7, id(6), Admission::Gap { want: 6 }),
     ] {
         assert_eq!(Head::admit(head, &header(seq, prev)), expected, "{head:?} and seq {seq}");
@@ -250,10 +250,10 @@ fn a_member_is_told_by_its_latest_credential_and_profile() {
     let name = |members: &Members| members.get(&me).unwrap().name().unwrap().to_string();
     let end = |members: &Members| members.get(&me).unwrap().expires_at();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-5", Some(at(70))));
-    assert!(!members.may_write(&me) && !members.may_write(&nobody));
+    assert!(!members.allows(&me, Role::Member) && !members.allows(&nobody, Role::Member));
     members.admit(&credential(1, Role::Member, 7, Some(60))).unwrap();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-7", Some(at(70))), "the last end of all");
-    assert!(members.may_write(&me));
+    assert!(members.allows(&me, Role::Member));
     members.admit(&credential(1, Role::Admin, 6, None)).unwrap();
     assert_eq!((name(&members).as_str(), end(&members)), ("n1-7", None), "one does not end");
     assert_eq!(members.get(&me).unwrap().roles().len(), 3);

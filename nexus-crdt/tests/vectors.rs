@@ -13,9 +13,9 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
-    Incarnation, LogHead, LogId, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write,
-    Writes, payload_hash, project, sync_frame, version_of,
+    Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
+    Incarnation, LogHead, LogId, Origin, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified,
+    Write, Writes, payload_hash, project, sync_frame, version_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -219,6 +219,16 @@ fn payloads_of_writes() {
         let why = variant(&Writes::decode(Some(&bytes)).unwrap_err());
         // for many bytes the fields are enough
         if bytes.len() > 4096 { json!({ "why": why }) } else { json!({ "payload": hex(&bytes), "why": why }) }
+    });
+    book.check("origins", |vector| {
+        let (core, by) = (vector.has("core"), vector.has("by"));
+        assert!(core != by, "of a core or of an edit");
+        let origin =
+            if core { Core::parse(&vector.text("core")).unwrap().origin() } else { Origin::parse(&vector.text("by")) };
+        json!({
+            "agent": origin.agent.map(|agent| agent.to_string()),
+            "source": origin.source.map(|source| source.to_string()),
+        })
     });
 }
 

@@ -21,11 +21,9 @@ fn newcomer(n: u8, listen: &str) -> Node {
 
 /// Answers each request by `answer`; drops the reply if there is none.
 async fn serve(mut inviter: Node, answer: impl Fn(JoinRequest) -> Option<JoinReply>) {
-    while let Some(event) = inviter.events.recv().await {
-        if let MeshEvent::Join { request, reply, .. } = event
-            && let Some(answer) = answer(request)
-        {
-            let _ = reply.send(answer);
+    while let Some((_, knock)) = inviter.door.recv().await {
+        if let Some(reply) = answer(knock.request.clone()) {
+            knock.answer(reply);
         }
     }
 }
@@ -168,12 +166,10 @@ async fn a_member_joins_again_without_losing_its_connection() {
     meet(&mut inviter, &mut member).await;
     let reply = JoinReply::Admitted { chain: world.chain(2, None), addresses: vec![] };
     let serving = async {
-        while let Some(event) = inviter.events.recv().await {
-            if let MeshEvent::Join { reply: to, .. } = event {
-                // long enough for a hello on the same connection to end in a duplicate
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let _ = to.send(reply.clone());
-            }
+        while let Some((_, knock)) = inviter.door.recv().await {
+            // long enough for a hello on the same connection to end in a duplicate
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            knock.answer(reply.clone());
         }
     };
     let joining = async {

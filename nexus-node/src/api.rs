@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`wire`] | the documents |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
+//! | `caller` | the program that calls, and on whose word it writes at most |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
 //! | `guest` | other rooms on the same socket |
@@ -20,6 +21,7 @@
 //! attached to the same API and socket.
 
 mod audit;
+pub(crate) mod caller;
 mod coordinator;
 mod critical;
 mod events;
@@ -54,6 +56,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};

@@ -391,8 +391,8 @@ impl Critical {
     }
 
     /// This node's copy, for waiting on its changes.
-    fn copy(&self) -> Copy {
-        Copy(self.coordinator.running().map(|running| running.applied_index()))
+    fn copy(&self) -> LocalCopy {
+        LocalCopy(self.coordinator.running().map(|running| running.applied_index()))
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
@@ -408,9 +408,9 @@ impl Critical {
 }
 
 /// Reads of the state of this node's copy; without a copy, of the leader's.
-struct Copy(Option<watch::Receiver<u64>>);
+struct LocalCopy(Option<watch::Receiver<u64>>);
 
-impl Copy {
+impl LocalCopy {
     async fn look(&mut self, critical: &Critical, query: &Query) -> Result<Answer, NodeError> {
         if let Some(index) = &mut self.0 {
             index.mark_unchanged();

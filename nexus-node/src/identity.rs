@@ -36,6 +36,11 @@ impl Identity {
         self.members.borrow().clone()
     }
 
+    /// The members as they change.
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<Members>> {
+        self.members.clone()
+    }
+
     /// A member's name.
     pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
         self.members.borrow().get(did).and_then(|member| member.name()).map(ToString::to_string)
@@ -50,7 +55,7 @@ impl Identity {
 
     /// Whether a member may write, and so make proposals.
     pub(crate) fn may_write(&self, did: &Did) -> bool {
-        self.members.borrow().may_write(did)
+        self.members.borrow().allows(did, Role::Member)
     }
 
     /// Whether a DID is a member's.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nexus_crdt::{Frontier, Members};
-use nexus_identity::Timestamp;
+use nexus_identity::{Did, Timestamp};
 
 use crate::NodeError;
 use crate::ledger;
@@ -20,12 +20,12 @@ pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// Every memory of a store, newest first. Expired ones are included.
+/// Every memory that a store shows to one of its members, newest first. Expired ones are included.
 ///
 /// # Errors
 /// An error of the view.
-pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
-    let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
+pub fn memories(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
+    let reader = Reader::new(view, [0; 8], me, members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();
     let mut after = None;
     loop {

@@ -74,8 +74,8 @@ pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
-    Recalled, Remembered, Revision, SpaceInfo,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Origin,
+    Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Was,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

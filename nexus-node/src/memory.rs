@@ -11,9 +11,10 @@ pub(crate) mod read;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nexus_crdt::Was;
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
+
+pub use nexus_crdt::{AgentName, Origin, Source, Was};
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +35,8 @@ pub struct NewMemory {
     pub ttl: Option<Duration>,
     /// The former memory, if this one is a copy.
     pub was: Option<Was>,
+    /// Which program writes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
 }
 
 impl NewMemory {
@@ -78,6 +81,23 @@ pub struct ConflictValue {
     pub value: Value,
     /// The author of the value.
     pub author: Did,
+    /// That member's name.
+    pub author_name: Option<String>,
+    /// The time of the write, by the author's clock.
+    pub at: Timestamp,
+}
+
+/// The origin of a field's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The author.
+    pub author: Did,
+    /// That member's name.
+    pub author_name: Option<String>,
+    /// The program that wrote it, by its own name.
+    pub agent: Option<AgentName>,
+    /// The source, by the word of the author's node.
+    pub source: Option<Source>,
     /// The time of the write, by the author's clock.
     pub at: Timestamp,
 }
@@ -99,10 +119,16 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
-    /// The creator, by the log.
+    /// The author of the text that is shown, by the log.
     pub author: Did,
     /// The creator's name.
     pub author_name: Option<String>,
+    /// The program that wrote this text, by its own name.
+    pub agent: Option<AgentName>,
+    /// The source of this text, by the word of its author's node.
+    pub source: Option<Source>,
+    /// The author again if this text replaced another; `None` for the text of the creation.
+    pub edited_by: Option<Did>,
     /// The time of creation, by the author's clock.
     pub created_at: Timestamp,
     /// The time of the last edit, by the editor's clock.
@@ -111,6 +137,8 @@ pub struct Memory {
     pub expires_at: Option<Timestamp>,
     /// Equal on all nodes that hold the same edits.
     pub version: String,
+    /// The origin of each field's value; fields that never had a value are left out.
+    pub fields: BTreeMap<&'static str, Provenance>,
     /// The fields with several concurrent values, each with all values, latest first.
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
 }
@@ -126,6 +154,23 @@ pub struct Patch {
     pub tags: Option<Vec<String>>,
     /// New metadata.
     pub meta: Option<BTreeMap<String, Value>>,
+    /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
+}
+
+impl Patch {
+    /// The new values, by field.
+    pub(crate) fn values(&self) -> BTreeMap<&'static str, Value> {
+        let texts = |texts: &Option<Vec<String>>| texts.clone().map(Value::from);
+        let meta = self.meta.clone().map(|meta| Value::Object(meta.into_iter().collect()));
+        let all = [
+            ("text", self.text.clone().map(Value::from)),
+            ("kind", self.kind.clone().map(Value::from)),
+            ("tags", texts(&self.tags)),
+            ("meta", meta),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
 }
 
 /// A listing of memories, newest first.
@@ -220,6 +265,10 @@ pub struct Revision {
     pub at: Timestamp,
     /// The author.
     pub by: Did,
+    /// The program that wrote it, as it called itself.
+    pub agent: Option<AgentName>,
+    /// On whose word it was written, as the author's node says.
+    pub source: Option<Source>,
     /// The fields it wrote, with their values.
     pub changed: BTreeMap<String, Value>,
 }

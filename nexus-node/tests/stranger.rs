@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
+use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, TokioSpawner,
+    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, Rooms,
+    TokioSpawner,
 };
 use nexus_node::{NewMemory, Node};
 use recorder::{Raw, Record};
@@ -63,10 +65,11 @@ fn nothing_got_out(record: &Record, node: &Node, friend: &Node) {
 fn mesh(record: &Record, n: u8, membership: Option<World>) -> (Mesh, MeshEvents) {
     let mut config = MeshConfig::new(key(n));
     config.membership = membership.map(|world| Membership { mesh: world.mesh(), chain: world.chain(n) });
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
+    let mut rooms = Rooms::new();
+    // it serves them by name, and drops all that comes
+    let _unread = (rooms.register(SYNC, 1), rooms.topic(ENTRIES, Bounds::items(1)));
     let transport = record.transport(Link::Tcp.transport(&key(n)));
-    Mesh::start(transport, config, Arc::new(TokioSpawner::current())).unwrap()
+    Mesh::start(transport, config, rooms, Arc::new(TokioSpawner::current())).unwrap()
 }
 
 fn tcp(address: &Multiaddr) -> Multiaddr {

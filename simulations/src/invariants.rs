@@ -17,7 +17,7 @@ mod strangers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::Frontier;
+use nexus_crdt::{AgentName, Frontier, Source};
 use nexus_node::Memory;
 use serde::Serialize;
 
@@ -77,10 +77,14 @@ pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
         meta,
         author,
         author_name,
+        agent,
+        source,
+        edited_by,
         created_at,
         updated_at,
         expires_at,
         version,
+        fields,
         conflicts,
     } = memory;
     let mut bytes = Vec::with_capacity(256 + text.len());
@@ -90,6 +94,20 @@ pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
         bytes.extend_from_slice(text.as_bytes());
     }
     bytes.extend_from_slice(author.as_bytes());
+    let written_by = [("", author, author_name, agent, source, created_at)].into_iter();
+    let of_fields =
+        fields.iter().map(|(name, from)| (*name, &from.author, &from.author_name, &from.agent, &from.source, &from.at));
+    for (name, author, called, agent, source, at) in written_by.chain(of_fields) {
+        let source = source.map_or("", Source::as_str);
+        let texts = [name, called.as_deref().unwrap_or_default(), agent.as_ref().map_or("", AgentName::as_str), source];
+        for text in texts {
+            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(author.as_bytes());
+        bytes.extend_from_slice(&at.as_ms().to_le_bytes());
+    }
+    bytes.extend_from_slice(edited_by.as_ref().map_or(&[0; 32], |editor| editor.as_bytes()));
     let (was, named) = (u64::from(was.is_some()), u64::from(author_name.is_some()));
     let ends_at = expires_at.map_or(u64::MAX, |at| at.as_ms());
     for number in [tags.len() as u64, was, named, created_at.as_ms(), updated_at.as_ms(), ends_at] {

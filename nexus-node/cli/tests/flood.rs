@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Draft, EntryFrame, EntryId, Head, Hlc, Incarnation, Kind, LogHead, LogId, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Keypair, Ticket};
-use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, TokioSpawner};
+use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, TokioSpawner};
 use rogue::Rogue;
 use support::{Home, Node};
 use world::{Link, key};
@@ -43,7 +43,7 @@ impl Stage {
         let address: Multiaddr = ticket.addresses[0].parse().unwrap();
         let config = MeshConfig::new(key(9));
         let (mesh, _events) =
-            Mesh::start(Link::Tcp.transport(&key(9)), config, Arc::new(TokioSpawner::current())).unwrap();
+            Mesh::start(Link::Tcp.transport(&key(9)), config, Rooms::new(), Arc::new(TokioSpawner::current())).unwrap();
         let name = "rogue".parse().unwrap();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: String::new() };
         let reply = mesh.join(ticket.inviter, vec![address.clone()], request).await.unwrap();

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 /// The bounds of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(super) struct BatchBounds {
     pub(super) count: usize,
     pub(super) bytes: usize,
 }
@@ -14,12 +14,12 @@ pub(super) struct Gather<T> {
     waiting: mpsc::Receiver<T>,
     /// An item that did not fit the last batch.
     left: Option<T>,
-    most: Most,
+    most: BatchBounds,
     size: fn(&T) -> usize,
 }
 
 impl<T> Gather<T> {
-    pub(super) fn new(waiting: mpsc::Receiver<T>, most: Most, size: fn(&T) -> usize) -> Self {
+    pub(super) fn new(waiting: mpsc::Receiver<T>, most: BatchBounds, size: fn(&T) -> usize) -> Self {
         Self { waiting, left: None, most, size }
     }
 
@@ -52,7 +52,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_together_as_far_as_it_fits_and_in_its_order() {
         let (sender, waiting) = mpsc::channel(16);
-        let mut gather = Gather::new(waiting, Most { count: 3, bytes: 10 }, |size: &usize| *size);
+        let mut gather = Gather::new(waiting, BatchBounds { count: 3, bytes: 10 }, |size: &usize| *size);
         for size in [4, 4, 4, 99, 1, 1, 1, 1] {
             sender.try_send(size).unwrap();
         }

@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt, pin_mut};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Spawner, StreamProtocol, read_frame, write_frame};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Rooms, Spawner, Stream, StreamProtocol, read_frame, write_frame};
 use prost::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,7 +17,14 @@ use tokio::time::Instant;
 use super::wire::Envelope;
 
 /// The room of the coordinators.
-pub(crate) const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+/// Streams that members opened and that were not taken yet.
+const STREAMS_MAX: usize = 64;
+
+/// Registers the room.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
+    rooms.register(RAFT, STREAMS_MAX)
+}
 
 /// The most requests to one peer that wait for its stream. Further ones fail at once.
 const WAITING_MAX: usize = 256;

@@ -99,10 +99,10 @@ impl Sessions {
         self.compared.subscribe()
     }
 
-    /// The number of other members that have an entry on disk.
-    pub(crate) fn replicas(&self, log: &LogId, seq: u64) -> usize {
+    /// The number of other members that have an entry on disk, of those that may read it.
+    pub(crate) fn replicas(&self, log: &LogId, seq: u64, may_read: impl Fn(&Did) -> bool) -> usize {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        syncs.values().filter(|sync| sync.durable.covers(log, seq)).count()
+        syncs.iter().filter(|(peer, sync)| sync.durable.covers(log, seq) && may_read(peer)).count()
     }
 
     /// The number of peers with a live session.

@@ -37,6 +37,11 @@ pub(super) fn all() -> &'static [Tool] {
                     "space": text("In which space [default]"),
                     "key": text("A name of your own: remembering with the same key again replaces the memory"),
                     "ttl": text("Forget it after 30m, 12h, 7d, … [never]"),
+                    "source": {
+                        "type": "string",
+                        "enum": ["model", "tool", "import"],
+                        "description": "Whose words it is in: yours [model], a tool's output, a file's",
+                    },
                 }),
                 &["text"],
                 hints().read_only(false).destructive(false).idempotent(false),

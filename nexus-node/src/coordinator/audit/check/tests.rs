@@ -2,7 +2,7 @@ use nexus_identity::Keypair;
 use proptest::prelude::*;
 
 use super::*;
-use crate::coordinator::audit::rows::Read;
+use crate::coordinator::audit::rows::AuditRows;
 use crate::coordinator::command::{Command, Group, Proposal, Put, Signed};
 use crate::coordinator::state::{At, Done, Machine, Source};
 
@@ -24,8 +24,8 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
     (made, chain.count, chain.head)
 }
 
-fn read(records: &[Record], count: u64, head: [u8; 32]) -> Read {
-    Read { records: records.to_vec(), more: false, count, head }
+fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
+    AuditRows { records: records.to_vec(), more: false, count, head }
 }
 
 /// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
