@@ -56,7 +56,8 @@ type Failed<E = openraft::error::Infallible> = RPCError<Voter, EmptyNode, RaftEr
 
 impl Client {
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
-        let envelope = Envelope { id: 0, group: encode(&self.group), to: encode(&self.target), body: Some(body) };
+        let envelope =
+            Envelope { id: 0, group: encode(&self.group), to: encode(&self.target), format: 0, body: Some(body) };
         let answer = self.links.ask(self.target.did, envelope, within).await;
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
         match answer.body {
