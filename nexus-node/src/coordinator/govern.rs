@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
@@ -138,7 +138,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             deadlines.clear();
             led = Some((running.group, term));
         }
-        let now = match planted(Plant::LeasesByWallClock) {
+        let now = match planted("leases_by_wall_clock") {
             true => Duration::from_millis(here.world.wall().as_ms()),
             false => here.world.now(),
         };

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
 use redb::StorageBackend;
@@ -363,7 +363,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        if !planted(Plant::ForgetsVotes) {
+        if !planted("forgets_votes") {
             rows::put_vote(&mut batch, Ballot::from(*vote));
         }
         self.write(Ask::Rows(batch)).await.map_err(|error| StorageIOError::write_vote(&error))?;
@@ -410,7 +410,7 @@ impl RaftLogStorage<Types> for Log {
             }
             state.committed.map(|committed| committed.index)
         };
-        if planted(Plant::AppendsBeforeDisk) {
+        if planted("appends_before_disk") {
             bytes.clear();
         }
         let ask = Ask::Append { first: first.unwrap_or_default(), entries: bytes, committed };

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use super::{Full, Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::Expiry;
@@ -220,7 +220,7 @@ impl Locks {
     ) -> u64 {
         let revision = tell.next();
         let mut token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
-        if planted(Plant::ReusesTokens) {
+        if planted("reuses_tokens") {
             token = self.locks.len() as u64 + 1;
         }
         let Claim { by, ttl_ms, waiter } = claim;

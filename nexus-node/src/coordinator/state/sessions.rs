@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use super::Outcome;
 use crate::coordinator::command::Proposal;
@@ -49,7 +49,7 @@ impl Sessions {
         }
         let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Known::New };
         match session.done.get(&proposal.seq) {
-            Some(_) if planted(Plant::AppliesTwice) => Known::New,
+            Some(_) if planted("applies_twice") => Known::New,
             Some(outcomes) => Known::Answered(outcomes.clone()),
             None if proposal.seq <= session.answered => Known::TooLate,
             None if session.done.len() >= limits.answers && proposal.answered <= session.answered => Known::TooMany,
