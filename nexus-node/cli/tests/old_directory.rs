@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nexus_node::store::{Batch, FORMAT, FORMAT_KEY, Store, StoreOptions, Table, View};
+use nexus_node::internals::store::{Batch, FORMAT, FORMAT_KEY, Store, StoreOptions, Table, View};
 use serde_json::Value;
 
 mod support;
