@@ -27,8 +27,8 @@ fn two_nodes_converge_after_a_partition() {
     ] {
         assert!(said.contains(line), "{said}");
     }
-    // Two edits of one millisecond have no order in time: whichever comes first, both nodes must
-    // show them alike.
+    // Two edits of one millisecond have no order in time. Both nodes must show them in the same order,
+    // whichever it is.
     let sees = |name: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(&format!("healed:  {name} sees ")));
         line.unwrap_or_else(|| panic!("{said}")).to_owned()

@@ -8,8 +8,8 @@ use crate::entry::{EntryId, Header};
 use crate::frontier::Head;
 use crate::space::SpaceId;
 
-/// Which life of an author's store: eight random bytes, never a counter, so that a restored or
-/// copied store never continues a log that has moved on without it.
+/// The incarnation of an author's store: eight random bytes, never a counter. So a restored or copied
+/// store never continues a log that has moved on without it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Incarnation(pub [u8; 8]);
 
@@ -19,28 +19,28 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// Names a log: one author's entries in one space in one incarnation.
+/// The id of a log: one author's entries in one space in one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct LogId {
     /// The space.
     pub space: SpaceId,
-    /// Who writes it.
+    /// The author.
     pub author: Did,
-    /// Which life of the author's store.
+    /// The incarnation of the author's store.
     pub incarnation: Incarnation,
 }
 
 /// Entries of a log that are kept beside its longest branch at most: these suffice to prove a fork.
 pub const ASIDE_MAX: u64 = 64;
 
-/// How an entry stands to the log as it is held here.
+/// The relation of an entry to its log as it is held here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It follows the head.
     Next,
     /// Its place is taken, or it follows another entry than the head: held already, or a branch.
     Aside,
-    /// Entries before it are missing.
+    /// Earlier entries are missing.
     Gap {
         /// The next seq that the log here can take.
         want: u64,
@@ -48,7 +48,7 @@ pub enum Admission {
 }
 
 impl Head {
-    /// How an entry stands to a log that ends in `head` (`None`: a log that is not held).
+    /// The relation of an entry to a log that ends in `head` (`None`: a log that is not held).
     pub fn admit(head: Option<&Self>, entry: &Header) -> Admission {
         let (want, last) = head.map_or((0, EntryId::ZERO), |head| (head.seq.saturating_add(1), head.id));
         match entry.seq.cmp(&want) {
@@ -118,6 +118,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: The engine | Nodes that hold the same show the same, whichever branch of a forked log came first
         /// Two branches, each in its own order, mixed as they come.
         #[test]
         fn where_a_log_is_cut_depends_on_the_set_of_entries_alone(

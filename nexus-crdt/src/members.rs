@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Chain, ChainError, Claims, Did, Name, Role, Timestamp};
@@ -7,11 +8,11 @@ use crate::entry::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
 
-/// What a member says of itself: the payload of an entry of kind [`crate::Kind::PROFILE`].
-/// Canonical bytes: borsh, fields in this order.
+/// The profile of a member: the payload of an entry of kind [`crate::Kind::PROFILE`]. Canonical bytes:
+/// borsh, fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Profile {
-    /// What it is called now.
+    /// Its current name.
     pub name: Name,
 }
 
@@ -31,7 +32,7 @@ impl Profile {
     }
 }
 
-/// One member, as the credentials held here say.
+/// One member, by the held credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its credentials, the latest last.
@@ -44,13 +45,13 @@ impl Member {
         Self { credentials: BTreeMap::new(), profile: None }
     }
 
-    /// What people call it: its latest profile's name, else its latest credential's.
+    /// Its name: that of its latest profile, else of its latest credential.
     pub fn name(&self) -> Option<&Name> {
         let latest = self.latest().map(|claims| &claims.name);
         self.profile.as_ref().map(|(_, _, name)| name).or(latest)
     }
 
-    /// Whether some credential allows what `role` allows.
+    /// Whether a credential includes the rights of `role`.
     pub fn allows(&self, role: Role) -> bool {
         self.credentials.values().any(|claims| claims.roles.allow(role))
     }
@@ -60,12 +61,12 @@ impl Member {
         self.credentials.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
     }
 
-    /// Who issued its latest credential.
+    /// The issuer of its latest credential.
     pub fn admitted_by(&self) -> Option<Did> {
         self.latest().map(|claims| claims.issuer)
     }
 
-    /// When its last credential ends; `None` if one does not.
+    /// The end of its last credential; `None` if one has no end.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.credentials.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
     }
@@ -75,8 +76,8 @@ impl Member {
     }
 }
 
-/// Who belongs to the mesh: the fold of credentials and profiles. It only grows, and depends on
-/// the set of entries alone.
+/// The members of the mesh: the fold of credentials and profiles. It only grows, and depends on the set
+/// of entries alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     mesh: Did,
@@ -86,11 +87,11 @@ pub struct Members {
 }
 
 impl Members {
-    /// How many credentials are kept for one member; beyond it the latest stay, so that the result
-    /// still depends on the set alone.
+    /// The most credentials kept for one member. The latest stay, so that the result still depends on
+    /// the set alone.
     const CREDENTIALS_MAX: usize = 16;
 
-    /// Nobody yet.
+    /// No members yet.
     pub const fn of(mesh: Did) -> Self {
         Self { mesh, members: BTreeMap::new(), strangers: BTreeMap::new() }
     }
@@ -100,17 +101,31 @@ impl Members {
         self.mesh
     }
 
-    /// Takes a chain and admits every link's subject. Returns whether that changed anything.
+    /// Adds a chain, and admits every link's subject. Returns whether that changed anything.
     ///
     /// # Errors
     /// The chain does not hold; nothing changed.
     pub fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
-        let all = chain.verify_all(&self.mesh)?;
+        Ok(self.insert(chain.verify_all(&self.mesh)?))
+    }
+
+    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
+        let all = chain.verify_all(&members.mesh)?;
+        let known = |claims: &Claims| {
+            let member = members.get(&claims.subject);
+            member.is_some_and(|member| member.credentials.contains_key(&credential_key(claims)))
+        };
+        Ok(!all.iter().all(known) && Arc::make_mut(members).insert(all))
+    }
+
+    fn insert(&mut self, all: Vec<Claims>) -> bool {
         let mut changed = false;
         for claims in all {
-            // the latest last, equally late ones by their bytes
-            let bytes = borsh::to_vec(&claims).unwrap_or_default();
-            let key = [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat();
+            let key = credential_key(&claims);
             let subject = claims.subject;
             let member = self.members.entry(subject).or_insert_with(Member::unknown);
             if let Some(profile) = self.strangers.remove(&subject) {
@@ -122,7 +137,7 @@ impl Members {
             }
             changed |= new && member.credentials.contains_key(&key);
         }
-        Ok(changed)
+        changed
     }
 
     /// Takes what an author says of itself in entry `id`; the latest counts. Returns whether that
@@ -156,9 +171,9 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether its entries count.
-    pub fn may_write(&self, did: &Did) -> bool {
-        self.get(did).is_some_and(|member| member.allows(Role::Member))
+    /// Whether somebody is a member with a credential that allows what `role` allows.
+    pub fn allows(&self, did: &Did, role: Role) -> bool {
+        self.get(did).is_some_and(|member| member.allows(role))
     }
 
     /// All members, by DID.
@@ -166,15 +181,22 @@ impl Members {
         self.members.iter()
     }
 
-    /// How many members there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// Orders credentials: the latest last, equally late ones by their bytes.
+#[expect(clippy::expect_used, reason = "borsh writes to memory")]
+fn credential_key(claims: &Claims) -> Vec<u8> {
+    let bytes = borsh::to_vec(claims).expect("claims encode");
+    [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat()
 }
 
 #[cfg(test)]
@@ -191,6 +213,7 @@ mod tests {
         Claims::new(key(0).did(), key(subject).did(), name, [role], Timestamp::from_ms(at)).issued_by(key(issuer).did())
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn membership_depends_on_the_set_of_chains_alone() {
         let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
@@ -205,8 +228,8 @@ mod tests {
         };
         let members = fold(&[&founder, &reader, &writer]);
         assert_eq!(members, fold(&[&writer, &reader, &founder, &reader]));
-        assert!(!fold(&[&reader]).may_write(&key(2).did()));
-        assert!(members.may_write(&key(2).did()));
+        assert!(!fold(&[&reader]).allows(&key(2).did(), Role::Member));
+        assert!(members.allows(&key(2).did(), Role::Member));
         assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
     }
 
@@ -247,9 +270,19 @@ mod tests {
         let forwards = fold(&renewals);
         renewals.reverse();
         assert_eq!(forwards, fold(&renewals));
+        let mut shared = std::sync::Arc::new(Members::of(key(0).did()));
+        for chain in &renewals {
+            let (mut own, before) = ((*shared).clone(), shared.clone());
+            let changed = own.admit(chain).unwrap();
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(changed));
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(false));
+            assert_eq!((&own, changed), (&*shared, before != shared));
+        }
+        assert_eq!(*shared, forwards);
         assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn a_chain_of_another_mesh_changes_nothing() {
         let mut members = Members::of(key(9).did());

@@ -1,19 +1,18 @@
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::entry::EntryId;
 use crate::error::FormError;
+use crate::fields::{Core, FieldSpec};
 use crate::json;
 
-/// How many writes one entry carries at most.
+/// The most writes of one entry.
 pub const WRITES_MAX: usize = 1024;
-/// How many dots one write overwrites at most; more live values take more writes.
+/// The most dots that one write overwrites. More live values take more writes.
 pub const OVER_MAX: usize = 64;
 /// The longest field name, in bytes.
 pub const FIELD_BYTES_MAX: usize = 64;
@@ -22,11 +21,11 @@ pub const VALUE_BYTES_MAX: usize = 48 * 1024;
 /// The size of a [`Dot`]'s bytes.
 pub const DOT_BYTES: usize = 34;
 
-/// How many bytes of an entry id stand in a dot's text form.
+/// The number of bytes of an entry id in a dot's text form.
 const TEXT_ID_BYTES: usize = 15;
 
-/// Names one write: the entry that carries it and its index there. The dot of the write that
-/// created a record is the record's id.
+/// The id of one write: its entry, and its index there. The dot of the write that created a record is
+/// the record's id.
 ///
 /// Text form, for people and JSON: the first 15 bytes of the entry id in lower-case base32, then
 /// `.index` unless the index is 0.
@@ -39,7 +38,7 @@ pub struct Dot {
 }
 
 impl Dot {
-    /// Entry id, then index in big-endian order: bytes that sort as dots do.
+    /// Entry id, then index in big-endian order, so that bytes sort as dots do.
     pub fn to_bytes(self) -> [u8; DOT_BYTES] {
         let mut bytes = [0; DOT_BYTES];
         bytes[..32].copy_from_slice(self.entry.as_bytes());
@@ -47,19 +46,19 @@ impl Dot {
         bytes
     }
 
-    /// The dot of bytes as [`Dot::to_bytes`] makes them; `None` for another length.
+    /// The dot of bytes from [`Dot::to_bytes`]; `None` for another length.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (entry, index) = bytes.split_first_chunk::<32>()?;
         let index = u16::from_be_bytes(index.try_into().ok()?);
         Some(Self { entry: EntryId::from_bytes(*entry), index })
     }
 
-    /// All bytes in hexadecimal: what `was` holds, where a short form would not do.
+    /// All bytes in hexadecimal, for `was`, which needs the full id.
     pub fn to_hex(self) -> String {
         HEXLOWER.encode(&self.to_bytes())
     }
 
-    /// The dot of a text as [`Dot::to_hex`] makes it.
+    /// The dot of a text from [`Dot::to_hex`].
     pub fn from_hex(text: &str) -> Option<Self> {
         Self::from_bytes(&HEXLOWER.decode(text.as_bytes()).ok()?)
     }
@@ -82,8 +81,7 @@ impl fmt::Debug for Dot {
     }
 }
 
-/// What a person types for a [`Dot`]: its text form or a beginning of it (at least four
-/// characters).
+/// A person's form of a [`Dot`]: its text form, or at least its first four characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DotPrefix {
     letters: String,
@@ -91,7 +89,7 @@ pub struct DotPrefix {
 }
 
 impl DotPrefix {
-    /// The whole bytes that every matching entry id starts with.
+    /// The whole bytes with which every matching entry id starts.
     pub fn bytes(&self) -> Vec<u8> {
         let whole = self.letters.len() * 5 / 8;
         let padded = format!("{:a<24}", self.letters).to_ascii_uppercase();
@@ -100,7 +98,7 @@ impl DotPrefix {
         bytes
     }
 
-    /// The dot meant, if this entry matches.
+    /// The dot in this entry, if the entry matches.
     pub fn dot_in(&self, entry: EntryId) -> Option<Dot> {
         let text = Dot { entry, index: 0 }.to_string();
         text.starts_with(&self.letters).then_some(Dot { entry, index: self.index })
@@ -127,22 +125,18 @@ impl FromStr for DotPrefix {
 pub struct Field(String);
 
 impl Field {
-    /// What a record was created with: one JSON object, [`Core`].
+    /// The content of a new record: one JSON object, [`Core`].
     pub const CORE: &'static str = "core";
     /// `true`: the record is forgotten, whatever else is written.
     pub const GONE: &'static str = "gone";
-    /// A later text.
+    /// The [`Origin`](crate::Origin) of the other writes to the record in the same entry.
+    pub const BY: &'static str = "by";
+    /// The text, the one field that every memory has. All others are in [`FIELDS`](crate::FIELDS).
     pub const TEXT: &'static str = "text";
-    /// A later kind.
-    pub const KIND: &'static str = "kind";
-    /// Later tags.
-    pub const TAGS: &'static str = "tags";
-    /// Later metadata.
+    /// The metadata, where older nodes kept an agent's name.
     pub const META: &'static str = "meta";
-    /// A later expiry, or null for none.
-    pub const EXPIRES_AT: &'static str = "expires_at";
 
-    /// A field of this name; [`Writes::decode`] checks names that come from others.
+    /// A field of this name. [`Writes::decode`] checks the names of others.
     pub fn named(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -164,10 +158,10 @@ impl fmt::Debug for Field {
     }
 }
 
-/// Which record a write is for.
+/// The record of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Target {
-    /// A new record, named by this write's own dot, on this page of the author's log.
+    /// A new record with this write's own dot as its id, on this page of the author's log.
     Create {
         /// The page's number, counted by the author.
         page: u32,
@@ -188,8 +182,8 @@ pub struct Write {
     pub field: Field,
     /// The value: JSON text.
     pub value: String,
-    /// The writes of this field that the author saw and replaces; ascending. One that names no
-    /// write of the same field of the same record has no effect.
+    /// The writes of this field that the author saw and replaces, ascending. A dot that names no write
+    /// of the same field of the same record has no effect.
     pub over: Vec<Dot>,
 }
 
@@ -201,10 +195,10 @@ impl Writes {
     /// Reads a payload and checks its rules of form.
     ///
     /// # Errors
-    /// The first rule that it breaks: the entry is quarantined.
+    /// The first broken rule: the entry is quarantined.
     pub fn decode(payload: Option<&[u8]>) -> Result<Self, FormError> {
         let payload = payload.ok_or(FormError::Absent)?;
-        // a write takes at least 13 bytes, so the count is bounded by the payload's size
+        // a write takes at least 13 bytes, so the payload's size bounds the count
         let writes: Self = borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)?;
         writes.check()?;
         Ok(writes)
@@ -261,80 +255,10 @@ impl Write {
         let fits = match self.field.as_str() {
             Field::CORE => Core::parse(&self.value).is_some(),
             Field::GONE => self.value == "true",
-            Field::TEXT | Field::KIND => parses::<String>(&self.value),
-            Field::TAGS => parses::<Vec<String>>(&self.value),
-            Field::META => parses::<BTreeMap<String, serde_json::Value>>(&self.value),
-            Field::EXPIRES_AT => parses::<Option<u64>>(&self.value),
-            _ => true,
+            name => FieldSpec::editable(name).is_none_or(|field| field.admits(&self.value)),
         };
         fits.then_some(()).ok_or_else(|| wrong("of another type"))
     }
-}
-
-fn parses<T: for<'de> Deserialize<'de>>(value: &str) -> bool {
-    serde_json::from_str::<T>(value).is_ok()
-}
-
-/// What a record is created with: the value of its `core` field. Members that this version does
-/// not know are left alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Core {
-    /// What is remembered.
-    pub text: String,
-    /// What kind of memory it is, `note` unless said otherwise.
-    #[serde(default = "note")]
-    pub kind: String,
-    /// Tags, as given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Metadata, by key.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<String, serde_json::Value>,
-    /// The key (`--id`): a live record of the space that has it is edited instead of doubled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// When it expires, in milliseconds since the epoch; judged when it is read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<u64>,
-    /// What it was before it was written again.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
-    pub was: Option<Was>,
-}
-
-fn note() -> String {
-    "note".to_owned()
-}
-
-/// Serde would read a struct from an array too; here it is an object or nothing.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Was>, D::Error> {
-    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
-    members.map(|members| serde_json::from_value(members.into()).map_err(serde::de::Error::custom)).transpose()
-}
-
-impl Core {
-    /// Reads a core; `None` if the text is not an object whose known members have their types.
-    pub fn parse(value: &str) -> Option<Self> {
-        value.starts_with('{').then(|| serde_json::from_str(value).ok()).flatten()
-    }
-
-    /// The JSON text, as a creating write holds it.
-    #[expect(clippy::expect_used, reason = "strings and JSON values have a JSON form")]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a core has a JSON form")
-    }
-}
-
-/// Where a record that was written again comes from (a solo brain that joined a mesh, an import).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Was {
-    /// Its former id: [`Dot::to_hex`], or whatever an imported file called it.
-    pub id: String,
-    /// Its former author's DID, as claimed by whoever wrote it again.
-    pub author: String,
-    /// When it was first created, in milliseconds since the epoch, as claimed likewise.
-    pub created_at: u64,
 }
 
 #[cfg(test)]
@@ -370,6 +294,7 @@ mod tests {
         assert_eq!(decode(writes.clone()).unwrap().0, writes);
     }
 
+    /// promise: Bad input | Payloads that break a rule of form: quarantined
     #[test]
     fn what_breaks_a_rule_of_form_is_named() {
         let core = |value: &str| Write { value: value.to_owned(), ..create("") };
@@ -404,6 +329,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn any_bytes_are_writes_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(writes) = Writes::decode(Some(&bytes)) {
@@ -411,6 +337,7 @@ mod tests {
             }
         }
 
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn a_claimed_count_takes_no_memory_ahead_of_its_bytes(count: u32) {
             let mut bytes = count.to_le_bytes().to_vec();
@@ -418,6 +345,7 @@ mod tests {
             let _ = Writes::decode(Some(&bytes));
         }
 
+        /// promise: Entries and memories | A memory is found by any beginning of its id
         #[test]
         fn a_dot_is_found_by_any_beginning_of_its_text(id: [u8; 32], index: u16, letters in 4_usize..=24) {
             let dot = Dot { entry: EntryId::from_bytes(id), index };
@@ -430,6 +358,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | A memory is found by any beginning of its id
     #[test]
     fn what_is_no_id_is_refused() {
         for text in ["", "abc", "abcd.", "abcd.x", "abcd.01", "abcd.70000", "abc1", "abcd efgh", "abcd.1.2"] {

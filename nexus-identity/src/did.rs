@@ -88,32 +88,16 @@ impl FromStr for Did {
 mod tests {
     use super::*;
     use crate::key::Keypair;
-    use did_key::{CoreSign, DIDCore, Ed25519KeyPair, Fingerprint, KeyMaterial, PatchedKeyPair};
     use proptest::prelude::*;
-
-    fn oracle(seed: &[u8; 32]) -> PatchedKeyPair {
-        did_key::from_existing_key::<Ed25519KeyPair>(&Keypair::from_seed(seed).did().0, Some(seed))
-    }
 
     proptest! {
         #[test]
-        fn a_did_is_what_the_did_key_crate_says(seed: [u8; 32]) {
+        fn a_did_survives_being_written_down(seed: [u8; 32]) {
             let did = Keypair::from_seed(&seed).did();
-            let oracle = oracle(&seed);
-            prop_assert_eq!(did.to_string(), format!("did:key:{}", oracle.fingerprint()));
-            prop_assert_eq!(oracle.public_key_bytes(), did.0.to_vec());
-            let document = oracle.get_did_document(did_key::CONFIG_JOSE_PUBLIC);
-            prop_assert_eq!(document.id, did.to_string());
             prop_assert_eq!(did.to_string().parse::<Did>().unwrap(), did);
         }
 
-        #[test]
-        fn a_signature_is_what_the_did_key_crate_accepts(seed: [u8; 32], digest: [u8; 32]) {
-            let signature = Keypair::from_seed(&seed).sign(Domain::Entry, &digest);
-            let message = Domain::Entry.message(&digest);
-            prop_assert!(oracle(&seed).verify(&message, signature.as_bytes()).is_ok());
-        }
-
+        /// promise: Identities | A signature is good for one domain, digest and key only
         #[test]
         fn a_signature_is_good_for_one_domain_digest_and_key_only(seed: [u8; 32], digest: [u8; 32], bit in 0_usize..512) {
             let key = Keypair::from_seed(&seed);
@@ -128,6 +112,7 @@ mod tests {
             prop_assert!(key.did().verify(Domain::Entry, &other, &signature).is_err());
         }
 
+        /// promise: Identities | Any text is a DID or an error, never a panic
         #[test]
         fn any_text_is_a_did_or_an_error_and_never_a_panic(text in "(did:key:z)?[1-9A-Za-z]{0,60}") {
             if let Ok(did) = text.parse::<Did>() {
@@ -136,6 +121,7 @@ mod tests {
         }
     }
 
+    /// promise: Identities | Other DID methods, codecs, lengths and weak keys are refused
     #[test]
     fn other_methods_codecs_lengths_and_weak_keys_are_refused() {
         let good = Keypair::from_seed(&[7; 32]).did().to_string();

@@ -54,10 +54,12 @@ fn domain(vector: &Vector) -> Domain {
         "entry" => Domain::Entry,
         "credential" => Domain::Credential,
         "presence" => Domain::Presence,
+        "proposal" => Domain::Proposal,
         other => panic!("no domain {other}"),
     }
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn dids() {
     let mut book = Book::open("did.json");
@@ -71,6 +73,7 @@ fn dids() {
     book.check("refused", |vector| json!({ "why": variant(&vector.text("did").parse::<Did>().unwrap_err()) }));
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn names() {
     let mut book = Book::open("name.json");
@@ -89,6 +92,7 @@ fn names() {
     });
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn signatures() {
     let mut book = Book::open("signature.json");
@@ -103,6 +107,26 @@ fn signatures() {
         let did = Did::from_bytes(vector.array("public_key"));
         let signature = Signature::from_bytes(vector.array("signature"));
         json!({ "why": variant(&did.verify(domain(vector), &vector.array("digest"), &signature).unwrap_err()) })
+    });
+}
+
+/// promise: Identities | DIDs, DID documents and signatures are what another implementation makes
+///
+/// The vectors were made by another implementation, so no error of this crate hides in them.
+#[test]
+fn dids_and_signatures_are_what_another_implementation_makes() {
+    let mut book = Book::open("did_oracle.json");
+    book.check("vectors", |vector| {
+        let (key, domain) = (key(vector, "seed"), domain(vector));
+        let (did, digest) = (key.did(), vector.array("digest"));
+        assert_eq!(hex(did.as_bytes()), vector.text("public_key"));
+        assert_eq!(did.to_string(), vector.text("did"));
+        assert_eq!(did.to_string(), vector.text("document_id"));
+        assert_eq!([domain.prefix(), &digest[..]].concat(), vector.bytes("message"));
+        let theirs = Signature::from_bytes(vector.array("signature"));
+        assert_eq!(key.sign(domain, &digest), theirs);
+        assert_eq!(did.verify(domain, &digest, &theirs), Ok(()));
+        json!({})
     });
 }
 
@@ -143,6 +167,7 @@ fn optional(timestamp: Option<Timestamp>) -> Value {
     timestamp.map_or(Value::Null, |timestamp| json!(timestamp.as_ms().to_string()))
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn credentials() {
     let mut book = Book::open("credential.json");
@@ -184,6 +209,7 @@ fn chain_bytes(vector: &Vector) -> Vec<u8> {
     links.iter().fold(count, |bytes, link| bytes.raw(&credential_bytes(link))).0
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn chains() {
     let mut book = Book::open("chain.json");
@@ -233,6 +259,7 @@ fn ticket_text(vector: &Vector) -> String {
     format!("nexus1{}", data_encoding::BASE32_NOPAD.encode(&whole).to_ascii_lowercase())
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn tickets() {
     let mut book = Book::open("ticket.json");

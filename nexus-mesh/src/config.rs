@@ -1,66 +1,70 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::{Multiaddr, StreamProtocol};
+use libp2p::Multiaddr;
 use nexus_identity::{Chain, Did, Keypair};
 
+use crate::abilities::Abilities;
+use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
+use crate::rooms::Rooms;
 
 /// The topic of beats.
 pub(crate) const PRESENCE_TOPIC: &str = "presence";
 
-/// What a mesh needs to know of its node.
+/// The configuration of a mesh.
 #[derive(Clone, Debug)]
 pub struct MeshConfig {
-    /// Who this node is.
+    /// This node's key.
     pub keypair: Keypair,
-    /// What it shows at the gate. Without it the doors alone are of use: for joining.
+    /// The credentials to show at the gate. Without them only the doors are of use: for joining.
     pub membership: Option<Membership>,
-    /// Where to listen. Port 0 takes a free one.
+    /// Addresses to listen on. Port 0 takes a free port.
     pub listen: Vec<Multiaddr>,
     /// Whether to look for peers on the local network. Runs tasks of its own on tokio, past the
     /// injected spawner: off in simulations.
     pub mdns: bool,
-    /// The stream protocols served to open peers, such as `/nexus/sync/1`.
-    pub rooms: Vec<StreamProtocol>,
-    /// The gossip topics besides the mesh's own `presence`.
-    pub topics: Vec<String>,
-    /// How often this node says that it is alive. Default 5 s.
+    /// The time between two beats. Default 5 s.
     pub heartbeat: Duration,
-    /// How long a silent peer may stay suspect before it counts as down and its connection is
-    /// closed. Default 15 s, three heartbeats; suspicion begins at two thirds of it.
+    /// The silence after which a peer counts as down and its connection is closed. Default 15 s, three
+    /// heartbeats. A peer is suspect from two thirds of it on.
     ///
     /// Must exceed `2 * heartbeat`, or one lost heartbeat evicts a healthy peer.
     pub down_after: Duration,
-    /// The bounds of everything that peers feed.
+    /// The bounds of everything that peers can fill.
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
+    /// This node's abilities. Its rooms are those registered in [`Rooms`](crate::Rooms).
+    pub abilities: Abilities,
+    /// Decides when credentials have expired. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl MeshConfig {
-    /// The defaults for a key: no membership, no sockets, no rooms, no topics.
+    /// The defaults for a key: no membership, no sockets.
     pub fn new(keypair: Keypair) -> Self {
         Self {
             keypair,
             membership: None,
             listen: Vec::new(),
             mdns: false,
-            rooms: Vec::new(),
-            topics: Vec::new(),
             heartbeat: Duration::from_secs(5),
             down_after: Duration::from_secs(15),
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
+            abilities: Abilities::first(),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 
-    /// When silence begins to be suspicious.
+    /// The silence after which a peer is suspect.
     pub(crate) fn suspect_after(&self) -> Duration {
         (self.down_after * 2 / 3).max(self.heartbeat + self.heartbeat / 2)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, rooms: &Rooms) -> Result<(), ConfigError> {
         let Self { heartbeat, down_after, limits, .. } = self;
         if *down_after <= *heartbeat * 2 {
             let (heartbeat, down_after) = (*heartbeat, *down_after);
@@ -80,16 +84,22 @@ impl MeshConfig {
             }
         }
         let mut seen = BTreeSet::from([PRESENCE_TOPIC]);
-        for topic in &self.topics {
+        for topic in rooms.topics() {
             if !seen.insert(topic) {
-                return Err(ConfigError::Topic(topic.clone()));
+                return Err(ConfigError::Topic(topic.to_owned()));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for room in rooms.protocols() {
+            if !seen.insert(room.as_ref()) {
+                return Err(ConfigError::Room(room.to_string()));
             }
         }
         Ok(())
     }
 }
 
-/// What makes this node a member.
+/// The credentials of a member.
 #[derive(Clone, Debug)]
 pub struct Membership {
     /// The mesh: the DID of its root key.
@@ -98,22 +108,22 @@ pub struct Membership {
     pub chain: Chain,
 }
 
-/// The bounds of everything that peers feed.
+/// The bounds of everything that peers can fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Established connections, both ways. Default 128.
+    /// Established connections, in and out. Default 128.
     pub connections: u32,
-    /// Connections in their handshake, each way. Default 32.
+    /// Connections in their handshake, in each direction. Default 32.
     pub pending: u32,
     /// Inbound connections that have not passed the gate. Default 32.
     pub strangers: usize,
-    /// Streams that a peer may hold, and that this node may hold to it. Default 64 each.
+    /// Streams that a peer may hold to this node, and this node to a peer. Default 64 each.
     pub streams_per_peer: usize,
-    /// Gossip messages a second that one peer may pass on; more are ignored. Default 1,000.
+    /// Gossip messages a second taken from one peer; more are ignored. Default 1,000.
     pub messages_per_second: u32,
-    /// The longest gossip message. Default 40 KiB: an entry of 32 KiB and what surrounds it.
+    /// The longest gossip message. Default 40 KiB: an entry of 32 KiB and its envelope.
     pub message_bytes_max: usize,
-    /// How many events wait for the node; then the mesh stops reading. Default 1,024.
+    /// Events that wait for the node. When they are full, the mesh stops reading. Default 1,024.
     pub events: usize,
 }
 
@@ -134,17 +144,23 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Bounds;
+    use libp2p::StreamProtocol;
 
     #[test]
     fn a_configuration_that_contradicts_itself_is_refused() {
         let good = MeshConfig::new(Keypair::from_seed(&[1; 32]));
-        assert_eq!(good.check(), Ok(()));
+        assert_eq!(good.check(&Rooms::new()), Ok(()));
         let short = MeshConfig { down_after: Duration::from_secs(10), ..good.clone() };
-        assert!(matches!(short.check(), Err(ConfigError::SuspicionTooShort { .. })));
-        let reserved = MeshConfig { topics: vec!["presence".to_owned()], ..good.clone() };
-        assert!(matches!(reserved.check(), Err(ConfigError::Topic(_))));
+        assert!(matches!(short.check(&Rooms::new()), Err(ConfigError::SuspicionTooShort { .. })));
+        let mut reserved = Rooms::new();
+        let _presence = reserved.topic("presence", Bounds::items(1));
+        assert!(matches!(good.check(&reserved), Err(ConfigError::Topic(_))));
+        let mut twice = Rooms::new();
+        let _both = [1, 2].map(|places| twice.register(StreamProtocol::new("/test/room/1"), places));
+        assert!(matches!(good.check(&twice), Err(ConfigError::Room(_))));
         let mut zero = good;
         zero.limits.pending = 0;
-        assert_eq!(zero.check(), Err(ConfigError::Zero("pending")));
+        assert_eq!(zero.check(&Rooms::new()), Err(ConfigError::Zero("pending")));
     }
 }

@@ -12,7 +12,7 @@ pub enum MeshError {
     /// This node's own credentials do not hold.
     #[error("own credentials do not hold: {0}")]
     Chain(#[from] ChainError),
-    /// They are somebody else's.
+    /// The credentials are of another key.
     #[error("own credentials are for another key")]
     NotOurs,
     /// The key is not usable.
@@ -27,17 +27,20 @@ pub enum MeshError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// One lost heartbeat would evict a healthy peer.
+    /// `down_after` is too short: one lost heartbeat would evict a healthy peer.
     #[error("down_after ({down_after:?}) must be more than twice the heartbeat ({heartbeat:?})")]
     SuspicionTooShort {
         /// The heartbeat.
         heartbeat: Duration,
-        /// The limit.
+        /// The configured `down_after`.
         down_after: Duration,
     },
-    /// Beats have that topic.
+    /// The topic is reserved for beats.
     #[error("topic {0:?} is reserved or given twice")]
     Topic(String),
+    /// The room is registered twice.
+    #[error("room {0} is registered twice")]
+    Room(String),
     /// A limit is zero.
     #[error("limit {0} must not be zero")]
     Zero(&'static str),
@@ -88,16 +91,16 @@ pub enum PublishError {
     TooLarge {
         /// Its length.
         bytes: usize,
-        /// What is allowed.
+        /// The longest allowed.
         max: usize,
     },
-    /// Not one of the configured topics.
+    /// Not one of the registered topics.
     #[error("no topic {0:?}")]
     NoSuchTopic(String),
-    /// All peers are slow. Gossip is a hint: whoever misses it syncs.
+    /// All peers are slow. Gossip is a hint: a peer that misses it syncs.
     #[error("all peers are busy")]
     Busy,
-    /// The node has no membership, so nobody would listen.
+    /// The node has no membership, so no peer would listen.
     #[error("not a member of a mesh")]
     NotAMember,
     /// The mesh is shut down.
@@ -109,10 +112,10 @@ pub enum PublishError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Nobody could be reached at any address, or somebody else answered there.
+    /// No address answered, or another key answered there.
     #[error("inviter cannot be reached: {0}")]
     Unreachable(String),
-    /// Reached, but it serves no join door.
+    /// The node there serves no join door.
     #[error("inviter does not admit anybody")]
     NoDoor,
     /// The connection ended before the answer.

@@ -2,34 +2,33 @@ use std::fmt;
 use std::time::Duration;
 
 use libp2p::gossipsub::MessageId;
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId};
 use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::join::{JoinReply, JoinRequest};
-use crate::stream::Stream;
+use crate::abilities::Abilities;
 
-/// What the mesh tells its node. All bytes in here came over the wire: decode with care.
+/// An event of the mesh. All bytes in here came over the wire: decode with care.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MeshEvent {
     /// A socket is bound; the address has a concrete port and no `/p2p/…`.
     Listening {
-        /// Where.
+        /// The address.
         address: Multiaddr,
     },
     /// A socket could not be bound, or was lost. The others go on.
     ListenFailed {
-        /// Which one, if that is known.
+        /// The address, if it is known.
         address: Option<Multiaddr>,
-        /// The operating system's words.
+        /// The operating system's error.
         error: String,
     },
     /// A member passed the gate; both sides may open rooms.
     PeerOpen {
-        /// Who.
+        /// The member.
         peer: Did,
-        /// Its credentials, verified.
+        /// Its verified credentials.
         chain: Chain,
         /// Its name in them.
         name: Name,
@@ -37,103 +36,80 @@ pub enum MeshEvent {
         roles: Roles,
         /// Whether this node dialled: then this side opens the lasting streams.
         dialer: bool,
-        /// Its end of the connection.
+        /// The peer's end of the connection.
         address: Multiaddr,
+        /// Its abilities.
+        abilities: Abilities,
     },
     /// The open connection to a member ended. Paired with an earlier `PeerOpen`.
     PeerClosed {
-        /// Who.
+        /// The member.
         peer: Did,
-        /// Why.
+        /// The cause.
         cause: DownCause,
     },
-    /// The failure detector changed its mind.
+    /// The failure detector changed a peer's state.
     PeerState {
-        /// About whom.
+        /// The peer.
         peer: Did,
-        /// What it thinks now.
+        /// The new state.
         state: PeerState,
-        /// Why it does not think `Up`.
+        /// The cause; `None` for `Up`.
         cause: Option<DownCause>,
     },
-    /// An open peer opened a stream.
-    Stream {
-        /// Who.
-        peer: Did,
-        /// In which room.
-        room: StreamProtocol,
-        /// The stream.
-        stream: Stream,
-    },
-    /// A gossip message that waits for [`Mesh::settle`](crate::Mesh::settle): it is forwarded
-    /// only once accepted.
-    Gossip {
-        /// The open peer that passed it on, not its author.
-        from: Did,
-        /// The topic, as in [`MeshConfig::topics`](crate::MeshConfig::topics).
-        topic: String,
-        /// Its bytes.
-        bytes: Vec<u8>,
-        /// What to settle.
-        token: MessageToken,
-    },
-    /// A member's beat, verified and newer than all before; it may have come over several hops.
+    /// A member's beat, verified and newer than all before. It may have come over several hops.
+    ///
+    /// A hint: left out while half of the events wait.
     Beat {
-        /// Whose.
+        /// The author of the beat.
         peer: Did,
-        /// What its node put in ([`Mesh::set_beat`](crate::Mesh::set_beat)).
+        /// The body that its node set ([`Mesh::set_beat`](crate::Mesh::set_beat)).
         body: Vec<u8>,
     },
-    /// Somebody knocks at the join door. Dropping `reply` refuses as unavailable.
-    Join {
-        /// Who: the key is proven, nothing else is.
-        peer: Did,
-        /// What it shows.
-        request: JoinRequest,
-        /// For the answer, within [`JOIN_ANSWER_TIMEOUT`](crate::JOIN_ANSWER_TIMEOUT).
-        reply: oneshot::Sender<JoinReply>,
-    },
-    /// Where a member can be dialled: worth keeping. Proven by a finished hello, or told by the
-    /// member itself afterwards. Replaces what was said before.
+    /// The addresses of a member, worth keeping: proven by a finished hello, or told by the member
+    /// afterwards. They replace the ones before.
+    ///
+    /// A hint: left out while half of the events wait.
     Addresses {
-        /// Who.
+        /// The member.
         peer: Did,
         /// Best first, at most [`ADDRESSES_PER_PEER_MAX`](crate::ADDRESSES_PER_PEER_MAX).
         addresses: Vec<Multiaddr>,
     },
-    /// A bootstrap address belongs to a node of another mesh. Never fatal; dialled again later.
+    /// A bootstrap address belongs to a node of another mesh. Never fatal; it is dialled again later.
     OtherMesh {
-        /// Where it was met.
+        /// The address.
         address: Multiaddr,
-        /// Who is there.
+        /// The node there.
         peer: PeerId,
     },
-    /// A peer and this node will not open to each other for now.
+    /// A hello ended in a refusal.
     Refused {
-        /// Who.
+        /// The peer.
         peer: Did,
-        /// Whether this node refused, or the peer did.
+        /// Whether this node refused, or the peer.
         by_us: bool,
-        /// Why.
+        /// The reason.
         reason: Refusal,
     },
 }
 
 /// The receiving end of a mesh: a bounded channel.
 ///
-/// When it is full the mesh stops reading from the network until there is room, so a slow reader
-/// slows its peers and loses nothing. Commands on [`Mesh`](crate::Mesh) are still served meanwhile.
-/// Dropping it ends the mesh.
+/// Only news of sockets and peers come here. Streams, gossip and newcomers go to the queues of their
+/// [`Rooms`](crate::Rooms), so no peer can fill this one with them. When it is full, the mesh stops reading from the
+/// network until there is room, since none of this news may be lost: read it without waiting for anything else.
+/// Commands on [`Mesh`](crate::Mesh) are still served meanwhile. Dropping the receiver ends the mesh.
 #[derive(Debug)]
 pub struct MeshEvents(pub(crate) mpsc::Receiver<MeshEvent>);
 
 impl MeshEvents {
-    /// The next event; none once the mesh has ended.
+    /// The next event; `None` once the mesh has ended.
     pub async fn recv(&mut self) -> Option<MeshEvent> {
         self.0.recv().await
     }
 
-    /// The next event if there is one already.
+    /// The next event, if one is waiting.
     pub fn try_recv(&mut self) -> Option<MeshEvent> {
         self.0.try_recv().ok()
     }
@@ -150,19 +126,19 @@ impl futures::Stream for MeshEvents {
     }
 }
 
-/// What the failure detector thinks of a peer, from best to worst.
+/// A peer's state in the failure detector, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerState {
     /// Signs of life arrive.
     Up,
-    /// None lately, or its connection was lost.
+    /// No sign of life lately, or the connection was lost.
     Suspect,
-    /// None for too long.
+    /// No sign of life for too long.
     Down,
 }
 
 impl PeerState {
-    /// The word for it on the command line and in JSON.
+    /// The word for the state on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -192,7 +168,7 @@ pub enum DownCause {
     Broken(String),
     /// No sign of life for `down_after`.
     Silent,
-    /// A newer connection took its place.
+    /// A newer connection replaced it.
     Replaced,
     /// This node hung up on it ([`Mesh::disconnect`](crate::Mesh::disconnect)).
     Dismissed,
@@ -200,7 +176,7 @@ pub enum DownCause {
     Revoked,
     /// Its credentials expired.
     Expired,
-    /// It was never met, or not since this mesh started; the last try's error, if there was one.
+    /// The peer was not reached since this mesh started; with the error of the last try, if there was one.
     Unreachable(Option<String>),
 }
 
@@ -243,7 +219,7 @@ pub enum Refusal {
     Revoked,
     /// No protocol version in common.
     Version,
-    /// It has no credentials yet, or is too busy.
+    /// The side has no credentials yet, or is too busy.
     Unavailable,
 }
 
@@ -260,37 +236,37 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Names a gossip message that waits for its verdict.
+/// Identifies a gossip message that waits for its verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageToken {
     pub(crate) id: MessageId,
     pub(crate) from: PeerId,
 }
 
-/// What becomes of a gossip message.
+/// The verdict on a gossip message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Good: passed on.
     Accept,
-    /// Not passed on, nobody's fault.
+    /// Not passed on, and nobody's fault.
     Ignore,
-    /// Not passed on, and the peer that passed it should have known.
+    /// Not passed on, and the fault of the peer that sent it.
     Reject,
 }
 
-/// What is known of another member.
+/// The known state of another member.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerStatus {
-    /// Who.
+    /// The member.
     pub did: Did,
     /// Its name, once its credentials were seen.
     pub name: Option<Name>,
     /// Its roles, once its credentials were seen.
     pub roles: Option<Roles>,
-    /// What the failure detector thinks.
+    /// Its state in the failure detector.
     pub state: PeerState,
-    /// Why it is not up.
+    /// The cause, if it is not up.
     pub cause: Option<DownCause>,
     /// Whether a direct connection is open.
     pub open: bool,
@@ -300,6 +276,8 @@ pub struct PeerStatus {
     pub address: Option<Multiaddr>,
     /// The last sign of life since this mesh started, on this node's wall clock.
     pub last_seen: Option<Timestamp>,
-    /// Where it is dialled.
+    /// The addresses at which it is dialled.
     pub addresses: Vec<Multiaddr>,
+    /// Its abilities, while a connection is open.
+    pub abilities: Option<Abilities>,
 }

@@ -14,9 +14,9 @@ pub enum FrameError {
     /// The writer's fault: nothing was read past the length. Close the stream.
     #[error("frame of {bytes} bytes is longer than {max}")]
     TooLong {
-        /// What it claims.
+        /// The claimed length, in bytes.
         bytes: usize,
-        /// What is allowed.
+        /// The longest allowed, in bytes.
         max: usize,
     },
     /// The stream ended in the middle of a frame, or broke.
@@ -24,13 +24,13 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// Reads one frame of at most `max` bytes; none if the stream ended before it.
+/// Reads one frame of at most `max` bytes; `None` if the stream ended before it.
 ///
-/// Memory grows with what arrives, never with what a length claims. Not cancel-safe: a dropped
+/// Memory grows with the bytes that arrive, not with the claimed length. Not cancel-safe: a dropped
 /// read leaves the stream in the middle of a frame.
 ///
 /// # Errors
-/// [`FrameError`]; the stream is of no more use then.
+/// [`FrameError`]; the stream is then unusable.
 pub async fn read_frame<R: AsyncRead + Unpin>(stream: &mut R, max: usize) -> Result<Option<Vec<u8>>, FrameError> {
     let mut head = [0; 4];
     let mut filled = 0;
@@ -56,7 +56,7 @@ pub async fn read_frame<R: AsyncRead + Unpin>(stream: &mut R, max: usize) -> Res
 /// Writes one frame and flushes.
 ///
 /// # Errors
-/// [`FrameError::TooLong`] past 4 GiB, or what the stream says.
+/// [`FrameError::TooLong`] past 4 GiB, or the stream's error.
 pub async fn write_frame<W: AsyncWrite + Unpin>(stream: &mut W, frame: &[u8]) -> Result<(), FrameError> {
     let max = u32::MAX as usize;
     let len = u32::try_from(frame.len()).map_err(|_| FrameError::TooLong { bytes: frame.len(), max })?;
@@ -92,6 +92,7 @@ mod tests {
             });
         }
 
+        /// promise: Bad input | Malformed frames
         #[test]
         fn any_bytes_are_frames_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut wire = Cursor::new(bytes);
@@ -101,6 +102,7 @@ mod tests {
         }
     }
 
+    /// promise: Bad input | Malformed frames
     #[test]
     fn a_claim_allocates_nothing_and_too_long_a_claim_is_refused() {
         let mut cut = Cursor::new(FRAME_BYTES_MAX.to_be_bytes()[4..].to_vec());

@@ -1,12 +1,13 @@
-//! The gate: a behaviour around a behaviour, which hides each connection from what is inside until
-//! the peer has proven in hello that it is a member, and that this is the one connection to keep.
+//! The gate: a behaviour around an inner behaviour. It hides each connection from the inner one until
+//! hello has proven two things: the peer is a member, and this is the one connection to keep.
 //!
-//! Every connection starts closed: its handler serves hello alone, and what is inside has never
-//! heard of it. When hello succeeds the gate lets the inner behaviour make its handler, sends that
-//! to the connection, and tells the inner behaviour of a new connection, the only one to that peer.
-//! Shutting is the reverse. So a stranger can reach no inner protocol by any message, because none
-//! is served, and the inner behaviours keep their own books right, because each connection they
-//! hear of begins and ends once.
+//! Every connection starts closed: its handler serves hello alone, and the inner behaviour does not
+//! know of it. After a successful hello the inner behaviour makes its handler, the gate sends it to the
+//! connection, and announces the connection to the inner behaviour. Each peer has at most one such
+//! connection. Shutting is the reverse.
+//!
+//! So no message of a stranger can reach an inner protocol, because none is served. And the inner
+//! behaviours' records stay correct, because each connection that they hear of begins and ends once.
 
 mod handler;
 mod hello;
@@ -39,16 +40,17 @@ use tokio::time::{Instant, Sleep};
 pub(crate) use hello::{Member, Papers, expired};
 
 use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
-use self::hello::{Answer, Ask, End, Ends};
+use self::hello::{Answer, Ask, End, Parties};
 use self::slots::{Decision, Slots};
+use crate::abilities::Abilities;
 use crate::clock;
 use crate::event::{DownCause, Refusal};
 use crate::peer::did_of;
 
-/// How long a connection may stay without a finished hello: enough for a hello or a join.
+/// The longest time of a connection without a finished hello: enough for a hello or a join.
 pub(crate) const STRANGER_LIFETIME: Duration = Duration::from_secs(45);
 
-/// Why the gate turned a connection away before any word was spoken.
+/// Why the gate denied a connection before the first byte.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum Denied {
     #[error("this node is offline")]
@@ -59,16 +61,16 @@ pub(crate) enum Denied {
     OtherKey,
 }
 
-/// What the gate tells the swarm's owner.
+/// An event of the gate, for the swarm's owner.
 #[derive(Debug)]
 pub(crate) enum GateEvent<E> {
     /// A member is in; both sides serve.
     Opened { peer: Did, member: Box<Member>, dialer: bool, address: Multiaddr, connection: ConnectionId },
     /// A member is out. Paired with `Opened`.
     Closed { peer: Did, cause: DownCause },
-    /// Hello ended otherwise.
+    /// Hello ended in a refusal.
     Refused { peer: Did, by_us: bool, reason: Refusal, connection: ConnectionId, address: Multiaddr },
-    /// From what is inside.
+    /// An event of the inner behaviour.
     Inner(E),
 }
 
@@ -76,28 +78,27 @@ pub(crate) enum GateEvent<E> {
 struct Connection {
     peer: PeerId,
     did: Did,
-    way: Way,
-    /// What the swarm calls its ends; none until it is established.
+    direction: Direction,
+    /// The swarm's endpoint; `None` until the connection is established.
     endpoint: Option<ConnectedPoint>,
-    /// Whether what is inside knows of it.
+    /// Whether the inner behaviour knows of it.
     told: bool,
-    /// The peer's credentials, from the moment a hello took the slot.
+    /// The peer's credentials, from the time that a hello took the slot.
     member: Option<Box<Member>>,
-    /// Whether `Opened` went out, and `Closed` is owed.
+    /// Whether `Opened` was sent, so that `Closed` must follow.
     announced: bool,
-    /// Nothing more may come of it.
+    /// Whether it has ended and nothing more may come of it.
     ended: bool,
 }
 
-/// How it came to be; what the inner behaviour will be told when it makes its handler.
-enum Way {
+/// The direction of a connection, with the data for making the inner handler.
+enum Direction {
     In { local: Multiaddr, remote: Multiaddr },
     Out { address: Multiaddr, role: Endpoint, port_use: PortUse },
 }
 
-impl Way {
-    /// Whether this side begins the hello.
-    /// (`ConnectedPoint::is_dialer` does not know of role overrides.)
+impl Direction {
+    /// Whether this side begins the hello. (`ConnectedPoint::is_dialer` ignores role overrides.)
     fn is_dialer(&self) -> bool {
         matches!(self, Self::Out { role: Endpoint::Dialer, .. })
     }
@@ -123,12 +124,12 @@ pub(crate) struct Gate<B: NetworkBehaviour> {
     revoked: BTreeSet<Did>,
     offline: bool,
     strangers_max: usize,
-    /// Connections being dialled for something else than a hello.
+    /// Connections dialled for a join, without a hello.
     no_hello: BTreeSet<ConnectionId>,
-    /// Connections in the order in which their time runs out.
+    /// Connections without a finished hello, in the order of their deadlines.
     young: VecDeque<(Instant, ConnectionId)>,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// A few for each event that comes in; drained before anything else is asked for.
+    /// A few for each incoming event; drained before anything else is polled.
     actions: VecDeque<Action<B>>,
     waker: Option<Waker>,
 }
@@ -157,25 +158,36 @@ impl<B: NetworkBehaviour> Gate<B> {
         &mut self.inner
     }
 
-    /// Whether what is inside knows of a connection.
+    /// Whether the inner behaviour knows of a connection.
     fn told(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|known| known.told)
     }
 
-    /// These are about to be dialled for the join door. A hello on them might end in a refusal or
-    /// a duplicate, which would hang up on the join.
+    /// Marks dials for the join door. A hello on them might end in a refusal or a duplicate, which
+    /// would close the connection under the join.
     pub(crate) fn no_hello_on(&mut self, dials: &[ConnectionId]) {
         self.no_hello.extend(dials);
     }
 
-    /// Renewed credentials, for the hellos to come.
+    /// Sets renewed credentials for later hellos.
     pub(crate) fn set_chain(&mut self, chain: Chain) {
         if let Some(papers) = &self.papers {
-            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain }));
+            let (abilities, clock) = (papers.abilities.clone(), papers.clock.clone());
+            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, abilities, clock }));
         }
     }
 
-    /// Closes all connections and denies new ones until called with false. The sockets stay.
+    /// The formats that this node writes now, for the hellos to come.
+    pub(crate) fn set_formats(&mut self, entry: u16, critical: u16) {
+        if let Some(papers) = &self.papers {
+            let Papers { me, mesh, ref chain, ref abilities, ref clock } = **papers;
+            let abilities = Abilities { entry_format_now: entry, critical_format_now: critical, ..abilities.clone() };
+            let (chain, clock) = (chain.clone(), clock.clone());
+            self.papers = Some(Arc::new(Papers { me, mesh, chain, abilities, clock }));
+        }
+    }
+
+    /// Closes all connections and denies new ones until called with `false`. The sockets stay.
     pub(crate) fn set_offline(&mut self, offline: bool) {
         self.offline = offline;
         if offline {
@@ -197,7 +209,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
-    /// Cuts these off now and refuses them from now on.
+    /// Closes the connections of revoked members and refuses them from now on.
     pub(crate) fn set_revoked(&mut self, revoked: BTreeSet<Did>) {
         self.revoked = revoked;
         let hit = |known: &Connection| known.told && self.revoked.contains(&known.did);
@@ -207,7 +219,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
-    /// Cuts off members whose credentials have ended since their hello.
+    /// Closes the connections of members whose credentials have ended since their hello.
     pub(crate) fn cut_expired(&mut self, now: nexus_identity::Timestamp) {
         let hit = |known: &Connection| known.member.as_ref().is_some_and(|member| expired(member.expires_at, now));
         let cut: Vec<_> = self.connections.iter().filter(|(_, known)| hit(known)).map(|(id, _)| *id).collect();
@@ -231,7 +243,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         self.notify(peer, connection, FromGate::Answer(AnswerEvent(answer)));
     }
 
-    /// Shuts a connection and hangs up.
+    /// Shuts a connection and closes it.
     fn close(&mut self, connection: ConnectionId, cause: &DownCause) {
         self.shut(connection, cause);
         let Some(known) = self.connections.get_mut(&connection) else { return };
@@ -241,7 +253,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         self.push(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
     }
 
-    /// Takes a connection away from what is inside and from the slots. Does not hang up.
+    /// Takes a connection from the inner behaviour and from the slots. Does not close it.
     fn shut(&mut self, connection: ConnectionId, cause: &DownCause) {
         let Some(known) = self.connections.get_mut(&connection) else { return };
         let (peer_id, did) = (known.peer, known.did);
@@ -263,15 +275,15 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
-    /// Lets what is inside serve a connection.
+    /// Lets the inner behaviour serve a connection.
     fn open(&mut self, connection: ConnectionId) -> Result<THandler<B>, Refusal> {
         let known = self.connections.get_mut(&connection).ok_or(Refusal::Unavailable)?;
         let endpoint = known.endpoint.as_ref().ok_or(Refusal::Unavailable)?;
-        let handler = match &known.way {
-            Way::In { local, remote } => {
+        let handler = match &known.direction {
+            Direction::In { local, remote } => {
                 self.inner.handle_established_inbound_connection(connection, known.peer, local, remote)
             }
-            Way::Out { address, role, port_use } => {
+            Direction::Out { address, role, port_use } => {
                 self.inner.handle_established_outbound_connection(connection, known.peer, address, *role, *port_use)
             }
         }
@@ -291,7 +303,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         let Some(known) = self.connections.get(&connection) else { return };
         let did = known.did;
         if let Ask::Refusing(reason) = ask {
-            let address = known.way.address().clone();
+            let address = known.direction.address().clone();
             let refused = GateEvent::Refused { peer: did, by_us: true, reason, connection, address };
             self.shut(connection, &DownCause::Dismissed);
             return self.push(ToSwarm::GenerateEvent(refused));
@@ -336,7 +348,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         if known.ended {
             return;
         }
-        let (peer, dialer, address) = (known.did, known.way.is_dialer(), known.way.address().clone());
+        let (peer, dialer, address) = (known.did, known.direction.is_dialer(), known.direction.address().clone());
         match end {
             End::Opened => {
                 let member = known.member.clone().filter(|_| known.told);
@@ -346,7 +358,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                         let opened = GateEvent::Opened { peer, member, dialer, address, connection };
                         self.push(ToSwarm::GenerateEvent(opened));
                     }
-                    // something else took the slot while the last word was on its way
+                    // another connection took the slot while the last word was on its way
                     _ => self.close(connection, &DownCause::Replaced),
                 }
             }
@@ -369,19 +381,32 @@ impl<B: NetworkBehaviour> Gate<B> {
         if self.offline { Err(ConnectionDenied::new(Denied::Offline)) } else { Ok(()) }
     }
 
-    fn admit(&mut self, connection: ConnectionId, peer: PeerId, way: Way) -> Result<THandler<Self>, ConnectionDenied> {
+    fn admit(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        direction: Direction,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
         self.deny()?;
         let did = did_of(&peer).ok_or_else(|| ConnectionDenied::new(Denied::OtherKey))?;
-        let waiting = |known: &&Connection| !known.announced && matches!(known.way, Way::In { .. });
+        let waiting = |known: &&Connection| !known.announced && matches!(known.direction, Direction::In { .. });
         let crowded = self.connections.values().filter(waiting).count() >= self.strangers_max;
-        if crowded && matches!(way, Way::In { .. }) {
+        if crowded && matches!(direction, Direction::In { .. }) {
             return Err(ConnectionDenied::new(Denied::Crowded));
         }
-        let ends = Ends { me: self.me, peer, peer_did: did };
+        let parties = Parties { me: self.me, peer, peer_did: did };
         let papers = self.papers.clone().filter(|_| !self.no_hello.remove(&connection));
-        let handler = GateHandler::new(papers, ends, way.is_dialer());
-        let known =
-            Connection { peer, did, way, endpoint: None, told: false, member: None, announced: false, ended: false };
+        let handler = GateHandler::new(papers, parties, direction.is_dialer());
+        let known = Connection {
+            peer,
+            did,
+            direction,
+            endpoint: None,
+            told: false,
+            member: None,
+            announced: false,
+            ended: false,
+        };
         self.connections.insert(connection, known);
         self.young.push_back((clock::now() + STRANGER_LIFETIME, connection));
         Ok(handler)
@@ -397,7 +422,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         self.connections.remove(&closed.connection_id);
     }
 
-    /// Hangs up on connections that came to nothing in time.
+    /// Closes connections whose hello did not finish in time.
     fn poll_young(&mut self, cx: &mut Context<'_>) {
         loop {
             let Some((due, connection)) = self.young.front().copied() else {
@@ -420,13 +445,13 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
-    /// What the inner behaviour wants, seen from outside.
+    /// Translates an action of the inner behaviour for the swarm.
     fn translate(&mut self, action: ToSwarm<B::ToSwarm, THandlerInEvent<B>>) -> Option<Action<B>> {
         match action {
             ToSwarm::NotifyHandler { peer_id, handler, event } => {
                 let connection = match handler {
                     NotifyHandler::One(connection) => connection,
-                    // "any" might pick one that is closed; there is only one that it can mean
+                    // "any" might pick a closed connection; the inner behaviour means the one open connection
                     NotifyHandler::Any => self.slots.connection(&did_of(&peer_id)?)?,
                 };
                 let told = self.told(connection);
@@ -438,15 +463,15 @@ impl<B: NetworkBehaviour> Gate<B> {
                 self.close_peer(&peer, &DownCause::Broken("closed by a protocol".to_owned()));
                 None
             }
-            // whom to dial is decided outside
+            // the book of addresses decides about dials, not a behaviour
             ToSwarm::Dial { .. } => None,
             other => Some(other.map_in(FromGate::Inner).map_out(GateEvent::Inner)),
         }
     }
 }
 
-/// What an I/O error says about who ended a connection: an orderly end arrives as one, too, from
-/// Yamux and QUIC alike, and wrapped.
+/// The cause of a connection's end, from an I/O error. Yamux and QUIC report an orderly end as an
+/// error, too, and wrap it.
 fn cause_of(error: &std::io::Error) -> DownCause {
     use std::io::ErrorKind as K;
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -455,7 +480,7 @@ fn cause_of(error: &std::io::Error) -> DownCause {
         if let Some(K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe) = kind {
             return DownCause::RemoteClosed;
         }
-        // an `io::Error` made from another error skips that one in its chain of sources
+        // the source chain of an `io::Error` leaves out an inner `io::Error`
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         source = wrapped.map(|wrapped| wrapped as _).or_else(|| error.source());
     }
@@ -494,7 +519,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(connection, peer, Way::In { local: local.clone(), remote: remote.clone() })
+        self.admit(connection, peer, Direction::In { local: local.clone(), remote: remote.clone() })
     }
 
     fn handle_established_outbound_connection(
@@ -505,7 +530,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(connection, peer, Way::Out { address: address.clone(), role, port_use })
+        self.admit(connection, peer, Direction::Out { address: address.clone(), role, port_use })
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -523,7 +548,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
                     self.inner.on_swarm_event(FromSwarm::AddressChange(AddressChange { ..change }));
                 }
             }
-            // a later behaviour or the limits said no: the connection never came to be
+            // a later behaviour or the limits denied it: the connection never existed
             FromSwarm::DialFailure(failure) => {
                 self.no_hello.remove(&failure.connection_id);
                 self.connections.remove(&failure.connection_id);
@@ -540,7 +565,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
             ToGate::Ask(AskEvent(ask)) => self.on_ask(peer, connection, ask),
             ToGate::Ended(EndEvent(end)) => self.on_end(connection, end),
             ToGate::Inner(event) => {
-                // after a shut, stragglers are still on their way; what is inside has forgotten
+                // events still arrive after a shut; the inner behaviour has forgotten the connection
                 if self.told(connection) {
                     self.inner.on_connection_handler_event(peer, connection, event);
                 }

@@ -1,37 +1,37 @@
-//! Who is up: a failure detector over signs of life.
+//! The failure detector: which peers are up, judged by signs of life.
 //!
-//! A sign of life is anything that only the living peer can cause: a verified beat, even one that
-//! came over several hops, or an answered ping on a direct connection.
+//! A sign of life is anything that only the living peer can cause: a verified beat, even over several
+//! hops, or an answered ping on a direct connection.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::event::{DownCause, PeerState};
 
-/// How many peers are watched at most; a new one past that goes unwatched.
+/// The most watched peers; further ones are not watched.
 pub(crate) const WATCHED_MAX: usize = 4_096;
 
 /// A peer's state changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// Whose.
+pub(crate) struct HealthChange {
+    /// The peer.
     pub(crate) peer: Did,
-    /// What it is now.
+    /// Its new state.
     pub(crate) state: PeerState,
-    /// Why; none when it came up.
+    /// The cause; `None` for `Up`.
     pub(crate) cause: Option<DownCause>,
 }
 
-/// What is known of one peer.
+/// The state of one peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Vital {
     /// Its state.
     pub(crate) state: PeerState,
-    /// Why it is not up.
+    /// The cause, if it is not up.
     pub(crate) cause: Option<DownCause>,
     /// The last sign of life.
     pub(crate) heard_at: Instant,
@@ -46,48 +46,48 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// A detector that suspects after `suspect_after` of silence and gives up after `down_after`.
+    /// A detector that suspects after `suspect_after` of silence, and counts as down after `down_after`.
     pub(crate) fn new(suspect_after: Duration, down_after: Duration) -> Self {
         Self { suspect_after, down_after, peers: BTreeMap::new() }
     }
 
-    /// A sign of life.
+    /// Notes a sign of life.
     ///
     /// # State transition
     /// any → `Up`.
-    pub(crate) fn heard(&mut self, peer: Did, now: Instant) -> Option<Change> {
+    pub(crate) fn heard(&mut self, peer: Did, now: Instant) -> Option<HealthChange> {
         if !self.peers.contains_key(&peer) && self.peers.len() >= WATCHED_MAX {
             return None;
         }
-        if planted(Plant::DownForEver) && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
+        if planted("down_for_ever") && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
             return None;
         }
         let up = Vital { state: PeerState::Up, cause: None, heard_at: now };
         let before = self.peers.insert(peer, up);
         let changed = before.is_none_or(|before| before.state != PeerState::Up);
-        changed.then_some(Change { peer, state: PeerState::Up, cause: None })
+        changed.then_some(HealthChange { peer, state: PeerState::Up, cause: None })
     }
 
-    /// The connection to the peer ended.
+    /// Notes the end of the connection to the peer.
     ///
     /// # State transition
-    /// `Up → Suspect` for a cause that a detour or a redial may mend; any → `Down` for one that
-    /// it cannot ([`DownCause::is_final`]).
-    pub(crate) fn closed(&mut self, peer: Did, cause: DownCause) -> Option<Change> {
+    /// `Up → Suspect` for a cause that a detour or a redial may mend. Any → `Down` for a final one
+    /// ([`DownCause::is_final`]).
+    pub(crate) fn closed(&mut self, peer: Did, cause: DownCause) -> Option<HealthChange> {
         let vital = self.peers.get_mut(&peer)?;
         let state = if cause.is_final() { PeerState::Down } else { vital.state.max(PeerState::Suspect) };
         let changed = vital.state != state;
         vital.state = state;
         vital.cause = Some(cause.clone());
-        changed.then_some(Change { peer, state, cause: Some(cause) })
+        changed.then_some(HealthChange { peer, state, cause: Some(cause) })
     }
 
-    /// Judges silence. A peer that went suspect by a lost connection goes down with that cause.
+    /// Judges silence. A peer that is suspect after a lost connection goes down with that cause.
     ///
     /// # State transition
     /// `Up → Suspect` after `suspect_after` without a sign of life, `Suspect → Down` after
     /// `down_after`.
-    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Change> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<HealthChange> {
         let mut changes = Vec::new();
         for (peer, vital) in &mut self.peers {
             let silent = now.saturating_duration_since(vital.heard_at);
@@ -100,21 +100,20 @@ impl Health {
             if state != vital.state {
                 vital.state = state;
                 let cause = vital.cause.get_or_insert(DownCause::Silent).clone();
-                changes.push(Change { peer: *peer, state, cause: Some(cause) });
+                changes.push(HealthChange { peer: *peer, state, cause: Some(cause) });
             }
         }
         changes
     }
 
-    /// Nobody could be heard for a while because this node did not listen: such silence is no
-    /// peer's fault.
+    /// Shifts all signs of life by a time in which this node did not listen: that silence is no peer's fault.
     pub(crate) fn forgive(&mut self, deaf: Duration, now: Instant) {
         for vital in self.peers.values_mut() {
             vital.heard_at = (vital.heard_at + deaf).min(now);
         }
     }
 
-    /// When [`Health::tick`] may have something to say.
+    /// The next time at which [`Health::tick`] may change something.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let due = |vital: &Vital| match vital.state {
             PeerState::Up => Some(vital.heard_at + self.suspect_after),
@@ -124,7 +123,7 @@ impl Health {
         self.peers.values().filter_map(due).min()
     }
 
-    /// What is known of a peer.
+    /// The state of a peer.
     pub(crate) fn vital(&self, peer: &Did) -> Option<&Vital> {
         self.peers.get(peer)
     }
@@ -161,6 +160,7 @@ mod tests {
         assert_eq!(health.heard(did(1), start + DOWN).unwrap().state, PeerState::Up);
     }
 
+    /// promise: Meeting | A silent peer is suspect, then down, with its cause; one that is heard never is
     #[test]
     fn a_lost_connection_is_suspect_at_once_and_down_with_its_cause() {
         let (start, mut health) = (Instant::now(), Health::new(SUSPECT, DOWN));
@@ -189,6 +189,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | A silent peer is suspect, then down, with its cause; one that is heard never is
         #[test]
         fn a_peer_heard_within_the_limit_is_never_down_and_a_silent_one_always_is(
             gaps_ms in prop::collection::vec(0_u64..40_000, 1..50),

@@ -1,4 +1,4 @@
-//! What is said at the join door.
+//! The messages of the join door.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use prost::Message;
 
 use crate::wire;
 
-/// What a newcomer shows to the inviter.
+/// A newcomer's request to the inviter.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinRequest {
-    /// Which ticket.
+    /// The id of the ticket.
     pub ticket_id: TicketId,
     /// The ticket's secret.
     pub secret: [u8; 16],
-    /// What the newcomer wants to be called.
+    /// The newcomer's name for itself.
     pub name: Name,
     /// Its software version, for people.
     pub version: String,
@@ -24,7 +24,7 @@ pub struct JoinRequest {
 /// The longest version text that is sent or read.
 const VERSION_BYTES_MAX: usize = 64;
 
-/// Without the secret: requests end up in logs.
+/// Leaves the secret out: requests end up in logs.
 impl fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinRequest").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
@@ -59,29 +59,29 @@ impl JoinRequest {
 /// The inviter's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinReply {
-    /// Welcome.
+    /// The newcomer is admitted.
     Admitted {
         /// The newcomer's credentials. The newcomer verifies them against the ticket's mesh.
         chain: Chain,
-        /// Where else the inviter can be dialled.
+        /// Further addresses of the inviter.
         addresses: Vec<Multiaddr>,
     },
-    /// Not with this ticket, or not now.
+    /// The newcomer is refused.
     Refused {
-        /// Why.
+        /// The reason.
         code: JoinRefusal,
-        /// Why, for people.
+        /// The reason in words, for people.
         message: String,
     },
 }
 
-/// Why the inviter does not admit.
+/// The reason of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinRefusal {
     /// No such ticket, or a wrong secret.
     Unknown,
-    /// The ticket ended.
+    /// The ticket has ended.
     Expired,
     /// All its uses are gone.
     Used,
@@ -89,7 +89,7 @@ pub enum JoinRefusal {
     Withdrawn,
     /// The newcomer's key was revoked; a revoked key never returns.
     Revoked,
-    /// The inviter may not, or can no longer, admit anybody.
+    /// The inviter may not admit anybody, or not any more.
     NotAdmin,
     /// The inviter is busy, stopping or not ready: try again.
     Unavailable,

@@ -1,23 +1,23 @@
-//! How Nexus nodes meet and talk.
+//! The network of Nexus nodes.
 //!
-//! A [`Mesh`] keeps a node connected to the other members of its mesh over QUIC and TCP. Everybody
-//! may dial; only who proves membership at the *gate* gets further than a ping, hello and the
-//! join door. To members it offers *rooms* (raw streams for the node's protocols), gossip,
-//! heartbeats with an opaque body, and a failure detector that names its causes.
+//! A [`Mesh`] keeps a node connected to the other members of its mesh over QUIC and TCP. Everybody may
+//! dial. Before a peer has proven its membership at the *gate*, it reaches only ping, hello and the
+//! join door. Members get *rooms* (raw streams for the node's protocols), gossip, heartbeats with an
+//! opaque body, and a failure detector that names its causes.
 //!
-//! What is in a frame or a message is the node's business: nothing here knows entries or logs.
-//! Gossip is a hint; whatever must arrive goes through a room.
+//! The content of frames and messages is the node's matter: this crate knows no entries and no logs.
+//! Gossip is a hint. Data that must arrive goes through a room.
 //!
 //! ```no_run
 //! # async fn example(key: nexus_identity::Keypair, membership: nexus_mesh::Membership) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
-//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, TokioSpawner, tcp_quic_transport};
+//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, Rooms, TokioSpawner, tcp_quic_transport};
 //!
 //! let transport = tcp_quic_transport(&key)?;
 //! let mut config = MeshConfig::new(key);
 //! config.membership = Some(membership);
 //! config.listen = vec!["/ip4/0.0.0.0/udp/4002/quic-v1".parse()?, "/ip4/0.0.0.0/tcp/4002".parse()?];
-//! let (mesh, mut events) = Mesh::start(transport, config, Arc::new(TokioSpawner::current()))?;
+//! let (mesh, mut events) = Mesh::start(transport, config, Rooms::new(), Arc::new(TokioSpawner::current()))?;
 //! mesh.bootstrap("/ip4/192.0.2.1/tcp/4002".parse()?);
 //! while let Some(event) = events.recv().await {
 //!     if let MeshEvent::PeerOpen { name, .. } = event {
@@ -27,10 +27,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The pure machines (`health`, `redial`, `limit`, the gate's slots, the book of addresses) take
-//! `now` and seeds as arguments; time and tasks come from tokio and the injected [`Spawner`] only,
-//! so that a simulator can drive a whole node.
+//! The pure machines (`health`, `redial`, `limit`, the gate's slots, the book of addresses) take `now`
+//! and seeds as arguments. Time and tasks come from tokio and the injected [`Spawner`] only, so that a
+//! simulator can drive a whole node.
 
+mod abilities;
 mod clock;
 mod config;
 mod error;
@@ -44,11 +45,15 @@ mod mesh;
 mod net;
 mod peer;
 mod presence;
+pub mod quota;
 mod redial;
+mod rooms;
 mod spawner;
 mod stream;
 mod wire;
 
+pub use abilities::Abilities;
+pub use clock::{Clock, SystemClock};
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
@@ -61,6 +66,7 @@ pub use mesh::Mesh;
 pub use net::{BoxedTransport, tcp_quic_transport};
 pub use peer::{did_of, peer_id_of};
 pub use presence::BEAT_BODY_BYTES_MAX;
+pub use rooms::{Knock, Message, Rooms};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stream::Stream;
 pub use wire::ADDRESSES_PER_PEER_MAX;

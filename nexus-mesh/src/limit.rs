@@ -1,4 +1,4 @@
-//! How much one peer may send: a token bucket.
+//! The rate limit of one peer: a token bucket.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl RateLimit {
         Self { rate, tokens_milli: u64::from(rate) * 1_000, refilled_at: now }
     }
 
-    /// Takes one message's allowance; false if it is used up. `now` never goes back.
+    /// Takes one message's allowance; `false` if it is used up. `now` never goes back.
     pub fn take(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled_at).min(Duration::from_secs(1));
         let gained = u64::try_from(elapsed.as_micros()).unwrap_or(0) * u64::from(self.rate) / 1_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libp2p::{Multiaddr, StreamProtocol};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,113 +14,122 @@ use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{MeshEvents, MessageToken, PeerStatus, Verdict};
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
-use crate::net::{BoxedTransport, Command, Net, Shared};
+use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
 use crate::presence::BEAT_BODY_BYTES_MAX;
+use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
 
-/// How long opening a stream may take.
+/// The longest time for opening a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a join may take in all: a dial, the node's answer, and some.
+/// The longest time for a join: a dial, the node's answer, and a margin.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20 + JOIN_ANSWER_TIMEOUT.as_secs() + 5);
-/// Commands that wait for the loop; then callers wait.
+/// Commands that wait for the loop. When they are full, callers wait.
 const COMMANDS_MAX: usize = 256;
 
-/// A handle to a running mesh: cheap to clone. The mesh ends with [`Mesh::shutdown`], with its
-/// last handle, or with its [`MeshEvents`].
+/// A handle to a running mesh: cheap to clone. The mesh ends with [`Mesh::shutdown`], with its last
+/// handle, or with its [`MeshEvents`].
 ///
-/// Methods that are not `async` leave a note and return at once; it is read before the mesh next
-/// looks at the network.
+/// Methods that are not `async` post a note and return at once. The mesh reads it before it next polls
+/// the network.
 #[derive(Clone)]
 pub struct Mesh {
-    commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
+    commands: mpsc::Sender<MeshCommand>,
+    shared: Arc<MeshShared>,
     me: Did,
     mesh: Option<Did>,
+    served: Arc<[StreamProtocol]>,
 }
 
 impl Mesh {
     /// Starts a node's mesh on a transport that [authenticates](crate::tcp_quic_transport) with
-    /// the same key.
+    /// the same key, with the rooms that were registered.
     ///
     /// # Errors
-    /// [`MeshError`]; nothing was started then. Sockets that cannot be bound are no error here
-    /// but a [`ListenFailed`](crate::MeshEvent::ListenFailed) event.
+    /// [`MeshError`]; nothing was started then. A socket that cannot be bound is a
+    /// [`ListenFailed`](crate::MeshEvent::ListenFailed) event, not an error here.
     pub fn start(
         transport: BoxedTransport,
         config: MeshConfig,
+        rooms: Rooms,
         spawner: Arc<dyn Spawner>,
     ) -> Result<(Self, MeshEvents), MeshError> {
-        config.check()?;
+        config.check(&rooms)?;
         let me = config.keypair.did();
         if let Some(membership) = &config.membership
             && membership.chain.verify(&membership.mesh)?.subject != me
-            && !planted(Plant::TakesBorrowedPapers)
+            && !planted("takes_borrowed_papers")
         {
             return Err(MeshError::NotOurs);
         }
         let mesh = config.membership.as_ref().map(|membership| membership.mesh);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(MeshShared::default());
         let (events, receiver) = mpsc::channel(config.limits.events);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
-        let net = Net::new(transport, config, spawner.clone(), shared.clone())?;
-        spawner.spawn("mesh", net.run(requests, events).boxed());
-        Ok((Self { commands, shared, me, mesh }, MeshEvents(receiver)))
+        let served = rooms.protocols().cloned().collect::<Vec<_>>().into();
+        let net = Net::new(transport, config, rooms, spawner.clone(), shared.clone(), events)?;
+        spawner.spawn("mesh", net.run(requests).boxed());
+        Ok((Self { commands, shared, me, mesh, served }, MeshEvents(receiver)))
     }
 
-    /// This node.
+    /// This node's DID.
     pub fn me(&self) -> Did {
         self.me
     }
 
-    /// Opens a stream to an open peer.
+    /// The protocols that this node serves, in the order of their registration.
+    pub fn served(&self) -> &[StreamProtocol] {
+        &self.served
+    }
+
+    /// Opens a stream to an open peer, in a room that it said it serves.
     ///
     /// # Errors
     /// [`OpenError`], after 10 s at the latest.
     pub async fn open(&self, peer: Did, room: &StreamProtocol) -> Result<Stream, OpenError> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            let command = Command::Open { peer, room: room.clone(), reply };
+            let command = MeshCommand::Open { peer, room: room.clone(), reply };
             self.commands.send(command).await.map_err(|_| OpenError::Stopped)?;
-            // the reply is dropped with the connection
+            // the connection's end drops the reply
             answer.await.map_err(|_| OpenError::Broken("closed".to_owned()))?
         };
         tokio::time::timeout(OPEN_TIMEOUT, asked).await.unwrap_or(Err(OpenError::TimedOut))
     }
 
-    /// Publishes to all members that can be reached: a hint, which may be lost. Publishing to
-    /// nobody, or the same bytes again, is no error.
+    /// Publishes to all members in reach: a hint, which may be lost. Publishing to nobody, or the same
+    /// bytes again, is no error.
     ///
     /// # Errors
-    /// [`PublishError`]; then nothing was sent.
+    /// [`PublishError`]; nothing was sent then.
     pub async fn publish(&self, topic: &str, bytes: Vec<u8>) -> Result<(), PublishError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Publish { topic: topic.to_owned(), bytes, reply };
+        let command = MeshCommand::Publish { topic: topic.to_owned(), bytes, reply };
         self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
         answer.await.map_err(|_| PublishError::Stopped)?
     }
 
-    /// Says what becomes of a gossip message. One that is not settled within some seconds is not
+    /// Gives the verdict on a gossip message. A message without a verdict within some seconds is not
     /// passed on.
     pub fn settle(&self, message: MessageToken, verdict: Verdict) {
         self.shared.settle(message, verdict);
     }
 
-    /// A peer to keep dialling for ever, with backoff and jitter.
+    /// Keeps dialling a peer for ever, with backoff and jitter.
     pub fn know(&self, peer: Did, addresses: Vec<Multiaddr>) {
         self.shared.know(peer, addresses);
     }
 
-    /// An address to keep dialling for ever, whoever is there; `/p2p/…` at its end says who must
-    /// be. A node of another mesh there is reported and never fatal.
+    /// Keeps dialling an address for ever. `/p2p/…` at its end names the expected node. A node of
+    /// another mesh there is reported, and never fatal.
     pub fn bootstrap(&self, address: Multiaddr) {
         self.shared.bootstrap(address);
     }
 
-    /// Knocks at an inviter's join door, at all the addresses at once.
+    /// Knocks at an inviter's join door, at all its addresses at once.
     ///
-    /// The inviter is authenticated by its key; what it answers is not verified against a mesh
-    /// here. Asking again is safe: the inviter gives the same newcomer the same answer.
+    /// The inviter is authenticated by its key. Its answer is not verified against a mesh here. Asking
+    /// again is safe: the inviter gives the same newcomer the same answer.
     ///
     /// # Errors
     /// [`JoinError`] if there is no answer. A refusal is an answer.
@@ -131,7 +140,7 @@ impl Mesh {
         request: JoinRequest,
     ) -> Result<JoinReply, JoinError> {
         let (outcome, answer) = oneshot::channel();
-        let command = Command::Join { inviter, addresses, request, outcome };
+        let command = MeshCommand::Join { inviter, addresses, request, outcome };
         self.commands.send(command).await.map_err(|_| JoinError::Stopped)?;
         let gone = || JoinError::Broken("closed".to_owned());
         match tokio::time::timeout(JOIN_TIMEOUT, answer).await {
@@ -140,17 +149,17 @@ impl Mesh {
         }
     }
 
-    /// Closes all connections and denies new ones, both ways, the process staying alive and the
-    /// sockets bound; and back, dialling everybody at once. Returns when it is done.
+    /// With `true`, closes all connections and denies new ones in both directions; the sockets stay
+    /// bound. With `false`, allows them again and dials everybody at once. Returns when that is done.
     pub async fn set_offline(&self, offline: bool) {
         let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::SetOffline { offline, reply }).await.is_ok() {
+        if self.commands.send(MeshCommand::SetOffline { offline, reply }).await.is_ok() {
             let _ = done.await;
         }
     }
 
-    /// What every later heartbeat carries: at most [`BEAT_BODY_BYTES_MAX`] bytes; a longer body
-    /// is refused here and changes nothing.
+    /// Sets the body of every later heartbeat, at most [`BEAT_BODY_BYTES_MAX`] bytes. A longer body is
+    /// refused and changes nothing.
     ///
     /// # Errors
     /// [`PublishError::TooLarge`].
@@ -162,7 +171,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Renewed credentials of this node, shown from now on. Open connections stay as they are.
+    /// Sets renewed credentials of this node, shown from now on. Open connections stay as they are.
     ///
     /// # Errors
     /// [`MeshError::Chain`] or [`MeshError::NotOurs`]; nothing changes then.
@@ -175,20 +184,26 @@ impl Mesh {
         Ok(())
     }
 
-    /// All revoked members: cut off now, refused from now on.
+    /// The formats in which this node writes entries and knows critical state now: said in every later
+    /// hello. Open peers are not told.
+    pub fn set_formats(&self, entry: u16, critical: u16) {
+        self.shared.set_formats(entry, critical);
+    }
+
+    /// Sets all revoked members: their connections are closed now, and they are refused from now on.
     pub fn set_revoked(&self, revoked: impl IntoIterator<Item = Did>) {
         self.shared.set_revoked(revoked.into_iter().collect::<BTreeSet<_>>());
     }
 
-    /// Hangs up on a peer, which may come back at once: for one that breaks the rules of a room.
+    /// Closes the connection to a peer that broke the rules of a room. It may come back at once.
     pub fn disconnect(&self, peer: Did) {
         self.shared.disconnect(peer);
     }
 
-    /// The other members, by DID: those dialled, met or heard of. Empty once the mesh has ended.
+    /// The other members, by DID: dialled, met or heard of. Empty once the mesh has ended.
     pub async fn peers(&self) -> Vec<PeerStatus> {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::Peers { reply }).await.is_err() {
+        if self.commands.send(MeshCommand::Peers { reply }).await.is_err() {
             return Vec::new();
         }
         answer.await.unwrap_or_default()
@@ -199,10 +214,10 @@ impl Mesh {
         self.shared.listen_addresses()
     }
 
-    /// Closes all connections and sockets. Returns when they are closed, after 2 s at the latest.
+    /// Closes all connections and sockets. Returns when they are closed, at the latest after 2 s.
     pub async fn shutdown(&self) {
         let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Shutdown { reply }).await.is_ok() {
+        if self.commands.send(MeshCommand::Shutdown { reply }).await.is_ok() {
             let _ = done.await;
         }
     }

@@ -1,16 +1,16 @@
-//! One key, two names: the DID that Nexus speaks of and the peer id that libp2p speaks of.
+//! The two names of a key: Nexus's DID and libp2p's peer id.
 
 use libp2p::PeerId;
 use libp2p::identity::{PublicKey, ed25519};
 use nexus_identity::Did;
 
-/// The peer id of a DID; none if its bytes are no point on the curve, which no peer can have.
+/// The peer id of a DID; `None` if its bytes are no point on the curve, which no peer can have.
 pub fn peer_id_of(did: &Did) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(did.as_bytes()).ok()?;
     Some(PeerId::from_public_key(&PublicKey::from(key)))
 }
 
-/// The DID of a peer id; none if the peer has another kind of key than ours.
+/// The DID of a peer id; `None` if the peer's key is of another kind than ours.
 pub fn did_of(peer: &PeerId) -> Option<Did> {
     let multihash = peer.as_ref();
     // code 0 is "identity": the peer id contains the public key itself

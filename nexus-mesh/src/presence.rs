@@ -1,7 +1,7 @@
-//! Beats: "I am alive", signed and counted, with a body that only the node understands.
+//! Beats: signed and counted signs of life, with a body that only the node understands.
 //!
-//! A beat carries its author's credentials, so that a member several hops away is known to be one
-//! without ever having met it. The count makes replays worthless.
+//! A beat carries its author's credentials, so that a member several hops away is recognised without
+//! having been met. The count makes replays worthless.
 
 use std::collections::BTreeMap;
 
@@ -13,26 +13,26 @@ use crate::wire;
 /// The longest body.
 pub const BEAT_BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// How many authors' counts are remembered at most.
+/// The most authors whose counts are remembered.
 pub(crate) const AUTHORS_MAX: usize = 4_096;
 
 /// Why a beat does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BeatError {
-    /// The bytes are no beat, or the credentials or the signature do not hold: whoever passed it
-    /// on should have seen that.
+    /// The bytes are no beat, or the credentials or the signature do not hold. The peer that passed it
+    /// on is at fault.
     #[error("beat does not verify")]
     Invalid,
     /// Not newer than one already seen: nobody's fault.
     #[error("beat is not new")]
     Stale,
-    /// More authors than are remembered.
+    /// There are more authors than can be remembered.
     #[error("too many authors of beats")]
     TooManyAuthors,
 }
 
-/// Makes this node's beats.
+/// The source of this node's beats.
 #[derive(Debug)]
 pub(crate) struct Beats {
     chain: Vec<u8>,
@@ -42,18 +42,18 @@ pub(crate) struct Beats {
 }
 
 impl Beats {
-    /// `run` grows from start to start of this node: the wall clock at start will do.
+    /// `run` must grow from start to start of this node: the wall clock at the start will do.
     pub(crate) fn new(mesh: Did, chain: &Chain, run: u64) -> Self {
         Self { chain: chain.to_bytes(), mesh, run, count: 0 }
     }
 
-    /// Renewed credentials.
+    /// Sets renewed credentials.
     pub(crate) fn set_chain(&mut self, chain: &Chain) {
         self.chain = chain.to_bytes();
     }
 
-    /// The next beat. Longer bodies than [`BEAT_BODY_BYTES_MAX`] are the caller's mistake and
-    /// refused by readers.
+    /// The next beat. A body longer than [`BEAT_BODY_BYTES_MAX`] is the caller's mistake, and readers
+    /// refuse it.
     pub(crate) fn next(&mut self, key: &Keypair, body: &[u8]) -> Vec<u8> {
         self.count += 1;
         let digest = digest(&self.mesh, &key.did(), self.run, self.count, body);
@@ -70,15 +70,15 @@ fn digest(mesh: &Did, author: &Did, run: u64, count: u64, body: &[u8]) -> [u8; 3
     *hasher.finalize().as_bytes()
 }
 
-/// A beat that verified and is new.
+/// A verified beat that is new.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct NewBeat {
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) body: Vec<u8>,
 }
 
-/// What was heard of each author. Pure.
+/// The last beat of each author. Pure.
 #[derive(Debug)]
 pub(crate) struct Presence {
     mesh: Did,
@@ -88,7 +88,7 @@ pub(crate) struct Presence {
 #[derive(Debug)]
 struct Author {
     last: (u64, u64),
-    /// Verified before, so that a beat costs one signature and not the whole chain.
+    /// Verified before, so that a beat costs one signature check and not the whole chain.
     chain: Vec<u8>,
     claims: Claims,
 }
@@ -98,8 +98,8 @@ impl Presence {
         Self { mesh, authors: BTreeMap::new() }
     }
 
-    /// Judges a beat as it came.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<Heard, BeatError> {
+    /// Judges the bytes of a beat.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<NewBeat, BeatError> {
         let beat = wire::Beat::decode(bytes).map_err(|_| BeatError::Invalid)?;
         if beat.body.len() > BEAT_BODY_BYTES_MAX {
             return Err(BeatError::Invalid);
@@ -123,10 +123,10 @@ impl Presence {
         }
         let expires_at = parsed.expires_at().map_err(|_| BeatError::Invalid)?;
         self.authors.insert(peer, Author { last: now, chain: beat.chain, claims: claims.clone() });
-        Ok(Heard { claims, expires_at, body: beat.body })
+        Ok(NewBeat { claims, expires_at, body: beat.body })
     }
 
-    /// The credentials an author showed last.
+    /// The credentials that an author showed last.
     pub(crate) fn claims(&self, peer: &Did) -> Option<&Claims> {
         self.authors.get(peer).map(|author| &author.claims)
     }
@@ -144,6 +144,7 @@ mod tests {
         (key, Chain::found(claims.sign(&root)).unwrap(), root.did())
     }
 
+    /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
     #[test]
     fn a_beat_counts_once_and_in_order() {
         let (key, chain, mesh) = member(1);
@@ -153,7 +154,7 @@ mod tests {
         assert_eq!(presence.hear(&second).unwrap().body, b"b");
         assert_eq!(presence.hear(&second).unwrap_err(), BeatError::Stale);
         assert_eq!(presence.hear(&first).unwrap_err(), BeatError::Stale);
-        // after a restart the count starts over in a later run
+        // a restart begins a later run, whose count starts over
         let again = Beats::new(mesh, &chain, 8).next(&key, b"c");
         assert_eq!(presence.hear(&again).unwrap().claims.subject, key.did());
     }
@@ -167,6 +168,7 @@ mod tests {
         assert_eq!(Presence::new(mesh).hear(&long).unwrap_err(), BeatError::Invalid);
     }
 
+    /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
     #[test]
     fn nobody_beats_in_another_ones_name() {
         let ((key, chain, mesh), (_, other_chain, _)) = (member(1), member(2));
@@ -178,6 +180,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
         #[test]
         fn no_altered_beat_counts(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let (key, chain, mesh) = member(1);

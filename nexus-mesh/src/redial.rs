@@ -1,4 +1,4 @@
-//! When to dial again: exponential backoff with jitter, for ever.
+//! Backoff between dials: exponential with jitter, for ever.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Backoff {
     /// The longest wait after the first failure. Default 1 s.
     pub(crate) first: Duration,
-    /// The longest wait after many. Default 60 s: a peer that comes back is found within a minute.
+    /// The longest wait after many failures. Default 60 s: a peer that comes back is found within a minute.
     pub(crate) longest: Duration,
 }
 
@@ -18,9 +18,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait after the `failures`-th failure in a row (1 is the first): between half
-    /// and the whole of `first * 2^(failures - 1)`, at most `longest`. The same arguments give the
-    /// same wait; peers with different seeds do not dial in step.
+    /// The wait after the `failures`-th failure in a row (1 is the first): between half and the whole
+    /// of `first * 2^(failures - 1)`, at most `longest`. The same arguments give the same wait. Peers
+    /// with different seeds do not dial in step.
     pub(crate) fn wait(&self, failures: u32, seed: u64) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let whole = doubled.clamp(self.first.min(self.longest), self.longest);
@@ -54,6 +54,7 @@ mod tests {
         }
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn seeds_spread_the_waits() {
         let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| Backoff::default().wait(7, seed)).collect();

@@ -2,10 +2,10 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-/// Where every task of a node is started, so that a node can be killed whole.
+/// The start of every task of a node, so that a node can be killed whole.
 ///
-/// libp2p's own tasks go through it too. A simulator's spawner drops all tasks of a node at once;
-/// the real one hands them to tokio.
+/// libp2p's own tasks go through it, too. A simulator's spawner drops all tasks of a node at once. The
+/// real one hands them to tokio.
 pub trait Spawner: Send + Sync + 'static {
     /// Runs `task` until it ends. `name` is for people.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);

@@ -8,19 +8,19 @@ use futures::{AsyncRead, AsyncWrite};
 
 /// A stream to an open peer: ordered, with backpressure, encrypted.
 ///
-/// It counts against the peer's limit for as long as it lives. Dropping it without closing resets
-/// it. Tell the other side that you are done by framing, not by half-closing alone: over Yamux a
-/// writer does not notice a reader that went away.
+/// It counts against the peer's limit while it lives. Dropping it without closing resets it. Mark the
+/// end of your data by framing, not by half-closing alone: over Yamux a writer does not notice that the
+/// reader is gone.
 pub struct Stream {
     stream: libp2p::Stream,
     _place: Place,
 }
 
-/// One of the streams that a peer may hold; given back on drop.
+/// One of a peer's places for streams; given back on drop.
 #[derive(Clone, Debug)]
 pub(crate) struct Place(#[expect(dead_code, reason = "its reference count is what matters")] Arc<()>);
 
-/// How many streams one connection may hold in one direction.
+/// The places for streams of one connection in one direction.
 #[derive(Debug)]
 pub(crate) struct Places {
     taken: Arc<()>,

@@ -1,10 +1,10 @@
-//! What travels hop by hop, as protobuf. Unknown fields are ignored; every frame is bounded before
-//! it is decoded, and every field is checked by whoever makes it a domain type.
+//! The messages between two peers, as protobuf. Unknown fields are ignored. Every frame is bounded
+//! before it is decoded, and every field is checked when it becomes a domain type.
 
 use libp2p::Multiaddr;
 use prost::{Message, Oneof};
 
-/// How many addresses of one peer are sent, read and kept.
+/// The most addresses of one peer that are sent, read and kept.
 pub const ADDRESSES_PER_PEER_MAX: usize = 16;
 
 /// One message of a hello. A frame has at most [`HELLO_BYTES_MAX`] bytes.
@@ -14,7 +14,7 @@ pub(crate) struct Hello {
     pub(crate) step: Option<HelloStep>,
 }
 
-/// The longest chain (8 links) fits with room to spare.
+/// Room for the longest chain (8 links), abilities of a few KiB, and more.
 pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -36,7 +36,7 @@ pub(crate) enum HelloStep {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Empty {}
 
-/// Proof of knowing the mesh, worthless to who does not.
+/// Proof of knowing the mesh, worthless to a peer that does not know it.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Knock {
     #[prost(bytes = "vec", tag = "1")]
@@ -45,7 +45,7 @@ pub(crate) struct Knock {
     pub(crate) tag: Vec<u8>,
 }
 
-/// The credentials, and what is needed to decide which connection stays.
+/// The credentials, and the facts for deciding which connection stays.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Show {
     #[prost(bytes = "vec", tag = "1")]
@@ -60,6 +60,29 @@ pub(crate) struct Show {
     /// Whether the sender decided to open this one.
     #[prost(bool, tag = "5")]
     pub(crate) welcome: bool,
+    /// The sender's abilities; absent from older nodes.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) abilities: Option<Abilities>,
+}
+
+/// The abilities of a node.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Abilities {
+    #[prost(uint32, tag = "1")]
+    pub(crate) entry_format_max: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) critical_format_max: u32,
+    #[prost(uint32, repeated, tag = "3")]
+    pub(crate) kinds: Vec<u32>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) rooms: Vec<String>,
+    /// Names of derived spaces.
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) spaces: Vec<String>,
+    #[prost(uint32, tag = "6")]
+    pub(crate) entry_format_now: u32,
+    #[prost(uint32, tag = "7")]
+    pub(crate) critical_format_now: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -134,7 +157,7 @@ pub(crate) fn addresses_to_wire(addresses: &[Multiaddr]) -> Vec<Vec<u8>> {
     addresses.iter().take(ADDRESSES_PER_PEER_MAX).map(Multiaddr::to_vec).collect()
 }
 
-/// The readable ones of them.
+/// The addresses among them that can be read.
 pub(crate) fn addresses_from_wire(wire: &[Vec<u8>]) -> Vec<Multiaddr> {
     wire.iter().take(ADDRESSES_PER_PEER_MAX).filter_map(|bytes| Multiaddr::try_from(bytes.clone()).ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! Both sides dial at once, and worse: there is one open connection, and it works both ways.
+//! Both sides dial at once, in many ways. In the end there is one open connection, and it works both ways.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -12,7 +12,7 @@ use nexus_mesh::MeshEvent;
 
 const PAIRS: u8 = 30;
 
-/// Starts a pair that knows each other's addresses but has not dialled.
+/// Starts two nodes that know each other's addresses and have not dialled.
 async fn pair(world: &World, n: u8, listen: &str) -> (Node, Node) {
     let mut a = Node::start(world.config(2 * n + 1), listen);
     let mut b = Node::start(world.config(2 * n + 2), listen);
@@ -47,11 +47,13 @@ async fn both_dial(listen: &'static str) {
     join_all(pairs).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn both_sides_dialling_at_once_get_one_open_connection_over_tcp() {
     both_dial(TCP).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn both_sides_dialling_at_once_get_one_open_connection_over_quic() {
     both_dial(QUIC).await;
@@ -62,7 +64,7 @@ async fn both_sides_dialling_at_once_get_one_open_connection_in_memory() {
     both_dial(MEMORY).await;
 }
 
-/// Random dials, hang-ups and times offline; then quiet. Whatever happened, it heals.
+/// Random dials, closed connections and times offline, then quiet. Afterwards the pair is connected.
 async fn chaos(listen: &'static str, seed: u64) {
     log();
     let world = World::new(200);
@@ -94,11 +96,13 @@ async fn chaos(listen: &'static str, seed: u64) {
     join_all(pairs).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn chaos_heals_over_tcp() {
     chaos(TCP, 1).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn chaos_heals_over_quic() {
     chaos(QUIC, 2).await;

@@ -19,13 +19,11 @@ fn newcomer(n: u8, listen: &str) -> Node {
     Node::start(MeshConfig::new(key(n)), listen)
 }
 
-/// Answers each request with what `answer` says; dropping the reply if it says nothing.
+/// Answers each request by `answer`; drops the reply if there is none.
 async fn serve(mut inviter: Node, answer: impl Fn(JoinRequest) -> Option<JoinReply>) {
-    while let Some(event) = inviter.events.recv().await {
-        if let MeshEvent::Join { request, reply, .. } = event
-            && let Some(answer) = answer(request)
-        {
-            let _ = reply.send(answer);
+    while let Some((_, knock)) = inviter.door.recv().await {
+        if let Some(reply) = answer(knock.request.clone()) {
+            knock.answer(reply);
         }
     }
 }
@@ -36,7 +34,7 @@ async fn join_through(listen: &'static str) {
     let mut inviter = Node::start(world.config(1), listen);
     let address = inviter.address().await;
     let did = inviter.did();
-    // an address that leads nowhere, and one where somebody else is
+    // an address without a node, and one of another node
     let mut other = Node::start(world.config(7), listen);
     let nowhere: Multiaddr = if listen == MEMORY { memory_address() } else { "/ip4/127.0.0.1/tcp/1".parse().unwrap() };
     let addresses = vec![nowhere, other.address().await, address.clone()];
@@ -56,11 +54,13 @@ async fn join_through(listen: &'static str) {
     futures::future::select(serving, joining).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_tcp() {
     join_through(TCP).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_quic() {
     join_through(QUIC).await;
@@ -71,6 +71,7 @@ async fn a_newcomer_joins_in_memory() {
     join_through(MEMORY).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_refusal_arrives_with_its_reason_every_time() {
     let world = World::new(200);
@@ -103,7 +104,7 @@ async fn an_inviter_that_does_not_answer_is_unavailable() {
     futures::pin_mut!(dropped, joining);
     futures::future::select(dropped, joining).await;
 
-    // held for ever: the door gives up for the node
+    // the node never answers: the door gives up for it
     let mut silent = Node::start(world.config(3), MEMORY);
     let (did, address) = (silent.did(), silent.address().await);
     let new = newcomer(4, MEMORY);
@@ -124,6 +125,7 @@ async fn nobody_there_and_somebody_else_there_are_unreachable() {
     assert_eq!(new.mesh.join(key(3).did(), vec![], request()).await, Err(JoinError::Offline));
 }
 
+/// promise: Bad input | Malformed frames
 #[tokio::test(start_paused = true)]
 async fn nonsense_at_the_join_door_ends_and_disturbs_nobody() {
     let world = World::new(200);
@@ -164,12 +166,10 @@ async fn a_member_joins_again_without_losing_its_connection() {
     meet(&mut inviter, &mut member).await;
     let reply = JoinReply::Admitted { chain: world.chain(2, None), addresses: vec![] };
     let serving = async {
-        while let Some(event) = inviter.events.recv().await {
-            if let MeshEvent::Join { reply: to, .. } = event {
-                // long enough for a hello on the same connection to have ended in a duplicate
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let _ = to.send(reply.clone());
-            }
+        while let Some((_, knock)) = inviter.door.recv().await {
+            // long enough for a hello on the same connection to end in a duplicate
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            knock.answer(reply.clone());
         }
     };
     let joining = async {

@@ -1,4 +1,4 @@
-//! Who is not a member sees the doors, and nothing behind them.
+//! Strangers see the doors, and nothing behind them.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -16,6 +16,7 @@ use nexus_mesh::{MeshEvent, OpenError, Refusal, peer_id_of};
 
 const HELLO: &str = "/nexus/hello/1";
 
+/// promise: Bad input | A foreign mesh
 #[tokio::test]
 async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
     log();
@@ -33,7 +34,7 @@ async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
         .await;
     assert_eq!(met, (address, peer_id_of(&member.did()).unwrap()));
     assert_eq!(stranger.mesh.open(member.did(), &ROOM).await.unwrap_err(), OpenError::NotOpen);
-    // by its key, too
+    // the same by its key
     stranger.mesh.know(member.did(), member.mesh.listen_addresses());
     stranger
         .until("a refusal", |event| match event {
@@ -47,6 +48,7 @@ async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
     assert!(!member.mesh.peers().await.iter().any(|peer| peer.open));
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test]
 async fn a_stock_node_sees_ping_and_the_doors_alone() {
     for listen in [TCP, QUIC, MEMORY] {
@@ -75,6 +77,7 @@ struct Stock {
     ping: libp2p::ping::Behaviour,
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test]
 async fn a_stock_gossip_node_hears_no_message() {
     let world = World::new(200);
@@ -126,7 +129,7 @@ async fn a_stock_gossip_node_hears_no_message() {
     assert!(pinged, "it was connected all the while");
 }
 
-/// What a hostile peer may send instead of a hello. Time is virtual: deadlines are real ones.
+/// Sends a hostile peer's bytes instead of a hello. Time is virtual, the deadlines are the real ones.
 async fn hello_with(bytes: &[u8]) -> Duration {
     let world = World::new(200);
     let mut member = Node::start(world.config(1), MEMORY);
@@ -138,13 +141,14 @@ async fn hello_with(bytes: &[u8]) -> Duration {
     let _ = stream.flush().await;
     raw.until_closed().await;
     assert!(member.mesh.peers().await.is_empty());
-    // and the node lives
+    // the node is still alive
     let mut friend = Node::start(world.config(2), MEMORY);
     friend.mesh.bootstrap(member.address().await);
     meet(&mut member, &mut friend).await;
     started.elapsed()
 }
 
+/// promise: Bad input | Malformed frames
 #[tokio::test(start_paused = true)]
 async fn nonsense_instead_of_a_hello_ends_at_once() {
     let frame = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
@@ -164,6 +168,7 @@ async fn nonsense_instead_of_a_hello_ends_at_once() {
     }
 }
 
+/// promise: Bad input | A foreign mesh
 #[tokio::test]
 async fn a_wrong_tag_is_refused_before_anything_is_said() {
     let world = World::new(200);
@@ -177,6 +182,7 @@ async fn a_wrong_tag_is_refused_before_anything_is_said() {
     assert!(nexus_mesh::read_frame(&mut stream, 1_000).await.is_ok_and(|frame| frame.is_none()));
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(start_paused = true)]
 async fn a_stalling_hello_ends_by_its_deadline() {
     for bytes in [&[][..], &[0, 0], &[0, 0, 0, 40, 1, 2, 3]] {
@@ -185,6 +191,7 @@ async fn a_stalling_hello_ends_by_its_deadline() {
     }
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     let world = World::new(200);
@@ -195,10 +202,10 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     let mut raws = Vec::new();
     for n in 0..3 {
         raws.push(Raw::dial(transport_for(MEMORY, &key(10 + n)), address.clone()).await);
-        // it is in once it answers
+        // the connection is established once it answers
         raws.last().unwrap().negotiate("/ipfs/ping/1.0.0").await.unwrap();
     }
-    // one too many is turned away at once
+    // one connection too many is closed at once
     let mut late = Raw::dial(transport_for(MEMORY, &key(20)), address.clone()).await;
     let started = tokio::time::Instant::now();
     late.until_closed().await;
@@ -211,6 +218,7 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     meet(&mut member, &mut friend).await;
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_streams_opens_nothing_and_breaks_nothing() {
     let world = World::new(200);

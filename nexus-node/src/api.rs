@@ -1,34 +1,38 @@
 //! The HTTP API: a shell around a [`Node`] for clients on the same machine.
 //!
 //! It translates and decides nothing. Requests become calls of the library, its answers become the
-//! documents of [`wire`], its errors [`Problem`]s. `docs/cli.md` is the contract.
+//! documents of [`wire`], its errors become [`Problem`]s. `docs/cli.md` is the contract.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | [`wire`] | the documents |
-//! | `guard` | who may talk to it at all: `Host`, `Origin`, token |
+//! | `guard` | the check of `Host`, `Origin` and token before everything else |
+//! | `caller` | the program that calls, and on whose word it writes at most |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
-//! | `problem` | the table of codes, HTTP statuses and exit codes |
-//! | `routes`, `openapi` | the table of routes, and what is said of them |
-//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
-//! | `critical`, `coordinator`, `audit` | keys and locks · who decides about them · who did what |
-//! | `page` | the page at `/`, and how a browser is signed in |
-//! | `trace`, `metrics` | what can be seen from outside |
+//! | `problem` | refusals as documents |
+//! | `guest` | other rooms on the same socket |
+//! | `routes`, `openapi` | the table of routes, and their descriptions |
+//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
+//! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
+//! | `page` | the page at `/`, and signing a browser in |
+//! | `trace`, `metrics` | observation from outside |
 //!
-//! An [`Api`] outlives the node it serves: when a node starts again inside its process (it joined
-//! another mesh), the new one is attached to the same API and the same socket.
+//! An [`Api`] outlives its node. A node that joins another mesh starts again inside its process, and is
+//! attached to the same API and socket.
 
 mod audit;
+pub(crate) mod caller;
 mod coordinator;
 mod critical;
 mod events;
 mod extract;
 mod guard;
+mod guest;
 mod import;
 mod memories;
 mod mesh;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod page;
 mod problem;
 mod routes;
@@ -52,34 +56,35 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub use self::caller::{CLIENT, COMMAND_LINE};
+pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 
 use self::guard::Guard;
-use crate::env::BlockingPool;
-use crate::{Node, NodeError};
+use crate::Node;
 
-/// How long answers in progress may take once the API is told to stop.
+/// The longest time for answers in progress after the API is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The API of one process. Clones are handles on the same one.
+/// The API of one process. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Api(Arc<Shared>);
+pub struct Api(Arc<ApiState>);
 
-struct Shared {
-    /// `None` while it is being replaced.
+/// The state behind all handles.
+struct ApiState {
+    /// `None` while the node is being replaced.
     node: watch::Sender<Option<Node>>,
     closing: watch::Sender<bool>,
-    /// A client has asked the process to stop.
+    /// True once a client has asked the process to stop.
     stop: watch::Sender<bool>,
     guard: Guard,
     settings: Arc<dyn Settings>,
     requests: metrics::Requests,
     proposals: metrics::Proposals,
-    #[cfg(feature = "mcp")]
-    mcp: crate::mcp::Mcp,
+    guests: Vec<Guest>,
 }
 
 impl std::fmt::Debug for Api {
@@ -89,14 +94,16 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// An API at an address, for whoever has the token. It answers `starting` until a node is
-    /// attached.
+    /// An API at an address, for holders of the token. It answers `starting` until a node is attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
+        Self::hosting(Vec::new(), address, token, settings)
+    }
+
+    /// The same, with other rooms on its socket.
+    pub fn hosting(guests: Vec<Guest>, address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let guard = Guard::new(address, token);
-        #[cfg(feature = "mcp")]
-        let mcp = crate::mcp::Mcp::new();
-        Self(Arc::new(Shared {
+        Self(Arc::new(ApiState {
             node,
             closing,
             stop: watch::Sender::new(false),
@@ -104,23 +111,20 @@ impl Api {
             settings,
             requests: metrics::Requests::default(),
             proposals: metrics::Proposals::default(),
-            #[cfg(feature = "mcp")]
-            mcp,
+            guests,
         }))
     }
 
     /// Serves this node from now on.
     pub fn attach(&self, node: Node) {
-        #[cfg(feature = "mcp")]
-        self.0.mcp.forget_node();
         self.0.node.send_replace(Some(node));
+        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
     }
 
     /// Serves no node until another one is attached.
     pub fn detach(&self) {
         self.0.node.send_replace(None);
-        #[cfg(feature = "mcp")]
-        self.0.mcp.forget_node();
+        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
     }
 
     pub(crate) fn node(&self) -> Result<Node, Problem> {
@@ -128,27 +132,21 @@ impl Api {
         node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
     }
 
-    /// What the MCP servers keep.
-    #[cfg(feature = "mcp")]
-    pub(crate) fn mcp(&self) -> &crate::mcp::Mcp {
-        &self.0.mcp
-    }
-
-    /// How large the body of a request may be.
+    /// The largest body of a request, in bytes.
     #[cfg(feature = "mcp")]
     pub(crate) fn body_bytes_max(&self) -> usize {
         self.0.settings.body_bytes_max()
     }
 
-    /// Resolves when the API is about to stop: streams end then.
+    /// Resolves when the API is about to stop, so that streams end.
     async fn closing(&self) {
         let mut closing = self.0.closing.subscribe();
-        // An error means that the API is gone, which is closing too.
+        // An error means that the API is gone, which counts as closing.
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// Resolves when a client has asked this process to stop. Only while somebody waits for this are
-    /// such requests taken.
+    /// Resolves when a client has asked this process to stop. Such requests are refused unless somebody
+    /// waits here.
     pub async fn asked_to_stop(&self) {
         let mut stop = self.0.stop.subscribe();
         // The sender is in `self`.
@@ -156,11 +154,13 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        routes::routes().layer(axum::middleware::from_fn_with_state(self.clone(), receive)).with_state(self.clone())
+        routes::routes(&self.0.guests)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), receive))
+            .with_state(self.clone())
     }
 
-    /// Answers on a socket until told to stop; then finishes what is in progress, for two seconds
-    /// at most.
+    /// Answers on a socket until told to stop. Then it finishes the requests in progress, for two
+    /// seconds at most.
     ///
     /// # Errors
     /// If the socket fails.
@@ -174,8 +174,7 @@ impl Api {
         let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
             stop.await;
             api.0.closing.send_replace(true);
-            #[cfg(feature = "mcp")]
-            api.0.mcp.close();
+            api.0.guests.iter().for_each(|guest| (guest.closing)());
         });
         tokio::select! {
             result = graceful.into_future() => result,
@@ -184,8 +183,7 @@ impl Api {
     }
 }
 
-/// Receives a request before all else: lets it through or refuses it, and follows what is logged
-/// on its behalf and what is counted.
+/// Handles every request first: lets it through or refuses it, opens its span, and counts it.
 async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
@@ -199,7 +197,7 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         trace_id = format_args!("{:032x}", trace.trace),
         span_id = format_args!("{:016x}", trace.span),
         parent_id = trace.parent.map(|parent| tracing::field::display(format!("{parent:016x}"))),
-        // Said only where a caller decided that its trace is not to be recorded.
+        // Set only if the caller decided that its trace is not recorded.
         sampled = trace.is_unwanted().then_some(false),
         status = tracing::field::Empty,
     );
@@ -229,14 +227,4 @@ async fn no_route() -> Problem {
 
 async fn no_method() -> Problem {
     Problem::new("no_method", "this route does not take that method").hint("the Allow header lists those it takes")
-}
-
-/// Runs a read of the store that may take a while.
-pub(crate) async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
-) -> Result<T, Problem> {
-    match crate::env::blocking(&BlockingPool, read).await {
-        Some(result) => Ok(result?),
-        None => Err(Problem::new("internal", "the read broke off")),
-    }
 }

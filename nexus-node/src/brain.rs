@@ -3,63 +3,75 @@
 //! Writes go through the engine and are on disk when they are acknowledged. Reads take a
 //! committed state of the store and never wait for the engine.
 
-mod cursor;
 mod export;
-pub(crate) mod read;
+mod limits;
 mod recall;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, Members, SpaceId, Was};
-use nexus_identity::Name;
+use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule};
+#[cfg(feature = "http")]
+use nexus_identity::Timestamp;
+use nexus_identity::{Did, Name};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
-use crate::NodeError;
-use crate::clock;
+pub(crate) use self::export::Pages;
 use crate::config::Config;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
+use crate::error::{NodeError, Resource};
+use crate::identity::Identity;
+use crate::memory::cursor::{StoreName, WatchCursor};
+use crate::memory::read::{Known, Reader};
 use crate::memory::{
     Change, Durability, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery, Recalled, Remembered, Revision,
     SpaceInfo,
 };
-use crate::runtime::Shared;
-use crate::store::Snapshot;
-use cursor::WatchCursor;
-use read::{Known, Reader};
-
-/// The longest tag, kind or key, in bytes.
-const LABEL_BYTES_MAX: usize = 256;
-/// How many tags a memory has at most.
-const TAGS_MAX: usize = 64;
-/// How much JSON a memory's metadata may be, in bytes.
-const META_BYTES_MAX: usize = 8 * 1024;
+use crate::runtime::{EngineHandle, Sessions};
+use crate::search::Search;
+use crate::store::{Snapshot, Store};
+use crate::world::{World, random};
 
 /// A handle to a node's memory, cheap to clone.
 #[derive(Clone)]
-pub struct Brain {
-    shared: Arc<Shared>,
+pub struct Brain(Arc<Inner>);
+
+/// What a brain uses of its node.
+pub(crate) struct Handles {
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
+    pub(crate) engine: EngineHandle,
+    pub(crate) store: Store,
+    /// Names the store in cursors.
+    pub(crate) store_name: StoreName,
+    pub(crate) search: Arc<Search>,
+    pub(crate) sessions: Arc<Sessions>,
+}
+
+struct Inner {
+    handles: Handles,
+    reads: Reads,
+    limits: BrainLimits,
 }
 
 /// The limits that may change while the node runs.
 #[derive(Debug)]
-pub(crate) struct BrainLimits {
+struct BrainLimits {
     text_bytes_max: AtomicUsize,
     spaces_max: AtomicUsize,
 }
 
 impl BrainLimits {
-    pub(crate) fn new(config: &Config) -> Self {
+    fn new(config: &Config) -> Self {
         let (text, spaces) = (config.text_bytes_max.size(), config.spaces_max.size());
         Self { text_bytes_max: AtomicUsize::new(text), spaces_max: AtomicUsize::new(spaces) }
     }
 
-    pub(crate) fn change(&self, config: &Config) {
+    fn change(&self, config: &Config) {
         self.text_bytes_max.store(config.text_bytes_max.size(), Ordering::Relaxed);
         self.spaces_max.store(config.spaces_max.size(), Ordering::Relaxed);
     }
@@ -70,27 +82,79 @@ impl BrainLimits {
 /// It is keyed by the number of the [`Snapshot`] and refers to none: an old one that nobody reads
 /// is let go of, whenever the next question comes.
 #[derive(Default)]
-pub(crate) struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
+struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
 
 impl Reads {
-    /// What is known of a state as these members may see it.
-    fn known(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
+    /// What was read of a state as this node may see it, with these members.
+    fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
+        // whoever holds it for long reads the disk meanwhile
+        let last = self.0.try_lock().ok()?;
+        of(&last, snapshot, members)
+    }
+
+    /// The same; read now if it was not.
+    fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((number, known)) = &*last
-            && *number == snapshot.number()
-            && known.is_of(members)
-        {
-            return Ok(known.clone());
+        if let Some(known) = of(&last, snapshot, members) {
+            return Ok(known);
         }
-        let known = Arc::new(Known::read(snapshot, members.clone())?);
+        let known = Arc::new(Known::read(snapshot, me, members.clone())?);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
     }
 }
 
+/// What is held, if it is of this state and these members.
+fn of(last: &Option<(u64, Arc<Known>)>, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
+    let (number, known) = last.as_ref()?;
+    (*number == snapshot.number() && known.is_of(members)).then(|| known.clone())
+}
+
 impl Brain {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(handles: Handles, config: &Config) -> Self {
+        Self(Arc::new(Inner { handles, reads: Reads::default(), limits: BrainLimits::new(config) }))
+    }
+
+    /// Puts changed limits into effect.
+    pub(crate) fn configure(&self, config: &Config) {
+        self.0.limits.change(config);
+    }
+
+    fn here(&self) -> &Handles {
+        &self.0.handles
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, NodeError> {
+        Ok(self.here().store.snapshot()?)
+    }
+
+    /// Does what reads the store or the index, off the tasks that answer.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let brain = self.clone();
+        self.here().world.blocking(move || read(&brain)).await?
+    }
+
+    /// The spaces and members as they are committed now. The first who asks after a commit has them read.
+    async fn known(&self) -> Result<Arc<Known>, NodeError> {
+        let held = self.0.reads.held(&self.snapshot()?, &self.here().identity.members());
+        match held {
+            Some(known) => Ok(known),
+            None => self.reading(|brain| brain.read_known(&brain.snapshot()?)).await,
+        }
+    }
+
+    fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Known>, NodeError> {
+        let identity = &self.here().identity;
+        self.0.reads.known(snapshot, identity.me(), &identity.members())
+    }
+
+    /// The time by this node's clock.
+    #[cfg(feature = "http")]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.here().world.wall()
     }
 
     /// Writes a memory. It is on this node's disk when this returns.
@@ -113,18 +177,19 @@ impl Brain {
     /// # Errors
     /// As [`Brain::remember`].
     pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
-        let same = self.saying_the_same(&memory)?;
+        let (text, space) = (memory.text.clone(), memory.space.clone());
+        let same = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref())).await?;
         let mut written = self.remember(memory).await?;
         written.duplicate_of = same.filter(|same| *same != written.id);
         Ok(written)
     }
 
     /// The id of a memory that says nearly the same as a new one would.
-    fn saying_the_same(&self, memory: &NewMemory) -> Result<Option<String>, NodeError> {
-        let snapshot = self.shared.store.snapshot()?;
+    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Option<String>, NodeError> {
+        let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
-        let space = reader.space(memory.space.as_deref())?.1.no;
-        let same = self.shared.search.similar(&memory.text, space, &reader, &snapshot)?;
+        let space = reader.space(space)?.1.no;
+        let same = self.here().search.similar(text, space, &reader, &snapshot)?;
         let same = same.map(|place| reader.dot_at(place)).transpose()?.flatten();
         Ok(same.map(|dot| dot.to_string()))
     }
@@ -135,25 +200,25 @@ impl Brain {
     /// As [`Brain::remember`]; if one memory is refused, none is written.
     pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
         let mut records = Vec::with_capacity(memories.len());
-        let mut names = Vec::with_capacity(memories.len());
-        {
-            let snapshot = self.shared.store.snapshot()?;
-            let reader = self.reader(&snapshot)?;
-            for memory in memories {
-                let (space, row) = reader.space(memory.space.as_deref())?;
-                names.push(row.name.to_string());
-                records.push(NewRecord { space, core: self.core(memory)? });
-            }
+        let mut spaces = Vec::with_capacity(memories.len());
+        let known = self.known().await?;
+        for memory in memories {
+            let (space, row) = known.space(memory.space.as_deref())?;
+            spaces.push((row.name.to_string(), row.rule(space)));
+            records.push(NewRecord { space, core: self.core(memory)? });
         }
-        match self.shared.run(Command::Remember(records)).await? {
+        match self.here().engine.run(Command::Remember(records)).await? {
             Outcome::Remembered(written) => {
-                Ok(written.into_iter().zip(names).map(|(written, space)| self.remembered(&written, space)).collect())
+                let answers = written.into_iter().zip(spaces);
+                Ok(answers.map(|(written, (space, rule))| self.remembered(&written, space, &rule)).collect())
             }
             other => Err(refused(&other, "")),
         }
     }
 
-    fn remembered(&self, written: &Written, space: String) -> Remembered {
+    fn remembered(&self, written: &Written, space: String, rule: &SpaceRule) -> Remembered {
+        let members = self.here().identity.members();
+        let may_read = |peer: &Did| members.may_read(peer, rule);
         Remembered {
             id: written.record.to_string(),
             space,
@@ -162,7 +227,7 @@ impl Brain {
             created_at: written.created_at,
             durability: Durability {
                 local: true,
-                replicated: self.shared.sessions.replicas(&written.log, written.seq),
+                replicated: self.here().sessions.replicas(&written.log, written.seq, may_read),
             },
             duplicate_of: None,
         }
@@ -170,32 +235,18 @@ impl Brain {
 
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
-        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was } = memory;
+        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
-        self.check_text(&text)?;
-        check_label("kind", &kind)?;
-        check_tags(&tags)?;
-        check_meta(&meta)?;
-        if let Some(key) = &key {
-            check_label("id", key)?;
-        }
-        if let Some(Was { id, author, .. }) = &was
-            && id.len().max(author.len()) > LABEL_BYTES_MAX
-        {
-            let bytes = id.len().max(author.len());
-            return Err(NodeError::TooLarge { what: "former id", bytes, max: LABEL_BYTES_MAX });
-        }
-        let expires_at = ttl.map(|ttl| clock::wall().saturating_add(ttl).as_ms());
-        Ok(Core { text, kind, tags, meta, key, expires_at, was })
+        let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
+        let Origin { agent, source } = said(origin);
+        let core = Core { text, kind, tags, meta, key, expires_at, was, agent, source };
+        FIELDS.iter().try_for_each(|field| self.check(field.name, &field.get(&core)))?;
+        Ok(core)
     }
 
-    fn check_text(&self, text: &str) -> Result<(), NodeError> {
-        let bytes = Value::from(text).to_string().len();
-        let max = self.shared.limits.text_bytes_max.load(Ordering::Relaxed);
-        if bytes > max {
-            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max });
-        }
-        Ok(())
+    /// Checks the value of a field against what this node lets its callers write.
+    fn check(&self, field: &str, value: &Value) -> Result<(), NodeError> {
+        limits::check(field, value, self.0.limits.text_bytes_max.load(Ordering::Relaxed))
     }
 
     /// One memory, by its id, the beginning of it, or a former id.
@@ -203,7 +254,7 @@ impl Brain {
     /// # Errors
     /// [`NodeError::NotFound`], [`NodeError::Ambiguous`].
     pub fn get(&self, id: &str) -> Result<Memory, NodeError> {
-        self.reader(&self.shared.store.snapshot()?)?.get(id)
+        self.reader(&self.snapshot()?)?.get(id)
     }
 
     /// The caller's key of a memory, if it has one.
@@ -211,7 +262,7 @@ impl Brain {
     /// # Errors
     /// As [`Brain::get`].
     pub fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
-        self.reader(&self.shared.store.snapshot()?)?.key_of(id)
+        self.reader(&self.snapshot()?)?.key_of(id)
     }
 
     /// The memories that speak of something, best first. What this node acknowledged is found at
@@ -223,8 +274,8 @@ impl Brain {
     /// [`NodeError::Invalid`] for a question without words or a limit out of range,
     /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for a space or member.
     pub fn recall(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
-        let snapshot = self.shared.store.snapshot()?;
-        recall::recall(query, self.shared.me, &self.shared.search, &self.reader(&snapshot)?, &snapshot)
+        let snapshot = self.snapshot()?;
+        recall::recall(query, self.here().identity.me(), &self.here().search, &self.reader(&snapshot)?, &snapshot)
     }
 
     /// A page of memories, newest first.
@@ -233,7 +284,7 @@ impl Brain {
     /// [`NodeError::Invalid`] for a limit out of range or a foreign cursor,
     /// [`NodeError::NotFound`] for the space.
     pub fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
-        self.reader(&self.shared.store.snapshot()?)?.list(query)
+        self.reader(&self.snapshot()?)?.list(query)
     }
 
     /// Changes a memory. Concurrent changes elsewhere show as a conflict until one settles them.
@@ -241,32 +292,23 @@ impl Brain {
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
     pub async fn edit(&self, id: &str, patch: Patch) -> Result<Memory, NodeError> {
-        let Patch { text, kind, tags, meta } = patch;
-        let mut edit = BTreeMap::new();
-        if let Some(text) = text {
-            self.check_text(&text)?;
-            edit.insert("text", Value::from(text));
+        let edit = Edit { values: patch.values(), origin: said(patch.origin) };
+        edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
+        if edit.values.is_empty() {
+            let id = id.to_owned();
+            return self.reading(move |brain| brain.get(&id)).await;
         }
-        if let Some(kind) = kind {
-            check_label("kind", &kind)?;
-            edit.insert("kind", kind.into());
-        }
-        if let Some(tags) = tags {
-            check_tags(&tags)?;
-            edit.insert("tags", tags.into());
-        }
-        if let Some(meta) = meta {
-            check_meta(&meta)?;
-            edit.insert("meta", serde_json::to_value(meta).unwrap_or_default());
-        }
-        if edit.is_empty() {
-            return self.get(id);
-        }
-        let record = self.reader(&self.shared.store.snapshot()?)?.resolve(id)?;
-        match self.shared.run(Command::Edit { record, edit: Edit(edit) }).await? {
-            Outcome::Done(_) => self.get(&record.to_string()),
+        let record = self.resolve(id).await?;
+        match self.here().engine.run(Command::Edit { record, edit }).await? {
+            Outcome::Done(_) => self.reading(move |brain| brain.get(&record.to_string())).await,
             other => Err(refused(&other, id)),
         }
+    }
+
+    /// The record that an id names.
+    async fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
+        let id = id.to_owned();
+        self.reading(move |brain| brain.reader(&brain.snapshot()?)?.resolve(&id)).await
     }
 
     /// Forgets a memory, on every node, whatever is edited elsewhere meanwhile.
@@ -274,8 +316,8 @@ impl Brain {
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
     pub async fn forget(&self, id: &str) -> Result<(), NodeError> {
-        let record = self.reader(&self.shared.store.snapshot()?)?.resolve(id)?;
-        match self.shared.run(Command::Forget(record)).await? {
+        let record = self.resolve(id).await?;
+        match self.here().engine.run(Command::Forget(record)).await? {
             Outcome::Done(_) => Ok(()),
             other => Err(refused(&other, id)),
         }
@@ -286,7 +328,7 @@ impl Brain {
     /// # Errors
     /// As [`Brain::get`].
     pub fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
-        self.reader(&self.shared.store.snapshot()?)?.history(id)
+        self.reader(&self.snapshot()?)?.history(id)
     }
 
     /// Follows changes in the order in which this node commits them: from now on, or from a
@@ -295,14 +337,14 @@ impl Brain {
     /// # Errors
     /// [`NodeError::Invalid`] for a cursor of another node, [`NodeError::NotFound`] for the space.
     pub fn watch(&self, from: Option<&str>, space: Option<&str>) -> Result<Watch, NodeError> {
-        let snapshot = self.shared.store.snapshot()?;
+        let snapshot = self.snapshot()?;
         let at = match from {
-            Some(text) => WatchCursor::parse(text, self.shared.store_name)?,
+            Some(text) => WatchCursor::parse(text, self.here().store_name)?,
             None => WatchCursor { eno: crate::ledger::last_eno(&snapshot)?, index: u32::MAX },
         };
         let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
-        let committed = self.shared.committed.clone();
-        Ok(Watch { shared: self.shared.clone(), committed, at, space, ready: VecDeque::new() })
+        let committed = self.here().engine.committed();
+        Ok(Watch { brain: self.clone(), committed, at, space, ready: VecDeque::new() })
     }
 
     /// The spaces that hold memories.
@@ -310,7 +352,7 @@ impl Brain {
     /// # Errors
     /// The store's.
     pub fn spaces(&self) -> Result<Vec<SpaceInfo>, NodeError> {
-        Ok(self.reader(&self.shared.store.snapshot()?)?.spaces())
+        Ok(self.reader(&self.snapshot()?)?.spaces())
     }
 
     /// Creates a space that every member reads and writes.
@@ -319,22 +361,22 @@ impl Brain {
     /// [`NodeError::Conflict`] if there is one of that name, [`NodeError::Refused`],
     /// [`NodeError::Invalid`] if there are too many.
     pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
-        let known = self.spaces()?;
+        let known = self.reading(Self::spaces).await?;
         if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
             return Err(NodeError::Conflict(format!("there is a space {name} already")));
         }
-        if known.len() >= self.shared.limits.spaces_max.load(Ordering::Relaxed) {
+        if known.len() >= self.0.limits.spaces_max.load(Ordering::Relaxed) {
             return Err(NodeError::Invalid(format!(
                 "there are {} spaces already, and no more may be made",
                 known.len()
             )));
         }
-        let salt = crate::runtime::random();
-        match self.shared.run(Command::CreateSpace { name, salt }).await? {
+        let salt = random();
+        match self.here().engine.run(Command::CreateSpace { name, salt }).await? {
             Outcome::Space(id) => {
                 let id = id.to_string();
-                let made = self.spaces()?.into_iter().find(|space| space.id == id);
-                made.ok_or(NodeError::NotFound { what: "space", name: id })
+                let made = self.reading(Self::spaces).await?.into_iter().find(|space| space.id == id);
+                made.ok_or(NodeError::NotFound { what: Resource::Space, name: id })
             }
             other => Err(refused(&other, "")),
         }
@@ -349,26 +391,42 @@ impl Brain {
         space: &str,
         each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
     ) -> Result<(), NodeError> {
-        let snapshot = self.shared.store.snapshot()?;
-        let (id, _) = self.reader(&snapshot)?.space(Some(space)).map(|(id, row)| (id, row.no))?;
-        export::pages(&snapshot, id, each)
+        let mut pages = self.pages_of(space)?;
+        while let Some((page, automerge)) = pages.next()? {
+            each(page, automerge)?;
+        }
+        Ok(())
+    }
+
+    /// The same, page by page.
+    pub(crate) fn pages_of(&self, space: &str) -> Result<Pages, NodeError> {
+        let snapshot = self.snapshot()?;
+        let (id, _) = self.reader(&snapshot)?.space(Some(space))?;
+        Ok(Pages::read(&snapshot, id)?)
+    }
+
+    /// The changes after a cursor of a space, or of all.
+    fn changes_after(&self, at: WatchCursor, space: Option<SpaceId>) -> Result<(Vec<Change>, WatchCursor), NodeError> {
+        let snapshot = self.snapshot()?;
+        let known = self.read_known(&snapshot)?;
+        watch::changes_after(&snapshot, &known, self.here().store_name, at, space)
     }
 
     fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
-        let known = self.shared.reads.known(snapshot, &self.shared.members.borrow().clone())?;
-        Ok(Reader::with(snapshot, self.shared.store_name, known, clock::wall()))
+        let Handles { store_name, world, .. } = self.here();
+        Ok(Reader::with(snapshot, *store_name, self.read_known(snapshot)?, world.wall()))
     }
 }
 
 impl fmt::Debug for Brain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Brain({})", self.shared.me.short())
+        write!(f, "Brain({})", self.here().identity.me().short())
     }
 }
 
 /// Changes as they are committed. A slow reader costs nothing: it is a cursor over the store.
 pub struct Watch {
-    shared: Arc<Shared>,
+    brain: Brain,
     committed: channel::Receiver<u64>,
     at: WatchCursor,
     space: Option<SpaceId>,
@@ -388,23 +446,46 @@ impl Watch {
                 return Ok(Some(change));
             }
             self.committed.mark_unchanged();
-            let snapshot = self.shared.store.snapshot()?;
-            let (changes, at) = watch::changes_after(&snapshot, self.shared.store_name, self.at, self.space)?;
-            let moved = at.eno != self.at.eno;
-            (self.at, self.ready) = (at, changes.into());
-            if self.ready.is_empty() && !moved && self.committed.changed().await.is_err() {
+            let (at, space) = (self.at, self.space);
+            let seen = self.brain.reading(move |brain| brain.changes_after(at, space)).await?;
+            if !self.take(seen) && self.committed.changed().await.is_err() {
                 return Ok(None);
             }
         }
     }
+
+    /// Takes in what was looked at. Whether that was anything.
+    fn take(&mut self, (changes, at): (Vec<Change>, WatchCursor)) -> bool {
+        let moved = at.eno != self.at.eno;
+        (self.at, self.ready) = (at, changes.into());
+        moved || !self.ready.is_empty()
+    }
 }
 
+#[cfg(feature = "http")]
 impl Watch {
+    /// The next change that is committed already; reads the store where it is called.
+    ///
+    /// # Errors
+    /// The store's, [`NodeError::Stopping`] once the node has stopped.
+    pub(crate) fn committed(&mut self) -> Result<Option<Change>, NodeError> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(Some(change));
+            }
+            let stopped = self.committed.has_changed().is_err();
+            self.committed.mark_unchanged();
+            let seen = self.brain.changes_after(self.at, self.space)?;
+            if !self.take(seen) {
+                return if stopped { Err(NodeError::Stopping("it was stopped".to_owned())) } else { Ok(None) };
+            }
+        }
+    }
+
     /// Where this watch is: after everything that was looked at. It goes on from here only if no
     /// change is left to hand out, as after a [`Watch::next`] that was waiting.
-    #[cfg(feature = "http")]
     pub(crate) fn cursor(&self) -> String {
-        self.at.render(self.shared.store_name)
+        self.at.render(self.brain.here().store_name)
     }
 }
 
@@ -416,32 +497,12 @@ impl fmt::Debug for Watch {
 
 fn refused(outcome: &Outcome, id: &str) -> NodeError {
     match outcome {
-        Outcome::NoRecord => NodeError::NotFound { what: "memory", name: id.to_owned() },
+        Outcome::NoRecord => NodeError::NotFound { what: Resource::Memory, name: id.to_owned() },
         _ => NodeError::Refused("this node may read but not write: it is a reader of its mesh".to_owned()),
     }
 }
 
-fn check_label(what: &'static str, label: &str) -> Result<(), NodeError> {
-    if label.len() > LABEL_BYTES_MAX {
-        return Err(NodeError::TooLarge { what, bytes: label.len(), max: LABEL_BYTES_MAX });
-    }
-    if label.is_empty() || label.chars().any(char::is_control) {
-        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
-    }
-    Ok(())
-}
-
-fn check_tags(tags: &[String]) -> Result<(), NodeError> {
-    if tags.len() > TAGS_MAX {
-        return Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())));
-    }
-    tags.iter().try_for_each(|tag| check_label("tag", tag))
-}
-
-fn check_meta(meta: &BTreeMap<String, Value>) -> Result<(), NodeError> {
-    let bytes = serde_json::to_string(meta).map_or(0, |text| text.len());
-    if bytes > META_BYTES_MAX {
-        return Err(NodeError::TooLarge { what: "metadata", bytes, max: META_BYTES_MAX });
-    }
-    Ok(())
+/// An origin as it is written: of a program that says nothing else, on its own word.
+fn said(origin: Origin) -> Origin {
+    Origin { source: Some(origin.source.unwrap_or(Source::Tool)), ..origin }
 }

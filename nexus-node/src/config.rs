@@ -87,6 +87,9 @@ macro_rules! keys {
         #[non_exhaustive]
         pub struct Config {
             $($(#[doc = $doc])+ pub $key: $type,)+
+            /// The highest formats that the node reads. Lower than its version's, it is as an older one.
+            #[cfg(feature = "testing")]
+            pub formats: crate::formats::Formats,
         }
 
         /// Every key, in the order in which they are shown.
@@ -99,7 +102,11 @@ macro_rules! keys {
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($key: $default,)+ }
+                Self {
+                    $($key: $default,)+
+                    #[cfg(feature = "testing")]
+                    formats: crate::formats::Formats::LATEST,
+                }
             }
         }
 
@@ -136,6 +143,14 @@ macro_rules! keys {
 }
 
 impl Config {
+    /// The highest formats that the node reads.
+    pub(crate) const fn formats(&self) -> crate::formats::Formats {
+        #[cfg(feature = "testing")]
+        return self.formats;
+        #[cfg(not(feature = "testing"))]
+        crate::formats::Formats::LATEST
+    }
+
     /// Checks the relations between keys. The doc of each key states its relation.
     ///
     /// # Errors
@@ -159,11 +174,12 @@ impl Config {
     }
 }
 
-/// The default addresses to listen on: QUIC and TCP on one port of every interface.
+/// The default addresses to listen on: QUIC (feature `quic`) and TCP on one port of every interface.
 fn listen_everywhere() -> Addresses {
     const DEFAULT: [&str; 4] =
         ["/ip4/0.0.0.0/udp/4002/quic-v1", "/ip4/0.0.0.0/tcp/4002", "/ip6/::/udp/4002/quic-v1", "/ip6/::/tcp/4002"];
-    Addresses(DEFAULT.iter().filter_map(|address| address.parse().ok()).collect())
+    let offered = DEFAULT.iter().filter(|address| cfg!(feature = "quic") || !address.ends_with("/quic-v1"));
+    Addresses(offered.filter_map(|address| address.parse().ok()).collect())
 }
 
 keys! {
@@ -183,7 +199,7 @@ keys! {
     /// Addresses to dial besides the known ones. They are remembered once they prove to be of this mesh.
     bootstrap: Addresses = Addresses::default(), restart;
 
-    /// Whether to find members on the local network by multicast DNS.
+    /// Whether to find members on the local network by multicast DNS (feature `mdns`).
     mdns: bool = true, restart;
 
     /// Labels that the other members see, for people and for choosing workers. `voter=never` keeps this

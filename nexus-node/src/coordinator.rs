@@ -3,6 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `command`, `limits` | what may be proposed, and its form |
+//! | `format` | which version of the bytes of all this there is |
 //! | `state` | the machine that committed proposals are applied to: keys, locks, sessions |
 //! | `expiry` | when a leader proposes that something has run out of time |
 //! | `voters` | who votes: one step at a time |
@@ -20,6 +21,7 @@ mod applied;
 mod audit;
 mod command;
 mod expiry;
+mod format;
 mod gather;
 mod govern;
 mod group;
@@ -36,6 +38,8 @@ mod read;
 mod runtime;
 mod serve;
 mod state;
+#[cfg(test)]
+mod vectors;
 mod voters;
 mod wire;
 
@@ -45,29 +49,32 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
-use nexus_mesh::Spawner;
+use nexus_mesh::{Mesh, Spawner};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
 
-use self::group::Running;
+use self::group::{Raised, Running};
 use self::log::Log;
 use self::raft::Voter;
-use crate::NodeError;
 use crate::config::Config;
-use crate::runtime::{Shared, random};
+use crate::error::{NodeError, Resource};
+use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::store::Store;
+use crate::world::{World, random};
 
 pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
+pub use self::format::{FORMAT_MAX, TooNew};
 pub use self::govern::Manage;
 pub use self::limits::{
     FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
 };
-pub use self::overview::{Coordinators, Mode, Seat, SeatState};
-pub use self::state::{Action, Change, Deed, Done, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
+pub use self::overview::{Coordinators, Mode, OldMember, Seat, SeatState};
+pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
-pub(crate) use self::links::RAFT;
+pub(crate) use self::links::register;
 pub(crate) use self::query::{Answer, Found, Query};
 
 /// Within this a critical request is done or refused.
@@ -77,10 +84,13 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// This node's part in the coordinators: a service with a state of its own.
 pub(crate) struct Coordinator {
-    shared: Arc<Shared>,
+    identity: Identity,
+    mesh: Mesh,
+    /// Its tasks end with this node's part.
+    world: World,
+    failure: Failure,
     key: Keypair,
     links: Arc<links::Links>,
-    spawner: Arc<dyn Spawner>,
     ended: watch::Sender<bool>,
     log: Log,
     timing: Timing,
@@ -88,6 +98,11 @@ pub(crate) struct Coordinator {
     may_vote: bool,
     /// What this machine is called, to see whether all voters share one.
     machine: Option<[u8; 32]>,
+    formats: Raised,
+    /// The format of a group, as its leader answered after it had proven that it leads.
+    exact: Mutex<Option<(Group, u16)>>,
+    /// The last bytes of a later version that a peer sent. They were not taken.
+    met: Mutex<Option<(Did, TooNew)>>,
     /// Who this node is, or would be, in a group.
     me: Mutex<Voter>,
     running: watch::Sender<Option<Arc<Running>>>,
@@ -95,6 +110,10 @@ pub(crate) struct Coordinator {
     changing: tokio::sync::Mutex<()>,
     heard: Mutex<govern::Heard>,
     proposals: mpsc::Sender<propose::Wanted>,
+}
+
+fn told_too_new(too_new: TooNew) {
+    tracing::warn!(error = %too_new, "this copy of critical state stops until the node is updated; memory goes on");
 }
 
 /// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
@@ -116,6 +135,14 @@ impl Spawner for UntilEnded {
     }
 }
 
+/// What a coordinator uses of its node.
+pub(crate) struct Handles {
+    pub(crate) identity: Identity,
+    pub(crate) mesh: Mesh,
+    pub(crate) world: World,
+    pub(crate) failure: Failure,
+}
+
 /// What a coordinator begins with.
 pub(crate) struct Origin {
     /// Votes and snapshots.
@@ -132,23 +159,28 @@ pub(crate) struct Origin {
 impl Coordinator {
     /// Starts this node's part.
     pub(crate) async fn start(
-        shared: Arc<Shared>,
+        handles: Handles,
         key: Keypair,
         config: &Config,
         origin: Origin,
     ) -> Result<Arc<Self>, NodeError> {
+        let Handles { identity, mesh, world, failure } = handles;
         let Origin { store, journal, founder, redraw, machine } = origin;
         let draw = || u64::from_le_bytes(random());
-        let (log, writer, place) = Log::open(store, journal, shared.me, shared.mesh_did, redraw, draw)?;
-        let failing = shared.clone();
+        let (log, writer, place) = Log::open(store, journal, identity.me(), identity.mesh(), redraw, draw)?;
+        let failing = failure.clone();
+        let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
         let ended = watch::Sender::new(false);
-        let spawner: Arc<dyn Spawner> =
-            Arc::new(UntilEnded { inner: shared.spawner.clone(), ended: ended.subscribe() });
-        spawner.spawn("raft log", writer.run(shared.blocking.clone(), move |why| failing.fail(why)).boxed());
+        let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
+        let world = world.with_spawner(Arc::new(spawner));
+        world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
-            links: Arc::new(links::Links::new(shared.mesh.clone(), spawner.clone())),
-            spawner,
+            links: Arc::new(links::Links::new(mesh.clone(), world.spawner().clone())),
+            identity,
+            mesh,
+            world,
+            failure,
             ended,
             key,
             log,
@@ -159,12 +191,14 @@ impl Coordinator {
             },
             may_vote: config.labels.0.get("voter").is_none_or(|voter| voter != "never"),
             machine,
+            formats,
+            exact: Mutex::default(),
+            met: Mutex::default(),
             me: Mutex::new(place.me),
             running: watch::Sender::new(None),
             changing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             proposals,
-            shared: shared.clone(),
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,
@@ -174,6 +208,8 @@ impl Coordinator {
                 coordinator.take_part(group).await?;
                 if let Some(running) = coordinator.running() {
                     running.found().await?;
+                    // nobody else has a copy, so there is nothing to wait for
+                    coordinator.raise_alone(&running).await;
                 }
             }
             None => {}
@@ -195,21 +231,65 @@ impl Coordinator {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes part in a group; not at all where a later version wrote what is on the disk.
     async fn take_part(&self, group: Group) -> Result<(), NodeError> {
-        let (links, spawner) = (self.links.clone(), self.spawner.clone());
-        let running = Running::start(&self.log, links, spawner, &self.timing, self.me(), group).await?;
+        let (links, spawner, formats) = (self.links.clone(), self.world.spawner().clone(), self.formats.clone());
+        if let Some(too_new) = self.log.stopped() {
+            told_too_new(too_new);
+            return Ok(());
+        }
+        let running = match Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats).await {
+            Ok(running) => running,
+            Err(NodeError::TooNew(too_new)) => {
+                told_too_new(too_new);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         self.running.send_replace(Some(running.clone()));
-        let failing = self.shared.clone();
-        // half a node is worse than none: its peers count on what it promised
-        let watch = async move { failing.fail(format!("the coordinator ended: {}", running.failed().await)) };
+        let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
+        let watch = async move {
+            let why = running.clone().failed().await;
+            match log.stopped() {
+                // the writing of others is no reason for this node to end
+                Some(too_new) => {
+                    told_too_new(too_new);
+                    parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
+                }
+                // half a node is worse than none: its peers count on what it promised
+                None => failing.fail(format!("the coordinator ended: {why}")),
+            }
+        };
         self.spawn("raft watch", watch.boxed());
         Ok(())
+    }
+
+    /// The bytes of a later version at which this node's copy has stopped.
+    pub(crate) fn stopped(&self) -> Option<TooNew> {
+        self.log.stopped()
+    }
+
+    /// The format of critical state, as a copy of this node applied it or a leader answered: the format
+    /// in which this node may write.
+    pub(crate) fn raised(&self) -> watch::Receiver<u16> {
+        self.formats.raised.subscribe()
+    }
+
+    /// The error for a node without a copy to read.
+    pub(crate) fn no_copy(&self, of: &str) -> NodeError {
+        match self.stopped() {
+            Some(too_new) => NodeError::TooNew(too_new),
+            None => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
+        }
     }
 
     /// A member speaks for a group to which this node does not belong yet: it does from now on,
     /// if it belongs to none, or to one that the other has replaced.
     async fn adopt(&self, group: Group) -> Result<(), NodeError> {
         let _one = self.changing.lock().await;
+        if let Some(too_new) = self.stopped() {
+            return Err(NodeError::TooNew(too_new));
+        }
         let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
         match self.running() {
             Some(running) if running.group.generation >= group.generation => return Ok(()),
@@ -218,7 +298,7 @@ impl Coordinator {
                 self.running.send_replace(None);
                 running.stop().await;
                 let draw = u64::from_le_bytes(random());
-                self.log.reset(self.shared.mesh_did, draw, group).await.map_err(failed)?;
+                self.log.reset(self.identity.mesh(), draw, group).await.map_err(failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
             }
             None => self.log.adopt(group).await.map_err(failed)?,
@@ -228,28 +308,31 @@ impl Coordinator {
 
     /// What a member may do.
     fn role(&self, did: &Did) -> Option<Role> {
-        let members = self.shared.members.borrow();
-        let member = members.get(did)?;
-        [Role::Admin, Role::Member, Role::Reader].into_iter().find(|role| member.allows(*role))
+        self.identity.role_of(did)
     }
 
     /// Whether a member may write, and so propose.
     fn may_propose(&self, did: &Did) -> bool {
-        self.shared.members.borrow().may_write(did)
+        self.identity.may_write(did)
     }
 
     /// What a person calls a member.
     fn name(&self, did: &Did) -> String {
-        self.shared.name_of(did).unwrap_or_else(|| did.short())
+        self.identity.name_of(did).unwrap_or_else(|| did.short())
+    }
+
+    /// The world in which this node's part lives.
+    pub(crate) const fn world(&self) -> &World {
+        &self.world
     }
 
     /// This node.
     pub(crate) fn did(&self) -> Did {
-        self.shared.me
+        self.identity.me()
     }
 
     pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.spawner.spawn(name, task);
+        self.world.spawner().spawn(name, task);
     }
 
     /// Ends this node's part.

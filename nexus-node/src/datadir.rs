@@ -73,15 +73,6 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// The default data directory: `nexus` in the platform's place for data that stays on this machine.
-    ///
-    /// # Errors
-    /// [`DataDirError::NoDefault`] for an account without a home.
-    pub fn default_path() -> Result<PathBuf, DataDirError> {
-        let base = directories::BaseDirs::new().ok_or(DataDirError::NoDefault)?;
-        Ok(base.data_local_dir().join("nexus"))
-    }
-
     /// Finds out the content of a directory, without reading secrets or changing anything.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | `io` | the whole vocabulary: inputs, effects, events |
 //! | `intake` | what becomes of an entry that arrives: next, held, waiting, a branch |
 //! | `append` | how commands become entries of our own logs |
+//! | `edit` | which writes an edit of a record takes |
 //! | `apply` | what an entry changes in the tables |
 //! | `cut` | what stops counting when a log has forked |
 //! | `writes` | how writes go into the tables, and out of them |
@@ -21,6 +22,7 @@
 mod append;
 mod apply;
 mod cut;
+mod edit;
 mod intake;
 mod io;
 mod rebuild;
@@ -31,6 +33,7 @@ mod waiting;
 mod writes;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use nexus_identity::{Keypair, Timestamp};
 
@@ -42,7 +45,7 @@ pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
 use crate::store::{Draft, View};
 use state::State;
 
-/// The state machine of one node: see the module's drive contract.
+/// The state machine of one node. The module states its drive contract.
 #[derive(Debug)]
 pub struct Engine {
     key: Keypair,
@@ -54,17 +57,17 @@ impl Engine {
     /// Reads the engine's state from a store whose genesis was written by [`found`].
     ///
     /// # Errors
-    /// The store's, or [`LedgerError::NoGenesis`].
+    /// An error of the store, or [`LedgerError::NoGenesis`].
     pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
         let state = State::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
     }
 
-    /// Takes one input. `view` is the committed state with every batch on top that this engine
-    /// has handed out.
+    /// Takes one input. `view` must be the committed state with every batch on top that this engine has
+    /// handed out.
     ///
     /// # Errors
-    /// The view's. The engine must not be used any more then.
+    /// An error of the view. The engine must not be used any more then.
     pub fn handle(&mut self, now: Timestamp, input: Input, view: &dyn View) -> Result<(), LedgerError> {
         let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
         match input {
@@ -82,28 +85,28 @@ impl Engine {
         Ok(())
     }
 
-    /// The next thing to do for the last input.
+    /// The next effect of the last input.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
     /// Who belongs to the mesh, as this engine sees it.
-    pub const fn members(&self) -> &nexus_crdt::Members {
+    pub const fn members(&self) -> &Arc<nexus_crdt::Members> {
         &self.state.members
     }
 
-    /// The number of the last entry stored.
+    /// The number of the last stored entry.
     pub const fn last_eno(&self) -> u64 {
         self.state.next_eno - 1
     }
 
-    /// How many entries wait for something before them.
+    /// The number of waiting entries.
     pub fn waiting(&self) -> usize {
         self.state.waiting.len()
     }
 }
 
-/// One input on its way through the engine.
+/// The processing of one input.
 struct Turn<'a> {
     now: Timestamp,
     draft: Draft<'a>,

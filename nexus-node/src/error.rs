@@ -1,70 +1,134 @@
+use std::fmt;
 use std::time::Duration;
 
-/// Why the node did not do what it was asked. Nothing changed unless said otherwise.
+/// The kind of a looked-up name or id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// A memory.
+    Memory,
+    /// A space.
+    Space,
+    /// A member of the mesh.
+    Member,
+    /// A key of critical state.
+    Key,
+    /// A lock.
+    Lock,
+    /// A place in the line for a lock.
+    Place,
+    /// This node's copy of critical state.
+    Replica,
+}
+
+impl Resource {
+    /// The plural of its word.
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Memory => "memories",
+            Self::Space => "spaces",
+            Self::Member => "members",
+            Self::Key => "keys",
+            Self::Lock => "locks",
+            Self::Place => "places in line",
+            Self::Replica => "copies of critical state",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Space => "space",
+            Self::Member => "member",
+            Self::Key => "key",
+            Self::Lock => "lock",
+            Self::Place => "place in line",
+            Self::Replica => "copy of critical state",
+        })
+    }
+}
+
+/// A failure to read or write the search index. Nothing is lost: it can be rebuilt.
+#[derive(Debug, thiserror::Error)]
+#[error("search index: {0}")]
+pub struct SearchError(String);
+
+impl SearchError {
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// An error of the node. Nothing changed unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// No memory, space or peer of that name.
+    /// There is no such thing of that name.
     #[error("no {what} {name} here")]
     NotFound {
-        /// What was looked for.
-        what: &'static str,
-        /// Under which name.
+        /// Its kind.
+        what: Resource,
+        /// The name.
         name: String,
     },
     /// The name fits several.
-    #[error("{name} fits several {what}: {}", .candidates.join(", "))]
+    #[error("{name} fits several {}: {}", .what.plural(), .candidates.join(", "))]
     Ambiguous {
-        /// What was looked for.
-        what: &'static str,
-        /// Under which name.
+        /// Its kind.
+        what: Resource,
+        /// The name.
         name: String,
-        /// What it fits, with ids.
+        /// The matching ones, with ids.
         candidates: Vec<String>,
     },
     /// The caller's input is out of its range.
     #[error("{0}")]
     Invalid(String),
-    /// Larger than such a thing may be.
+    /// The input is larger than allowed.
     #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     TooLarge {
-        /// What is.
+        /// The part that is too large.
         what: &'static str,
-        /// Its size.
+        /// Its size, in bytes.
         bytes: usize,
-        /// The bound.
+        /// The bound, in bytes.
         max: usize,
     },
     /// Not permitted.
     #[error("{0}")]
     Refused(String),
-    /// It would conflict with what is there.
+    /// The change conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// Not done within its time; it may still happen.
+    /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
-    /// Too few of the voters answer for a critical write or a linearizable read. A write may still
-    /// happen, when they are back.
+    /// Too few voters answer for a critical write or a linearizable read. A write may still happen when
+    /// they are back.
     #[error("no quorum: {}", not_reached(.missing, *.known))]
     NoQuorum {
-        /// The voters that this node does not reach, by name.
+        /// The voters that this node cannot reach, by name.
         missing: Vec<String>,
-        /// Whether it knows who the voters are.
+        /// Whether this node knows the voters.
         known: bool,
     },
+    /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
+    #[error("{0}")]
+    TooNew(crate::coordinator::TooNew),
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// The node is stopping, or its store failed and it must be started again.
+    /// The node is stopping, or its store failed and it must be restarted.
     #[error("the node is stopping: {0}")]
     Stopping(String),
-    /// The store's rows do not read, or its credentials do not hold.
+    /// The store's rows cannot be read, or its credentials do not hold.
     #[error(transparent)]
     Engine(crate::ledger::LedgerError),
-    /// The search index failed; it is made anew at the next start.
+    /// The search index failed. The next start rebuilds it.
     #[error(transparent)]
-    Search(crate::search::SearchError),
+    Search(#[from] SearchError),
     /// The store failed.
     #[error(transparent)]
     Store(crate::store::StoreError),
@@ -77,7 +141,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// The code that scripts match on (`docs/cli.md`).
+    /// The code, for scripts (`docs/cli.md`).
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
@@ -88,6 +152,7 @@ impl NodeError {
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
             Self::NoQuorum { .. } => "no_quorum",
+            Self::TooNew(_) => "too_new",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",
@@ -95,6 +160,12 @@ impl NodeError {
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",
         }
+    }
+}
+
+impl From<crate::world::Interrupted> for NodeError {
+    fn from(interrupted: crate::world::Interrupted) -> Self {
+        Self::Stopping(interrupted.to_string())
     }
 }
 
@@ -117,7 +188,7 @@ impl From<crate::store::StoreError> for NodeError {
     }
 }
 
-/// Who is missing, in words.
+/// The missing voters, in words.
 fn not_reached(missing: &[String], known: bool) -> String {
     match (missing, known) {
         ([], true) => "the voters do not agree on a leader just now".to_owned(),

@@ -1,31 +1,31 @@
-//! What tests of other crates read off a store without a node on it (feature `testing`).
+//! Reads a store without a node, for tests of other crates (feature `testing`).
 
 use std::sync::Arc;
 
 use nexus_crdt::{Frontier, Members};
-use nexus_identity::Timestamp;
+use nexus_identity::{Did, Timestamp};
 
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::ledger;
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{StoreError, View};
 
-/// How far a store holds each log.
+/// The frontier of a store.
 ///
 /// # Errors
-/// The view's.
+/// An error of the view.
 pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
     let logs = ledger::read_logs(view)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// Every memory that a store shows, newest first; nothing has expired.
+/// Every memory that a store shows to one of its members, newest first. Expired ones are included.
 ///
 /// # Errors
-/// The view's.
-pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
-    let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
+/// An error of the view.
+pub fn memories(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
+    let reader = Reader::new(view, [0; 8], me, members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();
     let mut after = None;
     loop {

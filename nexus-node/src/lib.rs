@@ -1,31 +1,33 @@
 //! One brain for all your agents, no server: the Nexus node.
 //!
-//! A [`Node`] keeps a shared memory with the other nodes of its mesh: readable and writable
-//! offline, converging by itself on reconnection. [`Node::builder`] starts one on a data
-//! directory; [`Node::brain`] writes, reads and watches memories.
+//! A [`Node`] keeps a shared memory with the other nodes of its mesh. It reads and writes offline, and
+//! converges by itself when it is connected again. [`Node::builder`] starts one on a data directory.
+//! [`Node::brain`] writes, reads and watches memories.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | [`node`] | the handle, and how a node is made, joins and admits |
-//! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
+//! | [`node`] | the handle of a node; starting, joining, admitting |
+//! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`config`] | settings of a node |
 //! | `api` | the HTTP shell (feature `http`) |
 //!
 //! Rooms behind these, not part of the public API:
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `engine` | the pure machine where entries become state |
-//! | `ledger` | entries as they are held, and what is derived from them |
+//! | `engine` | the pure machine that turns entries into state |
+//! | `ledger` | the stored entries, and the tables derived from them |
 //! | `replication` | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
-//! | `coordinator` | the few writes that must not conflict: a Raft group among members |
-//! | `trace` | which trace a task works for |
-//! | `search` | which memories speak of something |
+//! | `identity`, `world`, `failure`, `notices` | handles for other rooms: members, surroundings, the reason of a failure, warnings |
+//! | `problem` | refusals in words and codes (feature `http`) |
+//! | `coordinator` | critical state: a Raft group among members |
+//! | `trace` | the trace of a task |
+//! | `search` | finding memories by their words |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
-//! | `mcp` | the memory for agents, on the HTTP shell (feature `mcp`) |
+//! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
 
 #![cfg_attr(
     not(feature = "internals"),
@@ -40,7 +42,6 @@
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
-mod clock;
 pub mod config;
 mod coordinator;
 pub mod critical;
@@ -48,31 +49,40 @@ mod datadir;
 mod engine;
 mod env;
 mod error;
+mod failure;
+mod formats;
+mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
 mod ledger;
 #[cfg(feature = "mcp")]
-mod mcp;
+pub mod mcp;
 pub mod memory;
 pub mod node;
+mod notices;
+#[cfg(feature = "http")]
+mod problem;
 mod replication;
 mod runtime;
 mod search;
 mod store;
 mod trace;
+mod world;
 
 pub use brain::{Brain, Watch};
+pub use coordinator::TooNew;
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use datadir::DataDirError;
-pub use env::{Blocking, BlockingPool, Inline, NodeEnv, RaftEnv, Tasks};
-pub use error::NodeError;
+pub use env::{NodeEnv, RaftEnv};
+pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
-    Recalled, Remembered, Revision, SpaceInfo,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Origin,
+    Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Was,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
+pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]
@@ -86,6 +96,10 @@ pub mod internals {
     }
     pub mod engine {
         pub use crate::engine::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod formats {
+        pub use crate::formats::*;
     }
     #[cfg(feature = "testing")]
     pub mod inspect {

@@ -1,16 +1,17 @@
-//! MCP: the memory for agents, on the HTTP API (`/mcp`, `/mcp/graph`).
+//! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/graph`).
 //!
-//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. The protocol
-//! itself is rmcp's, in both of its eras: 2026-07-28, where every request says all it needs, and
-//! 2025-03-26 to 2025-11-25, which begin with a handshake. Nothing is kept between two requests,
-//! so a client does not notice that the node was started again.
+//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. rmcp speaks the
+//! protocol, in both of its eras. In 2026-07-28 every request is complete in itself. 2025-03-26 to
+//! 2025-11-25 begin with a handshake. Nothing is kept between two requests, so a client does not notice
+//! a restart of the node.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `http` | from a request to rmcp and back, and what rmcp leaves open |
-//! | `span` | what is traced of a message |
-//! | `agent` | which program is calling, as it says itself |
-//! | `answer` | results and errors of tools, and how much fits into so many tokens |
+//! | `http` | from a request to rmcp and back, with rmcp's gaps filled |
+//! | `routes` | its part of the API's description |
+//! | `span` | the trace of a message |
+//! | `agent` | the calling program, by its own claim |
+//! | `answer` | results and errors of tools, and their budget of tokens |
 //! | `core` | four tools over the memory |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
 
@@ -19,6 +20,7 @@ mod answer;
 mod core;
 mod graph;
 mod http;
+mod routes;
 mod span;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,10 +30,9 @@ use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 
 use self::graph::Graph;
 use crate::Node;
+use crate::api::Guest;
 
-pub(crate) use self::http::routes;
-
-/// The versions that are spoken, oldest first.
+/// The supported versions, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2025_03_26,
     ProtocolVersion::V_2025_06_18,
@@ -39,23 +40,35 @@ const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2026_07_28,
 ];
 
-/// How long a client may go on believing what this program says of itself and its tools: they
-/// change with its version only.
+/// The time for which a client may cache this program's description of itself and its tools. They
+/// change with the program's version only.
 const DESCRIPTION_TTL_MS: u64 = 3_600_000;
 
-/// What the servers keep beside the node.
-pub(crate) struct Mcp {
+/// The MCP servers, for [`Api::hosting`](crate::api::Api::hosting).
+pub fn guest() -> Guest {
+    let mcp = Arc::new(Mcp::new());
+    let (forgetting, closing) = (mcp.clone(), mcp.clone());
+    Guest {
+        router: http::routes(mcp),
+        describe: routes::describe,
+        node_changed: Box::new(move || forgetting.forget_node()),
+        closing: Box::new(move || closing.close()),
+    }
+}
+
+/// The servers' state beside the node.
+struct Mcp {
     config: StreamableHttpServerConfig,
     /// Made at the first use, for one node.
     graph: Mutex<Option<Arc<Graph>>>,
 }
 
 impl Mcp {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            // The API's guard has compared Host and Origin with exact lists before anything comes here.
+            // The API's guard has compared Host and Origin with exact lists before.
             .disable_allowed_hosts();
         Self { config, graph: Mutex::default() }
     }
@@ -66,13 +79,13 @@ impl Mcp {
         graph.get_or_insert_with(|| Arc::new(Graph::new(node.brain()))).clone()
     }
 
-    /// The node has changed.
-    pub(crate) fn forget_node(&self) {
+    /// Drops the state of the former node.
+    fn forget_node(&self) {
         *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Ends the streams.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.config.cancellation_token.cancel();
     }
 }

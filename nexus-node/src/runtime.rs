@@ -3,7 +3,8 @@
 //! | channel | length | when it is full |
 //! |---|---|---|
 //! | commands | [`COMMANDS_MAX`] | callers wait |
-//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending |
+//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending; gossip is dropped |
+//! | chains (from the gate) | [`CHAINS_MAX`], one of each peer | dropped: shown again, and in sync |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
 //! | addresses of peers | 64 | dropped: they are told again |
@@ -14,218 +15,121 @@
 
 mod committer;
 mod drive;
+pub(crate) mod gossip;
+mod handle;
 mod peers;
 mod rebuild;
 mod session;
+mod sessions;
+pub(crate) mod sync;
 mod traces;
 pub(crate) mod whereabouts;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use nexus_crdt::{Frontier, Incarnation, Members, Verified};
-use nexus_identity::{Chain, Did};
-use nexus_mesh::{Mesh, Spawner};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use nexus_crdt::{Incarnation, Members};
+use nexus_identity::plants::planted;
+use nexus_mesh::quota::{Bounds, queue};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::NodeError;
-use crate::clock::Monotonic;
-use crate::engine::{Command, Outcome};
-use crate::env::Blocking;
-use crate::replication::Progress;
-use crate::store::Store;
-use crate::trace::{self, TraceParent};
+use self::committer::Committer;
+use self::drive::Drive;
+use self::traces::{Arrival, Traces};
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::notices::Notices;
+use crate::store::{Overlay, Store};
+use crate::world::{World, random};
 
-pub(crate) use committer::Committer;
-pub(crate) use drive::{Drive, fresh_incarnation, random};
-pub(crate) use peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
-pub(crate) use rebuild::bring_up_to_date;
-pub(crate) use traces::{Arrival, Arrivals, Traces};
+pub(crate) use self::handle::{EngineHandle, Fill};
+pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
+pub(crate) use self::rebuild::bring_up_to_date;
+pub(crate) use self::sessions::Sessions;
 
-/// Commands of callers on this machine that wait for the engine.
-pub(crate) const COMMANDS_MAX: usize = 1_024;
-/// Batches of entries from peers that wait for the engine.
-pub(crate) const INTAKE_MAX: usize = 16;
-/// Batches that wait for the disk.
-pub(crate) const COMMITS_MAX: usize = 16;
-/// Entries of our own that wait to be published.
-pub(crate) const GOSSIP_MAX: usize = 256;
+/// Commands of local callers that may wait for the engine.
+const COMMANDS_MAX: usize = 1_024;
+/// Batches of entries from peers that may wait for the engine.
+const INTAKE_MAX: usize = 16;
+/// Chains of peers that wait for the engine. One has 9 KiB at most.
+const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
+/// Commits that may wait for the disk.
+const COMMITS_MAX: usize = 16;
+/// Our own entries that may wait to be published.
+const GOSSIP_MAX: usize = 256;
+/// Longest wait of the first write for a peer's frontier.
+const COMPARE_MAX: Duration = Duration::from_secs(2);
 
-/// A caller's command and where its answer goes.
-pub(crate) struct Call {
-    pub(crate) command: Command,
-    /// The trace that the caller works for.
-    pub(crate) parent: Option<TraceParent>,
-    pub(crate) answer: oneshot::Sender<Outcome>,
-}
-
-/// What peers bring.
-pub(crate) enum Intake {
-    /// Verified entries; the sender is told when the engine has taken them.
-    Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
-    /// A chain that was shown at the gate.
-    Chain(Chain),
-    /// The node stops: nothing after this is taken.
-    Stop,
-    /// Entries of our own log are elsewhere that are not here.
-    OwnLogAhead(Incarnation),
-}
-
-/// What the parts of a running node share: handles and watches, no state of each other's.
-pub(crate) struct Shared {
-    pub(crate) me: Did,
-    pub(crate) mesh_did: Did,
-    pub(crate) mesh: Mesh,
+/// Inputs to [`Runtime::start`].
+pub(crate) struct Origin {
+    pub(crate) engine: Engine,
+    pub(crate) overlay: Overlay,
     pub(crate) store: Store,
-    pub(crate) store_name: [u8; 8],
-    pub(crate) spawner: Arc<dyn Spawner>,
-    pub(crate) blocking: Arc<dyn Blocking>,
-    pub(crate) clock: Monotonic,
-    pub(crate) commands: mpsc::Sender<Call>,
-    pub(crate) intake: mpsc::Sender<Intake>,
-    /// The last committed entry's number.
-    pub(crate) committed: watch::Receiver<u64>,
+    /// Whether other members are known. One of them may hold more of our own log.
+    pub(crate) has_peers: bool,
+}
+
+/// Handles to the engine and its tasks.
+pub(crate) struct Runtime {
+    pub(crate) engine: EngineHandle,
+    /// The committed members.
     pub(crate) members: watch::Receiver<Arc<Members>>,
-    /// Why the node cannot go on, once it cannot.
-    pub(crate) failed: watch::Sender<Option<String>>,
-    pub(crate) sessions: Sessions,
-    pub(crate) traces: Traces,
-    pub(crate) notices: Notices,
-    pub(crate) search: Arc<crate::search::Search>,
-    pub(crate) reads: crate::brain::Reads,
-    pub(crate) limits: crate::brain::BrainLimits,
-    pub(crate) rate: u32,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) traces: Arc<Traces>,
+    /// Our own new entries, to publish.
+    pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
 }
 
-impl Shared {
-    /// Hands a command to the engine and waits for what became of it, which is on disk then.
-    pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
-        let (answer, outcome) = oneshot::channel();
-        let stopping = || {
-            let why = self.failed.borrow().clone();
-            NodeError::Stopping(why.unwrap_or_else(|| "no more writes are taken".to_owned()))
+impl Runtime {
+    /// Starts the engine's tasks.
+    pub(crate) fn start(origin: Origin, world: &World, failure: Failure, notices: Notices) -> Self {
+        let Origin { engine, overlay, store, has_peers } = origin;
+        let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+        let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
+        let (chains, chains_in) = queue(CHAINS_MAX);
+        let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
+        let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
+        let (done, done_seen) = watch::channel(0);
+        let (committed, committed_seen) = watch::channel(engine.last_eno());
+        let (members, members_seen) = watch::channel(engine.members().clone());
+        let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
+        let compare = has_peers && !planted("writes_without_comparing");
+        let drive = Drive {
+            engine,
+            overlay,
+            commands: commands_in,
+            intake: intake_in,
+            chains: chains_in,
+            commits,
+            done: done_seen,
+            hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
+            compared: sessions.compared(),
+            arrivals: Default::default(),
+            traces: traces.clone(),
+            world: world.clone(),
+            failure: failure.clone(),
         };
-        self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
-        outcome.await.map_err(|_| stopping())
-    }
-
-    /// Ends the node: what it could not do must not be done by halves.
-    pub(crate) fn fail(&self, why: String) {
-        tracing::error!(error = %why, "the node cannot go on");
-        self.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            failed.get_or_insert(why);
-            first
-        });
-    }
-}
-
-/// The syncs with peers: what each has on its disk, and how to wake its session.
-#[derive(Default)]
-pub(crate) struct Sessions(Mutex<BTreeMap<Did, PeerSync>>);
-
-/// What is known of one peer's sync.
-#[derive(Clone, Default)]
-struct PeerSync {
-    durable: Frontier,
-    /// Which session speaks; a later one takes its place.
-    generation: u64,
-    live: bool,
-    poke: Arc<Poke>,
-}
-
-/// Wakes a session.
-#[derive(Default)]
-pub(crate) struct Poke {
-    wake: Notify,
-    behind: std::sync::atomic::AtomicBool,
-}
-
-impl Sessions {
-    fn with<T>(&self, peer: Did, change: impl FnOnce(&mut PeerSync) -> T) -> T {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
-    }
-
-    /// Begins a session: an older one with the same peer ends.
-    pub(crate) fn begin(&self, peer: Did) -> (u64, Arc<Poke>) {
-        self.with(peer, |sync| {
-            sync.generation += 1;
-            sync.live = true;
-            sync.poke.wake.notify_one();
-            sync.poke = Arc::default();
-            (sync.generation, sync.poke.clone())
-        })
-    }
-
-    pub(crate) fn is_current(&self, peer: Did, generation: u64) -> bool {
-        self.with(peer, |sync| sync.generation == generation)
-    }
-
-    pub(crate) fn end(&self, peer: Did, generation: u64) {
-        self.with(peer, |sync| sync.live &= sync.generation != generation);
-    }
-
-    /// Takes a peer's word on what is on its disk.
-    pub(crate) fn progress(&self, peer: Did, progress: Progress) {
-        self.with(peer, |sync| match progress {
-            Progress::Whole(frontier) => sync.durable = frontier,
-            Progress::Moved(heads) => heads.into_iter().for_each(|(log, head)| sync.durable.advance(log, head)),
-        });
-    }
-
-    /// Has a peer's session compare frontiers again.
-    pub(crate) fn behind(&self, peer: Did) {
-        self.with(peer, |sync| {
-            sync.poke.behind.store(true, std::sync::atomic::Ordering::Relaxed);
-            sync.poke.wake.notify_one();
-        });
-    }
-
-    /// How many other members have an entry on their disk.
-    pub(crate) fn replicas(&self, log: &nexus_crdt::LogId, seq: u64) -> usize {
-        let syncs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        syncs.values().filter(|sync| sync.durable.covers(log, seq)).count()
-    }
-
-    /// How many peers are being kept in sync.
-    pub(crate) fn live(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|sync| sync.live).count()
-    }
-
-    /// A peer's durable frontier as last heard, and whether a session is live.
-    pub(crate) fn of(&self, peer: Did) -> Option<(Frontier, bool)> {
-        let syncs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        syncs.get(&peer).map(|sync| (sync.durable.clone(), sync.live))
+        let committer = Committer {
+            commits: commits_in,
+            done,
+            committed,
+            members,
+            gossip,
+            store,
+            world: world.clone(),
+            failure: failure.clone(),
+            notices,
+            sessions: sessions.clone(),
+        };
+        world.spawn("committer", committer.run());
+        world.spawn("engine", drive.run());
+        let engine = EngineHandle::new(commands, intake, chains, committed_seen, failure);
+        Self { engine, members: members_seen, sessions, traces, gossip: gossip_in }
     }
 }
 
-/// Something that a person should know.
-#[derive(Clone)]
-pub(crate) struct Notice {
-    pub(crate) code: &'static str,
-    subject: String,
-    pub(crate) message: String,
-    pub(crate) hint: String,
-}
-
-/// What a person should know: kept for `status`, at most [`Notices::MAX`], the first of each kind.
-#[derive(Default)]
-pub(crate) struct Notices(Mutex<Vec<Notice>>);
-
-impl Notices {
-    const MAX: usize = 64;
-
-    /// Notes something about `subject` once.
-    pub(crate) fn note(&self, code: &'static str, subject: String, message: String, hint: &str) {
-        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = notices.iter().any(|notice| notice.code == code && notice.subject == subject);
-        if notices.len() < Self::MAX && !known {
-            tracing::warn!(code, %message);
-            notices.push(Notice { code, subject, message, hint: hint.to_owned() });
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<Notice> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// Eight random bytes for a new incarnation.
+pub(crate) fn fresh_incarnation() -> Incarnation {
+    Incarnation(random())
 }

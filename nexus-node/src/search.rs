@@ -7,26 +7,28 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `words` | cutting texts into words, for both indexes |
+//! | `words`, `tokens` | cutting texts into words, for both indexes |
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
-//! | `disk` | the index on disk |
+//! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
 //! | `best` | the best so far, and the score needed to be among them |
 //! | `indexer` | moves changes from the tail to the disk |
 
+#[cfg(feature = "search")]
 mod best;
+#[cfg_attr(not(feature = "search"), path = "search/no_disk.rs")]
 mod disk;
 mod document;
 mod indexer;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::Members;
 use nexus_identity::{Did, Timestamp};
 
 pub(crate) use disk::DiskIndex;
@@ -34,25 +36,17 @@ pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
 
 use crate::NodeError;
-use crate::brain::read::Reader;
+use crate::error::SearchError;
+use crate::identity::Identity;
 use crate::ledger::rows::{Place, SpaceNo};
-use crate::store::View;
+use crate::memory::read::Reader;
+use crate::store::{Store, View};
+use crate::world::World;
 use tail::Tail;
 
 /// The most memories in the tail. More than are written between two commits of the index, and a bound
 /// on memory while the index is rebuilt.
 const TAIL_MAX: usize = 20_000;
-
-/// A failure to read or write the index. Nothing is lost: the index can be rebuilt.
-#[derive(Debug, thiserror::Error)]
-#[error("search index: {0}")]
-pub struct SearchError(String);
-
-impl SearchError {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +104,11 @@ impl Search {
         Self { disk, tail: Mutex::new(Tail::after(covered)) }
     }
 
+    /// The most memories that a search takes into the tail: all of them without an index on disk.
+    fn tail_max(&self) -> usize {
+        if self.disk.is_some() { TAIL_MAX } else { usize::MAX }
+    }
+
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +125,7 @@ impl Search {
         // the tail first: a memory that moves to the disk meanwhile is seen twice, not never
         let (mut found, touched) = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if tail.is_empty() {
                 (Vec::new(), Arc::default())
             } else {
@@ -157,7 +156,7 @@ impl Search {
         let print = words::fingerprint(text);
         let touched = {
             let mut tail = self.tail();
-            tail.catch_up(view, reader, TAIL_MAX)?;
+            tail.catch_up(view, reader, self.tail_max())?;
             if let Some(place) = tail.similar(print, space) {
                 return Ok(Some(place));
             }
@@ -170,9 +169,9 @@ impl Search {
 
 /// The indexer's access to a running node.
 pub(crate) struct Source {
-    pub(crate) store: crate::store::Store,
+    pub(crate) store: Store,
     pub(crate) store_name: [u8; 8],
-    pub(crate) members: tokio::sync::watch::Receiver<Arc<Members>>,
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
     pub(crate) committed: tokio::sync::watch::Receiver<u64>,
-    pub(crate) blocking: Arc<dyn crate::env::Blocking>,
 }

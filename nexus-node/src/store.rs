@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
@@ -64,7 +64,7 @@ pub use self::overlay::{Draft, Overlay};
 pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
-pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};
+pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, prefix_end};
 
 use self::guard::guarded;
 use self::hold::Hold;
@@ -100,7 +100,7 @@ impl Default for StoreOptions {
 /// A handle on an open store; clones are handles on the same one. The file is closed by
 /// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(Arc<OpenStore>);
 
 /// The committed state that snapshots share until the next commit.
 #[derive(Default)]
@@ -111,7 +111,7 @@ struct Latest {
 }
 
 /// The state behind all handles and snapshots of one open store.
-struct Shared {
+struct OpenStore {
     file: PathBuf,
     /// `None` after closing.
     database: RwLock<Option<Arc<redb::Database>>>,
@@ -155,20 +155,20 @@ impl Store {
         let hold = Hold::new(backend, start == Start::Unborn).map_err(disk)?;
         // Inside the guard: even dropping a damaged database may panic.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
-        let shared = Shared {
+        let store = OpenStore {
             file: file.clone(),
             database: RwLock::new(Some(Arc::new(database))),
             committing: Mutex::new(()),
             latest: Mutex::default(),
             poisoned: OnceLock::new(),
         };
-        if shared.format()?.is_none() {
+        if store.format()?.is_none() {
             let mut batch = Batch::new();
             batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
-            shared.commit(&[batch])?;
+            store.commit(&[batch])?;
         }
         hold.release().map_err(disk)?;
-        Ok(Self(Arc::new(shared)))
+        Ok(Self(Arc::new(store)))
     }
 
     /// A store in memory. It is gone when its last handle is.
@@ -237,7 +237,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Shared {
+impl OpenStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.poisoned.get() {
             None => Ok(()),
@@ -307,7 +307,7 @@ impl Shared {
 
     fn apply(&self, batches: &[Batch]) -> Result<(), StoreError> {
         let mut transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
-        if planted(Plant::CommitsWithoutSync) {
+        if planted("commits_without_sync") {
             let _ = transaction.set_durability(redb::Durability::None);
         }
         {
@@ -329,7 +329,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         self.close();
     }

@@ -1,6 +1,5 @@
-//! A member that misbehaves: real credentials, and whatever it likes in the rooms. Whatever it
-//! does, the node goes on acknowledging writes, stays in step with honest members, and says what
-//! happened.
+//! A member with real credentials and hostile messages. The node goes on acknowledging writes, stays in
+//! step with honest members, and reports the attack.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -30,7 +29,7 @@ use world::{Link, SOON, World, are_well, eventually, has_text, key, memories, te
 
 const WORLD: World = World(200);
 
-/// A node, an honest member beside it, and one that is not.
+/// A node, an honest member beside it, and a rogue one.
 struct Stage {
     node: Node,
     friend: Node,
@@ -40,7 +39,7 @@ struct Stage {
     introduction: Verified,
 }
 
-/// The number of the member that misbehaves.
+/// The number of the rogue member.
 const ROGUE: u8 = 9;
 
 impl Stage {
@@ -56,7 +55,7 @@ impl Stage {
         Self { node, friend, rogue, line, introduction }
     }
 
-    /// The node is well, and has hung up on the rogue.
+    /// Checks that the node is well, and has closed the rogue's connection.
     async fn well_and_rid_of_it(mut self, what: &str) {
         self.line.until_closed(SOON).await;
         self.rogue.until_open(false).await;
@@ -69,7 +68,7 @@ impl Stage {
     }
 }
 
-/// A member's first entry in the space where members are made.
+/// A member's first entry in the space of members.
 fn introduction(n: u8) -> Verified {
     let log = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(n) };
     WORLD.entry(log, None, Kind::CREDENTIAL, WORLD.chain(n).to_bytes(), n)
@@ -110,6 +109,7 @@ fn head(log: LogId, seq: u64) -> LogHead {
     LogHead::new(&log, &Head { seq, id: EntryId::of(&seq.to_le_bytes()) })
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_message_cost_the_connection() {
     let mut stage = Stage::new().await;
@@ -117,6 +117,7 @@ async fn bytes_that_are_no_message_cost_the_connection() {
     stage.well_and_rid_of_it("no message").await;
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_claims_two_mebibytes_costs_the_connection() {
     let mut stage = Stage::new().await;
@@ -124,6 +125,7 @@ async fn a_frame_that_claims_two_mebibytes_costs_the_connection() {
     stage.well_and_rid_of_it("too long").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() {
     let good = own(None, vec![create("good")]);
@@ -161,7 +163,7 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
     for (n, (what, frame)) in (20_u8..).zip(cases) {
         let mut rogue = Rogue::meet(WORLD, n, Link::Memory, &node).await;
         let mut line = rogue.line(node.did()).await;
-        // a good one in the same frame does not make it better
+        // a good entry in the same frame makes no difference
         line.entry_frames(vec![EntryFrame::new(&good), frame]).await.unwrap();
         rogue.until_open(false).await;
         let blamed = format!("{}", key(n).did());
@@ -172,6 +174,7 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
     are_well(&node, &friend, "after").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_replayed_reordered_and_repeated_count_once_and_in_order() {
     let mut stage = Stage::new().await;
@@ -195,6 +198,7 @@ async fn entries_replayed_reordered_and_repeated_count_once_and_in_order() {
     assert!(*stage.rogue.open.borrow(), "no rule was broken");
 }
 
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     let mut stage = Stage::new().await;
@@ -238,6 +242,7 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     assert!(shown.iter().any(|text| text == "base") && !shown.iter().any(|text| text == "third"), "{shown:?}");
 }
 
+/// promise: Bad input | Payloads that break a rule of form: quarantined
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_a_rule_of_form_is_quarantined_and_the_log_goes_on() {
     let mut stage = Stage::new().await;
@@ -269,7 +274,7 @@ async fn what_breaks_a_rule_of_form_is_quarantined_and_the_log_goes_on() {
     for payload in broken {
         log.push(WORLD.entry(WORLD.log(ROGUE), log.last(), Kind::WRITES, payload, ROGUE));
     }
-    // and in the space where members are made
+    // the same in the space of members
     let mesh_space = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(ROGUE) };
     let mut made = vec![stage.introduction.clone()];
     for (kind, payload) in [
@@ -308,7 +313,7 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
         dots.sort_unstable();
         dots
     };
-    // writes of other fields, other records, itself-to-be, and of nothing at all
+    // writes of other fields, of other records, of itself, and of nothing
     let wild = own(
         Some(&kind),
         vec![
@@ -320,7 +325,7 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
         ],
     );
     let log = [base, text, kind, wild];
-    // backwards: what is overwritten comes after what overwrites it
+    // backwards: a write comes after the one that replaces it
     stage.line.entries(log.iter().rev().map(|entry| &**entry)).await.unwrap();
     let folded = |memories: &[nexus_node::Memory]| {
         let is = |id: Dot, text: &str, kind: &str| {
@@ -332,17 +337,18 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
     until(&stage.friend, "folded there", folded).await;
     stage.well("overwritten").await;
     assert!(memories(&stage.node).iter().all(|memory| memory.conflicts.is_empty()));
-    // what was written over nothing known settles nothing: an honest edit is beside it
+    // a write over unknown ones settles nothing: an honest edit stands beside it
     let brain = stage.node.brain();
     let mine = brain.remember(NewMemory::note("mine")).await.unwrap().id;
     let edited = brain.edit(&mine, Patch { text: Some("mine, edited".to_owned()), ..Patch::default() }).await;
     assert_eq!(edited.unwrap().text, "mine, edited");
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_without_its_payload_does_not_keep_the_whole_one_out() {
     let mut stage = Stage::new().await;
-    // an honest member that the node has not met; the rogue passes its entries on, emptied
+    // an honest member that the node has not met; the rogue forwards its entries without payloads
     let honest = WORLD.entry(WORLD.log(2), None, Kind::WRITES, payload(vec![create("whole")]), 2);
     let admitted = introduction(2);
     let emptied = EntryFrame { payload: None, ..EntryFrame::new(&honest) };
@@ -355,6 +361,7 @@ async fn an_entry_without_its_payload_does_not_keep_the_whole_one_out() {
     stage.well("emptied").await;
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frontier_that_lies_breaks_nothing() {
     let mut stage = Stage::new().await;
@@ -383,6 +390,7 @@ async fn a_frontier_that_lies_breaks_nothing() {
     assert!(*other.open.borrow_and_update());
 }
 
+/// promise: Bad input | Malformed sync frames from a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     let mut stage = Stage::new().await;
@@ -402,7 +410,7 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     }
     let mut line = stage.rogue.line(stage.node.did()).await;
     assert_eq!(ours(&line.hear_frontier().await, &stage.node), before, "a claim is no proof");
-    // an entry with our own signature is one: this store is not the only one with our key
+    // an entry with our own signature: another store has our key
     let log = LogId { incarnation: Incarnation([0; 8]), ..WORLD.log(0) };
     let elsewhere = WORLD.entry(log, None, Kind::WRITES, payload(vec![create("written elsewhere")]), 0);
     line.entries([&*elsewhere]).await.unwrap();
@@ -415,6 +423,7 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     stage.well("ahead of ourselves").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
     let mut stage = Stage::new().await;
@@ -423,7 +432,7 @@ async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
     }
     stage.line.frontier(vec![], true).await.unwrap();
     stage.well("stalled").await;
-    // nothing is read here; that the stream ends shows when one writes
+    // nothing is read here; a write shows that the stream has ended
     let ends = async {
         while stage.line.say(Body::Digest(Default::default())).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -433,6 +442,7 @@ async fn who_reads_nothing_is_let_go_and_holds_nobody_up() {
     stage.well("after the stall").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
     let mut stage = Stage::new().await;
@@ -447,7 +457,7 @@ async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
         line.frontier(vec![], true).await.unwrap();
         stalled.push(line);
     }
-    // what is left open can be written to for long; nothing was read since
+    // a stream that is left open takes writes for long; nothing was read since
     stalled.pop();
     for line in &mut stalled {
         let ends = async { while line.say(Body::Digest(Default::default())).await.is_ok() {} };
@@ -456,6 +466,7 @@ async fn a_stream_that_stalls_goes_when_its_peer_opens_another() {
     are_well(&stage.node, &stage.friend, "after many streams").await;
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_in_the_middle_of_a_frame_is_let_go() {
     let mut stage = Stage::new().await;
@@ -465,6 +476,7 @@ async fn who_stops_in_the_middle_of_a_frame_is_let_go() {
     stage.well("after half a frame").await;
 }
 
+/// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gossip_that_does_not_hold_is_not_passed_on() {
     use prost::Message;
@@ -475,7 +487,7 @@ async fn gossip_that_does_not_hold_is_not_passed_on() {
         let log = LogId { incarnation: Incarnation([text.len() as u8; 8]), ..WORLD.log(n) };
         EntryFrame::new(&WORLD.entry(log, None, Kind::WRITES, payload(vec![create(text)]), signer)).encode_to_vec()
     };
-    // until the way from one to the other is there
+    // until one is connected with the other
     let open = async {
         let mut text = "open".to_owned();
         loop {
@@ -518,10 +530,10 @@ async fn gossip_that_does_not_hold_is_not_passed_on() {
     stage.well("gossiped at").await;
 }
 
-/// Spans of arrivals that nodes of this program have told, as their fields.
+/// The recorded spans of arrivals, as their fields.
 static ARRIVALS: Mutex<Vec<BTreeMap<&'static str, String>>> = Mutex::new(Vec::new());
 
-/// Keeps spans of arrivals.
+/// Records spans of arrivals.
 struct Arrivals;
 
 impl<S: Subscriber> Layer<S> for Arrivals {
@@ -550,6 +562,7 @@ fn arrivals(trace: u128) -> Vec<(String, String)> {
         .collect()
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_nothing() {
     use prost::Message;
@@ -571,7 +584,7 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
     assert_eq!(arrivals(0x51), [by_sync(&rogue), by_sync(&node)]);
     assert_eq!(arrivals(0x52), []);
 
-    // By gossip, on to who does not know the author's node.
+    // By gossip, forwarded to a node that does not know the author's.
     let gossiped = |no: u8, text: &str, traceparent: Vec<u8>| {
         let log = LogId { incarnation: Incarnation([no; 8]), ..WORLD.log(ROGUE) };
         frame(&WORLD.entry(log, None, Kind::WRITES, payload(vec![create(text)]), ROGUE), traceparent).encode_to_vec()
@@ -584,7 +597,7 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
     }
     eventually("the friend told of it", || async { arrivals(0x53).iter().any(|(_, from)| *from == node) }).await;
 
-    // What is none is ignored, and the entry is taken.
+    // A wrong trace is ignored, and the entry is taken.
     let bad: Vec<Vec<u8>> = vec![
         b"garbage".to_vec(),
         b"\xff\xfe\xfd".to_vec(),
@@ -597,7 +610,7 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
     for (no, traceparent) in (200..).zip(bad) {
         let text = format!("beside bad one {no}");
         let by_gossip = gossiped(no, &format!("gossiped {text}"), traceparent.clone());
-        // larger ones are nothing that gossip carries
+        // gossip carries no larger ones
         if by_gossip.len() < 32 * 1024 {
             stage.rogue.mesh.publish(ENTRIES, by_gossip).await.unwrap();
             has_text(&stage.node, &format!("gossiped {text}")).await;
@@ -607,14 +620,14 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
         has_text(&stage.friend, &text).await;
         last = next;
     }
-    // 0x61 is the other test's
+    // 0x61 is another test's
     let known = [0x51, 0x53, 0x61].map(|trace: u128| format!("{trace:032x}"));
     assert!(ARRIVALS.lock().unwrap().iter().all(|fields| known.contains(&fields["trace_id"])));
     assert!(*stage.rogue.open.borrow(), "no rule was broken");
     stage.well("traced").await;
 }
 
-/// Nothing to configure.
+/// Settings without any configuration.
 struct Fixed;
 
 impl Settings for Fixed {
@@ -631,13 +644,14 @@ impl Settings for Fixed {
     }
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_in_a_trace_is_gossiped_with_it_and_what_is_not_is_as_ever() {
     use prost::Message;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let Stage { node, mut rogue, line, friend: _friend, .. } = Stage::new().await;
-    // who is kept in sync needs no gossip
+    // a node that is kept in sync needs no gossip
     drop(line);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Recall on a node of the real world: files, an index on disk, and what is not in it yet.
+//! Recall on a real node: files, an index on disk, and memories that are not in it yet.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -25,7 +25,7 @@ fn texts(recalled: &Recalled) -> Vec<&str> {
     recalled.hits.iter().map(|hit| hit.memory.text.as_str()).collect()
 }
 
-/// Waits until the index on disk covers everything: its files say so, nothing else does.
+/// Waits until the index on disk includes everything, by its files.
 async fn until_indexed(dir: &Path, entries: &str) {
     let meta = dir.join("data/search/meta.json");
     let covered = async {
@@ -116,7 +116,7 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     assert_eq!(found(RecallQuery { tags: vec!["ops".to_owned(), "RISK".to_owned()], ..of() }), ["deploy on friday"]);
     assert_eq!(found(RecallQuery { by: Some("me".to_owned()), since: Some(Duration::from_secs(60)), ..of() }).len(), 2);
     let nobody = brain.recall(&RecallQuery { by: Some("nobody".to_owned()), ..of() });
-    assert!(matches!(nobody, Err(NodeError::NotFound { what: "member", .. })));
+    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::Resource::Member, .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +163,7 @@ async fn no_answer_is_older_than_what_was_acknowledged() {
     let records = || brain.spaces().unwrap().iter().map(|space| space.records).sum::<u64>();
     let id = remember(&node, "version 0 of the truth").await;
     for n in 1..=30 {
-        // each question is asked before the change as well, so that whatever is kept is an old answer
+        // each question is asked before the change as well, so that a cached answer would be an old one
         let (before, count) = (brain.get(&id).unwrap(), records());
         assert_eq!(texts(&recall(&node, "truth")), [before.text.as_str()]);
         let text = format!("version {n} of the truth");

@@ -1,4 +1,4 @@
-//! Who is no member learns nothing: every byte that reaches one is kept and searched.
+//! Strangers learn nothing: every byte that reaches one is recorded and searched.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
+use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, TokioSpawner,
+    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, Rooms,
+    TokioSpawner,
 };
 use nexus_node::{NewMemory, Node};
 use recorder::{Raw, Record};
@@ -26,7 +28,7 @@ const OURS: World = World(200);
 const THEIRS: World = World(201);
 const CANARY: &str = "canary-text-that-nobody-else-may-read";
 
-/// Two members, on sockets, that know the canary and each other.
+/// Two members on sockets that have the canary and know each other.
 async fn members() -> (Node, Node) {
     let node = OURS.start(0, Link::Tcp).await;
     let friend = OURS.start_beside(1, Link::Tcp, &node).await;
@@ -36,7 +38,7 @@ async fn members() -> (Node, Node) {
     (node, friend)
 }
 
-/// What must not reach anybody else, in each form that it could have.
+/// The bytes that must reach nobody else, in every form.
 fn secrets(node: &Node, friend: &Node) -> Vec<Vec<u8>> {
     let address: Multiaddr = friend.listen_addresses()[0].parse().unwrap();
     let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None }).unwrap();
@@ -63,19 +65,21 @@ fn nothing_got_out(record: &Record, node: &Node, friend: &Node) {
 fn mesh(record: &Record, n: u8, membership: Option<World>) -> (Mesh, MeshEvents) {
     let mut config = MeshConfig::new(key(n));
     config.membership = membership.map(|world| Membership { mesh: world.mesh(), chain: world.chain(n) });
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
+    let mut rooms = Rooms::new();
+    // it serves them by name, and drops all that comes
+    let _unread = (rooms.register(SYNC, 1), rooms.topic(ENTRIES, Bounds::items(1)));
     let transport = record.transport(Link::Tcp.transport(&key(n)));
-    Mesh::start(transport, config, Arc::new(TokioSpawner::current())).unwrap()
+    Mesh::start(transport, config, rooms, Arc::new(TokioSpawner::current())).unwrap()
 }
 
 fn tcp(address: &Multiaddr) -> Multiaddr {
     address.iter().take_while(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_does_get_what_a_stranger_must_not() {
-    // that the recorder would see it
+    // shows that the recorder would see the canary
     let (node, friend) = members().await;
     let record = Record::default();
     let (mesh, mut events) = mesh(&record, 9, Some(OURS));
@@ -93,6 +97,7 @@ async fn a_member_does_get_what_a_stranger_must_not() {
     assert!(seen >= 4, "{seen}");
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     let (node, friend) = members().await;
@@ -115,7 +120,7 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
         JoinRequest { ticket_id: [7; 16], secret: [7; 16], name: "stranger".parse().unwrap(), version: String::new() };
     let reply = stranger.join(node.did(), vec![tcp(&address_of(&node))], request).await.unwrap();
     assert!(matches!(reply, JoinReply::Refused { .. }), "{reply:?}");
-    // members go on talking while it is there
+    // members talk on while it is there
     let _ = stranger.publish(ENTRIES, b"who is there?".to_vec()).await;
     for n in 0..5 {
         let text = format!("{CANARY} {n}");
@@ -127,6 +132,7 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     are_well(&node, &friend, "beside a stranger").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     let (node, friend) = members().await;
@@ -161,6 +167,7 @@ async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     are_well(&node, &friend, "asked by a bare client").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_on_a_bare_socket_get_nothing_either() {
     let (node, friend) = members().await;

@@ -1,4 +1,4 @@
-//! A node in a world of the test's own: nothing of it is outside.
+//! A node in the test's own world: all of its surroundings are arguments.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -17,7 +17,7 @@ use world::{Link, SOON, World, are_well, eventually, has_text, texts};
 
 const WORLD: World = World(200);
 
-/// Counts what it spawned, and can end all of it at once.
+/// Counts the tasks that it spawned, and can end all of them at once.
 #[derive(Clone)]
 struct Killer {
     tokio: TokioSpawner,
@@ -85,6 +85,7 @@ async fn two_nodes_over_memory_alone_keep_in_step() {
     has_text(&two, "while apart").await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node_whole() {
     let before = alive();
@@ -106,6 +107,7 @@ async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node
     eventually("nothing is left", || async { alive() == before }).await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
     let before = alive();
@@ -122,7 +124,7 @@ async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
     assert_eq!(killer.live(), 0);
 }
 
-/// Stops carrying out what it is given, as a pool of threads does that is shutting down.
+/// Refuses work, as a pool of threads does while it shuts down.
 #[derive(Default)]
 struct Refusing(AtomicBool);
 
@@ -142,10 +144,13 @@ async fn a_commit_that_was_not_carried_out_is_not_acknowledged() {
     env.blocking = pool.clone();
     let node = Node::with_env(env).await.unwrap();
     node.brain().remember(NewMemory::note("kept")).await.unwrap();
+    // spaces and members are read here, so that the commit is the first work that is refused
+    assert_eq!(texts(&node), ["kept"]);
     pool.0.store(true, Ordering::SeqCst);
     let brain = node.brain();
     let lost = tokio::time::timeout(Duration::from_secs(5), brain.remember(NewMemory::note("lost")));
     assert_eq!(lost.await.expect("an answer").unwrap_err().code(), "stopping");
-    assert!(matches!(node.stopped().await, Stopped::Failed(_)));
+    let stopped = tokio::time::timeout(Duration::from_secs(5), node.stopped());
+    assert!(matches!(stopped.await.expect("an end"), Stopped::Failed(_)));
     assert_eq!(texts(&node), ["kept"]);
 }

@@ -2,6 +2,7 @@
 
 mod diff;
 mod fuzz;
+mod held;
 mod plant;
 mod run;
 mod shrink;
@@ -16,106 +17,112 @@ use nexus_sim::scenario::{BUILT_IN, Fidelity, Scenario};
 
 /// Everything held.
 const OK: u8 = 0;
-/// An invariant broke, or the run shows nothing.
+/// An invariant broke, or the run proves nothing.
 const BROKEN: u8 = 1;
 /// The question was wrong.
 const USAGE: u8 = 2;
 
-/// Where bugs inside of a node are planted.
+/// The way to a build with bugs inside of its nodes.
 const WITH_PLANTS: &str = "build one that has it:\n  \
-    NEXUS_PLANTS=1 cargo run --release --target-dir target/plants -p nexus-sim -- plant all";
+    cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all";
 
-/// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see what holds.
+/// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see which promises hold.
 #[derive(Debug, Parser)]
 #[command(name = "nexus-sim", version, about)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: SimCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Shows the scenarios.
+enum SimCommand {
+    /// Lists the scenarios.
     List,
     /// Runs a scenario once.
     Run {
-        /// A scenario's name, a scenario's file (.toml), or a plan's (.json).
+        /// A scenario's name or file (.toml), or a plan's file (.json).
         scenario: String,
-        /// Everything follows from it.
+        /// The seed of the run.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         #[command(flatten)]
-        how: How,
+        options: RunOptions,
     },
     /// Runs many seeds, each in a fresh process.
     Fuzz {
         /// Seeds from A up to but not including B.
         #[arg(long, value_name = "A..B", default_value = "1..51")]
         seeds: String,
-        /// For so many minutes, from the first seed on.
+        /// Ends after this number of minutes; starts from the first seed.
         #[arg(long, conflicts_with = "seeds")]
         minutes: Option<u64>,
-        /// How many at a time.
+        /// The number of processes at a time.
         #[arg(long, default_value_t = 1)]
         jobs: usize,
-        /// How many nodes; as the scenario says if not given.
+        /// The number of nodes [default: the scenario's]
         #[arg(long)]
         nodes: Option<usize>,
-        /// Which scenario.
+        /// The scenario.
         #[arg(long, default_value = "anything")]
         scenario: String,
-        /// One line of JSON per seed, and one for all.
+        /// Keeps the seeds that held, and leaves out those that did at this commit.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+        /// The commit of this program [default: git's]
+        #[arg(long, requires = "into")]
+        commit: Option<String>,
+        /// One line of JSON per seed, and one for all of them.
         #[arg(long)]
         json: bool,
     },
-    /// Runs again what has this name: SCENARIO:NODES:FIDELITY:SEED.
+    /// Runs a named run again: SCENARIO:NODES:FIDELITY:SEED.
     Replay {
         /// The run's name.
         run: String,
         #[command(flatten)]
-        how: How,
+        options: RunOptions,
     },
-    /// Leaves out faults and operations as long as the same thing still goes wrong.
+    /// Leaves out faults and operations while the same check still breaks.
     Shrink {
         /// The run's name, or a plan's file (.json).
         run: String,
-        /// With this known fault planted.
+        /// Plants this known fault.
         #[arg(long)]
         plant: Option<String>,
-        /// Where the smaller plan goes; `nexus-sim run` takes it.
+        /// The file for the smaller plan; `nexus-sim run` takes it.
         #[arg(long, value_name = "FILE.json")]
         out: Option<PathBuf>,
     },
-    /// Runs the same twice and shows the first line of the traces that differs.
+    /// Runs the same twice and shows the first different line of the traces.
     Diff {
         /// The run's name.
         run: String,
-        /// The second time with this known fault planted: where does it first show?
+        /// Plants this known fault the second time, and shows its first effect.
         #[arg(long)]
         plant: Option<String>,
     },
-    /// Puts in known faults and shows that each is caught.
+    /// Plants known faults and shows that each is caught.
     Plant {
-        /// Which; all if not given.
+        /// The fault [default: all]
         #[arg(default_value = "all")]
         name: String,
-        /// One line of JSON for each.
+        /// One line of JSON for each fault.
         #[arg(long)]
         json: bool,
     },
     /// Compares the last lines of two `run --json`, or two summaries of `fuzz --json`.
     Compare {
-        /// One.
+        /// The first file.
         a: PathBuf,
-        /// The other.
+        /// The second file.
         b: PathBuf,
     },
 }
 
-/// How a run is carried out and shown.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct How {
-    /// How many nodes; as the scenario says if not given.
+/// Options for carrying out and showing a run.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct RunOptions {
+    /// The number of nodes [default: the scenario's]
     #[arg(long)]
     nodes: Option<usize>,
     /// Whole nodes (wire), or engines and sessions alone (model).
@@ -124,10 +131,10 @@ pub(crate) struct How {
     /// One line of JSON at the end, and nothing else on stdout.
     #[arg(long)]
     json: bool,
-    /// Writes a page to look at; it needs no other file.
+    /// Writes a page about the run, in one file.
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
-    /// Plants a known fault, which is to be caught.
+    /// Plants a known fault, which must be caught.
     #[arg(long)]
     plant: Option<String>,
     /// Writes every event and every chunk of bytes with its virtual time.
@@ -135,30 +142,30 @@ pub(crate) struct How {
     trace: Option<PathBuf>,
 }
 
-/// Does what was asked; the exit code says how it went.
+/// Runs the command. The exit code is its result.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
-        Command::List => list(),
-        Command::Run { scenario, seed, how } => {
-            let plan = plan(&scenario, seed, &how).and_then(|plan| planted(plan, how.plant.as_deref()));
-            plan.and_then(|plan| run::run(&plan, &how))
+        SimCommand::List => list(),
+        SimCommand::Run { scenario, seed, options } => {
+            let plan = plan(&scenario, seed, &options).and_then(|plan| planted(plan, options.plant.as_deref()));
+            plan.and_then(|plan| run::run(&plan, &options))
         }
-        Command::Fuzz { seeds, minutes, jobs, nodes, scenario, json } => {
-            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, json })
+        SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, into, commit, json } => {
+            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, into, commit, json })
         }
-        Command::Replay { run: name, how } => {
-            let plan = named(&name).and_then(|plan| planted(plan, how.plant.as_deref()));
-            plan.and_then(|plan| run::run(&plan, &how))
+        SimCommand::Replay { run: name, options } => {
+            let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref()));
+            plan.and_then(|plan| run::run(&plan, &options))
         }
-        Command::Shrink { run: name, plant, out } => {
+        SimCommand::Shrink { run: name, plant, out } => {
             let plan = if is_plan(&name) { read_plan(&name) } else { named(&name) };
             plan.and_then(|plan| planted(plan, plant.as_deref())).and_then(|plan| shrink::shrink(plan, out))
         }
-        Command::Diff { run: name, plant } => named(&name)
+        SimCommand::Diff { run: name, plant } => named(&name)
             .and_then(|plan| planted(plan, plant.as_deref()))
             .and_then(|_| diff::diff(&name, plant.as_deref())),
-        Command::Plant { name, json } => plant::plant(&name, json),
-        Command::Compare { a, b } => diff::compare(&a, &b),
+        SimCommand::Plant { name, json } => plant::plant(&name, json),
+        SimCommand::Compare { a, b } => diff::compare(&a, &b),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -169,18 +176,18 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The plan for a scenario, or out of a file.
-fn plan(scenario: &str, seed: u64, how: &How) -> Result<Plan, String> {
+/// The plan of a scenario, or from a file.
+fn plan(scenario: &str, seed: u64, options: &RunOptions) -> Result<Plan, String> {
     if is_plan(scenario) {
         return read_plan(scenario);
     }
     let scenario = Scenario::named(scenario)?;
-    let fidelity = match how.fidelity.as_deref() {
+    let fidelity = match options.fidelity.as_deref() {
         Some("model") => Fidelity::Model,
         Some(_) => Fidelity::Wire,
         None => scenario.fidelity,
     };
-    let nodes = how.nodes.unwrap_or(scenario.nodes);
+    let nodes = options.nodes.unwrap_or(scenario.nodes);
     if nodes < 2 {
         return Err("a network needs two nodes".to_owned());
     }
@@ -222,13 +229,13 @@ fn list() -> Result<u8, String> {
     Ok(OK)
 }
 
-/// To stdout.
+/// Prints to stdout.
 #[expect(clippy::print_stdout, reason = "the printer")]
 fn say(line: &str) {
     println!("{line}");
 }
 
-/// To stderr.
+/// Prints to stderr.
 #[expect(clippy::print_stderr, reason = "the printer")]
 fn complain(line: &str) {
     eprintln!("{line}");

@@ -1,4 +1,4 @@
-//! Critical state under faults: what clients ask of the coordinators, and what they saw.
+//! Critical state under faults: operations on the coordinators, and the answers that clients saw.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::linearizability::{Action, Operation};
 use crate::plan::{Op, OpKind};
 use crate::world::Sim;
 
-/// How long a lease runs here.
+/// The time of a lease.
 const TTL: Duration = Duration::from_secs(2);
-/// How long somebody waits in line.
+/// The longest wait in line.
 const WAIT: Duration = Duration::from_millis(1_500);
-/// How long a client waits for any answer.
+/// The longest wait of a client for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// The longest that a lock is used.
+/// The longest use of a lock.
 const HELD_MAX_MS: u64 = 3_000;
 
-/// Does one operation and writes down what its client saw.
+/// Does one operation and records its client's view.
 pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
     let Some(node) = sim.node(op.node) else { return };
     let Ok(critical) = node.critical() else { return };
@@ -55,7 +55,7 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
     }
 }
 
-/// What a client got.
+/// A client's answer.
 enum Saw {
     Answer,
     NoQuorum,
@@ -76,7 +76,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
     let value = number as u64 + 1;
     let text = value.to_string();
     let began = us(sim);
-    // a read without an answer says nothing; whatever else may have happened from now on
+    // a read without an answer proves nothing; any other operation may happen from now on
     let place = (op.kind != OpKind::KvGet).then(|| {
         let action = match op.kind {
             OpKind::KvDelete => Action::Delete(false),
@@ -112,12 +112,12 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             Err(error) => saw(&error),
         },
         OpKind::KvCas => {
-            // against what this node's copy says, which is wrong at times
+            // expects this node's copy, which is stale at times
             let expect = critical.get_local(&key).ok().and_then(|(item, _)| item).map(|item| item.value);
             let expected = expect.as_deref().and_then(|value| value.parse().ok());
             let action = |done| Action::Cas { expect: expected, value, done };
             if let Some(place) = place {
-                // without an answer it may have been done, against this
+                // without an answer the write may have happened, against this value
                 let mut ledger = ledger.borrow_mut();
                 if let Some(open) = ledger.critical.keys.get_mut(&key).and_then(|all| all.get_mut(place)) {
                     open.action = action(false);
@@ -136,7 +136,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
     }
 }
 
-/// Has another lead, or a voter give its place to another member.
+/// Moves the leadership, or a voter's place, to another member.
 async fn manage(sim: &Sim, critical: &Critical, op: Op) -> Saw {
     let Some(seen) = critical.coordinators().await else { return Saw::Nothing };
     let pick =
@@ -159,7 +159,7 @@ fn saw(error: &NodeError) -> Saw {
     if matches!(error, NodeError::NoQuorum { .. }) { Saw::NoQuorum } else { Saw::Nothing }
 }
 
-/// Takes a lock, writes under its token as long as it believes to have it, and gives it back.
+/// Takes a lock, writes under its token while it believes to have the lock, and gives it back.
 async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) -> Saw {
     let name = format!("lock {}", op.n % 2);
     let began = us(sim);
@@ -176,7 +176,7 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
         grants.len() - 1
     };
     let until = sim.now() + Duration::from_millis(op.bytes % HELD_MAX_MS);
-    // goes on writing when the lease is over: the token must be what stops it
+    // keeps writing after the lease is over: the token must stop these writes
     loop {
         let began = us(sim);
         if guard.is_held()

@@ -1,18 +1,18 @@
-//! Choices by seed.
+//! Random choices from a seed.
 
 use std::time::Duration;
 
-/// SplitMix64 (Steele et al. 2014): the same seed, the same choices.
+/// SplitMix64 (Steele et al. 2014): the same seed gives the same choices.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall as this seed says.
+    /// Dice with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Dice of their own for one purpose: what others draw does not change them.
+    /// Separate dice for one purpose: draws for other purposes do not change them.
     pub fn fork(seed: u64, purpose: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("nexus-sim dice v1");
         hasher.update(&seed.to_le_bytes()).update(purpose.as_bytes());
@@ -30,7 +30,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below another; 0 if that is 0.
+    /// A number below `limit`; 0 if that is 0.
     pub const fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next() % limit }
     }
@@ -40,14 +40,14 @@ impl Dice {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
-    /// A number between two, both included.
+    /// A number from `low` to `high`, both included.
     pub const fn between(&mut self, low: u64, high: u64) -> u64 {
         if high <= low { low } else { low + self.below(high - low + 1) }
     }
 
-    /// Whether something of this probability happens.
+    /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
-        // 53 bits: all that a double holds
+        // 53 bits: the precision of a double
         ((self.next() >> 11) as f64) / ((1_u64 << 53) as f64) < probability
     }
 
@@ -57,12 +57,12 @@ impl Dice {
         Duration::from_micros(self.between(us(low), us(high)))
     }
 
-    /// One of several; `None` of none.
+    /// One of several; `None` if there are none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.index(of.len()))
     }
 
-    /// In any order.
+    /// Puts items in random order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.index(last + 1));

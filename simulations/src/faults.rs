@@ -1,4 +1,4 @@
-//! Carrying out the faults of a plan. Each is counted when it really did something.
+//! Carries out the faults of a plan. A fault is counted when it had an effect.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,26 +14,26 @@ use crate::link::Quality;
 use crate::outsiders;
 use crate::plan::{Fault, NodeNo};
 use crate::scenario::FaultKind;
-use crate::tap::Heard;
+use crate::tap::TapLog;
 use crate::world::{Crash, KNOWN, Sim};
 
-/// How long a disk may take to show its fault; a node that does not write needs none.
+/// The longest time until a disk shows its fault. A node that does not write needs none.
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
-/// How much longer than planned a cut stays when nothing has run into it yet.
+/// The longest extension of a cut that had no effect yet.
 const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
-/// How long a machine whose disk lied is without power.
+/// The time without power after a disk has lied.
 const LYING_DISK_DOWN: Duration = Duration::from_secs(2);
-/// How long a node may take to start.
+/// The longest start of a node.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// What faults leave behind for the checks.
+/// Remains of the faults, for the checks.
 #[derive(Debug, Default)]
 pub(crate) struct Aftermath {
-    /// What reached each stranger.
-    pub(crate) heard: Vec<Heard>,
+    /// The bytes that reached each stranger.
+    pub(crate) heard: Vec<TapLog>,
     /// Nodes that did not start.
     pub(crate) dead: Vec<String>,
-    /// Nodes that were down at some moments: from, to.
+    /// Times in which nodes were down: from, to.
     pub(crate) down: Vec<(NodeNo, Duration, Duration)>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Aftermath {
 #[derive(Clone)]
 pub(crate) struct Faults {
     pub(crate) sim: Sim,
-    /// How many nodes the plan knows.
+    /// The number of nodes in the plan.
     pub(crate) nodes: usize,
     pub(crate) canary: String,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
@@ -70,7 +70,7 @@ impl Faults {
             FaultKind::Flapping => self.flap(no, node, last, *choice).await,
             FaultKind::BlackHole => {
                 let other = nodes.get(1).copied().unwrap_or((node + 1) % self.nodes);
-                // two that both know the first ones only have no line between them
+                // two nodes that both know only the first ones have no connection
                 let other =
                     if node.min(other) >= KNOWN { usize::try_from(choice % KNOWN as u64).unwrap_or(0) } else { other };
                 let label = format!("{name}#{no}");
@@ -136,7 +136,7 @@ impl Faults {
                 self.clock(*kind, node, amount, *choice, last).await;
             }
             FaultKind::Strangers => {
-                let heard = Heard::listening_for(&[self.canary.as_bytes(), sim.mesh().as_bytes()]);
+                let heard = TapLog::listening_for(&[self.canary.as_bytes(), sim.mesh().as_bytes()]);
                 self.aftermath.borrow_mut().heard.push(heard.clone());
                 outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
             }
@@ -147,7 +147,7 @@ impl Faults {
         sim.network().note(None, format_args!("fault {no}: {name} is over"));
     }
 
-    /// A cut that nothing ran into yet stays a little longer.
+    /// Extends a cut that had no effect yet.
     async fn until_fired(&self, name: &str, before: u64) {
         let end = self.sim.now() + CUT_LONGER_MAX;
         while self.sim.network().times(name) == before && self.sim.now() < end {
@@ -155,7 +155,7 @@ impl Faults {
         }
     }
 
-    /// Writes until the disk has shown what is wrong with it.
+    /// Writes until the disk shows its fault.
     async fn write_on(&self, node: NodeNo, bytes: usize) {
         loop {
             let memory = NewMemory::note(format!("{} {}", self.canary, "a disk fills up ".repeat(bytes / 16)));
@@ -235,7 +235,7 @@ impl Faults {
         self.start(node, from).await;
     }
 
-    /// Waits until a disk's fault has ended the node, then gives it a sound disk.
+    /// Waits until a disk's fault has ended the node, then gives the node a sound disk.
     async fn disk_fails(&self, node: NodeNo, name: &str, last: Duration) {
         if self.sim.node(node).is_none() {
             return self.sim.set_disk_fault(node, DiskFault::None);
@@ -250,13 +250,13 @@ impl Faults {
                 self.sim.network().note(Some(node), format_args!("ended: {why}"));
                 self.down_and_up(node, Crash::Power, name, last).await;
             }
-            // nothing was written meanwhile
+            // no write met the fault
             None => self.down_and_up(node, Crash::Power, "idle_disk", last).await,
         }
     }
 
-    /// A disk says for a while that it has synced, then the power goes: the node comes back with
-    /// what it had before.
+    /// Lets a disk lie about its syncs for a while, then cuts the power. The node comes back with the
+    /// content from before.
     async fn disk_lies(&self, node: NodeNo, name: &str, last: Duration) {
         let from = self.sim.now();
         self.sim.set_disk_fault(node, DiskFault::SyncLies);
@@ -306,7 +306,7 @@ impl Faults {
         sim.set_wall(node, Wall::default());
     }
 
-    /// A newcomer joins through the founder's door, as soon as it gets there.
+    /// Lets a newcomer join through the founder's door, as soon as it gets there.
     async fn churn(&self, no: usize, last: Duration) {
         let sim = &self.sim;
         let end = sim.now() + last;
@@ -361,7 +361,7 @@ fn links(kind: FaultKind, order: &[NodeNo], nodes: usize, choice: u64) -> Vec<(N
             }
         }
     }
-    // a ring of three cuts nothing: let it be a line
+    // a ring of three cuts nothing, so it becomes a line
     if links.is_empty() {
         let (a, b) =
             (all[usize::try_from(choice).unwrap_or(0) % len], all[(usize::try_from(choice).unwrap_or(0) + 1) % len]);
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(links(FaultKind::OneWay, &order, 5, 0).len(), 2 * 3);
         assert_eq!(links(FaultKind::Isolate, &order, 5, 0).len(), 2 * 4);
         assert_eq!(links(FaultKind::Bridge, &order, 5, 0).len(), 2 * 2 * 2);
-        // of ten pairs, a ring keeps five
+        // a ring keeps five of ten pairs
         assert_eq!(links(FaultKind::Ring, &order, 5, 0).len(), 2 * 5);
         assert_eq!(links(FaultKind::Ring, &[0, 1, 2], 3, 0).len(), 2);
     }

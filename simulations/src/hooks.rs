@@ -1,12 +1,12 @@
-//! Time and randomness of the thread that simulates: C symbols that this crate puts before those
-//! of the system.
+//! Time and randomness of the simulating thread: C symbols that take the place of the system's.
 //!
-//! std, tokio, libp2p and the random number crates all end in four functions of the C library:
-//! `clock_gettime`, `getrandom`, `getentropy`, and `syscall` (which some versions of the
-//! `getrandom` crate call themselves). A symbol of the executable comes before one of a library,
-//! so defining them here is enough. They act only on a thread that called [`enter`]; any other
-//! thread gets the system's answer, except that it may not ask for randomness while a simulation
-//! runs: what it would do with it could not be repeated.
+//! std, tokio, libp2p and the random number crates all end in four functions of the C library. These are
+//! `clock_gettime`, `getrandom`, `getentropy`, and `syscall` (some versions of the `getrandom` crate call
+//! it themselves). A symbol of the executable comes before one of a library, so it is enough to define
+//! them here.
+//!
+//! They act only on a thread that called [`enter`]. Any other thread gets the system's answer. It may
+//! not ask for randomness while a simulation runs, since its effects could not be repeated.
 
 #![expect(unsafe_code, reason = "C symbols, raw system calls")]
 
@@ -15,25 +15,24 @@ use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the monotonic clock shows when a simulation begins: no zero, which some code takes for
-/// "never".
+/// The monotonic clock at the start of a simulation. Not zero, which some code takes for "never".
 const START: Duration = Duration::from_secs(1_000_000);
-/// What the wall clock shows then: 2030-01-01.
+/// The wall clock at the start of a simulation: 2030-01-01.
 const START_WALL: Duration = Duration::from_secs(1_893_456_000);
 
-/// What is wrong with a wall clock.
+/// The error of a wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wall {
-    /// How many milliseconds it is ahead.
+    /// The time that it is ahead, in milliseconds.
     pub ahead_ms: i64,
-    /// It stands at this time since the start of the simulation, in milliseconds.
+    /// The time since the start of the simulation at which it stands still, in milliseconds.
     pub frozen_ms: Option<u64>,
 }
 
-/// The state of a thread; without destructors, so that it can be read at any moment.
+/// The state of a thread; without destructors, so that it can be read at any time.
 struct Local {
     active: Cell<bool>,
-    /// Inside of the clock hook: tokio's clock may ask the system's.
+    /// Whether this is inside of the clock hook: tokio's clock may ask the system's.
     asking: Cell<bool>,
     origin: Cell<Option<Instant>>,
     last: Cell<Duration>,
@@ -54,15 +53,15 @@ thread_local! {
     };
 }
 
-/// Whether some thread of the process simulates.
+/// Whether a thread of the process simulates.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Ends the simulation of this thread when dropped.
 #[derive(Debug)]
 pub struct Entered(());
 
-/// From now on this thread's time is tokio's and its randomness comes from the seed. Call it on a
-/// fresh thread: std keeps the keys of its hash maps per thread, from their first use on.
+/// Makes this thread's time tokio's, and its randomness the seed's. Call it on a fresh thread: std
+/// keeps the keys of its hash maps per thread, from their first use on.
 ///
 /// # Panics
 /// If a simulation runs in this process already, or if the hooks are not in place.
@@ -92,17 +91,17 @@ impl Drop for Entered {
     }
 }
 
-/// Sets the wall clock that this thread sees from now on; returns the one before.
+/// Sets this thread's wall clock. Returns the one before.
 pub(crate) fn set_wall(wall: Wall) -> Wall {
     LOCAL.with(|local| local.wall.replace(wall))
 }
 
-/// Virtual time since the simulation began.
+/// Virtual time since the start of the simulation.
 pub(crate) fn elapsed() -> Duration {
     LOCAL.with(now).saturating_sub(START)
 }
 
-/// The machine's own monotonic clock, whatever is simulated.
+/// The machine's own monotonic clock, also during a simulation.
 pub fn real_now() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of this frame.
@@ -115,7 +114,7 @@ pub fn real_now() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Each hook answers as it should.
+/// Checks that each hook is in place.
 #[expect(clippy::disallowed_methods, reason = "asks the clocks in order to see that they are ours")]
 fn check() -> Result<(), &'static str> {
     let random = LOCAL.with(|local| local.random.get());
@@ -155,7 +154,7 @@ fn check() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Virtual time: tokio's paused clock, or what it last was.
+/// Virtual time: tokio's paused clock, or its last value.
 fn now(local: &Local) -> Duration {
     let Some(origin) = local.origin.get() else { return local.last.get() };
     if local.asking.replace(true) {
@@ -187,7 +186,7 @@ fn mix(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// xoshiro256**: fast, seeded, and nobody attacks it here.
+/// xoshiro256**: fast, seeded, and good enough without an attacker.
 fn next_random(local: &Local) -> u64 {
     let [mut a, mut b, mut c, mut d] = local.random.get();
     let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
@@ -210,8 +209,8 @@ fn fill_random(out: &mut [u8]) {
     });
 }
 
-/// Whether this thread simulates; ends the process if it does not but another one does and this
-/// one wants randomness.
+/// Whether this thread simulates. Ends the process if another thread simulates and this one asks for
+/// randomness.
 fn active_or_alone() -> bool {
     if LOCAL.with(|local| local.active.get()) {
         return true;
@@ -229,7 +228,7 @@ fn active_or_alone() -> bool {
 }
 
 /// # Safety
-/// As the system call's own arguments demand.
+/// The arguments must be as the system call demands.
 unsafe fn raw_syscall(number: c_long, args: [c_long; 6]) -> c_long {
     let result: c_long;
     // SAFETY: the kernel's calling convention on x86-64; the caller vouches for the arguments.
@@ -246,7 +245,7 @@ unsafe fn raw_syscall(number: c_long, args: [c_long; 6]) -> c_long {
     result
 }
 
-/// As the C library does it: -1, and the reason in `errno`.
+/// Returns as the C library does: -1, and the reason in `errno`.
 ///
 /// # Safety
 /// As [`raw_syscall`].
@@ -325,8 +324,8 @@ extern "C" fn getentropy(out: *mut c_void, len: usize) -> c_int {
     if got == len as c_long { 0 } else { -1 }
 }
 
-/// The C function takes as many arguments as the call needs; on x86-64 they come in the same
-/// registers as six fixed ones, and what was not passed is not looked at.
+/// The C function takes as many arguments as the call needs. On x86-64 they come in the same registers
+/// as six fixed ones; registers without an argument are not read.
 #[unsafe(no_mangle)]
 extern "C" fn syscall(number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long) -> c_long {
     if number == libc::SYS_getrandom && active_or_alone() {

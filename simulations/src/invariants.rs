@@ -1,6 +1,7 @@
-//! What must hold, one file each with the promise that it guards.
+//! The invariants, one file each with the promise that it guards.
 //!
-//! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. One
+//! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. An
+//! invariant without anything to check is undecided, which counts as broken.
 //! that had nothing to look at has decided nothing, which counts as broken.
 
 mod bounds;
@@ -16,56 +17,56 @@ mod strangers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::Frontier;
+use nexus_crdt::{AgentName, Frontier, Source};
 use nexus_node::Memory;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
 use crate::plan::NodeNo;
 
-/// What an invariant says.
+/// The verdict of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
-    /// It held, every time it was looked at.
+    /// It held at every check.
     Held {
-        /// How often that was.
+        /// The number of checks.
         looked: u64,
     },
-    /// It did not.
+    /// It did not hold.
     Broken {
-        /// When it was first seen, in milliseconds of virtual time.
+        /// The time of the first violation, in milliseconds of virtual time.
         at_ms: u64,
-        /// What was seen.
+        /// The violation.
         what: String,
     },
     /// It could not be decided.
     Undecided {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What one node holds and shows.
+/// The content of one node.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// Which node.
+pub struct NodeContent {
+    /// The node.
     pub node: NodeNo,
-    /// Which life of it.
+    /// The number of its start.
     pub life: u64,
-    /// How far it holds each log.
+    /// Its frontier.
     pub frontier: Frontier,
-    /// Its memories by id, each with a digest of everything that it shows.
+    /// Its memories by id, each with a digest of all that it shows.
     pub view: BTreeMap<String, [u8; 16]>,
-    /// Ids that it answers to although it does not list them: of memories shown as one.
+    /// Ids that it answers to without listing them: of memories shown as one.
     pub answers: BTreeSet<String>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
 }
 
-/// A digest of everything that a memory shows.
+/// A digest of all that a memory shows.
 pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
-    // no `..`: what is added to a memory is to be compared too
+    // no `..`: a new field must be compared, too
     let Memory {
         id,
         was,
@@ -76,10 +77,14 @@ pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
         meta,
         author,
         author_name,
+        agent,
+        source,
+        edited_by,
         created_at,
         updated_at,
         expires_at,
         version,
+        fields,
         conflicts,
     } = memory;
     let mut bytes = Vec::with_capacity(256 + text.len());
@@ -89,12 +94,26 @@ pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
         bytes.extend_from_slice(text.as_bytes());
     }
     bytes.extend_from_slice(author.as_bytes());
+    let written_by = [("", author, author_name, agent, source, created_at)].into_iter();
+    let of_fields =
+        fields.iter().map(|(name, from)| (*name, &from.author, &from.author_name, &from.agent, &from.source, &from.at));
+    for (name, author, called, agent, source, at) in written_by.chain(of_fields) {
+        let source = source.map_or("", Source::as_str);
+        let texts = [name, called.as_deref().unwrap_or_default(), agent.as_ref().map_or("", AgentName::as_str), source];
+        for text in texts {
+            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(author.as_bytes());
+        bytes.extend_from_slice(&at.as_ms().to_le_bytes());
+    }
+    bytes.extend_from_slice(edited_by.as_ref().map_or(&[0; 32], |editor| editor.as_bytes()));
     let (was, named) = (u64::from(was.is_some()), u64::from(author_name.is_some()));
     let ends_at = expires_at.map_or(u64::MAX, |at| at.as_ms());
     for number in [tags.len() as u64, was, named, created_at.as_ms(), updated_at.as_ms(), ends_at] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
-    // most have neither, and to write them out costs more than all the rest
+    // most memories have neither, and writing them out costs more than all the rest
     if !meta.is_empty() || !conflicts.is_empty() {
         bytes.extend_from_slice(format!("{meta:?} {conflicts:?}").as_bytes());
     }
@@ -103,42 +122,42 @@ pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
     short
 }
 
-/// All nodes that run, at one moment.
+/// All running nodes at one moment.
 #[derive(Debug)]
 pub struct Moment<'a> {
-    /// When.
+    /// The virtual time.
     pub at: Duration,
     /// The nodes.
-    pub seen: &'a [Seen],
-    /// What was promised until then.
+    pub seen: &'a [NodeContent],
+    /// The promises given until then.
     pub ledger: &'a Ledger,
-    /// What strangers got.
+    /// The bytes that strangers got.
     pub outsiders: Outsiders,
-    /// What may be too much.
+    /// Quantities with a bound.
     pub load: Load,
-    /// Whether everything has healed and had its time.
+    /// Whether everything has healed, and had time to settle.
     pub last: bool,
 }
 
-/// What reached strangers.
+/// The bytes that reached strangers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outsiders {
-    /// How many strangers there were.
+    /// The number of strangers.
     pub strangers: u64,
-    /// How many bytes reached them.
+    /// The number of bytes.
     pub bytes: u64,
-    /// How often a canary was among them.
+    /// The number of canaries among them.
     pub canaries: u64,
 }
 
-/// What grows.
+/// Quantities that grow.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     /// The most tasks that each node had.
     pub tasks: Vec<usize>,
-    /// How often each node of the plan dialled somebody.
+    /// The number of dials of each node of the plan.
     pub dials: Vec<u64>,
-    /// Bytes under way in the network, and connections.
+    /// Bytes in flight in the network, and connections.
     pub under_way: (usize, usize),
     /// Bytes allocated by this process, if it counts them.
     pub allocated: Option<u64>,
@@ -146,46 +165,46 @@ pub struct Load {
     pub on_disk: u64,
 }
 
-/// How the liveness phase went.
+/// The result of the liveness phase.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {
-    /// How long until all held the same; `None` if they never did, with who lacks what.
+    /// The time until all held the same; `None` if they never did.
     pub settled: Option<Duration>,
-    /// Who lacks what, if they never did.
+    /// The missing entries by node, if they never did.
     pub lacks: String,
     /// The bound.
     pub bound: Duration,
-    /// Nodes that do not see a member up that is up.
+    /// Nodes that do not see all running members up.
     pub unseen: Vec<String>,
-    /// Writes in a whole and quiet mesh that took too long to be everywhere.
+    /// Writes in a whole and quiet mesh that were late on some node.
     pub late: Option<String>,
-    /// Nodes that do not take a write.
+    /// Nodes that take no write.
     pub mute: Vec<String>,
     /// Nodes that did not start again.
     pub dead: Vec<String>,
-    /// Whatever panicked or spun.
+    /// Panics and spinning tasks.
     pub panics: Vec<String>,
-    /// Why the coordinators had no leader soon enough.
+    /// The reason, if the coordinators had no leader in time.
     pub leaderless: Option<String>,
-    /// Edits that were acknowledged and are in no history.
+    /// Acknowledged edits that are in no history.
     pub lost_edits: Vec<String>,
-    /// How many edits were looked for.
+    /// The number of edits looked for.
     pub edits_looked_for: u64,
 }
 
-/// A promise that is watched.
+/// A watched promise.
 pub trait Invariant {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// What it guards, in one line.
+    /// The promise, in one line.
     fn promise(&self) -> &'static str;
-    /// Looks at the nodes.
+    /// Checks the nodes at one moment.
     fn look(&mut self, moment: &Moment<'_>);
-    /// Judges.
+    /// Gives the verdict.
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict;
 }
 
-/// Counts what was looked at and remembers the first thing that was wrong.
+/// Counts checks and remembers the first violation.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     looked: u64,
@@ -212,7 +231,7 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers and coordinators only where there are some.
+/// The invariants of a run; those about strangers and coordinators only if there are any.
 pub fn all(with_strangers: bool, with_coordinators: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
@@ -234,7 +253,7 @@ pub fn all(with_strangers: bool, with_coordinators: bool) -> Vec<Box<dyn Invaria
     all
 }
 
-/// The invariants that engines and sessions alone can be held to.
+/// The invariants for engines and sessions alone.
 pub fn model() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<convergence::Convergence>::default(),

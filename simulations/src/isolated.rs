@@ -1,16 +1,16 @@
-//! Tests by seed, each seed in a process of its own.
+//! Tests by seed, with a process for each seed.
 
 use std::ops::Range;
 use std::process::Command;
 
-/// Says which seed a process is for.
+/// The seed of this process.
 const SEED: &str = "NEXUS_SIM_SEED";
 
-/// Runs a test for some seeds, each in a fresh process: the test program calls itself with the
-/// calling test alone. With `NEXUS_SIM_SEED` set, that seed runs here and now.
+/// Runs a test for some seeds, each in a fresh process: the test program calls itself with the calling
+/// test alone. With `NEXUS_SIM_SEED` set, that seed runs in this process.
 ///
-/// libp2p counts connections per process, so a second run in one process would differ from the
-/// first; and two worlds cannot run in one process at a time, as tests do by default.
+/// libp2p counts connections per process, so a second run in one process would differ from the first.
+/// And two worlds cannot run in one process at a time, as tests do by default.
 ///
 /// ```no_run
 /// # use nexus_sim::World;
@@ -23,7 +23,7 @@ const SEED: &str = "NEXUS_SIM_SEED";
 /// ```
 ///
 /// # Panics
-/// If the test fails for a seed; the message says how to run that one again.
+/// If the test fails for a seed. The message has the command that repeats it.
 pub fn isolated(seeds: Range<u64>, test: impl Fn(u64)) {
     if let Some(seed) = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()) {
         return test(seed);

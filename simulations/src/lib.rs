@@ -1,9 +1,9 @@
 //! Whole Nexus networks under virtual time, by seed.
 //!
-//! What runs in a [`World`] is the real node: swarm, gossip, handshakes, sync, store and handles
-//! as they ship. Replaced are the things outside of it: the network ([`transport`]), the disk, the
-//! clocks and the randomness ([`hooks`]), and where tasks run. So a run follows from its seed: the
-//! same seed gives the same [`trace`], to the last byte that arrived.
+//! A [`World`] runs the real node: swarm, gossip, handshakes, sync, store and handles as they ship. Its
+//! surroundings are simulated: the network ([`transport`]), the disk, the clocks and the randomness
+//! ([`hooks`]), and the tasks. So a run follows from its seed: the same seed gives the same [`trace`],
+//! to the last byte that arrived.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -24,22 +24,22 @@
 //!
 //! Whole nodes are simulated on Linux on x86-64; [`model`] works anywhere.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `world` | the handle: machines, nodes, cuts, crashes, clocks |
 //! | [`hooks`] | time and randomness of the simulating thread |
 //! | [`transport`], [`link`] | connections whose bytes take their time |
 //! | `machine` | one life of a node: all of its tasks |
-//! | [`tap`] | what reaches strangers, decrypted |
-//! | [`scenario`], [`plan`] | what may go wrong, and what will |
-//! | `faults`, `outsiders` | carrying it out |
-//! | [`ledger`], [`invariants`] | what was promised, and whether it held |
+//! | [`tap`] | the decrypted bytes that reach strangers |
+//! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
+//! | `faults`, `outsiders` | carrying them out |
+//! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
-//! | `critical`, [`linearizability`] | what is asked of the coordinators, and whether one copy could have said that |
+//! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
 //! | [`plants`] | known faults that must be caught |
-//! | [`outcome`], [`report`] | what came of it |
+//! | [`outcome`], [`report`] | the result of a run; a page about it |
 
-// where whole nodes cannot be simulated, part of this is of no use
+// where whole nodes cannot be simulated, parts of this are unused
 #![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code))]
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -1,33 +1,32 @@
-//! Whether what clients saw of one key could have come from one copy of it, where each operation
-//! happens at some moment between its beginning and its end.
+//! The check that clients' views of one key fit one copy, where each operation happens at some moment
+//! between its beginning and its end.
 //!
 //! The search is the one of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with
 //! Lowe's memory of configurations seen before ("Testing for linearizability", 2017). Keys are
-//! independent, so each is judged by itself. An operation whose end was never seen may have
-//! happened at any time since, or not at all.
+//! independent, so each is judged by itself. An operation without an end may have happened at any time
+//! since, or not at all.
 //!
-//! Every operation of which nobody knows whether it happened doubles what there is to look at. So
-//! the search tries first the order that the revisions in the answers name; where nothing is wrong
-//! it goes straight to its end.
+//! Every operation of unknown outcome doubles the search. So the search first tries the order of the
+//! revisions in the answers; without a violation it goes straight to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a client did with a key.
+/// A client's action on a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Read it; what it saw. `None`: no such key.
+    /// Read the key; with the value seen, `None` for no such key.
     Get(Option<u64>),
-    /// Wrote it.
+    /// Wrote the value.
     Put(u64),
-    /// Took it away; whether it was there.
+    /// Deleted the key; with whether it was there.
     Delete(bool),
-    /// Wrote it if it had the expected value; whether it had.
+    /// Wrote the key if it had the expected value.
     Cas {
-        /// What it had to be; `None`: it must not exist.
+        /// The expected value; `None` if the key must not exist.
         expect: Option<u64>,
-        /// What it became.
+        /// The new value.
         value: u64,
-        /// Whether it did.
+        /// Whether the value was as expected.
         done: bool,
     },
 }
@@ -35,34 +34,34 @@ pub enum Action {
 /// An operation as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// When it began.
+    /// The time of its beginning.
     pub began: u64,
-    /// When it ended; `None` if its outcome is not known. Reads without an outcome say nothing
-    /// and are left out by whoever records.
+    /// The time of its end; `None` if its outcome is unknown. Reads of unknown outcome prove nothing
+    /// and are not recorded.
     pub ended: Option<u64>,
-    /// What it was.
+    /// The action.
     pub action: Action,
-    /// The revision that a write says it made, or that the value which was read says it was written
-    /// at. It only says where to look first: what is judged is the order that was found.
+    /// The revision in the answer: made by a write, or of the value that was read. It is only a hint
+    /// for the search. The verdict depends on the order that is found.
     pub revision: Option<u64>,
 }
 
-/// What a history is.
+/// The verdict on a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It fits one copy.
     Holds,
-    /// It fits none: the operations up to here, in the order of their beginnings, are the longest
-    /// part that could be explained.
+    /// It fits none. The operations up to here, in the order of their beginnings, are the longest
+    /// explained part.
     Broken {
-        /// How many of the operations were explained at most.
+        /// The number of explained operations.
         explained: usize,
     },
     /// The search was given up. Counts as broken.
     Unknown,
 }
 
-/// Configurations looked at before a key is given up.
+/// The most configurations searched before a key is given up.
 const LOOKED_AT_MAX: usize = 300_000;
 
 /// Judges the operations on one key, which begins without a value.
@@ -75,8 +74,8 @@ pub fn check(operations: &[Operation]) -> Verdict {
     search.run()
 }
 
-/// Where each operation may stand, if anybody said: a write at its revision, also one without an
-/// answer whose value was read at one, and a read just after what it saw.
+/// The likely place of each operation, if it is known. A write is at its revision, also without an
+/// answer if its value was read. A read is just after the revision seen.
 fn hints(operations: &[Operation]) -> Vec<Option<u64>> {
     let read = |operation: &Operation| match operation.action {
         Action::Get(Some(value)) => Some((value, operation.revision?)),
@@ -94,16 +93,16 @@ fn hints(operations: &[Operation]) -> Vec<Option<u64>> {
     operations.iter().map(hint).collect()
 }
 
-/// Judges all keys; the first that does not hold, with its verdict.
+/// Judges all keys. Returns the first that does not hold, with its verdict.
 pub fn check_all(history: &BTreeMap<String, Vec<Operation>>) -> Option<(&str, Verdict)> {
     let judged = history.iter().map(|(key, operations)| (key.as_str(), check(operations)));
     judged.into_iter().find(|(_, verdict)| *verdict != Verdict::Holds)
 }
 
-/// What every value becomes that no operation saw or expected: nothing tells them apart.
+/// Stands for every value that no operation saw or expected.
 const UNSEEN: u64 = u64::MAX;
 
-/// Makes one of all values that nobody saw, so that the search need not tell them apart either.
+/// Makes one value of all that nobody saw, so that the search does not tell them apart.
 fn forget_what_nobody_saw(operations: &mut [Operation]) {
     let seen: BTreeSet<u64> = operations
         .iter()
@@ -122,10 +121,10 @@ fn forget_what_nobody_saw(operations: &mut [Operation]) {
     }
 }
 
-/// Which operations have happened, and what that made of the key.
+/// The operations that have happened, and the value that they made.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Configuration {
-    /// All before this one have.
+    /// All operations before this one have happened.
     base: usize,
     /// And these after it, ascending.
     beyond: Vec<usize>,
@@ -152,7 +151,7 @@ impl Configuration {
 
 struct Search<'a> {
     operations: &'a [Operation],
-    /// Where each may stand among the others.
+    /// The likely place of each among the others.
     hints: Vec<Option<u64>>,
     seen: BTreeSet<Configuration>,
     explained: usize,
@@ -170,11 +169,11 @@ impl Search<'_> {
                 return Verdict::Unknown;
             }
             self.explained = self.explained.max(now.base + now.beyond.len());
-            // whatever happens next began before the first end that is still to come
+            // the next operation began before the first end that is still to come
             let open = |at: &usize| !now.has(*at);
             let ends = (now.base..self.operations.len()).filter(open);
             let Some(first_end) = ends.filter_map(|at| self.operations[at].ended).min() else {
-                // what is left may never have happened
+                // all that is left may never have happened
                 return Verdict::Holds;
             };
             let candidates: Vec<usize> = (now.base..self.operations.len())
@@ -183,7 +182,7 @@ impl Search<'_> {
                 .collect();
             let after = |at: &usize| Some((*at, step(now.value, &self.operations[*at])?));
             let ended = |at: &usize| self.operations[*at].ended;
-            // one that can happen now and never changes anything may as well happen now
+            // an operation that can happen now and never changes anything may as well happen now
             let mut known: Vec<(usize, Option<u64>)> =
                 candidates.iter().filter(|at| ended(at).is_some()).filter_map(after).collect();
             let still = |at: &usize| {
@@ -194,9 +193,9 @@ impl Search<'_> {
                 stack.push(now.with(*at, *value));
                 continue;
             }
-            // what may never have happened is tried only where it makes a difference
+            // an operation that may never have happened is tried only where it makes a difference
             let maybe = candidates.iter().filter(|at| ended(at).is_none()).filter_map(after);
-            // of those that would do the same any one will do: the others can still happen later
+            // of operations with the same effect any one will do: the others can still happen later
             let mut made = BTreeSet::new();
             let maybe = maybe.filter(|(at, value)| {
                 let anew = match self.operations[*at].action {
@@ -205,7 +204,7 @@ impl Search<'_> {
                 };
                 anew && *value != now.value
             });
-            // in the order of the revisions; then what is known to have happened, in the order of the
+            // in the order of the revisions; then operations that did happen, in the order of their
             // ends; then the rest
             known.extend(maybe.collect::<Vec<_>>());
             known.sort_by_key(|(at, _)| {
@@ -219,7 +218,7 @@ impl Search<'_> {
     }
 }
 
-/// What an operation makes of a key, if it can happen to it now.
+/// The value after an operation, if the operation can happen now.
 fn step(value: Option<u64>, operation: &Operation) -> Option<Option<u64>> {
     let known = operation.ended.is_some();
     match operation.action {
@@ -298,7 +297,7 @@ mod tests {
             1 => any::<bool>().prop_map(Action::Delete),
             2 => (value(), 1..3u64, any::<bool>()).prop_map(|(expect, value, done)| Action::Cas { expect, value, done }),
         ];
-        // revisions that say anything: whoever lies about them must not be believed
+        // revisions may be wrong: the verdict must not depend on them
         let revision = proptest::option::of(0..6u64);
         let open = proptest::bool::weighted(0.15);
         (0..12u64, 0..6u64, open, action, revision).prop_map(|(began, takes, open, action, revision)| {

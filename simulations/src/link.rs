@@ -1,4 +1,4 @@
-//! How long bytes take from one node to another, and what keeps them from arriving.
+//! Links between nodes: their delays, and the cuts that hold bytes back.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use tokio::time::Instant;
 
 use crate::dice::Dice;
 
-/// What one packet carries.
+/// The size of one packet.
 const PACKET_BYTES: usize = 1_400;
-/// How long a sender waits before it sends a lost packet again; doubled each time.
+/// The sender's wait before it sends a lost packet again; doubled each time.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(200);
-/// How many times in a row one packet is lost at most.
+/// The most losses of one packet in a row.
 const LOSSES_MAX: u32 = 6;
 
-/// The quality of a link, one way.
+/// The quality of a link in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quality {
-    /// The shortest way, in milliseconds.
+    /// The shortest delay, in milliseconds.
     pub latency_ms: u64,
-    /// How much longer it may take, in milliseconds: mostly little, sometimes all of it.
+    /// The largest additional delay, in milliseconds. Most are small.
     pub jitter_ms: u64,
-    /// The share of packets that get lost, 0 to 1: a loss is a delay, as under TCP.
+    /// The share of packets that get lost, 0 to 1. A loss is a delay, as under TCP.
     pub loss: f64,
-    /// Bytes a second; 0: as fast as you like.
+    /// Bytes a second; 0 for no limit.
     pub bytes_per_second: u64,
 }
 
@@ -35,7 +35,7 @@ impl Default for Quality {
 }
 
 impl Quality {
-    /// How long a packet takes now.
+    /// The delay of a packet sent now.
     pub fn latency(&self, dice: &mut Dice) -> Duration {
         let share = dice.below(1_000);
         // cubed: a long tail
@@ -43,7 +43,7 @@ impl Quality {
         Duration::from_millis(self.latency_ms) + Duration::from_micros(jitter_us)
     }
 
-    /// How much longer so many bytes take because packets get lost.
+    /// The additional delay of `bytes` through losses.
     fn penalty(&self, bytes: usize, dice: &mut Dice) -> Duration {
         if self.loss <= 0.0 {
             return Duration::ZERO;
@@ -61,19 +61,19 @@ impl Quality {
     }
 }
 
-/// A link, one way.
+/// A link in one direction.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) base: Quality,
-    /// Instead of `base`, for a time.
+    /// Replaces `base` for a time.
     pub(crate) worse: Option<Quality>,
-    /// How many faults keep everything from arriving.
+    /// The number of faults that hold everything back.
     pub(crate) cuts: u32,
-    /// Until when the line is busy.
+    /// The end of the line's current transfer.
     free_at: Instant,
 }
 
-/// What delayed some bytes.
+/// The causes of a delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delayed {
     pub(crate) lost: bool,
@@ -93,7 +93,7 @@ impl Link {
         self.cuts > 0
     }
 
-    /// When bytes that are sent now arrive.
+    /// The time of arrival of bytes sent now.
     pub(crate) fn arrival(&mut self, bytes: usize, now: Instant, dice: &mut Dice) -> (Instant, Delayed) {
         let quality = self.quality();
         let begin = self.free_at.max(now);

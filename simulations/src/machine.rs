@@ -1,4 +1,4 @@
-//! One machine of a world: a disk, a wall clock, and at times a node that lives on it.
+//! One machine of a world: a disk, a wall clock, and at times a node.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,30 +17,30 @@ use tokio::time::Sleep;
 
 use crate::hooks::{self, Wall};
 use crate::plan::NodeNo;
-use crate::transport::Network;
+use crate::transport::SimNetwork;
 
-/// Steps that a node's tasks take without time passing, at most: more are a loop without end.
+/// The most steps of a node's tasks without time passing. More are a loop without end.
 const STEPS_MAX: u64 = 500_000;
 
-/// A lock whose holder panicked holds plain data all the same.
+/// Takes a lock. A holder that panicked leaves plain data usable.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What outlives a node on its machine.
+/// The parts of a machine that outlive its node.
 #[derive(Debug, Default)]
 pub(crate) struct Chassis {
     pub(crate) wall: Mutex<Wall>,
-    /// How long whatever waits for the disk takes.
+    /// The delay of work that waits for the disk.
     pub(crate) disk_delay: Mutex<Duration>,
 }
 
-/// One life of a node, from its start to its end: every task that it started, so that all of them
-/// can be dropped, held or slowed down at once.
+/// One life of a node, from its start to its end: all tasks that it started, so that they can be
+/// dropped, held or slowed down at once.
 pub(crate) struct Life {
     node: NodeNo,
     chassis: Arc<Chassis>,
-    network: Network,
+    network: SimNetwork,
     state: Mutex<LifeState>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Life {
 struct LifeState {
     ended: bool,
     paused: bool,
-    /// How long each step of a task takes.
+    /// The additional time of each step of a task.
     slow: Duration,
     next: u64,
     tasks: BTreeMap<u64, Slot>,
@@ -56,18 +56,18 @@ struct LifeState {
     parked: Vec<Waker>,
     panics: Vec<String>,
     most_tasks: usize,
-    /// How many steps tasks took since virtual time last moved.
+    /// The time of the last move of virtual time, and the steps since.
     steps: (Duration, u64),
 }
 
 type Slot = Arc<Mutex<Option<BoxFuture<'static, ()>>>>;
 
 impl Life {
-    pub(crate) fn new(node: NodeNo, chassis: Arc<Chassis>, network: Network) -> Arc<Self> {
+    pub(crate) fn new(node: NodeNo, chassis: Arc<Chassis>, network: SimNetwork) -> Arc<Self> {
         Arc::new(Self { node, chassis, network, state: Mutex::default() })
     }
 
-    /// Drops every task, at once. Not to be called from inside of one.
+    /// Drops every task at once. Must not be called from inside of a task.
     pub(crate) fn end(&self) {
         let (tasks, parked) = {
             let mut state = lock(&self.state);
@@ -100,19 +100,19 @@ impl Life {
         lock(&self.state).panics.clone()
     }
 
-    /// How many tasks there are, and the most there were.
+    /// The number of tasks now, and the most so far.
     pub(crate) fn tasks(&self) -> (usize, usize) {
         let state = lock(&self.state);
         (state.tasks.len(), state.most_tasks)
     }
 
-    /// The future, seeing this machine's wall clock.
+    /// Wraps a future so that it sees this machine's wall clock.
     pub(crate) fn seen_from<F: Future>(chassis: Arc<Chassis>, inner: F) -> SeenFrom<F> {
         SeenFrom { chassis, inner: Box::pin(inner) }
     }
 }
 
-/// Starts tasks of a life.
+/// Spawns tasks of a life.
 pub(crate) struct LifeSpawner(pub(crate) Arc<Life>);
 
 impl Spawner for LifeSpawner {
@@ -145,8 +145,7 @@ struct LifeTask {
     lagging: bool,
 }
 
-/// How often any task was polled, for whoever watches from outside: one that never gives way stops
-/// it from growing.
+/// The number of polls of any task, for an observer outside. It stops growing when a task never gives way.
 pub(crate) static STEPS: AtomicU64 = AtomicU64::new(0);
 
 impl LifeTask {
@@ -228,7 +227,7 @@ impl Future for LifeTask {
     }
 }
 
-/// A future that sees the wall clock of a machine.
+/// A future that sees a machine's wall clock.
 pub(crate) struct SeenFrom<F> {
     chassis: Arc<Chassis>,
     inner: Pin<Box<F>>,
@@ -245,10 +244,10 @@ impl<F: Future> Future for SeenFrom<F> {
     }
 }
 
-/// Work that waits for the disk, done on the spot; on a slow disk in the middle of a wait.
+/// Work that waits for the disk, done at once; on a slow disk, in the middle of a wait.
 pub(crate) struct DiskWork {
     pub(crate) chassis: Arc<Chassis>,
-    pub(crate) network: Network,
+    pub(crate) network: SimNetwork,
 }
 
 impl Blocking for DiskWork {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Counts, so that runs can say how much memory a node takes.
+/// Counts, so that runs can report a node's memory.
 #[global_allocator]
 static ALLOCATOR: nexus_sim::memory::Counting = nexus_sim::memory::Counting;
 

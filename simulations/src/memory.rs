@@ -1,5 +1,4 @@
-//! How much memory the simulating thread has allocated, where it counts: the program installs
-//! [`Counting`].
+//! The memory that the simulating thread has allocated. Counted if the program installs [`Counting`].
 
 #![expect(unsafe_code, reason = "an allocator")]
 
@@ -7,16 +6,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Bytes now, and the most there were. What another thread frees does not show here.
+    /// Bytes now, and the most so far. Memory freed by another thread is not seen here.
     static BYTES: Cell<(i64, i64)> = const { Cell::new((0, 0)) };
 }
 
-/// The system's allocator, which counts.
+/// The system's allocator with a count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 
 fn count(bytes: i64) {
-    // a thread that is ending counts no more
+    // a thread that is ending does not count
     let _ = BYTES.try_with(|cell| {
         let (now, most) = cell.get();
         cell.set((now + bytes, most.max(now + bytes)));
@@ -54,12 +53,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Bytes allocated by this thread now, if this process counts them.
+/// Bytes that this thread has allocated now, if this process counts them.
 pub fn allocated() -> Option<u64> {
     BYTES.try_with(|cell| u64::try_from(cell.get().0).ok()).ok().flatten().filter(|_| most().is_some())
 }
 
-/// The most there were.
+/// The most bytes so far.
 pub fn most() -> Option<u64> {
     BYTES.try_with(|cell| u64::try_from(cell.get().1).ok()).ok().flatten().filter(|most| *most > 0)
 }

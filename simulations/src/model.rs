@@ -1,14 +1,13 @@
 //! Model fidelity: the very engine and session of a node, over links with delays, without
 //! swarms, handshakes, gossip or disks. Thousands of nodes.
 //!
-//! What it does not show: anything of the network stack, backpressure, or crashes in the middle
-//! of a commit (a commit is a step here). Each signature is checked once, not once per node.
-//! Only the first [`AUTHORS_MAX`] nodes write; the others hold everything and pass it on.
+//! It does not show the network stack, backpressure, or crashes in the middle of a commit (a commit is
+//! one step here). Each signature is checked once, not once per node. Only the first [`AUTHORS_MAX`]
+//! nodes write; the others hold everything and pass it on.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, SyncFrame, Verified};
@@ -17,27 +16,27 @@ use nexus_node::internals::engine::{
     Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
 };
 use nexus_node::internals::inspect;
-use nexus_node::internals::replication::Session;
+use nexus_node::internals::replication::{Audience, Session};
 use nexus_node::internals::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
 
 use crate::dice::Dice;
-use crate::invariants::{self, Load, Moment, Outsiders, Recovery, Seen};
+use crate::invariants::{self, Load, Moment, NodeContent, Outsiders, Recovery};
 use crate::ledger::{Ledger, Written};
 use crate::link::Quality;
-use crate::outcome::{Outcome, Sample};
+use crate::outcome::{RunOutcome, Sample};
 use crate::plan::{NodeNo, OpKind, Plan};
 use crate::scenario::FaultKind;
 use crate::trace::{NOBODY, Trace};
 
-/// How many nodes write at most.
+/// The most nodes that write.
 pub const AUTHORS_MAX: usize = 24;
-/// Neighbours that a node has at least: two on a ring, the others anywhere.
+/// The least neighbours of a node: two on a ring, the others anywhere.
 const NEIGHBOURS: usize = 4;
-/// Frontiers are compared for all nodes; views for so many, since each is read in full.
+/// The most nodes whose views are compared, since each is read in full. Frontiers are compared for all.
 const VIEWS_MAX: usize = 8;
-/// How often the invariants look.
+/// The time between two checks of the invariants.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// How often it is asked whether all hold the same.
+/// The time between two checks that all hold the same.
 const SETTLED_EVERY: Duration = Duration::from_secs(1);
 
 /// A store in memory.
@@ -86,6 +85,7 @@ impl View for Tables {
 
 struct Peer {
     key: Keypair,
+    chain: Chain,
     tables: Tables,
     engine: Option<Engine>,
     links: Vec<usize>,
@@ -95,10 +95,10 @@ struct Peer {
 struct Link {
     ends: [NodeNo; 2],
     sessions: Option<[Session; 2]>,
-    /// Counts connections: what flew on an earlier one is lost.
+    /// Counts connections: frames of an earlier one are lost.
     epoch: u64,
     cuts: u32,
-    /// What waits for a cut to be mended.
+    /// Frames that wait for the end of a cut.
     held: VecDeque<(usize, SyncFrame)>,
     last_at: [Duration; 2],
     armed: [Option<Duration>; 2],
@@ -113,7 +113,7 @@ enum Happens {
     Looks,
 }
 
-/// When, and the order in which it was planned.
+/// The time of a step, and its place in the order of planning.
 type Due = Reverse<(Duration, u64)>;
 
 struct Model<'a> {
@@ -144,9 +144,9 @@ struct Model<'a> {
 /// Runs a plan on engines and sessions.
 ///
 /// # Errors
-/// What the engine or the store said: none is expected.
+/// An error of the engine or the store; none is expected.
 #[expect(clippy::disallowed_methods, reason = "how long it took here, for people")]
-pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result<Outcome, String> {
+pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result<RunOutcome, String> {
     let began = Instant::now();
     let mut model = Model::new(plan, trace)?;
     let mut checks = invariants::model();
@@ -183,7 +183,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
     model.trace.flush();
     let known: BTreeSet<FaultKind> = plan.faults.iter().map(|fault| fault.kind).collect();
     let never = known.iter().map(|kind| kind.as_str()).filter(|kind| !model.fired.contains_key(*kind));
-    Ok(Outcome {
+    Ok(RunOutcome {
         virtual_time: now,
         wall: began.elapsed(),
         trace_hash: model.trace.hash(),
@@ -201,7 +201,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
         recent: model.trace.recent(),
         machines: (0..plan.nodes).map(|no| format!("n{no}")).collect(),
         allocated_max: crate::memory::most(),
-        ..Outcome::failed(plan, String::new())
+        ..RunOutcome::failed(plan, String::new())
     }
     .without_error())
 }
@@ -267,7 +267,8 @@ impl<'a> Model<'a> {
             let mut tables = Tables::default();
             tables.apply(&found(&genesis));
             let engine = Engine::open(own.clone(), &tables).map_err(text_of)?;
-            model.peers.push(Peer { key: own, tables, engine: Some(engine), links: Vec::new(), life: 1 });
+            let (key, shown) = (own, chain.clone());
+            model.peers.push(Peer { key, chain: shown, tables, engine: Some(engine), links: Vec::new(), life: 1 });
             if no < AUTHORS_MAX {
                 model.command(no, Command::Admit { chain, with: Batch::new() })?;
             }
@@ -283,7 +284,7 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// A ring, and some ways across it.
+    /// Connects a ring, and some links across it.
     fn connect(&mut self) -> Result<(), String> {
         let nodes = self.peers.len();
         let mut pairs = BTreeSet::new();
@@ -320,10 +321,18 @@ impl<'a> Model<'a> {
         if self.peers[a].engine.is_none() || self.peers[b].engine.is_none() {
             return Ok(());
         }
-        let open = |no: NodeNo| {
-            Session::open(self.peers[no].key.did(), self.mesh, self.now, &self.peers[no].tables).map_err(text_of)
+        // the gate shows each side the other's chain
+        for (no, other) in [(a, b), (b, a)] {
+            let chain = self.peers[other].chain.clone();
+            self.input(no, Input::Chain(chain))?;
+        }
+        let open = |no: NodeNo, other: NodeNo| {
+            let peer = &self.peers[no];
+            let members = peer.engine.as_ref().ok_or("the node is down")?.members().clone();
+            let audience = Audience::new(peer.key.did(), self.peers[other].key.did(), members);
+            Session::open(audience, self.now, &peer.tables).map_err(text_of)
         };
-        let sessions = [open(a)?, open(b)?];
+        let sessions = [open(a, b)?, open(b, a)?];
         let link_state = &mut self.links[link];
         link_state.sessions = Some(sessions);
         link_state.epoch += 1;
@@ -369,7 +378,7 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// One side of a link sends what it has.
+    /// Sends the frames that one side of a link has.
     fn pump(&mut self, link: usize, side: usize) -> Result<(), String> {
         loop {
             let Self { links, peers, now, .. } = self;
@@ -377,6 +386,9 @@ impl<'a> Model<'a> {
             let from = state.ends[side];
             let Some(sessions) = &mut state.sessions else { return Ok(()) };
             let session = &mut sessions[side];
+            if let Some(engine) = &peers[from].engine {
+                session.follow(engine.members(), *now, &peers[from].tables).map_err(text_of)?;
+            }
             if let Some(frame) = session.next_frame(*now, &peers[from].tables).map_err(text_of)? {
                 let latency = self.quality.latency(&mut self.dice);
                 let state = &mut self.links[link];
@@ -386,7 +398,7 @@ impl<'a> Model<'a> {
                 self.plan_for(at, Happens::Arrives { link, side, epoch, frame: Box::new(frame) });
                 continue;
             }
-            // never for this very moment: that would be a loop without end
+            // never the current moment: that would be a loop without end
             let at = session.poll_timeout().max(*now + Duration::from_millis(1));
             let epoch = state.epoch;
             if state.armed[side].is_none_or(|armed| at < armed) {
@@ -438,7 +450,7 @@ impl<'a> Model<'a> {
         Ok(verified)
     }
 
-    /// One input to a node's engine; its sessions look at what it stored.
+    /// Gives a node's engine one input; its sessions then see the stored entries.
     fn input(&mut self, no: NodeNo, input: Input) -> Result<(Vec<Answer>, Vec<Event>), String> {
         let (mut answers, mut events) = (Vec::new(), Vec::new());
         let now = Timestamp::from_ms(1_893_456_000_000 + ms(self.now));
@@ -488,7 +500,7 @@ impl<'a> Model<'a> {
                     return Ok(());
                 };
                 if op.kind == OpKind::Edit {
-                    let edit = Edit(BTreeMap::from([("text", text.into())]));
+                    let edit = Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() };
                     self.command(no, Command::Edit { record, edit })?
                 } else {
                     self.ledger.forget_asked.insert(record.to_string());
@@ -519,7 +531,7 @@ impl<'a> Model<'a> {
                 self.ledger.acknowledged += 1;
                 self.ledger.writes += 1;
             }
-            // it is not here yet, or forgotten
+            // the memory is not here yet, or forgotten
             Some(Answer::NoRecord) => {}
             _ => self.ledger.failed += 1,
         }
@@ -664,8 +676,8 @@ impl<'a> Model<'a> {
         self.samples.push(sample);
     }
 
-    /// Some nodes in full: the authors first, then others anywhere.
-    fn see(&mut self, most: usize) -> Vec<Seen> {
+    /// Some nodes in full: the authors first, then others.
+    fn see(&mut self, most: usize) -> Vec<NodeContent> {
         let mut chosen: BTreeSet<NodeNo> = (0..self.peers.len().min(most / 2)).collect();
         while chosen.len() < most.min(self.peers.len()) {
             chosen.insert(self.dice.index(self.peers.len()));
@@ -674,10 +686,12 @@ impl<'a> Model<'a> {
         for no in chosen {
             let peer = &self.peers[no];
             let Some(engine) = &peer.engine else { continue };
-            let Ok(memories) = inspect::memories(&peer.tables, Arc::new(engine.members().clone())) else { continue };
+            let Ok(memories) = inspect::memories(&peer.tables, peer.key.did(), engine.members().clone()) else {
+                continue;
+            };
             let view = memories.into_iter().map(|memory| (memory.id.clone(), invariants::digest_of(&memory))).collect();
             let frontier = self.frontier(no);
-            seen.push(Seen {
+            seen.push(NodeContent {
                 node: no,
                 life: peer.life,
                 frontier,
@@ -689,7 +703,7 @@ impl<'a> Model<'a> {
         seen
     }
 
-    fn look(&self, checks: &mut [Box<dyn invariants::Invariant>], seen: &[Seen], last: bool) {
+    fn look(&self, checks: &mut [Box<dyn invariants::Invariant>], seen: &[NodeContent], last: bool) {
         let moment = Moment {
             at: self.now,
             seen,
@@ -704,7 +718,7 @@ impl<'a> Model<'a> {
     }
 }
 
-impl Outcome {
+impl RunOutcome {
     fn without_error(self) -> Self {
         Self { error: None, ..self }
     }

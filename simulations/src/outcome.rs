@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The outcome of a run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,62 +12,62 @@ use crate::plan::{NodeNo, Plan};
 /// One point of a run's timeline.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sample {
-    /// When.
+    /// The virtual time, in milliseconds.
     pub at_ms: u64,
-    /// How many entries each node lacks that some node has; those that are down are not in it.
+    /// The number of entries that each running node lacks and another has.
     pub lag: BTreeMap<NodeNo, u64>,
-    /// Bytes that reached each node so far.
+    /// Bytes that have reached each node.
     pub bytes: BTreeMap<NodeNo, u64>,
-    /// Links that are cut, one way each.
+    /// The cut links, each in one direction.
     pub cut: Vec<(NodeNo, NodeNo)>,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What was done.
+pub struct RunOutcome {
+    /// The plan.
     pub plan: Plan,
-    /// How long it took, in the world.
+    /// Its virtual time.
     pub virtual_time: Duration,
-    /// How long it took here.
+    /// Its real time.
     pub wall: Duration,
-    /// Equal for equal runs.
+    /// The hash of the trace, equal for equal runs.
     pub trace_hash: String,
     /// Events and chunks in the trace.
     pub trace_lines: u64,
-    /// How often each fault really did something.
+    /// The number of effects of each fault.
     pub fired: BTreeMap<String, u64>,
-    /// Faults of the plan that never did.
+    /// Planned faults without an effect.
     pub never: Vec<String>,
     /// The invariants: name, promise, verdict.
     pub checks: Vec<(&'static str, &'static str, Verdict)>,
-    /// Why the run could not be carried out, if it could not.
+    /// The reason, if the run could not be carried out.
     pub error: Option<String>,
-    /// Writes that were acknowledged.
+    /// Acknowledged writes.
     pub acknowledged: u64,
-    /// Operations that were not.
+    /// Operations without an acknowledgement.
     pub failed: u64,
-    /// How often something was mended that had been cut, the heal of everything among them.
+    /// The number of mended cuts, with the final heal.
     pub heals: u64,
-    /// How long after the heal all held the same.
+    /// The time from the heal until all held the same.
     pub settled: Option<Duration>,
-    /// When the safety phase began.
+    /// The start of the safety phase.
     pub safety_from_ms: u64,
     /// The timeline.
     pub samples: Vec<Sample>,
-    /// When the invariants looked.
+    /// The times at which the invariants were checked.
     pub looked_ms: Vec<u64>,
-    /// Which nodes were down, from and to.
+    /// Times in which nodes were down: node, from, to.
     pub down: Vec<(NodeNo, u64, u64)>,
     /// The last lines of the trace.
     pub recent: Vec<String>,
-    /// What the machines are called.
+    /// The names of the machines.
     pub machines: Vec<String>,
-    /// The most memory that was allocated, if it was counted.
+    /// The most allocated memory, if it was counted.
     pub allocated_max: Option<u64>,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// A run that could not be carried out.
     pub fn failed(plan: &Plan, why: String) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Outcome {
         }
     }
 
-    /// What is wrong: names of checks with what they say.
+    /// The failures: names of checks with their violations.
     pub fn wrong(&self) -> Vec<(String, String)> {
         let mut wrong: Vec<(String, String)> = Vec::new();
         wrong.extend(self.error.iter().map(|why| ("run".to_owned(), why.clone())));

@@ -1,4 +1,4 @@
-//! Those who are no honest nodes: strangers at the doors, and a member that lies.
+//! Dishonest parties: strangers at the doors, and a member that lies.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,29 +8,30 @@ use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId, SyncFrame};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, TicketId, Timestamp};
+use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{
-    FRAME_BYTES_MAX, JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Stream, Verdict,
-    read_frame, write_frame,
+    FRAME_BYTES_MAX, JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Rooms, Stream,
+    Verdict, read_frame, write_frame,
 };
 use nexus_node::Invite;
 use prost::Message;
 
 use crate::dice::Dice;
 use crate::plants::Around;
-use crate::tap::Heard;
+use crate::tap::TapLog;
 use crate::transport::address_of;
 use crate::world::{Outsider, Sim};
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
 const ENTRIES: &str = "entries";
 
-/// How much longer a liar stays who has found nobody to lie to yet.
+/// The longest extension for a liar that has found no peer yet.
 const LONGER_MAX: Duration = Duration::from_secs(45);
 
-/// A stranger who dials everybody and listens to whatever it is told: with no papers, those of
-/// another mesh, or a member's own without the key. At the doors it shows tickets that it made up,
-/// or one that was used and then lost. Whoever lets it in once has let it in for good.
-pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, last: Duration, choice: u64) {
+/// A stranger that dials everybody and listens. It has no papers, those of another mesh, or a member's
+/// without the key. At the doors it shows invented tickets, or one that was used and then lost. If it
+/// is let in once, it is in for good.
+pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: TapLog, last: Duration, choice: u64) {
     let mut dice = Dice::new(choice);
     let Ok(outsider) = sim.outsider(&format!("stranger{no}"), heard.clone()) else { return };
     let lost = lost_and_found(sim, no).await;
@@ -38,12 +39,11 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, 
     let end = sim.now() + last;
     while sim.now() < end {
         let mut config = MeshConfig::new(outsider.key.clone());
-        config.rooms = vec![SYNC];
-        config.topics = vec![ENTRIES.to_owned()];
         let bare = config.clone();
         config.membership = papers.take();
-        // its own library does not even start with papers that are not its own
-        let Some((mesh, events)) = outsider.mesh(config, nodes).or_else(|| outsider.mesh(bare, nodes)) else { break };
+        // its own library refuses to start with papers of another key
+        let started = outsider.mesh(config, rooms().0, nodes).or_else(|| outsider.mesh(bare, rooms().0, nodes));
+        let Some((mesh, events)) = started else { break };
         let visit = async {
             tokio::select! {
                 () = eavesdrop(sim, &outsider, &mesh, events) => None,
@@ -60,15 +60,23 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: Heard, 
     sim.crash(outsider.no, crate::world::Crash::Process);
 }
 
-/// What somebody lost who had become a member: the used ticket, and the credentials without the key.
-/// And the id of a ticket that is still good, without its secret.
+/// The room and the topic of honest nodes. Streams that they open are reset.
+fn rooms() -> (Rooms, Receiver<nexus_mesh::Message>) {
+    let mut rooms = Rooms::new();
+    drop(rooms.register(SYNC, 1));
+    let gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
+    (rooms, gossip)
+}
+
+/// The things that a new member lost: the used ticket, and the credentials without the key. And the id
+/// of a ticket that is still good, without its secret.
 struct Lost {
     ticket: Ticket,
     chain: Chain,
     id: TicketId,
 }
 
-/// A guest is invited, becomes a member, and loses what it got. Nothing if the inviter is away.
+/// Invites a guest, who becomes a member and loses its ticket and credentials. `None` if the inviter is away.
 async fn lost_and_found(sim: &Sim, no: usize) -> Option<Lost> {
     let invite =
         sim.on(0, async |node| Ok((node.invite(Invite::default()).await?, node.invite(Invite::default()).await?)));
@@ -79,7 +87,7 @@ async fn lost_and_found(sim: &Sim, no: usize) -> Option<Lost> {
     Some(Lost { ticket: invited.ticket.parse().ok()?, chain, id: good.id })
 }
 
-/// What a stranger shows at the gate.
+/// The papers that a stranger shows at the gate.
 fn papers(sim: &Sim, outsider: &Outsider, dice: &mut Dice, lost: Option<&Lost>) -> Option<Membership> {
     if sim.planted() == Some(Around::PapersForStrangers) {
         return Some(Membership { mesh: sim.mesh(), chain: sim.chain_for(outsider.no).ok()? });
@@ -87,7 +95,7 @@ fn papers(sim: &Sim, outsider: &Outsider, dice: &mut Dice, lost: Option<&Lost>) 
     match (dice.below(3), lost) {
         (0, _) => None,
         (1, Some(lost)) => Some(Membership { mesh: sim.mesh(), chain: lost.chain.clone() }),
-        // of a mesh of its own
+        // papers of a mesh of its own
         _ => {
             let root = Keypair::from_seed(&[u8::try_from(dice.below(251)).unwrap_or(1); 32]);
             let name = "stranger".parse().ok()?;
@@ -97,7 +105,7 @@ fn papers(sim: &Sim, outsider: &Outsider, dice: &mut Dice, lost: Option<&Lost>) 
     }
 }
 
-/// Asks whoever opens its gate for everything that it holds.
+/// Asks every peer that opens its gate for all that it holds.
 async fn eavesdrop(sim: &Sim, outsider: &Outsider, mesh: &Mesh, mut events: MeshEvents) {
     while let Some(event) = events.recv().await {
         if let MeshEvent::PeerOpen { peer, .. } = event {
@@ -111,7 +119,7 @@ async fn eavesdrop(sim: &Sim, outsider: &Outsider, mesh: &Mesh, mut events: Mesh
     }
 }
 
-/// Shows tickets at the doors until one opens: made up, used already, or without its secret.
+/// Shows tickets at the doors until one opens: invented, used, or without its secret.
 async fn knock(sim: &Sim, mesh: &Mesh, nodes: usize, dice: &mut Dice, lost: Option<&Lost>) -> Chain {
     loop {
         let mut node = dice.index(nodes);
@@ -138,33 +146,38 @@ async fn knock(sim: &Sim, mesh: &Mesh, nodes: usize, dice: &mut Dice, lost: Opti
     }
 }
 
-/// A member with good papers and nothing behind them: it forges, replays, floods, lies about
-/// what it holds, withholds, and says what is no message.
+/// A member with good papers and bad manners: it forges, replays, floods, withholds, sends nonsense,
+/// and lies about the entries that it holds.
 pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, choice: u64) {
     let mut dice = Dice::new(choice);
-    let Ok(outsider) = sim.outsider(&format!("liar{no}"), Heard::default()) else { return };
+    let Ok(outsider) = sim.outsider(&format!("liar{no}"), TapLog::default()) else { return };
     let machine = outsider.no;
     let Ok(chain) = sim.chain_for(machine) else { return };
     let mut config = MeshConfig::new(outsider.key.clone());
     config.membership = Some(Membership { mesh: sim.mesh(), chain });
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
-    let Some((mesh, mut events)) = outsider.mesh(config, nodes) else { return };
+    let (rooms, mut gossip) = rooms();
+    let Some((mesh, mut events)) = outsider.mesh(config, rooms, nodes) else { return };
     let mut caught: Vec<EntryFrame> = Vec::new();
     let mut open: BTreeSet<Did> = BTreeSet::new();
     let end = sim.now() + last;
     let mut lies = 0;
     while sim.now() < end || (lies == 0 && sim.now() < end + LONGER_MAX) {
-        let event = tokio::time::timeout(Duration::from_millis(dice.between(50, 1_500)), events.recv()).await;
+        let pause = tokio::time::sleep(Duration::from_millis(dice.between(50, 1_500)));
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => Ok(event),
+            Some((_, message)) = gossip.recv() => {
+                caught.extend(EntryFrame::decode(message.bytes.as_slice()).ok());
+                // it forwards nothing
+                mesh.settle(message.token, Verdict::Ignore);
+                continue;
+            }
+            () = pause => Err(()),
+        };
         match event {
             Ok(None) => break,
             Ok(Some(MeshEvent::PeerOpen { peer, .. })) => drop(open.insert(peer)),
             Ok(Some(MeshEvent::PeerClosed { peer, .. })) => drop(open.remove(&peer)),
-            Ok(Some(MeshEvent::Gossip { token, bytes, .. })) => {
-                caught.extend(EntryFrame::decode(bytes.as_slice()).ok());
-                // passes on nothing
-                mesh.settle(token, Verdict::Ignore);
-            }
             Ok(Some(_)) => {}
             Err(_) => {
                 let peers: Vec<Did> = open.iter().copied().collect();
@@ -184,7 +197,7 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
     sim.crash(machine, crate::world::Crash::Process);
 }
 
-/// One conversation; whether anything was said.
+/// One conversation. Returns whether anything was sent.
 async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &mut Vec<EntryFrame>) -> bool {
     if dice.chance(0.2) {
         let mut noise = vec![0; 200];
@@ -198,7 +211,7 @@ async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &
     let _ = match lie {
         // no message at all
         0 => write_frame(&mut stream, &[0xff; 64]).await.map_err(drop),
-        // a frame longer than any
+        // a frame longer than allowed
         1 => stream.write_all(&u32::MAX.to_be_bytes()).await.map_err(drop),
         // "I hold all of your log, and more"
         2 => say(&mut stream, Body::Frontier(FrontierPart { heads, last: true })).await,
@@ -212,7 +225,7 @@ async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &
             }
             told
         }
-        // listens, then repeats what it heard, some of it changed
+        // listens, then repeats the entries, some of them changed
         5 => {
             listen(&mut stream, caught).await;
             let mut entries: Vec<EntryFrame> = caught.iter().take(20).cloned().collect();
@@ -231,13 +244,13 @@ async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &
             }
             say(&mut stream, Body::Entries(EntriesFrame { entries })).await
         }
-        // says nothing, takes nothing
+        // sends nothing and takes nothing
         _ => {
             tokio::time::sleep(Duration::from_secs(6)).await;
             Ok(())
         }
     };
-    // a moment for what was said to arrive
+    // time for the frames to arrive
     tokio::time::sleep(Duration::from_millis(300)).await;
     true
 }
@@ -259,7 +272,7 @@ async fn listen(stream: &mut Stream, caught: &mut Vec<EntryFrame>) {
     let _ = tokio::time::timeout(Duration::from_secs(2), hear).await;
 }
 
-/// Heads that nobody has: of the listener's own logs, or of ones that do not exist.
+/// Heads that nobody has: of the listener's own logs, or of logs that do not exist.
 fn lying_heads(sim: &Sim, peer: Did, dice: &mut Dice) -> Vec<LogHead> {
     let mesh = sim.mesh();
     let mut heads = Vec::new();

@@ -1,5 +1,5 @@
-//! Plans: a scenario with a seed, made explicit. Everything that will be done is in it, at its
-//! time, so that a run can be repeated with some of it left out.
+//! Plans: a scenario with a seed, made explicit. A plan has every fault and operation with its time, so
+//! that a run can be repeated with some of them left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,30 +8,30 @@ use crate::link::Quality;
 use crate::plants::Plant;
 use crate::scenario::{Between, FaultKind, Fidelity, Scenario};
 
-/// Names a node in a world: 0, 1, 2, …
+/// A node in a world: 0, 1, 2, …
 pub type NodeNo = usize;
 
-/// Faults begin after this: first the nodes meet.
+/// The time before the first fault, in which the nodes meet.
 pub const QUIET_MS: u64 = 5_000;
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    /// When it begins, since the beginning of the safety phase.
+    /// Its beginning, from the start of the safety phase.
     pub at_ms: u64,
-    /// How long it lasts.
+    /// Its duration.
     pub for_ms: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: FaultKind,
-    /// Whom it concerns: of a partition all nodes, in the order in which they are divided.
+    /// The affected nodes; for a partition all nodes, in the order of division.
     pub nodes: Vec<NodeNo>,
-    /// How bad it is.
+    /// Its strength.
     pub amount: u64,
-    /// A number for what else is to be chosen.
+    /// A random number for further choices.
     pub choice: u64,
 }
 
-/// What somebody does.
+/// A client's operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OpKind {
@@ -39,51 +39,51 @@ pub enum OpKind {
     Remember,
     /// Writes a memory with key number `n`.
     Keyed,
-    /// Edits one that it sees.
+    /// Edits a visible memory.
     Edit,
-    /// Forgets one that it sees.
+    /// Forgets a visible memory.
     Forget,
     /// Reads critical key number `n`.
     KvGet,
-    /// Writes it.
+    /// Writes that key.
     KvPut,
-    /// Writes it if it is what the node's copy says.
+    /// Writes it if it equals the node's copy.
     KvCas,
-    /// Takes it away.
+    /// Deletes it.
     KvDelete,
     /// Takes lock number `n` and writes under it.
     Lock,
-    /// Has another lead, or changes who votes, by `n`.
+    /// Moves the leadership or changes the voters, by `n`.
     Manage,
 }
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Op {
-    /// When, since the beginning of the safety phase.
+    /// Its time, from the start of the safety phase.
     pub at_ms: u64,
-    /// At which node.
+    /// The node.
     pub node: NodeNo,
-    /// What.
+    /// The operation.
     pub kind: OpKind,
-    /// How many, or which.
+    /// A count or a number, by kind.
     pub n: u64,
     /// The length of the text.
     pub bytes: u64,
 }
 
-/// Everything that will be done.
+/// All faults and operations of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Of which scenario.
+    /// The scenario.
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// How closely it is simulated.
+    /// The fidelity.
     pub fidelity: Fidelity,
-    /// How many nodes there are at the beginning.
+    /// The number of nodes at the beginning.
     pub nodes: usize,
-    /// How many of them join through the door.
+    /// The number of them that join through the door.
     pub through_the_door: usize,
     /// The length of the safety phase.
     pub safety_ms: u64,
@@ -98,17 +98,17 @@ pub struct Plan {
     /// Whether there are coordinators.
     #[serde(default)]
     pub coordinators: bool,
-    /// What goes wrong, in order.
+    /// The faults, in order.
     pub faults: Vec<Fault>,
-    /// What is done, in order.
+    /// The operations, in order.
     pub ops: Vec<Op>,
-    /// What is planted, if anything.
+    /// The plant, if any.
     #[serde(default)]
     pub plant: Option<Plant>,
 }
 
 impl Plan {
-    /// What a scenario means for a seed.
+    /// The plan of a scenario for a seed.
     pub fn of(scenario: &Scenario, nodes: usize, fidelity: Fidelity, seed: u64) -> Self {
         let purpose = |what: &str| Dice::fork(seed, &format!("{what} of {} with {nodes} nodes", scenario.name));
         let safety_ms = scenario.safety_s * 1_000;
@@ -159,7 +159,7 @@ pub fn parse_run(run: &str) -> Option<(String, usize, Fidelity, u64)> {
 fn faults(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Fault> {
     let end_ms = scenario.safety_s * 1_000;
     let mut faults: Vec<Fault> = Vec::new();
-    // until when each node has a fault for itself
+    // the end of each node's own fault
     let mut taken_ms = vec![0_u64; nodes];
     for stream in &scenario.fault {
         let mut at_ms = QUIET_MS + dice.between(0, stream.every_s[0].max(1) * 1_000);
@@ -182,7 +182,7 @@ fn faults(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Fault> {
             };
             dice.shuffle(&mut among);
             if kind.takes_a_node() {
-                // a restart takes its time too
+                // a restart takes time, too
                 let free = |node: &NodeNo| taken_ms[*node] < at_ms;
                 among = among.into_iter().filter(free).take(1).collect();
                 if let Some(node) = among.first() {
@@ -198,7 +198,7 @@ fn faults(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Fault> {
     faults
 }
 
-/// How bad a fault is if the scenario does not say.
+/// The strength of a fault if the scenario gives none.
 const fn usual_amount(kind: FaultKind) -> [u64; 2] {
     match kind {
         FaultKind::Loss => [2, 30],
@@ -212,7 +212,7 @@ const fn usual_amount(kind: FaultKind) -> [u64; 2] {
     }
 }
 
-/// So many memories are forgotten in every story that forgets any.
+/// The least number of forgotten memories, in a plan with any.
 const FORGETS_MIN: usize = 3;
 
 fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
@@ -246,8 +246,8 @@ fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     ops
 }
 
-/// Where chance has hardly anything forgotten, nothing would be seen of what is promised of that: the
-/// last few memories of the story are forgotten ones then.
+/// Makes the last few memories of a plan forgotten ones if chance forgets hardly any. Otherwise the
+/// promise about forgetting would not be tested.
 fn forget_something(ops: &mut [Op]) {
     let forgets = |op: &&Op| op.kind == OpKind::Forget;
     if ops.iter().filter(forgets).count() < FORGETS_MIN {
@@ -277,7 +277,7 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
         ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
         at_us += dice.between(1, gap_us);
     }
-    // the founder, an admin, changes who votes now and then
+    // the founder, an admin, changes the voters now and then
     let mut at_ms = 5_000;
     while nodes > 3 && at_ms < scenario.safety_s * 1_000 {
         at_ms += dice.between(5_000, 25_000);

@@ -3,21 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::invariants::Verdict;
-use crate::outcome::Outcome;
+use crate::outcome::RunOutcome;
 
 /// The page, without the data.
 const PAGE: &str = include_str!("report.html");
-/// Where the data goes.
+/// The place for the data.
 const PLACE: &str = "/*DATA*/null";
 
 /// The page.
-pub fn page(outcome: &Outcome) -> String {
-    // nothing in a script element may look like its end
+pub fn page(outcome: &RunOutcome) -> String {
+    // no text in a script element may look like its end
     let data = data(outcome).to_string().replace('<', "\\u003c");
     PAGE.replacen(PLACE, &data, 1)
 }
 
-fn data(outcome: &Outcome) -> Value {
+fn data(outcome: &RunOutcome) -> Value {
     let from = outcome.safety_from_ms;
     let faults: Vec<Value> = outcome
         .plan

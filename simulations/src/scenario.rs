@@ -1,10 +1,10 @@
-//! Scenarios: what a world is like and what may go wrong in it, as commented TOML.
+//! Scenarios: the world, the workload and the possible faults, as commented TOML.
 
 use serde::{Deserialize, Serialize};
 
 use crate::link::Quality;
 
-/// How closely a world is simulated.
+/// The fidelity of a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fidelity {
@@ -16,7 +16,7 @@ pub enum Fidelity {
 }
 
 impl Fidelity {
-    /// As in a run's name.
+    /// The word in a run's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Wire => "wire",
@@ -25,19 +25,19 @@ impl Fidelity {
     }
 }
 
-/// What can go wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Two halves that do not hear each other.
+    /// Two halves cannot hear each other.
     Halves,
-    /// Fewer than half against the others.
+    /// A minority cannot hear the others.
     Minority,
-    /// Each hears its two neighbours only.
+    /// Each node hears its two neighbours only.
     Ring,
-    /// Two halves that meet in one node.
+    /// Two halves share one node.
     Bridge,
-    /// One half hears the other, which does not hear it.
+    /// One half hears the other, but not the reverse.
     OneWay,
     /// One node hears nobody.
     Isolate,
@@ -49,17 +49,17 @@ pub enum FaultKind {
     Delay,
     /// Lines are narrow: `amount` kilobytes a second.
     Bandwidth,
-    /// Between two nodes bytes vanish, and nobody says so.
+    /// Bytes between two nodes vanish without an error.
     BlackHole,
     /// A middlebox breaks a node's connections again and again.
     Reset,
     /// The process is killed.
     Crash,
-    /// The power goes at any moment.
+    /// The power goes at a random moment.
     PowerLoss,
     /// The power goes in the middle of a commit.
     TornCommit,
-    /// The node stands still, and goes on.
+    /// The node stands still, and goes on later.
     Pause,
     /// The node is stopped in good order, and started again.
     Restart,
@@ -69,7 +69,7 @@ pub enum FaultKind {
     SlowDisk,
     /// The disk cannot sync.
     SyncFails,
-    /// The disk says that it has synced and has not, until the power goes.
+    /// The disk lies about its syncs until the power goes.
     SyncLies,
     /// The disk is full.
     DiskFull,
@@ -120,7 +120,7 @@ impl FaultKind {
         Self::Churn,
     ];
 
-    /// As in TOML and in `faults_fired`.
+    /// The word in TOML and in `faults_fired`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Halves => "halves",
@@ -154,12 +154,12 @@ impl FaultKind {
         }
     }
 
-    /// Whether it concerns the links of a cut through the whole network.
+    /// Whether it cuts links through the whole network.
     pub const fn is_partition(self) -> bool {
         matches!(self, Self::Halves | Self::Minority | Self::Ring | Self::Bridge | Self::OneWay | Self::Isolate)
     }
 
-    /// Whether it needs a node for itself, so that two such faults must not meet at one.
+    /// Whether it needs a node for itself: two such faults must not meet at one node.
     pub const fn takes_a_node(self) -> bool {
         matches!(
             self,
@@ -180,36 +180,35 @@ impl FaultKind {
     }
 }
 
-/// A scenario, as its file says.
+/// A scenario, as in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scenario {
-    /// Its name; the file's.
+    /// Its name, from the file's.
     pub name: String,
-    /// What it is about, in one line.
+    /// Its subject, in one line.
     pub about: String,
-    /// How closely it is simulated, unless asked otherwise.
+    /// The default fidelity.
     pub fidelity: Fidelity,
-    /// How many nodes, unless asked otherwise.
+    /// The default number of nodes.
     pub nodes: usize,
-    /// How many of them join through the door; the others were members before.
+    /// The number of nodes that join through the door; the others were members before.
     pub through_the_door: usize,
-    /// How long things go wrong, in seconds of virtual time.
+    /// The length of the safety phase, in seconds of virtual time.
     pub safety_s: u64,
-    /// How long the mesh may take to be whole again after everything has healed.
+    /// The longest time from the heal until the mesh is whole again, in seconds.
     pub liveness_s: u64,
-    /// The links, where no region says otherwise.
+    /// The links, unless a region has others.
     pub network: Quality,
     /// Regions; nodes are dealt out to them in turn.
     pub regions: Vec<String>,
     /// Links between regions, or inside of one.
     pub between: Vec<Between>,
-    /// Whether the nodes have coordinators, and critical state. Their heartbeats take time to
-    /// simulate.
+    /// Whether the nodes have coordinators and critical state. Their heartbeats take time to simulate.
     pub coordinators: bool,
-    /// What people and agents do.
+    /// The operations of people and agents.
     pub workload: Workload,
-    /// What goes wrong.
+    /// The faults.
     pub fault: Vec<FaultStream>,
 }
 
@@ -233,17 +232,17 @@ impl Default for Scenario {
     }
 }
 
-/// The links between two regions, both ways.
+/// The links between two regions, in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Between {
-    /// The two; the same one twice for the links inside of it.
+    /// The two regions; twice the same for the links inside of it.
     pub regions: [String; 2],
-    /// How good they are.
+    /// The quality of the links.
     pub quality: Quality,
 }
 
-/// What people and agents do.
+/// The operations of people and agents.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workload {
@@ -253,9 +252,9 @@ pub struct Workload {
     pub edits: f64,
     /// The share of forgets.
     pub forgets: f64,
-    /// The share of memories with a key that others write too.
+    /// The share of memories with a key that others write, too.
     pub keyed: f64,
-    /// How many memories are written in one go at most.
+    /// The most memories written at once.
     pub batch_max: u64,
     /// The longest text, in bytes.
     pub text_bytes_max: u64,
@@ -277,29 +276,28 @@ impl Default for Workload {
     }
 }
 
-/// Faults that come again and again.
+/// A stream of faults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultStream {
-    /// Which; one of them each time, by seed.
+    /// The kinds; the seed picks one each time.
     pub kinds: Vec<FaultKind>,
-    /// Time from the beginning of one to the beginning of the next, at least and at most, in
-    /// seconds.
+    /// The shortest and the longest time from the beginning of one to the beginning of the next, in seconds.
     pub every_s: [u64; 2],
-    /// How long each lasts, at least and at most, in seconds.
+    /// The shortest and the longest duration of each, in seconds.
     pub for_s: [u64; 2],
-    /// How bad it is; what the number means depends on the kind.
+    /// The strength; its meaning depends on the kind.
     #[serde(default)]
     pub amount: Option<[u64; 2]>,
-    /// The nodes that it may concern; all if not given.
+    /// The nodes that it may affect [default: all]
     #[serde(default)]
     pub nodes: Vec<usize>,
-    /// How many times at most.
+    /// The most times.
     #[serde(default)]
     pub times: Option<u32>,
 }
 
-/// The scenarios that come with the program.
+/// The built-in scenarios.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("anything", include_str!("../scenarios/anything.toml")),
     ("laptop-offline", include_str!("../scenarios/laptop-offline.toml")),
@@ -321,7 +319,7 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The fault of the text.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
         let mut scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         name.clone_into(&mut scenario.name);
@@ -334,7 +332,7 @@ impl Scenario {
     /// The scenario of this name, or in this file.
     ///
     /// # Errors
-    /// If there is none, or what is wrong with it.
+    /// There is none, or a fault of its text.
     pub fn named(name: &str) -> Result<Self, String> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Self::parse(name, text);

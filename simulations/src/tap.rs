@@ -1,4 +1,4 @@
-//! Yamux over a connection that may be listened to: what a stranger could read, in the clear.
+//! Yamux over a tapped connection: the decrypted bytes that a stranger could read.
 
 use std::io;
 use std::iter;
@@ -12,20 +12,20 @@ use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::yamux;
 
-/// What came out of the connections of one party after decryption, searched as it came.
+/// The decrypted bytes of one party's connections, searched as they come.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<Mutex<Ears>>);
+pub struct TapLog(Arc<Mutex<Ears>>);
 
 #[derive(Debug, Default)]
 struct Ears {
     bytes: u64,
-    /// What must not be heard.
+    /// Bytes that must not be heard.
     secrets: Vec<Vec<u8>>,
     found: u64,
 }
 
-impl Heard {
-    /// Listens for bytes that must not come.
+impl TapLog {
+    /// Listens for secrets.
     pub fn listening_for(secrets: &[&[u8]]) -> Self {
         let secrets = secrets.iter().filter(|secret| !secret.is_empty()).map(|secret| secret.to_vec()).collect();
         Self(Arc::new(Mutex::new(Ears { bytes: 0, secrets, found: 0 })))
@@ -35,20 +35,20 @@ impl Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes came, and how often a secret was among them.
+    /// The number of bytes, and the number of secrets among them.
     pub fn count(&self) -> (u64, u64) {
         let ears = self.ears();
         (ears.bytes, ears.found)
     }
 
-    /// Takes in what one connection brought; `tail` is the end of what it brought before.
+    /// Searches the bytes of one connection; `tail` is the end of its bytes before.
     fn hear(&self, tail: &mut Vec<u8>, bytes: &[u8]) {
         let mut ears = self.ears();
         ears.bytes += bytes.len() as u64;
         let Some(longest) = ears.secrets.iter().map(Vec::len).max() else { return };
         let before = tail.len();
         tail.extend_from_slice(bytes);
-        // one that ended in the tail was counted then
+        // a secret that ended in the tail was counted then
         let ends_here = |(at, window): &(usize, &[u8])| at + window.len() > before;
         let found = ears.secrets.iter().map(|secret| {
             let windows = tail.windows(secret.len()).enumerate().filter(ends_here);
@@ -64,11 +64,11 @@ impl Heard {
 #[derive(Clone)]
 pub(crate) struct Tap {
     yamux: yamux::Config,
-    heard: Option<Heard>,
+    heard: Option<TapLog>,
 }
 
 impl Tap {
-    pub(crate) fn new(streams_max: usize, heard: Option<Heard>) -> Self {
+    pub(crate) fn new(streams_max: usize, heard: Option<TapLog>) -> Self {
         let mut yamux = yamux::Config::default();
         yamux.set_max_num_streams(streams_max);
         Self { yamux, heard }
@@ -108,10 +108,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgra
     }
 }
 
-/// A connection whose bytes are heard as they are read.
+/// A connection whose bytes are searched as they are read.
 pub(crate) struct Tapped<C> {
     inner: C,
-    heard: Option<Heard>,
+    heard: Option<TapLog>,
     tail: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! What happened, in order, as one hash: two runs are the same if their hashes are.
+//! The trace: all events in order, as one hash. Two runs are the same if their hashes are.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,23 +7,22 @@ use std::time::Duration;
 
 use crate::plan::NodeNo;
 
-/// How many lines are kept for a report of a failure.
+/// The number of lines kept for the report of a failure.
 const RECENT_MAX: usize = 40;
 
-/// Bytes that are hashed together: many at a time are hashed several times faster.
+/// The number of bytes hashed at once: large pieces are hashed several times faster.
 const HASHED_BYTES: usize = 1 << 16;
 
-/// Whose a line of the trace is when it is nobody's.
+/// The node of a line that belongs to no node.
 pub const NOBODY: NodeNo = NodeNo::MAX;
 
-/// The trace of a run: every event and every chunk of bytes that arrived, each with its virtual
-/// time.
+/// The trace of a run: every event and every chunk of bytes that arrived, each with its virtual time.
 pub struct Trace {
     hasher: blake3::Hasher,
-    /// What is not hashed yet.
+    /// Bytes that are not hashed yet.
     pending: Vec<u8>,
     lines: u64,
-    /// Where each line goes, if anywhere.
+    /// The writer of the lines, if any.
     out: Option<Box<dyn Write + Send>>,
     recent: VecDeque<String>,
 }
@@ -35,7 +34,7 @@ impl Trace {
         Self { hasher, pending: Vec::with_capacity(HASHED_BYTES), lines: 0, out, recent: VecDeque::new() }
     }
 
-    /// Something happened at a node, or to the world.
+    /// Records an event at a node, or of the world.
     pub fn event(&mut self, at: Duration, node: NodeNo, what: fmt::Arguments<'_>) {
         let line = match node {
             NOBODY => format!("{:>10} -   {what}", at.as_micros()),
@@ -50,7 +49,7 @@ impl Trace {
         self.recent.push_back(line);
     }
 
-    /// Bytes arrived at a node.
+    /// Records bytes that arrived at a node.
     pub fn chunk(&mut self, at: Duration, from: NodeNo, to: NodeNo, connection: u64, bytes: &[u8]) {
         let mut head = [0; 40];
         let at_us = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
@@ -79,17 +78,17 @@ impl Trace {
 
     fn write(&mut self, line: &str) {
         if let Some(out) = &mut self.out {
-            // a trace that cannot be written shows as one that is short
+            // a trace that cannot be written is short, which shows
             let _ = writeln!(out, "{line}");
         }
     }
 
-    /// The hash of all that happened so far, 64 hexadecimal digits.
+    /// The hash of all events so far, 64 hexadecimal digits.
     pub fn hash(&self) -> String {
         self.hasher.clone().update(&self.pending).finalize().to_hex().to_string()
     }
 
-    /// How many events and chunks there were.
+    /// The number of events and chunks.
     pub const fn lines(&self) -> u64 {
         self.lines
     }
@@ -99,7 +98,7 @@ impl Trace {
         self.recent.iter().cloned().collect()
     }
 
-    /// Writes out what is buffered.
+    /// Writes the buffer out.
     pub fn flush(&mut self) {
         if let Some(out) = &mut self.out {
             let _ = out.flush();

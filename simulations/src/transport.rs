@@ -1,10 +1,9 @@
-//! The network between the nodes: connections as pairs of pipes, whose bytes arrive when the
-//! links let them.
+//! The network between the nodes: connections as pairs of pipes, whose bytes arrive when the links let them.
 //!
-//! A node gets a libp2p transport ([`Network::transport`]) with Noise and Yamux on top, as it has
-//! them over TCP. Addresses are `/memory/N`. What a TCP stack would do is done here: bytes arrive
-//! in order, loss is delay, a full window stops the sender, a silent peer is silent for ever, and
-//! one that restarted answers with a reset.
+//! A node gets a libp2p transport ([`SimNetwork::transport`]) with Noise and Yamux on top, as over TCP.
+//! Addresses are `/memory/N`. The pipes behave like a TCP stack. Bytes arrive in order, loss is delay,
+//! and a full window stops the sender. A silent peer is silent for ever, and a restarted one answers
+//! with a reset.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -28,25 +27,25 @@ use crate::dice::Dice;
 use crate::hooks;
 use crate::link::{Link, Quality};
 use crate::plan::NodeNo;
-use crate::tap::{Heard, Tap};
+use crate::tap::{Tap, TapLog};
 use crate::trace::{NOBODY, Trace};
 
-/// Bytes that a sender may have under way on a connection; then it waits.
+/// The most bytes of a connection in flight; then the sender waits.
 const WINDOW_BYTES: usize = 256 * 1024;
-/// The largest piece that travels as one.
+/// The largest piece in flight.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// How long a dial and its handshake may take, as in the node's own transport.
+/// The longest dial with its handshake, as in the node's own transport.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Streams of one connection, as in the node's own transport.
+/// The most streams of one connection, as in the node's own transport.
 const YAMUX_STREAMS_MAX: usize = 144;
 
 /// The network; clones are the same one.
 #[derive(Clone)]
-pub struct Network(Arc<Mutex<State>>);
+pub struct SimNetwork(Arc<Mutex<NetworkState>>);
 
-struct State {
+struct NetworkState {
     seed_quality: Quality,
-    /// The quality between two regions, and where each node is.
+    /// The quality between two regions, and the region of each node.
     regions: BTreeMap<(String, String), Quality>,
     places: BTreeMap<NodeNo, String>,
     links: BTreeMap<(NodeNo, NodeNo), Link>,
@@ -59,10 +58,10 @@ struct State {
     dice: Dice,
     trace: Trace,
     fired: BTreeMap<String, u64>,
-    /// What each cut of a link is counted as.
+    /// The names under which a link is cut, for counting.
     cut_names: BTreeMap<(NodeNo, NodeNo), Vec<String>>,
     carried: BTreeMap<(NodeNo, NodeNo), u64>,
-    /// How often each node dialled somebody.
+    /// The number of dials of each node.
     dials: BTreeMap<NodeNo, u64>,
 }
 
@@ -72,11 +71,11 @@ struct Listener {
     waker: Option<Waker>,
 }
 
-/// A connection: what side 0, who dialled, writes is in pipe 0.
+/// A connection: side 0, the dialer, writes into pipe 0.
 struct Connection {
     nodes: [NodeNo; 2],
     pipes: [Pipe; 2],
-    /// Sides that are gone without a word.
+    /// Sides that vanished without closing.
     vanished: [bool; 2],
     dropped: [bool; 2],
 }
@@ -113,10 +112,10 @@ impl Pipe {
     }
 }
 
-impl Network {
-    /// A network without nodes, all of whose links are as good as `quality` says.
+impl SimNetwork {
+    /// A network without nodes, whose links have this quality.
     pub fn new(seed: u64, quality: Quality, trace: Trace) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(NetworkState {
             seed_quality: quality,
             regions: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -134,11 +133,11 @@ impl Network {
         })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NetworkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The transport of a node, authenticated as nodes' are.
+    /// The transport of a node, with its authentication.
     ///
     /// # Errors
     /// If the key is not usable.
@@ -146,7 +145,7 @@ impl Network {
         &self,
         node: NodeNo,
         keypair: &Keypair,
-        heard: Option<Heard>,
+        heard: Option<TapLog>,
     ) -> Result<BoxedTransport, noise::Error> {
         let mut seed = keypair.seed();
         #[expect(clippy::expect_used, reason = "32 bytes are an Ed25519 key")]
@@ -167,32 +166,32 @@ impl Network {
         self.state().places.insert(node, region.to_owned());
     }
 
-    /// Says how good the links between two regions are, both ways.
+    /// Sets the quality of the links between two regions, in both directions.
     pub fn set_region(&self, from: &str, to: &str, quality: Quality) {
         let state = &mut *self.state();
         state.regions.insert((from.to_owned(), to.to_owned()), quality);
         state.regions.insert((to.to_owned(), from.to_owned()), quality);
     }
 
-    /// Makes a link worse, one way, or as it was.
+    /// Makes a link worse in one direction; with `None`, as before.
     pub fn set_quality(&self, from: NodeNo, to: NodeNo, worse: Option<Quality>) {
         self.state().link(from, to).worse = worse;
     }
 
-    /// The quality of a link when nothing is wrong.
+    /// The quality of a link without faults.
     pub fn base_quality(&self, from: NodeNo, to: NodeNo) -> Quality {
         self.state().link(from, to).base
     }
 
-    /// From now on nothing arrives on a link, one way; what is under way waits. `name` is what it
-    /// is counted as once it has held something back.
+    /// Holds back everything on a link in one direction, also bytes in flight. `name` counts the cut
+    /// once it has held bytes back.
     pub fn cut(&self, from: NodeNo, to: NodeNo, name: &str) {
         let state = &mut *self.state();
         state.link(from, to).cuts += 1;
         state.cut_names.entry((from, to)).or_default().push(name.to_owned());
     }
 
-    /// Takes one cut away; with the last one, what waited arrives in one burst.
+    /// Removes one cut. After the last one, waiting bytes arrive in one burst.
     pub fn mend(&self, from: NodeNo, to: NodeNo, name: &str) {
         let state = &mut *self.state();
         if let Some(names) = state.cut_names.get_mut(&(from, to))
@@ -207,13 +206,13 @@ impl Network {
         }
     }
 
-    /// The links that are cut now, one way each.
+    /// The cut links, each in one direction.
     pub fn cut_links(&self) -> Vec<(NodeNo, NodeNo)> {
         let state = self.state();
         state.links.iter().filter(|(_, link)| link.is_cut()).map(|(ends, _)| *ends).collect()
     }
 
-    /// Breaks every connection between two nodes, as a middlebox does; returns how many.
+    /// Breaks every connection between two nodes, as a middlebox does. Returns their number.
     pub fn reset(&self, a: NodeNo, b: NodeNo) -> usize {
         let state = &mut *self.state();
         let mut broken = 0;
@@ -226,7 +225,7 @@ impl Network {
         broken
     }
 
-    /// The power of a node's machine goes: its connections fall silent.
+    /// Cuts the power of a node's machine: its connections fall silent.
     pub fn darken(&self, node: NodeNo) {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -240,11 +239,11 @@ impl Network {
             state.listeners.iter().filter(|(_, listener)| listener.node == node).map(|(port, _)| *port).collect();
         let gone: Vec<_> = ports.iter().filter_map(|port| state.listeners.remove(port)).collect();
         drop(guard);
-        // who had not been taken in yet is dropped outside of the lock
+        // waiting connections are dropped outside of the lock
         drop(gone);
     }
 
-    /// The machine is back: who still believes in an old connection is told otherwise.
+    /// Restores the power of a machine: the ends of its old connections get a reset.
     pub fn lighten(&self, node: NodeNo) {
         let state = &mut *self.state();
         state.dark.remove(&node);
@@ -261,17 +260,17 @@ impl Network {
         self.state().trace.event(hooks::elapsed(), node.unwrap_or(NOBODY), what);
     }
 
-    /// Counts that a fault really did something.
+    /// Counts an effect of a fault.
     pub fn fire(&self, fault: &str) {
         self.state().fire(fault);
     }
 
-    /// How often one fault really did something.
+    /// The number of effects of one fault.
     pub fn times(&self, fault: &str) -> u64 {
         self.state().fired.get(fault).copied().unwrap_or(0)
     }
 
-    /// How often each fault really did something.
+    /// The number of effects of each fault.
     pub fn fired(&self) -> BTreeMap<String, u64> {
         self.state().fired.clone()
     }
@@ -281,19 +280,19 @@ impl Network {
         self.state().carried.clone()
     }
 
-    /// How often a node dialled somebody so far.
+    /// The number of a node's dials so far.
     pub fn dials(&self, from: NodeNo) -> u64 {
         self.state().dials.get(&from).copied().unwrap_or(0)
     }
 
-    /// Bytes under way now, and how many connections there are.
+    /// Bytes in flight, and the number of connections.
     pub fn under_way(&self) -> (usize, usize) {
         let state = self.state();
         let bytes = state.connections.values().flat_map(|connection| &connection.pipes).map(|pipe| pipe.bytes).sum();
         (bytes, state.connections.len())
     }
 
-    /// The trace's hash, and how many lines it has.
+    /// The trace's hash, and the number of its lines.
     pub fn trace_hash(&self) -> (String, u64) {
         let state = &mut *self.state();
         state.trace.flush();
@@ -335,13 +334,13 @@ impl Network {
     }
 }
 
-impl std::fmt::Debug for Network {
+impl std::fmt::Debug for SimNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Network")
+        f.write_str("SimNetwork")
     }
 }
 
-/// How many addresses a node has.
+/// The number of addresses of a node.
 const PORTS_PER_NODE: u64 = 16;
 
 /// The address of a node.
@@ -349,7 +348,7 @@ pub fn address_of(node: NodeNo) -> Multiaddr {
     Multiaddr::from(Protocol::Memory(node as u64 * PORTS_PER_NODE + 1))
 }
 
-impl State {
+impl NetworkState {
     fn link(&mut self, from: NodeNo, to: NodeNo) -> &mut Link {
         let Self { links, regions, places, seed_quality, .. } = self;
         links.entry((from, to)).or_insert_with(|| {
@@ -368,7 +367,7 @@ impl State {
         }
     }
 
-    /// Whether a link is cut; counts the cut as one that held something back.
+    /// Whether a link is cut. If so, counts the cut as effective.
     fn held_back(&mut self, from: NodeNo, to: NodeNo) -> bool {
         if !self.link(from, to).is_cut() {
             return false;
@@ -379,7 +378,7 @@ impl State {
         true
     }
 
-    /// What waited on a link gets through.
+    /// Delivers the bytes that waited on a link.
     fn burst(&mut self, from: NodeNo, to: NodeNo) {
         let now = Instant::now();
         let numbers: Vec<u64> = self.connections.keys().copied().collect();
@@ -391,7 +390,7 @@ impl State {
                     continue;
                 }
                 let pipe = &mut connection.pipes[side];
-                // the sender tries again when its timer says so
+                // the sender's timer decides when it tries again
                 let at = now + quality.latency(&mut dice) + Duration::from_millis(dice.below(1_000));
                 for chunk in &mut pipe.chunks {
                     chunk.at = chunk.at.max(at);
@@ -405,7 +404,7 @@ impl State {
         }
     }
 
-    /// Forgets connections that nobody holds any more.
+    /// Drops connections that nobody holds.
     fn sweep(&mut self) {
         self.connections.retain(|_, connection| connection.dropped != [true, true]);
     }
@@ -413,7 +412,7 @@ impl State {
 
 /// One end of a connection.
 struct End {
-    network: Network,
+    network: SimNetwork,
     connection: u64,
     side: usize,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -443,7 +442,7 @@ impl AsyncRead for End {
             let Some(chunk) = pipe.chunks.front_mut().filter(|_| !blocked) else { return Poll::Pending };
             if chunk.at <= now {
                 if chunk.bytes.is_empty() {
-                    // the end stays at the front: every later read sees it too
+                    // the end stays at the front: every later read sees it, too
                     return Poll::Ready(Ok(0));
                 }
                 let len = out.len().min(chunk.bytes.len() - chunk.read);
@@ -512,7 +511,7 @@ impl AsyncWrite for End {
     }
 }
 
-impl State {
+impl NetworkState {
     fn send(&mut self, connection: u64, side: usize, now: Instant, bytes: Vec<u8>) {
         let Some(nodes) = self.connections.get(&connection).map(|connection| connection.nodes) else { return };
         let (from, to) = (nodes[side], nodes[1 - side]);
@@ -538,7 +537,7 @@ impl State {
         }
     }
 
-    /// One side writes no more.
+    /// Ends the writing of one side.
     fn finish(&mut self, connection: u64, side: usize) {
         let open = self.connections.get_mut(&connection).map(|connection| &mut connection.pipes[side]);
         if open.is_some_and(|pipe| !std::mem::replace(&mut pipe.closed, true) && !pipe.reset) {
@@ -553,7 +552,7 @@ impl Drop for End {
         let Some(connection) = state.connections.get_mut(&self.connection) else { return };
         connection.dropped[self.side] = true;
         if !connection.vanished[self.side] {
-            // who waits to write to us learns that nobody reads
+            // a peer that waits to write learns that nobody reads
             if let Some(waker) = connection.pipes[1 - self.side].writer.take() {
                 waker.wake();
             }
@@ -563,9 +562,9 @@ impl Drop for End {
     }
 }
 
-/// What a node dials and listens with.
+/// The transport of a node, for dialling and listening.
 struct SimTransport {
-    network: Network,
+    network: SimNetwork,
     node: NodeNo,
     listening: Vec<(ListenerId, u64)>,
     events: VecDeque<TransportEvent<futures::future::Ready<io::Result<End>>, io::Error>>,
@@ -649,9 +648,9 @@ impl Drop for SimTransport {
     }
 }
 
-/// Three ways across the network, as a handshake takes; a silent one is tried again, ever more
-/// slowly, until the transport's timeout ends it.
-async fn dial(network: Network, from: NodeNo, port: u64) -> io::Result<End> {
+/// Dials: three trips across the network, as in a handshake. A silent peer is tried again, ever more
+/// slowly, until the transport's timeout.
+async fn dial(network: SimNetwork, from: NodeNo, port: u64) -> io::Result<End> {
     let to = NodeNo::try_from(port.saturating_sub(1) / PORTS_PER_NODE).unwrap_or(NOBODY);
     let mut again = Duration::from_secs(1);
     loop {

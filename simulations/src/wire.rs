@@ -1,4 +1,4 @@
-//! Runs a plan on whole nodes: first safety, under faults; then everything heals, and liveness.
+//! Runs a plan on whole nodes: first safety under faults, then the heal and liveness.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,47 +13,47 @@ use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PutOption
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
-use crate::invariants::{self, Invariant, Load, Moment, Outsiders, Recovery, Seen};
+use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery};
 use crate::ledger::{Edited, Ledger, Written};
-use crate::outcome::{Outcome, Sample};
+use crate::outcome::{RunOutcome, Sample};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::scenario::FaultKind;
 use crate::world::{Sim, SimError, World};
 
-/// How often the invariants look at the nodes.
+/// The time between two checks of the invariants.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often the report's timeline gets a point.
+/// The time between two points of the report's timeline.
 const SAMPLE_EVERY: Duration = Duration::from_secs(3);
-/// How long a write may take to all nodes when nothing is in its way. Sessions that missed it
-/// compare their frontiers after five to ten seconds: that would be too late.
+/// The longest time of a write to all nodes with nothing in its way. Sessions that missed it compare
+/// their frontiers after five to ten seconds, which would be too late.
 const PROMPT_MAX: Duration = Duration::from_secs(4);
-/// How long the coordinators may take to have a leader that all can reach: three times the longest
+/// The longest time until the coordinators have a leader that all can reach: three times the longest
 /// wait for an election.
 const LED_MAX: Duration = Duration::from_millis(3 * 1_400);
-/// How many coordinators vote of themselves.
+/// The number of voters without a person's change.
 const VOTERS: usize = 3;
-/// How long the first meeting may take.
+/// The longest first meeting.
 const MEET_MAX: Duration = Duration::from_secs(60);
-/// How long an operation may take; one that takes longer was not acknowledged.
+/// The longest operation; a longer one counts as not acknowledged.
 const OP_MAX: Duration = Duration::from_secs(30);
-/// Edits that are looked for in histories at the end, at most.
+/// The most edits looked for in histories at the end.
 const EDITS_MAX: usize = 40;
-/// How long what a fault began may take to end after the safety phase.
+/// The longest end of a fault after the safety phase.
 const FAULTS_END_MAX: Duration = Duration::from_secs(120);
 
 /// Runs a plan; `trace` gets every line of the trace.
 ///
 /// # Panics
 /// If a world is running in this process already, or the hooks are not in place.
-pub fn run(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Outcome {
+pub fn run(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> RunOutcome {
     let began = hooks::real_now();
     let mut world = World::new(plan.seed).quality(plan.network);
     if let Some(trace) = trace {
         world = world.trace(trace);
     }
     let story = plan.clone();
-    let told: Result<Outcome, SimError> = world.run(async move |sim| Ok(Run::new(sim, story).tell().await));
-    let mut outcome = told.unwrap_or_else(|error| Outcome::failed(plan, error.to_string()));
+    let told: Result<RunOutcome, SimError> = world.run(async move |sim| Ok(Run::new(sim, story).tell().await));
+    let mut outcome = told.unwrap_or_else(|error| RunOutcome::failed(plan, error.to_string()));
     outcome.wall = hooks::real_now() - began;
     outcome
 }
@@ -64,7 +64,7 @@ struct Run {
     ledger: Rc<RefCell<Ledger>>,
     aftermath: Rc<RefCell<Aftermath>>,
     invariants: RefCell<Vec<Box<dyn Invariant>>>,
-    /// Views by node, with the frontier they belong to.
+    /// Views by node, with their frontiers.
     samples: RefCell<Vec<Sample>>,
     looked_ms: RefCell<Vec<u64>>,
     canary: String,
@@ -88,7 +88,7 @@ impl Run {
         }
     }
 
-    async fn tell(&self) -> Outcome {
+    async fn tell(&self) -> RunOutcome {
         let mut recovery = Recovery { bound: Duration::from_millis(self.plan.liveness_ms), ..Recovery::default() };
         let mut safety_from = Duration::ZERO;
         match self.meet().await {
@@ -104,7 +104,7 @@ impl Run {
         self.outcome(&recovery, safety_from)
     }
 
-    /// The founder, its members, all connected.
+    /// Starts the founder and its members, and waits until all are connected.
     async fn meet(&self) -> Result<(), SimError> {
         let Plan { nodes, through_the_door, regions, between, .. } = &self.plan;
         if self.plan.coordinators {
@@ -124,7 +124,7 @@ impl Run {
                 _ => drop(self.sim.add(&name).await?),
             }
         }
-        // everybody has said who it is, and everybody knows
+        // all have introduced themselves, and all know it
         let begin = self.sim.now();
         loop {
             let mut all = true;
@@ -141,7 +141,7 @@ impl Run {
         }
     }
 
-    /// Whether the coordinators are as many as they will be, for all to see.
+    /// Whether the voters are complete in the view of every node.
     async fn coordinated(&self) -> bool {
         if !self.plan.coordinators {
             return true;
@@ -258,7 +258,7 @@ impl Run {
         self.look_for_edits(recovery);
     }
 
-    /// With nothing in its way, a write is everywhere at once, not only after the next comparison.
+    /// Checks that a write with nothing in its way is everywhere at once, not only after the next comparison.
     async fn be_prompt(&self, recovery: &mut Recovery) {
         for no in self.sim.up() {
             let wrote = self.write(no, vec![NewMemory::note(format!("{} in peace, by n{no}", self.canary))]);
@@ -269,8 +269,8 @@ impl Run {
         }
     }
 
-    /// With everything whole, the coordinators have a leader, every node can write and read, and
-    /// all copies become one.
+    /// Checks that the coordinators of a whole mesh have a leader, that every node can write and read,
+    /// and that all copies become one.
     async fn leaderless(&self) -> Option<String> {
         let begin = self.sim.now();
         let mut why = String::new();
@@ -311,7 +311,7 @@ impl Run {
         for (no, critical) in &copies {
             let check = self.sim.on(*no, async |_| critical.verify_audit(0).await).await;
             let check = check.map_err(|error| format!("n{no} cannot check its audit: {error}"))?;
-            // a few thousand records are one step; more are not made here
+            // a few thousand records are one step, and no run makes more
             if !check.ok() || check.entries == 0 {
                 return Err(format!("n{no} has another past than its state or than others: {check:?}"));
             }
@@ -319,7 +319,7 @@ impl Run {
         Ok(())
     }
 
-    /// Who does not see a member that is up.
+    /// The nodes that do not see all running members up.
     async fn unseen(&self) -> Vec<String> {
         let up: BTreeMap<_, NodeNo> = self.sim.up().into_iter().map(|no| (self.sim.did(no), no)).collect();
         let mut unseen = Vec::new();
@@ -367,7 +367,7 @@ impl Run {
         let mut ledger = self.ledger.borrow_mut();
         match done {
             Ok(Ok(())) => ledger.acknowledged += 1,
-            // one that had nothing to do is neither
+            // an operation without anything to do is neither
             Ok(Err(SimError::Node(_, NodeError::NotFound { .. }))) => {}
             _ => ledger.failed += 1,
         }
@@ -397,7 +397,7 @@ impl Run {
         Ok(())
     }
 
-    /// One of the latest memories that a node shows.
+    /// One of the latest memories of a node.
     fn pick(&self, node: &Node, n: u64) -> Result<Option<Memory>, NodeError> {
         let mut listing = node.brain().list(&ListQuery { limit: 24, ..ListQuery::default() })?;
         let len = listing.items.len();
@@ -437,15 +437,15 @@ impl Run {
         Ok(())
     }
 
-    /// What a node holds and shows; `None` if it cannot be asked.
-    fn see(&self, no: NodeNo) -> Option<Seen> {
+    /// The content of a node; `None` if it cannot be asked.
+    fn see(&self, no: NodeNo) -> Option<NodeContent> {
         let node = self.sim.node(no)?;
         let frontier = node.frontier().ok()?;
         let view = view_of(&node).ok()?;
         let ledger = self.ledger.borrow();
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get(id).is_ok()).cloned().collect();
-        Some(Seen { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
+        Some(NodeContent { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
     }
 
     async fn look(&self, last: bool) {
@@ -457,7 +457,7 @@ impl Run {
                 warned.insert(no, warnings);
             }
         }
-        let mut seen: Vec<Seen> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
+        let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
         }
@@ -537,7 +537,7 @@ impl Run {
         });
     }
 
-    fn outcome(&self, recovery: &Recovery, safety_from: Duration) -> Outcome {
+    fn outcome(&self, recovery: &Recovery, safety_from: Duration) -> RunOutcome {
         let now = self.sim.now();
         let (trace_hash, trace_lines) = self.sim.network().trace_hash();
         let mut invariants = self.invariants.borrow_mut();
@@ -557,7 +557,7 @@ impl Run {
                 .collect()
         };
         let ledger = self.ledger.borrow();
-        Outcome {
+        RunOutcome {
             plan: self.plan.clone(),
             virtual_time: now,
             wall: Duration::ZERO,
@@ -586,7 +586,7 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// All memories of a node, each with a digest of what it shows.
+/// All memories of a node, each with a digest of all that it shows.
 fn view_of(node: &Node) -> Result<BTreeMap<String, [u8; 16]>, NodeError> {
     let brain = node.brain();
     let mut view = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A world of nodes under virtual time: the handle that scenarios and embedders drive it with.
+//! A world of nodes under virtual time: the handle for scenarios and embedders.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr};
+use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::formats::Formats;
 use nexus_node::internals::store::disk::{Disk, Fault};
 use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
 use nexus_node::{Invite, Node, NodeEnv, NodeError, RaftEnv, Stopped};
@@ -25,23 +26,23 @@ use crate::link::Quality;
 use crate::machine::{Chassis, DiskWork, Life, LifeSpawner, STEPS, lock};
 use crate::plan::NodeNo;
 use crate::plants::{Around, Plant};
-use crate::tap::Heard;
+use crate::tap::TapLog;
 use crate::trace::Trace;
-use crate::transport::{Network, address_of};
+use crate::transport::{SimNetwork, address_of};
 
 /// The stack of the simulating thread: unoptimized futures are large.
 const STACK_BYTES: usize = 64 << 20;
-/// How long a join may take.
+/// The longest join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long, by the real clock, no task of any node may move, unless a world says otherwise.
+/// The longest real time in which no task of any node moves, by default.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
-/// How often something that is waited for is looked at.
+/// The time between two checks of a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How many of the first machines a later one knows from the beginning.
+/// The number of first machines that a later one knows from the beginning.
 pub(crate) const KNOWN: usize = 3;
 
-/// A world to be: a seed, and the network's quality.
+/// A world that is not running yet: a seed, and the network's quality.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -66,11 +67,11 @@ pub struct World {
     stuck_after: Duration,
 }
 
-/// Why something in a world did not work.
+/// An error of a world.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {
-    /// A node said so.
+    /// An error of a node.
     #[error("node n{0}: {1}")]
     Node(NodeNo, #[source] NodeError),
     /// The node is not running.
@@ -79,21 +80,21 @@ pub enum SimError {
     /// A store did not open.
     #[error("the store of n{0} does not open: {1}")]
     Store(NodeNo, #[source] nexus_node::internals::store::StoreError),
-    /// Something did not come about in time.
+    /// A condition was not met in time.
     #[error("after {0:?} {1}")]
     TooLate(Duration, String),
-    /// Whatever else went wrong.
+    /// Any other failure.
     #[error("{0}")]
     Failed(String),
 }
 
 impl World {
-    /// A world in which everything follows from `seed`, on a good local network.
+    /// A world that follows from `seed`, on a good local network.
     pub fn new(seed: u64) -> Self {
         Self { seed, quality: Quality::default(), trace: None, stuck_after: STUCK_AFTER }
     }
 
-    /// How good the links are, if nothing else is said.
+    /// The default quality of the links.
     #[must_use]
     pub fn quality(mut self, quality: Quality) -> Self {
         self.quality = quality;
@@ -107,7 +108,7 @@ impl World {
         self
     }
 
-    /// How long, by the real clock, no task of any node may move before the world is given up: one
+    /// The longest real time in which no task of any node moves, before the world is given up. A task
     /// that never gives way lets no time pass, and would run for ever. Default: 120 s.
     #[must_use]
     pub fn stuck_after(mut self, time: Duration) -> Self {
@@ -117,9 +118,9 @@ impl World {
 
     /// Runs a story to its end, on a thread of its own and under virtual time.
     ///
-    /// One world runs in a process at a time. For two runs of a seed to be the same to the bit,
-    /// each needs a fresh process: libp2p counts connections per process. `nexus_sim::isolated`
-    /// does that for a test.
+    /// A process runs one world at a time. For two runs of a seed to be equal to the bit, each needs a
+    /// fresh process: libp2p counts connections per process. `nexus_sim::isolated` does that for a
+    /// test.
     ///
     /// # Errors
     /// The story's.
@@ -135,7 +136,7 @@ impl World {
         F: AsyncFnOnce(Sim) -> Result<T, E> + Send + 'static,
     {
         let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(STACK_BYTES);
-        // dropped when the thread ends, however it does
+        // dropped at the end of the thread, in every case
         let (alive, ended) = std::sync::mpsc::channel::<()>();
         let running = thread.spawn(move || {
             let _alive = alive;
@@ -160,11 +161,11 @@ impl World {
     }
 }
 
-/// Waits for the thread that simulates.
+/// Waits for the simulating thread.
 ///
 /// # Panics
-/// If no task of any node moves for too long: no time passes for one that never gives way, and so
-/// nothing inside of the simulation could notice it.
+/// If no task of any node moves for too long. No virtual time passes then, so nothing inside of the
+/// simulation could notice it.
 #[expect(clippy::disallowed_methods, reason = "watches from outside, by the real clock")]
 fn watch<T>(ended: &Receiver<()>, running: JoinHandle<T>, stuck_after: Duration) -> JoinHandle<T> {
     let mut last = (STEPS.load(Ordering::Relaxed), Instant::now());
@@ -191,17 +192,19 @@ pub struct Sim(Arc<Inner>);
 
 struct Inner {
     seed: u64,
-    network: Network,
+    network: SimNetwork,
     root: Keypair,
     machines: Mutex<Vec<Machine>>,
-    /// Whatever panicked in nodes that have ended.
+    /// Panics of nodes that have ended.
     panics: Mutex<Vec<String>>,
     cuts: Mutex<BTreeMap<String, Vec<(NodeNo, NodeNo)>>>,
     heals: Mutex<u64>,
     plant: Mutex<Option<Around>>,
     /// Whether nodes have coordinators.
     coordinators: AtomicBool,
-    /// What disks held when a plant was put in.
+    /// The formats that the nodes of new machines read.
+    formats: Mutex<Formats>,
+    /// The content of disks at the time of a plant.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
 
@@ -211,30 +214,32 @@ struct Machine {
     chain: Option<Chain>,
     chassis: Arc<Chassis>,
     disk: Disk,
-    /// Where its coordinator keeps what it promised.
+    /// The disk for the coordinator's promises.
     raft: Disk,
-    /// Where its coordinator keeps the log's entries.
+    /// The disk for the entries of the coordinator's log.
     journal: Disk,
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
+    /// The formats that its node reads from its next start on.
+    formats: Formats,
     starts: u64,
     dark: bool,
     most_tasks: usize,
 }
 
-/// How a node ends when nobody asked it to.
+/// A sudden end of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: what it wrote is there, its peers see closed connections.
+    /// The process is killed. Its writes are there, and its peers see closed connections.
     Process,
-    /// The power goes: what was not synced is lost or torn, its peers see nothing at all.
+    /// The power goes. Unsynced writes are lost or torn, and its peers see nothing.
     Power,
 }
 
 impl Sim {
     fn new(seed: u64, quality: Quality, out: Option<Box<dyn Write + Send>>) -> Self {
-        let network = Network::new(seed, quality, Trace::new(out));
+        let network = SimNetwork::new(seed, quality, Trace::new(out));
         Self(Arc::new(Inner {
             seed,
             network,
@@ -245,13 +250,20 @@ impl Sim {
             heals: Mutex::default(),
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
+            formats: Mutex::default(),
             old: Mutex::default(),
         }))
     }
 
-    /// Nodes that start from now on have coordinators, and critical state.
+    /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
+    }
+
+    /// Machines that come into the world from now on have nodes that read formats up to these: of another
+    /// version.
+    pub fn with_formats(&self, formats: Formats) {
+        *lock(&self.0.formats) = formats;
     }
 
     /// The seed.
@@ -260,7 +272,7 @@ impl Sim {
     }
 
     /// The network between the nodes.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &SimNetwork {
         &self.0.network
     }
 
@@ -279,12 +291,12 @@ impl Sim {
         tokio::time::sleep(time).await;
     }
 
-    /// How many machines there are.
+    /// The number of machines.
     pub fn len(&self) -> usize {
         lock(&self.0.machines).len()
     }
 
-    /// Whether there is none yet.
+    /// Whether there are no machines yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -293,15 +305,15 @@ impl Sim {
         change(&mut lock(&self.0.machines)[no])
     }
 
-    /// Puts a machine into the world, without a node.
+    /// Adds a machine without a node.
     ///
     /// # Errors
-    /// If the name is none.
+    /// If the name is not valid.
     pub fn machine(&self, name: &str) -> Result<NodeNo, SimError> {
         let parsed: Name = name.parse().map_err(|error| SimError::Failed(format!("{name}: {error}")))?;
         let mut machines = lock(&self.0.machines);
         let no = machines.len();
-        // not its own address: a node knows better than to dial itself
+        // without its own address: a node does not dial itself
         let bootstrap = (0..no.min(KNOWN)).map(address_of).collect();
         machines.push(Machine {
             name: parsed,
@@ -314,6 +326,7 @@ impl Sim {
             life: None,
             node: None,
             bootstrap,
+            formats: *lock(&self.0.formats),
             starts: 0,
             dark: false,
             most_tasks: 0,
@@ -338,7 +351,7 @@ impl Sim {
     /// Adds a member with credentials made beforehand, as if it had joined before this story.
     ///
     /// # Errors
-    /// [`SimError`]; also if nobody founded the mesh.
+    /// [`SimError`]; also if the mesh is not founded yet.
     pub async fn add(&self, name: &str) -> Result<NodeNo, SimError> {
         let no = self.machine(name)?;
         self.equip(no, self.chain_for(no)?)?;
@@ -349,7 +362,7 @@ impl Sim {
     /// Credentials for a machine, issued by the founder.
     ///
     /// # Errors
-    /// If nobody founded the mesh.
+    /// If the mesh is not founded yet.
     pub fn chain_for(&self, no: NodeNo) -> Result<Chain, SimError> {
         let (key, name) = self.with(no, |machine| (machine.key.clone(), machine.name.clone()));
         let (founder, chain) = self.with(0, |machine| (machine.key.clone(), machine.chain.clone()));
@@ -359,7 +372,7 @@ impl Sim {
         chain.extend(claims).map_err(|error| SimError::Failed(error.to_string()))
     }
 
-    /// Adds a member through the join door of another one, with a ticket.
+    /// Adds a member through another one's join door, with a ticket.
     ///
     /// # Errors
     /// [`SimError`].
@@ -372,7 +385,7 @@ impl Sim {
         Ok(no)
     }
 
-    /// A machine becomes a member with a ticket, and its node starts.
+    /// Makes a machine a member with a ticket, and starts its node.
     ///
     /// # Errors
     /// If the door does not open, or the node does not start.
@@ -382,7 +395,7 @@ impl Sim {
         self.start(no).await
     }
 
-    /// Shows a ticket at the door of whoever made it.
+    /// Shows a ticket at its inviter's door.
     ///
     /// # Errors
     /// If the door does not open.
@@ -393,7 +406,7 @@ impl Sim {
             self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
         let transport = self.0.network.transport(no, &key, None).map_err(|error| failed(&error))?;
-        let started = Mesh::start(transport, MeshConfig::new(key), Arc::new(LifeSpawner(life.clone())));
+        let started = Mesh::start(transport, MeshConfig::new(key), Rooms::new(), Arc::new(LifeSpawner(life.clone())));
         let (mesh, mut events) = started.map_err(|error| failed(&error))?;
         let addresses = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned() };
@@ -413,7 +426,7 @@ impl Sim {
         }
     }
 
-    /// Writes the beginning of a store to a machine's disk.
+    /// Writes the first content of a store to a machine's disk.
     fn equip(&self, no: NodeNo, chain: Chain) -> Result<(), SimError> {
         let disk = Disk::new();
         let store = open(no, &disk)?;
@@ -439,7 +452,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Starts the node of a machine on what its disk holds.
+    /// Starts the node of a machine from the content of its disk.
     ///
     /// # Errors
     /// [`SimError::Store`] if the store does not open, [`SimError::Node`].
@@ -469,11 +482,14 @@ impl Sim {
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
+        config.formats = self.with(no, |machine| machine.formats);
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
-        let env =
-            NodeEnv { keypair: key, transport, spawner: spawner.clone(), store, raft, blocking, search: None, config };
+        let mut env = NodeEnv::new(key, transport, spawner.clone(), store);
+        env.raft = raft;
+        env.blocking = blocking;
+        env.config = config;
         self.with(no, |machine| machine.life = Some(life));
         let (tell, told) = oneshot::channel();
         let starting = async move {
@@ -486,7 +502,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Puts a known fault into the world.
+    /// Plants a known fault in the world.
     pub(crate) fn plant(&self, plant: Option<Plant>) {
         let around = match plant {
             Some(Plant::Around(around)) => Some(around),
@@ -521,12 +537,12 @@ impl Sim {
         }
     }
 
-    /// What is planted around the nodes.
+    /// The plant around the nodes, if any.
     pub(crate) fn planted(&self) -> Option<Around> {
         *lock(&self.0.plant)
     }
 
-    /// What a plant does to a disk before its node starts.
+    /// Changes a disk before its node starts, as the plant demands.
     fn tamper(&self, no: NodeNo, disk: Disk) -> Result<Disk, SimError> {
         match self.planted() {
             Some(Around::SyncLies) => disk.set_fault(Fault::SyncLies),
@@ -571,24 +587,29 @@ impl Sim {
         self.with(no, |machine| machine.key.did())
     }
 
-    /// The key of a machine: for whoever plays its node falsely.
+    /// The key of a machine, for playing its node falsely.
     pub fn key(&self, no: NodeNo) -> Keypair {
         self.with(no, |machine| machine.key.clone())
     }
 
-    /// What a machine is called.
+    /// The name of a machine.
     pub fn name(&self, no: NodeNo) -> String {
         self.with(no, |machine| machine.name.to_string())
     }
 
-    /// How often a machine's node was started.
+    /// The number of starts of a machine's node.
     pub fn starts(&self, no: NodeNo) -> u64 {
         self.with(no, |machine| machine.starts)
     }
 
-    /// From its next start on, a machine knows the addresses of these machines alone.
+    /// Limits the addresses that a machine knows, from its next start on.
     pub fn knows(&self, no: NodeNo, others: &[NodeNo]) {
         self.with(no, |machine| machine.bootstrap = others.iter().copied().map(address_of).collect());
+    }
+
+    /// From its next start on, a machine's node reads formats up to these: it is of another version.
+    pub fn reads(&self, no: NodeNo, formats: Formats) {
+        self.with(no, |machine| machine.formats = formats);
     }
 
     /// The disk of a machine.
@@ -596,17 +617,17 @@ impl Sim {
         self.with(no, |machine| machine.disk.clone())
     }
 
-    /// Runs something with a machine's node, seeing that machine's clocks.
+    /// Does some work with a machine's node, under that machine's clocks.
     ///
     /// # Errors
-    /// [`SimError::Down`] if it does not run, else what `work` says.
+    /// [`SimError::Down`] if it does not run, else the error of `work`.
     pub async fn on<T>(&self, no: NodeNo, work: impl AsyncFnOnce(Node) -> Result<T, NodeError>) -> Result<T, SimError> {
         let (node, chassis) = self.with(no, |machine| (machine.node.clone(), machine.chassis.clone()));
         let node = node.ok_or(SimError::Down(no))?;
         Life::seen_from(chassis, work(node)).await.map_err(|error| SimError::Node(no, error))
     }
 
-    /// Runs a task on a machine as long as its node lives: an agent beside it.
+    /// Runs a task on a machine while its node lives: an agent beside it.
     ///
     /// # Errors
     /// [`SimError::Down`].
@@ -620,7 +641,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Ends a node without asking it. Returns whether something that was not synced got lost.
+    /// Ends a node suddenly. Returns whether unsynced writes were lost.
     pub fn crash(&self, no: NodeNo, crash: Crash) -> bool {
         self.0.network.note(Some(no), format_args!("crashes ({crash:?})"));
         let (life, node, disk, [raft, journal], starts) = self.with(no, |machine| {
@@ -637,9 +658,9 @@ impl Sim {
             self.with(no, |machine| machine.most_tasks = machine.most_tasks.max(life.tasks().1));
         }
         let before = disk.image();
-        // also for a killed process: whoever still holds the old disk must not write on it
+        // also for a killed process: a holder of the old disk must not write on it
         let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
-        // a disk that lied keeps nothing at all: not some sectors, so that no store opens any more
+        // a lying disk keeps nothing at all: with some sectors kept, no store would open
         while disk.fault() == Fault::SyncLies && !Dice::new(seed).next().is_multiple_of(257) {
             seed = seed.wrapping_add(1);
         }
@@ -658,7 +679,7 @@ impl Sim {
         lost
     }
 
-    /// Stops a node in good order.
+    /// Stops a node in an orderly way.
     pub async fn stop(&self, no: NodeNo) {
         let (node, life, chassis) =
             self.with(no, |machine| (machine.node.take(), machine.life.take(), machine.chassis.clone()));
@@ -673,7 +694,7 @@ impl Sim {
         }
     }
 
-    /// Waits until a node ends by itself; why it did.
+    /// Waits until a node ends by itself. Returns the reason.
     pub async fn failed(&self, no: NodeNo, within: Duration) -> Option<String> {
         let node = self.node(no)?;
         match tokio::time::timeout(within, node.stopped()).await {
@@ -682,21 +703,21 @@ impl Sim {
         }
     }
 
-    /// Stops everything a node does, as `SIGSTOP` does, or lets it go on.
+    /// Stops all tasks of a node, as `SIGSTOP` does, or lets them go on.
     pub fn pause(&self, no: NodeNo, paused: bool) {
         if let Some(life) = self.with(no, |machine| machine.life.clone()) {
             life.pause(paused);
         }
     }
 
-    /// Each step of a node's tasks takes this much longer.
+    /// Makes each step of a node's tasks take this much longer.
     pub fn slow_down(&self, no: NodeNo, step: Duration) {
         if let Some(life) = self.with(no, |machine| machine.life.clone()) {
             life.slow_down(step);
         }
     }
 
-    /// Whatever waits for a machine's disk takes this long.
+    /// Makes work that waits for a machine's disk take this long.
     pub fn set_disk_delay(&self, no: NodeNo, delay: Duration) {
         self.with(no, |machine| *lock(&machine.chassis.disk_delay) = delay);
     }
@@ -705,7 +726,7 @@ impl Sim {
     pub fn set_disk_fault(&self, no: NodeNo, fault: Fault) {
         self.with(no, |machine| {
             machine.disk.set_fault(fault);
-            // full is measured by the larger one
+            // the larger disk decides when it is full
             if !matches!(fault, Fault::FullAt(_)) {
                 machine.raft.set_fault(fault);
                 machine.journal.set_fault(fault);
@@ -713,7 +734,7 @@ impl Sim {
         });
     }
 
-    /// Changes a machine's wall clock.
+    /// Sets a machine's wall clock.
     pub fn set_wall(&self, no: NodeNo, wall: Wall) {
         self.with(no, |machine| *lock(&machine.chassis.wall) = wall);
     }
@@ -723,7 +744,7 @@ impl Sim {
         self.with(no, |machine| *lock(&machine.chassis.wall))
     }
 
-    /// Cuts two nodes off from each other; nothing is lost, it waits.
+    /// Cuts two nodes off from each other. Bytes between them wait.
     pub fn cut(&self, a: NodeNo, b: NodeNo) {
         self.cut_all("cut", &[(a, b), (b, a)]);
     }
@@ -735,7 +756,7 @@ impl Sim {
         }
     }
 
-    /// Cuts links, one way each, under a name that counts them and mends them again.
+    /// Cuts links, each in one direction, under a name for counting and mending.
     pub fn cut_all(&self, name: &str, links: &[(NodeNo, NodeNo)]) {
         for (from, to) in links {
             self.0.network.cut(*from, *to, name.split('#').next().unwrap_or(name));
@@ -743,7 +764,7 @@ impl Sim {
         lock(&self.0.cuts).entry(name.to_owned()).or_default().extend(links);
     }
 
-    /// Mends what was cut under a name.
+    /// Mends all cuts of a name.
     pub fn mend_all(&self, name: &str) {
         let links = lock(&self.0.cuts).remove(name).unwrap_or_default();
         *lock(&self.0.heals) += u64::from(!links.is_empty());
@@ -752,13 +773,13 @@ impl Sim {
         }
     }
 
-    /// How often something was mended that had been cut.
+    /// The number of mended cuts.
     pub fn heals(&self) -> u64 {
         *lock(&self.0.heals)
     }
 
-    /// Makes everything whole again: every cut mended, every link as good as it was, every clock
-    /// right, every disk fast, every node going on.
+    /// Heals everything: mends every cut and link, sets every clock right, makes every disk fast, lets
+    /// every node go on.
     pub fn heal(&self) {
         self.0.network.note(None, format_args!("everything heals"));
         *lock(&self.0.heals) += 1;
@@ -778,7 +799,7 @@ impl Sim {
         }
     }
 
-    /// How far a node holds each log.
+    /// The frontier of a node.
     ///
     /// # Errors
     /// [`SimError::Down`], or the store's.
@@ -787,17 +808,17 @@ impl Sim {
         node.frontier().map_err(|error| SimError::Node(no, error))
     }
 
-    /// Whether all nodes that run hold the same entries.
+    /// Whether all running nodes hold the same entries.
     pub fn is_settled(&self) -> bool {
         let mut digests = self.up().into_iter().map(|no| self.frontier(no).map(|frontier| frontier.digest()).ok());
         let first = digests.next();
         digests.all(|digest| digest.is_some() && Some(digest) == first)
     }
 
-    /// Waits until all nodes that run hold the same entries; how long it took.
+    /// Waits until all running nodes hold the same entries. Returns the time that it took.
     ///
     /// # Errors
-    /// [`SimError::TooLate`] with who lacks what.
+    /// [`SimError::TooLate`] with the missing entries by node.
     pub async fn settled(&self, within: Duration) -> Result<Duration, SimError> {
         let start = self.now();
         loop {
@@ -811,7 +832,7 @@ impl Sim {
         }
     }
 
-    /// Who lacks how many entries, for people.
+    /// The number of missing entries by node, for people.
     pub fn who_lacks_what(&self) -> String {
         let mut all = Frontier::default();
         let frontiers: Vec<(NodeNo, Frontier)> =
@@ -826,7 +847,7 @@ impl Sim {
         if lacks.is_empty() { "all hold the same".to_owned() } else { lacks.join(", ") }
     }
 
-    /// Whatever panicked in a node's task.
+    /// Panics of nodes' tasks.
     pub fn panics(&self) -> Vec<String> {
         let mut panics = lock(&self.0.panics).clone();
         let machines = lock(&self.0.machines);
@@ -841,11 +862,11 @@ impl Sim {
         machines.iter().map(most).collect()
     }
 
-    /// A machine that is no node of the mesh, with a transport whose decrypted bytes are heard.
+    /// A machine that is no node of the mesh, with a transport whose decrypted bytes are recorded.
     ///
     /// # Errors
-    /// If the name is none.
-    pub(crate) fn outsider(&self, name: &str, heard: Heard) -> Result<Outsider, SimError> {
+    /// If the name is not valid.
+    pub(crate) fn outsider(&self, name: &str, heard: TapLog) -> Result<Outsider, SimError> {
         let no = self.machine(name)?;
         let (key, chassis) = self.with(no, |machine| (machine.key.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
@@ -853,7 +874,7 @@ impl Sim {
         Ok(Outsider { no, key, heard, network: self.0.network.clone(), spawner: Arc::new(LifeSpawner(life)) })
     }
 
-    /// Ends every node, as the end of the world.
+    /// Ends every node.
     fn end(&self) {
         let lives: Vec<_> = lock(&self.0.machines).iter_mut().filter_map(|machine| machine.life.take()).collect();
         for life in lives {
@@ -864,20 +885,20 @@ impl Sim {
     }
 }
 
-/// What somebody who is no honest node needs to take part.
+/// The tools of a dishonest party.
 pub(crate) struct Outsider {
     pub(crate) no: NodeNo,
     pub(crate) key: Keypair,
-    heard: Heard,
-    network: Network,
+    heard: TapLog,
+    network: SimNetwork,
     spawner: Arc<LifeSpawner>,
 }
 
 impl Outsider {
     /// Starts a swarm that knows the addresses of the first `nodes` machines.
-    pub(crate) fn mesh(&self, config: MeshConfig, nodes: usize) -> Option<(Mesh, MeshEvents)> {
+    pub(crate) fn mesh(&self, config: MeshConfig, rooms: Rooms, nodes: usize) -> Option<(Mesh, MeshEvents)> {
         let transport = self.network.transport(self.no, &self.key, Some(self.heard.clone())).ok()?;
-        let (mesh, events) = Mesh::start(transport, config, self.spawner.clone()).ok()?;
+        let (mesh, events) = Mesh::start(transport, config, rooms, self.spawner.clone()).ok()?;
         (0..nodes).for_each(|node| mesh.bootstrap(address_of(node)));
         Some((mesh, events))
     }

@@ -1,4 +1,4 @@
-//! For embedders: an agent of one's own on simulated nodes, through a partition, by seed.
+//! An example for embedders: your own agent on simulated nodes, through a partition, by seed.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -8,7 +8,7 @@ use std::time::Duration;
 use nexus_node::{ListQuery, NewMemory, Node};
 use nexus_sim::{Crash, SimError, World, isolated};
 
-/// An agent that answers questions that it finds in the memory.
+/// An agent that answers the questions in the memory.
 async fn answers(node: Node) {
     let brain = node.brain();
     let Ok(mut watch) = brain.watch(None, None) else { return };

@@ -1,4 +1,4 @@
-//! What the program says, and how it ends.
+//! The program's output and exit codes.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,4 +1,4 @@
-//! What the coordinators promise, shown where chance would hardly get.
+//! The coordinators' promises in situations that chance hardly reaches.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -10,7 +10,7 @@ use std::time::Duration;
 use nexus_node::PutOptions;
 use nexus_sim::{Crash, Sim, SimError, World, isolated};
 
-/// Waits until three nodes vote; who leads, and the others.
+/// Waits for three voters. Returns the leader, then the others.
 async fn three_voters(sim: &Sim) -> Result<[usize; 3], SimError> {
     for _ in 0..240 {
         sim.sleep(Duration::from_millis(500)).await;
@@ -24,6 +24,7 @@ async fn three_voters(sim: &Sim) -> Result<[usize; 3], SimError> {
     Err(SimError::Failed("three voters did not come about".to_owned()))
 }
 
+/// promise: Keys and locks | A write on a follower's disk alone is not acknowledged
 #[test]
 fn what_only_a_followers_disk_has_is_not_acknowledged() {
     isolated(1..4, |seed| {
@@ -39,7 +40,7 @@ fn what_only_a_followers_disk_has_is_not_acknowledged() {
                 };
                 put(leader).await?;
 
-                // one follower gets the entry and writes it; the leader's own disk takes its time
+                // one follower gets the entry and writes it; the leader's own disk is slow
                 sim.cut(far, leader);
                 sim.cut(far, near);
                 sim.set_disk_delay(leader, Duration::from_secs(3));
@@ -51,7 +52,7 @@ fn what_only_a_followers_disk_has_is_not_acknowledged() {
                 })?;
                 sim.sleep(Duration::from_secs(1)).await;
 
-                // that follower is away when the leader comes back without what it had not written
+                // that follower is away when the leader comes back without its unwritten entries
                 sim.crash(leader, Crash::Power);
                 sim.cut(near, leader);
                 sim.mend(far, leader);

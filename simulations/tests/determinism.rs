@@ -1,4 +1,4 @@
-//! The same seed in two fresh processes: the same trace, to the last byte that arrived.
+//! The same seed in two fresh processes gives the same trace, to the last byte that arrived.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Pairs in the short form; `NEXUS_SIM_PAIRS` asks for more.
+/// Pairs in the short form; `NEXUS_SIM_PAIRS` sets another number.
 const PAIRS: u64 = 3;
 
-/// Runs one seed in a process of its own; what it said at last.
+/// Runs one seed in a process of its own. Returns its last line.
 fn outcome(run: &str) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_nexus-sim"))
         .args(["replay", run, "--json"])
@@ -21,13 +21,14 @@ fn outcome(run: &str) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().last().unwrap_or_else(|| panic!("{run} said nothing: {errors}"));
     let mut value: Value = serde_json::from_str(line).unwrap();
-    // how long it took here, and how much memory, are this machine's
+    // real time and memory are this machine's, not the run's
     for own in ["wall_s", "allocated_max_bytes"] {
         value.as_object_mut().unwrap().remove(own);
     }
     value
 }
 
+/// promise: Whole networks, by seed | The same seed is the same run, to the last byte that arrives
 #[test]
 fn the_same_seed_is_the_same_run() {
     let pairs = std::env::var("NEXUS_SIM_PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(PAIRS);

@@ -1,4 +1,4 @@
-//! What helps to understand a run that broke: shrink, diff, compare.
+//! Tools for understanding a broken run: shrink, diff, compare.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Two nodes, of which one is restarted now and then.
+/// Two nodes, one of which is restarted now and then.
 const SCENARIO: &str = r#"
 nodes = 2
 safety_s = 40
@@ -72,7 +72,7 @@ fn a_run_that_breaks_shrinks_to_the_one_fault_that_breaks_it() {
     assert_eq!(faults[0]["kind"], "restart");
     assert!(small_plan["ops"].as_array().unwrap().len() < 10, "{said}");
 
-    // the smaller plan breaks the same, and holds without what is planted
+    // the smaller plan breaks the same check, and holds without the plant
     let (code, said) = sim(&["run", &small]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("BROKEN  liveness"), "{said}");
@@ -125,4 +125,28 @@ fn compare_says_what_differs_between_two_outcomes() {
     assert_eq!(code, Some(1), "{said}");
     let liveness = said.lines().find(|line| line.starts_with("checks.liveness")).unwrap();
     assert!(liveness.contains("held") && liveness.contains("broken"), "{liveness}");
+}
+
+#[test]
+fn fuzz_goes_on_where_it_stopped_and_begins_anew_at_another_commit() {
+    let place = Place::new("into");
+    let (scenario, into) = (place.file("short.toml"), place.file("held.jsonl"));
+    let fuzz = |seeds: &str, commit: &str| {
+        let arguments =
+            ["fuzz", "--scenario", &scenario, "--seeds", seeds, "--into", &into, "--commit", commit, "--json"];
+        let (code, said) = sim(&arguments);
+        assert_eq!(code, Some(0), "{said}");
+        let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        (summary["seeds"].as_u64().unwrap(), summary["held_before"].as_u64().unwrap())
+    };
+    assert_eq!(fuzz("1..3", "a"), (2, 0));
+    assert_eq!(fuzz("1..4", "a"), (1, 2));
+    assert_eq!(fuzz("1..2", "b"), (1, 0));
+
+    // a line that was being written when the process ended is none
+    let kept = std::fs::read_to_string(&into).unwrap();
+    assert_eq!(kept.lines().count(), 4, "{kept}");
+    std::fs::write(&into, &kept[..kept.len() - 10]).unwrap();
+    assert_eq!(fuzz("1..2", "b"), (1, 0));
+    assert_eq!(std::fs::read_to_string(&into).unwrap(), kept);
 }

@@ -1,5 +1,5 @@
-//! Two nodes of one mesh: apart, both write the same field; back together, they agree, and the
-//! conflict is in sight until somebody settles it.
+//! Two nodes of one mesh. Apart, both write the same field. Together again they agree, and both show
+//! the conflict until somebody settles it.
 //!
 //! `cargo run -p nexus-examples --bin two_nodes`
 

@@ -1,4 +1,4 @@
-//! The join door: one question and one answer with somebody who is not a member yet.
+//! The join door: one question and one answer with a node that is not a member yet.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
@@ -25,27 +25,27 @@ use crate::wire::{JOIN_REPLY_BYTES_MAX, JOIN_REQUEST_BYTES_MAX};
 
 const JOIN_PROTOCOL: StreamProtocol = StreamProtocol::new("/nexus/join/1");
 
-/// How long a newcomer may take to say what it wants.
+/// The longest time until a newcomer's request has arrived.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the node may take to answer; the newcomer waits a little longer.
+/// The longest time for the node's answer; the newcomer waits a little longer.
 pub const JOIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long to wait for the newcomer to have read the answer.
+/// The time to wait until the newcomer has read the answer.
 const LINGER: Duration = Duration::from_secs(2);
-/// How many requests may wait for the node at once; more are told to try again.
+/// Requests that may wait for the node at once; further ones are told to try again.
 const WAITING_MAX: usize = 16;
 
 pub(crate) type JoinOutcome = oneshot::Sender<Result<JoinReply, JoinError>>;
 
-/// What the door tells the swarm's owner.
+/// An event of the door, for the swarm's owner.
 #[derive(Debug)]
 pub(crate) enum DoorEvent {
-    /// Somebody asks to join.
+    /// A newcomer asks to join.
     Asked { peer: PeerId, request: JoinRequest, reply: oneshot::Sender<JoinReply> },
-    /// Our own question on this connection was answered, or failed.
+    /// This node's question on the connection was answered, or failed.
     Done { connection: ConnectionId },
 }
 
-/// Handler to behaviour, opaque outside.
+/// A message of the handler to the behaviour, opaque outside.
 #[derive(Debug)]
 pub(crate) struct FromDoor(Note);
 
@@ -56,21 +56,21 @@ enum Note {
     Done,
 }
 
-/// Our own question, and the dials that may carry it. The first one that succeeds takes it, so
-/// that a stale address of the inviter neither fails nor delays the join.
+/// This node's question, and the dials that may carry it. The first dial that succeeds takes it, so a
+/// stale address of the inviter neither fails nor delays the join.
 struct Question {
     ask: Option<(JoinRequest, JoinOutcome)>,
     dials: usize,
     errors: Vec<String>,
 }
 
-/// The behaviour. Stands outside the gate: it serves strangers.
+/// The behaviour of the door, outside the gate: it serves strangers.
 pub(crate) struct Door {
-    /// Our own questions. A handful: each is a call of [`Mesh::join`](crate::Mesh::join).
+    /// This node's questions. A handful: each is a call of [`Mesh::join`](crate::Mesh::join).
     questions: BTreeMap<u64, Question>,
     next_question: u64,
     dials: BTreeMap<ConnectionId, u64>,
-    /// How many of each connection wait for the node.
+    /// Connections with a request that waits for the node.
     waiting: BTreeMap<ConnectionId, PeerId>,
     events: VecDeque<DoorEvent>,
     waker: Option<Waker>,
@@ -88,7 +88,7 @@ impl Door {
         }
     }
 
-    /// Asks on the first of the connections that are about to be dialled.
+    /// Asks on the first of these dials that succeeds.
     pub(crate) fn ask(&mut self, dials: &[ConnectionId], request: JoinRequest, outcome: JoinOutcome) {
         let question = self.next_question;
         self.next_question += 1;
@@ -97,7 +97,7 @@ impl Door {
         self.questions.insert(question, Question { ask, dials: dials.len(), errors: Vec::new() });
     }
 
-    /// A dial failed; the last one to fail fails the question.
+    /// Notes a failed dial. The question fails with the last of its dials.
     pub(crate) fn dial_failed(&mut self, connection: ConnectionId, error: String) {
         let Some(id) = self.dials.remove(&connection) else { return };
         let Some(question) = self.questions.get_mut(&id) else { return };
@@ -111,7 +111,7 @@ impl Door {
         }
     }
 
-    /// A dial succeeded: what to ask there, if nobody asked yet.
+    /// Notes a successful dial. Returns the question to ask there, if it is not asked yet.
     fn dial_succeeded(&mut self, connection: ConnectionId) -> Option<(JoinRequest, JoinOutcome)> {
         let id = self.dials.remove(&connection)?;
         let question = self.questions.get_mut(&id)?;
@@ -201,13 +201,13 @@ impl NetworkBehaviour for Door {
     }
 }
 
-type Heard = Option<(JoinRequest, libp2p::Stream)>;
+type NewcomerRequest = Option<(JoinRequest, libp2p::Stream)>;
 
 /// The door of one connection: at most one question each way at a time.
 pub(crate) struct DoorHandler {
     question: Option<(JoinRequest, JoinOutcome)>,
     asking: Option<BoxFuture<'static, ()>>,
-    hearing: Option<BoxFuture<'static, Heard>>,
+    hearing: Option<BoxFuture<'static, NewcomerRequest>>,
     answering: Option<BoxFuture<'static, ()>>,
 }
 
@@ -222,12 +222,12 @@ async fn ask(mut stream: libp2p::Stream, request: JoinRequest) -> Result<JoinRep
     write_frame(&mut stream, &request.to_bytes()).await.map_err(broken)?;
     let gone = || JoinError::Broken("the inviter hung up".to_owned());
     let reply = read_frame(&mut stream, JOIN_REPLY_BYTES_MAX).await.map_err(broken)?.ok_or_else(gone)?;
-    // the inviter waits for this before it hangs up
+    // the inviter waits for this before it closes the connection
     let _ = stream.close().await;
     JoinReply::from_bytes(&reply).ok_or_else(|| JoinError::Broken("the reply is unreadable".to_owned()))
 }
 
-async fn hear(mut stream: libp2p::Stream) -> Heard {
+async fn hear(mut stream: libp2p::Stream) -> NewcomerRequest {
     let frame = timeout(REQUEST_TIMEOUT, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await.ok()?.ok()??;
     Some((JoinRequest::from_bytes(&frame)?, stream))
 }
@@ -312,7 +312,7 @@ impl ConnectionHandler for DoorHandler {
         >,
     ) {
         match event {
-            // one at a time; another is dropped, which resets it
+            // one at a time; dropping another stream resets it
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
                 if self.hearing.is_none() && self.answering.is_none() =>
             {

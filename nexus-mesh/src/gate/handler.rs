@@ -1,4 +1,4 @@
-//! The gate's half of one connection: serves hello, and nothing of what is inside until it opened.
+//! The gate's half of one connection: serves hello, and the inner protocols only after it has opened.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,19 +13,19 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
-use super::hello::{Answer, Ask, End, Ends, Hello, Papers};
+use super::hello::{Answer, Ask, End, Hello, Papers, Parties};
 use super::upgrade::{Doorway, Passed};
 use crate::event::Refusal;
 
-/// Behaviour to handler.
+/// A message of the behaviour to the handler.
 pub(crate) enum FromGate<H: ConnectionHandler> {
     /// The answer to a question of the hello.
     Answer(AnswerEvent),
-    /// Serve what is inside, and tell the hello so.
+    /// Serve the inner protocols, and tell the hello so.
     Open(Box<H>),
-    /// For what is inside.
+    /// A message for the inner handler.
     Inner(H::FromBehaviour),
-    /// Serve nothing any more, for good.
+    /// Serve nothing from now on.
     Shut,
 }
 
@@ -33,14 +33,14 @@ pub(crate) enum FromGate<H: ConnectionHandler> {
 #[derive(Debug)]
 pub(crate) struct AnswerEvent(pub(super) Answer);
 
-/// Handler to behaviour.
+/// A message of the handler to the behaviour.
 #[derive(Debug)]
 pub(crate) enum ToGate<E> {
     /// A question of the hello.
     Ask(AskEvent),
     /// The hello is over.
     Ended(EndEvent),
-    /// From what is inside.
+    /// A message of the inner handler.
     Inner(E),
 }
 
@@ -69,18 +69,18 @@ type Event<H> = ConnectionHandlerEvent<
     ToGate<<H as ConnectionHandler>::ToBehaviour>,
 >;
 
-/// The handler of one connection, for as long as it lives.
+/// The handler of one connection for its whole life.
 pub(crate) struct GateHandler<H: ConnectionHandler> {
     papers: Option<Arc<Papers>>,
-    ends: Ends,
+    parties: Parties,
     dialer: bool,
     /// Whether the one hello of this connection has begun.
     begun: bool,
     hello: Option<BoxFuture<'static, End>>,
     asks: Option<mpsc::Receiver<(Ask, oneshot::Sender<Answer>)>>,
-    /// What the hello waits for.
+    /// The place for the answer that the hello waits for.
     asking: Option<oneshot::Sender<Answer>>,
-    /// What is inside; served while it is here.
+    /// The inner handler, which is served while it is here.
     inner: Option<H>,
     /// Whether the peer serves too, so that streams may be opened to it.
     speaking: bool,
@@ -90,9 +90,9 @@ pub(crate) struct GateHandler<H: ConnectionHandler> {
 }
 
 impl<H: ConnectionHandler> GateHandler<H> {
-    pub(super) fn new(papers: Option<Arc<Papers>>, ends: Ends, dialer: bool) -> Self {
+    pub(super) fn new(papers: Option<Arc<Papers>>, parties: Parties, dialer: bool) -> Self {
         let mut events = VecDeque::new();
-        // a node without papers dials only to join
+        // a node without papers dials for a join only
         let begun = dialer && papers.is_some();
         if begun {
             let protocol = SubstreamProtocol::new(Doorway::hello(), None);
@@ -100,7 +100,7 @@ impl<H: ConnectionHandler> GateHandler<H> {
         }
         Self {
             papers,
-            ends,
+            parties,
             dialer,
             begun,
             hello: None,
@@ -117,7 +117,7 @@ impl<H: ConnectionHandler> GateHandler<H> {
         // one question at a time
         let (asks, receiver) = mpsc::channel(1);
         self.asks = Some(receiver);
-        let hello = Hello::new(stream, self.papers.clone(), self.ends.clone(), asks);
+        let hello = Hello::new(stream, self.papers.clone(), self.parties.clone(), asks);
         self.hello = Some(if self.dialer { hello.dial().boxed() } else { hello.listen().boxed() });
     }
 
@@ -171,7 +171,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
                 self.ended(end);
                 continue;
             }
-            // a question asked by this very poll is waiting now, and has woken us
+            // a question of this very poll is waiting now, and has woken this task
             break;
         }
         if self.speaking
@@ -229,7 +229,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, info }) => {
                 match (protocol, info) {
-                    // the dialer begins, and only once; any other hello is dropped
+                    // the dialer begins, and only once; dropping any other hello refuses it
                     (Passed::Hello(stream), _) if !self.dialer && !self.begun && !self.shut => {
                         self.begun = true;
                         self.start(stream);
@@ -258,7 +258,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: None, error }) => self.ended(match error {
-                // it speaks libp2p, but knows no hello
+                // the peer speaks libp2p, but knows no hello
                 StreamUpgradeError::NegotiationFailed => End::Refused { by_us: false, reason: Refusal::OtherMesh },
                 StreamUpgradeError::Timeout => End::Failed("hello timed out".to_owned()),
                 StreamUpgradeError::Io(error) => End::Failed(error.to_string()),

@@ -1,5 +1,5 @@
-//! Hello: two peers find out whether they are of one mesh, and whether this connection is to be
-//! the open one between them.
+//! Hello: two peers find out whether they are of one mesh, and whether this connection becomes the open
+//! one between them.
 //!
 //! On one stream from the dialer, one frame per line:
 //!
@@ -12,51 +12,56 @@
 //! the other Opened       I serve the rooms now, you may speak
 //! ```
 //!
-//! Instead of any line: `Refused` with a reason, or `Duplicate`. Whoever sends these closes only
-//! after the other side has read them, or the reason would be lost with the connection.
+//! Instead of any line: `Refused` with a reason, or `Duplicate`. The sender of these closes the
+//! connection only after the other side has read them, so that the reason is not lost with the
+//! connection.
 //!
-//! The deciding side serves its rooms before it says welcome, the other before it says opened, and
-//! nobody opens a stream before it has read the other's word. Otherwise gossipsub's first stream
-//! would meet a closed gate, and gossipsub never tries again on that connection.
+//! The deciding side serves its rooms before it sends welcome, the other before it sends opened.
+//! Neither opens a stream before it has read the other's word. Otherwise gossipsub's first stream would
+//! meet a closed gate, and gossipsub never tries again on that connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Claims, Did, Timestamp};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::slots::Slots;
-use crate::clock;
+use crate::abilities::Abilities;
+use crate::clock::Clock;
 use crate::event::Refusal;
 use crate::frame::{FrameError, read_frame, write_frame};
 use crate::wire::{self, Empty, HELLO_BYTES_MAX, HelloStep};
 
-/// How long a hello may take from its first byte to its last.
+/// The longest time from the first to the last byte of a hello.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for the other side to read a refusal.
+/// The time to wait until the other side has read a refusal.
 const LINGER: Duration = Duration::from_secs(2);
-/// How much the clocks of two members may differ before an expired chain is seen as valid or not.
+/// The grace for an expired chain, since the clocks of two members may differ.
 pub(crate) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
-/// The protocol versions that this node speaks: one major version back from 1.0 on.
+/// The protocol versions that this node speaks: from 1.0 on, one major version back.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 
 const NONCE_BYTES: usize = 16;
 
-/// What this node shows.
+/// This node's credentials.
 #[derive(Debug)]
 pub(crate) struct Papers {
     pub(crate) me: Did,
     pub(crate) mesh: Did,
     pub(crate) chain: Chain,
+    pub(crate) abilities: Abilities,
+    /// Decides whether what a peer shows has expired.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Who is at the other end of a hello.
+/// The two parties of a hello.
 #[derive(Clone, Debug)]
-pub(crate) struct Ends {
+pub(crate) struct Parties {
     pub(crate) me: PeerId,
     pub(crate) peer: PeerId,
     pub(crate) peer_did: Did,
@@ -68,27 +73,29 @@ pub(crate) struct Member {
     pub(crate) chain: Chain,
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
+    /// Its abilities.
+    pub(crate) abilities: Abilities,
 }
 
-/// Whether credentials have ended for good, whoever's clock is a little wrong.
+/// Whether credentials have ended for every clock within the grace.
 pub(crate) fn expired(end: Option<Timestamp>, now: Timestamp) -> bool {
     end.is_some_and(|end| end.saturating_add(CLOCK_DIFFERENCE_MAX) < now)
 }
 
-/// What a hello asks the gate's behaviour, which holds the slots.
+/// A question of a hello to the gate's behaviour, which holds the slots.
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// May this peer go on, and is a connection to it open?
     Holding,
-    /// Is this the connection? We decide.
+    /// Does the deciding side (this one) take this connection?
     Decide { member: Box<Member>, peer_holds: bool },
-    /// The peer decided that this is the one.
+    /// The peer decided to take this connection.
     Welcomed { member: Box<Member> },
-    /// No question: we are about to refuse. The peer may hang up before the hello has ended.
+    /// No question: this side is about to refuse. The peer may close before the hello has ended.
     Refusing(Refusal),
 }
 
-/// The answers.
+/// The answer to an [`Ask`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     /// To `Holding`.
@@ -103,16 +110,16 @@ pub(crate) enum Answer {
 
 pub(crate) type Asks = mpsc::Sender<(Ask, oneshot::Sender<Answer>)>;
 
-/// How a hello ended.
+/// The end of a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Both sides serve; this one may speak.
+    /// Both sides serve; this side may speak.
     Opened,
     /// Another connection is, or will be, the open one.
     Duplicate,
     /// One side refused.
     Refused { by_us: bool, reason: Refusal },
-    /// The stream broke, stalled or spoke nonsense.
+    /// The stream broke or stalled, or the peer broke the protocol.
     Failed(String),
 }
 
@@ -139,16 +146,16 @@ fn nonsense(step: Option<&HelloStep>) -> End {
 pub(crate) struct Hello<S> {
     stream: S,
     papers: Option<Arc<Papers>>,
-    ends: Ends,
+    parties: Parties,
     asks: Asks,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
-    pub(crate) fn new(stream: S, papers: Option<Arc<Papers>>, ends: Ends, asks: Asks) -> Self {
-        Self { stream, papers, ends, asks }
+    pub(crate) fn new(stream: S, papers: Option<Arc<Papers>>, parties: Parties, asks: Asks) -> Self {
+        Self { stream, papers, parties, asks }
     }
 
-    /// The dialer's side, from start to end.
+    /// Runs the dialer's side.
     pub(crate) async fn dial(mut self) -> End {
         let end = match tokio::time::timeout(HELLO_TIMEOUT, self.dial_steps()).await {
             Ok(Ok(())) => End::Opened,
@@ -158,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         self.finish(end).await
     }
 
-    /// The listener's side, from start to end.
+    /// Runs the listener's side.
     pub(crate) async fn listen(mut self) -> End {
         let end = match tokio::time::timeout(HELLO_TIMEOUT, self.listen_steps()).await {
             Ok(Ok(())) => End::Opened,
@@ -168,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         self.finish(end).await
     }
 
-    /// Says what the other side must still hear, and waits until it was read.
+    /// Sends the last word, if there is one, and waits until the other side has read it.
     async fn finish(mut self, end: End) -> End {
         let last = match &end {
             End::Refused { by_us: true, reason } => {
@@ -183,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
                 self.say(last).await?;
             }
             self.stream.close().await.map_err(FrameError::from)?;
-            // the other side ends the stream, or the connection, when it has read our last word
+            // the other side ends the stream, or the connection, when it has read the last word
             let mut rest = [0; 64];
             while self.stream.read(&mut rest).await.map_err(FrameError::from)? > 0 {}
             Ok::<(), End>(())
@@ -199,14 +206,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         let holding = ask_holding(&self.asks).await?;
 
         let nonce = nonce()?;
-        let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&nonce]);
+        let tag = tag(&papers.mesh, &self.parties.me, &self.parties.peer, &[&nonce]);
         self.say(HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })).await?;
         let theirs = match self.hear().await? {
             HelloStep::Knock(knock) => knock,
             other => return Err(nonsense(Some(&other))),
         };
-        let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&nonce, &theirs.nonce]);
-        if expected != theirs.tag[..] && !planted(Plant::TakesForeignMeshes) {
+        let expected = tag_of(&papers.mesh, &self.parties.peer, &self.parties.me, &[&nonce, &theirs.nonce]);
+        if expected != theirs.tag[..] && !planted("takes_foreign_meshes") {
             return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
         }
 
@@ -235,17 +242,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             other => return Err(nonsense(Some(&other))),
         };
         let papers = self.papers.clone().ok_or(End::Refused { by_us: true, reason: Refusal::Unavailable })?;
-        let expected = tag_of(&papers.mesh, &self.ends.peer, &self.ends.me, &[&theirs.nonce]);
-        if planted(Plant::ShowsPapersToAnybody) {
+        let expected = tag_of(&papers.mesh, &self.parties.peer, &self.parties.me, &[&theirs.nonce]);
+        if planted("shows_papers_to_anybody") {
             self.say(HelloStep::Show(show(&papers, false, false))).await?;
         }
-        let knows_it = expected == theirs.tag[..] || planted(Plant::TakesForeignMeshes);
+        let knows_it = expected == theirs.tag[..] || planted("takes_foreign_meshes");
         if theirs.nonce.len() != NONCE_BYTES || !knows_it {
             return Err(End::Refused { by_us: true, reason: Refusal::OtherMesh });
         }
         let holding = ask_holding(&self.asks).await?;
         let nonce = nonce()?;
-        let tag = tag(&papers.mesh, &self.ends.me, &self.ends.peer, &[&theirs.nonce, &nonce]);
+        let tag = tag(&papers.mesh, &self.parties.me, &self.parties.peer, &[&theirs.nonce, &nonce]);
         self.say(HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })).await?;
 
         let shown = match self.hear().await? {
@@ -266,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         }
     }
 
-    /// The deciding side's question to its own slots. When it returns well, the rooms are served.
+    /// Asks this side's slots, as the deciding side. After `Ok` the rooms are served.
     async fn ask_to_take(&mut self, member: Box<Member>, peer_holds: bool) -> Result<(), End> {
         match ask(&self.asks, Ask::Decide { member, peer_holds }).await? {
             Answer::Open => Ok(()),
@@ -279,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         }
     }
 
-    /// The other side decided for this connection: serve, and say so.
+    /// Follows the other side's decision: serves the rooms, and says so.
     async fn follow(&mut self, member: Box<Member>) -> Result<(), End> {
         match ask(&self.asks, Ask::Welcomed { member }).await? {
             Answer::Open => self.say(HelloStep::Opened(Empty {})).await,
@@ -300,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         Ok(write_frame(&mut self.stream, &frame).await?)
     }
 
-    /// The next step, unless the other side ends the hello with it.
+    /// The next step; an error if the other side ends the hello with it.
     async fn hear(&mut self) -> Result<HelloStep, End> {
         let frame = read_frame(&mut self.stream, HELLO_BYTES_MAX).await?.ok_or_else(|| nonsense(None))?;
         let hello = wire::Hello::decode(frame.as_slice()).map_err(|error| End::Failed(format!("hello: {error}")))?;
@@ -312,10 +319,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
     }
 
     fn we_decide(&self, papers: &Papers) -> bool {
-        Slots::<()>::decides(&papers.me, &self.ends.peer_did)
+        Slots::<()>::decides(&papers.me, &self.parties.peer_did)
     }
 
-    /// Whether what the peer shows makes it a member.
+    /// Checks that the shown credentials make the peer a member.
     fn check(&self, papers: &Papers, shown: &wire::Show) -> Result<Box<Member>, End> {
         let refuse = |reason| End::Refused { by_us: true, reason };
         if shown.version_min > *VERSIONS.end() || shown.version_max < *VERSIONS.start() {
@@ -323,18 +330,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
         }
         let chain = Chain::from_bytes(&shown.chain).map_err(|_| refuse(Refusal::BadCredentials))?;
         let mut claims = chain.verify(&papers.mesh);
-        if let (Err(ChainError::OtherMesh { found, .. }), true) = (&claims, planted(Plant::TakesForeignMeshes)) {
+        if let (Err(ChainError::OtherMesh { found, .. }), true) = (&claims, planted("takes_foreign_meshes")) {
             claims = chain.verify(&found.clone());
         }
         let claims = claims.map_err(|_| refuse(Refusal::BadCredentials))?;
-        if claims.subject != self.ends.peer_did && !planted(Plant::TakesBorrowedPapers) {
+        if claims.subject != self.parties.peer_did && !planted("takes_borrowed_papers") {
             return Err(refuse(Refusal::BadCredentials));
         }
         let expires_at = chain.expires_at().map_err(|_| refuse(Refusal::BadCredentials))?;
-        if expired(expires_at, clock::wall()) {
+        if expired(expires_at, papers.clock.wall()) {
             return Err(refuse(Refusal::Expired));
         }
-        Ok(Box::new(Member { chain, claims, expires_at }))
+        let abilities = Abilities::from_wire(shown.abilities.as_ref());
+        Ok(Box::new(Member { chain, claims, expires_at, abilities }))
     }
 }
 
@@ -354,8 +362,8 @@ async fn ask(asks: &Asks, ask: Ask) -> Result<Answer, End> {
 }
 
 fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
-    let chain = papers.chain.to_bytes();
-    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome }
+    let (chain, abilities) = (papers.chain.to_bytes(), Some(papers.abilities.to_wire()));
+    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome, abilities }
 }
 
 fn nonce() -> Result<[u8; NONCE_BYTES], End> {
@@ -364,8 +372,8 @@ fn nonce() -> Result<[u8; NONCE_BYTES], End> {
     Ok(nonce)
 }
 
-/// The blinded mesh tag: what `prover` says to `verifier` about a mesh. Who does not know the mesh
-/// learns nothing from it, and it is good on this connection and for these nonces only.
+/// The blinded mesh tag: `prover` shows `verifier` that it knows a mesh. A peer that does not know the
+/// mesh learns nothing from it. It is good on this connection and for these nonces only.
 fn tag_of(mesh: &Did, prover: &PeerId, verifier: &PeerId, nonces: &[&[u8]]) -> blake3::Hash {
     let key = blake3::derive_key("nexus hello tag v1", mesh.as_bytes());
     let mut hasher = blake3::Hasher::new_keyed(&key);
@@ -390,7 +398,7 @@ fn reason_to_wire(reason: Refusal) -> u32 {
     }
 }
 
-/// A later version's reason reads as unavailable.
+/// An unknown reason, of a later version, reads as unavailable.
 fn reason_from_wire(reason: u32) -> Refusal {
     match reason {
         1 => Refusal::OtherMesh,
@@ -405,6 +413,7 @@ fn reason_from_wire(reason: u32) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::peer::peer_id_of;
     use futures::executor::block_on;
     use futures::io::Cursor;
@@ -413,10 +422,16 @@ mod tests {
     fn papers(root: u8, n: u8) -> Papers {
         let (root, key) = (Keypair::from_seed(&[root; 32]), Keypair::from_seed(&[n; 32]));
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
-        Papers { me: key.did(), mesh: root.did(), chain: Chain::found(claims.sign(&root)).unwrap() }
+        Papers {
+            me: key.did(),
+            mesh: root.did(),
+            chain: Chain::found(claims.sign(&root)).unwrap(),
+            abilities: Abilities::first(),
+            clock: Arc::new(SystemClock::new()),
+        }
     }
 
-    /// A stream whose other side has already said everything.
+    /// A stream whose other side has written everything already.
     struct Script {
         theirs: Cursor<Vec<u8>>,
         ours: Vec<u8>,
@@ -467,14 +482,14 @@ mod tests {
         wire
     }
 
-    /// What a dialer says to a listener that says this.
+    /// The dialer's output against a listener that sends these steps.
     fn dialer_against(steps: Vec<HelloStep>) -> (Result<(), End>, Vec<u8>, Papers) {
         let ours = papers(0, 1);
         let (me, peer_did) = (ours.me, Keypair::from_seed(&[2; 32]).did());
-        let ends = Ends { me: peer_id_of(&me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
+        let parties = Parties { me: peer_id_of(&me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
         let (asks, mut asked) = mpsc::channel::<(Ask, oneshot::Sender<Answer>)>(1);
         let stream = Script { theirs: frames(steps), ours: Vec::new() };
-        let mut hello = Hello::new(stream, Some(Arc::new(papers(0, 1))), ends, asks);
+        let mut hello = Hello::new(stream, Some(Arc::new(papers(0, 1))), parties, asks);
         let end = block_on(async {
             let gate = async {
                 while let Some((_, reply)) = asked.recv().await {
@@ -490,6 +505,7 @@ mod tests {
         said.windows(what.len()).any(|window| window == what)
     }
 
+    /// promise: Bad input | A foreign mesh
     #[test]
     fn a_dialer_shows_nothing_to_a_listener_of_another_mesh() {
         let tag = vec![7; 32];
@@ -539,9 +555,9 @@ mod tests {
     fn credentials_are_checked_for_their_owner_mesh_versions_and_end() {
         let ours = papers(0, 1);
         let peer_did = papers(0, 2).me;
-        let ends = Ends { me: peer_id_of(&ours.me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
+        let parties = Parties { me: peer_id_of(&ours.me).unwrap(), peer: peer_id_of(&peer_did).unwrap(), peer_did };
         let (asks, _) = mpsc::channel(1);
-        let hello = Hello::new(Cursor::new(Vec::new()), None, ends, asks);
+        let hello = Hello::new(Cursor::new(Vec::new()), None, parties, asks);
         let refused = |shown: &wire::Show| match hello.check(&ours, shown) {
             Ok(_) => None,
             Err(End::Refused { by_us: true, reason }) => Some(reason),
@@ -552,6 +568,11 @@ mod tests {
         assert_eq!(refused(&show(&papers(9, 2), false, false)), Some(Refusal::BadCredentials));
         let later = wire::Show { version_min: 2, version_max: 3, ..show(&papers(0, 2), false, false) };
         assert_eq!(refused(&later), Some(Refusal::Version));
+        let silent = wire::Show { abilities: None, ..show(&papers(0, 2), false, false) };
+        assert_eq!(hello.check(&ours, &silent).unwrap().abilities, Abilities::first());
+        let able = wire::Abilities { critical_format_max: 3, ..wire::Abilities::default() };
+        let able = wire::Show { abilities: Some(able), ..show(&papers(0, 2), false, false) };
+        assert_eq!(hello.check(&ours, &able).unwrap().abilities.critical_format_max, 3);
         let garbage = wire::Show { chain: vec![1; 40], ..show(&papers(0, 2), false, false) };
         assert_eq!(refused(&garbage), Some(Refusal::BadCredentials));
     }

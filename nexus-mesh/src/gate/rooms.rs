@@ -1,7 +1,7 @@
 //! Rooms: raw streams for the node's own protocols, to open peers only.
 //!
-//! Each stream that comes in is handed on in order and none is dropped while there is a place for
-//! it; a request to open one is answered in every case, if only because its connection ended.
+//! Incoming streams are handed on in order, and none is dropped while there is a place for it. Every
+//! request to open a stream is answered, at the latest when its connection ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -39,8 +39,8 @@ pub(crate) struct OpenRoom {
     reply: OpenReply,
 }
 
-/// The behaviour. It only ever hears of open connections: the gate sees to that.
-pub(crate) struct Rooms {
+/// The behaviour of the rooms. The gate shows it only open connections.
+pub(crate) struct RoomsBehaviour {
     served: Vec<StreamProtocol>,
     streams_max: usize,
     connections: BTreeMap<PeerId, ConnectionId>,
@@ -49,7 +49,7 @@ pub(crate) struct Rooms {
     waker: Option<Waker>,
 }
 
-impl Rooms {
+impl RoomsBehaviour {
     pub(crate) fn new(served: Vec<StreamProtocol>, streams_max: usize) -> Self {
         Self { served, streams_max, connections: BTreeMap::new(), actions: VecDeque::new(), waker: None }
     }
@@ -78,7 +78,7 @@ impl Rooms {
     }
 }
 
-impl NetworkBehaviour for Rooms {
+impl NetworkBehaviour for RoomsBehaviour {
     type ConnectionHandler = RoomsHandler;
     type ToSwarm = Entered;
 

@@ -1,8 +1,8 @@
-//! Which connection to a peer is the open one: at most one, decided by one side.
+//! The slots: each peer has at most one open connection, and one side decides which.
 //!
-//! Of each pair of peers the one with the smaller DID decides, so that two connections made at the
-//! same time cannot both win or both lose. The other side tells in hello whether it still holds an
-//! open one, so that a connection that only one side believes in is replaced.
+//! Of each pair of peers the one with the smaller DID decides, so two simultaneous connections cannot
+//! both win or both lose. In hello the other side tells whether it still holds an open connection. So a
+//! connection that is open on one side only gets replaced.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ pub(crate) struct Slots<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot<C> {
     connection: C,
-    /// The other side said that it is open too.
+    /// Whether the other side has opened, too.
     open: bool,
 }
 
-/// What the deciding side decides about one more connection.
+/// The deciding side's verdict on another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision<C> {
-    /// There is one already, or one in progress.
+    /// There is a connection already, or one in progress.
     Duplicate,
-    /// This one; shut that one first, if there is one.
+    /// Take the new connection, and shut this one first, if there is one.
     Take(Option<C>),
 }
 
@@ -50,7 +50,7 @@ impl<C: Copy + Eq> Slots<C> {
         self.slots.get(peer).map(|slot| slot.connection)
     }
 
-    /// The deciding side's question. `peer_holds`: the peer says it holds an open connection.
+    /// Decides about a connection, on the deciding side. `peer_holds`: the peer says it holds an open one.
     ///
     /// # State transition
     /// `free → in progress(connection)`; `open(old) → in progress(connection)` if the peer no
@@ -66,7 +66,7 @@ impl<C: Copy + Eq> Slots<C> {
         }
     }
 
-    /// The peer, who decides, welcomed us. Returns the connection to shut first, if there is one.
+    /// Notes the welcome of the peer, which decides. Returns the connection to shut first, if there is one.
     ///
     /// # State transition
     /// `any → open(connection)`.
@@ -75,7 +75,7 @@ impl<C: Copy + Eq> Slots<C> {
         old.map(|slot| slot.connection).filter(|old| *old != connection)
     }
 
-    /// The peer, whom we welcomed, opened. False if the slot is no longer this connection's.
+    /// Notes that the welcomed peer opened. False if another connection has the slot by now.
     ///
     /// # State transition
     /// `in progress(connection) → open(connection)`.
@@ -89,7 +89,7 @@ impl<C: Copy + Eq> Slots<C> {
         }
     }
 
-    /// The connection ended or was shut.
+    /// Notes that a connection ended or was shut.
     ///
     /// # State transition
     /// `in progress(connection)` or `open(connection) → free`; nothing for another connection.
@@ -126,7 +126,7 @@ mod tests {
         slots.decide(did(2), 1, false);
         slots.opened(&did(2), 1);
         assert_eq!(slots.decide(did(2), 2, false), Decision::Take(Some(1)));
-        // the late end of the old one frees nothing
+        // the late end of the old connection frees nothing
         slots.free(&did(2), 1);
         assert_eq!(slots.connection(&did(2)), Some(2));
     }
@@ -137,8 +137,8 @@ mod tests {
         assert!(!Slots::<u8>::decides(&did(2), &did(1)));
     }
 
-    /// A pair of nodes, a few connections, messages that arrive in any order between connections.
-    /// Whatever happens, once all is quiet the two sides agree on one connection or none.
+    /// A pair of nodes, a few connections, and messages in any order between connections. Once all is
+    /// quiet, the two sides agree on one connection or none.
     #[derive(Clone, Debug)]
     enum Act {
         Dial,
@@ -154,7 +154,7 @@ mod tests {
         ]
     }
 
-    /// What is under way on one connection, between the decider (A) and the other (B).
+    /// A message on its way on one connection, between the decider (A) and the other (B).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Step {
         /// B's "holding" is on its way to A.
@@ -205,6 +205,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
         #[test]
         fn both_sides_agree_on_at_most_one_and_a_new_dial_heals(acts in prop::collection::vec(act(), 0..120)) {
             let mut pair = Pair { a: Slots::new(), b: Slots::new(), steps: Vec::new() };

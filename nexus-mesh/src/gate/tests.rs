@@ -1,4 +1,4 @@
-//! The gate from inside: what the inner behaviour hears, step by step.
+//! The gate seen from the inner behaviour, step by step.
 
 use std::convert::Infallible;
 
@@ -8,9 +8,10 @@ use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol
 use nexus_identity::{Claims, Keypair, Role, Timestamp};
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::peer::peer_id_of;
 
-/// Writes down what it hears, and must never hear of a connection that it does not know.
+/// Records its events, and fails on an unknown connection.
 #[derive(Default)]
 struct Probe {
     heard: Vec<String>,
@@ -115,10 +116,11 @@ impl Rig {
             (Chain::found(claims.sign(&root)).unwrap(), claims)
         };
         let (me, peer) = (keys[0].did(), keys[1].did());
-        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0 };
+        let clock = Arc::new(SystemClock::new());
+        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default(), clock };
         let gate = Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), 8);
         let (chain, claims) = chain(&keys[1]);
-        let member = Box::new(Member { chain, claims, expires_at: None });
+        let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default() });
         Self { gate, peer: peer_id_of(&peer).unwrap(), member }
     }
 
@@ -161,7 +163,7 @@ impl Rig {
         self.say(n, ToGate::Ended(EndEvent(end)));
     }
 
-    /// What the gate wants of the swarm, in few words.
+    /// The gate's actions for the swarm, in few words.
     fn wants(&mut self) -> Vec<String> {
         let mut cx = Context::from_waker(futures::task::noop_waker_ref());
         let mut wants = Vec::new();

@@ -1,4 +1,4 @@
-//! What a stream may be negotiated to at the gate: hello, and what is inside once it is open.
+//! The protocols that a stream may be negotiated to at the gate: hello, and the inner ones once it is open.
 
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
@@ -29,12 +29,12 @@ impl<U> Doorway<U> {
     }
 }
 
-/// The name of one of its protocols.
+/// The name of a negotiated protocol.
 #[derive(Clone, Debug)]
 pub(crate) enum Via<I> {
-    /// Hello's.
+    /// Hello's name.
     Hello,
-    /// One of the inner ones.
+    /// The name of an inner protocol.
     Inner(I),
 }
 
@@ -47,11 +47,11 @@ impl<I: AsRef<str>> AsRef<str> for Via<I> {
     }
 }
 
-/// What came of it.
+/// The result of a negotiation.
 pub(crate) enum Passed<O> {
     /// A stream for a hello.
     Hello(Stream),
-    /// What the inner upgrade made.
+    /// The result of the inner upgrade.
     Inner(O),
 }
 
@@ -76,7 +76,7 @@ impl<U: InboundUpgradeSend> InboundUpgrade<Stream> for Doorway<U> {
             (Via::Inner(info), Some(inner)) => {
                 inner.upgrade_inbound(socket, info).map(|output| output.map(Passed::Inner)).boxed()
             }
-            // an inner name is only ever offered with an inner upgrade; a timeout ends what cannot be
+            // an inner name is only offered with an inner upgrade; this never completes, and times out
             (Via::Inner(_), None) => future::pending().boxed(),
         }
     }

@@ -1,60 +1,60 @@
-//! Whom to dial, where, and when: pure, `now` is an argument.
+//! The book of addresses: which peers to dial, at which addresses, and when. Pure: `now` is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::redial::Backoff;
 use crate::wire::ADDRESSES_PER_PEER_MAX;
 
-/// How many peers are kept at most; more are not learned.
+/// The most peers that are kept; further ones are not learned.
 const PEERS_MAX: usize = 1_024;
-/// How many bootstrap addresses are kept at most.
+/// The most bootstrap addresses that are kept.
 const BOOTSTRAPS_MAX: usize = 64;
-/// How many peers that only local discovery told of are kept at most.
+/// The most peers that are kept on the word of local discovery alone.
 const CANDIDATES_MAX: usize = 64;
-/// How many dials are under way at most.
+/// The most dials at a time.
 const DIALS_MAX: usize = 16;
-/// How many addresses of a peer that worked once are kept before those it tells of.
+/// The most addresses of a peer that worked once; they are kept before those it told.
 const PROVEN_MAX: usize = 4;
-/// After a refusal the next try is a slow one: nothing but a person's deed will change it.
+/// The failures that a refusal counts as. The next try is a slow one: only a person can change a refusal.
 const REFUSED_FAILURES: u32 = 7;
 
-/// What a dial is for.
+/// The target of a dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// A peer by its key.
     Peer(Did),
-    /// Whoever is at an address.
+    /// Any node at an address.
     Bootstrap(Multiaddr),
 }
 
 #[derive(Debug, Default)]
 struct Attempts {
     failures: u32,
-    /// When to dial; none while a dial is under way or not needed.
+    /// The time of the next dial; `None` during a dial, or if none is needed.
     due: Option<Instant>,
     dialing: bool,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    /// Addresses that we dialled and that the peer answered at, last first.
+struct KnownPeer {
+    /// Addresses at which the peer answered our dial, the last one first.
     proven: Vec<Multiaddr>,
-    /// Addresses that it, or somebody, told us.
+    /// Addresses that the peer, or another, told us.
     told: Vec<Multiaddr>,
     attempts: Attempts,
     /// Known only from local discovery.
     candidate: bool,
-    /// Why the last dial came to nothing.
+    /// Why the last dial failed.
     error: Option<String>,
 }
 
-impl Known {
+impl KnownPeer {
     fn addresses(&self) -> Vec<Multiaddr> {
         let mut seen = BTreeSet::new();
         let all = self.proven.iter().chain(&self.told).filter(|address| seen.insert(*address));
@@ -65,7 +65,7 @@ impl Known {
 #[derive(Debug, Default)]
 struct Bootstrap {
     attempts: Attempts,
-    /// Who was there last time.
+    /// The last node that answered there.
     peer: Option<Did>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Book {
     me: Did,
     seed: u64,
     backoff: Backoff,
-    peers: BTreeMap<Did, Known>,
+    peers: BTreeMap<Did, KnownPeer>,
     bootstraps: BTreeMap<Multiaddr, Bootstrap>,
     open: BTreeSet<Did>,
 }
@@ -85,12 +85,12 @@ impl Book {
         Self { me, seed, backoff, peers: BTreeMap::new(), bootstraps: BTreeMap::new(), open: BTreeSet::new() }
     }
 
-    fn entry(&mut self, peer: Did) -> Option<&mut Known> {
+    fn entry(&mut self, peer: Did) -> Option<&mut KnownPeer> {
         let room = self.peers.len() < PEERS_MAX || self.peers.contains_key(&peer);
         (peer != self.me && room).then(|| self.peers.entry(peer).or_default())
     }
 
-    /// A peer to keep dialling for ever.
+    /// Keeps dialling a peer for ever.
     pub(super) fn know(&mut self, peer: Did, addresses: &[Multiaddr], now: Instant) {
         let open = self.open.contains(&peer);
         let Some(known) = self.entry(peer) else { return };
@@ -101,7 +101,7 @@ impl Book {
         }
     }
 
-    /// Local discovery saw somebody; whether it is a member will turn out.
+    /// Notes a node that local discovery saw. A hello will show whether it is a member.
     pub(super) fn spotted(&mut self, peer: Did, address: &Multiaddr, now: Instant) {
         let candidates = self.peers.values().filter(|known| known.candidate).count();
         let new = !self.peers.contains_key(&peer);
@@ -119,22 +119,22 @@ impl Book {
         }
     }
 
-    /// Local discovery lost sight of somebody.
+    /// Notes a node that local discovery lost.
     pub(super) fn vanished(&mut self, peer: &Did) {
         if !self.open.contains(peer) && self.peers.get(peer).is_some_and(|known| known.candidate) {
             self.peers.remove(peer);
         }
     }
 
-    /// An address to keep dialling for ever, whoever is there.
+    /// Keeps dialling an address for ever, whatever node is there.
     pub(super) fn bootstrap(&mut self, address: Multiaddr, now: Instant) {
         if self.bootstraps.len() < BOOTSTRAPS_MAX {
             self.bootstraps.entry(address).or_default().attempts.due = Some(now);
         }
     }
 
-    /// What a member says of itself replaces what was told before. `near`: it is on this machine,
-    /// so that its loopback addresses are of use.
+    /// Replaces the addresses that a member told before. `near`: it is on this machine, so its loopback
+    /// addresses are of use.
     pub(super) fn told(&mut self, peer: Did, addresses: &[Multiaddr], near: bool) -> Option<Vec<Multiaddr>> {
         let known = self.entry(peer)?;
         let before = known.addresses();
@@ -145,8 +145,8 @@ impl Book {
         (after != before && !after.is_empty()).then_some(after)
     }
 
-    /// A member passed the gate. `dialled`: the address, if we did. Returns its addresses if
-    /// that is news.
+    /// Notes a member that passed the gate. `dialled`: the address, if we dialled. Returns its
+    /// addresses if they are new.
     pub(super) fn opened(&mut self, peer: Did, dialled: Option<&Multiaddr>) -> Option<Vec<Multiaddr>> {
         self.open.insert(peer);
         let known = self.entry(peer)?;
@@ -162,10 +162,10 @@ impl Book {
         (after != before).then_some(after)
     }
 
-    /// The open connection to a member ended.
+    /// Notes the end of the open connection to a member.
     pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
         self.open.remove(peer);
-        if planted(Plant::NeverRedials) {
+        if planted("never_redials") {
             return;
         }
         let (backoff, seed) = (self.backoff, self.seed);
@@ -175,12 +175,12 @@ impl Book {
             known.attempts = Attempts { failures: 0, due: Some(now + backoff.wait(1, seed)), dialing: false };
         }
         for bootstrap in self.bootstraps.values_mut().filter(|bootstrap| bootstrap.peer == Some(*peer)) {
-            // the peer itself is redialled first; this is for one that came back with another key
+            // the peer itself is redialled first; this dial is for a peer that came back with another key
             bootstrap.attempts.due = Some(now + backoff.longest);
         }
     }
 
-    /// A dial came to an end. Harmless if the peer is open by now.
+    /// Notes the end of a dial. Harmless if the peer is open by now.
     pub(super) fn ended(&mut self, target: &Target, refused: bool, now: Instant) {
         let open = match target {
             Target::Peer(peer) => self.open.contains(peer),
@@ -200,7 +200,7 @@ impl Book {
             attempts.failures = attempts.failures.max(REFUSED_FAILURES);
         }
         attempts.due = Some(now + backoff.wait(attempts.failures, seed));
-        if planted(Plant::RedialsAtOnce) {
+        if planted("redials_at_once") {
             attempts.due = Some(now);
         }
     }
@@ -212,7 +212,7 @@ impl Book {
         }
     }
 
-    /// Who is at a bootstrap address.
+    /// Notes the node at a bootstrap address.
     pub(super) fn met(&mut self, address: &Multiaddr, peer: Did) {
         if let Some(bootstrap) = self.bootstraps.get_mut(address) {
             bootstrap.peer = Some(peer);
@@ -220,7 +220,7 @@ impl Book {
         }
     }
 
-    /// An address turned out to be somebody else's, or our own.
+    /// Notes that an address is another node's, or our own.
     pub(super) fn misplaced(&mut self, target: &Target, address: &Multiaddr) {
         let address = without_peer(address);
         if let Target::Peer(peer) = target
@@ -231,14 +231,14 @@ impl Book {
         }
     }
 
-    /// A bootstrap address that is our own is none.
+    /// Drops a bootstrap address that is our own.
     pub(super) fn forget(&mut self, target: &Target) {
         if let Target::Bootstrap(address) = target {
             self.bootstraps.remove(address);
         }
     }
 
-    /// The network is back, or we are: dial everybody at once.
+    /// Dials everybody at once: the network is back, or this node is.
     pub(super) fn dial_all(&mut self, now: Instant) {
         let open = &self.open;
         let peers = self.peers.iter_mut().filter(|(peer, known)| !open.contains(peer) && !known.addresses().is_empty());
@@ -252,7 +252,7 @@ impl Book {
         }
     }
 
-    /// What to dial now. Each is under way from here on, until it [`ended`](Self::ended) or the
+    /// The dials that are due. Each is in progress from now on, until it [`ended`](Self::ended) or the
     /// peer [`opened`](Self::opened).
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
         let attempts = self.peers.values().map(|known| &known.attempts);
@@ -275,7 +275,7 @@ impl Book {
         due.into_iter().map(|(_, target, addresses)| (target, addresses)).collect()
     }
 
-    /// When [`Book::due`] has something next; none while all dials are taken.
+    /// The next time at which [`Book::due`] has something; `None` while all dials are taken.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let attempts = || {
             let peers = self.peers.values().map(|known| &known.attempts);
@@ -287,7 +287,7 @@ impl Book {
         attempts().filter_map(|attempts| attempts.due).min()
     }
 
-    /// A dial of a peer came to nothing, and why.
+    /// Notes why a dial of a peer failed.
     pub(super) fn blame(&mut self, target: &Target, error: String) {
         if let Target::Peer(peer) = target
             && let Some(known) = self.peers.get_mut(peer)
@@ -296,22 +296,22 @@ impl Book {
         }
     }
 
-    /// Why the last dial of a peer came to nothing.
+    /// Why the last dial of a peer failed.
     pub(super) fn error(&self, peer: &Did) -> Option<String> {
         self.peers.get(peer)?.error.clone()
     }
 
     pub(super) fn addresses(&self, peer: &Did) -> Vec<Multiaddr> {
-        self.peers.get(peer).map(Known::addresses).unwrap_or_default()
+        self.peers.get(peer).map(KnownPeer::addresses).unwrap_or_default()
     }
 
-    /// All but those that only local discovery told of.
+    /// All peers but those known from local discovery alone.
     pub(super) fn peers(&self) -> impl Iterator<Item = &Did> {
         self.peers.iter().filter(|(_, known)| !known.candidate).map(|(peer, _)| peer)
     }
 }
 
-/// Adds what is dialable and not there yet.
+/// Adds addresses that can be dialled and are new.
 fn merge(addresses: &mut Vec<Multiaddr>, more: &[Multiaddr]) {
     for address in more.iter().map(without_peer).filter(dialable) {
         if addresses.len() < ADDRESSES_PER_PEER_MAX && !addresses.contains(&address) {
@@ -320,7 +320,7 @@ fn merge(addresses: &mut Vec<Multiaddr>, more: &[Multiaddr]) {
     }
 }
 
-/// Not "any interface" and not port 0, which are for listening only.
+/// Excludes "any interface" and port 0, which are for listening only.
 fn dialable(address: &Multiaddr) -> bool {
     let listening_only = |protocol: Protocol<'_>| match protocol {
         Protocol::Ip4(ip) => ip.is_unspecified(),
@@ -366,6 +366,7 @@ mod tests {
         (Book::new(did(0), 7, Backoff::default()), Instant::now())
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_known_peer_is_dialled_for_ever_more_and_more_slowly() {
         let (mut book, mut now) = book();
@@ -427,6 +428,7 @@ mod tests {
         assert_eq!(book.told(did(2), &[address(1), lan.clone()], true), Some(vec![address(1), lan]));
     }
 
+    /// promise: Bad input | A flood
     #[test]
     fn what_peers_tell_is_bounded() {
         let (mut book, now) = book();
@@ -445,6 +447,7 @@ mod tests {
         assert!(book.due(now).len() <= DIALS_MAX);
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_failing_peer_does_not_delay_another() {
         let (mut book, now) = book();

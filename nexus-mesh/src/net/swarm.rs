@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -7,135 +7,53 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, mdns, ping};
-use nexus_identity::{Chain, Did, Keypair};
-use tokio::sync::{Notify, mpsc, oneshot};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
+use nexus_identity::{Did, Keypair};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
+use super::discovery::{self, Sighting};
+use super::posted::{MeshShared, lock};
 use super::transport::BoxedTransport;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
 use crate::gate::{GateEvent, Member, expired};
-use crate::health::{Change, Health, Vital};
+use crate::health::{Health, HealthChange, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
 use crate::peer::{did_of, libp2p_keypair, peer_id_of};
 use crate::presence::{BeatError, Beats, Presence};
 use crate::redial::Backoff;
+use crate::rooms::{Message, Rooms};
 use crate::spawner::Spawner;
 
-/// How long a closed connection may linger without streams: the gate hangs up long before.
+/// The longest time of a closed connection without streams. The gate closes it long before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Inbound streams of one connection in negotiation; more wait their turn.
+/// Inbound streams of one connection in negotiation; further ones wait.
 const NEGOTIATING_MAX: usize = 16;
-/// How often expiry is judged while connections are open.
+/// The time between two checks of expiry while connections are open.
 const EXPIRY_CHECK: Duration = Duration::from_secs(60);
-/// A new neighbour hears of us this soon.
+/// The delay of the first beat to a new neighbour.
 const FIRST_BEAT: Duration = Duration::from_millis(500);
-/// How long a shutdown waits for connections to close.
+/// The longest wait of a shutdown for connections to close.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Commands taken between two looks at the network.
+/// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
-/// Verdicts that wait to be passed on; older ones are lost, and their messages not forwarded.
-const VERDICTS_MAX: usize = 8_192;
-/// Peers and bootstrap addresses that wait to be noted down.
-const POSTED_MAX: usize = 1_024;
 
-/// What a handle asks and waits for.
-pub(crate) enum Command {
+/// A command of a handle, which waits for the answer.
+pub(crate) enum MeshCommand {
     Open { peer: Did, room: StreamProtocol, reply: OpenReply },
     Publish { topic: String, bytes: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
     Join { inviter: Did, addresses: Vec<Multiaddr>, request: JoinRequest, outcome: JoinOutcome },
     SetOffline { offline: bool, reply: oneshot::Sender<()> },
     Peers { reply: oneshot::Sender<Vec<PeerStatus>> },
     Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// What a handle leaves without waiting.
-#[derive(Default)]
-struct Posted {
-    verdicts: VecDeque<(MessageToken, Verdict)>,
-    know: BTreeMap<Did, Vec<Multiaddr>>,
-    bootstraps: BTreeSet<Multiaddr>,
-    disconnect: BTreeSet<Did>,
-    beat: Option<Vec<u8>>,
-    chain: Option<Chain>,
-    revoked: Option<BTreeSet<Did>>,
-}
-
-/// Between the handles and the loop.
-#[derive(Default)]
-pub(crate) struct Shared {
-    posted: Mutex<Posted>,
-    listening: Mutex<Vec<Multiaddr>>,
-    wake: Notify,
-}
-
-impl Shared {
-    fn post(&self, change: impl FnOnce(&mut Posted)) {
-        change(&mut lock(&self.posted));
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn settle(&self, token: MessageToken, verdict: Verdict) {
-        self.post(|posted| {
-            if posted.verdicts.len() >= VERDICTS_MAX {
-                posted.verdicts.pop_front();
-            }
-            posted.verdicts.push_back((token, verdict));
-        });
-    }
-
-    pub(crate) fn know(&self, peer: Did, addresses: Vec<Multiaddr>) {
-        self.post(|posted| {
-            if posted.know.len() < POSTED_MAX {
-                posted.know.insert(peer, addresses);
-            }
-        });
-    }
-
-    pub(crate) fn bootstrap(&self, address: Multiaddr) {
-        self.post(|posted| {
-            if posted.bootstraps.len() < POSTED_MAX {
-                posted.bootstraps.insert(address);
-            }
-        });
-    }
-
-    pub(crate) fn disconnect(&self, peer: Did) {
-        self.post(|posted| {
-            if posted.disconnect.len() < POSTED_MAX {
-                posted.disconnect.insert(peer);
-            }
-        });
-    }
-
-    pub(crate) fn set_beat(&self, body: Vec<u8>) {
-        self.post(|posted| posted.beat = Some(body));
-    }
-
-    pub(crate) fn set_chain(&self, chain: Chain) {
-        self.post(|posted| posted.chain = Some(chain));
-    }
-
-    pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
-        self.post(|posted| posted.revoked = Some(revoked));
-    }
-
-    pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {
-        lock(&self.listening).clone()
-    }
-}
-
-/// A panic elsewhere does not make plain data unusable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the other end is on this machine.
@@ -156,9 +74,10 @@ struct Neighbour {
 pub(crate) struct Net {
     swarm: Swarm<Outer>,
     key: Keypair,
-    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    shared: Arc<MeshShared>,
     book: Book,
-    /// What each dial is for, until its connection fails, opens or closes.
+    /// The target of each dial, until its connection fails, opens or closes.
     dials: BTreeMap<ConnectionId, Target>,
     neighbours: BTreeMap<Did, Neighbour>,
     health: Health,
@@ -172,12 +91,13 @@ pub(crate) struct Net {
     offline: bool,
     messages_per_second: u32,
     message_bytes_max: usize,
-    topics: BTreeSet<String>,
-    /// What the node has not taken yet. The swarm is not polled while there is any.
+    rooms: Rooms,
+    events: mpsc::Sender<MeshEvent>,
+    /// Events that the node has not taken yet. The swarm is not polled while there are any.
     out: VecDeque<MeshEvent>,
-    /// When the node was last waited for; nothing was heard from peers since.
+    /// The time since which the loop waits for the node; it hears no peer meanwhile.
     deaf_since: Option<Instant>,
-    /// When to tick next; none when something changed that it depends on.
+    /// The time of the next tick; `None` if it must be computed anew.
     due: Option<Instant>,
 }
 
@@ -185,11 +105,13 @@ impl Net {
     pub(crate) fn new(
         transport: BoxedTransport,
         config: MeshConfig,
+        rooms: Rooms,
         spawner: Arc<dyn Spawner>,
-        shared: Arc<Shared>,
+        shared: Arc<MeshShared>,
+        events: mpsc::Sender<MeshEvent>,
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
-        let behaviour = Outer::new(&config, &key)?;
+        let behaviour = Outer::new(&config, &rooms, &key)?;
         let executor = move |task| spawner.spawn("libp2p", task);
         let settings = libp2p::swarm::Config::with_executor(executor)
             .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -205,9 +127,10 @@ impl Net {
         getrandom::fill(&mut seed).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
         let (me, now) = (config.keypair.did(), clock::now());
         let mesh = config.membership.as_ref().map(|membership| membership.mesh);
-        let run = clock::wall().as_ms();
+        let run = config.clock.wall().as_ms();
         Ok(Self {
             swarm,
+            clock: config.clock.clone(),
             shared,
             book: Book::new(me, u64::from_le_bytes(seed), Backoff::default()),
             dials: BTreeMap::new(),
@@ -223,22 +146,23 @@ impl Net {
             offline: false,
             messages_per_second: config.limits.messages_per_second,
             message_bytes_max: config.limits.message_bytes_max,
-            topics: config.topics.into_iter().collect(),
+            rooms,
             key: config.keypair,
+            events,
             out,
             deaf_since: None,
             due: None,
         })
     }
 
-    /// Runs until all handles are gone, the events' reader is gone, or a shutdown.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<MeshEvent>) {
-        let shared = self.shared.clone();
+    /// Runs until all handles or the receiver of events are gone, or until a shutdown.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<MeshCommand>) {
+        let (shared, events) = (self.shared.clone(), self.events.clone());
         let stopped = loop {
             self.take_posted();
             for _ in 0..COMMANDS_AT_ONCE {
                 match commands.try_recv() {
-                    Ok(Command::Shutdown { reply }) => return self.shutdown(&events, reply).await,
+                    Ok(MeshCommand::Shutdown { reply }) => return self.shutdown(reply).await,
                     Ok(command) => self.on_command(command),
                     Err(_) => break,
                 }
@@ -262,7 +186,7 @@ impl Net {
                 }
                 event = self.swarm.select_next_some(), if self.out.is_empty() => self.on_swarm(event),
                 command = commands.recv() => match command {
-                    Some(Command::Shutdown { reply }) => break Some(reply),
+                    Some(MeshCommand::Shutdown { reply }) => break Some(reply),
                     Some(command) => self.on_command(command),
                     None => break None,
                 },
@@ -272,11 +196,11 @@ impl Net {
             }
         };
         let reply = stopped.unwrap_or_else(|| oneshot::channel().0);
-        self.shutdown(&events, reply).await;
+        self.shutdown(reply).await;
     }
 
-    /// Closes every connection, tells why, and waits a moment for the peers to notice.
-    async fn shutdown(mut self, events: &mpsc::Sender<MeshEvent>, reply: oneshot::Sender<()>) {
+    /// Closes every connection, reports it, and waits a moment for the peers to notice.
+    async fn shutdown(mut self, reply: oneshot::Sender<()>) {
         self.swarm.behaviour_mut().gate.close_all(&DownCause::Shutdown);
         let closing = async {
             while self.swarm.network_info().connection_counters().num_established() > 0 {
@@ -288,8 +212,8 @@ impl Net {
         };
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, closing).await;
         for event in self.out.drain(..) {
-            // nobody may be reading any more
-            if events.try_send(event).is_err() {
+            // the receiver may be gone
+            if self.events.try_send(event).is_err() {
                 break;
             }
         }
@@ -297,7 +221,7 @@ impl Net {
         let _ = reply.send(());
     }
 
-    /// Silence while the node did not take its events is not the peers'.
+    /// Forgives the peers the silence in which the node did not take its events.
     fn listen_again(&mut self, now: Instant) {
         if !self.out.is_empty() {
             if self.deaf_since.is_none() {
@@ -323,7 +247,7 @@ impl Net {
     fn tick(&mut self, now: Instant) {
         if self.expiry_at <= now {
             self.expiry_at = now + EXPIRY_CHECK;
-            self.swarm.behaviour_mut().gate.cut_expired(clock::wall());
+            self.swarm.behaviour_mut().gate.cut_expired(self.clock.wall());
         }
         let changes = if self.out.is_empty() { self.health.tick(now) } else { Vec::new() };
         for change in changes {
@@ -343,10 +267,17 @@ impl Net {
         }
     }
 
-    fn report(&mut self, change: Option<Change>) {
-        if let Some(Change { peer, state, cause }) = change {
+    fn report(&mut self, change: Option<HealthChange>) {
+        if let Some(HealthChange { peer, state, cause }) = change {
             self.due = None;
             self.out.push_back(MeshEvent::PeerState { peer, state, cause });
+        }
+    }
+
+    /// Tells the node something that comes again, unless it is behind with its events already.
+    fn hint(&mut self, event: MeshEvent) {
+        if self.events.capacity() >= self.events.max_capacity() / 2 {
+            self.out.push_back(event);
         }
     }
 
@@ -354,7 +285,7 @@ impl Net {
         let Some(beats) = &mut self.beats else { return };
         let bytes = beats.next(&self.key, &self.beat_body);
         let topic = wire_topic(PRESENCE_TOPIC);
-        // with nobody to hear it, a beat is simply not heard
+        // a beat that no peer receives is no error
         let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(topic, bytes);
     }
 
@@ -391,7 +322,7 @@ impl Net {
     }
 
     fn take_posted(&mut self) {
-        let posted = std::mem::take(&mut *lock(&self.shared.posted));
+        let posted = self.shared.take();
         let now = clock::now();
         if !posted.know.is_empty() || !posted.bootstraps.is_empty() {
             self.due = None;
@@ -417,6 +348,9 @@ impl Net {
             }
             self.swarm.behaviour_mut().gate.set_chain(chain);
         }
+        if let Some((entry, critical)) = posted.formats {
+            self.swarm.behaviour_mut().gate.set_formats(entry, critical);
+        }
         if let Some(revoked) = posted.revoked {
             self.revoked.clone_from(&revoked);
             self.swarm.behaviour_mut().gate.set_revoked(revoked);
@@ -433,29 +367,33 @@ impl Net {
         gossip.report_message_validation_result(&token.id, &token.from, acceptance);
     }
 
-    fn on_command(&mut self, command: Command) {
+    fn on_command(&mut self, command: MeshCommand) {
         match command {
-            Command::Open { peer, room, reply } => match peer_id_of(&peer) {
+            MeshCommand::Open { peer, room, reply } => match peer_id_of(&peer) {
+                // nothing is said to a peer in a room that it did not name
+                _ if self.neighbours.get(&peer).is_some_and(|known| !known.member.abilities.serves(room.as_ref())) => {
+                    let _ = reply.send(Err(OpenError::NoSuchRoom));
+                }
                 Some(peer) => self.swarm.behaviour_mut().gate.inner_mut().rooms.open(peer, room, reply),
                 None => {
                     let _ = reply.send(Err(OpenError::NotOpen));
                 }
             },
-            Command::Publish { topic, bytes, reply } => {
+            MeshCommand::Publish { topic, bytes, reply } => {
                 let _ = reply.send(self.publish(topic, bytes));
             }
-            Command::Join { inviter, addresses, request, outcome } => {
+            MeshCommand::Join { inviter, addresses, request, outcome } => {
                 self.join(inviter, &addresses, request, outcome);
             }
-            Command::SetOffline { offline, reply } => {
+            MeshCommand::SetOffline { offline, reply } => {
                 self.set_offline(offline);
                 let _ = reply.send(());
             }
-            Command::Peers { reply } => {
+            MeshCommand::Peers { reply } => {
                 let _ = reply.send(self.peers());
             }
-            // taken by the loop
-            Command::Shutdown { .. } => {}
+            // handled by the loop
+            MeshCommand::Shutdown { .. } => {}
         }
     }
 
@@ -464,7 +402,7 @@ impl Net {
         if self.presence.is_none() {
             return Err(PublishError::NotAMember);
         }
-        if !self.topics.contains(&topic) {
+        if !self.rooms.topics().any(|known| known == topic) {
             return Err(PublishError::NoSuchTopic(topic));
         }
         let (len, max) = (bytes.len(), self.message_bytes_max);
@@ -472,7 +410,7 @@ impl Net {
             return Err(PublishError::TooLarge { bytes: len, max });
         }
         match self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(wire_topic(&topic), bytes) {
-            // to nobody, or again: the promise is sync's, not gossip's
+            // no receiver, or a repetition: sync makes the promise, not gossip
             Ok(_) | Err(E::NoPeersSubscribedToTopic | E::Duplicate) => Ok(()),
             Err(E::MessageTooLarge) => Err(PublishError::TooLarge { bytes: len, max }),
             Err(error) => {
@@ -553,8 +491,9 @@ impl Net {
             open: neighbour.is_some(),
             rtt: neighbour.and_then(|neighbour| neighbour.rtt),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
-            last_seen: vital.map(|vital| clock::wall_ago(ago(vital))),
+            last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
+            abilities: neighbour.map(|neighbour| neighbour.member.abilities.clone()),
         }
     }
 
@@ -565,9 +504,9 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
             SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
             SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
-            SwarmEvent::Behaviour(OuterEvent::Mdns(event)) => self.on_mdns(event, now),
+            SwarmEvent::Behaviour(OuterEvent::Discovery(event)) => self.on_discovery(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
-                // perhaps another network: who could not be reached before may be now
+                // perhaps another network: an unreachable peer may be reachable now
                 self.book.dial_all(now);
                 self.due = None;
                 lock(&self.shared.listening).push(address.clone());
@@ -621,12 +560,13 @@ impl Net {
                     roles: member.claims.roles.clone(),
                     dialer,
                     address: without_peer(&address),
+                    abilities: member.abilities.clone(),
                 };
                 let limit = RateLimit::new(self.messages_per_second, now);
                 self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
                 self.out.push_back(open);
                 if let Some(addresses) = news {
-                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                    self.hint(MeshEvent::Addresses { peer, addresses });
                 }
                 let change = self.health.heard(peer, now);
                 self.report(change);
@@ -655,7 +595,7 @@ impl Net {
                             self.out.push_back(MeshEvent::OtherMesh { address, peer });
                         }
                     }
-                    // whoever scans the internet shall not fill our log
+                    // strangers that scan the internet must not fill the log
                     (Refusal::OtherMesh, None) => {}
                     _ => self.out.push_back(MeshEvent::Refused { peer, by_us, reason }),
                 }
@@ -674,12 +614,12 @@ impl Net {
                     && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
                     && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near)
                 {
-                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                    self.hint(MeshEvent::Addresses { peer, addresses });
                 }
             }
             InnerEvent::Rooms(entered) => {
                 if let Some(peer) = did_of(&entered.peer) {
-                    self.out.push_back(MeshEvent::Stream { peer, room: entered.room, stream: entered.stream });
+                    self.rooms.enter(peer, &entered.room, entered.stream);
                 }
             }
             _ => {}
@@ -700,8 +640,9 @@ impl Net {
             let verdict = self.on_beat(&message.data, now);
             return self.settle(&token, verdict);
         }
-        let (topic, bytes) = (topic.to_owned(), message.data);
-        self.out.push_back(MeshEvent::Gossip { from, topic, bytes, token });
+        if let Err(Message { token, .. }) = self.rooms.hear(from, topic, Message { bytes: message.data, token }) {
+            self.settle(&token, Verdict::Ignore);
+        }
     }
 
     fn on_beat(&mut self, bytes: &[u8], now: Instant) -> Verdict {
@@ -712,12 +653,12 @@ impl Net {
             Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
-        if self.revoked.contains(&peer) || expired(heard.expires_at, clock::wall()) || peer == self.key.did() {
+        if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
             return Verdict::Ignore;
         }
         let change = self.health.heard(peer, now);
         self.report(change);
-        self.out.push_back(MeshEvent::Beat { peer, body: heard.body });
+        self.hint(MeshEvent::Beat { peer, body: heard.body });
         Verdict::Accept
     }
 
@@ -725,10 +666,10 @@ impl Net {
         match event {
             DoorEvent::Asked { peer, request, reply } => {
                 if let Some(peer) = did_of(&peer) {
-                    self.out.push_back(MeshEvent::Join { peer, request, reply });
+                    self.rooms.knock(peer, request, reply);
                 }
             }
-            // it was dialled for this alone
+            // the connection was dialled for this question alone
             DoorEvent::Done { connection } => {
                 self.swarm.close_connection(connection);
             }
@@ -747,17 +688,17 @@ impl Net {
         }
     }
 
-    fn on_mdns(&mut self, event: mdns::Event, now: Instant) {
+    fn on_discovery(&mut self, event: discovery::Event, now: Instant) {
         self.due = None;
-        match event {
-            mdns::Event::Discovered(found) => {
+        match discovery::sighting(event) {
+            Sighting::Came(found) => {
                 for (peer, address) in found {
                     if let Some(peer) = did_of(&peer) {
                         self.book.spotted(peer, &address, now);
                     }
                 }
             }
-            mdns::Event::Expired(lost) => {
+            Sighting::Went(lost) => {
                 for (peer, _) in lost {
                     if let Some(peer) = did_of(&peer) {
                         self.book.vanished(&peer);

@@ -5,23 +5,26 @@ use std::time::Duration;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, Transport, TransportEvent};
 use libp2p::core::upgrade::Version;
-use libp2p::{Multiaddr, PeerId, noise, quic, tcp, yamux};
+#[cfg(feature = "quic")]
+use libp2p::quic;
+use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
 use nexus_identity::Keypair;
 
 use crate::error::TransportError;
 use crate::peer::libp2p_keypair;
 
-/// A transport whose connections are authenticated and multiplexed: what a mesh runs on.
+/// The transport of a mesh: its connections are authenticated and multiplexed.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// How long a dial and its handshake may take.
+/// The longest time of a dial and its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams of one TCP connection, both ways: the rooms' limits and a few for gossip and doors.
 const YAMUX_STREAMS_MAX: usize = 144;
 /// Streams that a peer may open on one QUIC connection.
+#[cfg(feature = "quic")]
 const QUIC_STREAMS_MAX: u32 = 96;
 
-/// What real nodes use: QUIC, and TCP with Noise and Yamux.
+/// The transport of real nodes: QUIC (feature `quic`), and TCP with Noise and Yamux.
 ///
 /// quinn's and tokio's sockets run on the tokio runtime of the caller and end when the transport
 /// is dropped.
@@ -39,17 +42,25 @@ pub fn tcp_quic_transport(keypair: &Keypair) -> Result<BoxedTransport, Transport
         .multiplex(yamux)
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let mut config = quic::Config::new(&key);
+    #[cfg(feature = "quic")]
+    let transport = quic(&key).or_transport(tcp).map(|either, _| either.into_inner()).boxed();
+    #[cfg(not(feature = "quic"))]
+    let transport = tcp.boxed();
+    Ok(transport)
+}
+
+#[cfg(feature = "quic")]
+fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
+    let mut config = quic::Config::new(key);
     config.handshake_timeout = HANDSHAKE_TIMEOUT;
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
-    let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+    quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 
 /// Dials from a port of its own each time.
 ///
 /// Two TCP nodes that dial each other at the same moment from their listening ports meet in one
-/// "simultaneous open" connection, on which both are the Noise initiator, and get none at all.
+/// "simultaneous open" connection. Both are the Noise initiator on it, so the handshake fails.
 struct NewPort<T>(T);
 
 impl<T: Transport + Unpin> Transport for NewPort<T> {

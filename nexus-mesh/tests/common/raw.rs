@@ -1,4 +1,4 @@
-//! A peer without any of our code above the multiplexer: what a hostile stock node can do.
+//! A peer without our code above the multiplexer: it shows what a hostile stock node can do.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,7 +19,12 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub async fn dial(mut transport: BoxedTransport, address: Multiaddr) -> Self {
+    pub async fn dial(transport: BoxedTransport, address: Multiaddr) -> Self {
+        Self::try_dial(transport, address).await.expect("the other side answers")
+    }
+
+    /// A connection, unless the other side hangs up before there is one.
+    pub async fn try_dial(mut transport: BoxedTransport, address: Multiaddr) -> Option<Self> {
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let mut dial = transport.dial(address, options).unwrap();
         let (_, muxer) = poll_fn(|cx| {
@@ -27,11 +32,11 @@ impl Raw {
             std::pin::Pin::new(&mut dial).poll(cx)
         })
         .await
-        .unwrap();
+        .ok()?;
         let (open, requests) = mpsc::channel(1_000);
         let (gone, closed) = oneshot::channel();
         tokio::spawn(drive(transport, muxer, requests, gone));
-        Self { open, closed }
+        Some(Self { open, closed })
     }
 
     pub async fn stream(&self) -> SubstreamBox {
@@ -40,7 +45,7 @@ impl Raw {
         stream.await.expect("the connection is open")
     }
 
-    /// Negotiates one protocol by hand; the stream, or the answer.
+    /// Negotiates one protocol by hand. Returns the stream, or the answer.
     pub async fn negotiate(&self, protocol: &str) -> Result<SubstreamBox, String> {
         let mut stream = self.stream().await;
         say(&mut stream, "/multistream/1.0.0").await;
@@ -50,7 +55,7 @@ impl Raw {
         if answer == format!("{protocol}\n") { Ok(stream) } else { Err(answer) }
     }
 
-    /// Waits until the other side hung up.
+    /// Waits until the other side has closed the connection.
     pub async fn until_closed(&mut self) {
         let closed = tokio::time::timeout(Duration::from_secs(120), &mut self.closed).await;
         let _ = closed.expect("the other side hangs up");

@@ -1,16 +1,16 @@
-//! How the allocator treats memory that is given back.
+//! The settings of the allocator for a small idle node.
 //!
-//! glibc raises, by itself, the size up to which freed memory is kept for later. After a burst (an
-//! import, a new segment of the search index) a node that does nothing would hold tens of MiB for
-//! ever. Its two settings are read when a process starts, so the daemon starts once more with
-//! them; setting them from inside would take unsafe code.
+//! By itself, glibc raises the size up to which it keeps freed memory. After a burst (an import, a new
+//! segment of the search index) an idle node would hold tens of MiB for ever. glibc reads its two
+//! settings at the start of a process, so the daemon starts once more with them. Setting them from
+//! inside would take unsafe code.
 
-/// glibc's own initial value, which it then leaves alone.
+/// glibc's initial value. A value that is set stays fixed.
 const KEEP_BYTES: &str = "131072";
 const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
 
-/// Starts this program once more with the settings, unless it has them. The process stays the
-/// same. Call it before anything else is done.
+/// Starts this program once more with the settings, unless it has them. The process id stays the same.
+/// Must be called before anything else.
 pub(crate) fn keep_little() {
     if cfg!(not(all(target_os = "linux", target_env = "gnu"))) {
         return;
@@ -25,7 +25,7 @@ pub(crate) fn keep_little() {
         if let Some(name) = std::env::args_os().next() {
             std::os::unix::process::CommandExt::arg0(&mut again, name);
         }
-        // if it fails, the node runs as it is, with some more memory
+        // on failure the node runs without the settings, with some more memory
         let _ = std::os::unix::process::CommandExt::exec(&mut again);
     }
 }

@@ -12,9 +12,9 @@ use ureq::http::{Method, Request, Response, StatusCode};
 
 use crate::session::no_node;
 
-/// How long the node may take to take a connection.
+/// The longest time until the node accepts a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take to answer, unless a command says otherwise.
+/// The longest time until an answer, by default.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one node.
@@ -38,19 +38,19 @@ impl Client {
         Self { agent: agent(Some(ANSWER_TIMEOUT)), base, token: token.to_owned(), directory: None }
     }
 
-    /// The node is the one of a directory: another one on its port is not it.
+    /// Marks the client as one of this directory's node. Another node on the port is then recognised.
     pub(crate) fn of_directory(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
         self
     }
 
-    /// Waits this long for answers.
+    /// Sets the longest time until an answer.
     pub(crate) fn patient(mut self, timeout: Duration) -> Self {
         self.agent = agent(Some(timeout));
         self
     }
 
-    /// Waits for ever: for streams.
+    /// Removes the limit, for streams.
     pub(crate) fn streaming(mut self) -> Self {
         self.agent = agent(None);
         self
@@ -68,7 +68,7 @@ impl Client {
         read(self.run(Method::GET, path, &[], Vec::new())?)
     }
 
-    /// An answer with a header of it.
+    /// An answer with one of its headers.
     pub(crate) fn get_with<T: DeserializeOwned>(&self, path: &str, header: &str) -> Result<(T, String), Problem> {
         let response = self.run(Method::GET, path, &[], Vec::new())?;
         let value = response.headers().get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -91,13 +91,13 @@ impl Client {
         read(self.run(Method::PATCH, path, &[], json(document)?)?)
     }
 
-    /// The lines of an answer, as they arrive.
+    /// The lines of an answer to a GET, as they arrive.
     pub(crate) fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines, Problem> {
         let response = self.run(Method::GET, path, headers, Vec::new())?;
         Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
     }
 
-    /// The same, for bytes sent.
+    /// The lines of an answer to a POST, as they arrive.
     pub(crate) fn post_lines(&self, path: &str, body: Vec<u8>) -> Result<Lines, Problem> {
         let response = self.run(Method::POST, path, &[], body)?;
         Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
@@ -133,7 +133,7 @@ impl Client {
         }
         let problem = refusal(response);
         match &self.directory {
-            // Its token is right by definition, so whoever refuses it is somebody else.
+            // The directory's own token was refused, so this is another node.
             Some(directory) if problem.code == "unauthorized" => {
                 Err(no_node(&format!("no node is running in {}; another one is at {}", directory.display(), self.base)))
             }
@@ -159,7 +159,7 @@ impl Client {
 fn agent(timeout: Option<Duration>) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        // A proxy of the environment has no business between us and our own machine.
+        // A proxy of the environment must not stand between this program and its own machine.
         .proxy(None)
         .max_redirects(0)
         .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -191,7 +191,7 @@ fn refusal(response: Response<ureq::Body>) -> Problem {
     Problem { code, message: problem.detail, hint: problem.hint }
 }
 
-/// An answer that no node gives.
+/// The problem of an answer that no node gives.
 fn foreign(status: StatusCode) -> Problem {
     no_node(&format!("something else answers there ({status})"))
 }
@@ -212,7 +212,7 @@ impl Iterator for Lines {
     }
 }
 
-/// A path or query part, with what is special escaped.
+/// Percent-encodes a part of a path or query.
 pub(crate) fn escape(part: &str) -> String {
     let mut text = String::new();
     for &byte in part.as_bytes() {
@@ -225,7 +225,7 @@ pub(crate) fn escape(part: &str) -> String {
     text
 }
 
-/// A query of those parameters that have a value.
+/// A query of the parameters that have a value.
 pub(crate) fn query(parameters: &[(&str, Option<&str>)]) -> String {
     let given = parameters.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(value))));
     let joined = given.collect::<Vec<_>>().join("&");

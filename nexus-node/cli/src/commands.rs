@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use nexus_node::api::Problem;
 
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// One brain for all your agents, no server.
 #[derive(Debug, Parser)]
@@ -51,33 +51,33 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-/// What goes with every command.
+/// The global flags.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where the node keeps everything [default: `nexus` in the platform's data directory]
+    /// The directory of the node [default: `nexus` in the platform's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "NEXUS_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The node's API [default: what `api-url` in the data directory says]
+    /// The node's API [default: the address in the data directory's `api-url`]
     #[arg(long, global = true, value_name = "URL", env = "NEXUS_API", hide_env_values = true)]
     pub(crate) api: Option<String>,
-    /// One JSON document on stdout, or one a line for streams, and nothing else
+    /// Print one JSON document on stdout, for streams one a line, and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Nothing but the answer and errors
+    /// Print only the answer and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// More logs on stderr; twice for still more
+    /// Print more logs on stderr; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
-/// What can be asked for, in the order of `--help`.
+/// The commands, in the order of `--help`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     Init(init::Init),
     Join(join::Join),
     Up(up::Up),
@@ -121,8 +121,8 @@ pub(crate) enum Command {
     Man(man::Man),
 }
 
-impl Command {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+impl CliCommand {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         match self {
             Self::Init(command) => command.run(session),
             Self::Join(command) => command.run(session),

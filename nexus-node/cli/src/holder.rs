@@ -1,4 +1,4 @@
-//! Who holds a port, as far as the operating system tells.
+//! The process that holds a port, if the operating system tells.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ pub(crate) fn of_tcp(address: SocketAddr) -> Option<String> {
     Some(format!("{name} (process {pid})"))
 }
 
-/// Elsewhere it takes more than reading files.
+/// Other platforms need more than reading files.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn of_tcp(_: SocketAddr) -> Option<String> {
     None
@@ -50,6 +50,7 @@ mod linux {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | A port in use
     #[test]
     fn the_holder_of_a_port_is_named() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

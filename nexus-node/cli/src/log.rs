@@ -11,16 +11,16 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::otlp::{self, Otlp};
 
-/// The handle on the filter.
+/// The handle to the log's filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
-    /// A flag or the environment said it: the configuration does not change it.
+    /// Whether a flag or the environment set the filter; the configuration then does not change it.
     fixed: bool,
 }
 
 impl Log {
-    /// Logs from now on; spans are followed for `otlp`, too, whatever the log shows.
+    /// Starts logging. Spans go to `otlp`, too, whatever the log shows.
     pub(crate) fn start(filter: &str, fixed: bool, format: LogFormat, otlp: Option<&Otlp>) -> Self {
         let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
         let (filter, handle) = reload::Layer::new(filter);
@@ -29,7 +29,7 @@ impl Log {
             LogFormat::Text => fmt::layer().with_writer(io::stderr).with_ansi(colour).boxed(),
             LogFormat::Json => fmt::layer().with_writer(io::stderr).json().boxed(),
         };
-        // A second subscriber is refused; the first goes on.
+        // A second subscriber is refused; the first one stays.
         let lines = lines.with_filter(filter);
         let _ = tracing_subscriber::registry().with(lines).with(otlp.map(otlp::layer)).try_init();
         Self { filter: handle, fixed }
@@ -47,8 +47,8 @@ impl Log {
 
 /// A filter in the notation of `tracing`.
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Problem> {
-    // rmcp tells of each request three times, and the API does already. To openraft a voter that is
-    // away is an error several times a second; what is fatal to it ends the node, which says why.
+    // rmcp logs each request three times, and the API logs it already. openraft logs an absent voter as
+    // an error several times a second; its fatal errors end the node, which gives the reason.
     let mut quiet = filter.to_owned();
     for (loud, most) in [("rmcp", "error"), ("openraft", "off")] {
         if !filter.is_empty() && !filter.contains(loud) {

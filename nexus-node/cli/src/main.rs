@@ -1,11 +1,12 @@
 //! `nexus-node`: the node of a Nexus mesh, and the command line that talks to it.
 //!
-//! Each command is a file in `commands/`. A command asks the node that runs on this machine
-//! through its HTTP API ([`client`]) and hands what it gets to the [`output::Printer`], the only
-//! place that writes to stdout and stderr. `docs/cli.md` is the contract.
+//! Each command is a file in `commands/`. It asks the node on this machine through its HTTP API
+//! ([`client`]), and hands the answer to the [`output::Printer`], the only place that writes to stdout
+//! and stderr. `docs/cli.md` is the contract.
 
 #![allow(clippy::disallowed_methods, reason = "around the node is the real world: nothing here is ever simulated")]
 
+mod address;
 mod allocator;
 mod client;
 mod commands;
@@ -24,14 +25,14 @@ use nexus_node::api::Problem;
 
 use self::commands::Cli;
 use self::output::Printer;
-use self::session::Session;
+use self::session::CliSession;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let session = Session::new(cli.global);
+    let session = CliSession::new(cli.global);
     match cli.command.run(&session) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -41,10 +42,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are answers; everything else that clap says is a usage error.
+/// Help and version are answers. Any other message of clap is a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Nobody is left to be told if this cannot be printed.
+        // If this cannot be printed, there is nobody to tell.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }

@@ -1,17 +1,17 @@
 //! Traces to an OpenTelemetry collector, if the configuration names one.
 //!
-//! Spans are taken from `tracing` and sent as OTLP/HTTP in its JSON encoding, which every collector
-//! reads beside protobuf; so it takes no crate that is not here anyway. Ids are those that the API
-//! has answered and logged.
+//! Spans come from `tracing` and are sent as OTLP/HTTP in its JSON encoding, which every collector
+//! reads beside protobuf. So no further crate is needed. The ids are those in the API's answers and
+//! logs.
 //!
-//! What a collector does never reaches the node: whoever ends a span puts it into a [`queue`] of a
-//! fixed length or, when that is full, counts it as dropped; one thread sends.
+//! The collector never delays the node. The end of a span puts it into a [`queue`] of a fixed length.
+//! If the queue is full, the span is dropped and counted. One thread sends.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `layer` | from spans of `tracing` to finished ones |
-//! | `queue` | what waits to be sent, and what was dropped |
-//! | `document` | how it is written |
+//! | `queue` | spans that wait, and the count of dropped ones |
+//! | `document` | their JSON form |
 
 mod document;
 mod layer;
@@ -25,51 +25,51 @@ use nexus_node::api::Counter;
 pub(crate) use self::layer::layer;
 use self::queue::{Finished, Queue};
 
-/// How long the collector may take to answer.
+/// The longest time until the collector's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a batch is sent before it is dropped.
+/// The most tries to send a batch.
 const TRIES: u32 = 4;
-/// The pause before a batch is sent again; it doubles with each try.
+/// The pause before the second try. It doubles with each try.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long a node that stops waits for the last batch.
+/// The longest wait of a stopping node for the last batch.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The spans that wait, for those who end them and for the thread that sends them.
+/// The waiting spans, shared by their producers and the thread that sends them.
 #[derive(Clone, Debug)]
 pub(crate) struct Otlp {
     queue: Arc<Queue>,
     url: String,
 }
 
-/// What became of a batch.
-enum Sent {
-    /// So many of its spans were refused.
+/// The result of sending a batch.
+enum BatchResult {
+    /// The batch was taken, except for this number of spans.
     Taken(u64),
-    /// Sending it again may help.
+    /// Another try may help.
     Later(String),
-    /// Sending it again would not.
+    /// Another try would not help.
     Refused(String),
 }
 
 impl Otlp {
-    /// Spans for the collector at this address; nothing is sent yet.
+    /// Spans for the collector at this address. Nothing is sent yet.
     pub(crate) fn new(endpoint: &str) -> Self {
         // The base address, as in OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT`.
         Self { queue: Arc::default(), url: format!("{}/v1/traces", endpoint.trim_end_matches('/')) }
     }
 
-    /// Sends from now on, in the name of this node, on a thread of its own.
+    /// Starts the thread that sends, in the name of this node.
     pub(crate) fn start(&self, did: &str, name: &str) -> std::io::Result<()> {
         let (this, resource) = (self.clone(), document::resource(did, name));
         std::thread::Builder::new().name("otlp".to_owned()).spawn(move || this.run(&resource)).map(drop)
     }
 
-    /// Sends what waits and ends, but does not wait long for it.
+    /// Sends the waiting spans and ends, within a short time.
     pub(crate) fn finish(&self) {
         self.queue.close(FLUSH_TIMEOUT);
     }
 
-    /// What was sent and what was dropped so far.
+    /// The counts of sent and dropped spans.
     pub(crate) fn counters(&self) -> [Counter; 2] {
         let [sent, dropped] = self.queue.counts();
         [
@@ -86,11 +86,11 @@ impl Otlp {
         let client = ureq::Agent::config_builder()
             .timeout_global(Some(ANSWER_TIMEOUT))
             .http_status_as_error(false)
-            // The collector is where the configuration says, whatever other programs go through.
+            // The collector's address is used as it is, without a proxy of the environment.
             .proxy(None)
             .build()
             .new_agent();
-        // An outage is told once, not with every batch.
+        // An outage is logged once, not with every batch.
         let mut told = false;
         while let Some(batch) = self.queue.take() {
             let lost = self.deliver(&client, resource, &batch);
@@ -106,7 +106,7 @@ impl Otlp {
         self.queue.ended();
     }
 
-    /// Sends a batch until it is taken, refused, or not worth another try; why it was lost, if it was.
+    /// Sends a batch until it is taken, refused, or out of tries. Returns the reason of a loss.
     fn deliver(&self, client: &ureq::Agent, resource: &serde_json::Value, batch: &[Finished]) -> Option<String> {
         let spans = batch.len() as u64;
         let body = document::traces(resource, batch);
@@ -116,12 +116,12 @@ impl Otlp {
                 break;
             }
             match send(client, &self.url, &body) {
-                Sent::Taken(refused) => {
+                BatchResult::Taken(refused) => {
                     self.queue.count(spans.saturating_sub(refused), refused);
                     return None;
                 }
-                Sent::Later(reason) => why = reason,
-                Sent::Refused(reason) => {
+                BatchResult::Later(reason) => why = reason,
+                BatchResult::Refused(reason) => {
                     why = reason;
                     break;
                 }
@@ -132,16 +132,16 @@ impl Otlp {
     }
 }
 
-fn send(client: &ureq::Agent, url: &str, body: &str) -> Sent {
-    // The statuses that OTLP calls retryable; all others mean that this batch will never be taken.
+fn send(client: &ureq::Agent, url: &str, body: &str) -> BatchResult {
+    // The statuses that OTLP calls retryable. With any other one, a batch will never be taken.
     const RETRYABLE: [u16; 4] = [429, 502, 503, 504];
     match client.post(url).header("content-type", "application/json").send(body) {
         Ok(mut answer) if answer.status().is_success() => {
             let said = answer.body_mut().read_json::<serde_json::Value>().unwrap_or_default();
-            Sent::Taken(document::rejected(&said))
+            BatchResult::Taken(document::rejected(&said))
         }
-        Ok(answer) if RETRYABLE.contains(&answer.status().as_u16()) => Sent::Later(answer.status().to_string()),
-        Ok(answer) => Sent::Refused(answer.status().to_string()),
-        Err(error) => Sent::Later(error.to_string()),
+        Ok(answer) if RETRYABLE.contains(&answer.status().as_u16()) => BatchResult::Later(answer.status().to_string()),
+        Ok(answer) => BatchResult::Refused(answer.status().to_string()),
+        Err(error) => BatchResult::Later(error.to_string()),
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub(crate) use self::table::Table;
 
-/// How something is to look on a terminal.
+/// The style of a text on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Bold,
@@ -24,7 +24,7 @@ pub(crate) enum Style {
     Odd,
 }
 
-/// Writes what a command has to say.
+/// Prints all output of a command.
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
     json: bool,
@@ -47,7 +47,7 @@ impl Printer {
         self.json
     }
 
-    /// Whether nothing but the answer is wanted.
+    /// Whether only the answer and errors are printed.
     pub(crate) fn quiet(&self) -> bool {
         self.quiet
     }
@@ -57,7 +57,7 @@ impl Printer {
         self.colour
     }
 
-    /// The answer: a document for programs, a text for people.
+    /// Prints the answer: a document for programs, a text for people.
     pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
         let text = if self.json {
             serde_json::to_string(document).map_err(|error| Problem::new("internal", error.to_string()))?
@@ -67,7 +67,7 @@ impl Printer {
         self.raw(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
     }
 
-    /// Bytes as they are.
+    /// Prints bytes unchanged.
     #[expect(clippy::unused_self, reason = "everything that is printed goes through a printer")]
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Problem> {
         let mut stdout = io::stdout().lock();
@@ -79,14 +79,14 @@ impl Printer {
         }
     }
 
-    /// A remark beside the answer, for people only.
+    /// Prints a remark beside the answer, for people only.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
             self.stderr(text);
         }
     }
 
-    /// Something that did not go as it should, although the command goes on.
+    /// Prints a warning; the command goes on.
     pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane(message)));
         if let Some(hint) = hint {
@@ -94,7 +94,7 @@ impl Printer {
         }
     }
 
-    /// Why the command failed.
+    /// Prints the problem of a failed command.
     pub(crate) fn problem(&self, problem: &Problem) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane(&problem.message)));
         if let Some(hint) = &problem.hint {
@@ -105,14 +105,14 @@ impl Printer {
         }
     }
 
-    /// The last line of stderr with `--json`.
+    /// Prints the last line of stderr with `--json`.
     pub(crate) fn problem_document(&self, problem: &Problem) {
         let document = wire::ErrorDocument { error: problem.clone().into() };
         // Three texts can always be written as JSON.
         self.stderr(&serde_json::to_string(&document).unwrap_or_default());
     }
 
-    /// A question on the terminal; the answer is not shown while it is typed.
+    /// Asks a question on the terminal. The typed answer is not shown.
     pub(crate) fn secret(&self, question: &str) -> Result<String, Problem> {
         let terminal = console::Term::stderr();
         let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));
@@ -120,7 +120,7 @@ impl Printer {
         terminal.read_secure_line().map_err(failed)
     }
 
-    /// A progress bar on a terminal, and nothing elsewhere.
+    /// A progress bar on a terminal; elsewhere a hidden one.
     pub(crate) fn progress(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
         if self.quiet || self.json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
@@ -135,7 +135,7 @@ impl Printer {
         bar
     }
 
-    /// Text in a style, where stdout shows any.
+    /// A text in a style, if stdout shows styles.
     pub(crate) fn paint(&self, style: Style, text: &str) -> String {
         if self.colour { painted(style, text) } else { text.to_owned() }
     }
@@ -146,7 +146,7 @@ impl Printer {
 
     #[expect(clippy::unused_self, reason = "everything that is printed goes through a printer")]
     fn stderr(&self, line: &str) {
-        // There is nowhere left to complain to.
+        // There is nowhere left to report an error.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }
@@ -162,7 +162,7 @@ fn painted(style: Style, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// Text of others, fit for a terminal: what would move the cursor or hide the rest is shown.
+/// A foreign text made safe for a terminal: control characters are shown, not obeyed.
 pub(crate) fn sane(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
@@ -178,7 +178,7 @@ pub(crate) fn first_line(text: &str, width: usize) -> String {
     }
 }
 
-/// How wide the terminal is; 100 columns where there is none.
+/// The width of the terminal; 100 columns without one.
 pub(crate) fn width() -> usize {
     console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns))
 }
@@ -189,7 +189,7 @@ pub(crate) fn short_did(did: &str) -> String {
     did.get(at..).map_or_else(|| did.to_owned(), |end| format!("…{end}"))
 }
 
-/// What a member is called, if it is one of these and has a name.
+/// A member's name if it is known, else its short DID.
 pub(crate) fn called(members: &[wire::Member], did: &str) -> String {
     let named = members.iter().find(|member| member.did == did && !member.name.is_empty());
     named.map_or_else(|| short_did(did), |member| member.name.clone())
@@ -210,7 +210,7 @@ pub(crate) fn size(bytes: u64) -> String {
     )
 }
 
-/// A length of time in its two largest units.
+/// A duration in its two largest units.
 pub(crate) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -221,7 +221,7 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-/// A moment without its fraction, as people read it.
+/// A timestamp without its fraction, for people.
 pub(crate) fn moment(timestamp: &str) -> String {
     let (date, time) = timestamp.split_once('T').unwrap_or((timestamp, ""));
     format!("{date} {}", time.get(..8).unwrap_or(time)).trim_end().to_owned()
@@ -231,6 +231,7 @@ pub(crate) fn moment(timestamp: &str) -> String {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | Texts of others that would move the cursor of a terminal
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
         assert_eq!(sane("a\u{1b}[2Jb\r\u{9b}c\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\td");

@@ -1,4 +1,4 @@
-//! What every command needs: the printer, the data directory, the way to the node.
+//! The common ground of every command: the printer, the data directory, the client of the node.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::DataDir;
 
+use crate::address::ApiAddress;
 use crate::client::Client;
 use crate::commands::Global;
 use crate::log::Log;
@@ -15,7 +16,7 @@ use crate::output::Printer;
 
 /// One run of the program.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct CliSession {
     pub(crate) printer: Printer,
     data_dir: Option<PathBuf>,
     api: Option<String>,
@@ -23,21 +24,24 @@ pub(crate) struct Session {
     verbose: u8,
 }
 
-impl Session {
+impl CliSession {
     pub(crate) fn new(global: Global) -> Self {
         let Global { data_dir, api, json, quiet, verbose } = global;
         Self { printer: Printer::new(json, quiet), data_dir, api, quiet, verbose }
     }
 
-    /// The data directory, whether there is anything in it or not.
+    /// The data directory, which need not exist.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Problem> {
         match &self.data_dir {
             Some(path) => Ok(path.clone()),
-            None => DataDir::default_path().map_err(data_dir_problem),
+            None => default_data_dir().ok_or_else(|| {
+                let problem = Problem::new("usage", "this account has no home directory");
+                problem.hint("name a data directory with --data-dir")
+            }),
         }
     }
 
-    /// The way to the node: the one that `--api` names, or the one of the data directory.
+    /// The client of the node: the one of `--api`, or of the data directory.
     pub(crate) fn client(&self) -> Result<Client, Problem> {
         let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
         if let Some(api) = &self.api {
@@ -51,35 +55,39 @@ impl Session {
         Ok(Client::new(&url, &token).of_directory(&directory))
     }
 
-    /// Whether `--api` names the node, so that there is no other one to be meant.
+    /// Whether `--api` names the node.
     pub(crate) fn elsewhere(&self) -> bool {
         self.api.is_some()
     }
 
-    /// The token of the data directory is for this machine; it is not sent elsewhere.
+    /// The token of the data directory goes to this machine, and to where its node's API was last; nowhere else.
     fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
-        if !api.starts_with("http://") {
-            let hint = "give it as http://127.0.0.1:8002";
-            return Err(Problem::new("usage", format!("{api} is not the address of an API")).hint(hint));
-        }
-        let host = api.trim_start_matches("http://");
-        let local = ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+        let address = ApiAddress::parse(api).ok_or_else(|| {
+            let problem = Problem::new("usage", format!("{api} is not the address of an API"));
+            problem.hint("give it as http://127.0.0.1:8002")
+        })?;
         let token = match token {
             Some(token) => Some(token),
-            None if local => {
-                let token = DataDir::api_token_in(&self.data_dir()?).map_err(data_dir_problem)?;
-                token.map(|token| token.to_string())
-            }
-            None => None,
+            None => self.own_token_for(&address)?,
         };
         let hint = "set NEXUS_TOKEN to the line in the `api-token` of that node's data directory";
         let token = token.ok_or_else(|| Problem::new("unauthorized", format!("no token for {api}")).hint(hint))?;
         Ok(Client::new(api, &token))
     }
 
-    /// What to type for another command about the same node.
+    /// The token of the data directory, if it may be sent there.
+    fn own_token_for(&self, address: &ApiAddress) -> Result<Option<String>, Problem> {
+        let directory = self.data_dir()?;
+        let own = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
+        let own = own.as_deref().and_then(ApiAddress::parse);
+        if !address.is_local() && !own.is_some_and(|own| own.is_same(address)) {
+            return Ok(None);
+        }
+        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+        Ok(token.map(|token| token.to_string()))
+    }
+
+    /// The command that calls this program for the same node.
     pub(crate) fn program(&self) -> String {
         let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
         match &self.data_dir {
@@ -88,12 +96,12 @@ impl Session {
         }
     }
 
-    /// Logs to stderr, as this filter says; `-q`, `-v` and `RUST_LOG` beat it.
+    /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
     pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
         self.log_and_trace(filter, format, None)
     }
 
-    /// The same, and spans go to a collector.
+    /// The same, and sends spans to a collector.
     pub(crate) fn log_and_trace(&self, filter: &str, format: LogFormat, otlp: Option<&Otlp>) -> Log {
         let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
             (Some(filter), ..) => Some(filter),
@@ -108,31 +116,37 @@ impl Session {
         Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, otlp)
     }
 
-    /// The runtime for what needs a node in this very process.
+    /// The runtime for commands that run a node in this process.
     pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
     }
 }
 
-/// A path as a shell takes it.
+/// The default data directory: `nexus` in the platform's place for data that stays on this machine.
+/// `None` for an account without a home.
+pub(crate) fn default_data_dir() -> Option<PathBuf> {
+    Some(directories::BaseDirs::new()?.data_local_dir().join("nexus"))
+}
+
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/\\._-~:".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// An error of the data directory, in the words of the command line.
+/// The problem of an error of the data directory.
 pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
     nexus_node::NodeError::from(error).into()
 }
 
-/// There is nobody to ask.
+/// The problem of a missing node.
 pub(crate) fn no_node(message: &str) -> Problem {
     Problem::new("no_node", message).hint("start a node: `nexus-node up`")
 }
 
-/// The text of an argument; `-` is what stdin holds.
+/// The text of an argument; for `-`, the content of stdin.
 pub(crate) fn text(argument: String) -> Result<String, Problem> {
     if argument != "-" {
         return Ok(argument);
@@ -143,7 +157,7 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// An error of the configuration, in the words of the command line.
+/// The problem of an error of the configuration.
 pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
     use nexus_node::config::ConfigError;
     let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };

@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! The signals to stop.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
 #[cfg(not(unix))]
 pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
     Ok(async {
-        // Without a handler nothing would be left to wait for.
+        // Without a handler there is nothing to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

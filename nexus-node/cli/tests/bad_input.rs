@@ -1,5 +1,4 @@
-//! What people and machines get wrong: a clear error with its exit code and a hint, and nothing
-//! changed.
+//! Mistakes of people and machines get a clear error with its exit code and a hint, and change nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +15,7 @@ use nexus_node::internals::store::{Batch, FORMAT_KEY, Store, StoreOptions, Table
 use serde_json::{Value, json};
 use support::{Home, files};
 
-/// A node to join, and a ticket of it.
+/// A node, and a ticket for its mesh.
 fn inviter(arguments: &[&str]) -> (Home, support::Node, String) {
     let home = Home::new();
     let node = home.up_with(&["--name", "laptop"]);
@@ -42,6 +41,7 @@ fn a_mistyped_ticket_is_refused_undialled_and_leaves_nothing_behind() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_wrong_ticket_is_refused_by_the_inviter_and_leaves_nothing_behind() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -56,6 +56,7 @@ fn a_wrong_ticket_is_refused_by_the_inviter_and_leaves_nothing_behind() {
     cloud.json(&["join", &ticket]);
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn an_expired_ticket_is_refused() {
     let (_laptop, _node, ticket) = inviter(&["--ttl", "1ms"]);
@@ -65,6 +66,7 @@ fn an_expired_ticket_is_refused() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_used_ticket_is_refused() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -75,6 +77,7 @@ fn a_used_ticket_is_refused() {
     assert!(!second.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_running_node_whose_join_is_refused_goes_on_as_it_was() {
     let (_laptop, _node, ticket) = inviter(&["--ttl", "1ms"]);
@@ -87,6 +90,7 @@ fn a_running_node_whose_join_is_refused_goes_on_as_it_was() {
     assert_eq!(cloud.json(&["get", written["id"].as_str().unwrap()])["text"], "x");
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_ticket_that_names_another_mesh_is_not_believed() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -97,6 +101,7 @@ fn a_ticket_that_names_another_mesh_is_not_believed() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn an_inviter_that_is_gone_times_out() {
     let (_laptop, node, ticket) = inviter(&[]);
@@ -140,7 +145,7 @@ fn a_directory_in_use_is_refused_with_the_process_that_uses_it() {
     assert_eq!(home.json(&["status"])["did"], node.ready["did"], "the first one goes on");
 }
 
-/// Starting is refused, names the file, and changes nothing.
+/// The start is refused, names the file, and changes nothing.
 #[track_caller]
 fn refuses_to_start(home: &Home, file: &str, code: i32) {
     let before = files(&home.path());
@@ -195,6 +200,7 @@ fn a_directory_of_a_newer_version_is_refused_unchanged() {
     refuses_to_start(&home, "brain.redb", 1);
 }
 
+/// promise: Bad input | A data directory that is unreadable
 #[test]
 fn an_unreadable_directory_is_refused_unchanged() {
     let home = used();

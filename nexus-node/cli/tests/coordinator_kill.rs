@@ -1,5 +1,5 @@
-//! Three processes that decide about keys and locks, while their leader is killed the hard way,
-//! stopped and woken, or lost for good.
+//! Three processes decide about keys and locks while their leader is killed, stopped and woken, or lost
+//! for good.
 //!
 //! `NEXUS_KILLS=50 NEXUS_STOPS=10 cargo test -p nexus-node-cli --test coordinator_kill` is the long
 //! form; `NEXUS_SEED` repeats a run's choices.
@@ -25,31 +25,30 @@ use support::{Home, Node, until};
 
 /// Writers per node.
 const WRITERS: usize = 2;
-/// Keys that are in use at one time. After each kill others are, so that a history has few
-/// operations whose outcome nobody knows.
+/// Keys in use at one time. They change after each kill, so that a history has few operations of
+/// unknown outcome.
 const KEYS: u64 = 4;
 
-/// One group at a time: elections are about time, and three groups at once would take it from
-/// each other.
+/// Runs one group at a time: elections depend on time, and three groups would slow each other down.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a node's API is now; none while it is down.
+/// The address and token of a node's API; `None` while it is down.
 type Door = Arc<Mutex<Option<(String, String)>>>;
 
 fn door_of(node: &Node) -> (String, String) {
     (format!("http://{}", node.address()), node.token())
 }
 
-/// Where a node listens for others: it is to come back there.
+/// A node's addresses, which it must have after its restart, too.
 fn listens(node: &Node) -> Vec<String> {
     let addresses = node.ready["listen"].as_array().unwrap();
     addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
 }
 
-/// Three members of one mesh, and what is needed to start each of them again.
+/// Three members of one mesh, and the data for starting each again.
 struct Three {
     homes: Vec<Home>,
     nodes: Vec<Option<Node>>,
@@ -105,7 +104,7 @@ impl Three {
         });
     }
 
-    /// Which of these nodes leads, as they see it.
+    /// The leader in the view of these nodes.
     fn leader(&self, among: &[usize]) -> usize {
         until("a leader", || {
             let leaders = among.iter().map(|n| self.seen_by(*n)["leader"].as_str().map(str::to_owned));
@@ -114,7 +113,7 @@ impl Three {
         })
     }
 
-    /// What each node's own copy has once all are equally far: every key with its revisions.
+    /// Each node's own copy once all have applied the same: every key with its revisions.
     fn same_state(&self, keys: &[String]) -> Vec<Value> {
         let copy = |n: usize| {
             let item = |key: &String| {
@@ -149,8 +148,8 @@ impl Three {
     }
 }
 
-/// What clients saw, by key. Time is a counter that everybody moves: what began after something
-/// had ended has a larger number.
+/// The clients' views, by key. Time is a common counter: an operation that began after another's end
+/// has a larger number.
 #[derive(Default)]
 struct History {
     clock: AtomicU64,
@@ -165,7 +164,7 @@ impl History {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// With the answer, if there was one: it names a revision.
+    /// Records an operation; with its answer, if there was one, which has a revision.
     fn keep(&self, key: &str, began: u64, action: Action, answer: Option<&Value>) {
         let ended = answer.map(|_| self.tick());
         let counter = if answer.is_some() { &self.acknowledged } else { &self.unknown };
@@ -176,16 +175,16 @@ impl History {
     }
 }
 
-/// What one request came to.
-enum Came {
+/// The outcome of one request.
+enum RequestOutcome {
     Answer(u16, Value),
     /// It may have been done or not.
     Unknown,
-    /// It was not even sent.
+    /// It was not sent.
     Never,
 }
 
-fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, body: Option<Value>) -> Came {
+fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, body: Option<Value>) -> RequestOutcome {
     let uri = format!("{}/v1/kv/{key}", door.0);
     let request = ureq::http::Request::builder().method(method).uri(uri);
     let request = request.header("authorization", format!("Bearer {}", door.1));
@@ -195,11 +194,11 @@ fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, b
     };
     match sent {
         Ok(mut answer) => match answer.body_mut().read_json::<Value>() {
-            Ok(document) => Came::Answer(answer.status().as_u16(), document),
-            Err(_) => Came::Unknown,
+            Ok(document) => RequestOutcome::Answer(answer.status().as_u16(), document),
+            Err(_) => RequestOutcome::Unknown,
         },
-        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Came::Never,
-        Err(_) => Came::Unknown,
+        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => RequestOutcome::Never,
+        Err(_) => RequestOutcome::Unknown,
     }
 }
 
@@ -213,7 +212,7 @@ fn value_of(item: &Value) -> u64 {
     item["value"].as_str().unwrap().parse().unwrap()
 }
 
-/// Reads and writes, one request at a time, until it is told to stop.
+/// Reads and writes, one request at a time, until told to stop.
 fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, seed: u64) {
     let client = client();
     let mut dice = Dice(seed);
@@ -229,13 +228,15 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
         let began = history.tick();
         match dice.roll(10) {
             0..4 => match ask(&client, &door, "PUT", &key, Some(json!({ "value": value.to_string() }))) {
-                Came::Answer(200, written) => {
+                RequestOutcome::Answer(200, written) => {
                     history.keep(&key, began, Action::Put(value), Some(&written));
                     last.insert(key, value);
                 }
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Put(value), None),
-                Came::Never => {}
-                Came::Answer(status, document) => panic!("put: {status} {document}"),
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                    history.keep(&key, began, Action::Put(value), None)
+                }
+                RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("put: {status} {document}"),
             },
             4..6 => {
                 let mut body = json!({ "value": value.to_string() });
@@ -245,42 +246,49 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                 }
                 let cas = |done| Action::Cas { expect, value, done };
                 match ask(&client, &door, "PUT", &key, Some(body)) {
-                    Came::Answer(200, written) => {
+                    RequestOutcome::Answer(200, written) => {
                         history.keep(&key, began, cas(true), Some(&written));
                         last.insert(key, value);
                     }
-                    Came::Answer(404 | 409, refusal) => {
+                    RequestOutcome::Answer(404 | 409, refusal) => {
                         history.keep(&key, began, cas(false), Some(&refusal));
                         last.remove(&key);
                     }
-                    Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, cas(true), None),
-                    Came::Never => {}
-                    Came::Answer(status, document) => panic!("cas: {status} {document}"),
+                    RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                        history.keep(&key, began, cas(true), None)
+                    }
+                    RequestOutcome::Never => {}
+                    RequestOutcome::Answer(status, document) => panic!("cas: {status} {document}"),
                 }
             }
             6 => match ask(&client, &door, "DELETE", &key, None) {
-                Came::Answer(200, gone) => history.keep(&key, began, Action::Delete(true), Some(&gone)),
-                Came::Answer(404, refusal) => history.keep(&key, began, Action::Delete(false), Some(&refusal)),
-                Came::Answer(503, _) | Came::Unknown => history.keep(&key, began, Action::Delete(true), None),
-                Came::Never => {}
-                Came::Answer(status, document) => panic!("delete: {status} {document}"),
+                RequestOutcome::Answer(200, gone) => history.keep(&key, began, Action::Delete(true), Some(&gone)),
+                RequestOutcome::Answer(404, refusal) => {
+                    history.keep(&key, began, Action::Delete(false), Some(&refusal))
+                }
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
+                    history.keep(&key, began, Action::Delete(true), None)
+                }
+                RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("delete: {status} {document}"),
             },
             _ => match ask(&client, &door, "GET", &key, None) {
-                Came::Answer(200, item) => {
+                RequestOutcome::Answer(200, item) => {
                     history.keep(&key, began, Action::Get(Some(value_of(&item))), Some(&item));
                     last.insert(key, value_of(&item));
                 }
-                Came::Answer(404, refusal) => {
+                RequestOutcome::Answer(404, refusal) => {
                     history.keep(&key, began, Action::Get(None), Some(&refusal));
                     last.remove(&key);
                 }
-                Came::Answer(503, _) | Came::Unknown | Came::Never => {}
-                Came::Answer(status, document) => panic!("get: {status} {document}"),
+                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown | RequestOutcome::Never => {}
+                RequestOutcome::Answer(status, document) => panic!("get: {status} {document}"),
             },
         }
     }
 }
 
+/// promise: Keys and locks | `kill -9` of the leader under load loses nothing; each key stays linearizable
 #[test]
 fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() {
     let _alone = alone();
@@ -326,7 +334,7 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
     }
     three.full();
 
-    // what is there in the end is part of each history, as each node reads it
+    // the final value is part of each history, as each node reads it
     let keys: Vec<String> = history.keys.lock().unwrap().keys().cloned().collect();
     let client = client();
     for n in 0..3 {
@@ -335,8 +343,8 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
             let seen = until("a read", || {
                 let began = history.tick();
                 match ask(&client, &door, "GET", key, None) {
-                    Came::Answer(200, item) => Some((began, Some(value_of(&item)))),
-                    Came::Answer(404, _) => Some((began, None)),
+                    RequestOutcome::Answer(200, item) => Some((began, Some(value_of(&item)))),
+                    RequestOutcome::Answer(404, _) => Some((began, None)),
                     _ => None,
                 }
             });
@@ -366,7 +374,7 @@ fn signal(node: &Node, name: &str) {
     assert!(sent.success());
 }
 
-/// A node that is stopped goes on at the latest when the test ends, or nobody could end it.
+/// Resumes a stopped node at the end of the test, or nobody could end it.
 struct Stopped<'a>(&'a Node);
 
 impl<'a> Stopped<'a> {
@@ -382,12 +390,13 @@ impl Drop for Stopped<'_> {
     }
 }
 
-/// Writes until it is done: what is asked of a group in the middle of an election may be refused.
+/// Writes until it is done: during an election a write may be refused.
 fn put(node: &Node, key: &str, value: &str) {
     let body = json!({ "value": value }).to_string();
     until("a write", || (node.http("PUT", &format!("/v1/kv/{key}"), &body).status == 200).then_some(()));
 }
 
+/// promise: Keys and locks | A leader that was stopped and goes on reads nothing stale, and lets no old token write
 #[test]
 fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
     let _alone = alone();
@@ -461,6 +470,8 @@ fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
     eprintln!("{read} reads answered, {refused} refused, none stale");
 }
 
+/// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
+/// promise: Keys and locks | After two of three voters are gone for good the third begins anew
 #[test]
 fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_others_in_again() {
     let _alone = alone();
@@ -468,7 +479,7 @@ fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_othe
     put(three.node(0), "kept", "1");
     let (code, error) = three.homes[0].error(&["coordinator", "recover", "--i-understand"]);
     assert_eq!((code, &error["code"]), (7, &json!("conflict")), "{error}");
-    // what is in every copy survives the loss of any two
+    // writes in every copy survive the loss of any two
     three.same_state(&["kept".to_owned()]);
     three.kill(1);
     three.kill(2);
@@ -484,7 +495,7 @@ fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_othe
     assert_eq!(kept["value"], "1");
     put(three.node(0), "new", "after");
 
-    // one that was thought lost comes back with votes of the old group, and then the other
+    // a voter that seemed lost comes back with votes of the old group, and then the other
     for n in [1, 2] {
         three.start(n);
         until("it reads what the new group wrote", || {
@@ -502,7 +513,7 @@ fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_othe
     let values: Vec<&str> = items.iter().map(|item| item["value"].as_str().unwrap()).collect();
     assert_eq!(values, ["back", "back", "1", "after"]);
 
-    // who began it anew is told, and whoever came back has the whole past, which it asked for
+    // the node that began anew is told, and each returned one asked for the whole past and has it
     let head = |n: usize| {
         until("the whole past", || {
             let check = three.homes[n].json(&["audit", "verify"]);

@@ -1,4 +1,4 @@
-//! Keys, locks and coordinators as programs and scripts see them: over HTTP and on the command line.
+//! Keys, locks and coordinators for programs and scripts: over HTTP and on the command line.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use support::{Home, Node, until};
 
-/// The body of an answer that must be a success.
+/// The body of an answer, which must be a success.
 #[track_caller]
 fn good(node: &Node, method: &str, path: &str, body: &str) -> Value {
     let answer = node.http(method, path, body);
@@ -22,12 +22,12 @@ fn good(node: &Node, method: &str, path: &str, body: &str) -> Value {
     answer.json()
 }
 
-/// Everything there is, and as of which revision.
+/// All keys, and their revision.
 fn all(node: &Node) -> (Value, Value) {
     (good(node, "GET", "/v1/kv", ""), good(node, "GET", "/v1/locks", ""))
 }
 
-/// Nodes of one mesh, of which three vote.
+/// Nodes of one mesh, three of which vote.
 fn mesh(names: &[&str]) -> Vec<(Home, Node)> {
     let mut nodes: Vec<(Home, Node)> = Vec::new();
     for name in names {
@@ -51,6 +51,8 @@ fn mesh(names: &[&str]) -> Vec<(Home, Node)> {
     nodes
 }
 
+/// promise: Keys and locks | A write of one node is read by every other right after the answer
+/// promise: Keys and locks | Commands for keys and locks have the fields and exit codes of their page
 #[test]
 fn keys_are_written_compared_listed_and_taken_away_over_http() {
     let home = Home::new();
@@ -80,13 +82,14 @@ fn keys_are_written_compared_listed_and_taken_away_over_http() {
     let gone = good(&node, "DELETE", "/v1/kv/other", "");
     assert_eq!((&gone["key"], &gone["value"]), (&json!("other"), &Value::Null));
     assert_eq!(node.http("GET", "/v1/kv/other", "").problem(), "not_found");
-    // No name of a key is taken by a route of ours.
+    // Routes of ours take no name from the keys.
     for key in ["txn", "watch", "kv"] {
         good(&node, "PUT", &format!("/v1/kv/{key}"), "{\"value\":\"mine\"}");
         assert_eq!(good(&node, "GET", &format!("/v1/kv/{key}"), "")["value"], "mine");
     }
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_transaction_does_all_or_the_other_thing() {
     let home = Home::new();
@@ -120,6 +123,7 @@ fn a_transaction_does_all_or_the_other_thing() {
     assert_eq!(home.run_with(&["kv", "txn", "-"], b"[]").code, 2);
 }
 
+/// promise: Bad input | Critical requests over a limit or against a rule: refused, nothing changed
 #[test]
 fn what_breaks_a_rule_is_refused_and_changes_nothing() {
     let home = Home::new();
@@ -201,6 +205,7 @@ fn what_breaks_a_rule_is_refused_and_changes_nothing() {
     assert_eq!((seen["voters"].as_array().unwrap().len(), &seen["generation"]), (1, &json!(0)), "{seen}");
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothing() {
     let home = Home::new();
@@ -238,6 +243,7 @@ fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothin
     assert_eq!((&theft["by_name"], &theft["stolen_from"]), (&json!("laptop"), &node.ready["did"]), "{theft}");
 }
 
+/// promise: Keys and locks | Whoever goes away while it waits does not end up with the lock
 #[test]
 fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     use std::io::Write;
@@ -260,6 +266,7 @@ fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     until("nobody has it", || (good(&node, "GET", "/v1/locks", "") == json!([])).then_some(()));
 }
 
+/// promise: Keys and locks | Changes are told in order after any revision that is kept, with their author
 #[test]
 fn a_watch_goes_on_after_a_revision_and_says_who() {
     let home = Home::new();
@@ -282,7 +289,7 @@ fn a_watch_goes_on_after_a_revision_and_says_who() {
     assert_eq!(next()["kind"], "deleted");
     watch.kill().unwrap();
     watch.wait().unwrap();
-    // A poll waits for what happens next, and on a prefix of which nothing is heard it keeps up.
+    // A poll waits for the next change. On a prefix without changes it keeps up with the revision.
     let now = good(&node, "GET", "/v1/watch", "");
     assert_eq!((&now["changes"], &now["missed"]), (&json!([]), &json!(false)));
     let after = now["revision"].as_u64().unwrap();
@@ -296,6 +303,7 @@ fn a_watch_goes_on_after_a_revision_and_says_who() {
     assert_eq!(quiet["revision"], polled["revision"], "{quiet}");
 }
 
+/// promise: Keys and locks | Commands for keys and locks have the fields and exit codes of their page
 #[test]
 fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     let home = Home::new();
@@ -367,12 +375,13 @@ fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     assert_eq!(home.json(&["lock", "list"]), json!([]));
 }
 
-/// The lines of an audit.
+/// The records of an audit.
 fn past(home: &Home, arguments: &[&str]) -> Vec<Value> {
     let all: Vec<&str> = ["audit", "--json"].iter().chain(arguments).copied().collect();
     home.run(&all).ok().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_did_what_is_told_line_by_line_and_checked() {
     let home = Home::new();
@@ -386,20 +395,22 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         told,
         [
             (&json!("voter_added"), &json!("done")),
+            (&json!("raise"), &json!("done")),
             (&json!("put"), &json!("done")),
             (&json!("cas"), &json!("refused")),
             (&json!("acquire"), &json!("granted"))
         ]
     );
     assert_eq!(
-        (&lines[1]["name"], &lines[1]["by_name"], &lines[1]["revision"]),
+        (&lines[2]["name"], &lines[2]["by_name"], &lines[2]["revision"]),
         (&json!("k"), &json!("laptop"), &json!(1))
     );
     assert_eq!(
-        (&lines[1]["by"], &lines[2]["code"], &lines[3]["token"]),
+        (&lines[2]["by"], &lines[3]["code"], &lines[4]["token"]),
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("1")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;
@@ -407,39 +418,40 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     assert_eq!(past(&home, &["--since", "1d"])[..], lines[1..], "what the leader notes has no time of its own");
 
     let check = home.json(&["audit", "verify"]);
-    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(4), &Value::Null), "{check}");
+    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(5), &Value::Null), "{check}");
     assert_eq!(check["head"].as_str().unwrap().len(), 64);
-    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 4 entries checked"));
+    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 5 entries checked"));
     for (path, status) in [("/v1/audit?limit=0", 422), ("/v1/audit?after=x", 422), ("/v1/audit?sinc=1d", 422)] {
         assert_eq!(node.http("GET", path, "").status, status, "{path}");
     }
     assert_eq!(home.error(&["audit", "--since", "soon"]).0, 2);
     assert_eq!(node.http("GET", &format!("/v1/audit?after={}", u64::MAX), "").json()["items"], json!([]));
 
-    // after a start the past is what it was
+    // after a restart the past is the same
     drop(node);
     let _node = home.up_with(&[]);
     let again = home.json(&["audit", "verify"]);
     assert_eq!((&again["head"], &again["entries"]), (&check["head"], &check["entries"]));
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[test]
 fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     let home = Home::new();
     let node = home.up_with(&["--name", "laptop"]);
-    // more than is kept in memory: names as long as they may be
+    // more than is kept in memory, with names of the greatest length
     let key = |n: usize| format!("{n:0>500}");
     for n in 0..1_500 {
         assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
     }
     let before = home.json(&["audit", "verify"]);
-    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_501)), "{before}");
+    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_502)), "{before}");
     let lines = past(&home, &[]);
     let numbers: Vec<u64> = lines.iter().map(|line| line["n"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=1_501).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=1_502).collect::<Vec<_>>());
     for n in [0, 1, 299, 1_499] {
-        assert_eq!(lines[n + 1]["name"], json!(key(n)));
-        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 1), "").json();
+        assert_eq!(lines[n + 2]["name"], json!(key(n)));
+        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 2), "").json();
         assert_eq!(page["items"][0]["name"], json!(key(n)));
     }
     node.kill_9();
@@ -449,6 +461,7 @@ fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     assert_eq!(past(&home, &[]), lines);
 }
 
+/// promise: Keys and locks | The mode is in `status`, `/readyz`, metrics, events and refusals
 #[test]
 fn a_minority_says_so_everywhere_and_the_others_go_on() {
     let nodes = mesh(&["terminal", "ide", "cloud"]);
@@ -464,7 +477,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
         codes(&terminal.json(&["status"])).contains(&"one_machine".to_owned()).then_some(())
     });
 
-    // It follows the changes, to be told of the mode.
+    // It follows the changes, to hear of the mode.
     let event = std::thread::scope(|scope| {
         let cursor = good(second, "GET", "/v1/events?wait=0s", "")["cursor"].as_str().unwrap().to_owned();
         let told = scope.spawn(move || {
@@ -487,7 +500,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
         &["lock", "acquire", "l"],
         &["lock", "list"],
     ];
-    // Each takes its time to find nobody, so they ask at once.
+    // Each takes its time to find no quorum, so they ask at once.
     let refused = std::thread::scope(|scope| {
         let asked = critical.map(|arguments| (arguments, scope.spawn(move || ide.error(arguments))));
         let refused = second.http("GET", "/v1/kv/deploy/target", "");
@@ -531,6 +544,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
     }
 }
 
+/// promise: Keys and locks | Another leads when the leader steps down; voters come and go by hand
 #[test]
 fn voters_come_and_go_by_name_and_another_leads() {
     let nodes = mesh(&["terminal", "ide", "cloud", "desk"]);
@@ -556,11 +570,12 @@ fn voters_come_and_go_by_name_and_another_leads() {
     until("another leader", || leader(terminal).filter(|leader| *leader != before));
     let (exit, error) = terminal.error(&["coordinator", "recover", "--i-understand"]);
     assert_eq!((exit, &error["code"]), (7, &json!("conflict")), "{error}");
-    // Only an admin changes who coordinates.
+    // Only an admin changes the coordinators.
     let (exit, error) = ide.error(&["coordinator", "step-down"]);
     assert_eq!((exit, &error["code"]), (4, &json!("refused")), "{error}");
 }
 
+/// promise: Keys and locks | The rest of a lost quorum begins anew when told to; the old group does not count
 #[test]
 fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
     let [one, two, three] = mesh(&["one", "two", "three"]).try_into().ok().unwrap();

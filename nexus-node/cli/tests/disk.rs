@@ -1,5 +1,5 @@
-//! Disks that fail under a running node: it ends and says why, and nothing acknowledged is lost.
-//! (Power losses: the store's and the engine's own tests.)
+//! Disks that fail under a running node: it ends with the reason, and loses no acknowledged write. (For
+//! power losses, see the tests of the store and the engine.)
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -21,12 +21,12 @@ use world::{Link, SOON, World, texts};
 
 const WORLD: World = World(200);
 
-/// A disk in memory that stops keeping what is written to it.
+/// A disk in memory that fails on demand.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+struct Disk(Arc<Mutex<DiskState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskState {
     seen: Vec<u8>,
     kept: Vec<u8>,
     fault: Fault,
@@ -41,10 +41,10 @@ enum Fault {
 }
 
 impl Disk {
-    /// What is there after the machine was started again.
+    /// The disk after a restart of the machine.
     fn restarted(&self) -> Self {
         let kept = self.0.lock().unwrap().kept.clone();
-        Self(Arc::new(Mutex::new(State { seen: kept.clone(), kept, fault: Fault::None })))
+        Self(Arc::new(Mutex::new(DiskState { seen: kept.clone(), kept, fault: Fault::None })))
     }
 
     fn store(&self) -> Store {
@@ -96,7 +96,7 @@ async fn start(disk: &Disk) -> Node {
     Node::with_env(env).await.unwrap()
 }
 
-/// Writes until the node has failed; what was acknowledged, and how it ended.
+/// Writes until the node has failed. Returns the disk, the acknowledged writes, and the reason.
 async fn fails(fault: Fault) -> (Disk, Vec<String>, String) {
     let disk = Disk::default();
     disk.store().commit(&[nexus_node::internals::engine::found(&WORLD.genesis(0))]).unwrap();
@@ -126,7 +126,7 @@ async fn fails(fault: Fault) -> (Disk, Vec<String>, String) {
     };
     let error = node.brain().remember(NewMemory::note("later")).await.unwrap_err();
     assert_eq!(error.code(), "stopping", "{error}");
-    // the others go on, and have nothing that was not on this disk
+    // the others go on, and have only entries that were on this disk
     friend.brain().remember(NewMemory::note("the friend goes on")).await.unwrap();
     let beyond: Vec<String> = texts(&friend).into_iter().filter(|text| text != "the friend goes on").collect();
     assert!(beyond.iter().all(|text| acknowledged.contains(text)), "sent before it was kept");
@@ -141,6 +141,7 @@ async fn nothing_is_lost(disk: &Disk, mut acknowledged: Vec<String>) {
     again.brain().remember(NewMemory::note("after it was mended")).await.unwrap();
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     let (disk, acknowledged, why) = fails(Fault::SyncFails).await;
@@ -148,6 +149,7 @@ async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     nothing_is_lost(&disk, acknowledged).await;
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_ends_the_node_and_loses_nothing_acknowledged() {
     let (disk, acknowledged, why) = fails(Fault::Full).await;
@@ -177,6 +179,7 @@ impl Drop for Mounted {
     }
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[test]
 fn a_process_on_a_disk_that_fills_up_ends_with_a_clear_error_and_loses_nothing_acknowledged() {
     let home = Home::new();

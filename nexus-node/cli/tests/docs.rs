@@ -1,13 +1,13 @@
-//! `docs/cli.md` is true: its examples run, its tables are complete. So are the commands of README.md.
+//! `docs/cli.md` is true: its examples run, its tables are complete. The commands of README.md run, too.
 //!
-//! In a `console` block, `laptop$ nexus-node …` runs on a machine of that name (a data directory
-//! of its own); what follows is what it prints, stdout before stderr. `…` stands for any text, alone
-//! in a line for any lines, and at the end of a word of a command for what was printed before.
-//! White space counts as one space. `ID=$(…)` and `$ID` are as in a shell, ` &` leaves a node
-//! running. What starts with `error:` must fail, everything else succeed.
+//! In a `console` block, `laptop$ nexus-node …` runs on a machine of that name (a data directory of its
+//! own). The lines after it are its output, stdout before stderr. `…` stands for any text, alone in a
+//! line for any lines, and at the end of a command's word for a word printed before. White space counts
+//! as one space. `ID=$(…)` and `$ID` are as in a shell. ` &` leaves a node running. A command whose
+//! output starts with `error:` must fail, every other must succeed.
 //!
 //! README.md has lines to paste: commands alone, on the machine that a comment before the block names
-//! (`<!-- on laptop -->`). Each must succeed, `up` goes on running, lines of `git` and `cargo` are left out.
+//! (`<!-- on laptop -->`). Each must succeed. `up` goes on running, and lines of `cargo` are left out.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ use nexus_node::api::CODES;
 use nexus_node::config::KEYS;
 use support::{Home, SOON};
 
-/// Commands that change nothing: their answer may need a moment to become what it is to be.
+/// Commands that change nothing. Their answer may need a moment to become the expected one.
 const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
 
 fn file(name: &str) -> String {
@@ -37,7 +37,7 @@ fn page() -> String {
     file("docs/cli.md")
 }
 
-/// A command with what it is to print.
+/// A command with its expected output.
 struct Example {
     page: &'static str,
     line: usize,
@@ -81,7 +81,7 @@ fn pasted(page: &str) -> Vec<Example> {
         } else if inside && !line.starts_with("git clone ") && !line.starts_with("cargo ") {
             let machine = machine.clone().unwrap_or_else(|| panic!("README.md:{}: on which machine?", index + 1));
             let command = if line.ends_with(" up") { format!("{line} &") } else { line.to_owned() };
-            // What was remembered on one machine is found on the others.
+            // A memory of one machine is found on the others.
             let expected =
                 if line.contains(" recall ") { ["…", "…staging database…", "…"] } else { ["…"; 3] };
             let (page, line) = ("README.md", index + 1);
@@ -109,7 +109,7 @@ impl Drop for World {
 }
 
 impl World {
-    /// Runs an example until it prints what it is to print.
+    /// Runs an example until its output is as expected.
     fn check(&mut self, example: &Example) {
         let end = Instant::now() + SOON;
         loop {
@@ -247,6 +247,7 @@ fn the_examples_do_what_they_say() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_commands_of_the_first_page_work() {
     let mut world = World::default();
@@ -257,6 +258,7 @@ fn the_commands_of_the_first_page_work() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_program_of_the_first_page_is_an_example_that_runs() {
     let (page, example) = (file("README.md"), file("examples/src/bin/embed_memory.rs"));
@@ -267,6 +269,7 @@ fn the_program_of_the_first_page_is_an_example_that_runs() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn what_the_first_page_links_to_is_there() {
     let page = file("README.md");

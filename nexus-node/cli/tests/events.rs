@@ -22,7 +22,7 @@ struct Socket {
 }
 
 impl Socket {
-    /// Asks to become one, with these headers besides.
+    /// Opens a WebSocket, with these further headers.
     fn open(node: &Node, path: &str, headers: &[(&str, &str)]) -> Self {
         let address = node.address();
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -52,7 +52,7 @@ impl Socket {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// The next frame that is no ping: its kind and what is in it.
+    /// The next frame that is no ping: its kind and its content.
     fn frame(&mut self) -> (u8, Vec<u8>) {
         loop {
             let mut head = [0; 2];
@@ -73,7 +73,7 @@ impl Socket {
         }
     }
 
-    /// The next change to a memory. Members are told of as well, in their own time.
+    /// The next change of a memory. Changes of members come at any time, and are skipped.
     fn change(&mut self) -> Value {
         loop {
             let (kind, bytes) = self.frame();
@@ -86,6 +86,7 @@ impl Socket {
     }
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_websocket_brings_changes_and_goes_on_from_a_cursor() {
     let home = Home::new();
@@ -99,12 +100,13 @@ fn a_websocket_brings_changes_and_goes_on_from_a_cursor() {
     drop(socket);
     let mut socket = Socket::bearer(&node, &format!("/v1/events?from={}", change["cursor"].as_str().unwrap()));
     assert_eq!(socket.change()["id"], second["id"]);
-    // It is told when the node stops, and does not hold it up.
+    // It gets a close when the node stops, and does not delay the stop.
     assert_eq!(node.terminate().0, Some(0));
     let (kind, reason) = socket.frame();
     assert_eq!((kind, &reason[..2]), (8, &1_001_u16.to_be_bytes()[..]));
 }
 
+/// promise: Bad input | A WebSocket is refused like any other request: wrong token, foreign or null `Origin`
 #[test]
 fn a_websocket_is_refused_like_any_other_request() {
     let home = Home::new();
@@ -124,7 +126,7 @@ fn a_websocket_is_refused_like_any_other_request() {
         headers.extend(origin.map(|origin| ("Origin", origin)));
         assert_eq!(Socket::open(&node, "/v1/events", &headers).status(), status, "{headers:?}");
     }
-    // The protocol is no way to show a token for anything else.
+    // The subprotocol shows a token for a WebSocket only.
     let headers = [("Host", node.address()), ("Sec-WebSocket-Protocol", good.clone())];
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(node.raw("GET", "/v1/status", &headers, b"").problem(), "unauthorized");
@@ -132,11 +134,12 @@ fn a_websocket_is_refused_like_any_other_request() {
     assert_eq!(answer.status(), 422);
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     let home = Home::new();
     let node = home.up();
-    // The node tells of itself first.
+    // The node's own introduction comes first.
     home.json(&["remember", "before"]);
     let poll = |query: &str| {
         let answer = node.http("GET", &format!("/v1/events?{query}"), "");
@@ -150,7 +153,11 @@ fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     let waiting = Instant::now();
     let got = std::thread::scope(|scope| {
         let polling = scope.spawn(|| poll(&format!("wait=30s&from={cursor}")));
-        std::thread::sleep(Duration::from_millis(300));
+        // until it is being answered, beside the request that asks for this
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !node.http("GET", "/metrics", "").body.contains("\nnexus_http_requests_in_flight 2\n") {
+            assert!(Instant::now() < deadline, "the poll never arrives");
+        }
         home.json(&["remember", "after"]);
         polling.join().unwrap()
     });
@@ -166,6 +173,7 @@ fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     assert_eq!(node.http("GET", "/v1/events?colour=red", "").problem(), "invalid");
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_cursor_of_another_mesh_is_refused_everywhere() {
     let (ours, other) = (Home::new(), Home::new());

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Draft, EntryFrame, EntryId, Head, Hlc, Incarnation, Kind, LogHead, LogId, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Keypair, Ticket};
-use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, TokioSpawner};
+use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, TokioSpawner};
 use rogue::Rogue;
 use support::{Home, Node};
 use world::{Link, key};
 
-/// How much a node may grow, in MiB, whatever one member sends: the bounds of what it keeps for a
-/// peer, of what waits, and of what is on its way, together.
+/// The most growth of a node's memory, in MiB, under any flood of one member. It covers the data kept
+/// for a peer, the waiting entries and the bytes in flight.
 const GROWTH_MIB_MAX: u64 = 200;
 
 /// A real process, and credentials from its own ticket.
@@ -43,7 +43,7 @@ impl Stage {
         let address: Multiaddr = ticket.addresses[0].parse().unwrap();
         let config = MeshConfig::new(key(9));
         let (mesh, _events) =
-            Mesh::start(Link::Tcp.transport(&key(9)), config, Arc::new(TokioSpawner::current())).unwrap();
+            Mesh::start(Link::Tcp.transport(&key(9)), config, Rooms::new(), Arc::new(TokioSpawner::current())).unwrap();
         let name = "rogue".parse().unwrap();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: String::new() };
         let reply = mesh.join(ticket.inviter, vec![address.clone()], request).await.unwrap();
@@ -61,7 +61,7 @@ impl Stage {
         Rogue::start(self.mesh, self.chain.clone(), &key(9), Link::Tcp, self.address.clone()).await
     }
 
-    /// The node answers at once, and has not grown too much.
+    /// Checks that the node answers at once, and has not grown too much.
     fn well(&self, what: &str) {
         let started = Instant::now();
         let written = self.node.http("POST", "/v1/memories", &format!(r#"{{"text":"{what}"}}"#));
@@ -73,7 +73,7 @@ impl Stage {
         assert!(now < self.rss_mib + GROWTH_MIB_MAX, "{what}: {} MiB before, {now} MiB now", self.rss_mib);
     }
 
-    /// A log that nobody knows.
+    /// An unknown log.
     fn strange(&self, n: u64) -> LogId {
         let author = Did::from_bytes(blake3::hash(&n.to_le_bytes()).into());
         LogId { space: SpaceId::default_of(&self.mesh), author, incarnation: Incarnation(n.to_le_bytes()) }
@@ -86,6 +86,7 @@ fn rss_mib(node: &Node) -> u64 {
     line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() / 1_024
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_heads_and_more_are_bounded() {
     let stage = Stage::new().await;
@@ -101,7 +102,7 @@ async fn a_hundred_thousand_heads_and_more_are_bounded() {
     line.ack((0..5_000).map(head).collect()).await.unwrap();
     line.hear_frontier().await;
     stage.well("100,000 heads twice");
-    // more than any mesh has: the connection ends
+    // more heads than any mesh has: the connection ends
     let mut sent = 0_u64;
     while line.frontier((sent..sent + 5_000).map(head).collect(), false).await.is_ok() {
         sent += 5_000;
@@ -111,6 +112,7 @@ async fn a_hundred_thousand_heads_and_more_are_bounded() {
     stage.well("more heads than a mesh has logs");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     let stage = Stage::new().await;
@@ -131,17 +133,18 @@ async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     assert!(*rogue.open.borrow(), "their credentials might be on the way");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     let stage = Stage::new().await;
     let rogue = stage.rogue().await;
     let mut line = rogue.line(stage.did).await;
-    // small ones: a thousand a second are read
+    // small messages: a thousand a second are read
     let started = Instant::now();
     for _ in 0..4_000 {
         line.say(Body::Digest(Default::default())).await.unwrap();
     }
-    // that they were read shows when what is behind them has come
+    // they were read once the entry after them has arrived
     let log = LogId { author: key(9).did(), ..stage.strange(0) };
     let draft =
         Draft { mesh: stage.mesh, log, after: None, hlc: Hlc(1), kind: Kind(4_000), refs: vec![], payload: vec![] };
@@ -159,7 +162,7 @@ async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     tokio::time::timeout(Duration::from_secs(30), acknowledged).await.expect("slowed down, not stopped");
     assert!(started.elapsed() > Duration::from_millis(2_900), "{:?}", started.elapsed());
     stage.well("4,000 small frames");
-    // the largest ones, of a field of later versions, as fast as they go
+    // the largest messages, with a field of a later version, as fast as possible
     let mut large = vec![0xfa, 0x01];
     let body = FRAME_BYTES_MAX - 5;
     prost::encode_length_delimiter(body, &mut large).unwrap();

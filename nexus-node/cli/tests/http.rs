@@ -1,4 +1,4 @@
-//! The HTTP API from outside: who may talk to it, and how it refuses.
+//! The HTTP API from outside: its guard, and its refusals.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@ mod support;
 use serde_json::json;
 use support::Home;
 
-/// Every route with a method it takes, and whether it is open without a token.
+/// Every route with one of its methods, and whether it needs no token.
 const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/healthz", true),
     ("GET", "/readyz", true),
@@ -78,7 +78,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/web/x", true),
 ];
 
-/// What asks to become a WebSocket is a request like any other.
+/// A request for a WebSocket is guarded like any other.
 const UPGRADE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
@@ -86,6 +86,7 @@ const UPGRADE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn no_route_is_missing_in_the_list() {
     let home = Home::new();
@@ -101,6 +102,7 @@ fn no_route_is_missing_in_the_list() {
     }
 }
 
+/// promise: Commands and API | Token, `Host` and `Origin` are checked on every route
 #[test]
 fn host_origin_and_token_are_checked_on_every_route() {
     let home = Home::new();
@@ -135,7 +137,7 @@ fn host_origin_and_token_are_checked_on_every_route() {
     ];
     let mut cells = 0;
     let routes = ROUTES.iter().map(|&(method, path, open)| (method, path, open, false));
-    // What a browser asks beforehand on behalf of a page, on every path: it must learn nothing.
+    // A browser's preflight for a page, on every path: it must reveal nothing.
     let mut paths: Vec<(&str, bool)> = ROUTES.iter().map(|&(_, path, open)| (path, open)).collect();
     paths.dedup_by_key(|(path, _)| *path);
     let beforehand = paths.into_iter().map(|(path, open)| ("OPTIONS", path, open, false));
@@ -145,12 +147,12 @@ fn host_origin_and_token_are_checked_on_every_route() {
                 for &(token, token_fits) in &tokens {
                     cells += 1;
                     let with_cookie = token.is_some_and(|(name, _)| name == "Cookie");
-                    // With the cookie whatever changes something must name an origin.
+                    // With the cookie, a request that changes something must name an origin.
                     let changes = !["GET", "OPTIONS"].contains(&method) || upgrade;
                     let unnamed = with_cookie && token_fits && !open && origin.is_none() && changes;
                     let let_in = *host_fits && *origin_fits && (token_fits || open) && !unnamed;
                     if let_in && !open {
-                        continue; // What then happens is the other tests' matter.
+                        continue; // The result is a matter of other tests.
                     }
                     let mut headers = Vec::new();
                     headers.extend(host.as_deref().map(|host| ("Host", host)));
@@ -197,6 +199,7 @@ fn on_all_interfaces_the_address_that_was_dialled_is_a_good_host_and_no_other() 
     }
 }
 
+/// promise: Commands and API | Memories are written, read, changed and forgotten over HTTP; refusals have codes
 #[test]
 fn what_cannot_be_answered_is_a_problem_with_its_code() {
     let home = Home::new();
@@ -240,6 +243,7 @@ fn what_cannot_be_answered_is_a_problem_with_its_code() {
     assert!(answer.head.to_ascii_lowercase().contains("www-authenticate: bearer"), "{answer:?}");
 }
 
+/// promise: Commands and API | Memories are written, read, changed and forgotten over HTTP; refusals have codes
 #[test]
 fn memories_are_written_read_changed_and_forgotten_over_http() {
     let home = Home::new();
@@ -284,7 +288,7 @@ fn an_import_acknowledges_every_line_under_its_number() {
     assert!(texts.contains(&"one".to_owned()) && texts.contains(&"three".to_owned()) && texts.len() == 2, "{texts:?}");
 }
 
-/// The next memory written in a stream. Members are told of as well, in their own time.
+/// The next memory written in a stream. Changes of members come at any time, and are skipped.
 fn next(lines: &mut impl Iterator<Item = String>) -> serde_json::Value {
     let changes = lines.filter_map(|line| line.strip_prefix("data:").map(|data| serde_json::from_str(data).unwrap()));
     changes.into_iter().find(|change: &serde_json::Value| change["kind"] == "remembered").unwrap()
@@ -306,7 +310,7 @@ fn events_arrive_as_they_happen_and_go_on_from_a_cursor() {
         let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
         let status = lines.next().unwrap();
         assert!(status.contains("200"), "{status}");
-        // The head ends before anything is written, so nothing can be missed.
+        // The head ends before anything is written, so no change can be missed.
         lines.find(|line| line.is_empty()).unwrap();
         lines
     };

@@ -1,4 +1,4 @@
-//! The HTTP API under bad bodies, clients that go away or do not read, and many of them.
+//! The HTTP API under bad bodies, under clients that go away or do not read, and under many clients.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Home, Node, SOON, until};
 
-/// A connection that has asked for something and reads nothing by itself.
+/// A connection that has sent a request and reads nothing by itself.
 fn ask(node: &Node, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(node.address()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -35,13 +35,14 @@ fn rss(node: &Node) -> u64 {
     node.http("GET", "/v1/status", "").json()["rss_bytes"].as_u64().unwrap_or_default()
 }
 
-/// Some megabytes of memories, with few words: how fast they are indexed is another matter.
+/// Some megabytes of memories, with few words, so that indexing is not the measured part.
 fn fill(node: &Node) {
     let line = format!("{{\"text\":\"{}\"}}\n", "x".repeat(24_000));
     let answers = node.http("POST", "/v1/import", &line.repeat(400)).lines();
     assert!(answers.iter().all(|answer| answer["error"].is_null()), "{:?}", answers.first());
 }
 
+/// promise: Bad input | Broken JSON, unknown fields, bodies too large, wrong content types: refused
 #[test]
 fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     let home = Home::new();
@@ -68,7 +69,7 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
             for body in broken {
                 assert_eq!(send("application/json", body), "malformed", "{method} {path} {body:?}");
             }
-            // Whichever is noticed first.
+            // Whichever fault is noticed first.
             for body in ["{\"text\":", "{\"text\":1}}", &"[".repeat(100_000)] {
                 let code = send("application/json", body.as_bytes());
                 assert!(code == "malformed" || code == "invalid", "{method} {path}: {code}");
@@ -88,7 +89,7 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     }
     assert!(routes >= 6, "{routes}");
     assert_eq!(home.json(&["list"])["items"].as_array().unwrap().len(), 1, "nothing was written");
-    // What says nothing, or what curl says of everything, is taken for JSON.
+    // A missing content type, and curl's default one, count as JSON.
     for kind in [None, Some("application/x-www-form-urlencoded"), Some("application/vnd.nexus+json")] {
         let address = node.address();
         let mut headers = vec![("Host", address.as_str()), ("Authorization", token.as_str())];
@@ -97,6 +98,7 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     }
 }
 
+/// promise: Bad input | Long questions are answered or refused; texts of any kind come back as they were
 #[test]
 fn texts_of_any_kind_come_back_as_they_were() {
     let home = Home::new();
@@ -110,6 +112,7 @@ fn texts_of_any_kind_come_back_as_they_were() {
     }
 }
 
+/// promise: Bad input | Long questions are answered or refused; texts of any kind come back as they were
 #[test]
 fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     let home = Home::new();
@@ -132,7 +135,7 @@ fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     for query in ["q=a&space=nowhere", "q=a&by=nobody"] {
         assert_eq!(node.http("GET", &format!("/v1/memories?{query}"), "").problem(), "not_found", "{query}");
     }
-    // Far too long a head is refused or cut off; the node goes on.
+    // A head that is far too long is refused or cut off; the node goes on.
     let mut stream = ask(&node, &format!("GET /v1/memories?q={}", "x".repeat(2 << 20)));
     let _ = stream.write_all(b"\r\n");
     let mut answer = Vec::new();
@@ -141,6 +144,7 @@ fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     assert_eq!(node.http("GET", "/healthz", "").status, 200);
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[test]
 fn clients_that_go_away_leave_nothing_behind() {
     let home = Home::new();
@@ -200,6 +204,7 @@ fn clients_that_go_away_leave_nothing_behind() {
     assert_eq!(node.terminate().0, Some(0));
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[test]
 fn readers_that_do_not_read_cost_little_and_hold_nobody_up() {
     let home = Home::new();
@@ -220,12 +225,13 @@ fn readers_that_do_not_read_cost_little_and_hold_nobody_up() {
     assert_eq!(node.http("POST", "/v1/memories", "{\"text\":\"meanwhile\"}").status, 201);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let more = rss(&node).saturating_sub(before);
-    // 400 memories more, and twenty exports of 20 MB each that are not held in memory.
+    // 400 further memories, and twenty exports of 20 MB each that are not held in memory.
     assert!(more < 200 << 20, "{more} bytes more");
     drop(streams);
     assert_eq!(node.terminate().0, Some(0));
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[cfg(unix)]
 #[test]
 fn a_thousand_idle_connections_are_held_and_the_next_one_is_answered() {
@@ -234,7 +240,7 @@ fn a_thousand_idle_connections_are_held_and_the_next_one_is_answered() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     if limit.maximum.is_some_and(|maximum| maximum < 1_200) {
-        return; // This machine allows no process so many.
+        return; // This machine allows a process too few files.
     }
     let home = Home::new();
     let node = home.up();
@@ -242,7 +248,7 @@ fn a_thousand_idle_connections_are_held_and_the_next_one_is_answered() {
     let begun = Instant::now();
     assert_eq!(node.http("POST", "/v1/memories", "{\"text\":\"the 1001st\"}").status, 201);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    // And the first of them still works.
+    // The first of them still works.
     let (address, token) = (node.address(), node.token());
     let request = format!(
         "GET /v1/status HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"

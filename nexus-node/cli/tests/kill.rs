@@ -1,5 +1,5 @@
-//! Three processes under load, killed the hard way at random moments: whatever one of them has
-//! acknowledged is on all of them in the end, and each comes back without a hand.
+//! Three processes under load, killed at random moments. Every acknowledged write is on all of them in
+//! the end, and each process comes back by itself.
 //!
 //! `NEXUS_KILLS=100 cargo test -p nexus-node-cli --test kill` is the long form; `NEXUS_SEED` repeats a run's choices.
 
@@ -19,19 +19,19 @@ use support::{Home, Node, pair};
 /// Writers per node.
 const WRITERS: usize = 3;
 
-/// What was acknowledged, by id.
+/// The acknowledged writes, by id.
 #[derive(Default)]
 struct Acknowledged {
     texts: BTreeMap<String, String>,
-    /// The last acknowledged edit of a memory and the one that was under way when its node died.
+    /// The last acknowledged edit of a memory, and the edit in progress when its node died.
     edited: BTreeMap<String, (String, Option<String>)>,
     forgotten: BTreeSet<String>,
 }
 
-/// Where a node's API is now; none while it is down.
+/// The address and token of a node's API; `None` while it is down.
 type Door = Arc<Mutex<Option<(String, String)>>>;
 
-/// Writes, edits and forgets what it wrote itself, one request at a time, until it is told to stop.
+/// Writes memories, edits and forgets its own, one request at a time, until told to stop.
 fn write(name: &str, door: &Door, stop: &AtomicBool, acknowledged: &Mutex<Acknowledged>, seed: u64) {
     let client = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(10)))
@@ -60,11 +60,11 @@ fn write(name: &str, door: &Door, stop: &AtomicBool, acknowledged: &Mutex<Acknow
                 let mut all = acknowledged.lock().unwrap();
                 match sent {
                     Ok(answer) if answer.status() == 200 => drop(all.edited.insert(id.clone(), (text, None))),
-                    // it may stand or not
+                    // it may hold or not
                     _ => {
                         let before = all.texts[id].clone();
                         all.edited.entry(id.clone()).or_insert((before, None)).1 = Some(text);
-                        // what came of it is not known: it is left alone from here on
+                        // its outcome is unknown: the memory is left alone from here on
                         drop(all);
                         mine.swap_remove(at);
                     }
@@ -77,7 +77,7 @@ fn write(name: &str, door: &Door, stop: &AtomicBool, acknowledged: &Mutex<Acknow
                 match sent {
                     Ok(answer) if answer.status().is_success() => drop(all.forgotten.insert(id)),
                     _ => {
-                        // it may be gone or not: nothing is asked of it
+                        // it may be gone or not, and is no longer checked
                         all.texts.remove(&id);
                         all.edited.remove(&id);
                     }
@@ -118,6 +118,7 @@ fn memories(node: &Node) -> BTreeMap<String, (String, String)> {
     }
 }
 
+/// promise: The whole | `kill -9` at random moments of any node under load loses nothing acknowledged
 #[test]
 fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     let kills = from_env("NEXUS_KILLS", 20);
@@ -148,7 +149,7 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     for kill in 0..kills {
         let count = || acknowledged.lock().unwrap().texts.len();
         let (before, started) = (count(), Instant::now());
-        // a random moment, at which writes have been going on
+        // a random moment in the middle of writes
         std::thread::sleep(Duration::from_millis(dice.roll(400)));
         while count() < before + 20 {
             assert!(started.elapsed() < support::SOON, "kill {kill}: nothing is acknowledged");
@@ -196,7 +197,7 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     assert!(written > 50);
 }
 
-/// Where a node listens for others: it is to come back there.
+/// A node's addresses, which it must have after its restart, too.
 fn listens(node: &Node) -> Vec<String> {
     let addresses = node.ready["listen"].as_array().unwrap();
     addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
@@ -206,7 +207,7 @@ fn door_of(node: &Node) -> (String, String) {
     (format!("http://{}", node.address()), node.token())
 }
 
-/// What all nodes hold once they hold the same, and all of what they must.
+/// The common content of all nodes, once they agree and have all that they must.
 fn converged(nodes: &[Node], wanted: BTreeSet<&String>) -> BTreeMap<String, (String, String)> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {

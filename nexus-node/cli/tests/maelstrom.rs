@@ -1,5 +1,5 @@
-//! Nodes in the hands of a harness as Maelstrom is one: it starts them, carries every message
-//! between them, late, twice, or not at all, cuts them apart, and judges what their clients saw.
+//! Nodes under a harness like Maelstrom. It starts them, and carries every message between them: late,
+//! twice or not at all. It cuts them apart, and judges their clients' views.
 //!
 //! `NEXUS_ROUNDS=20 cargo test -p nexus-node-cli --test maelstrom` cuts more often; `NEXUS_SEED` repeats a run's choices.
 
@@ -24,31 +24,31 @@ use serde_json::{Value, json};
 use support::dice::{Dice, from_env};
 use support::{Home, SOON, until};
 
-/// How long a client waits for an answer; a node refuses sooner what it cannot do.
+/// The longest wait of a client. A node refuses impossible requests sooner.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
-/// Of a hundred messages between nodes so many are lost, and so many come twice.
+/// The lost messages of a hundred between nodes, and the doubled ones.
 const LOST: u64 = 5;
 const TWICE: u64 = 5;
-/// The longest that one is under way; its double takes twice as long.
+/// The longest delay of a message. Its double takes up to twice as long.
 const LATE_MS_MAX: u64 = 15;
 
-/// One cluster at a time: elections are about time.
+/// Runs one cluster at a time: elections depend on time.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What lies between the nodes.
+/// The network between the nodes.
 struct Between {
     dice: Dice,
-    /// On which side each node is; messages stay on theirs.
+    /// The side of each node; messages stay on their side.
     sides: Vec<u64>,
     lost: u64,
     cut: u64,
     carried: u64,
 }
 
-/// A message, and when it arrives: the earliest first.
+/// A message and its time of arrival, the earliest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct UnderWay(std::cmp::Reverse<(Instant, u64)>, String, String);
 
@@ -71,7 +71,7 @@ fn number(name: &str) -> Option<usize> {
 }
 
 impl Harness {
-    /// Starts the nodes and tells each who it is.
+    /// Starts the nodes and sends each its name.
     fn new(workload: &'static str, nodes: usize) -> Self {
         let seed = from_env("NEXUS_SEED", u64::from(std::process::id()));
         eprintln!("{workload}: NEXUS_SEED={seed}");
@@ -117,7 +117,7 @@ impl Harness {
         Client { name, answers, to_router: self.to_router.clone(), next: AtomicU64::new(1) }
     }
 
-    /// Messages reach those on the same side only.
+    /// Separates the nodes by side.
     fn cut(&self, sides: impl Fn(usize) -> u64) {
         let mut between = self.between.lock().unwrap();
         between.sides = (0..between.sides.len()).map(sides).collect();
@@ -164,7 +164,7 @@ impl Drop for Harness {
     }
 }
 
-/// Carries messages until it is told to end.
+/// Carries messages until told to end.
 fn route(
     messages: &Receiver<Value>,
     mut stdins: Vec<std::process::ChildStdin>,
@@ -176,7 +176,7 @@ fn route(
         let now = Instant::now();
         while under_way.peek().is_some_and(|UnderWay(std::cmp::Reverse((at, _)), ..)| *at <= now) {
             let Some(UnderWay(_, dest, line)) = under_way.pop() else { break };
-            // a node that has ended reads no more
+            // a node that has ended does not read
             let _ = number(&dest).and_then(|node| stdins.get_mut(node)).map(|stdin| writeln!(stdin, "{line}"));
         }
         let wait = under_way.peek().map_or(SOON, |UnderWay(std::cmp::Reverse((at, _)), ..)| *at - now);
@@ -247,6 +247,7 @@ impl Client {
     }
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_node_says_again_what_it_is_told_and_refuses_what_it_does_not_know() {
     let _alone = alone();
@@ -261,6 +262,7 @@ fn a_node_says_again_what_it_is_told_and_refuses_what_it_does_not_know() {
     harness.end();
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn ids_are_drawn_once_also_by_nodes_that_hear_nothing_of_each_other() {
     let _alone = alone();
@@ -274,7 +276,7 @@ fn ids_are_drawn_once_also_by_nodes_that_hear_nothing_of_each_other() {
     harness.end();
 }
 
-/// Values that are written on both sides of a cut, and on which all agree after it.
+/// Values written on both sides of a cut: all nodes agree on them after it.
 fn spread(workload: &'static str, nodes: usize, write: &str, done: &str, field: &str, read: &str) {
     let harness = Harness::new(workload, nodes);
     let client = harness.client();
@@ -306,18 +308,21 @@ fn spread(workload: &'static str, nodes: usize, write: &str, done: &str, field: 
     harness.end();
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn what_is_broadcast_reaches_every_node_after_the_heal() {
     let _alone = alone();
     spread("broadcast", 5, "broadcast", "broadcast_ok", "message", "messages");
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_set_has_all_elements_on_every_node_after_the_heal() {
     let _alone = alone();
     spread("g-set", 3, "add", "add_ok", "element", "value");
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_counter_is_the_sum_of_what_was_added_on_both_sides_of_a_cut() {
     let _alone = alone();
@@ -341,7 +346,7 @@ fn a_counter_is_the_sum_of_what_was_added_on_both_sides_of_a_cut() {
     harness.end();
 }
 
-/// What clients saw, by key. Time is a counter that everybody moves.
+/// The clients' views, by key. Time is a common counter.
 #[derive(Default)]
 struct History {
     clock: AtomicU64,
@@ -373,7 +378,7 @@ impl History {
     }
 }
 
-/// Reads and writes, one request at a time, until it is told to stop.
+/// Reads and writes, one request at a time, until told to stop.
 fn work(client: &Client, nodes: u64, stop: &AtomicBool, epoch: &AtomicU64, history: &History, mut dice: Dice) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
@@ -408,7 +413,7 @@ fn work(client: &Client, nodes: u64, stop: &AtomicBool, epoch: &AtomicU64, histo
             }
             (Some(answer), Some(11), _) => {
                 history.refused.fetch_add(1, Ordering::SeqCst);
-                // what is refused at once is asked again only after a while
+                // an early refusal is followed by a pause
                 if answer["text"].as_str().unwrap().contains("settled") {
                     std::thread::sleep(Duration::from_millis(50));
                 }
@@ -420,6 +425,7 @@ fn work(client: &Client, nodes: u64, stop: &AtomicBool, epoch: &AtomicU64, histo
     }
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn keys_are_linearizable_while_the_network_cuts_loses_and_doubles() {
     let _alone = alone();
@@ -445,7 +451,7 @@ fn keys_are_linearizable_while_the_network_cuts_loses_and_doubles() {
         epoch.fetch_add(1, Ordering::Relaxed);
         let away = usize::try_from(roll(nodes as u64)).unwrap();
         harness.cut(|node| u64::from(node == away));
-        // the one that is alone decides nothing, and says so
+        // the node that is alone decides nothing, and says so
         let answer = critical_reader.ask(away, json!({ "type": "read", "key": "nothing" })).expect("a refusal in time");
         eprintln!("round {round}: {away} is cut off, and says {}", answer["text"]);
         assert_eq!(answer["code"], 11, "{answer}");

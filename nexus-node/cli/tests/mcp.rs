@@ -1,4 +1,4 @@
-//! MCP from outside, as clients of both eras speak it: over HTTP and over stdio.
+//! MCP from outside, in both eras: over HTTP and over stdio.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ const NEW: &str = "2026-07-28";
 const OLD: &str = "2025-11-25";
 const META: &str = "io.modelcontextprotocol";
 
-/// A request of an era, with what the new one says in each.
+/// A request of an era; in the new one each carries the client's data.
 fn request(era: &str, id: u64, method: &str, mut params: Value) -> Value {
     if era == NEW {
         params["_meta"] = json!({
@@ -40,7 +40,7 @@ fn handshake() -> Value {
     })
 }
 
-/// Somebody who speaks MCP.
+/// A client that speaks MCP.
 trait Speaks {
     fn era(&self) -> &'static str;
     fn ask(&self, method: &str, params: Value) -> Value;
@@ -75,7 +75,7 @@ trait Speaks {
     }
 }
 
-/// Over HTTP.
+/// A client over HTTP.
 struct Http {
     address: String,
     token: String,
@@ -132,7 +132,7 @@ impl Http {
         }
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(b"\r\n").unwrap();
-        // A body that is refused need not be read to its end.
+        // The server need not read a refused body to its end.
         let _ = stream.write_all(message);
         BufReader::new(stream)
     }
@@ -170,8 +170,8 @@ impl Speaks for Http {
     }
 }
 
-/// Over stdio.
-struct Stdio_ {
+/// A client over stdio.
+struct StdioClient {
     era: &'static str,
     child: RefCell<Child>,
     stdin: RefCell<Option<ChildStdin>>,
@@ -180,12 +180,12 @@ struct Stdio_ {
     next: Cell<u64>,
 }
 
-impl Stdio_ {
+impl StdioClient {
     fn of(home: &Home, arguments: &[&str], era: &'static str) -> Self {
         let mut all = vec!["mcp"];
         all.extend_from_slice(arguments);
         let mut command = home.command(&all);
-        // A node that is started here must not take the ports of another test.
+        // A node started here must not take the ports of another test.
         command.env("NEXUS_API_ADDR", "127.0.0.1:0").env("NEXUS_MDNS", "false");
         command.env("NEXUS_LISTEN", "/ip4/127.0.0.1/tcp/0");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -233,21 +233,21 @@ impl Stdio_ {
         }
     }
 
-    /// Closes stdin; how it ended.
+    /// Closes stdin. Returns the exit code.
     fn end(&self) -> Option<i32> {
         self.stdin.borrow_mut().take();
         self.child.borrow_mut().wait().unwrap().code()
     }
 }
 
-impl Drop for Stdio_ {
+impl Drop for StdioClient {
     fn drop(&mut self) {
         let _ = self.child.borrow_mut().kill();
         let _ = self.child.borrow_mut().wait();
     }
 }
 
-impl Speaks for Stdio_ {
+impl Speaks for StdioClient {
     fn era(&self) -> &'static str {
         self.era
     }
@@ -265,7 +265,7 @@ impl Speaks for Stdio_ {
     }
 }
 
-/// The node that a stdio server has started here; it ends with the test.
+/// The node that a stdio server has started; it ends with the test.
 struct Started(String);
 
 impl Started {
@@ -287,7 +287,7 @@ impl Drop for Started {
     }
 }
 
-/// What each tool of the core profile does, told by one client.
+/// Checks each tool of the core profile with one client.
 fn core(client: &impl Speaks, agent: &Value) {
     assert_eq!(client.names(), ["session_start", "remember", "recall", "forget"]);
     let written = client.tool("remember", json!({ "text": "the build needs a C compiler", "tags": ["build"] }));
@@ -308,7 +308,7 @@ fn core(client: &impl Speaks, agent: &Value) {
     assert!(client.refused("forget", json!({ "id": written["id"] })).contains("no memory"));
 }
 
-/// The same for the graph profile.
+/// Checks each tool of the graph profile with one client.
 fn graph(client: &impl Speaks) {
     let names = [
         "create_entities",
@@ -365,6 +365,7 @@ fn graph(client: &impl Speaks) {
 const NEWCOMER: &str = r#"{ "name": "newcomer", "version": "2.0" }"#;
 const VETERAN: &str = r#"{ "name": "veteran", "version": "1.0" }"#;
 
+/// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
 fn every_tool_works_over_http_in_both_eras() {
     let home = Home::new();
@@ -373,19 +374,20 @@ fn every_tool_works_over_http_in_both_eras() {
         core(&Http::to(&node, "/mcp", era), &serde_json::from_str(agent).unwrap());
         graph(&Http::to(&node, "/mcp/graph", era));
     }
-    // The log is for what happens to the node, not for each request.
+    // The log is for events of the node, not for each request.
     assert!(!home.log().contains("rmcp"), "{}", home.log());
 }
 
+/// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
 fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     let home = Home::new();
-    let first = Stdio_::of(&home, &[], NEW);
+    let first = StdioClient::of(&home, &[], NEW);
     core(&first, &serde_json::from_str(NEWCOMER).unwrap());
     let _node = Started::of(&home);
-    core(&Stdio_::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
+    core(&StdioClient::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
     for era in [NEW, OLD] {
-        graph(&Stdio_::of(&home, &["--profile", "graph"], era));
+        graph(&StdioClient::of(&home, &["--profile", "graph"], era));
     }
     assert_eq!(first.end(), Some(0));
 }
@@ -393,14 +395,15 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
 /// Calls a tool.
 type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
 
+/// promise: Commands and API | A node that an agent started is told of and stopped by `stop`, not by a page
 #[test]
 fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     let home = Home::new();
-    let client = Stdio_::of(&home, &[], NEW);
+    let client = StdioClient::of(&home, &[], NEW);
     client.tool("remember", json!({ "text": "before" }));
     let status = home.json(&["status"]);
     assert_eq!(status["started_by"], "mcp", "{status}");
-    // who wants a node there is told which one it is, and what to do
+    // a second `up` names the running node, and the remedy
     let (code, error) = home.error(&["up"]);
     assert_eq!((code, &error["code"]), (7, &json!("in_use")), "{error}");
     let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
@@ -424,6 +427,7 @@ fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     assert_eq!(node.ended(), Some(0));
 }
 
+/// promise: Agents | A client does not notice that the node was started again
 #[test]
 fn a_client_does_not_notice_that_the_node_was_started_again() {
     let home = Home::new();
@@ -431,7 +435,7 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     let address = node.address();
     let new = Http::to(&node, "/mcp", NEW);
     let old = Http::to(&node, "/mcp", OLD);
-    let stdio = Stdio_::of(&home, &["--no-start"], OLD);
+    let stdio = StdioClient::of(&home, &["--no-start"], OLD);
     let clients: [(Tool<'_>, &str); 3] = [
         (&|tool, arguments| new.tool(tool, arguments), "newcomer"),
         (&|tool, arguments| old.tool(tool, arguments), "veteran"),
@@ -446,12 +450,13 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
         assert_eq!(tool("remember", json!({ "text": "after" }))["agent"]["name"], *agent);
         assert_eq!(tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 3);
     }
-    // and to another port
+    // and it may move to another port
     drop(node);
     let _node = home.up_with(&["--api-addr", "127.0.0.1:0"]);
     assert_eq!(stdio.tool("recall", json!({ "query": "after" }))["memories"].as_array().unwrap().len(), 3);
 }
 
+/// promise: Agents | Which instance, which agent and when is written by the node; nobody forges it
 #[test]
 fn nobody_forges_who_wrote_a_memory() {
     let home = Home::new();
@@ -478,11 +483,12 @@ fn nobody_forges_who_wrote_a_memory() {
     assert_eq!(entity["meta"]["agent"]["name"], "newcomer");
 }
 
+/// promise: Agents | Two machines that write to the graph at once keep everything
 #[test]
 fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
     let ((laptop, first), (cloud, second)) = pair();
     let clients = [Http::to(&first, "/mcp/graph", NEW), Http::to(&second, "/mcp/graph", OLD)];
-    // what both have is there once
+    // items that both have exist once
     let shared = json!({ "name": "shared", "entityType": "t", "observations": ["same"] });
     std::thread::scope(|scope| {
         for (machine, client) in clients.iter().map(|client| (&client.address, client.token.clone())).enumerate() {
@@ -512,7 +518,7 @@ fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
         let said = shared["observations"].as_array().unwrap();
         assert_eq!((said.len(), said.iter().filter(|said| **said == "same").count()), (51, 1), "{}", home.log());
     }
-    // and a deletion on one is one on the other, also of what both wrote
+    // a deletion on one is one on the other, also of common items
     clients[0].tool("delete_entities", json!({ "entityNames": ["shared"] }));
     until("it is gone everywhere", || {
         let graph = clients[1].tool("open_nodes", json!({ "names": ["shared"] }));
@@ -520,6 +526,7 @@ fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
     });
 }
 
+/// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
 #[test]
 fn answers_are_bounded_and_go_on_where_they_ended() {
     let home = Home::new();
@@ -556,6 +563,7 @@ fn answers_are_bounded_and_go_on_where_they_ended() {
     assert!(cut.to_string().len() < 2_000, "{cut}");
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn what_does_not_fit_is_refused_in_words() {
     let home = Home::new();
@@ -618,6 +626,7 @@ fn what_does_not_fit_is_refused_in_words() {
     }
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn messages_that_are_none_are_answered_in_json_rpc() {
     let home = Home::new();
@@ -675,7 +684,7 @@ fn messages_that_are_none_are_answered_in_json_rpc() {
         &[version(NEW), method("no/such"), old[0].clone()],
     );
     assert_eq!(status, 404);
-    // a batch, as one version has it
+    // a batch, which one version has
     let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
     let batch = json!([ping, { "jsonrpc": "2.0", "method": "notifications/initialized" }, { "jsonrpc": "2.0", "id": "b", "method": "no" }]);
     let (status, _, answer) = client.post(batch.to_string().as_bytes(), &old);
@@ -685,6 +694,7 @@ fn messages_that_are_none_are_answered_in_json_rpc() {
     assert_eq!(client.post(batch.to_string().as_bytes(), &[version(OLD), old[0].clone()]).0, 400);
 }
 
+/// promise: Agents | `Host`, `Origin` and token are checked for MCP as for everything else
 #[test]
 fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
     let home = Home::new();
@@ -728,6 +738,7 @@ fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
     }
 }
 
+/// promise: Agents | A subscriber hears of changes to the graph, also across a restart
 #[test]
 fn a_subscriber_hears_of_changes_to_the_graph() {
     let home = Home::new();
@@ -747,17 +758,17 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     assert_eq!(acknowledged["params"]["_meta"][format!("{META}/subscriptionId")], 77, "{acknowledged}");
     let accepted = &acknowledged["params"]["notifications"]["resourceSubscriptions"];
     assert_eq!(*accepted, json!(["memory://knowledge-graph"]));
-    // what is not of the graph is not told
+    // changes outside of the graph are not told
     Http::to(&node, "/mcp", NEW).tool("remember", json!({ "text": "x" }));
     client.tool("create_entities", json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [] }] }));
     let updated = next();
     assert_eq!(updated["method"], "notifications/resources/updated", "{updated}");
     assert_eq!(updated["params"]["uri"], "memory://knowledge-graph");
 
-    // the old way, over stdio, and across a restart of the node
-    let stdio = Stdio_::of(&home, &["--profile", "graph"], OLD);
+    // the old era, over stdio, and across a restart of the node
+    let stdio = StdioClient::of(&home, &["--profile", "graph"], OLD);
     stdio.result("resources/subscribe", json!({ "uri": "memory://knowledge-graph" }));
-    // Nothing says when the subscription stands.
+    // No event tells that the subscription is active.
     until("the first change is told", || {
         client.tool(
             "create_entities",
@@ -775,11 +786,12 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     stdio.notified("notifications/resources/updated");
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     let home = Home::new();
     let _node = home.up();
-    let client = Stdio_::of(&home, &["--no-start"], NEW);
+    let client = StdioClient::of(&home, &["--no-start"], NEW);
     for (bytes, code) in [
         (b"{\n".as_slice(), -32700),
         (b"\xff\xfe\n", -32700),
@@ -790,7 +802,7 @@ fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
         assert_eq!(client.hear()["error"]["code"], code, "{}", String::from_utf8_lossy(bytes));
     }
     client.write(b"\n\r\n  \n");
-    // more at once than are under way at once
+    // more requests than may be in progress at once
     for id in 1_000..1_200 {
         client.say(&request(
             NEW,
@@ -813,6 +825,7 @@ fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     assert!(!nowhere.path().exists());
 }
 
+/// promise: Agents | The graph goes out and in as the memory server's JSON Lines
 #[test]
 fn the_graph_goes_out_and_in_as_lines() {
     let home = Home::new();

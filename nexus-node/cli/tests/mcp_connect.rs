@@ -1,4 +1,4 @@
-//! `connect`: other programs' files, changed with care.
+//! `connect` changes the files of other programs with care.
 
 #![allow(
     clippy::unwrap_used,
@@ -69,6 +69,7 @@ const VSCODE: &str = ".config/Code/User/mcp.json";
 #[cfg(target_os = "macos")]
 const VSCODE: &str = "Library/Application Support/Code/User/mcp.json";
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn each_program_gets_its_entry_where_it_looks_for_it() {
@@ -102,6 +103,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
     assert_eq!(person.json(&["all"]).as_array().unwrap().len(), 5);
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
@@ -114,7 +116,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
         assert!(after.contains(line), "{line}: {after}");
     }
     assert_eq!(fs::read_to_string(done["backup"].as_str().unwrap()).unwrap(), before);
-    // an entry that says something else is replaced, with another backup
+    // a different entry is replaced, with another backup
     person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"old"}},"x":1}"#);
     person.json(&["cursor"]);
     person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"older"}},"x":1}"#);
@@ -122,7 +124,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
     assert!(done["backup"].as_str().unwrap().ends_with("mcp.json.bak2"), "{done}");
     let text = person.read(".cursor/mcp.json");
     assert_eq!((entry(&text, "mcpServers"), text.contains("\"x\":1")), (done["entry"].clone(), true));
-    // what cannot be understood is not touched
+    // an unreadable file is not touched
     for (path, program) in [(".cursor/mcp.json", "cursor"), (".codex/config.toml", "codex"), (".claude.json", "claude")]
     {
         person.write(path, "{ broken = ");
@@ -134,6 +136,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
     assert_eq!(person.connect(&["emacs"]).code, 2);
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn all_means_what_is_on_this_machine_and_says_what_that_is() {
@@ -150,7 +153,7 @@ fn all_means_what_is_on_this_machine_and_says_what_that_is() {
     let (code, told) = connect(&empty);
     assert_eq!(code, Some(5), "{told}");
     assert!(told.contains("hint: name one"), "{told}");
-    // one has left something here, another one is found by a shell
+    // one program has left files here, a shell finds another
     fs::create_dir_all(person.directory.join(".gemini")).unwrap();
     let programs = person.directory.join("bin");
     fs::create_dir_all(&programs).unwrap();
@@ -165,6 +168,7 @@ fn all_means_what_is_on_this_machine_and_says_what_that_is() {
     }
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn the_entry_starts_a_server_that_works() {

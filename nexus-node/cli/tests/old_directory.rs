@@ -55,6 +55,7 @@ fn assert_shown(before: &Value, now: &Value, place: &str) {
     }
 }
 
+/// promise: Bad input | A data directory of an earlier format opens, shows what it showed, and is raised
 #[test]
 fn a_directory_of_format_1_shows_what_it_showed() {
     let home = old_directory();

@@ -1,4 +1,4 @@
-//! `/openapi.json`: what is served is described, and what is described is served.
+//! `/openapi.json` describes exactly the routes that are served.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,11 +21,12 @@ fn described(node: &Node) -> Value {
     answer.json()
 }
 
-/// Methods of a path that the document knows.
+/// The described methods of a path.
 fn methods(path: &Value) -> BTreeSet<String> {
     path.as_object().unwrap().keys().cloned().collect()
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     let home = Home::new();
@@ -40,7 +41,7 @@ fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
         let asked = if path == "/v1/events" { "/v1/events?wait=0s".to_owned() } else { asked };
         for method in METHODS {
             if (path.as_str(), method) == ("/v1/stop", "post") {
-                continue; // It is served, and nothing after it; see `a_node_that_an_agent_started…`.
+                continue; // It ends the process, so nothing could follow; see `a_node_that_an_agent_started…`.
             }
             let answer = node.http(&method.to_ascii_uppercase(), &asked, "");
             let missing = answer.status == 405 || (answer.status == 404 && answer.body.contains("\"no_route\""));
@@ -49,6 +50,7 @@ fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     }
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn every_route_of_the_contract_is_described() {
     let home = Home::new();
@@ -69,7 +71,7 @@ fn every_route_of_the_contract_is_described() {
     }
 }
 
-/// Whether a document is as a schema has it: as much of JSON Schema as our schemas use.
+/// Whether a document fits a schema, for the part of JSON Schema that our schemas use.
 fn fits(schema: &Value, value: &Value, whole: &Value) -> Result<(), String> {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let at = whole.pointer(reference.trim_start_matches('#'));
@@ -115,6 +117,7 @@ fn fits(schema: &Value, value: &Value, whole: &Value) -> Result<(), String> {
     })
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn examples_and_answers_fit_their_schemas() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! Traces arrive at a collector, and one that does not answer is never felt.
+//! Traces arrive at a collector, and a silent collector delays nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use support::{Home, Node, SOON};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// A collector: takes what is posted to `/v1/traces`, after refusing as often as it is told to.
+/// A collector: takes posts to `/v1/traces`, after a number of refusals.
 fn collector(mut refusals: u32) -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -93,12 +93,13 @@ fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
     attributes.iter().find(|attribute| attribute["key"] == key).map(|found| &found["value"]).unwrap_or(&Value::Null)
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn the_trace_of_a_caller_goes_on_at_the_collector() {
     let (address, bodies) = collector(0);
     let home = Home::new();
     home.json(&["init"]);
-    // What is traced does not hang on what is logged.
+    // Traces do not depend on the log's filter.
     std::fs::write(home.path().join("config.toml"), "log = \"off\"\n").unwrap();
     let node = home.up_with(&["--otlp-endpoint", &address]);
 
@@ -116,7 +117,7 @@ fn the_trace_of_a_caller_goes_on_at_the_collector() {
     assert_eq!(attribute(&resource, "service.name")["stringValue"], "nexus-node");
     assert_eq!(attribute(&resource, "service.instance.id")["stringValue"], node.text("did"));
 
-    // What waits when the node is told to stop is still sent; what the caller does not record, never.
+    // Spans that wait at a stop are still sent. Spans that the caller does not record never are.
     let last = "2bf92f3577b34da6a3ce929d0e0e4736";
     ask(&node, "/healthz", &format!("00-{last}-{PARENT}-01"));
     assert_eq!(node.terminate().0, Some(0));
@@ -124,6 +125,7 @@ fn the_trace_of_a_caller_goes_on_at_the_collector() {
     assert!(bodies.try_iter().all(|body| !body.to_string().contains(unwanted)));
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
     let (address, bodies) = collector(0);
@@ -149,7 +151,7 @@ fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
     let (over_stdio, _) = span(&bodies, other);
     assert_eq!((&over_stdio["name"], &over_stdio["parentSpanId"]), (&"tools/call recall".into(), &PARENT.into()));
 
-    // Who names none gets a span within the request's; what is no tool is no name of a span.
+    // A message without a trace gets a span inside of the request's. An unknown tool is not named in a span.
     let third = "2bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{third}-{PARENT}-01");
     headers.push(("traceparent", &traceparent));
@@ -166,7 +168,7 @@ fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
     assert_eq!(of("tools/call")["parentSpanId"], of("POST /mcp")["spanId"]);
 }
 
-/// Writes a memory, and says which trace and span it is answered with.
+/// Writes a memory. Returns the trace and the span of the answer.
 fn write(node: &Node, text: &str, traceparent: Option<&str>) -> (String, String) {
     let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
     let mut headers =
@@ -179,6 +181,7 @@ fn write(node: &Node, text: &str, traceparent: Option<&str>) -> (String, String)
     (answered[3..35].to_owned(), answered[36..52].to_owned())
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[test]
 fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away() {
     let ((here, at_first), (there, at_second)) = (collector(0), collector(0));
@@ -209,7 +212,7 @@ fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away
     let seq = |span: &Value| attribute(span, "nexus.entry.seq")["intValue"].as_str().unwrap().parse::<u64>().unwrap();
     let seq_before = seq(&arrived);
 
-    // What a tool of an agent writes, and what begins its trace here, go on as well.
+    // Writes by an agent's tool, and traces that begin here, reach other nodes as well.
     let third = "2bf92f3577b34da6a3ce929d0e0e4736";
     let meta = json!({ "traceparent": format!("00-{third}-{PARENT}-01") });
     let params = json!({ "name": "remember", "arguments": { "text": "by an agent" }, "_meta": meta });
@@ -232,6 +235,7 @@ fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away
     assert!(at_second.try_iter().all(|body| !body.to_string().contains(unwanted)));
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_is_busy_is_asked_again() {
     let (address, bodies) = collector(1);
@@ -243,15 +247,16 @@ fn a_collector_that_is_busy_is_asked_again() {
     assert!(metrics.contains("\nnexus_otlp_spans_dropped_total 0\n"), "{metrics}");
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() {
     const REQUESTS: usize = 4_000;
-    // Connections are taken by the system, and nobody ever reads.
+    // The system accepts connections, and nobody reads.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let home = Home::new();
     let node = home.up_with(&["--otlp-endpoint", &format!("http://{}", silent.local_addr().unwrap())]);
 
-    // More than can wait.
+    // more spans than can wait
     let mut stream = TcpStream::connect(node.address()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let one = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", node.address());
@@ -263,7 +268,7 @@ fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() 
         let length = stream.read(&mut read).unwrap();
         assert!(length > 0, "{answers} answers, then the connection ended");
         text.push_str(std::str::from_utf8(&read[..length]).unwrap());
-        // What may be the beginning of the next answer stays.
+        // The beginning of the next answer stays.
         let rest = text.split_off(text.rfind("\r\n").map_or(0, |at| at + 2));
         answers += std::mem::replace(&mut text, rest).matches("HTTP/1.1 200").count();
     }
@@ -278,6 +283,7 @@ fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() 
     assert!(stopping.elapsed().as_secs() < 8, "the collector's {:?}", stopping.elapsed());
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_is_not_there_is_told_of_once_and_hinders_nobody() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

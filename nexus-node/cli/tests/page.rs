@@ -1,4 +1,4 @@
-//! The page at `/`: its files, and how a browser is signed in.
+//! The page at `/`: its files, and signing a browser in.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ fn header(answer: &Answer, name: &str) -> Option<String> {
     lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
 }
 
-/// The path of a link that `web` makes.
+/// The path of a link of `web`.
 fn link(home: &Home) -> String {
     let made = home.json(&["web"]);
     let link = made["link"].as_str().unwrap().to_owned();
@@ -23,7 +23,7 @@ fn link(home: &Home) -> String {
     format!("/{}", link.trim_start_matches("http://").split_once('/').unwrap().1)
 }
 
-/// What a browser does with a link: the cookie it gets.
+/// A browser's request for a link, which gets the cookie.
 fn follow(node: &Node, path: &str) -> Answer {
     node.raw("GET", path, &[("Host", &node.address()), ("Accept", "text/html,*/*")], b"")
 }
@@ -32,6 +32,7 @@ fn cookie(answer: &Answer) -> String {
     header(answer, "set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
+/// promise: Commands and API | The files of the page hold no data, need no token and load nothing else
 #[test]
 fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     let home = Home::new();
@@ -66,12 +67,13 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     }
 }
 
+/// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
 #[test]
 fn a_link_signs_one_browser_in_once() {
     let home = Home::new();
     let node = home.up();
     let (path, address) = (link(&home), node.address());
-    // What looks at a link before a person follows it does not use it up.
+    // A preview of a link does not use it up.
     for (method, more) in [("HEAD", ("Accept", "*/*")), ("GET", ("Sec-Purpose", "prefetch"))] {
         let answer = node.raw(method, &path, &[("Host", &address), more], b"");
         assert_eq!((answer.status, header(&answer, "set-cookie")), (204, None));
@@ -95,10 +97,10 @@ fn a_link_signs_one_browser_in_once() {
     assert_eq!(with(&[], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Origin", "null")], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Sec-Fetch-Site", "same-site")], "GET", "/v1/status", "").problem(), "foreign_origin");
-    // A page cannot make itself another key.
+    // A page cannot make itself another link.
     assert_eq!(with(&[("Origin", &origin)], "POST", "/v1/web", "").problem(), "refused");
     assert_eq!(with(&[("Origin", &origin)], "POST", "/v1/session", "").problem(), "refused");
-    // Used up: a person lands on the page, which says so; a program is told.
+    // A used link leads a person to the page, which explains it; a program gets an error.
     let again = follow(&node, &path);
     assert_eq!((again.status, header(&again, "set-cookie")), (303, None));
     assert_eq!(node.raw("GET", &path, &[("Host", &address)], b"").problem(), "refused");
@@ -107,6 +109,7 @@ fn a_link_signs_one_browser_in_once() {
     assert!(header(&out, "set-cookie").unwrap().contains("Max-Age=0"), "{out:?}");
 }
 
+/// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
 #[test]
 fn the_token_is_traded_for_the_cookie_which_outlives_a_restart_but_not_the_token() {
     let home = Home::new();

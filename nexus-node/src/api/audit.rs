@@ -1,4 +1,4 @@
-//! Who did what to critical state, and whether the log of it is as it was.
+//! The record of requests about critical state, and the check of its chain.
 
 use axum::Json as Answer;
 

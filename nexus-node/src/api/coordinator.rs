@@ -1,4 +1,4 @@
-//! The coordinators: who leads and votes, and changing that.
+//! The coordinators: showing and changing the leader and the voters.
 
 use axum::Json as Answer;
 use nexus_identity::Did;
@@ -7,7 +7,7 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::coordinator::Manage;
-use crate::{Node, NodeError};
+use crate::{Node, NodeError, Resource};
 
 pub(super) async fn show(node: Node) -> Result<Answer<wire::Coordinator>, Problem> {
     let seen = node.critical()?.coordinators().await;
@@ -44,7 +44,8 @@ pub(super) async fn recover(
         "conflict" => problem.hint("replace a lost voter instead: `nexus-node coordinator voters remove`"),
         _ => problem,
     })?;
-    // It is done; this waits until the new group has elected its one voter, so that the answer shows it.
+    // Recovery is done. This read waits until the new group has elected its one voter, so that the
+    // answer shows it.
     let _ = critical.revision().await;
     show(node).await
 }
@@ -59,7 +60,7 @@ async fn manage(node: Node, manage: Manage) -> Result<Answer<wire::Coordinator>,
     show(node).await
 }
 
-/// The member, voter or learner of that DID or name.
+/// The DID of the member, voter or learner with that DID or name.
 async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     let seen = node.critical()?.coordinators().await;
     let seats = seen.into_iter().flat_map(|seen| seen.voters.into_iter().chain(seen.learners));
@@ -70,10 +71,10 @@ async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     known.retain(|(did, name)| name == who || did.to_string() == who);
     match known.as_slice() {
         [(did, _)] => Ok(*did),
-        [] => Err(NodeError::NotFound { what: "member", name: who.to_owned() }.into()),
+        [] => Err(NodeError::NotFound { what: Resource::Member, name: who.to_owned() }.into()),
         several => {
             let candidates = several.iter().map(|(did, _)| did.to_string()).collect();
-            Err(NodeError::Ambiguous { what: "members", name: who.to_owned(), candidates }.into())
+            Err(NodeError::Ambiguous { what: Resource::Member, name: who.to_owned(), candidates }.into())
         }
     }
 }

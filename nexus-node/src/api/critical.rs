@@ -14,11 +14,11 @@ use super::problem::Problem;
 use super::{Api, wire};
 use crate::{Changes, Critical, LockOptions, Node, NodeError, PutOptions};
 
-/// Keys or entries in a page, unless the caller says otherwise.
+/// The default length of a page, in keys or records.
 const PAGE: usize = 100;
-/// The largest page.
+/// The longest page.
 const PAGE_MAX: usize = 1_000;
-/// The longest a poll waits.
+/// The longest wait of a poll.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) async fn get(
@@ -76,7 +76,7 @@ pub(super) async fn delete(
     }
 }
 
-/// How many a page has at most; the last of the parameters.
+/// The length of a page. Must be the last parameter that is read.
 pub(super) fn limit(mut parameters: Parameters) -> Result<usize, Problem> {
     let limit = parameters.one_as::<usize>("limit")?.unwrap_or(PAGE);
     parameters.end()?;
@@ -105,7 +105,7 @@ pub(super) async fn txn(
     Ok(Answer(wire::KvTxnDone { held: done.held, revision: done.revision, items }))
 }
 
-/// Changes after a revision, oldest first; waits for the first one if asked to.
+/// Changes after a revision, oldest first. Waits for the first one if asked to.
 pub(super) async fn watch(
     State(api): State<Api>,
     node: Node,
@@ -150,7 +150,7 @@ pub(super) async fn acquire(
     let critical = node.critical()?;
     let ttl = acquire.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
     let options = LockOptions { ttl, wait: acquire.wait.map_or(Duration::ZERO, |wait| wait.0) };
-    // A caller that goes away while it waits must not end up as the holder.
+    // A caller that goes away while it waits must not become the holder.
     let (tell, granted) = oneshot::channel();
     let (waits, lock) = (critical.clone(), name.clone());
     let wait = async move {
@@ -211,13 +211,13 @@ pub(super) async fn steal(
     Ok(Answer(ours(&node, name, grant.token, grant.lasts)))
 }
 
-/// A lease that this node has, or had.
+/// A lease of this node, also one that has ended.
 fn ours(node: &Node, name: String, token: u64, lasts: Duration) -> wire::Lease {
     let (holder, holder_name) = (node.did().to_string(), Some(node.name()));
     wire::Lease { name, token, holder, holder_name, expires_in_ms: ms(lasts), waiting: 0 }
 }
 
-/// That somebody holds a lock, and who.
+/// The problem of a held lock, with its holder.
 async fn held(node: &Node, critical: &Critical, name: &str) -> Problem {
     let hint = "`--wait 10s` waits in line, `nexus-node lock list` shows who holds what";
     let lock = critical.lock_of(name).await.ok().flatten();
@@ -232,7 +232,7 @@ fn no_key(key: &str) -> Problem {
     Problem::new("not_found", format!("there is no key {key}")).hint("`nexus-node kv list` shows the keys")
 }
 
-/// Why a key was not written.
+/// The problem of a key that was not written.
 fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
     match error {
         NodeError::NotFound { .. } => no_key(key),
@@ -244,7 +244,7 @@ fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
     }
 }
 
-/// Why a lease was not renewed, given back or taken.
+/// The problem of a lease that was not renewed, released or taken.
 fn not_ours(error: NodeError, name: &str) -> Problem {
     let list = "`nexus-node lock list` shows who holds what";
     match error {

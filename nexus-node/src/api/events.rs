@@ -1,8 +1,8 @@
 //! Changes as they happen: as server-sent events, over a WebSocket, or by long polls.
 //!
-//! All three are cursors over the store. They are pulled: a slow reader has one change in flight,
-//! the rest stays on disk. In between they tell when the mode of the coordinators becomes another:
-//! that is on no disk, so whoever was away reads it in the status.
+//! All three are cursors over the store. They pull: a slow reader has one change in flight, the rest
+//! stays on disk. Changes of the coordinators' mode come in between. The mode is on no disk, so a
+//! client that was away reads it in the status.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,25 +21,24 @@ use super::{Api, wire};
 use crate::coordinator::Mode;
 use crate::{Node, Watch};
 
-/// How often a silent stream shows that it is alive; also how soon a client that went away
-/// without a word is noticed.
+/// The time between two signs of life of a silent stream. A client that vanished is noticed as soon.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a WebSocket may leave a change unread.
+/// The longest time that a WebSocket may leave a change unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a client may say over a WebSocket: nothing that is read.
+/// The longest message of a client over a WebSocket. Its messages are not read.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
-/// The longest a poll waits.
+/// The longest wait of a poll.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Between two looks at the mode of the coordinators.
+/// The time between two checks of the coordinators' mode.
 const MODE_LOOK: Duration = Duration::from_millis(500);
-/// How many changes a poll brings at most.
+/// The most changes of one poll.
 const CHANGES_PER_POLL: usize = 1_000;
 
 /// The subprotocol under which a WebSocket carries its token: `bearer, TOKEN`.
 pub(super) const SUBPROTOCOL: &str = "bearer";
 
-/// Changes from a cursor on, or from now on. A browser's `Last-Event-ID` is newer than the address
-/// it first asked, so it wins.
+/// Changes after a cursor, or from now on. A browser's `Last-Event-ID` wins over the cursor in the
+/// address, which is older.
 pub(super) async fn events(
     State(api): State<Api>,
     node: Node,
@@ -53,8 +52,9 @@ pub(super) async fn events(
     let (space, wait) = (parameters.one("space")?, parameters.one_as::<wire::Span>("wait")?);
     parameters.many("from");
     parameters.end()?;
-    let watch = node.brain().watch(from.as_deref(), space.as_deref())?;
-    let feed = Feed::new(watch, node, space.is_none()).await;
+    let follows_mode = space.is_none();
+    let watch = node.brain().reading(move |brain| brain.watch(from.as_deref(), space.as_deref())).await?;
+    let feed = Feed::new(watch, node, follows_mode).await;
     if let Some(wait) = wait {
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }
@@ -68,7 +68,7 @@ pub(super) async fn events(
     let changes = stream::unfold((feed, api), |(mut feed, api)| async move {
         let change = next(&api, &mut feed).await?;
         let event = Event::default().id(change.cursor.clone()).event(change.kind.clone());
-        // Our documents have string keys, so they can be written as JSON.
+        // Our documents have string keys, so writing them as JSON cannot fail.
         let event = event.json_data(&change).unwrap_or_default();
         Some((Ok::<_, Infallible>(event), (feed, api)))
     });
@@ -83,17 +83,17 @@ fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Whether a request asks to become a WebSocket.
+/// Whether a request asks for a WebSocket.
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The changes of the store, and of the mode.
+/// Changes of the store and of the mode.
 struct Feed {
     watch: Watch,
     node: Node,
     mode: Option<Mode>,
-    /// `None` for those who follow one space only.
+    /// `None` for a feed of one space.
     look: Option<tokio::time::Interval>,
 }
 
@@ -108,7 +108,7 @@ impl Feed {
         Self { watch, node, mode, look }
     }
 
-    /// Resolves when the mode is another one. Nothing is lost if it is dropped before.
+    /// Resolves when the mode has changed. Dropping it early loses nothing.
     async fn mode_changes(look: &mut Option<tokio::time::Interval>, node: &Node, was: Option<Mode>) -> Mode {
         let Some(look) = look else { return std::future::pending().await };
         loop {
@@ -119,7 +119,7 @@ impl Feed {
         }
     }
 
-    /// In the form of a change: after it the stream goes on where it was.
+    /// The mode in the form of a change, with the cursor of the last change.
     fn tell(&mut self, mode: Mode) -> wire::Change {
         self.mode = Some(mode);
         wire::Change {
@@ -138,10 +138,10 @@ async fn mode(node: &Node) -> Option<Mode> {
     Some(seen.mode())
 }
 
-/// The next change; none when the API or the node stops.
+/// The next change; `None` when the API or the node stops.
 async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
     let change = tokio::select! {
-        // In this order, so that a mode is told only when every change before it was handed out.
+        // In this order: a mode is told after every change before it.
         biased;
         () = api.closing() => return None,
         change = feed.watch.next() => change,
@@ -156,7 +156,7 @@ async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
     }
 }
 
-/// Waits for a change, and brings what else there is with it.
+/// Waits for a change, and returns it with those that are there already.
 async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
     let mut changes = Vec::new();
     match tokio::time::timeout(wait, next(api, &mut feed)).await {
@@ -174,7 +174,7 @@ async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wi
     Ok(axum::Json(wire::Changes { changes, cursor }))
 }
 
-/// Sends each change as a text. What the other side says is not listened to, except that it goes.
+/// Sends each change as a text. Messages of the client are ignored, except for the close.
 async fn talk(api: Api, mut feed: Feed, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let mut alive = tokio::time::interval(KEEP_ALIVE);
@@ -193,7 +193,7 @@ async fn talk(api: Api, mut feed: Feed, socket: WebSocket) {
         };
         match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
             Ok(Ok(())) => {}
-            // Gone, or as good as gone.
+            // The client is gone, or does not read.
             Ok(Err(_)) | Err(_) => return,
         }
     }

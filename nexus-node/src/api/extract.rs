@@ -1,4 +1,4 @@
-//! Reading requests, with every refusal as a problem of ours.
+//! Reading requests. Every refusal is a [`Problem`].
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,8 +14,8 @@ use super::Api;
 use super::problem::Problem;
 use crate::{Brain, Critical, Node};
 
-/// A JSON body. One without a content type is taken for JSON, and so is one with that of a form,
-/// which curl sends with everything; one that says that it is something else is believed.
+/// A JSON body. A body without a content type counts as JSON, and so does one with that of a form,
+/// which curl sends by default. Any other content type is refused.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
@@ -26,7 +26,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     }
 }
 
-/// A JSON body, or none at all.
+/// A JSON body, or no body.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalJson<T> {
     }
 }
 
-/// The whole body, if it is not larger than allowed; of a larger one no more is read than that.
+/// The whole body, unless it is larger than allowed. No more than the allowed bytes are read.
 async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
     if let Some(kind) = request.headers().get(header::CONTENT_TYPE)
         && !is_json(kind)
@@ -65,8 +65,8 @@ fn is_json(kind: &HeaderValue) -> bool {
     kind == "application/json" || kind == "application/x-www-form-urlencoded" || suffixed
 }
 
-/// What is not JSON is malformed, what is JSON of another shape is invalid. All our documents are
-/// objects; an array of their fields is none.
+/// Reads a JSON object. Other text is malformed, JSON of another shape is invalid. An array of the
+/// fields is invalid, too.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let refuse = |error: serde_json::Error| {
         let code = if error.is_data() { "invalid" } else { "malformed" };
@@ -121,13 +121,13 @@ impl Parameters {
         Ok(values.pop())
     }
 
-    /// The same, read as something.
+    /// The value of a parameter that may be given once, parsed.
     pub(super) fn one_as<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
         let read = |text: String| text.parse().map_err(|error| Problem::new("invalid", format!("{name}: {error}")));
         self.one(name)?.map(read).transpose()
     }
 
-    /// Nothing else may be there.
+    /// Refuses all parameters that were not read.
     pub(super) fn end(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),

@@ -1,15 +1,12 @@
-//! Who may talk to the API at all: exact lists of hosts and origins, and the token or the page's
-//! cookie.
+//! The check before everything else: exact lists of hosts and origins, and the token or the page's cookie.
 //!
-//! A web page that somebody happens to visit can make a browser send requests to this address.
-//! It cannot read the token, but the routes that are open without one must not answer it either,
-//! and a page whose name was rebound to 127.0.0.1 must not pass for a local one. So `Host` and
-//! `Origin` are compared with exact lists on every route.
+//! A foreign web page can make a browser send requests to this address. It cannot read the token, but
+//! the routes without a token must not answer it either. And a page whose name was rebound to 127.0.0.1
+//! must not pass for a local one. So `Host` and `Origin` are compared with exact lists on every route.
 //!
-//! A browser sends the cookie by itself, also for requests that another server's page on this
-//! machine makes it send: to a cookie all ports are one site. So with the cookie whatever changes
-//! something must name an origin of ours, and a browser that says where a request comes from must
-//! say that it is from our page.
+//! A browser adds the cookie by itself, also to requests that a page of another server on this machine
+//! makes: to a cookie all ports are one site. So with the cookie, a request that changes something must
+//! name an origin of ours. And a browser that names the site of a request's origin must name our page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,19 +15,21 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::serve::IncomingStream;
+use nexus_identity::Timestamp;
+use nexus_mesh::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
 use super::events::{SUBPROTOCOL, is_websocket};
-use super::page::{self, Session};
+use super::page::{self, BrowserSession};
 use super::problem::Problem;
 
 /// The routes that need no token, besides the page's.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
 
-/// What let a request in.
+/// The proof that let a request in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// Nothing: the route is open.
+    /// No proof: the route is open.
     Nothing,
     /// The token.
     Token,
@@ -38,7 +37,7 @@ pub(super) enum Shown {
     Cookie,
 }
 
-/// The address of this machine that a connection came in at.
+/// The local address of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalAddress(Option<SocketAddr>);
 
@@ -48,22 +47,23 @@ impl Connected<IncomingStream<'_, TcpListener>> for LocalAddress {
     }
 }
 
-/// What a request must show to be let in.
+/// The guard of one API.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Lists>);
 
 struct Lists {
-    /// `Host` and authority: name or address, and port.
+    /// Allowed hosts: name or address, and port.
     hosts: Vec<String>,
-    /// The hash: comparing two hashes takes equally long wherever they differ.
+    /// The hash of the token. Comparing hashes takes equally long wherever they differ.
     token: blake3::Hash,
-    session: Session,
+    session: BrowserSession,
+    clock: SystemClock,
 }
 
 impl Guard {
-    /// The guard of an API at this address. It is known as `localhost`, `127.0.0.1` and `[::1]` on
-    /// its port, as the address itself, and, when it listens on all of them, as the address that a
-    /// connection came in at. Names of other machines' choosing are never among these.
+    /// The guard of an API at this address. Allowed hosts are `localhost`, `127.0.0.1` and `[::1]` with
+    /// its port, and the address itself. If it listens on all addresses, the local address of the
+    /// connection is allowed, too. Names chosen by others are never allowed.
     pub(super) fn new(address: SocketAddr, token: &str) -> Self {
         let port = address.port();
         let mut hosts: Vec<String> =
@@ -76,18 +76,23 @@ impl Guard {
             let bare: Vec<String> = hosts.iter().filter_map(|host| host.strip_suffix(":80")).map(Into::into).collect();
             hosts.extend(bare);
         }
-        let session = Session::new(port, token);
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session }))
+        let session = BrowserSession::new(port, token);
+        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session, clock: SystemClock::new() }))
     }
 
-    /// How browsers are signed in.
-    pub(super) fn session(&self) -> &Session {
+    /// The time by which links and cookies run out.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.wall()
+    }
+
+    /// The session that signs browsers in.
+    pub(super) fn session(&self) -> &BrowserSession {
         &self.0.session
     }
 
-    /// What lets a request in, or why nothing does.
+    /// The proof that lets a request in, or the problem that keeps it out.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
-        let Lists { hosts, token, session } = &*self.0;
+        let Lists { hosts, token, session, .. } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
         let known = |host: &str| {
@@ -119,8 +124,8 @@ impl Guard {
         if OPEN.contains(&path) || page::is_open(path) {
             return Ok(Shown::Nothing);
         }
-        // Who shows a token means it: a wrong one is refused, whatever else there is.
-        if shown.is_none() && session.holds(headers, crate::clock::wall()) {
+        // A wrong token is refused, also beside a good cookie.
+        if shown.is_none() && session.holds(headers, self.now()) {
             let changes = !request.method().is_safe() || is_websocket(headers);
             let site = single(headers, &SEC_FETCH_SITE)?;
             if (changes && origin.is_none()) || site.is_some_and(|site| site != "same-origin" && site != "none") {
@@ -142,7 +147,7 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(shown.trim())
 }
 
-/// The token of a WebSocket, to which a browser lets nobody add a header.
+/// The token of a WebSocket, to which a browser cannot add a header.
 fn subprotocol(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     if !is_websocket(headers) {
         return Ok(None);
@@ -161,7 +166,7 @@ impl std::fmt::Debug for Guard {
     }
 }
 
-/// A header that must not be there twice: two parties might each believe a different one.
+/// A header that may be there once only: two parties might each believe a different one.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
@@ -188,6 +193,7 @@ mod tests {
         guard.check(&request(path, headers)).map_or_else(|problem| problem.code, |_| "ok")
     }
 
+    /// promise: Commands and API | Token, `Host` and `Origin` are checked on every route
     #[test]
     fn hosts_origins_and_tokens_are_compared_exactly_on_every_route() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
@@ -222,10 +228,11 @@ mod tests {
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
     }
 
+    /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
-        let cookie = guard.session().begin(crate::clock::wall());
+        let cookie = guard.session().begin(guard.now());
         let cookie = cookie.split(';').next().unwrap();
         let of = |method: &str, more: &[(&str, &str)]| {
             let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();
@@ -256,6 +263,7 @@ mod tests {
         assert_eq!(code(&other, "/v1/status", &headers), "unauthorized");
     }
 
+    /// promise: Bad input | A WebSocket is refused like any other request: wrong token, foreign or null `Origin`
     #[test]
     fn a_websocket_may_carry_the_token_as_a_subprotocol() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");

@@ -1,34 +1,35 @@
-//! The bulk door: memories in as JSON Lines, an acknowledgement out for each.
+//! The bulk import: memories in as JSON Lines, an acknowledgement out for each.
 //!
-//! Lines are written in batches as they arrive, and each acknowledgement follows the commit of its
-//! batch: what was not acknowledged was not promised. A bad line is refused under its number and
-//! stops nothing. A memory that came out of an export remembers what it was, so the same file
-//! imported twice, or again after it broke off, doubles nothing.
+//! Lines are written in batches as they arrive. An acknowledgement follows the commit of its batch, so
+//! a line without one is not promised. A bad line is refused by number and stops nothing. An exported
+//! memory keeps its former id, so importing the same file again writes nothing twice.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::{StreamExt, stream};
-use nexus_crdt::Was;
+use nexus_crdt::{Source, Was};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::caller::{Caller, user_agent};
 use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
-use super::problem::Problem;
+use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory, clock};
+use crate::{Brain, NewMemory, NodeError};
 
-/// How long a line may be. A memory's text has at most 32 KiB.
+/// The longest line, in bytes. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
-/// How many lines are written at once.
+/// The most lines written at once.
 const BATCH_LINES_MAX: usize = 256;
 
-/// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is the
-/// latter, and `id` is what the memory was called where it comes from; else `id` is a key.
+/// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is from an
+/// export, and `id` is the memory's former id; otherwise `id` is a key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -43,7 +44,9 @@ struct Line {
     author: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
-    // What an export says besides, and a memory that is written again gets anew.
+    /// As the file has it: a label, like the rest of it.
+    agent: Option<String>,
+    // Further fields of an export. The written memory gets new ones.
     #[serde(rename = "was")]
     _was: Option<String>,
     #[serde(rename = "author_name")]
@@ -54,16 +57,22 @@ struct Line {
     _version: Option<String>,
     #[serde(rename = "conflicts")]
     _conflicts: Option<Value>,
+    #[serde(rename = "source")]
+    _source: Option<Value>,
+    #[serde(rename = "edited_by")]
+    _edited_by: Option<String>,
+    #[serde(rename = "fields")]
+    _fields: Option<Value>,
 }
 
-/// What becomes of a line before anything is written.
+/// A line that was read, before anything is written.
 enum Reading {
     Write(NewMemory),
     Known(crate::Memory),
     Expired,
 }
 
-fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -95,10 +104,11 @@ fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem>
         key,
         ttl,
         was,
+        origin: caller.origin(line.agent.as_deref(), None)?,
     }))
 }
 
-/// The memory that has this very id, or had it; a short form is not enough.
+/// The memory with exactly this id or former id. A shortened id does not count.
 fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
     let memory = brain.get(id).ok()?;
     (memory.id == id || memory.was.as_deref() == Some(id)).then_some(memory)
@@ -106,18 +116,20 @@ fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
 
 struct Importer {
     brain: Brain,
+    /// On whose word all of it is written: the file's.
+    caller: Caller,
     body: BodyDataStream,
     rest: Vec<u8>,
-    /// The last line taken.
+    /// The number of the last line read.
     line: u64,
-    /// In the middle of a line that is too long.
+    /// Whether this is in the middle of a line that is too long.
     skipping: bool,
     ended: bool,
     broken: bool,
 }
 
 impl Importer {
-    /// The next complete lines with their numbers, as they arrive; none at the end.
+    /// The next complete lines with their numbers, as they arrive; empty at the end.
     async fn lines(&mut self) -> Vec<(u64, Result<Vec<u8>, Problem>)> {
         loop {
             let mut lines = Vec::new();
@@ -145,7 +157,7 @@ impl Importer {
                 Some(Ok(bytes)) => self.rest.extend_from_slice(&bytes),
                 None => self.ended = true,
                 Some(Err(_)) => {
-                    // Cut off in the middle of a line: half a line is none.
+                    // The body ended in the middle of a line, which does not count.
                     self.ended = true;
                     self.rest.clear();
                 }
@@ -164,19 +176,33 @@ impl Importer {
         }
     }
 
-    /// Writes some lines and says what became of each, in their order.
+    /// Writes some lines. Returns the answers in their order.
     async fn write(&mut self, lines: Vec<(u64, Result<Vec<u8>, Problem>)>) -> Bytes {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for (line, bytes) in lines {
-            let mut reading = bytes.and_then(|bytes| Ok((read(&self.brain, &bytes, clock::wall())?, bytes)));
+        let now = self.brain.now();
+        let caller = self.caller.clone();
+        let look = move |brain: &Brain, (line, bytes): (u64, Result<Vec<u8>, Problem>)| {
+            (line, bytes.and_then(|bytes| Ok((read(brain, &caller, &bytes, now)?, bytes))))
+        };
+        let look_again = look.clone();
+        let looked = self.brain.reading(move |brain| Ok(lines.into_iter().map(|line| look(brain, line)).collect()));
+        let looked: Result<Vec<_>, NodeError> = looked.await;
+        let Ok(looked) = looked else {
+            // No later line can be read either, and what is not acknowledged is not promised.
+            self.broken = true;
+            return Bytes::new();
+        };
+        for (line, mut reading) in looked {
             // The same memory twice in one batch: the first must be written to be found.
             if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
                 && !ids.insert(was.id.clone())
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                reading = read(&self.brain, &bytes, clock::wall()).map(|reading| (reading, bytes));
+                let look = look_again.clone();
+                let again = self.brain.reading(move |brain| Ok(look(brain, (line, Ok(bytes))).1)).await;
+                reading = again.map_err(Problem::from).flatten();
             }
             let answer = match reading.map(|(reading, _)| reading) {
                 Ok(Reading::Write(memory)) => {
@@ -214,14 +240,14 @@ impl Importer {
             answers.extend(numbers.into_iter().zip(written).map(|(line, written)| acknowledged(line, written)));
             return;
         }
-        // One that does not fit refuses its whole batch: write them one by one.
+        // One bad memory refuses its whole batch, so write them one by one.
         for (line, memory) in numbers.into_iter().zip(batch) {
             answers.push(match self.brain.remember(memory).await {
                 Ok(written) => acknowledged(line, written),
                 Err(error) => {
                     let problem = Problem::from(error);
-                    // No later line can succeed either.
-                    self.broken |= problem.status().is_server_error();
+                    // Every later line would fail, too.
+                    self.broken |= status(&problem).is_server_error();
                     Imported { line, error: Some(problem.into()), ..Imported::default() }
                 }
             });
@@ -233,9 +259,10 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
     Imported { line, id: Some(written.id), space: Some(written.space), seq: Some(written.seq), ..Imported::default() }
 }
 
-pub(super) async fn import(brain: Brain, body: Body) -> Response {
-    let body = body.into_data_stream();
-    let importer = Importer { brain, body, rest: Vec::new(), line: 0, skipping: false, ended: false, broken: false };
+pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
+    let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
+    let (rest, line) = (Vec::new(), 0);
+    let importer = Importer { brain, caller, body, rest, line, skipping: false, ended: false, broken: false };
     streamed(
         JSON_LINES,
         stream::unfold(importer, |mut importer| async move {

@@ -9,25 +9,30 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Deserialize;
 
+use super::caller::Caller;
 use super::extract::{Json, Parameters, Path, Query};
 use super::problem::Problem;
-use super::{Api, blocking, wire};
+use super::{Api, wire};
 use crate::{Brain, ListQuery, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
-/// How many memories an export reads at once: two megabytes at most.
+/// The memories of an export read at once: two megabytes at most.
 const EXPORT_PAGE: usize = 50;
 
-/// Says in its header that more would have fitted than was asked for.
+/// The header that is `true` if `limit` or `tokens` cut the results.
 pub(super) const TRUNCATED: &str = "nexus-truncated";
 
-pub(super) async fn remember(brain: Brain, Json(memory): Json<wire::NewMemory>) -> Result<Response, Problem> {
-    let remembered = brain.remember_noting_duplicates(memory.into()).await?;
+pub(super) async fn remember(
+    brain: Brain,
+    caller: Caller,
+    Json(memory): Json<wire::NewMemory>,
+) -> Result<Response, Problem> {
+    let remembered = brain.remember_noting_duplicates(memory.of(&caller)?).await?;
     Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
 }
 
-/// With words (`q`) recall, without a list.
+/// Recalls if `q` is given, lists otherwise.
 pub(super) async fn find(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
     match parameters.one("q")? {
         Some(words) => recall(brain, words, parameters).await,
@@ -53,7 +58,7 @@ async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Resu
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
     parameters.end()?;
-    let recalled = blocking(move || brain.recall(&query)).await?;
+    let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
     Ok(([(TRUNCATED, truncated)], axum::Json(hits)).into_response())
@@ -63,20 +68,21 @@ async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Prob
     let limit = limit(&mut parameters, ListQuery::default().limit)?;
     let query = ListQuery { space: parameters.one("space")?, limit, after: parameters.one("after")? };
     parameters.end()?;
-    let listing = blocking(move || brain.list(&query)).await?;
+    let listing = brain.reading(move |brain| brain.list(&query)).await?;
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
 }
 
 pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.get(&id)?.into()))
+    Ok(axum::Json(brain.reading(move |brain| brain.get(&id)).await?.into()))
 }
 
 pub(super) async fn edit(
     brain: Brain,
+    caller: Caller,
     Path(id): Path,
     Json(patch): Json<wire::Patch>,
 ) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.edit(&id, patch.into()).await?.into()))
+    Ok(axum::Json(brain.edit(&id, patch.of(&caller)?).await?.into()))
 }
 
 pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {
@@ -85,7 +91,7 @@ pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wi
 }
 
 pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<Vec<wire::Revision>>, Problem> {
-    let revisions = blocking(move || brain.history(&id)).await?;
+    let revisions = brain.reading(move |brain| brain.history(&id)).await?;
     Ok(axum::Json(revisions.into_iter().map(wire::Revision::from).collect()))
 }
 
@@ -95,12 +101,11 @@ pub(super) struct Export {
     space: Option<String>,
 }
 
-/// Lines to send, and where the ones after them start.
+/// Lines to send, and the cursor of those after them.
 type Lines = (Bytes, Option<String>);
 
-/// One memory a line, page by page: no more than a page is held for a reader that is slow, and
-/// nothing is read for one that is gone. A failure under way breaks the stream off, so that half
-/// an export never passes for a whole one.
+/// Sends one memory a line, page by page. A slow reader holds one page, and for one that is gone
+/// nothing is read. A failure breaks the stream off, so half an export never passes for a whole one.
 pub(super) async fn export(
     State(api): State<Api>,
     brain: Brain,
@@ -108,10 +113,11 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let page = move |after: Option<String>| {
         let (brain, space) = (brain.clone(), space.clone());
-        async move { blocking(move || export_page(&brain, &ListQuery { space, limit: EXPORT_PAGE, after })).await }
+        let query = ListQuery { space, limit: EXPORT_PAGE, after };
+        async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query)).await?) }
     };
     let first = page(None).await?;
-    // The first page is there already; each further one is read when the one before it is gone.
+    // The first page is there already. Each further one is read once the page before is sent.
     let pages = stream::try_unfold((Some(first), None), move |(ready, after): (Option<Lines>, Option<String>)| {
         let (page, api) = (page.clone(), api.clone());
         async move {
@@ -129,12 +135,12 @@ pub(super) async fn export(
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(pages)).into_response())
 }
 
-/// A page as lines, and where the next one starts.
+/// A page as lines, and the cursor of the next one.
 fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
     let listing = brain.list(query)?;
     let mut lines = Vec::new();
     for memory in listing.items {
-        // One that was forgotten meanwhile is exported without its key.
+        // A memory forgotten meanwhile is exported without its key.
         let key = brain.key_of(&memory.id).unwrap_or_default();
         put_line(&mut lines, &wire::Exported { memory: memory.into(), key });
     }
@@ -142,13 +148,13 @@ fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
 }
 
 pub(super) fn put_line<T: serde::Serialize>(lines: &mut Vec<u8>, document: &T) {
-    // Writing to memory does not fail, and our documents have string keys.
+    // Writing to memory cannot fail, and our documents have string keys.
     if serde_json::to_writer(&mut *lines, document).is_ok() {
         lines.push(b'\n');
     }
 }
 
-/// A body that is made as it is read.
+/// A body that is made while it is read.
 pub(super) fn streamed(
     content_type: &'static str,
     bytes: impl stream::Stream<Item = Bytes> + Send + 'static,

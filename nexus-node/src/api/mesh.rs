@@ -1,4 +1,4 @@
-//! This node and the others: status, peers, members, tickets, being online.
+//! This node and the others: status, peers, members, tickets, offline and online.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
 
-/// How long a ticket is good unless the caller says otherwise.
+/// The default lifetime of a ticket.
 const TICKET_TTL: Duration = Duration::from_secs(3_600);
-/// How long a join tries unless the caller says otherwise.
+/// The default timeout of a join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the node may take to start again in the mesh it joined.
+/// The longest restart of the node in the mesh that it joined.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The process answers.
+/// Answers: the process runs.
 pub(super) async fn health() -> Answer<serde_json::Value> {
     Answer(json!({"ok": true}))
 }
 
-/// The node answers: also without a quorum, since memory needs none.
+/// Answers if the node runs, also without a quorum: memory needs none.
 pub(super) async fn ready(node: Node) -> Result<Answer<serde_json::Value>, Problem> {
     let seen = node.critical()?.coordinators().await;
     Ok(Answer(json!({"ready": true, "mode": seen.map(|seen| seen.mode().as_str())})))
@@ -39,8 +39,7 @@ pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::S
     Answer(status)
 }
 
-/// Ends the process; the answer comes before. With the token only: a page shows a node, and does not
-/// end it.
+/// Ends the process, after the answer. Needs the token: the page shows a node, and does not end it.
 pub(super) async fn stop(
     State(api): State<Api>,
     Extension(shown): Extension<Shown>,
@@ -77,8 +76,8 @@ pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::
     Ok((StatusCode::CREATED, Answer(invitation)).into_response())
 }
 
-/// The node starts again in the other mesh; the answer comes when it has, so that whoever asks
-/// next asks the new one.
+/// Joins another mesh, where the node starts again. The answer comes after that, so that the next
+/// request meets the new node.
 pub(super) async fn join(
     State(api): State<Api>,
     node: Node,
@@ -92,7 +91,7 @@ pub(super) async fn join(
     attached.mark_unchanged();
     let joined = node.join(&ticket, name, timeout).await?;
     drop(node);
-    // Replaced by nothing first, or by the new node at once.
+    // The node is detached first, or replaced at once.
     let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));
     match tokio::time::timeout(RESTART_TIMEOUT, again).await {
         Ok(Ok(_)) => Ok(Answer(joined.into())),
@@ -101,7 +100,7 @@ pub(super) async fn join(
     }
 }
 
-/// A ticket, or why the text is none.
+/// The ticket in a text, or the problem of a text without one.
 pub(super) fn read_ticket(text: &str) -> Result<Ticket, Problem> {
     text.parse().map_err(|error: nexus_identity::TicketError| {
         Problem::new("not_a_ticket", error.to_string()).hint("copy the whole line that `nexus-node invite` printed")

@@ -1,7 +1,7 @@
-//! `/metrics`: what this process does, in the text format of Prometheus.
+//! `/metrics`: the figures of this process, in the text format of Prometheus.
 //!
-//! Requests are counted as they are answered; everything else is read from the node when somebody
-//! asks, and costs nothing until then.
+//! Requests are counted as they are answered. Everything else is read from the node on request, and
+//! costs nothing until then.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -13,17 +13,17 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
-use super::{Api, blocking};
+use super::Api;
 use crate::coordinator::{Coordinators, Mode, SeatState};
-use crate::{Node, NodeError, Peer, SpaceInfo, Status};
+use crate::problem::Problem;
+use crate::{Brain, Node, NodeError, Peer, SpaceInfo, Status};
 
 /// The upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// The methods that are told apart.
+/// The methods counted apart.
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
 
-/// What was answered, by route.
+/// The answers, by route.
 #[derive(Default)]
 pub(super) struct Requests {
     routes: RwLock<BTreeMap<String, BTreeMap<&'static str, Arc<Series>>>>,
@@ -39,7 +39,7 @@ struct Series {
     nanos: AtomicU64,
 }
 
-/// A request that is being answered; one whose client goes away ends as well.
+/// A request in progress. It ends also when its client goes away.
 pub(super) struct InFlight<'a>(&'a AtomicI64);
 
 impl Drop for InFlight<'_> {
@@ -54,7 +54,7 @@ impl Requests {
         InFlight(&self.in_flight)
     }
 
-    /// Counts an answer. A route is a path with its parameters unfilled, so there are not many.
+    /// Counts an answer. A route is a path with unfilled parameters, so there are few.
     pub(super) fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other");
         let series = self.series(route, method);
@@ -117,8 +117,7 @@ impl Requests {
     }
 }
 
-/// What became of the changes of critical state that were asked for over HTTP: `done`, or the code
-/// of the refusal.
+/// The outcomes of changes of critical state requested over HTTP: `done`, or the code of the refusal.
 #[derive(Default)]
 pub(super) struct Proposals(RwLock<BTreeMap<&'static str, AtomicU64>>);
 
@@ -159,7 +158,7 @@ struct Text {
 impl Text {
     fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.family = name;
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
@@ -195,8 +194,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
 
 async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     let (status, peers) = (node.status().await, node.peers().await);
-    let brain = node.brain();
-    let spaces = blocking(move || brain.spaces()).await?;
+    let spaces = node.brain().reading(Brain::spaces).await?;
     of_process(text, &status);
     if let Some(seen) = &status.coordinators {
         of_coordinators(text, seen);
@@ -214,7 +212,7 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A name, what it says, and how it is read.
+/// A metric's name, its help text, and its reading.
 type Family<T, V> = (&'static str, &'static str, fn(&T) -> V);
 
 fn of_process(text: &mut Text, status: &Status) {

@@ -1,5 +1,5 @@
-//! What the API says of itself: a route is described where it is made, so none is served that is
-//! not described.
+//! The description of the API. A route is described where it is made, so every served route has a
+//! description.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use super::problem::CODES;
 use super::{Api, wire};
 
 /// Routes with their descriptions.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     router: Router<Api>,
     paths: BTreeMap<String, Map<String, Value>>,
     schemas: SchemaGenerator,
 }
 
-/// What is said of a method of a route.
-pub(super) struct About<'a> {
+/// The description of one method of a route.
+pub(crate) struct About<'a> {
     operation: Map<String, Value>,
     schemas: &'a mut SchemaGenerator,
 }
@@ -37,7 +37,7 @@ impl Routes {
         Self { router: Router::new(), paths: BTreeMap::new(), schemas: settings.into_generator() }
     }
 
-    /// Serves a method of a path, and says what it does.
+    /// Serves a method of a path, and describes it.
     pub(super) fn on<H: Handler<T, Api>, T: 'static>(
         mut self,
         method: Method,
@@ -50,8 +50,8 @@ impl Routes {
         self.describe(method, path, about)
     }
 
-    /// Says what a method of a path does that is served by others.
-    pub(super) fn describe(
+    /// Describes a method of a path that another router serves.
+    pub(crate) fn describe(
         mut self,
         method: Method,
         path: &'static str,
@@ -61,7 +61,7 @@ impl Routes {
         let mut responses = Map::new();
         responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
         operation.insert("responses".to_owned(), responses.into());
-        // A part that takes the rest of the path is a parameter like any other to those who read this.
+        // A parameter for the rest of the path is described like any other.
         let path = path.replace("{*", "{");
         let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names
@@ -132,27 +132,27 @@ impl About<'_> {
         if !member.is_object() {
             *member = Map::new().into();
         }
-        // It is one now.
+        // The line above made it an object.
         member.as_object_mut().unwrap_or_else(|| unreachable!())
     }
 
-    /// What it does, in one line. The command of the same name does the same.
-    pub(super) fn summary(self, text: &str) -> Self {
+    /// Its effect, in one line. The command of the same name does the same.
+    pub(crate) fn summary(self, text: &str) -> Self {
         self.set("summary", text)
     }
 
-    /// What else there is to know.
+    /// Further facts.
     pub(super) fn note(self, text: &str) -> Self {
         self.set("description", text)
     }
 
-    /// It needs no token.
+    /// The method needs no token.
     pub(super) fn open(self) -> Self {
         self.set("security", Vec::<Value>::new())
     }
 
-    /// It takes a parameter in its query.
-    pub(super) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
+    /// The method takes a query parameter.
+    pub(crate) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
         let parameter = json!({ "name": name, "in": "query", "description": text, "schema": schema });
         match self.operation.entry("parameters").or_insert_with(|| Vec::<Value>::new().into()) {
             Value::Array(parameters) => parameters.push(parameter),
@@ -161,50 +161,50 @@ impl About<'_> {
         self
     }
 
-    /// It takes a document, like this one.
+    /// The method takes a document like this one.
     pub(super) fn takes<T: JsonSchema + Serialize>(mut self, required: bool, example: &T) -> Self {
         let content = json!({ "application/json": self.content(example) });
         self.set("requestBody", json!({ "required": required, "content": content }))
     }
 
-    /// It takes something else.
-    pub(super) fn takes_type(self, content_type: &str, example: &str) -> Self {
+    /// The method takes a body of another type.
+    pub(crate) fn takes_type(self, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
 
-    /// It takes something whose shape is said elsewhere.
+    /// The method takes a document whose schema is elsewhere.
     #[cfg(feature = "mcp")]
-    pub(super) fn takes_value(self, example: &Value) -> Self {
+    pub(crate) fn takes_value(self, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
     }
 
-    /// It answers with a document, like this one.
+    /// The method answers with a document like this one.
     pub(super) fn gives<T: JsonSchema + Serialize>(mut self, status: u16, example: &T) -> Self {
         let content = json!({ "application/json": self.content(example) });
         self.answer(status, "application/json", content)
     }
 
-    /// It answers with a document whose shape is said elsewhere.
-    pub(super) fn gives_value(self, status: u16, example: &Value) -> Self {
+    /// The method answers with a document whose schema is elsewhere.
+    pub(crate) fn gives_value(self, status: u16, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.answer(status, "application/json", content)
     }
 
-    /// It answers with something else.
-    pub(super) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
+    /// The method answers with a body of another type.
+    pub(crate) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.answer(status, content_type, content)
     }
 
-    /// It answers with nothing but its status and headers.
+    /// The method answers with a status and headers alone.
     pub(super) fn gives_nothing(mut self, status: u16, text: &str) -> Self {
         self.member("responses").insert(status.to_string(), json!({ "description": text }));
         self
     }
 
-    /// An answer carries a header.
+    /// An answer carries this header.
     pub(super) fn header(mut self, status: u16, name: &str, text: &str) -> Self {
         if let Some(Value::Object(answer)) = self.member("responses").get_mut(&status.to_string()) {
             answer
@@ -215,14 +215,14 @@ impl About<'_> {
 
     fn content<T: JsonSchema + Serialize>(&mut self, example: &T) -> Value {
         let schema = self.schemas.subschema_for::<T>();
-        // Our documents have string keys, so they can be written as JSON.
+        // Our documents have string keys, so writing them as JSON cannot fail.
         json!({ "schema": schema, "example": serde_json::to_value(example).unwrap_or_default() })
     }
 
     fn answer(mut self, status: u16, content_type: &str, content: Value) -> Self {
         let responses = self.member("responses");
         match responses.get_mut(&status.to_string()).and_then(|answer| answer.get_mut("content")) {
-            // The same status in another form.
+            // the same status with a further content type
             Some(Value::Object(forms)) => {
                 forms.extend(content.get(content_type).map(|form| (content_type.to_owned(), form.clone())))
             }
@@ -236,11 +236,11 @@ impl About<'_> {
 }
 
 /// A text.
-pub(super) fn text() -> Value {
+pub(crate) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-/// Several texts: the parameter is given several times.
+/// A parameter that may be repeated, with a text each time.
 pub(super) fn texts() -> Value {
     json!({ "type": "array", "items": { "type": "string" } })
 }

@@ -1,7 +1,7 @@
-//! The page at `/`: a few files inside the program, and how a browser is signed in.
+//! The page at `/`: a few files inside the program, and signing a browser in.
 //!
-//! The files hold no data and need no token; everything that the page shows it asks of the API
-//! with its cookie. They come from nowhere else: no build step, no network.
+//! The files hold no data and need no token. The page asks the API for all that it shows, with its
+//! cookie. There is no build step, and no file comes from the network.
 
 mod session;
 
@@ -9,13 +9,12 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-pub(super) use self::session::Session;
+pub(super) use self::session::BrowserSession;
 
 use super::extract::Path;
 use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::clock;
 
 /// A file of the page.
 struct File {
@@ -38,12 +37,12 @@ const FILES: &[File] = &[
     File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
 ];
 
-/// The page may load its own files and talk to its own API, and nothing else: text that somebody
-/// wrote cannot become a script, and what is shown cannot be sent away.
+/// The page may load its own files and talk to its own API, and nothing else. So a memory's text cannot
+/// become a script, and shown data cannot be sent away.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Where one-time links lead.
+/// The path of one-time links.
 const LINK: &str = "/web/";
 
 /// The paths of the files.
@@ -74,7 +73,7 @@ pub(super) async fn file(uri: axum::http::Uri, headers: HeaderMap) -> Response {
     response
 }
 
-/// Makes a link that signs a browser in. With the token only: a page cannot prolong itself.
+/// Makes a link that signs a browser in. Needs the token: a page cannot prolong its own session.
 pub(super) async fn link(
     State(api): State<Api>,
     Extension(shown): Extension<Shown>,
@@ -83,20 +82,20 @@ pub(super) async fn link(
     if shown != Shown::Token {
         return Err(Problem::new("refused", "a link to the page is made with the token").hint("`nexus-node web`"));
     }
-    let (code, expires_at) = api.0.guard.session().code(clock::wall());
-    // The guard has compared it with the names this API has.
+    let (code, expires_at) = api.0.guard.session().code(api.0.guard.now());
+    // The guard has compared the host with the allowed ones.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let link = format!("http://{host}{LINK}{code}");
     Ok((StatusCode::CREATED, axum::Json(wire::WebLink { link, expires_at: expires_at.to_string() })).into_response())
 }
 
-/// Follows a link: the browser gets its cookie and goes to the page. Once; what only looks at the
-/// link beforehand does not use it up.
+/// Follows a link once: gives the browser its cookie and sends it to the page. A preview of the link
+/// (`HEAD`) does not use it up.
 pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Method, headers: HeaderMap) -> Response {
     if method != Method::GET || headers.contains_key("sec-purpose") {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let now = clock::wall();
+    let now = api.0.guard.now();
     if api.0.guard.session().redeem(&code, now) {
         return signed_in(&api, Redirect::to("/").into_response());
     }
@@ -107,7 +106,7 @@ pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Met
     Problem::new("refused", "this link was used, or is too old").hint("`nexus-node web` makes another").into_response()
 }
 
-/// Signs in whoever has the token.
+/// Signs in a client that has the token.
 pub(super) async fn sign_in(State(api): State<Api>, Extension(shown): Extension<Shown>) -> Result<Response, Problem> {
     if shown != Shown::Token {
         return Err(Problem::new("refused", "signing in takes the token").hint("`nexus-node web` makes a link"));
@@ -121,7 +120,7 @@ pub(super) async fn sign_out(State(api): State<Api>) -> Response {
 }
 
 fn signed_in(api: &Api, response: Response) -> Response {
-    with_cookie(response, &api.0.guard.session().begin(clock::wall()))
+    with_cookie(response, &api.0.guard.session().begin(api.0.guard.now()))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {

@@ -1,4 +1,4 @@
-//! What goes wrong, in words and numbers: one table of codes for the API and the command line.
+//! Problems as documents over HTTP.
 
 use std::time::Duration;
 
@@ -6,97 +6,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
-use crate::NodeError;
-use crate::datadir::DataDirError;
-use crate::store::StoreError;
 
-/// A code with the HTTP status and the exit code that go with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code {
-    /// What scripts match on.
-    pub name: &'static str,
-    /// The HTTP status.
-    pub status: u16,
-    /// The exit code of the command line.
-    pub exit: u8,
-}
+pub use crate::problem::{CODES, Code, Problem, code};
 
-/// Every code there is.
-pub const CODES: &[Code] = &[
-    // The caller's input.
-    Code { name: "usage", status: 400, exit: 2 },
-    Code { name: "malformed", status: 400, exit: 2 },
-    Code { name: "invalid", status: 422, exit: 2 },
-    Code { name: "wrong_type", status: 415, exit: 2 },
-    Code { name: "too_large", status: 413, exit: 2 },
-    Code { name: "ambiguous", status: 409, exit: 2 },
-    Code { name: "not_a_ticket", status: 422, exit: 2 },
-    // Whether there is somebody to ask.
-    Code { name: "no_node", status: 503, exit: 3 },
-    // Not permitted.
-    Code { name: "unauthorized", status: 401, exit: 4 },
-    Code { name: "refused", status: 403, exit: 4 },
-    Code { name: "foreign_origin", status: 403, exit: 4 },
-    Code { name: "foreign_host", status: 421, exit: 4 },
-    // Not there.
-    Code { name: "not_found", status: 404, exit: 5 },
-    Code { name: "no_route", status: 404, exit: 5 },
-    Code { name: "no_method", status: 405, exit: 1 },
-    // Not now.
-    Code { name: "no_quorum", status: 503, exit: 6 },
-    Code { name: "conflict", status: 409, exit: 7 },
-    Code { name: "in_use", status: 409, exit: 7 },
-    Code { name: "timed_out", status: 504, exit: 8 },
-    Code { name: "unreachable", status: 504, exit: 8 },
-    Code { name: "stopping", status: 503, exit: 1 },
-    Code { name: "starting", status: 503, exit: 1 },
-    // Ours, or the machine's.
-    Code { name: "failed", status: 500, exit: 1 },
-    Code { name: "internal", status: 500, exit: 1 },
-    Code { name: "store", status: 500, exit: 1 },
-    Code { name: "mesh", status: 500, exit: 1 },
-    Code { name: "data_dir", status: 500, exit: 1 },
-];
+/// The time after which a client should ask a starting node again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The row of a code.
-pub fn code(name: &str) -> Option<&'static Code> {
-    CODES.iter().find(|code| code.name == name)
-}
-
-/// Why a request was not answered as asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// The code that scripts match on.
-    pub code: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    /// A problem without a hint.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
-    }
-
-    /// Says what to do next.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The exit code of the command line.
-    pub fn exit(&self) -> u8 {
-        code(self.code).map_or(1, |code| code.exit)
-    }
-
-    pub(super) fn status(&self) -> StatusCode {
-        let status = code(self.code).and_then(|code| StatusCode::from_u16(code.status).ok());
-        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
+/// The HTTP status of a problem.
+pub(super) fn status(problem: &Problem) -> StatusCode {
+    let status = code(problem.code).and_then(|code| StatusCode::from_u16(code.status).ok());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 impl From<Problem> for wire::ErrorBody {
@@ -105,76 +24,9 @@ impl From<Problem> for wire::ErrorBody {
     }
 }
 
-impl From<NodeError> for Problem {
-    fn from(error: NodeError) -> Self {
-        let (code, hint) = match &error {
-            NodeError::DataDir(error) => data_dir(error),
-            NodeError::Store(error) => store(error),
-            error => (error.code(), hint(error)),
-        };
-        Self { code, message: error.to_string(), hint: hint.map(str::to_owned) }
-    }
-}
-
-/// What to do about an error of the node.
-fn hint(error: &NodeError) -> Option<&'static str> {
-    match error {
-        NodeError::NotFound { what: "memory", .. } => Some("`nexus-node list` shows the memories of this node"),
-        NodeError::NotFound { what: "space", .. } => {
-            Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
-        }
-        NodeError::NotFound { what: "member", .. } => Some("`nexus-node members` shows who belongs"),
-        NodeError::NotFound { what: "copy of critical state", .. } => {
-            Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
-        }
-        NodeError::NoQuorum { .. } => Some(
-            "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
-        ),
-        NodeError::Ambiguous { .. } => Some("use more of the id"),
-        NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
-        NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
-        _ => None,
-    }
-}
-
-fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
-    use DataDirError as E;
-    let (code, hint) = match error {
-        E::NoDefault => ("usage", "give one with --data-dir"),
-        E::Empty { .. } => ("not_found", "`nexus-node up` makes a node there"),
-        E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
-        E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),
-        E::NotADirectory { .. } => ("conflict", "give a directory with --data-dir"),
-        E::InUse { .. } => {
-            ("in_use", "`nexus-node stop` ends it, if it answers; or give another directory with --data-dir")
-        }
-        E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
-        E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
-        E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
-        _ => ("data_dir", "nothing was changed; is the disk full, or failing? `nexus-node doctor` looks"),
-    };
-    (code, Some(hint))
-}
-
-fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
-    let (code, hint) = match error {
-        StoreError::InUse { .. } => ("in_use", "stop the other process, or give another directory with --data-dir"),
-        StoreError::TooNew { .. } => ("store", "nothing was changed; use the version that wrote it, or a newer one"),
-        StoreError::Damaged { .. } | StoreError::NotAStore { .. } => {
-            ("store", "nothing was changed; bring the file back from a backup, or join again: the peers have the rest")
-        }
-        StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
-        _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
-    };
-    (code, Some(hint))
-}
-
-/// How long a client should wait before it asks a node that is starting again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let status = status(&self);
         let document = wire::Problem {
             kind: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -194,18 +46,5 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_is_listed_once_with_an_exit_code_of_the_contract() {
-        for (index, row) in CODES.iter().enumerate() {
-            assert!(CODES[..index].iter().all(|other| other.name != row.name), "{}", row.name);
-            assert!((1..=8).contains(&row.exit) && StatusCode::from_u16(row.status).is_ok(), "{}", row.name);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Every route, with what is said of it.
+//! Every route with its description.
 
 mod examples;
 
@@ -9,33 +9,30 @@ use axum::routing::get;
 use serde_json::json;
 
 use self::examples as example;
+use super::guest::Guest;
 use super::memories::{JSON_LINES, TRUNCATED};
-#[cfg(feature = "mcp")]
-use super::openapi::About;
 use super::openapi::{Routes, number, text, texts};
 use super::{
     Api, audit, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page, settings,
     spaces,
 };
 
-/// All there is, and the document about it at `/openapi.json`.
-pub(super) fn routes() -> Router<Api> {
+/// All routes, with the guests', and their description at `/openapi.json`.
+pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
     let routes = keys_and_locks(routes);
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
     let routes = routes.describe(Method::GET, "/openapi.json", |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
     });
-    #[cfg(feature = "mcp")]
-    let routes = mcp(routes);
+    let routes = guests.iter().fold(routes, |routes, guest| (guest.describe)(routes));
     let (router, document) = routes.finish();
     let document = axum::body::Bytes::from(document.to_string());
     let router = router.route(
         "/openapi.json",
         get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }),
     );
-    #[cfg(feature = "mcp")]
-    let router = router.merge(crate::mcp::routes());
+    let router = guests.iter().fold(router, |router, guest| router.merge(guest.router.clone()));
     router.fallback(no_route).method_not_allowed_fallback(no_method)
 }
 
@@ -320,34 +317,5 @@ fn page_and_process(routes: Routes) -> Routes {
                 "text/plain",
                 "nexus_records{space=\"default\"} 42\n",
             )
-        })
-}
-
-#[cfg(feature = "mcp")]
-fn mcp(routes: Routes) -> Routes {
-    fn about<'a>(about: About<'a>, what: &str) -> About<'a> {
-        let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
-        let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": [] } });
-        about.summary(what).takes_value(&list).gives_value(200, &answer)
-    }
-    let observations = ["speaks Rust"];
-    let entity = json!({ "type": "entity", "name": "Mara", "entityType": "person", "observations": observations });
-    let core = "MCP, streamable HTTP: four tools over the memory";
-    let graph = "MCP, streamable HTTP: a knowledge graph over the memory";
-    routes
-        .describe(Method::POST, "/mcp", |it| about(it, core))
-        .describe(Method::POST, "/mcp/graph", |it| about(it, graph))
-        .describe(Method::GET, "/v1/graph", |about| {
-            about
-                .summary("The graph as lines of entities and relations")
-                .query("project", text(), "of one project")
-                .gives_type(200, JSON_LINES, &example::line(&entity))
-        })
-        .describe(Method::POST, "/v1/graph", |about| {
-            about
-                .summary("Entities and relations into the graph; what is there already is not doubled")
-                .query("project", text(), "of one project")
-                .takes_type(JSON_LINES, &example::line(&entity))
-                .gives_value(200, &json!({ "entities": 1, "observations": 1, "relations": 0 }))
         })
 }

@@ -10,42 +10,42 @@ use super::extract::Json;
 use super::problem::Problem;
 use super::{Api, wire};
 
-/// Something that the process around the API counts, for `/metrics`.
+/// A counter of the process around the API, for `/metrics`.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter {
     /// Its name; it ends in `_total`.
     pub name: &'static str,
-    /// What is counted.
+    /// The meaning of the count.
     pub help: &'static str,
-    /// How many so far.
+    /// The count so far.
     pub value: u64,
 }
 
-/// What the API needs of the process around it, above all its configuration.
+/// The process around the API, above all its configuration.
 pub trait Settings: Send + Sync {
     /// Each value with its origin.
     fn show(&self) -> Vec<wire::Setting>;
 
-    /// Changes a value, in the file and, where that is possible, at once.
+    /// Changes a value in the file and, if possible, at once.
     ///
     /// # Errors
-    /// If there is no such key, or the value does not fit it.
+    /// If there is no such key, or the value is not allowed.
     fn change(&self, key: &str, value: &Value) -> Result<(), Problem>;
 
-    /// How large the body of a request may be, in bytes. Imports stream and have no such bound.
+    /// The largest body of a request, in bytes. Imports stream and have no such bound.
     fn body_bytes_max(&self) -> usize;
 
-    /// What started the process, for whoever finds it running: `up`, or `mcp`.
+    /// The command that started the process: `up`, or `mcp`.
     fn started_by(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether the process records the traces of requests somewhere.
+    /// Whether the process sends the traces of requests to a collector.
     fn traces(&self) -> bool {
         false
     }
 
-    /// What the process counts beside requests.
+    /// The counters of the process beside requests.
     fn counters(&self) -> Vec<Counter> {
         Vec::new()
     }
@@ -55,7 +55,7 @@ pub(super) async fn show(State(api): State<Api>) -> Answer<Vec<wire::Setting>> {
     Answer(api.0.settings.show())
 }
 
-/// Answers with the changed values alone.
+/// Changes values. Answers with the changed ones alone.
 pub(super) async fn change(
     State(api): State<Api>,
     Json(changes): Json<BTreeMap<String, Value>>,

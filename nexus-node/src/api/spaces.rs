@@ -1,25 +1,22 @@
-//! Spaces: which there are, new ones, and their pages as Automerge documents.
+//! Spaces: listing them, creating one, and their pages as Automerge documents.
 
 use axum::Json as Answer;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
+use futures::stream;
 use nexus_identity::Name;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::extract::{Json, Path};
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::Problem;
-use super::{blocking, wire};
+use super::wire;
+use crate::brain::Pages;
 use crate::{Brain, NodeError};
 
-/// How many pages are made ahead of a reader.
-const PAGES_AHEAD: usize = 4;
-
 pub(super) async fn list(brain: Brain) -> Result<Answer<Vec<wire::Space>>, Problem> {
-    let spaces = blocking(move || brain.spaces()).await?;
+    let spaces = brain.reading(Brain::spaces).await?;
     Ok(Answer(spaces.into_iter().map(wire::Space::from).collect()))
 }
 
@@ -30,43 +27,36 @@ pub(super) async fn create(brain: Brain, Json(space): Json<wire::NewSpace>) -> R
     Ok((StatusCode::CREATED, Answer(space)).into_response())
 }
 
-#[allow(clippy::disallowed_methods, reason = "pages are made while they are sent, outside the node")]
-/// One page a line; a last line `{"pages":N}` says that these were all.
+/// Sends one page a line. Each page is made once the one before is sent. The last line `{"pages":N}` marks the
+/// end; a failure ends the lines without it.
 pub(super) async fn pages(brain: Brain, Path(space): Path) -> Result<Response, Problem> {
-    let (sender, receiver) = mpsc::channel::<Bytes>(PAGES_AHEAD);
-    let (first_sender, first) = tokio::sync::oneshot::channel();
-    tokio::task::spawn_blocking(move || {
-        let mut begun = Some(first_sender);
-        let mut count = 0_u64;
-        let result = brain.pages(&space, &mut |page, automerge| {
-            let mut line = Vec::new();
-            put_line(&mut line, &wire::Page { page, automerge: BASE64.encode(&automerge) });
-            if let Some(begun) = begun.take() {
-                let _ = begun.send(Ok(()));
-            }
-            count += 1;
-            let gone = |_| NodeError::Stopping("the reader is gone".to_owned());
-            sender.blocking_send(Bytes::from(line)).map_err(gone)
-        });
-        match result {
-            Ok(()) => {
-                if let Some(begun) = begun.take() {
-                    let _ = begun.send(Ok(()));
-                }
-                let _ = sender.blocking_send(Bytes::from(format!("{{\"pages\":{count}}}\n")));
-            }
-            Err(error) => {
-                if let Some(begun) = begun.take() {
-                    let _ = begun.send(Err(error));
-                } else {
-                    tracing::debug!(%error, "an export of pages ended early");
-                }
-            }
+    let pages = brain.reading(move |brain| brain.pages_of(&space)).await?;
+    let first = next_line(&brain, pages, 0).await?;
+    let lines = stream::unfold(Some((first, brain)), |state| async move {
+        let ((line, rest), brain) = state?;
+        let next = match rest {
+            Some((pages, count)) => next_line(&brain, pages, count).await,
+            None => return Some((line, None)),
+        };
+        if let Err(error) = &next {
+            tracing::debug!(%error, "an export of pages ended early");
         }
+        Some((line, next.ok().map(|next| (next, brain))))
     });
-    match first.await {
-        Ok(Ok(())) => Ok(streamed(JSON_LINES, ReceiverStream::new(receiver))),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Problem::new("internal", "the pages could not be made")),
+    Ok(streamed(JSON_LINES, lines))
+}
+
+/// A line, and the pages after it with the number of pages before; `None` after the last line.
+type Line = (Bytes, Option<(Pages, u64)>);
+
+async fn next_line(brain: &Brain, mut pages: Pages, count: u64) -> Result<Line, NodeError> {
+    let (page, pages) = brain.reading(move |_| Ok((pages.next()?, pages))).await?;
+    let mut line = Vec::new();
+    match page {
+        Some((page, automerge)) => {
+            put_line(&mut line, &wire::Page { page, automerge: BASE64.encode(&automerge) });
+            Ok((line.into(), Some((pages, count + 1))))
+        }
+        None => Ok((Bytes::from(format!("{{\"pages\":{count}}}\n")), None)),
     }
 }

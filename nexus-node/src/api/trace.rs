@@ -1,7 +1,7 @@
-//! A span for every request, so that all that is logged on its behalf can be found together.
+//! A span for every request, so that all its log lines can be found together.
 //!
-//! The ids are those of W3C Trace Context: a caller that sends a `traceparent` finds its own trace
-//! id in our logs, and everybody is answered with ours.
+//! The ids are those of W3C Trace Context. A caller that sends a `traceparent` finds its trace id in
+//! our logs, and every answer carries the id of our span.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -15,16 +15,16 @@ pub(crate) struct Trace {
     pub(crate) trace: u128,
     /// The caller's span.
     pub(crate) parent: Option<u64>,
-    /// Ours.
+    /// This node's span.
     pub(crate) span: u64,
     sampled: bool,
 }
 
 impl Trace {
-    /// Goes on with the caller's trace, or begins one. What cannot be understood is as good as
-    /// nothing, as the standard has it.
+    /// Continues the caller's trace, or begins one. An unreadable header counts as none, as the
+    /// standard says.
     ///
-    /// `recorded` says whether traces that begin here are.
+    /// `recorded` tells whether traces that begin here are recorded.
     pub(super) fn of(headers: &HeaderMap, recorded: bool) -> Self {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let given = match (values.next(), values.next()) {
@@ -34,7 +34,7 @@ impl Trace {
         Self::new(given, recorded)
     }
 
-    /// Goes on with the trace of a `traceparent`, if it is one.
+    /// Continues the trace of a `traceparent`, if the text is one.
     #[cfg(feature = "mcp")]
     pub(crate) fn going_on(text: &str) -> Option<Self> {
         Some(Self::new(Some(TraceParent::parse(text)?), false))
@@ -42,7 +42,7 @@ impl Trace {
 
     fn new(given: Option<TraceParent>, recorded: bool) -> Self {
         let mut random = [0; 24];
-        // Ids that collide confuse a reader of logs and nobody else.
+        // Colliding ids confuse a reader of logs at most.
         let _ = getrandom::fill(&mut random);
         let (trace, span) = random.split_at(16);
         let fresh = u128::from_be_bytes(trace.try_into().unwrap_or_default()).max(1);
@@ -53,13 +53,12 @@ impl Trace {
         }
     }
 
-    /// Whether the caller goes on with a trace that it does not record.
+    /// Whether the caller's trace continues here without being recorded.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.parent.is_some() && !self.sampled
     }
 
-    /// What goes on beside the entries that are made on behalf of this: our span, if anybody records
-    /// the trace.
+    /// The trace context for entries written by this request: our span, if the trace is recorded.
     pub(crate) fn for_entries(&self) -> Option<TraceParent> {
         self.sampled.then_some(self.as_parent())
     }
@@ -68,7 +67,7 @@ impl Trace {
         TraceParent { trace: self.trace, span: self.span, sampled: self.sampled }
     }
 
-    /// What the caller is answered.
+    /// The header of the answer.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.as_parent().to_string()).ok()
     }
@@ -100,6 +99,7 @@ mod tests {
         assert!(of(&format!("{}-more", GOOD.replacen("00", "cc", 1))).parent.is_some(), "with more to it");
     }
 
+    /// promise: Commands and API | Requests are counted by route; the lag of peers and a caller's trace are told
     #[test]
     fn what_is_no_trace_is_ignored() {
         for text in [

@@ -1,15 +1,15 @@
-//! The documents of the HTTP API, which are also what the command line prints with `--json`.
+//! The documents of the HTTP API. The command line prints them with `--json`.
 //!
 //! They are apart from the types of the library on purpose: names and fields here are a contract
-//! (`docs/cli.md`), and must not change because something inside is renamed.
+//! (`docs/cli.md`), and must not change with a renamed type.
 
 mod audit;
 mod critical;
+mod memory;
 mod mesh;
 mod time;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -21,281 +21,26 @@ pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, Recover, Release, Renew, Seat, Steal,
 };
+pub use self::memory::{
+    ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, Listing, Memory, NewMemory, Patch, Remembered,
+    Revision, Source,
+};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
-/// A memory.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Memory {
-    /// Its id.
-    pub id: String,
-    /// Its former id, if it was written again.
-    pub was: Option<String>,
-    /// Its space's name.
-    pub space: String,
-    /// The text.
-    pub text: String,
-    /// The kind.
-    pub kind: String,
-    /// The tags.
-    pub tags: Vec<String>,
-    /// The metadata.
-    pub meta: BTreeMap<String, Value>,
-    /// The creator's DID.
-    pub author: String,
-    /// What that member is called.
-    pub author_name: Option<String>,
-    /// When it was created.
-    pub created_at: String,
-    /// When it was last edited.
-    pub updated_at: String,
-    /// When it expires.
-    pub expires_at: Option<String>,
-    /// Equal wherever the same edits are held.
-    pub version: String,
-    /// The fields with several concurrent values.
-    pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
-}
-
-/// A line of an export: the memory, and what else it takes to write it again.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Exported {
-    /// The memory.
-    #[serde(flatten)]
-    pub memory: Memory,
-    /// The key of whoever wrote it, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-/// One of several concurrent values of a field.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ConflictValue {
-    /// The value.
-    pub value: Value,
-    /// Who wrote it.
-    pub author: String,
-    /// When.
-    pub at: String,
-}
-
-impl From<crate::Memory> for Memory {
-    fn from(memory: crate::Memory) -> Self {
-        let conflicts = memory.conflicts.into_iter().map(|(field, values)| {
-            let values = values.into_iter().map(|conflict| ConflictValue {
-                value: conflict.value,
-                author: conflict.author.to_string(),
-                at: conflict.at.to_string(),
-            });
-            (field, values.collect())
-        });
-        Self {
-            id: memory.id,
-            was: memory.was,
-            space: memory.space,
-            text: memory.text,
-            kind: memory.kind,
-            tags: memory.tags,
-            meta: memory.meta,
-            author: memory.author.to_string(),
-            author_name: memory.author_name,
-            created_at: memory.created_at.to_string(),
-            updated_at: memory.updated_at.to_string(),
-            expires_at: memory.expires_at.map(|at| at.to_string()),
-            version: memory.version,
-            conflicts: conflicts.collect(),
-        }
-    }
-}
-
-/// A memory to write.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewMemory {
-    /// What is to be remembered.
-    pub text: String,
-    /// In which space; `default` if none is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub space: Option<String>,
-    /// What kind of memory it is; `note` if none is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Tags.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<String, Value>,
-    /// A key of the caller's: a live memory that has it is edited instead of doubled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// How long it lives.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-}
-
-impl From<NewMemory> for crate::NewMemory {
-    fn from(memory: NewMemory) -> Self {
-        Self {
-            text: memory.text,
-            space: memory.space,
-            kind: memory.kind,
-            tags: memory.tags,
-            meta: memory.meta,
-            key: memory.id,
-            ttl: memory.ttl.map(|ttl| ttl.0),
-            was: None,
-        }
-    }
-}
-
-/// How far a write had got when it was acknowledged.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Durability {
-    /// It is on this node's disk.
-    pub local: bool,
-    /// How many other members have it on theirs.
-    pub replicated: usize,
-}
-
-/// The acknowledgement of a write.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Remembered {
-    /// The memory's id.
-    pub id: String,
-    /// Its space's name.
-    pub space: String,
-    /// Who wrote it.
-    pub author: String,
-    /// The seq of its entry in that author's log.
-    pub seq: u64,
-    /// When it was created.
-    pub created_at: String,
-    /// How far it has got.
-    pub durability: Durability,
-    /// A memory that said nearly the same already.
-    #[serde(default)]
-    pub duplicate_of: Option<String>,
-}
-
-impl From<crate::Remembered> for Remembered {
-    fn from(remembered: crate::Remembered) -> Self {
-        let crate::Durability { local, replicated } = remembered.durability;
-        Self {
-            id: remembered.id,
-            space: remembered.space,
-            author: remembered.author.to_string(),
-            seq: remembered.seq,
-            created_at: remembered.created_at.to_string(),
-            durability: Durability { local, replicated },
-            duplicate_of: remembered.duplicate_of,
-        }
-    }
-}
-
-/// Changes to a memory; what is absent stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Patch {
-    /// A new text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// A new kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// New tags.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
-    /// New metadata.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub meta: Option<BTreeMap<String, Value>>,
-}
-
-impl From<Patch> for crate::Patch {
-    fn from(patch: Patch) -> Self {
-        Self { text: patch.text, kind: patch.kind, tags: patch.tags, meta: patch.meta }
-    }
-}
-
-/// The answer to a forget.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Forgotten {
-    /// The memory's id, as it was asked for.
-    pub id: String,
-    /// Always true.
-    pub forgotten: bool,
-}
-
-/// A page of memories, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Listing {
-    /// The memories.
-    pub items: Vec<Memory>,
-    /// Where the next page starts.
-    pub next: Option<String>,
-}
-
-impl From<crate::Listing> for Listing {
-    fn from(listing: crate::Listing) -> Self {
-        Self { items: listing.items.into_iter().map(Memory::from).collect(), next: listing.next }
-    }
-}
-
-/// A memory that was recalled.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Hit {
-    /// The memory.
-    #[serde(flatten)]
-    pub memory: Memory,
-    /// How well it fits, the best first; comparable within one answer.
-    pub score: f64,
-    /// Why it is here, in one sentence.
-    pub why: String,
-}
-
-impl From<crate::Hit> for Hit {
-    fn from(hit: crate::Hit) -> Self {
-        Self { memory: hit.memory.into(), score: hit.score, why: hit.why }
-    }
-}
-
-/// One step in a memory's past.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Revision {
-    /// The version after it.
-    pub version: String,
-    /// When.
-    pub at: String,
-    /// Who, by DID.
-    pub by: String,
-    /// The fields it wrote.
-    pub changed: BTreeMap<String, Value>,
-}
-
-impl From<crate::Revision> for Revision {
-    fn from(revision: crate::Revision) -> Self {
-        Self {
-            version: revision.version,
-            at: revision.at.to_string(),
-            by: revision.by.to_string(),
-            changed: revision.changed,
-        }
-    }
-}
-
-/// A change, as a watcher sees it.
+/// A change, for a watcher.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// Go on after this change.
+    /// The cursor after this change.
     pub cursor: String,
-    /// What happened.
+    /// The kind of change.
     pub kind: String,
-    /// The memory, member or space.
+    /// The id of the memory, member or space.
     pub id: String,
     /// The space's name.
     pub space: String,
-    /// Who did it.
+    /// The author's DID.
     pub author: String,
-    /// The seq of the entry in that author's log.
+    /// The number of the entry in that author's log.
     pub seq: u64,
 }
 
@@ -312,12 +57,12 @@ impl From<crate::Change> for Change {
     }
 }
 
-/// What a long poll brings.
+/// The answer of a long poll.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
-    /// The changes; none if there were none in time.
+    /// The changes; empty if there were none in time.
     pub changes: Vec<Change>,
-    /// Go on from here.
+    /// The cursor for the next poll.
     pub cursor: String,
 }
 
@@ -326,7 +71,7 @@ pub struct Changes {
 pub struct WebLink {
     /// The link.
     pub link: String,
-    /// Until when it may be used.
+    /// The end of its validity.
     pub expires_at: String,
 }
 
@@ -337,15 +82,15 @@ pub struct Space {
     pub space: String,
     /// Its id.
     pub id: String,
-    /// Who may read it.
+    /// The readers.
     pub readers: Vec<String>,
-    /// Who may write it.
+    /// The writers.
     pub writers: Vec<String>,
-    /// How many memories it has.
+    /// The number of its memories.
     pub records: u64,
-    /// How many entries its logs have here.
+    /// The number of its entries on this node.
     pub entries: u64,
-    /// The size of their payloads.
+    /// The size of their payloads, in bytes.
     pub bytes: u64,
 }
 
@@ -374,9 +119,9 @@ pub struct NewSpace {
 /// A page of a space as an Automerge document.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Page {
-    /// What it is called; no two pages of a space are called alike.
+    /// Its name, unique in the space.
     pub page: String,
-    /// The document, as Automerge saves it, in base64.
+    /// The document as Automerge saves it, in base64.
     pub automerge: String,
 }
 
@@ -387,46 +132,46 @@ pub struct Status {
     pub did: String,
     /// Its libp2p peer id.
     pub peer_id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The mesh's DID.
     pub mesh_did: String,
     /// The program's version.
     pub version: String,
-    /// How long it has been running, in seconds.
+    /// The time since its start, in seconds.
     pub uptime_s: u64,
     /// `member` or `revoked`.
     pub membership: String,
-    /// Cut off by `offline`.
+    /// Whether `offline` cut the node off.
     pub offline: bool,
     /// `full`, `core` or `read_only`; null before there are coordinators.
     pub mode: Option<String>,
-    /// The DID of the coordinator that leads; null if none does, as far as this node can tell.
+    /// The DID of the coordinators' leader; null if this node knows of none.
     pub coordinator: Option<String>,
     /// This node's role among the coordinators: `leader`, `voter` or `learner`; null if it has none.
     pub role: Option<String>,
-    /// How many peers are connected.
+    /// The number of connected peers.
     pub peers: usize,
-    /// Who lacks entries that this node holds.
+    /// The members that lack entries of this node.
     pub behind: Vec<Behind>,
-    /// What somebody should look at.
+    /// Conditions that need attention.
     pub warnings: Vec<Warning>,
-    /// Resident memory.
+    /// Resident memory, in bytes.
     pub rss_bytes: Option<u64>,
-    /// The process that the node runs in.
+    /// The process id of the node.
     #[serde(default)]
     pub pid: Option<u32>,
-    /// What started that process: `up`, or `mcp` in the background, for an agent.
+    /// The command that started the process: `up`, or `mcp` in the background, for an agent.
     #[serde(default)]
     pub started_by: Option<String>,
 }
 
-/// A process that ends.
+/// A process that is ending.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
     /// Always true.
     pub stopping: bool,
-    /// The process.
+    /// The process id.
     pub pid: u32,
 }
 
@@ -435,79 +180,79 @@ pub struct Stopping {
 pub struct Behind {
     /// Its DID.
     pub did: String,
-    /// What it is called.
+    /// Its name.
     pub name: Option<String>,
-    /// How many it lacks.
+    /// The number of entries that it lacks.
     pub entries: u64,
 }
 
-/// Something that somebody should look at.
+/// A condition that needs attention.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
-    /// What kind of thing.
+    /// The kind of condition.
     pub code: String,
-    /// What it is.
+    /// The condition, for people.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
-/// Another member, as seen from here.
+/// Another member, as this node sees it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Peer {
     /// Its DID.
     pub did: String,
     /// Its libp2p peer id.
     pub peer_id: String,
-    /// What it is called.
+    /// Its name.
     pub name: Option<String>,
     /// `up`, `suspect` or `down`.
     pub state: String,
-    /// Why it is not up.
+    /// The cause, if it is not up.
     pub cause: Option<String>,
     /// Round-trip time, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// `direct` or `relayed`; null without a connection.
     pub path: Option<String>,
-    /// Whether it has everything that this node has.
+    /// Whether it has every entry of this node.
     pub synced: bool,
-    /// How many entries it lacks.
+    /// The number of entries that it lacks.
     pub behind: u64,
-    /// When it was last heard of.
+    /// The time of its last sign of life.
     pub last_seen: Option<String>,
 }
 
-/// Who belongs.
+/// A member of the mesh.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Its DID.
     pub did: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it may.
+    /// Its roles.
     pub roles: Vec<String>,
-    /// Who admitted it; null if the mesh's root key did.
+    /// The DID of the member that admitted it; null for the mesh's root key.
     pub admitted_by: Option<String>,
-    /// When its credential expires.
+    /// The time at which its credential expires.
     pub expires_at: Option<String>,
-    /// When and by whom its membership was taken away.
+    /// The revocation of its membership: time and revoker.
     pub revoked: Option<Value>,
 }
 
-/// What an invitation is asked to be.
+/// The options of an invitation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
-    /// `admin`, `member` or `reader`; `member` if none is named.
+    /// `admin`, `member` or `reader`; default `member`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// How many may join with it; 1 if not given.
+    /// The number of nodes that may join with it; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
-    /// How long the ticket is good; `1h` if not given.
+    /// The lifetime of the ticket; default `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
-    /// How long the credential is good; for ever if not given.
+    /// The lifetime of the credential; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<Span>,
 }
@@ -519,7 +264,7 @@ pub struct Invitation {
     pub ticket: String,
     /// The line to paste on the other machine.
     pub join: String,
-    /// When the ticket expires.
+    /// The time at which the ticket expires.
     pub expires_at: String,
 }
 
@@ -529,15 +274,15 @@ pub struct Invitation {
 pub struct Join {
     /// The ticket.
     pub ticket: String,
-    /// What this node is to be called.
+    /// This node's name in the mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// How long to try; `30s` if not given.
+    /// The longest try; default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
 }
 
-/// A mesh that was joined.
+/// A joined mesh.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Joined {
     /// This node's DID.
@@ -546,23 +291,23 @@ pub struct Joined {
     pub peer_id: String,
     /// The mesh's DID.
     pub mesh_did: String,
-    /// What this node is called there.
+    /// This node's name in it.
     pub name: String,
-    /// Who let it in.
+    /// The DID of the inviter.
     pub inviter: String,
 }
 
 /// Whether the node is cut off.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Offline {
-    /// It is.
+    /// True if it is.
     pub offline: bool,
 }
 
 /// A configured value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
-    /// Which.
+    /// The key.
     pub key: String,
     /// Its value.
     pub value: Value,
@@ -575,64 +320,64 @@ pub struct Setting {
 /// The answer to one line of an import.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
-    /// Which line, from 1.
+    /// The number of the line, from 1.
     pub line: u64,
     /// The memory's id here; null if it was refused.
     pub id: Option<String>,
     /// Its space's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
-    /// The seq of its entry in this node's log.
+    /// The number of its entry in this node's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// It was here already, and nothing was written.
+    /// The memory was here already; nothing was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub known: bool,
-    /// Its time was over, and nothing was written.
+    /// The memory had expired; nothing was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// Why it was refused.
+    /// The reason of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
 }
 
-/// What went wrong.
+/// An error.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
-    /// The code that scripts match on.
+    /// The code, for scripts.
     pub code: String,
-    /// What is wrong.
+    /// The message, for people.
     pub message: String,
-    /// What to do next.
+    /// The next step for the caller.
     pub hint: Option<String>,
 }
 
-/// The last line of stderr of a command that failed, with `--json`.
+/// The last line of stderr of a failed command, with `--json`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorBody,
 }
 
-/// An error as RFC 9457 has it.
+/// An error in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `about:blank`: the title says it.
+    /// `about:blank`: the title is the type.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status in words.
     pub title: String,
     /// The status.
     pub status: u16,
-    /// The code that scripts match on.
+    /// The code, for scripts.
     pub code: String,
-    /// What is wrong.
+    /// The message, for people.
     pub detail: String,
-    /// What to do next.
+    /// The next step for the caller.
     pub hint: Option<String>,
 }
 
-/// A length of time: `"30s"`, `"5m"`, `"1h"`, `"7d"`, or a number of seconds.
+/// A duration: `"30s"`, `"5m"`, `"1h"`, `"7d"`, or a number of seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 

@@ -15,20 +15,24 @@ struct PageName {
     number: u32,
 }
 
-/// The pages of a space as Automerge documents, one after the other: name, then bytes that any
-/// Automerge reads.
-pub(crate) fn pages(
-    view: &dyn View,
-    space: SpaceId,
-    each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
-) -> Result<(), NodeError> {
-    for (name, writes) in writes_by_page(view, space)? {
+/// The pages of a space, of which some were handed out.
+pub(crate) struct Pages(BTreeMap<PageName, Vec<PageWrite>>);
+
+impl Pages {
+    /// All pages of a space as it is now.
+    pub(super) fn read(view: &dyn View, space: SpaceId) -> Result<Self, StoreError> {
+        Ok(Self(writes_by_page(view, space)?))
+    }
+
+    /// The next page as an Automerge document: name, then bytes that any Automerge reads. Takes long for a large page.
+    pub(crate) fn next(&mut self) -> Result<Option<(String, Vec<u8>)>, NodeError> {
+        let Some((name, writes)) = self.0.pop_first() else { return Ok(None) };
         let document =
             project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
         let file = format!("{}-{}-{}", name.log.author.short(), hex(&name.log.incarnation.0), name.number);
-        each(file, document.save_with_options(SaveOptions { deflate: true, ..SaveOptions::default() }))?;
+        let options = SaveOptions { deflate: true, ..SaveOptions::default() };
+        Ok(Some((file, document.save_with_options(options))))
     }
-    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

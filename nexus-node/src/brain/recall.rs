@@ -3,11 +3,10 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
-use super::read::Reader;
 use crate::NodeError;
-use crate::clock;
+use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::{Spoken, spelled_words};
+use crate::search::words::{WordMatches, spelled_words};
 use crate::search::{Filter, Found, Search};
 use crate::store::View;
 
@@ -40,7 +39,7 @@ pub(super) fn recall(
         return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
     }
     let wanted = wanted_words(&query.text)?;
-    let now = clock::wall();
+    let now = reader.now();
     let filter = filter(query, reader, now)?;
     // some more than asked for: weighing changes the order, and some have expired
     let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
@@ -126,7 +125,7 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
 }
 
 fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
-    let mut spoken = Spoken::of(wanted.iter().map(|(word, _)| word.as_str()));
+    let mut spoken = WordMatches::of(wanted.iter().map(|(word, _)| word.as_str()));
     spoken.look_in(&memory.text);
     memory.tags.iter().for_each(|tag| spoken.look_in(tag));
     memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| spoken.look_in(text));
@@ -215,10 +214,14 @@ mod tests {
             meta: BTreeMap::new(),
             author: Did::from_bytes([0; 32]),
             author_name: None,
+            agent: None,
+            source: None,
+            edited_by: None,
             created_at: stamp,
             updated_at: stamp,
             expires_at: None,
             version: String::new(),
+            fields: BTreeMap::new(),
             conflicts: BTreeMap::new(),
         }
     }

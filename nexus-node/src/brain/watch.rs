@@ -3,37 +3,38 @@ use std::ops::{Bound, ControlFlow};
 use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
 use nexus_identity::Chain;
 
-use super::cursor::{StoreName, WatchCursor};
 use crate::NodeError;
 use crate::ledger;
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow};
+use crate::memory::cursor::{StoreName, WatchCursor};
+use crate::memory::read::Known;
 use crate::memory::{Change, ChangeKind};
 use crate::store::{Order, Table, View};
 
 /// How many entries are looked at for one batch of changes.
 const ENTRIES_PER_BATCH: usize = 256;
 
-/// The changes after a cursor, and the cursor after all that was looked at: changes of other
-/// spaces are skipped, not looked at again.
+/// The changes after a cursor, and the cursor after all that was looked at. Changes of other
+/// spaces, and of those that this node may not read, are skipped and not looked at again.
 pub(crate) fn changes_after(
     view: &dyn View,
+    known: &Known,
     store: StoreName,
     after: WatchCursor,
     space: Option<SpaceId>,
 ) -> Result<(Vec<Change>, WatchCursor), NodeError> {
     let mut rows_found = Vec::new();
     let start = rows::eno_key(after.eno);
-    view.scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
-        rows_found.push((rows::read_eno(Table::Entries, key), rows::decode::<EntryRow>(Table::Entries, value)));
-        if rows_found.len() < ENTRIES_PER_BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    view.try_scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
+        let row: EntryRow = rows::decode(Table::Entries, value)?;
+        rows_found.push((rows::read_eno(Table::Entries, key)?, row));
+        Ok(if rows_found.len() < ENTRIES_PER_BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     let mut changes = Vec::new();
     let mut at = after;
-    let last = rows_found.last().and_then(|(eno, _)| eno.as_ref().ok()).copied().unwrap_or(after.eno);
+    let last = rows_found.last().map_or(after.eno, |(eno, _)| *eno);
     let (standings, cuts) = (ledger::standings(view, after.eno, last)?, ledger::cuts(view, after.eno, last)?);
-    let spaces = ledger::read_spaces(view)?;
     for (eno, row) in rows_found {
-        let (eno, row) = (eno?, row?);
         let skip = if eno == after.eno { after.index } else { 0 };
         at = WatchCursor { eno, index: u32::MAX };
         let mut of_entry = Vec::new();
@@ -54,7 +55,8 @@ pub(crate) fn changes_after(
         if space.is_some_and(|space| space != header.space) {
             continue;
         }
-        let space_name = spaces.get(&header.space).map_or_else(String::new, |row| row.name.to_string());
+        let Some(space) = known.readable(header.space) else { continue };
+        let space_name = space.name.to_string();
         for (index, kind, id) in of_entry {
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {

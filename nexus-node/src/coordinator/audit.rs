@@ -15,17 +15,17 @@ use futures::future::join_all;
 use nexus_identity::Did;
 
 use self::check::{check, proven};
-use self::rows::{GAPS, Read, batch, gaps, read, read_back};
+use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
 use super::govern::Said;
 use super::group::Running;
 use super::log::Log;
 use super::network::encode;
+use super::propose::Reply;
 use super::query::Query;
 use super::state::Deed;
 use super::wire::{Body, Bytes};
 use super::{AGAIN, Coordinator};
-use crate::NodeError;
-use crate::env::blocking;
+use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
 pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
@@ -108,7 +108,7 @@ impl Coordinator {
         let (log, applied) = (self.log.clone(), running.applied.clone());
         let page = move || -> Result<AuditPage, StoreError> {
             // with the record that the last page ended in, for its time
-            let Read { records, count, .. } = read(&log, &applied, after)?;
+            let AuditRows { records, count, .. } = read(&log, &applied, after)?;
             let mut page = AuditPage::default();
             let mut seen = after;
             // what the leader notes is of the time of what stands before it
@@ -130,8 +130,8 @@ impl Coordinator {
             page.next = (seen < count && seen > after).then_some(seen);
             Ok(page)
         };
-        let page = blocking(&*self.shared.blocking, page).await;
-        Ok(page.ok_or_else(|| NodeError::Stopping("the page was not read".to_owned()))??)
+        let page = self.world.blocking(page).await;
+        Ok(page??)
     }
 
     /// Checks the chain after a deed: that each record names the one before, that whoever is said to
@@ -147,15 +147,15 @@ impl Coordinator {
             let gaps = gaps(&log)?;
             Ok(check(&read(&log, &applied, after)?, after, &gaps))
         };
-        let check = blocking(&*self.shared.blocking, check).await;
-        let mut check = check.ok_or_else(|| NodeError::Stopping("the check was not done".to_owned()))??;
+        let check = self.world.blocking(check).await;
+        let mut check = check??;
         if check.next.is_none() && check.broken.is_none() {
             self.look_around().await;
             let said = join_all(self.up().into_iter().map(|member| self.hear(member))).await;
             let (running, here) = (running.clone(), self.log.clone());
             let compare =
                 move || said.into_iter().flatten().filter_map(|said| compare(&here, &running, said)).collect();
-            check.others = blocking(&*self.shared.blocking, compare).await.unwrap_or_default();
+            check.others = self.world.blocking(compare).await.unwrap_or_default();
         }
         Ok(check)
     }
@@ -163,12 +163,14 @@ impl Coordinator {
     /// This node's part in the group, once its copy holds what was done before, if somebody says in
     /// time what that is.
     async fn copy(&self) -> Result<Arc<Running>, NodeError> {
-        let missing = || NodeError::NotFound { what: "copy of critical state", name: "on this node".to_owned() };
+        let missing = || self.no_copy("on this node");
         let mut part = self.running.subscribe();
         // one that has just joined gets its copy in a moment; a reader never does
         let there = tokio::time::timeout(COPY_MAX, part.wait_for(Option::is_some));
         let running = match self.running() {
-            None if self.may_propose(&self.shared.me) => there.await.ok().and_then(|part| part.ok()?.clone()),
+            None if self.stopped().is_none() && self.may_propose(&self.identity.me()) => {
+                there.await.ok().and_then(|part| part.ok()?.clone())
+            }
             running => running,
         };
         let running = running.ok_or_else(missing)?;
@@ -185,8 +187,8 @@ impl Coordinator {
     /// Records for a member that lacks them.
     pub(super) async fn audit_back(&self, running: &Running, upto: u64) -> Result<Vec<Vec<u8>>, NodeError> {
         let (log, applied) = (self.log.clone(), running.applied.clone());
-        let page = blocking(&*self.shared.blocking, move || read_back(&log, &applied, upto)).await;
-        Ok(page.ok_or_else(|| NodeError::Stopping("the page was not read".to_owned()))??)
+        let page = self.world.blocking(move || read_back(&log, &applied, upto)).await;
+        Ok(page??)
     }
 
     /// Asks for the records of one page that this node lacks. Whether it got any.
@@ -194,7 +196,7 @@ impl Coordinator {
         let Some(gap) = gaps(&self.log)?.pop() else { return Ok(false) };
         for member in self.up() {
             let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&gap.to) })).await;
-            let Ok(Body::Answer(answer)) = asked else { continue };
+            let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { continue };
             let page: Vec<Vec<u8>> = borsh::from_slice(&answer.bytes).unwrap_or_default();
             let (records, rest) = proven(gap, &page);
             if records.is_empty() {
@@ -220,7 +222,7 @@ impl Coordinator {
 /// What a member said of its copy, beside this one; `None` if it has none, or cannot be compared.
 fn compare(log: &Log, running: &Running, (did, said): (Did, Said)) -> Option<AuditOther> {
     let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
-    let Read { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
+    let AuditRows { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
     let here = match records.first() {
         _ if entries == count => Some(own),
         Some(record) if record.first == entries.saturating_add(1) => Some(record.before),

@@ -75,11 +75,21 @@ mod tests {
         let by = Did::from_bytes([1; 32]);
         let put = Put { key: "k".into(), value: "v".into(), ttl_ms: Some(ttl_ms), fence: None };
         let commands = vec![Command::Put(put)];
-        let proposal =
-            Proposal { group: machine.group(), by, session: 1, seq, answered: 0, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: machine.group(),
+            by,
+            session: 1,
+            seq,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+        };
         machine.apply(At { index: seq, leader: by }, &proposal);
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_whole_time_runs_from_the_write_and_from_taking_over() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());
@@ -96,6 +106,7 @@ mod tests {
         assert_eq!(deadlines.next(), Some(9 * SECOND));
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_renewal_in_between_starts_the_time_anew() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());

@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
 use tokio::time::Instant;
 
-use super::command::{Command, Group};
+use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
 use super::group::{NotDone, Running};
 use super::network::encode;
+use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
+use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator};
-use crate::NodeError;
-use crate::runtime::random;
+use crate::error::NodeError;
+use crate::world::random;
 
 /// Between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,6 +43,12 @@ pub(super) struct Heard {
     said: BTreeMap<Did, Said>,
     /// Since when members have been up.
     up: BTreeMap<Did, Instant>,
+    /// Since when others have been seen to be away.
+    away: BTreeMap<Did, Instant>,
+    /// The highest format of critical state that each of those that are up says it reads.
+    reads: BTreeMap<Did, u16>,
+    /// The highest format that this node proposed as a group's leader.
+    asked: Option<(Group, u16)>,
     looked: Option<Instant>,
 }
 
@@ -58,6 +66,10 @@ pub(super) struct Said {
     pub(super) machine: Vec<u8>,
     /// How many deeds its copy has seen, and the hash of the last record.
     pub(super) audit: Option<(u64, [u8; 32])>,
+    /// The format of critical state, as it knows it.
+    pub(super) format: u16,
+    /// Its copy has stopped where a later version wrote.
+    pub(super) stopped: bool,
 }
 
 impl Said {
@@ -89,8 +101,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(TICK).await;
         let leads = here.running().filter(|running| running.leads());
-        if leads.is_some() || here.running().is_none_or(|running| running.leader().is_none()) {
+        let alone = here.running().is_none_or(|running| here.leader_in_contact(&running).is_none());
+        if leads.is_some() || alone {
             here.look_around().await;
+        }
+        // a node without a copy asks the leader, once a member speaks of a later format
+        if alone && here.hinted() > *here.formats.raised.borrow() {
+            let _ = here.read(&super::Query::Revision).await;
         }
         if let Some(running) = leads {
             let plan = here.plan(&running, |now| now.plan()).await;
@@ -106,7 +123,6 @@ pub(super) async fn run(here: Arc<Coordinator>) {
 
 /// As the leader, proposes what has run out of time.
 pub(super) async fn expire(here: Arc<Coordinator>) {
-    let clock = here.shared.clock;
     let mut deadlines = Deadlines::default();
     let mut led = None;
     loop {
@@ -122,9 +138,9 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             deadlines.clear();
             led = Some((running.group, term));
         }
-        let now = match planted(Plant::LeasesByWallClock) {
-            true => Duration::from_millis(crate::clock::wall().as_ms()),
-            false => clock.now(),
+        let now = match planted("leases_by_wall_clock") {
+            true => Duration::from_millis(here.world.wall().as_ms()),
+            false => here.world.now(),
         };
         deadlines.follow(now, &running.applied.read().machine);
         let due = deadlines.due(now);
@@ -157,6 +173,8 @@ impl Coordinator {
             machine: self.machine.map(Vec::from).unwrap_or_default(),
             audit_count: audit.as_ref().map_or(0, |chain| chain.count),
             audit_head: audit.map(|chain| chain.head.to_vec()).unwrap_or_default(),
+            format: u32::from(*self.formats.raised.borrow()),
+            stopped: self.stopped().is_some(),
         }
     }
 
@@ -196,6 +214,12 @@ impl Coordinator {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
+    /// The highest format of critical state that other members speak of, at most the highest that this node reads.
+    fn hinted(&self) -> u16 {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
+    }
+
     /// The members that were up when this node last looked.
     pub(super) fn up(&self) -> BTreeSet<Did> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).up.keys().copied().collect()
@@ -212,15 +236,22 @@ impl Coordinator {
             }
             heard.looked = Some(now);
         }
-        let peers = self.shared.mesh.peers().await;
+        let peers = self.mesh.peers().await;
         let open: BTreeSet<Did> =
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
+        let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
+        let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
+            heard.away.retain(|did, _| members.contains(did) && !open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
+            for did in members.iter().filter(|did| !open.contains(did)) {
+                heard.away.entry(*did).or_insert(now);
+            }
+            heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let old =
                 |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
@@ -233,7 +264,8 @@ impl Coordinator {
 
     /// Asks a member what it knows.
     pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
-        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), body: Some(Body::Hello(Hello {})) };
+        let body = Some(Body::Hello(Hello {}));
+        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         let Some(Body::Overview(overview)) = answer.body else { return None };
         let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
@@ -248,6 +280,8 @@ impl Coordinator {
             seats: borsh::from_slice(&overview.seats).ok(),
             machine: overview.machine,
             audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
+            format: u16::try_from(overview.format).unwrap_or(u16::MAX),
+            stopped: overview.stopped,
         };
         Some((member, said))
     }
@@ -261,11 +295,16 @@ impl Coordinator {
         }
         let voters: BTreeSet<Voter> = membership.voter_ids().collect();
         let learners: BTreeSet<Voter> = membership.learner_ids().collect();
+        // entries of earlier leaders may raise the format: nothing is decided before they are applied
+        let applied = metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term);
+        if !applied {
+            return None;
+        }
         let last = metrics.last_log_index.unwrap_or(0);
         let replication = metrics.replication.unwrap_or_default();
         let ended: BTreeSet<Voter> =
             voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
-        let members: Vec<Seen> = {
+        let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let seen = |(did, said): (&Did, &Said)| Seen {
                 voter: said.voter,
@@ -276,17 +315,35 @@ impl Coordinator {
                     .get(&said.voter)
                     .and_then(|matched| matched.as_ref())
                     .map(|matched| last.saturating_sub(matched.index)),
+                reads: heard.reads.get(did).copied().filter(|_| !said.stopped),
             };
-            heard.said.iter().map(seen).collect()
+            let asked = heard.asked.filter(|(group, _)| *group == running.group).map_or(0, |(_, format)| format);
+            let away = heard.away.iter().map(|(did, since)| (*did, since.elapsed()));
+            (heard.said.iter().map(seen).collect(), away.collect(), asked)
         };
-        let settle = self.timing.settle;
-        decide(&Now { me: running.me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle })
+        let format = running.applied.read().machine.format();
+        decide(&Now {
+            me: running.me,
+            voters: &voters,
+            learners: &learners,
+            members: &members,
+            ended: &ended,
+            settle: self.timing.settle,
+            format,
+            format_max: self.formats.max,
+            asked,
+            away: &away,
+        })
     }
 
     async fn change(&self, running: &Running, change: Change) -> Result<(), ManageError> {
         let raft = running.raft.clone();
+        if let Change::Raise(format) = change {
+            return self.raise(running, format).await;
+        }
         let change = async move {
             match change {
+                Change::Raise(_) => Ok(()),
                 Change::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
                 Change::Dismiss(voter) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
@@ -297,11 +354,47 @@ impl Coordinator {
                 Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
-        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.spawner.clone(), change)).await;
+        let changed = tokio::time::timeout(CHANGE_MAX, scope(self.world.spawner().clone(), change)).await;
         changed.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(|error| match error.forward_to_leader() {
             Some(to) => ManageError::NotDone(NotDone::NotLeader(to.leader_id)),
             None => ManageError::Refused(error.to_string()),
         })
+    }
+
+    /// Proposes as the leader that critical state is of a later format.
+    async fn raise(&self, running: &Running, format: u16) -> Result<(), ManageError> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).asked = Some((running.group, format));
+        let proposal = Proposal {
+            format,
+            group: running.group,
+            by: self.identity.me(),
+            session: u64::from_le_bytes(random()),
+            seq: 1,
+            answered: 0,
+            base: *running.applied.index().borrow(),
+            at_ms: self.world.wall().as_ms(),
+            commands: vec![Command::Raise(format)],
+        };
+        let raised = tokio::time::timeout(CHANGE_MAX, running.submit(Signed::new(&proposal, &self.key))).await;
+        let outcomes = raised.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(ManageError::NotDone)?;
+        match outcomes.as_slice() {
+            [Outcome::Refused(refusal)] => Err(ManageError::Refused(refusal.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises the format of a group that this node has just founded, as soon as it leads.
+    pub(super) async fn raise_alone(&self, running: &Running) {
+        let mut metrics = running.raft.server_metrics();
+        let leads = metrics.wait_for(|now| now.current_leader == Some(running.me));
+        let leads = tokio::time::timeout(CHANGE_MAX, leads).await.is_ok_and(|led| led.is_ok());
+        // a raise that fails here comes later, as in every other group
+        if leads
+            && self.formats.max > 0
+            && let Err(ManageError::NotDone(why)) = self.raise(running, self.formats.max).await
+        {
+            tracing::debug!(?why, "the format of critical state was not raised yet");
+        }
     }
 
     /// Does as the leader what a person asked for.
@@ -376,8 +469,13 @@ impl Coordinator {
         };
         quiet(true);
         tokio::time::sleep(self.timing.election_max() + self.timing.heartbeat).await;
-        let envelope =
-            Envelope { id: 0, group: encode(&running.group), to: encode(&heir), body: Some(Body::Elect(Hello {})) };
+        let envelope = Envelope {
+            id: 0,
+            group: encode(&running.group),
+            to: encode(&heir),
+            format: 0,
+            body: Some(Body::Elect(Hello {})),
+        };
         let asked = self.links.ask(heir.did, envelope, SAY_MAX).await;
         let until = Instant::now() + self.timing.election_max() * 2;
         let mut metrics = running.raft.server_metrics();
@@ -401,7 +499,7 @@ impl Coordinator {
     /// # Errors
     /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
     pub(crate) async fn manage(&self, manage: Manage) -> Result<(), NodeError> {
-        if self.role(&self.shared.me) != Some(Role::Admin) {
+        if self.role(&self.identity.me()) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin changes who coordinates".to_owned()));
         }
         let until = Instant::now() + ANSWER_WITHIN;
@@ -421,15 +519,15 @@ impl Coordinator {
     async fn try_manage(&self, manage: Manage) -> Result<(), ManageError> {
         let nobody = || ManageError::NotDone(NotDone::NotLeader(None));
         let leader = self.leader().ok_or_else(nobody)?;
-        if leader == self.shared.me {
+        if leader == self.identity.me() {
             // others may say that this node leads while it has only just begun to take part anew
             let running = self.running().ok_or_else(nobody)?;
             return self.manage_here(&running, manage).await;
         }
         let (group, _) = self.where_it_stands().ok_or_else(nobody)?;
         match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
-            Ok(Body::Answer(_)) => Ok(()),
-            Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
+            Ok(Reply { body: Body::Answer(_), .. }) => Ok(()),
+            Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == super::wire::Reason::Forbidden => {
                 Err(ManageError::Refused(refused.message))
             }
             _ => Err(ManageError::NotDone(NotDone::NoQuorum)),
@@ -442,7 +540,7 @@ impl Coordinator {
     /// # Errors
     /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.
     pub(crate) async fn recover(&self) -> Result<Group, NodeError> {
-        if self.role(&self.shared.me) != Some(Role::Admin) {
+        if self.role(&self.identity.me()) != Some(Role::Admin) {
             return Err(NodeError::Refused("only an admin begins the coordinators anew".to_owned()));
         }
         self.look_around().await;
@@ -450,7 +548,7 @@ impl Coordinator {
             return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
         }
         let _one = self.changing.lock().await;
-        let missing = || NodeError::NotFound { what: "copy of critical state", name: self.name(&self.shared.me) };
+        let missing = || self.no_copy(&self.name(&self.identity.me()));
         let running = self.running().ok_or_else(missing)?;
         let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
         let metrics = running.metrics();
@@ -458,10 +556,10 @@ impl Coordinator {
         running.stop().await;
         let group = Group { generation: running.group.generation + 1, id: u64::from_le_bytes(random()) };
         let draw = u64::from_le_bytes(random());
-        let me = Voter { did: self.shared.me, draw };
+        let me = Voter { did: self.identity.me(), draw };
         let mut machine = running.applied.read().machine.clone();
         let index = *running.applied.index().borrow();
-        let record = machine.succeed(group, index + 1, me.did, crate::clock::wall().as_ms());
+        let record = machine.succeed(group, index + 1, me.did, self.world.wall().as_ms());
         let unkept = |error: super::audit::KeepError| NodeError::Stopping(error.to_string());
         super::audit::keep(&self.log, &running.applied).await.map_err(unkept)?;
         if let Some(record) = record {
@@ -471,7 +569,7 @@ impl Coordinator {
         let seats = Seats { voters: vec![BTreeSet::from([me])], all: BTreeSet::from([me]) };
         let head = SnapshotHead { at, seats_at: at, seats, id: format!("recovered-{}", group.generation) };
         let vote = Ballot { term: metrics.current_term + 1, voter: me, committed: false };
-        self.log.found(self.shared.mesh_did, group, me, vote, head, &machine.encode()).await.map_err(failed)?;
+        self.log.found(self.identity.mesh(), group, me, vote, head, &machine.encode()).await.map_err(failed)?;
         *self.me.lock().unwrap_or_else(PoisonError::into_inner) = me;
         tracing::warn!(%group, "the coordinators were begun anew from this node's copy");
         self.take_part(group).await?;

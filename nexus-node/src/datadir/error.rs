@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataDirError {
-    /// The platform names no place for data, and none was given.
-    #[error("this account has no home directory; give one with --data-dir")]
-    NoDefault,
     /// There is no node in it yet.
     #[error("{} holds no node yet", path.display())]
     Empty {

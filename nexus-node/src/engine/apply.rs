@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use nexus_crdt::{Branches, FormError, Head, Kind, LogId, Profile, SpaceDefinition, SpaceId, Verified, Writes};
 use nexus_identity::{Chain, Did};
 
@@ -82,7 +84,7 @@ impl Engine {
             Kind::CREDENTIAL if in_mesh_space => {
                 let admitted = payload.ok_or(FormError::Absent).and_then(|payload| {
                     let chain = Chain::from_bytes(payload);
-                    let admitted = chain.and_then(|chain| self.state.members.admit(&chain));
+                    let admitted = chain.and_then(|chain| self.state.admit(&chain));
                     admitted.map_err(|error| FormError::Content(error.to_string()))
                 });
                 Ok(admitted.map(|changed| {
@@ -112,7 +114,8 @@ impl Engine {
             Kind::PROFILE if in_mesh_space => {
                 let profile = payload.ok_or(FormError::Absent).and_then(Profile::decode);
                 Ok(profile.map(|profile| {
-                    if self.state.members.describe(&header.author, header.hlc, entry.id(), profile) {
+                    let members = Arc::make_mut(&mut self.state.members);
+                    if members.describe(&header.author, header.hlc, entry.id(), profile) {
                         turn.events.push(Event::Members);
                     }
                     Standing::Applied
@@ -156,7 +159,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers the latest stamp, so that stamps grow across restarts.
+    /// Notes the latest stamp, so that stamps grow across restarts.
     pub(super) fn note_stamp(&self, stamp: nexus_crdt::Hlc, turn: &mut Turn<'_>) {
         turn.draft.put(Table::Meta, meta::HLC, &stamp.0.to_le_bytes());
     }

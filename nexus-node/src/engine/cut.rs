@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use nexus_crdt::{Kind, LogId, Profile, SpaceId, Writes};
 use nexus_identity::Did;
 
@@ -57,7 +59,8 @@ impl Engine {
 
     /// Folds an author's profiles before entry `eno` once more.
     fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        self.state.members.undescribe(author);
+        let members = Arc::make_mut(&mut self.state.members);
+        members.undescribe(author);
         turn.events.push(Event::Members);
         let space = SpaceId::mesh(&self.state.mesh);
         let logs = self.state.logs.iter().filter(|(id, _)| id.space == space && id.author == *author);
@@ -69,7 +72,7 @@ impl Engine {
                     && log.held.is_some_and(|held| held.counts(header.seq))
                     && let Some(Ok(profile)) = entry.payload().map(Profile::decode)
                 {
-                    self.state.members.describe(author, header.hlc, entry.id(), profile);
+                    members.describe(author, header.hlc, entry.id(), profile);
                 }
             }
         }

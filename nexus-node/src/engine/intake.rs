@@ -1,5 +1,5 @@
-use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, Verified};
-use nexus_identity::plants::{Plant, planted};
+use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
 use super::state::{Log, OpenPage};
@@ -8,19 +8,19 @@ use crate::ledger::find_entry;
 use crate::ledger::rows::{self, EntryRow};
 use crate::store::{Table, View};
 
-/// What becomes of an entry that arrives.
+/// The verdict on an arriving entry.
 #[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
 enum Verdict {
     /// It was stored.
     Stored,
-    /// It was here already, or is worth nothing.
+    /// It was here already, or is worthless.
     Nothing,
     /// It needs something that is not here yet.
     Wait(Verified),
 }
 
 impl Engine {
-    /// Takes entries from a peer: stores what continues its log, keeps what has to wait.
+    /// Takes entries from a peer: stores those that continue their logs, keeps those that must wait.
     pub(super) fn take_entries(
         &mut self,
         from: Did,
@@ -39,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
+    /// Takes one entry, and those that waited for it. Returns `false` if it must wait itself.
     fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let log = entry.header().log();
         let (spaces, events) = (self.state.spaces.len(), turn.events.len());
@@ -51,7 +51,7 @@ impl Engine {
             }
             Verdict::Stored => {
                 self.follow(log, turn)?;
-                // authors or spaces became known: everything that waits is looked at anew
+                // new authors or spaces: every waiting entry is tried again
                 if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
                     self.retry_waiting(turn)?;
                 }
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Takes what waited for the log's next places.
+    /// Takes the entries that waited for the log's next places.
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
@@ -78,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Looks at everything that waits until nothing moves any more.
+    /// Tries every waiting entry until nothing changes any more.
     fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let mut moved = false;
@@ -97,17 +97,23 @@ impl Engine {
         }
     }
 
-    /// Decides about one entry, and stores it if its time has come.
+    /// Judges one entry, and stores it if it is due.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
-        let space = self.state.spaces.get(&header.space);
-        if !space.is_some_and(|space| space.takes_entries(&self.state.members)) || !self.may_speak(&entry) {
+        let Some(space) = self.state.rule_of(header.space) else {
             return Ok(Verdict::Wait(entry));
+        };
+        if !self.may_speak(&entry, &space) {
+            return Ok(Verdict::Wait(entry));
+        }
+        // nobody is to send this node what it may not read, and it keeps nothing of it
+        if !self.state.members.may_read(&self.state.me, &space) {
+            return Ok(Verdict::Nothing);
         }
         let head = self.state.logs.get(&header.log()).and_then(Log::head);
         let stored = match Head::admit(head.as_ref(), header) {
             Admission::Next => true,
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => true,
+            Admission::Gap { .. } if planted("skips_gaps") => true,
             Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };
@@ -136,25 +142,23 @@ impl Engine {
         Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
-    /// Whether the author's entries count in the space: members write everywhere, and a chain
-    /// in the mesh space introduces its own author.
-    fn may_speak(&self, entry: &Verified) -> bool {
+    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
-        if header.space != SpaceId::mesh(&self.state.mesh) {
-            return self.state.members.may_write(&header.author);
-        }
         let introduces_itself = || {
             let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
-        self.state.members.get(&header.author).is_some()
-            || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
+        self.state.members.may_write(&header.author, space)
+            || (header.kind == Kind::CREDENTIAL
+                && header.space == SpaceId::mesh(&self.state.mesh)
+                && introduces_itself().is_some())
     }
 
-    /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
+    /// Takes a chain that a peer showed at the gate: its entries may arrive before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
-        if self.state.members.admit(chain).is_ok_and(|changed| changed) {
+        if self.state.admit(chain).is_ok_and(|changed| changed) {
             turn.events.push(Event::Members);
             self.retry_waiting(turn)?;
         }
@@ -162,7 +166,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes on in a new incarnation: the old log is ahead elsewhere and must not be written twice.
+    /// Begins a new incarnation: another store is ahead in the old log, which must not be written twice.
     pub(super) fn renew_incarnation(&mut self, incarnation: Incarnation, fresh: Incarnation, turn: &mut Turn<'_>) {
         if self.state.incarnation != incarnation || fresh == incarnation {
             return;
@@ -175,7 +179,7 @@ impl Engine {
         turn.events.push(Event::Renewed(fresh));
     }
 
-    /// Says what was stored in this turn, and keeps the clock.
+    /// Reports the entries stored in this turn, and keeps the clock.
     pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) {
         if self.state.next_eno == before {
             return;
@@ -185,7 +189,7 @@ impl Engine {
         turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
     }
 
-    /// Writes the next entry of our own log of a space for these commands, stores and folds it.
+    /// Writes, stores and folds the next entry of our own log of a space for these commands.
     pub(super) fn append(
         &mut self,
         space: SpaceId,
@@ -200,7 +204,8 @@ impl Engine {
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;
-        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), of });
+        let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
+        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), to_all, of });
         Ok(entry)
     }
 }

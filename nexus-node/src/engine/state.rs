@@ -1,16 +1,17 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
-use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId};
-use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
+use nexus_identity::plants::planted;
+use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta, unreadable};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
-/// A log as the engine keeps it.
+/// The engine's state of a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     pub no: LogNo,
@@ -23,7 +24,7 @@ impl Log {
     }
 }
 
-/// The page that new records of a space go to.
+/// The page for new records of a space.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenPage {
     pub number: u32,
@@ -41,14 +42,14 @@ impl OpenPage {
     }
 }
 
-/// What the engine keeps in memory: small, and all of it read back from the store at start.
+/// The engine's state in memory: small, and read back from the store at the start.
 #[derive(Debug)]
 pub(super) struct State {
     pub me: Did,
     pub mesh: Did,
     pub incarnation: Incarnation,
     pub clock: HlcClock,
-    pub members: Members,
+    pub members: Arc<Members>,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -70,11 +71,11 @@ impl State {
             mesh,
             incarnation,
             clock: HlcClock::after(Hlc(last)),
-            members: read_members(store)?,
+            members: Arc::new(read_members(store)?),
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
-            next_eno: ledger::last_eno(store)? + u64::from(!planted(Plant::ReusesLastNumber)),
+            next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
             waiting: Waiting::default(),
         };
         for space in state.spaces.keys().copied().collect::<Vec<_>>() {
@@ -84,38 +85,31 @@ impl State {
         Ok(state)
     }
 
-    /// Goes on with the page that our last record in a space is on.
+    /// Continues the page of our last record in a space.
     fn read_open_page(&self, space: SpaceId, view: &dyn View) -> Result<OpenPage, StoreError> {
         let Some(log) = self.logs.get(&self.own_log(space)) else {
             return Ok(OpenPage::default());
         };
         let mut last = None;
-        let mut bad = false;
         // newest entries first, until one that created records: edits in between are few
         let range = (rows::log_index_prefix(log.no, 0), rows::log_index_prefix(log.no, u64::MAX));
         let bounds = (Bound::Included(range.0.as_slice()), Bound::Included(range.1.as_slice()));
-        view.scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
-            let Ok(eno) = rows::read_eno(Table::LogIndex, value) else {
-                bad = true;
-                return ControlFlow::Break(());
-            };
-            match last_page_of(view, eno) {
-                Ok(None) => ControlFlow::Continue(()),
-                Ok(page) => {
-                    last = page;
-                    ControlFlow::Break(())
-                }
-                Err(_) => {
-                    bad = true;
-                    ControlFlow::Break(())
-                }
-            }
+        view.try_scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
+            last = last_page_of(view, rows::read_eno(Table::LogIndex, value)?)?;
+            Ok(if last.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        if bad {
-            return Err(unreadable(Table::LogIndex));
-        }
-        // how full it is would take a walk over its entries; a new page costs less
+        // counting its records would take a walk over its entries; a new page costs less
         Ok(last.map_or_else(OpenPage::default, |page| OpenPage { number: page + 1, records: 0 }))
+    }
+
+    /// The access rule of a space, if its definition is held.
+    pub(super) fn rule_of(&self, space: SpaceId) -> Option<SpaceRule> {
+        self.spaces.get(&space).map(|row| row.rule(space))
+    }
+
+    /// Takes a chain's members. Returns whether that changed anything.
+    pub(super) fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
+        Members::admit_shared(&mut self.members, chain)
     }
 
     /// Our own log of a space.
@@ -123,7 +117,7 @@ impl State {
         LogId { space, author: self.me, incarnation: self.incarnation }
     }
 
-    /// The number of a log, a new one if need be.
+    /// The log's state, with a new number if it has none.
     pub(super) fn log_mut(&mut self, log: LogId, draft: &mut crate::store::Draft<'_>) -> &mut Log {
         let next = LogNo::try_from(self.logs.len()).unwrap_or(LogNo::MAX);
         self.logs.entry(log).or_insert_with(|| {

@@ -4,15 +4,14 @@ mod any_order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use nexus_crdt::{Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes};
 use nexus_identity::{Keypair, Timestamp};
 
 use super::*;
-use crate::brain::read::Reader;
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::ledger::{self, enos_of_log};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::replication::tests::{Dice, chain, mesh};
 use crate::runtime::bring_up_to_date;
@@ -31,8 +30,8 @@ fn genesis() -> Genesis {
 
 fn memories(engine: &Engine, store: &Store) -> Vec<Memory> {
     let snapshot = store.snapshot().unwrap();
-    let members = Arc::new(engine.members().clone());
-    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+    let members = engine.members().clone();
+    let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(0)).unwrap();
     let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
@@ -109,8 +108,8 @@ impl Life<'_> {
     }
 
     fn dot(&self, id: &str) -> Option<nexus_crdt::Dot> {
-        let members = Arc::new(self.engine.members().clone());
-        Reader::new(&self.overlay, [0; 8], members, Timestamp::from_ms(0)).unwrap().resolve(id).ok()
+        let members = self.engine.members().clone();
+        Reader::new(&self.overlay, [0; 8], key(0).did(), members, Timestamp::from_ms(0)).unwrap().resolve(id).ok()
     }
 
     fn input(&mut self, input: Input, promise: Option<Promise>) {
@@ -145,7 +144,7 @@ impl Life<'_> {
             0 | 1 => {
                 let target = Self::pick(self.dice, self.outside.texts.keys());
                 if let Some((id, record)) = target.and_then(|id| Some((id.clone(), self.dot(&id)?))) {
-                    let edit = Edit(BTreeMap::from([("text", text.clone().into())]));
+                    let edit = Edit { values: BTreeMap::from([("text", text.clone().into())]), ..Edit::default() };
                     // it may reach the disk without being acknowledged
                     self.outside.texts.get_mut(&id).unwrap().insert(text.clone());
                     self.command(Command::Edit { record, edit }, Some(Promise::Edited(id, text)));
@@ -333,6 +332,7 @@ fn lives_with_power_losses(seed: u64, fault: Fault) -> Result<u32, String> {
     Ok(outside.losses)
 }
 
+/// promise: The whole | 200 power losses lose nothing that was acknowledged or sent, and sign nothing twice
 #[test]
 fn nothing_acknowledged_or_sent_is_lost_or_signed_twice_in_200_power_losses() {
     let losses: u32 = (0..50).map(|seed| lives_with_power_losses(seed, Fault::None).unwrap()).sum();
@@ -345,6 +345,7 @@ fn a_disk_that_lies_about_its_syncs_is_caught_by_the_test_of_power_losses() {
     assert!(caught > 4, "caught only {caught} of 8");
 }
 
+/// promise: Bad input | A clock that jumps an hour under a running node
 #[test]
 fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order() {
     const HOUR_MS: u64 = 3_600_000;
@@ -382,8 +383,8 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     assert!(stamps.is_sorted_by(|a, b| a < b), "stamps only grow: {stamps:?}");
     // newest first, as written, whatever the clock said
     let snapshot = store.snapshot().unwrap();
-    let members = Arc::new(engine.members().clone());
-    let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(start_ms)).unwrap();
+    let members = engine.members().clone();
+    let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(start_ms)).unwrap();
     let listed = reader.list(&ListQuery { limit: 100, ..ListQuery::default() }).unwrap().items;
     let texts: Vec<String> = listed.into_iter().map(|memory| memory.text).collect();
     assert_eq!(texts, (0..jumps.len()).rev().map(|n| n.to_string()).collect::<Vec<_>>());

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{Core, DOT_BYTES, Dot, EntryId, Field, Hlc, Target, Verified, Write, Writes};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{core_text, find_record, has_any, live_writes, writes_of_field};
+use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
 use crate::store::{self, Draft, StoreError, Table, View};
 
 /// The writes of a space on their way into the tables, or out of them.
@@ -13,7 +13,7 @@ use crate::store::{self, Draft, StoreError, Table, View};
 /// *live = writes − the union of what they are over*, field by field.
 pub(super) struct FoldWrites<'a, 'b> {
     space: SpaceNo,
-    /// How many memories came (or went, if negative).
+    /// The number of new memories, less the forgotten ones.
     records: i64,
     draft: &'a mut Draft<'b>,
 }
@@ -49,11 +49,11 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     }
 
     fn create(&mut self, eno: Eno, record: Dot, row: RecordRow, core: &str) -> Result<(), StoreError> {
-        let gone = self.is_gone(record)? && !planted(Plant::LateCreationReturns);
+        let gone = self.is_gone(record)? && !planted("late_creation_returns");
         let row = RecordRow { gone, ..row };
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
         if !gone {
-            self.bring_into_sight(eno, record, &row, core);
+            self.bring_into_sight(eno, record, &row, core)?;
         }
         Ok(())
     }
@@ -73,27 +73,27 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                 self.draft.delete(Table::Live, &key);
                 self.draft.put(Table::Past, &key, &row);
             } else if !self.draft.contains(Table::Past, &key)? {
-                // it may still come; it will be past then
+                // it may still arrive, and will be past then
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
-        if planted(Plant::LastArrivalWins) {
+        if planted("last_arrival_wins") {
             for (other, _) in live_writes(self.draft, self.space, record, field)? {
                 self.draft.delete(Table::Live, &rows::write_key(self.space, record, field, other));
             }
         }
-        let overwritten = self.draft.contains(Table::Past, &key)? && !planted(Plant::CountsWhatWasReplaced);
+        let overwritten = self.draft.contains(Table::Past, &key)? && !planted("counts_what_was_replaced");
         self.draft.put(if overwritten { Table::Past } else { Table::Live }, &key, &row);
         Ok(())
     }
 
-    /// Takes a record out of sight, if it is here and in sight.
+    /// Hides a record, if it is here and visible.
     fn forget(&mut self, record: Dot) -> Result<(), StoreError> {
         let Some((eno, row)) = self.record(record)?.filter(|(_, row)| !row.gone) else {
             return Ok(());
         };
         let edits = rows::field_prefix(self.space, record, Field::TEXT);
-        if planted(Plant::ForgetLosesToEdit) && has_any(self.draft, Table::Live, &edits)? {
+        if planted("forget_loses_to_edit") && has_any(self.draft, Table::Live, &edits)? {
             return Ok(());
         }
         self.put_record(eno, record, RecordRow { gone: true, ..row });
@@ -161,9 +161,8 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         }
         let row = RecordRow { gone: false, ..row };
         self.put_record(eno, record, row);
-        let payload = self.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        self.bring_into_sight(eno, record, &row, core_text(&payload, &row));
-        Ok(())
+        let core = read_core_text(self.draft, eno, &row)?;
+        self.bring_into_sight(eno, record, &row, &core)
     }
 
     fn is_gone(&self, record: Dot) -> Result<bool, StoreError> {
@@ -179,18 +178,18 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
     }
 
-    fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) {
+    fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
         self.draft.put(Table::ByTime, &time_key(eno, record, row), &[]);
-        for (table, prefix) in lookups(self.space, core) {
+        for (table, prefix) in lookups(self.space, core)? {
             self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
         }
         self.records += 1;
+        Ok(())
     }
 
     fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
         self.draft.delete(Table::ByTime, &time_key(eno, record, row));
-        let payload = self.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        for (table, prefix) in lookups(self.space, core_text(&payload, row)) {
+        for (table, prefix) in lookups(self.space, &read_core_text(self.draft, eno, row)?)? {
             self.draft.delete(table, &rows::with_dot(&prefix, record));
         }
         self.records -= 1;
@@ -220,18 +219,18 @@ impl Undone {
     }
 }
 
-/// Where each value lies in the encoded payload, so that records point there instead of copying.
+/// The place of each value in the encoded payload, so that records point there instead of copying.
 struct PayloadCursor {
     at: u32,
 }
 
 impl PayloadCursor {
-    /// Behind the count of writes.
+    /// The place after the count of writes.
     const fn start() -> Self {
         Self { at: 4 }
     }
 
-    /// The place of the next write's value; borsh lays out target, field, value, over.
+    /// The place of the next write's value. borsh lays out target, field, value, over.
     fn next(&mut self, write: &Write) -> u32 {
         let target = match write.target {
             Target::Create { .. } => 1 + 4,
@@ -249,14 +248,14 @@ fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
     TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
 }
 
-/// The rows under which a record is found besides its id: its caller's key, its former id.
-fn lookups(space: SpaceNo, core: &str) -> Vec<(Table, Vec<u8>)> {
-    // most records have neither, and reading JSON costs more than looking for the words
+/// The rows by which a record is found besides its id: its caller's key, its former id.
+fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
+    // most records have neither, and parsing JSON costs more than searching for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let core = Core::parse(core).unwrap_or_default();
+    let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
     let key = core.key.map(|key| (Table::Keys, rows::caller_key_prefix(space, &key).to_vec()));
     let was = core.was.map(|was| (Table::Was, rows::was_prefix(&was.id)));
-    key.into_iter().chain(was).collect()
+    Ok(key.into_iter().chain(was).collect())
 }

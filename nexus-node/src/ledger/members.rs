@@ -23,7 +23,7 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
             let (header, payload) = (entry.header(), entry.payload().unwrap_or_default());
             match header.kind {
                 Kind::CREDENTIAL => {
-                    // what does not hold was quarantined when it came
+                    // a chain that does not hold was quarantined on arrival
                     let _ = Chain::from_bytes(payload).and_then(|chain| members.admit(&chain));
                 }
                 Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {

@@ -1,4 +1,4 @@
-//! Results of tools, and how much of them fits.
+//! Results of tools, and the budget of tokens for them.
 
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, CustomRequest, ErrorCode, PaginatedRequestParams};
 use rmcp::service::RequestContext;
@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::NodeError;
-use crate::api::Problem;
+use crate::problem::Problem;
 
-/// How many characters count as a token.
+/// The number of characters that count as a token.
 const CHARS_PER_TOKEN: usize = 4;
 
-/// Methods that exist: what asks for one of them and still cannot be read is not of its shape.
+/// Known methods. A request for one of them that cannot be read is of the wrong shape.
 const METHODS: &[&str] = &[
     "tools/list",
     "tools/call",
@@ -22,13 +22,13 @@ const METHODS: &[&str] = &[
     "server/discover",
     "subscriptions/listen",
 ];
-/// Those that 2026-07-28 has no more.
+/// Methods that 2026-07-28 has dropped.
 const METHODS_BEFORE: &[&str] = &["initialize", "ping"];
 
-/// What a tool says when it could not do as it was asked. A model reads it, so it says what to do.
+/// The refusal of a tool. A model reads it, so it names the remedy.
 pub(super) type Refusal = Problem;
 
-/// The answer of a tool, or its refusal, for the wire.
+/// The result or the refusal of a tool, for the wire.
 pub(super) fn respond(answer: Result<Value, Refusal>) -> CallToolResponse {
     let mut result = match answer {
         Ok(value) => CallToolResult::structured(value),
@@ -46,19 +46,19 @@ fn refusal(problem: &Problem) -> CallToolResult {
     result
 }
 
-/// The arguments of a tool. What does not fit is told to the model, which can mend it.
+/// The arguments of a tool. A wrong shape is told to the model, which can mend it.
 pub(super) fn arguments<T: DeserializeOwned>(given: Option<rmcp::model::JsonObject>) -> Result<T, Refusal> {
     serde_json::from_value(Value::Object(given.unwrap_or_default()))
         .map_err(|error| Problem::new("invalid", format!("the arguments do not fit: {error}")))
 }
 
-/// There is no tool of that name.
+/// The error for an unknown tool.
 pub(super) fn no_tool(name: &str) -> ErrorData {
     let name: String = name.chars().take(64).collect();
     ErrorData::invalid_params(format!("Unknown tool: {name}"), None)
 }
 
-/// Lists here have one page: there is no cursor to come with.
+/// Refuses a cursor: lists here have one page.
 pub(super) fn first_page(page: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match page.and_then(|page| page.cursor) {
         None => Ok(()),
@@ -66,7 +66,7 @@ pub(super) fn first_page(page: Option<PaginatedRequestParams>) -> Result<(), Err
     }
 }
 
-/// A request that rmcp could not read as one it knows.
+/// The error for a request that rmcp could not read.
 pub(super) fn unread(request: &CustomRequest, context: &RequestContext<RoleServer>) -> ErrorData {
     let method = request.method.as_str();
     let before = context.meta.protocol_version().is_none_or(|version| version.has_initialize());
@@ -77,23 +77,23 @@ pub(super) fn unread(request: &CustomRequest, context: &RequestContext<RoleServe
     }
 }
 
-/// Nothing of that kind is offered.
+/// The error for a method that is not offered.
 pub(super) fn no_method() -> ErrorData {
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None)
 }
 
-/// A resource that does not exist.
+/// The error for an unknown resource.
 pub(super) fn no_resource(uri: &str) -> ErrorData {
     let uri: String = uri.chars().take(256).collect();
     ErrorData::resource_not_found(format!("Resource {uri} not found"), Some(json!({ "uri": uri })))
 }
 
-/// An error of the node, in the words of the API.
+/// An error of the node, with the API's code and hint.
 pub(super) fn refused(error: NodeError) -> Refusal {
     error.into()
 }
 
-/// Room for so many tokens.
+/// A budget of tokens.
 #[derive(Debug)]
 pub(super) struct Budget {
     chars: usize,
@@ -108,12 +108,12 @@ impl Budget {
         self.chars = self.chars.saturating_add(tokens.saturating_mul(CHARS_PER_TOKEN));
     }
 
-    /// How many characters are left.
+    /// The number of characters left.
     pub(super) fn chars(&self) -> usize {
         self.chars
     }
 
-    /// Takes room for something of this length if there is as much.
+    /// Takes room for this many characters, if there is as much.
     pub(super) fn take(&mut self, chars: usize) -> bool {
         let fits = chars <= self.chars;
         if fits {

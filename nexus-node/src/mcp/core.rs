@@ -1,8 +1,7 @@
 //! The core profile: four tools over the memory.
 //!
-//! Descriptions are read by a model at every start, so they are few and short. Who wrote a memory,
-//! on which node and with which program, is stamped here; a model can say what it remembers, not
-//! who remembers it.
+//! A model reads the descriptions at every start, so they are few and short. The author, the node and
+//! the program of a memory are written here. A model chooses the text of a memory, not its author.
 
 mod arguments;
 mod cursor;
@@ -12,6 +11,7 @@ mod tools;
 
 use std::borrow::Cow;
 
+use nexus_crdt::Source;
 use nexus_identity::Did;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
@@ -30,14 +30,14 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::{Problem, blocking};
+use crate::problem::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
-/// The metadata key that is the node's.
+/// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
-/// How many of an id's characters it takes to forget something: a slip must not hit by chance.
+/// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
-/// As far as recall goes.
+/// The most memories of a recall.
 const RECALLED_MAX: usize = 1_000;
 
 const INSTRUCTIONS: &str = "A memory that you share with the other agents of this person, on all their machines. \
@@ -86,25 +86,27 @@ impl Core {
     }
 
     async fn remember(&self, memory: Remember) -> Result<Value, Refusal> {
-        let Remember { text, kind, mut tags, mut meta, space, key, ttl } = memory;
+        let Remember { text, kind, mut tags, meta, space, key, ttl, source } = memory;
         if meta.contains_key(AGENT) {
-            let message = "`agent` in the metadata is stamped by the node";
+            let message = "`agent` in the metadata is the node's: older ones keep the program's name there";
             return Err(Problem::new("invalid", message).hint("use another name"));
         }
-        meta.insert(AGENT.to_owned(), self.agent.stamp());
+        let origin = self.agent.caller().origin(None, source.map(Into::into))?;
         if let Some(tag) = self.project.as_deref().map(project_tag)
             && !tags.contains(&tag)
         {
             tags.push(tag);
         }
         let ttl = ttl.map(|ttl| ttl.0);
-        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None };
+        let from = origin.source.map(Source::as_str);
+        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin };
         let remembered = self.node.brain().remember(memory).await.map_err(refused)?;
         let mut answer = json!({
             "id": remembered.id,
             "space": remembered.space,
             "author": remembered.author.to_string(),
-            "agent": self.agent.stamp(),
+            "agent": self.agent.name(),
+            "source": from,
             "created_at": remembered.created_at.to_string(),
             "durability": {
                 "local": remembered.durability.local,
@@ -135,7 +137,7 @@ impl Core {
             tokens: None,
         };
         let brain = self.node.brain();
-        let recalled = blocking(move || brain.recall(&query)).await?;
+        let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
         let found = recalled.hits.len();
         let mut budget = asked.budget()?;
         let mut memories = Vec::new();
@@ -158,7 +160,8 @@ impl Core {
             return Err(Problem::new("invalid", message).hint("give the whole id, as recall shows it"));
         }
         let brain = self.node.brain();
-        let memory = brain.get(id).map_err(refused)?;
+        let id = id.to_owned();
+        let memory = brain.reading(move |brain| brain.get(&id)).await.map_err(refused)?;
         brain.forget(&memory.id).await.map_err(refused)?;
         let peers = self.node.peers().await;
         let replicated = peers.iter().filter(|peer| peer.synced).count();
@@ -171,7 +174,7 @@ impl Core {
     }
 }
 
-/// The tag that memories of a project have.
+/// The tag of a project's memories.
 fn project_tag(project: &str) -> String {
     format!("project:{project}")
 }
@@ -229,7 +232,7 @@ impl ServerHandler for Core {
         Err(answer::unread(&request, &context))
     }
 
-    // What is not declared is not answered, not even with nothing.
+    // An undeclared method is refused, not answered with nothing.
 
     async fn list_prompts(
         &self,
@@ -272,7 +275,7 @@ impl ServerHandler for Core {
     }
 }
 
-/// A name for people, where there is one.
+/// The member's name, or its DID.
 fn name_or_did(name: Option<&str>, did: &Did) -> String {
     name.filter(|name| !name.is_empty()).map_or_else(|| did.to_string(), str::to_owned)
 }

@@ -1,17 +1,17 @@
 //! The graph profile: entities, relations and observations over the memory.
 //!
-//! Its tools have the names, schemas and answers of the memory server that many agents know
-//! (npm `@modelcontextprotocol/server-memory`), so it can take that one's place. What differs is
-//! underneath: each entity, relation and observation is a memory of its own in the `default` space,
-//! under a key made of what it says. So two machines that write at once lose nothing, and what
-//! both write is there once; a space of its own would exist twice if two machines made it at once.
+//! Its tools have the names, schemas and answers of a memory server that many agents know (npm
+//! `@modelcontextprotocol/server-memory`), so it can replace that server. Below, each entity, relation
+//! and observation is a memory in the `default` space, under a key made from its content. So two
+//! machines that write at once lose nothing, and an item that both write exists once. A space for
+//! graphs would exist twice if two machines made it at once.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `item` | an entity, relation or observation as a memory, and back |
 //! | `projection` | the graph in memory, kept up by the changes of the node |
-//! | `search` | which entities a query means, the best first |
-//! | `shape` | what the tools take, and what is said of what does not fit |
+//! | `search` | the entities that match a query, best first |
+//! | `shape` | the shapes of arguments, and the errors for other shapes |
 //! | `tools` | their descriptions |
 //! | `server` | their answers |
 //! | `jsonl` | the graph as lines, in and out |
@@ -26,8 +26,8 @@ mod tools;
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use serde_json::Value;
+use futures::{StreamExt, TryStreamExt, stream};
+use nexus_crdt::Origin;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(super) use self::item::is_graph_kind;
@@ -36,32 +36,32 @@ pub(super) use self::server::GraphServer;
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;
 use super::answer::Refusal;
-use crate::api::{Problem, blocking};
+use crate::problem::Problem;
 use crate::{Brain, ChangeKind, ListQuery, NodeError, Watch};
 
-/// The space that holds it.
+/// The space of the graph's memories.
 const SPACE: &str = "default";
-/// How many memories are read at once at the start.
+/// The memories read at once at the start.
 const PAGE: usize = 1_000;
-/// How many forgets wait for the disk together.
+/// The most forgets that wait for the disk together.
 const FORGETS_AT_ONCE: usize = 64;
 
-/// The graphs of a node: one, and one for each project that has its own.
+/// The graphs of a node: a common one, and one for each project with its own.
 pub(super) struct Graph {
     brain: Brain,
-    /// `None` until somebody asks.
+    /// `None` until the first request.
     live: Arc<Mutex<Option<Live>>>,
-    /// One change at a time, so that two of them do not both find that something is missing.
+    /// Allows one change at a time: two of them must not both find that an item is missing.
     writing: Mutex<()>,
 }
 
-/// A projection, and where it goes on.
+/// A projection, and its place in the changes.
 struct Live {
     projection: Projection,
     watch: Watch,
 }
 
-/// The projection while somebody looks at it.
+/// The projection, locked for one reader.
 pub(super) struct Current(OwnedMutexGuard<Option<Live>>);
 
 impl Current {
@@ -76,24 +76,28 @@ impl Graph {
         Self { brain, live: Arc::default(), writing: Mutex::default() }
     }
 
-    /// The graph with everything that this node has committed by now.
+    /// The graph with everything that this node has committed.
     async fn current(&self) -> Result<Current, Refusal> {
-        let brain = self.brain.clone();
         let mut guard = self.live.clone().lock_owned().await;
-        blocking(move || {
+        let current = self.brain.reading(move |brain| {
             let mut live = match guard.take() {
                 Some(live) => live,
-                None => load(&brain)?,
+                None => load(brain)?,
             };
-            catch_up(&brain, &mut live)?;
+            catch_up(brain, &mut live)?;
             *guard = Some(live);
             Ok(Current(guard))
-        })
-        .await
+        });
+        Ok(current.await?)
     }
 
-    /// Creates what is not there yet; answers with what was.
-    async fn create_entities(&self, project: &str, asked: Vec<Entity>, stamp: &Value) -> Result<Vec<Entity>, Refusal> {
+    /// Creates the missing entities. Returns those.
+    async fn create_entities(
+        &self,
+        project: &str,
+        asked: Vec<Entity>,
+        origin: &Origin,
+    ) -> Result<Vec<Entity>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut fresh: Vec<Entity> = Vec::new();
         {
@@ -114,16 +118,16 @@ impl Graph {
             let said = said.map(|content| Item::Observation { entity: entity.name.clone(), content: content.clone() });
             [of].into_iter().chain(said)
         });
-        self.write(project, items.collect(), stamp).await?;
+        self.write(project, items.collect(), origin).await?;
         Ok(fresh)
     }
 
-    /// Likewise for relations.
+    /// Creates the missing relations. Returns those.
     async fn create_relations(
         &self,
         project: &str,
         asked: Vec<Relation>,
-        stamp: &Value,
+        origin: &Origin,
     ) -> Result<Vec<Relation>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut fresh: Vec<Relation> = Vec::new();
@@ -137,16 +141,16 @@ impl Graph {
                 }
             }
         }
-        self.write(project, fresh.iter().cloned().map(Item::Relation).collect(), stamp).await?;
+        self.write(project, fresh.iter().cloned().map(Item::Relation).collect(), origin).await?;
         Ok(fresh)
     }
 
-    /// Adds what an entity has not been said to be; answers with that, for each entity asked for.
+    /// Adds the missing observations of each entity. Returns those.
     async fn add_observations(
         &self,
         project: &str,
         asked: Vec<(String, Vec<String>)>,
-        stamp: &Value,
+        origin: &Origin,
     ) -> Result<Vec<(String, Vec<String>)>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut added: Vec<(String, Vec<String>)> = Vec::new();
@@ -168,7 +172,7 @@ impl Graph {
         let items = added.iter().flat_map(|(entity, contents)| {
             contents.iter().map(|content| Item::Observation { entity: entity.clone(), content: content.clone() })
         });
-        self.write(project, items.collect(), stamp).await?;
+        self.write(project, items.collect(), origin).await?;
         Ok(added)
     }
 
@@ -177,7 +181,7 @@ impl Graph {
     }
 
     async fn delete_observations(&self, project: &str, of: &[(String, Vec<String>)]) -> Result<(), Refusal> {
-        let ids = |state: &projection::State| {
+        let ids = |state: &projection::ProjectGraph| {
             of.iter()
                 .filter(|(name, _)| state.has_entity(name))
                 .flat_map(|(name, contents)| {
@@ -193,22 +197,26 @@ impl Graph {
             .await
     }
 
-    async fn write(&self, project: &str, items: Vec<Item>, stamp: &Value) -> Result<(), Refusal> {
+    async fn write(&self, project: &str, items: Vec<Item>, origin: &Origin) -> Result<(), Refusal> {
         if items.is_empty() {
             return Ok(());
         }
-        let memories = items.into_iter().map(|item| item.into_memory(project, stamp)).collect();
+        let memories = items.into_iter().map(|item| item.into_memory(project, origin)).collect();
         self.brain.remember_all(memories).await?;
         Ok(())
     }
 
-    async fn delete(&self, project: &str, which: impl Fn(&projection::State) -> Vec<String>) -> Result<(), Refusal> {
+    async fn delete(
+        &self,
+        project: &str,
+        which: impl Fn(&projection::ProjectGraph) -> Vec<String>,
+    ) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let ids: std::collections::BTreeSet<String> =
             which(self.current().await?.projection().graph(project)).into_iter().collect();
         let forget = |id: String| async move {
             match self.brain.forget(&id).await {
-                // Somebody else was faster.
+                // another caller was faster
                 Ok(()) | Err(NodeError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -219,7 +227,7 @@ impl Graph {
 
 /// Reads the whole graph.
 fn load(brain: &Brain) -> Result<Live, NodeError> {
-    // First the cursor, then the memories: what comes in between is seen twice, which is harmless.
+    // The cursor first, then the memories: an entry in between is seen twice, which is harmless.
     let watch = brain.watch(None, Some(SPACE))?;
     let mut memories = Vec::new();
     let mut after = None;
@@ -238,12 +246,9 @@ fn load(brain: &Brain) -> Result<Live, NodeError> {
     Ok(Live { projection, watch })
 }
 
-/// Takes in what has been committed since.
+/// Adds the changes committed since.
 fn catch_up(brain: &Brain, live: &mut Live) -> Result<(), NodeError> {
-    while let Some(change) = live.watch.next().now_or_never() {
-        let Some(change) = change? else {
-            return Err(NodeError::Stopping("it was stopped".to_owned()));
-        };
+    while let Some(change) = live.watch.committed()? {
         let memory = match change.kind {
             ChangeKind::Member | ChangeKind::Space => continue,
             ChangeKind::Remembered | ChangeKind::Edited | ChangeKind::Forgotten => match brain.get(&change.id) {

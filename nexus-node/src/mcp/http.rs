@@ -1,14 +1,16 @@
 //! From a request to rmcp and back.
 //!
-//! What rmcp leaves open is done here: messages that are not JSON, or not JSON-RPC, are answered
-//! in JSON-RPC; batches of 2025-03-26; and a session id that carries a name and nothing else.
+//! This fills the gaps of rmcp. Messages that are not JSON or not JSON-RPC get an answer in JSON-RPC.
+//! Batches of 2025-03-26 are taken. A session id carries a name and nothing else.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use rmcp::ServerHandler;
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
@@ -17,32 +19,38 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+use super::Mcp;
 use super::agent::Agent;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
-use crate::api::{Api, Problem};
+use crate::api::Api;
+use crate::problem::Problem;
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// How many messages a batch may have.
+/// The most messages of a batch.
 const BATCH_MAX: usize = 64;
 /// The longest project name, in bytes.
 const PROJECT_BYTES_MAX: usize = 128;
 
-/// The routes, for an API to mount.
-pub(crate) fn routes() -> Router<Api> {
+/// The routes, for mounting in an API.
+pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
     Router::new()
         .route("/mcp", any(core))
         .route("/mcp/graph", any(graph))
         .route("/v1/graph", get(jsonl::export).post(jsonl::import))
+        .layer(Extension(mcp))
 }
 
-/// What the address may say.
+/// The servers' state, as an extension of a request.
+pub(super) type McpState = Extension<Arc<Mcp>>;
+
+/// The parameters of the address.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Door {
-    /// What is worked on: memories written here are tagged with it.
+    /// The project: memories written here get its tag.
     pub(super) project: Option<String>,
-    /// The graph: whole answers in the order of creation, however long they are.
+    /// For the graph: whole answers in the order of creation, however long.
     #[serde(default)]
     strict: bool,
 }
@@ -61,24 +69,30 @@ impl Door {
     }
 }
 
-async fn core(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
-    Ok(serve(&api, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
+    let max = api.body_bytes_max();
+    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
 }
 
-async fn graph(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
-    let graph = api.mcp().graph(&node);
+    let (graph, max) = (mcp.graph(&node), api.body_bytes_max());
     let project = door.project.unwrap_or_default();
-    Ok(serve(&api, request, move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict)).await)
+    let server = move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict);
+    Ok(serve(&mcp, max, request, server).await)
 }
 
 /// Answers a request with a server made for it.
-async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: impl Fn(Agent) -> S) -> Response {
+async fn serve<S: ServerHandler + Clone>(
+    mcp: &Mcp,
+    max: usize,
+    request: Request,
+    server: impl Fn(Agent) -> S,
+) -> Response {
     if request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
-    let max = api.body_bytes_max();
     let (mut parts, body) = request.into_parts();
     let Ok(bytes) = to_bytes(body, max).await else {
         let message = format!("a body could not be read, or has more than {max} bytes");
@@ -96,7 +110,7 @@ async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: im
         let mut request = Request::new(Body::from(message.to_string()));
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
         *request.headers_mut() = parts.headers.clone();
-        answer(api, request, message, agent.clone(), server(agent))
+        answer(mcp, request, message, agent.clone(), server(agent))
     };
     match message {
         Value::Array(messages) => batch(&parts.headers, messages, one).await,
@@ -104,7 +118,7 @@ async fn serve<S: ServerHandler + Clone>(api: &Api, request: Request, server: im
     }
 }
 
-/// A client that takes anything takes both forms of an answer.
+/// Makes a client that accepts anything accept both forms of an answer.
 fn accept_anything(headers: &mut HeaderMap) {
     let anything = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("*/*"));
     if headers.get(header::ACCEPT).is_none_or(anything) {
@@ -114,7 +128,7 @@ fn accept_anything(headers: &mut HeaderMap) {
 
 /// Answers one message.
 async fn answer<S: ServerHandler + Clone>(
-    api: &Api,
+    mcp: &Mcp,
     mut request: Request,
     message: Value,
     agent: Agent,
@@ -125,11 +139,11 @@ async fn answer<S: ServerHandler + Clone>(
         return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
     }
     if message.pointer("/params/arguments").is_some_and(Value::is_null) {
-        // To rmcp this is as good as absent; to a client that sends it, it is a mistake to be told of.
+        // rmcp takes null arguments as absent, but a client that sends them makes an error.
         let id = message.get("id").unwrap_or(&Value::Null);
         return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
-    let config = api.mcp().config.clone().with_max_request_body_bytes(usize::MAX);
+    let config = mcp.config.clone().with_max_request_body_bytes(usize::MAX);
     let tools = server.clone();
     let service = StreamableHttpService::new(move || Ok(server.clone()), NeverSessionManager::default().into(), config);
     let (span, parent) = super::span::of(&message, |name| tools.get_tool(name).is_some());
@@ -143,10 +157,10 @@ async fn answer<S: ServerHandler + Clone>(
     response
 }
 
-/// Gives a client that has introduced itself an id that says who it is.
+/// Gives a client a session id that contains its name, after its handshake.
 async fn name_session(response: Response, agent: &Agent) -> Response {
     let (mut parts, body) = response.into_parts();
-    // The answer to a handshake is small and ours.
+    // The answer to a handshake is small, and this program's own.
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let welcome = serde_json::from_slice(&bytes).is_ok_and(|answer: Value| answer.get("result").is_some());
     if let (true, Ok(id)) = (welcome, HeaderValue::from_str(&agent.session())) {
@@ -155,7 +169,7 @@ async fn name_session(response: Response, agent: &Agent) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Several messages in one request, as 2025-03-26 has them and no later version.
+/// Several messages in one request, which only 2025-03-26 has.
 async fn batch<F: Future<Output = Response>>(
     headers: &HeaderMap,
     messages: Vec<Value>,
@@ -186,7 +200,7 @@ async fn batch<F: Future<Output = Response>>(
     if answers.is_empty() { StatusCode::ACCEPTED.into_response() } else { axum::Json(answers).into_response() }
 }
 
-/// What is wrong with a message as one of JSON-RPC.
+/// The fault of a message's form as JSON-RPC.
 fn shape(message: &Value) -> Result<(), &'static str> {
     let Value::Object(members) = message else {
         return Err("a message is an object");

@@ -1,8 +1,7 @@
 //! A span for every message, within the one of its HTTP request.
 //!
-//! A client says in a message's metadata which trace it is part of (SEP-414): over stdio there is no
-//! header to say it in, and over HTTP the header may be of whoever carries the message. Names are
-//! those of OpenTelemetry's conventions for MCP.
+//! A client names a message's trace in its metadata (SEP-414). Over stdio there is no header for it,
+//! and over HTTP the header may be of a proxy. Names are those of OpenTelemetry's conventions for MCP.
 
 use axum::http::request::Parts;
 use rmcp::RoleServer;
@@ -13,7 +12,7 @@ use tracing::Span;
 use crate::api::Trace;
 use crate::trace::{TraceParent, current, within};
 
-/// The methods that go by their name; any other one is `_OTHER`, so that callers cannot invent names.
+/// The methods with a name in spans. Any other one is `_OTHER`, so callers cannot invent names.
 const METHODS: &[&str] = &[
     "initialize",
     "ping",
@@ -28,8 +27,8 @@ const METHODS: &[&str] = &[
     "notifications/cancelled",
 ];
 
-/// The span of a message, and where in a trace the entries are that are made of it; `is_tool` says
-/// whether there is a tool of a name.
+/// The span of a message, and the trace context for its entries. `is_tool` tells whether a tool of a
+/// name exists.
 pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> (Span, Option<TraceParent>) {
     let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
     let method = METHODS.iter().find(|known| **known == method).unwrap_or(&"_OTHER");
@@ -50,8 +49,8 @@ pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> (Span, Opti
     (span, parent)
 }
 
-/// Does what a tool does as a part of its message's trace: rmcp has it done by a task of its own,
-/// and brings there what the request was given.
+/// Runs a tool's work inside of its message's trace. rmcp does it in a task of its own, with the data
+/// of the request.
 pub(super) async fn traced<F: Future>(context: &RequestContext<RoleServer>, work: F) -> F::Output {
     let parent = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<TraceParent>().copied());
     within(parent, work).await

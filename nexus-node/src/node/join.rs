@@ -3,21 +3,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{Core, SpaceId, Was};
-use nexus_identity::{Chain, Did, Keypair, Name, Ticket, Timestamp};
-use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, tcp_quic_transport};
+use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
+use nexus_mesh::{
+    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, SystemClock, tcp_quic_transport,
+};
 
 use super::found::{genesis, machine_name, open_store};
-use super::{Node, Stopped, peer_id};
-use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::clock;
+use super::{Inner, Node, Stopped, peer_id};
 use crate::datadir::{Contents, DataDir};
 use crate::engine::{Command, Effect, Engine, Input, NewRecord, Outcome};
-use crate::env::{Tasks, blocking};
+use crate::error::NodeError;
 use crate::ledger::{self, rows};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
+use crate::world::{Tasks, random};
 
 /// A node that joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
 
     let tasks = Arc::new(Tasks::current());
     let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), tasks.clone())
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())
         .map_err(|error| NodeError::Mesh(error.to_string()))?;
     let knocked = tokio::select! {
         knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
@@ -83,7 +84,7 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
         Some(lock) => lock,
         None => dir.lock()?,
     };
-    move_in(&dir, old, ticket, chain, name)
+    move_in(&dir, old, ticket, chain, name, &SystemClock::new())
 }
 
 impl Node {
@@ -94,26 +95,26 @@ impl Node {
     /// As [`join`]; this node goes on then as it was.
     pub async fn join(&self, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
         self.check_running()?;
-        let shared = self.0.shared.clone();
+        let Inner { identity, world, mesh, store, .. } = &*self.0;
         let Some(dir) = self.0.dir.clone() else {
             return Err(NodeError::Refused("a node without a data directory of its own cannot move".to_owned()));
         };
-        check_alone(&shared.store)?;
+        check_alone(store)?;
         let name = match name {
             Some(name) => name,
             None => self.name().parse().unwrap_or_else(|_| machine_name()),
         };
-        let chain = knock(&shared.mesh, ticket, &name, shared.me, timeout).await?;
+        let chain = knock(mesh, ticket, &name, identity.me(), timeout).await?;
         // what is written from now on would not be copied any more
         let lock = self.0.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let stopping = self.end_tasks();
         stopping.await;
-        let (ticket, old) = (ticket.clone(), shared.store.clone());
-        let moved = blocking(&*shared.blocking, move || {
+        let (ticket, old, clock) = (ticket.clone(), store.clone(), world.clock().clone());
+        let moved = world.blocking(move || {
             let _lock = lock;
-            move_in(&dir, Some(old), &ticket, chain, name)
+            move_in(&dir, Some(old), &ticket, chain, name, &*clock)
         });
-        let moved = moved.await.unwrap_or_else(|| Err(NodeError::Stopping("the move was interrupted".to_owned())));
+        let moved = moved.await.map_err(NodeError::from).flatten();
         self.close(Stopped::Rejoined);
         moved
     }
@@ -165,7 +166,14 @@ async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Dura
 
 /// Writes the new store beside the old one, with what the old one remembered, and puts it in its
 /// place.
-fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, name: Name) -> Result<Joined, NodeError> {
+fn move_in(
+    dir: &DataDir,
+    old: Option<Store>,
+    ticket: &Ticket,
+    chain: Chain,
+    name: Name,
+    clock: &dyn Clock,
+) -> Result<Joined, NodeError> {
     let me = dir.identity().did();
     let beside = dir.store_path().with_extension("redb.new");
     match std::fs::remove_file(&beside) {
@@ -178,12 +186,12 @@ fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, nam
     let mut batch = ledger::found(&genesis(ticket.mesh, chain.clone(), dir));
     batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
     store.commit(&[batch])?;
-    let mut copy = Copy::begin(dir.identity().clone(), &store)?;
-    copy.run(Command::Admit { chain, with: Batch::new() })?;
+    let mut transfer = Transfer::begin(dir.identity().clone(), &store, clock)?;
+    transfer.run(Command::Admit { chain, with: Batch::new() })?;
     if let Some(old) = &old {
-        copy.take(&old.snapshot()?)?;
+        transfer.take(&old.snapshot()?)?;
     }
-    drop(copy);
+    drop(transfer);
     store.close();
     if let Some(old) = old {
         old.close();
@@ -201,21 +209,22 @@ fn move_in(dir: &DataDir, old: Option<Store>, ticket: &Ticket, chain: Chain, nam
 }
 
 /// Writes into a store that no node runs on yet, by the engine that will.
-struct Copy {
+struct Transfer<'a> {
     engine: Engine,
     overlay: Overlay,
     store: Store,
     commits: u64,
+    clock: &'a dyn Clock,
 }
 
-impl Copy {
-    fn begin(key: Keypair, store: &Store) -> Result<Self, NodeError> {
+impl<'a> Transfer<'a> {
+    fn begin(key: Keypair, store: &Store, clock: &'a dyn Clock) -> Result<Self, NodeError> {
         let engine = Engine::open(key, &store.snapshot()?)?;
-        Ok(Self { engine, overlay: Overlay::new(store.clone())?, store: store.clone(), commits: 0 })
+        Ok(Self { engine, overlay: Overlay::new(store.clone())?, store: store.clone(), commits: 0, clock })
     }
 
     fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
-        self.engine.handle(clock::wall(), Input::Commands(vec![(0, command)]), &self.overlay)?;
+        self.engine.handle(self.clock.wall(), Input::Commands(vec![(0, command)]), &self.overlay)?;
         let mut answer = None;
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -237,8 +246,9 @@ impl Copy {
         let Some(genesis) = ledger::read_genesis(old)? else {
             return Ok(());
         };
+        let me = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?.subject;
         let members = Arc::new(ledger::read_members(old)?);
-        let reader = Reader::new(old, genesis.store, members, clock::wall())?;
+        let reader = Reader::new(old, genesis.store, me, members, self.clock.wall())?;
         for space in reader.spaces() {
             let to = self.space_for(&space.space)?;
             let mut memories = Vec::new();
@@ -255,7 +265,8 @@ impl Copy {
             for chunk in memories.chunks(COPY_CHUNK) {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
-                    records.push(NewRecord { space: to, core: written_again(memory, reader.key_of(&memory.id)?) });
+                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id)? };
+                    records.push(NewRecord { space: to, core });
                 }
                 self.run(Command::Remember(records))?;
             }
@@ -272,7 +283,7 @@ impl Copy {
         if name == "default" {
             return Ok(SpaceId::default_of(&mesh));
         }
-        match self.run(Command::CreateSpace { name: parsed, salt: crate::runtime::random() })? {
+        match self.run(Command::CreateSpace { name: parsed, salt: random() })? {
             Some(Outcome::Space(space)) => Ok(space),
             // a reader writes nothing, and takes nothing along
             _ => Ok(SpaceId::default_of(&mesh)),
@@ -280,19 +291,7 @@ impl Copy {
     }
 }
 
-/// A memory as the core of a new record that says what it was.
-pub(crate) fn written_again(memory: &Memory, key: Option<String>) -> Core {
-    Core {
-        text: memory.text.clone(),
-        kind: memory.kind.clone(),
-        tags: memory.tags.clone(),
-        meta: memory.meta.clone(),
-        key,
-        expires_at: memory.expires_at.map(Timestamp::as_ms),
-        was: Some(Was {
-            id: memory.id.clone(),
-            author: memory.author.to_string(),
-            created_at: memory.created_at.as_ms(),
-        }),
-    }
+/// What a memory was, for the record that says it again.
+fn was(memory: &Memory) -> Was {
+    Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
 }

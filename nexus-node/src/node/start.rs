@@ -4,37 +4,33 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_crdt::SpaceId;
-use nexus_identity::plants::{Plant, planted};
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 
-use super::{Inner, Node};
-use crate::NodeError;
-use crate::brain::{BrainLimits, Reads};
-use crate::clock::Monotonic;
+use super::admit::{self, Admitter};
+use super::{Inner, Node, raise};
+use crate::brain::{self, Brain};
 use crate::config::Config;
-use crate::coordinator::{Coordinator, Origin, RAFT};
+use crate::coordinator::{self, Coordinator};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
-use crate::env::{NodeEnv, RaftEnv, Tasks, blocking};
+use crate::env::{NodeEnv, RaftEnv};
+use crate::error::NodeError;
+use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
-use crate::runtime::{
-    COMMANDS_MAX, COMMITS_MAX, Committer, Drive, ENTRIES, GOSSIP_MAX, INTAKE_MAX, Intake, SYNC, Shared,
-    bring_up_to_date, known_peers, publish, watch_mesh,
-};
+use crate::notices::Notices;
+use crate::runtime::gossip::{Gossip, publish};
+use crate::runtime::sync::Syncing;
+use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{DiskIndex, Search, Source, keep_up};
-use crate::store::{Batch, Overlay, Table, View};
+use crate::store::{Batch, Overlay, Store, Table, View};
+use crate::world::{Tasks, World};
 
-/// How long the first write waits for a peer's frontier.
-const COMPARE_MAX: Duration = Duration::from_secs(2);
-/// How long sockets may take to be bound.
+/// Longest wait for sockets to be bound.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
 
-/// Streams that members opened to the coordinator here and that it did not take yet.
-const RAFT_STREAMS_MAX: usize = 64;
-
-/// What a node in the real world holds besides.
+/// The parts that only a node in the real world has.
 #[derive(Default)]
 pub(super) struct Origins {
     pub(super) tasks: Option<Arc<Tasks>>,
@@ -44,167 +40,172 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, blocking: pool, search, config } = env;
-    let me = keypair.did();
+    let NodeEnv { keypair, transport, spawner, store, raft, blocking, clock, search, mut rooms, config } = env;
+    let world = World::new(spawner.clone(), blocking, clock);
+    let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
-    let state = blocking(&*pool, move || open_state(&key, &opened)).await;
-    let State { genesis, engine, overlay, peers, introduced } =
-        state.ok_or_else(|| NodeError::Stopping("the start was interrupted".to_owned()))??;
+    let state = world.blocking(move || open_state(&key, &opened)).await??;
+    let StartState { genesis, engine, overlay, peers, introduced } = state;
 
     let store_name = genesis.store;
-    let search = blocking(&*pool, move || open_search(search, store_name)).await.unwrap_or_else(|| Search::new(None));
-    let search = Arc::new(search);
-    let mut mesh_config = mesh_config(&config, &keypair);
+    let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
+    let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
+    // whatever is served to others: a line each
+    let sync_streams = runtime::sync::register(&mut rooms);
+    let gossiped = runtime::gossip::register(&mut rooms);
+    let knocks = admit::register(&mut rooms);
+    let raft_streams = raft.is_some().then(|| coordinator::register(&mut rooms));
     let (mesh, events) =
-        Mesh::start(transport, mesh_config, spawner.clone()).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        Mesh::start(transport, mesh_config, rooms, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
 
-    let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
-    let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
-    let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
-    let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
-    let (done, done_seen) = watch::channel(0);
-    let (committed, committed_seen) = watch::channel(engine.last_eno());
-    let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
-    let (listening, listening_seen) = watch::channel(Vec::new());
-    let (failed_to_listen, mut failed_seen) = watch::channel(Vec::new());
-    let (compared, compared_seen) = watch::channel(false);
-
-    let shared = Arc::new(Shared {
-        me,
-        mesh_did: genesis.mesh,
-        mesh,
-        store,
-        store_name: genesis.store,
-        spawner: spawner.clone(),
-        blocking: pool,
-        clock: Monotonic::start(),
-        commands,
-        intake,
-        committed: committed_seen,
-        members: members_seen,
-        failed: watch::Sender::new(None),
-        sessions: Default::default(),
-        traces: Default::default(),
-        notices: Default::default(),
-        search,
-        reads: Reads::default(),
-        limits: BrainLimits::new(&config),
-        rate: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
+    let (notices, failure) = (Notices::default(), Failure::default());
+    let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
+    let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
+    let Runtime { engine, members, sessions, traces, gossip } = runtime;
+    let identity = Identity::new(me, genesis.mesh, members);
+    let syncing = Arc::new(Syncing {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        store: store.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+        notices: notices.clone(),
+        sessions: sessions.clone(),
+        traces,
+        frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
-    let compare = !peers.is_empty() && !planted(Plant::WritesWithoutComparing);
-    let hold_until = compare.then(|| Instant::now() + COMPARE_MAX);
-    let drive = Drive {
-        engine,
-        overlay,
-        commands: commands_in,
-        intake: intake_in,
-        commits,
-        done: done_seen,
-        hold_until,
-        compared: compared_seen,
-        arrivals: Default::default(),
+    let (bound, listening) = watch::channel(Vec::new());
+    let (failed, mut failed_to_listen) = watch::channel(Vec::new());
+    let hearing = Gossip {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        store: store.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
     };
-    let committer = Committer { commits: commits_in, done, committed, members, gossip };
-    spawner.spawn("committer", committer.run(shared.clone()).boxed());
-    spawner.spawn("engine", drive.run(shared.clone()).boxed());
-    spawner.spawn("gossip", publish(shared.clone(), gossip_in).boxed());
-    let (raft_streams, mut raft_opened) = mpsc::channel(RAFT_STREAMS_MAX);
-    let watching =
-        watch_mesh(shared.clone(), keypair.clone(), events, listening, failed_to_listen, compared, raft_streams);
-    spawner.spawn("mesh events", watching.boxed());
+    let admitter = Admitter {
+        identity: identity.clone(),
+        store: store.clone(),
+        engine: engine.clone(),
+        world: world.clone(),
+        key: keypair.clone(),
+    };
+    world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
+    world.spawn("gossip in", hearing.hear(gossiped));
+    world.spawn("sync streams", syncing.clone().serve(sync_streams));
+    world.spawn("join door", admitter.serve(knocks));
+    world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
 
     let source = Source {
-        store: shared.store.clone(),
-        store_name: shared.store_name,
-        members: shared.members.clone(),
-        committed: shared.committed.clone(),
-        blocking: shared.blocking.clone(),
+        store: store.clone(),
+        store_name,
+        identity: identity.clone(),
+        world: world.clone(),
+        committed: engine.committed(),
     };
-    spawner.spawn("search index", keep_up(shared.search.clone(), source).boxed());
+    world.spawn("search index", keep_up(search.clone(), source));
 
     for (peer, addresses) in peers {
-        shared.mesh.know(peer, addresses);
+        mesh.know(peer, addresses);
     }
     for address in config.bootstrap.0.iter().cloned() {
-        shared.mesh.bootstrap(address);
+        mesh.bootstrap(address);
     }
-    let mut bound = listening_seen.clone();
-    tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_seen)).await.ok();
-    let failures = failed_seen.borrow().clone();
+    let mut bound = listening.clone();
+    tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_to_listen)).await.ok();
+    let failures = failed_to_listen.borrow().clone();
     if !asked.is_empty() && bound.borrow().is_empty() {
-        shared.mesh.shutdown().await;
-        let _ = shared.intake.send(Intake::Stop).await;
+        mesh.shutdown().await;
+        engine.stop().await;
         if let Some(tasks) = &origins.tasks {
             tasks.end().await;
         }
         return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
     }
 
-    let coordinator = match raft {
-        Some(RaftEnv { store, journal, redraw, machine }) => {
-            let founder = founds(&shared.store, &genesis.chain)?;
-            let origin = Origin { store, journal, founder, redraw, machine };
-            let coordinator = Coordinator::start(shared.clone(), keypair, &config, origin).await?;
+    let coordinator = match raft.zip(raft_streams) {
+        Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
+            let founder = founds(&store, &genesis.chain)?;
+            let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
+            let raising = mesh.clone();
+            let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
+            let handles = coordinator::Handles { identity, mesh, world, failure };
+            let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();
                 batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
-                shared.store.commit(&[batch])?;
+                store.commit(&[batch])?;
             }
-            let serving = coordinator.clone();
-            let serve = async move {
-                while let Some((peer, stream)) = raft_opened.recv().await {
-                    serving.spawn("raft peer", serving.clone().serve(peer, stream).boxed());
-                }
-            };
-            coordinator.spawn("raft peers", serve.boxed());
+            coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
+            let raised = raise::follow(raising, config.formats(), coordinator.raised());
+            coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
         None => None,
     };
 
+    let handles = brain::Handles {
+        identity: identity.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+        store: store.clone(),
+        store_name,
+        search,
+        sessions: sessions.clone(),
+    };
+    let brain = Brain::new(handles, &config);
     let Origins { tasks, dir, lock } = origins;
     let node = Node(Arc::new(Inner {
-        shared,
+        identity,
+        world,
+        mesh,
+        engine,
+        store,
+        sessions,
+        notices,
+        brain,
         coordinator,
         tasks,
         dir,
         lock: Mutex::new(lock),
-        listening: listening_seen,
+        listening,
+        formats: config.formats(),
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
+        started,
     }));
     node.introduce(genesis.chain, config.name, introduced);
     Ok(node)
 }
 
 impl Node {
-    /// Publishes what others must know of this node, if they do not yet. Not waited for: a node
-    /// whose peers are slow to answer is ready all the same.
+    /// Publishes this node's credential and name if others do not know them yet. Nothing waits for it:
+    /// slow peers do not delay the start.
     fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
-        let shared = self.0.shared.clone();
+        let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
         let tell = async move {
             if !introduced {
-                let _ = shared.run(Command::Admit { chain, with: Batch::new() }).await;
+                let _ = engine.run(Command::Admit { chain, with: Batch::new() }).await;
             }
-            let known = shared.name_of(&shared.me);
+            let known = identity.name_of(&identity.me());
             if let Some(name) = wanted.filter(|name| known.as_deref() != Some(name.as_str())) {
-                let _ = shared.run(Command::Describe(name)).await;
+                let _ = engine.run(Command::Describe(name)).await;
             }
         };
-        self.0.shared.spawner.spawn("introduce", tell.boxed());
+        self.0.world.spawn("introduce", tell);
     }
 }
 
-/// Whether this node begins the coordinators: it is the mesh's first member, and never did.
-fn founds(store: &crate::store::Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
+/// Whether this node founds the coordinators: the mesh's first member that has not done so.
+fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
     Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
 /// What the store says at start.
-struct State {
+struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
@@ -212,8 +213,8 @@ struct State {
     introduced: bool,
 }
 
-fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Result<State, NodeError> {
-    let settled = bring_up_to_date(key, store)?;
+fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState, NodeError> {
+    let settled = runtime::bring_up_to_date(key, store)?;
     if settled > 0 {
         tracing::info!(entries = settled, "derived tables were rebuilt");
     }
@@ -224,12 +225,18 @@ fn open_state(key: &nexus_identity::Keypair, store: &crate::store::Store) -> Res
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
-    Ok(State { genesis, engine, overlay: Overlay::new(store.clone())?, peers: known_peers(&snapshot)?, introduced })
+    Ok(StartState {
+        genesis,
+        engine,
+        overlay: Overlay::new(store.clone())?,
+        peers: known_peers(&snapshot)?,
+        introduced,
+    })
 }
 
-/// The search index; in memory where it cannot be on disk, which costs time and memory only.
+/// Opens the search index on disk, or in memory if that fails. In memory it only costs time and memory.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
-    let disk = dir.and_then(|dir| match DiskIndex::open(&dir, store) {
+    let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
         Ok(disk) => Some(disk),
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "the search index is kept in memory");
@@ -239,12 +246,12 @@ fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
     Search::new(disk)
 }
 
-fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {
+fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) -> MeshConfig {
     let mut mesh = MeshConfig::new(key.clone());
+    mesh.clock = world.clock().clone();
     mesh.listen = config.listen.0.clone();
     mesh.mdns = config.mdns;
-    mesh.rooms = vec![SYNC, RAFT];
-    mesh.topics = vec![ENTRIES.to_owned()];
+    mesh.abilities = config.formats().abilities();
     mesh.heartbeat = Duration::from_millis(config.heartbeat_ms.get());
     mesh.down_after = Duration::from_millis(config.down_after_ms.get());
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -258,13 +265,13 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair) -> MeshConfig {
     mesh
 }
 
-/// Waits until every address was bound or failed.
+/// Waits until every address is bound or has failed.
 async fn all_bound(
     asked: &[Multiaddr],
     bound: &mut watch::Receiver<Vec<Multiaddr>>,
     failed: &mut watch::Receiver<Vec<String>>,
 ) {
-    /// The protocols of an address without the values: what tells sockets apart.
+    /// Protocols of an address without values, to tell sockets apart.
     fn shape(address: &Multiaddr) -> Vec<&'static str> {
         address.protocol_stack().collect()
     }

@@ -1,8 +1,6 @@
-//! Two and three engines over an injected transport: the very engine and session that run in a
-//! node, stepped by a seed.
+//! Two and three engines over an injected transport: a node's own engine and session, stepped by a seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{
@@ -11,15 +9,15 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
-use super::Session;
-use crate::brain::read::Reader;
+use super::{Audience, Session};
 use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
 
-/// A small generator (splitmix64, Steele et al. 2014): the same seed, the same run.
+/// A small generator (splitmix64, Steele et al. 2014): the same seed gives the same run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -142,7 +140,10 @@ impl Peer {
     }
 
     pub(crate) fn edit(&mut self, record: nexus_crdt::Dot, text: &str) -> Outcome {
-        self.command(Command::Edit { record, edit: Edit(BTreeMap::from([("text", text.into())])) })
+        self.command(Command::Edit {
+            record,
+            edit: Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() },
+        })
     }
 
     pub(crate) fn receive(&mut self, from: Did, entries: Vec<EntryFrame>) {
@@ -152,8 +153,8 @@ impl Peer {
 
     pub(crate) fn memories(&self) -> Vec<Memory> {
         let snapshot = self.store.snapshot().unwrap();
-        let members = Arc::new(self.engine.members().clone());
-        let reader = Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap();
+        let members = self.engine.members().clone();
+        let reader = Reader::new(&snapshot, [0; 8], self.key.did(), members, Timestamp::from_ms(0)).unwrap();
         let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
@@ -191,7 +192,7 @@ struct Link {
     flying: [VecDeque<SyncFrame>; 2],
 }
 
-/// Peers, their connections, and gossip that may come in any order, twice or never.
+/// Peers, their connections, and gossip in any order, doubled or lost.
 struct Net {
     peers: Vec<Peer>,
     links: Vec<Link>,
@@ -218,10 +219,12 @@ impl Net {
         if self.links.iter().any(|link| link.ends == [a, b]) {
             return;
         }
-        let open = |n: usize| {
-            Session::open(self.peers[n].key.did(), mesh(), self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
+        let open = |n: usize, other: usize| {
+            let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
+            let audience = Audience::new(me, peer, self.peers[n].engine.members().clone());
+            Session::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
         };
-        let sessions = [open(a), open(b)];
+        let sessions = [open(a, b), open(b, a)];
         self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });
         // the gate shows each side the other's chain
         for (n, other) in [(a, b), (b, a)] {
@@ -241,6 +244,8 @@ impl Net {
     fn pump(&mut self, link: usize, side: usize) -> bool {
         let Link { ends, sessions, flying } = &mut self.links[link];
         let snapshot = self.peers[ends[side]].store.snapshot().unwrap();
+        let members = self.peers[ends[side]].engine.members();
+        sessions[side].follow(members, self.now, &snapshot).unwrap();
         let Some(frame) = sessions[side].next_frame(self.now, &snapshot).unwrap() else {
             return false;
         };
@@ -289,7 +294,7 @@ impl Net {
                 if !self.gossip.is_empty() {
                     let at = usize::try_from(self.dice.roll(self.gossip.len() as u64)).unwrap();
                     let (from, to, frame) = self.gossip[at].clone();
-                    // sometimes it comes twice, sometimes never
+                    // sometimes it arrives twice, sometimes never
                     if self.dice.roll(3) > 0 {
                         self.gossip.swap_remove(at);
                     }
@@ -301,7 +306,7 @@ impl Net {
             }
             4 if !self.links.is_empty() && self.dice.roll(6) == 0 => {
                 let at = usize::try_from(self.dice.roll(self.links.len() as u64)).unwrap();
-                // a reset: what is in flight is lost
+                // a reset: frames in flight are lost
                 self.links.swap_remove(at);
             }
             5 if self.dice.roll(3) == 0 => self.connect_all(),
@@ -352,11 +357,14 @@ impl Net {
 
     fn dot(&self, n: usize, id: &str) -> nexus_crdt::Dot {
         let snapshot = self.peers[n].store.snapshot().unwrap();
-        let members = Arc::new(self.peers[n].engine.members().clone());
-        Reader::new(&snapshot, [0; 8], members, Timestamp::from_ms(0)).unwrap().resolve(id).unwrap()
+        let members = self.peers[n].engine.members().clone();
+        Reader::new(&snapshot, [0; 8], self.peers[n].key.did(), members, Timestamp::from_ms(0))
+            .unwrap()
+            .resolve(id)
+            .unwrap()
     }
 
-    /// Everybody connected, nothing lost any more, until nobody has anything to say.
+    /// Connects everybody without losses, until nobody has a frame to send.
     fn settle(&mut self) {
         self.gossip.clear();
         self.connect_all();
@@ -417,16 +425,19 @@ fn assert_converged(net: &Net) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn two_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(2, 250, seed));
     }
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn three_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(3, 350, seed));
     }
 
+    /// promise: The engine | Equal seeds give equal traces
     #[test]
     fn the_same_seed_gives_the_same_trace(seed: u64) {
         let (a, b) = (run(3, 200, seed), run(3, 200, seed));
@@ -434,6 +445,7 @@ proptest! {
     }
 }
 
+/// promise: Entries and memories | Forget beats concurrent edits
 #[test]
 fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     let mut net = Net::new(2, 1);
@@ -448,6 +460,7 @@ fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     assert!(net.peers[0].memories().is_empty());
 }
 
+/// promise: Entries and memories | Concurrent edits are a conflict in sight until a later write overwrites them
 #[test]
 fn concurrent_edits_show_both_values_until_one_settles_them() {
     let mut net = Net::new(2, 1);
@@ -471,6 +484,7 @@ fn concurrent_edits_show_both_values_until_one_settles_them() {
     }
 }
 
+/// promise: The engine | A key written twice apart is one memory with a conflict
 #[test]
 fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     let mut net = Net::new(2, 1);
@@ -488,6 +502,7 @@ fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     assert_eq!((memories.len(), memories[0].text.as_str(), memories[0].conflicts.len()), (1, "both", 0));
 }
 
+/// promise: The engine | The same key and content is answered as the first time
 #[test]
 fn the_same_key_and_content_is_answered_as_the_first_time() {
     let mut peer = Peer::new(0);
@@ -497,7 +512,7 @@ fn the_same_key_and_content_is_answered_as_the_first_time() {
     assert_eq!(peer.frontier(), entries);
 }
 
-/// An entry of any content in a log of node `n`, after the given one.
+/// An entry with any content in a log of node `n`, after the given one.
 fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
     let log = LogId { space: SpaceId::default_of(&mesh()), author: key(n).did(), incarnation: Incarnation([9; 8]) };
     let after = after.map(|entry| nexus_crdt::Head { seq: entry.header().seq, id: entry.id() });
@@ -505,6 +520,7 @@ fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verif
     Verified::write(draft, &key(n))
 }
 
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[test]
 fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     let mut peer = Peer::new(0);
@@ -534,6 +550,7 @@ fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), off.id()).unwrap().is_some());
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
 #[test]
 fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
     let mut net = Net::new(2, 7);
@@ -564,6 +581,7 @@ fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
     }
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
 #[test]
 fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
     let mut net = Net::new(2, 11);
@@ -602,6 +620,7 @@ fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
     assert!(net.peers.iter().all(|peer| peer.memories().len() == 2));
 }
 
+/// promise: Bad input | Payloads that break a rule of form: quarantined
 #[test]
 fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     let mut peer = Peer::new(0);
@@ -614,6 +633,7 @@ fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     assert!(peer.memories().is_empty());
 }
 
+/// promise: Bad input | Entries of strangers: wait within a bound
 #[test]
 fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     let mut peer = Peer::new(0);
@@ -632,6 +652,7 @@ fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     assert_eq!(peer.engine.waiting(), 0);
 }
 
+/// promise: The engine | Derived tables can be deleted and are rebuilt
 #[test]
 fn derived_tables_can_be_deleted_and_are_rebuilt() {
     let net = run(3, 300, 7);
@@ -649,6 +670,7 @@ fn derived_tables_can_be_deleted_and_are_rebuilt() {
     assert_eq!(peer.memories(), before);
 }
 
+/// promise: The engine | A log of ours that is ahead elsewhere is not continued: a new incarnation begins
 #[test]
 fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let mut peer = Peer::new(0);
@@ -657,7 +679,8 @@ fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let ahead = nexus_crdt::Head { seq: 7, id: nexus_crdt::EntryId::of(b"theirs") };
     let part = nexus_crdt::FrontierPart { heads: vec![nexus_crdt::LogHead::new(&own, &ahead)], last: true };
     let snapshot = peer.store.snapshot().unwrap();
-    let mut session = Session::open(key(0).did(), mesh(), Duration::ZERO, &snapshot).unwrap();
+    let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
+    let mut session = Session::open(audience, Duration::ZERO, &snapshot).unwrap();
     let frame = SyncFrame { body: Some(nexus_crdt::sync_frame::Body::Frontier(part)) };
     assert_eq!(session.receive(frame, &snapshot).unwrap().own_log_ahead, Some(own));
     peer.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
@@ -685,7 +708,9 @@ fn a_fresh_replica_gets_everything_across_many_frames() {
 fn a_session_that_has_heard_nothing_yet_does_not_ask_to_be_woken_at_once() {
     let mut peer = Peer::new(0);
     let second = Duration::from_secs(1);
-    let mut session = Session::open(peer.key.did(), mesh(), Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
+    peer.input(Input::Chain(chain(1)));
+    let audience = Audience::new(peer.key.did(), key(1).did(), peer.engine.members().clone());
+    let mut session = Session::open(audience, Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
     peer.remember("written while the peer is silent", None);
     for now in [second, second * 2, second * 3] {
         while session.next_frame(now, &peer.store.snapshot().unwrap()).unwrap().is_some() {}

@@ -1,19 +1,21 @@
 use std::sync::Arc;
 
 use nexus_crdt::{EntryFrame, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Shared;
+use super::Sessions;
 use crate::engine::{Event, Outcome};
-use crate::env::blocking;
-use crate::store::Batch;
+use crate::failure::Failure;
+use crate::notices::Notices;
+use crate::store::{Batch, Store};
+use crate::world::World;
 
-/// How many batches are committed together at most.
+/// Bound of the batches that share one commit.
 const GROUP_MAX: usize = 16;
 
-/// An input's effects: the batch, and what may be done once it is on disk.
+/// Effects of one input: its batch, and the effects that wait until it is on disk.
 pub(crate) struct Commit {
     pub(crate) no: u64,
     pub(crate) batch: Option<Batch>,
@@ -21,66 +23,71 @@ pub(crate) struct Commit {
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
-    /// Of entries of traces that peers brought: each ends when its entry is on disk.
+    /// Spans of traced entries from peers. A span ends when its entry is on disk.
     pub(crate) arrivals: Vec<tracing::Span>,
 }
 
 impl Commit {
     fn answer(&mut self) {
         for (caller, outcome) in self.answers.drain(..) {
-            // a caller that went away does not need its answer
+            // a caller that is gone needs no answer
             let _ = caller.send(outcome);
         }
     }
 }
 
-/// Commits, then lets out what depends on it: acknowledgements, messages, events, in order.
+/// Commits batches, then releases the effects that depend on them: answers, messages, events, in order.
 pub(crate) struct Committer {
     pub(crate) commits: mpsc::Receiver<Commit>,
-    /// The last commit on disk, for the engine.
+    /// Number of the last commit on disk, for the engine.
     pub(crate) done: watch::Sender<u64>,
     pub(crate) committed: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Arc<Members>>,
     pub(crate) gossip: mpsc::Sender<Vec<u8>>,
+    pub(crate) store: Store,
+    pub(crate) world: World,
+    pub(crate) failure: Failure,
+    pub(crate) notices: Notices,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 impl Committer {
-    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+    pub(crate) async fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         loop {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
-            if planted(Plant::AcksBeforeCommit) {
+            if planted("acks_before_commit") {
                 group.iter_mut().for_each(Commit::answer);
             }
-            if planted(Plant::SendsBeforeCommit) {
+            if planted("sends_before_commit") {
                 group.iter_mut().for_each(|commit| self.publish(commit));
             }
             let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
-            if planted(Plant::DropsFromGroup) {
+            if planted("drops_from_group") {
                 batches.truncate(1);
             }
             if !batches.is_empty() {
-                let store = shared.store.clone();
-                let result = blocking(&*shared.blocking, move || store.commit(&batches)).await;
-                // nothing of this group is acknowledged; what is on disk shows at the next start
+                let store = self.store.clone();
+                let result = self.world.blocking(move || store.commit(&batches)).await;
+                // nothing of this group is acknowledged; the next start reads the part that reached the disk
                 match result {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => return shared.fail(error.to_string()),
-                    None => return shared.fail("a commit was not carried out".to_owned()),
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return self.failure.fail(error.to_string()),
+                    Err(_) => return self.failure.fail("a commit was not carried out".to_owned()),
                 }
             }
             if let Some(last) = group.last() {
                 self.done.send_replace(last.no);
             }
             for commit in group.drain(..) {
-                self.release(commit, &shared);
+                self.release(commit);
             }
         }
     }
 
-    fn release(&self, mut commit: Commit, shared: &Shared) {
+    fn release(&self, mut commit: Commit) {
         if let Some(members) = commit.members.take() {
             self.members.send_replace(members);
         }
@@ -90,7 +97,7 @@ impl Committer {
             span.in_scope(|| tracing::debug!("an entry of a trace has arrived"));
         }
         for event in commit.events {
-            self.emit(event, shared);
+            self.emit(event);
         }
     }
 
@@ -100,13 +107,13 @@ impl Committer {
         }
     }
 
-    fn emit(&self, event: Event, shared: &Shared) {
+    fn emit(&self, event: Event) {
         match event {
             Event::Stored { eno } => {
                 self.committed.send_replace(eno);
             }
             Event::Members => {}
-            Event::Fork { log, seq } => shared.notices.note(
+            Event::Fork { log, seq } => self.notices.note(
                 "fork",
                 log.author.to_string(),
                 format!(
@@ -115,13 +122,13 @@ impl Committer {
                 ),
                 "was that machine's data directory copied or restored? one copy must go",
             ),
-            Event::Quarantined { entry, author, why } => shared.notices.note(
+            Event::Quarantined { entry, author, why } => self.notices.note(
                 "quarantined",
                 author.to_string(),
                 format!("an entry ({}) of {author} breaks a rule of form and does not count: {why}", entry.short()),
                 "update that node, or ask its owner what it runs",
             ),
-            Event::Behind { from } => shared.sessions.behind(from),
+            Event::Behind { from } => self.sessions.behind(from),
             Event::Renewed(incarnation) => {
                 tracing::warn!(?incarnation, "another node holds more of our log: going on in a new incarnation");
             }

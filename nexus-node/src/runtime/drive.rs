@@ -1,41 +1,50 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nexus_crdt::{EntryFrame, Incarnation};
+use nexus_crdt::EntryFrame;
+use nexus_identity::Chain;
+use nexus_mesh::quota::Receiver;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::committer::Commit;
-use super::{Arrival, Arrivals, Call, Intake, Shared};
-use crate::clock;
+use super::fresh_incarnation;
+use super::handle::{Call, Intake};
+use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{Command, CommandId, Effect, Engine, Event, Input, Outcome};
+use crate::failure::Failure;
 use crate::ledger::LedgerError;
 use crate::store::Overlay;
 use crate::trace::TraceParent;
+use crate::world::World;
 
-/// Commands that one input takes at most.
+/// Bound of the commands in one input.
 const COMMANDS_PER_INPUT: usize = 1_024;
 
-/// Feeds the engine: one input at a time, its effects to the committer as one.
+/// Feeds the engine one input at a time and sends the effects of each to the committer as one commit.
 ///
-/// Commands wait while the disk works on earlier ones, so that under load many share an entry;
-/// an idle node takes each at once.
+/// Commands wait while the disk works on earlier ones, so under load many share an entry. An idle node
+/// takes each command at once.
 pub(crate) struct Drive {
     pub(crate) engine: Engine,
     pub(crate) overlay: Overlay,
     pub(crate) commands: mpsc::Receiver<Call>,
     pub(crate) intake: mpsc::Receiver<Intake>,
+    pub(crate) chains: Receiver<Chain>,
     pub(crate) commits: mpsc::Sender<Commit>,
     pub(crate) done: watch::Receiver<u64>,
-    /// Until when the first command waits for a peer's frontier: a restored store must not write
-    /// a log anew that is further elsewhere.
+    /// Deadline for hearing one peer's frontier before our first write. Without it a restored store
+    /// would fork its own log.
     pub(crate) hold_until: Option<Instant>,
     pub(crate) compared: watch::Receiver<bool>,
-    /// Entries of traces that wait for something before them.
+    /// Traced entries that wait for an earlier entry.
     pub(crate) arrivals: Arrivals,
+    pub(crate) traces: Arc<Traces>,
+    pub(crate) world: World,
+    pub(crate) failure: Failure,
 }
 
-/// Who waits for a command's answer, and the trace that they work for.
+/// A waiting caller and its trace.
 struct Caller {
     answer: oneshot::Sender<Outcome>,
     parent: Option<TraceParent>,
@@ -44,20 +53,21 @@ struct Caller {
 type Callers = BTreeMap<CommandId, Caller>;
 
 impl Drive {
-    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
-        if let Err(error) = self.turn(&shared).await {
-            shared.fail(error.to_string());
+    pub(crate) async fn run(mut self) {
+        if let Err(error) = self.turn().await {
+            self.failure.fail(error.to_string());
         }
     }
 
-    async fn turn(&mut self, shared: &Shared) -> Result<(), LedgerError> {
+    async fn turn(&mut self) -> Result<(), LedgerError> {
         let mut no = 0;
-        // the last commit that holds callers' writes
+        // number of the last commit with callers' writes
         let mut own_commit = 0;
         let mut calls = Vec::new();
-        let mut failed = shared.failed.subscribe();
+        let failed = self.failure.failed();
+        tokio::pin!(failed);
         loop {
-            // room downstream first: what is taken is carried through
+            // room downstream first: an input that was taken is always carried through
             let Ok(room) = self.commits.clone().reserve_owned().await else { return Ok(()) };
             let settled = *self.done.borrow_and_update();
             self.overlay.committed(settled)?;
@@ -82,20 +92,25 @@ impl Drive {
                             of_traces = some;
                             Input::Entries { from, entries }
                         }
-                        Intake::Chain(chain) => Input::Chain(chain),
                         Intake::OwnLogAhead(incarnation) => {
-                            // what the first write waited for
+                            // a peer answered, so the first write may go
                             self.hold_until = None;
                             Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() }
                         }
                     };
                     let last = self.engine.last_eno();
-                    let mut commit = self.handle(no, input, Callers::new(), shared)?;
-                    self.welcome(of_traces, last, &mut commit, shared)?;
+                    let mut commit = self.handle(no, input, Callers::new())?;
+                    self.welcome(of_traces, last, &mut commit)?;
                     room.send(commit);
                     continue;
                 }
-                // committed, or compared: look again
+                Some((_, chain)) = self.chains.recv() => {
+                    no += 1;
+                    let commit = self.handle(no, Input::Chain(chain), Callers::new())?;
+                    room.send(commit);
+                    continue;
+                }
+                // a commit or a comparison is done: check again
                 changed = self.done.changed(), if !free => {
                     if changed.is_err() {
                         return Ok(());
@@ -104,19 +119,19 @@ impl Drive {
                 }
                 _ = self.compared.changed(), if hold.is_some() => continue,
                 () = tokio::time::sleep_until(hold.unwrap_or_else(Instant::now)), if hold.is_some() => continue,
-                _ = failed.wait_for(Option::is_some) => return Ok(()),
+                _ = &mut failed => return Ok(()),
             }
             no += 1;
             own_commit = no;
             let (input, callers) = number(calls.drain(..));
-            let commit = self.handle(no, input, callers, shared)?;
+            let commit = self.handle(no, input, callers)?;
             room.send(commit);
         }
     }
 
-    /// One input through the engine, its effects bundled.
-    fn handle(&mut self, no: u64, input: Input, mut callers: Callers, shared: &Shared) -> Result<Commit, LedgerError> {
-        self.engine.handle(clock::wall(), input, &self.overlay)?;
+    /// Passes one input through the engine and bundles its effects.
+    fn handle(&mut self, no: u64, input: Input, mut callers: Callers) -> Result<Commit, LedgerError> {
+        self.engine.handle(self.world.wall(), input, &self.overlay)?;
         let mut commit = Commit {
             no,
             batch: None,
@@ -135,38 +150,35 @@ impl Drive {
                 Effect::Reply(id, outcome) => {
                     commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
                 }
-                Effect::Publish { entry, of } => {
+                Effect::Publish { entry, to_all, of } => {
                     let mut frame = EntryFrame::new(&entry);
-                    // of several that share an entry the first one of a trace has it
+                    // of several traces that share an entry, the first one gets it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
-                        shared.traces.note(entry.id(), parent);
+                        self.traces.note(entry.id(), parent);
                         frame.traceparent = parent.to_string().into_bytes();
                     }
-                    commit.publish.push(frame);
+                    if to_all {
+                        commit.publish.push(frame);
+                    }
                 }
                 Effect::Emit(event) => commit.events.push(event),
             }
         }
         if commit.events.contains(&Event::Members) {
-            commit.members = Some(Arc::new(self.engine.members().clone()));
+            commit.members = Some(self.engine.members().clone());
         }
         Ok(commit)
     }
 
-    /// Notes which entries of traces were stored by an input, or by what it brought, after `last`.
-    fn welcome(
-        &mut self,
-        of_traces: Vec<Arrival>,
-        last: u64,
-        commit: &mut Commit,
-        shared: &Shared,
-    ) -> Result<(), LedgerError> {
+    /// Notes the traced entries that this input stored, directly or by filling a gap, after entry
+    /// number `last`.
+    fn welcome(&mut self, of_traces: Vec<Arrival>, last: u64, commit: &mut Commit) -> Result<(), LedgerError> {
         let stored = self.engine.last_eno() > last;
         if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {
             return Ok(());
         }
         for (arrival, span) in self.arrivals.settle(of_traces, last, &self.overlay)? {
-            shared.traces.note(arrival.entry, arrival.parent);
+            self.traces.note(arrival.entry, arrival.parent);
             commit.arrivals.push(span);
         }
         Ok(())
@@ -181,17 +193,4 @@ fn number(calls: impl Iterator<Item = Call>) -> (Input, Callers) {
         callers.insert(id, Caller { answer: call.answer, parent: call.parent });
     }
     (Input::Commands(commands), callers)
-}
-
-/// Eight random bytes for a new incarnation.
-pub(crate) fn fresh_incarnation() -> Incarnation {
-    Incarnation(random())
-}
-
-/// Bytes from the operating system's randomness.
-#[expect(clippy::expect_used, reason = "a machine without randomness must not sign")]
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }

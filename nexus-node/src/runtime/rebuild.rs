@@ -74,13 +74,9 @@ impl Progress {
 fn some_enos(view: &dyn View, from: Eno) -> Result<Vec<Eno>, LedgerError> {
     let mut enos = Vec::new();
     let start = rows::eno_key(from);
-    let mut bad = false;
-    view.scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, _| {
-        match rows::read_eno(Table::Entries, key) {
-            Ok(eno) => enos.push(eno),
-            Err(_) => bad = true,
-        }
-        if enos.len() < CHUNK_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    view.try_scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, _| {
+        enos.push(rows::read_eno(Table::Entries, key)?);
+        Ok(if enos.len() < CHUNK_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    if bad { Err(rows::unreadable(Table::Entries).into()) } else { Ok(enos) }
+    Ok(enos)
 }

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,23 +9,24 @@ use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::traces::{Said, Way};
-use super::{Intake, Poke, Shared};
-use crate::env::blocking;
-use crate::replication::{Session, SessionError};
+use super::handle::{Ended, Intake};
+use super::sessions::Poke;
+use super::sync::Syncing;
+use super::traces::{EntrySource, NamedTraces};
+use crate::replication::{Audience, Session, SessionError};
 use crate::store::StoreError;
+use crate::world::Interrupted;
 
-/// An honest peer says something at least every five seconds.
+/// Longest silence of a peer. An honest peer sends at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
-/// How long one frame may take to be written: a peer that reads nothing ends the session.
+/// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
-/// Signatures that are checked on the spot; more go to the blocking pool.
+/// Signatures checked on the async task. Larger batches go to the blocking pool.
 const INLINE_VERIFIES: usize = 4;
 
-/// Why a sync ended.
+/// Reason why a sync ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub(crate) enum SyncError {
 }
 
 impl SyncError {
-    /// Whether the peer broke a rule: the connection ends, not the stream alone.
+    /// Whether the peer broke a rule. Then the connection closes, not only the stream.
     pub(crate) const fn is_misbehaviour(&self) -> bool {
         matches!(
             self,
@@ -59,47 +59,51 @@ impl SyncError {
     }
 }
 
+impl From<Ended> for SyncError {
+    fn from(_: Ended) -> Self {
+        Self::Stopping
+    }
+}
+
+impl From<Interrupted> for SyncError {
+    fn from(_: Interrupted) -> Self {
+        Self::Stopping
+    }
+}
+
 impl From<StoreError> for SyncError {
     fn from(error: StoreError) -> Self {
         Self::Session(error.into())
     }
 }
 
-/// Keeps a peer in sync over one stream until it breaks.
-pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(
-    shared: &Shared,
-    peer: Did,
-    stream: S,
-    compared: &watch::Sender<bool>,
-) -> SyncError {
-    let (generation, poke) = shared.sessions.begin(peer);
-    let opened = shared
-        .store
-        .snapshot()
-        .and_then(|snapshot| Session::open(shared.me, shared.mesh_did, shared.clock.now(), &snapshot));
+/// Syncs with a peer over one stream until it breaks.
+pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
+    let (generation, poke) = here.sessions.begin(peer);
+    let audience = Audience::new(here.identity.me(), peer, here.identity.members());
+    let opened = here.store.snapshot().and_then(|snapshot| Session::open(audience, here.world.now(), &snapshot));
     let session = match opened {
         Ok(session) => Mutex::new(session),
         Err(error) => return error.into(),
     };
     let (reader, writer) = stream.split();
-    let sync = Sync { shared, peer, generation, session, poke, compared };
+    let sync = Sync { here, peer, generation, session, poke };
     let (reading, writing) = (sync.read(reader), sync.write(writer));
     pin_mut!(reading, writing);
     let ended = match select(reading, writing).await {
         Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
     };
-    shared.sessions.end(peer, generation);
+    here.sessions.end(peer, generation);
     let Err(error) = ended;
     error
 }
 
 struct Sync<'a> {
-    shared: &'a Shared,
+    here: &'a Syncing,
     peer: Did,
     generation: u64,
     session: Mutex<Session>,
     poke: Arc<Poke>,
-    compared: &'a watch::Sender<bool>,
 }
 
 impl Sync<'_> {
@@ -107,7 +111,7 @@ impl Sync<'_> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes frames from the peer, at most so many a second: over that, sync slows down.
+    /// Reads frames from the peer. At the bound per second it waits, so sync slows down.
     async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
         let (mut second, mut taken) = (Instant::now(), 0);
         let mut doubtful = false;
@@ -115,31 +119,34 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            let said = Said::in_frame(&frame);
-            let received = self.session().receive(frame, &self.shared.store.snapshot()?)?;
+            let said = NamedTraces::in_frame(&frame);
+            let received = self.session().receive(frame, &self.here.store.snapshot()?)?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
-                self.shared.sessions.progress(self.peer, progress);
+                self.here.sessions.progress(self.peer, progress);
             }
-            // who claims to hold more of our own log than there is here is to show it first
+            // a peer that claims more of our own log than is here must show it first
             doubtful |= received.own_log_ahead.is_some();
             if progressed && !doubtful {
-                self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
+                self.here.sessions.note_compared();
             }
             if !received.entries.is_empty() {
                 let entries = self.verify(received.entries).await?;
-                // signed with our key, and not here: this store is not the only one that has it
-                let own = entries.iter().map(|entry| entry.header()).filter(|header| header.author == self.shared.me);
+                // an entry with our signature that is not here: another copy of this store has written
+                let own = entries
+                    .iter()
+                    .map(|entry| entry.header())
+                    .filter(|header| header.author == self.here.identity.me());
                 let elsewhere: BTreeSet<Incarnation> = own.map(|header| header.incarnation).collect();
                 for incarnation in elsewhere {
                     self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
                 }
-                let of_traces = said.of(&entries, self.peer, Way::Sync);
+                let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
                 self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
             }
-            self.poke.wake.notify_one();
+            self.poke.wake();
             taken += 1;
-            if taken >= self.shared.rate {
+            if taken >= self.here.frames_per_second {
                 tokio::time::sleep_until(second + Duration::from_secs(1)).await;
                 (second, taken) = (Instant::now(), 0);
             } else if second.elapsed() >= Duration::from_secs(1) {
@@ -149,41 +156,43 @@ impl Sync<'_> {
     }
 
     async fn hand_over(&self, intake: Intake) -> Result<(), SyncError> {
-        self.shared.intake.send(intake).await.map_err(|_| SyncError::Stopping)
+        Ok(self.here.engine.take(intake).await?)
     }
 
     async fn verify(&self, entries: Vec<Entry>) -> Result<Vec<Verified>, SyncError> {
-        let (mesh, few) = (self.shared.mesh_did, entries.len() <= INLINE_VERIFIES);
+        let (mesh, few) = (self.here.identity.mesh(), entries.len() <= INLINE_VERIFIES);
         let verify = move || entries.into_iter().map(|entry| entry.verify(&mesh)).collect::<Result<_, EntryError>>();
-        let verified = if few { Some(verify()) } else { blocking(&*self.shared.blocking, verify).await };
-        Ok(verified.ok_or(SyncError::Stopping)?.map_err(SessionError::Entry)?)
+        let verified = if few { verify() } else { self.here.world.blocking(verify).await? };
+        Ok(verified.map_err(SessionError::Entry)?)
     }
 
-    /// Resolves once another stream has taken this one's place. Swallows wakes: look again after it.
+    /// Resolves when another stream has replaced this one. It consumes wakes, so check again after it.
     async fn replaced(&self) {
-        while self.shared.sessions.is_current(self.peer, self.generation) {
-            self.poke.wake.notified().await;
+        while self.here.sessions.is_current(self.peer, self.generation) {
+            self.poke.woken().await;
         }
     }
 
-    /// Sends frames as the session has them; between, waits for what may bring the next.
+    /// Sends the session's frames. Between frames it waits for a commit, a frame or the timer.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
-        let mut committed = self.shared.committed.clone();
+        let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
         loop {
             committed.mark_unchanged();
-            if !self.shared.sessions.is_current(self.peer, self.generation) {
+            let known = members.borrow_and_update().clone();
+            if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
-            if self.poke.behind.swap(false, Ordering::Relaxed) {
+            if self.poke.take_behind() {
                 self.session().ask_again();
             }
             let (frame, wake) = {
-                let mut session = self.session();
-                let frame = session.next_frame(self.shared.clock.now(), &self.shared.store.snapshot()?)?;
-                (frame, session.poll_timeout())
+                let (mut session, snapshot) = (self.session(), self.here.store.snapshot()?);
+                let now = self.here.world.now();
+                session.follow(&known, now, &snapshot)?;
+                (session.next_frame(now, &snapshot)?, session.poll_timeout())
             };
             if let Some(mut frame) = frame {
-                self.shared.traces.add_to(&mut frame);
+                self.here.traces.add_to(&mut frame);
                 let bytes = frame.encode_to_vec();
                 let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
                 tokio::select! {
@@ -194,8 +203,9 @@ impl Sync<'_> {
             }
             tokio::select! {
                 changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
-                () = self.poke.wake.notified() => {}
-                () = tokio::time::sleep_until(self.shared.clock.instant(wake)) => {}
+                changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                () = self.poke.woken() => {}
+                () = self.here.world.sleep_until(wake) => {}
             }
         }
     }

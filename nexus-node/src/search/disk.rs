@@ -115,6 +115,9 @@ fn schema() -> (Schema, Fields) {
 }
 
 impl DiskIndex {
+    /// Whether this build has one.
+    pub(crate) const BUILT: bool = true;
+
     /// Opens the index in a directory. A missing or damaged index, or one of another version or store,
     /// is replaced by an empty one.
     pub(crate) fn open(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {

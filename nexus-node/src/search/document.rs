@@ -5,7 +5,7 @@ use nexus_identity::{Did, Timestamp};
 
 use super::words::{each_word, fingerprint};
 use crate::ledger::rows::{Place, SpaceNo};
-use crate::memory::Memory;
+use crate::memory::read::Shown;
 
 /// A memory as it is indexed.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +28,11 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    pub(crate) fn new(record: Dot, place: Place, space: SpaceNo, memory: &Memory, key: Option<&str>) -> Self {
+    pub(crate) fn of(shown: &Shown) -> Self {
+        let Shown { record, place, space, memory, key } = shown;
         let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
-        let beside = memory.tags.iter().map(String::as_str).chain(key).chain(values);
+        let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
         for text in std::iter::once(memory.text.as_str()).chain(beside) {
             each_word(text, |word, _| {
                 all.push_str(&word);
@@ -41,9 +42,9 @@ impl Document {
         }
         all.shrink_to_fit();
         Self {
-            record,
-            place,
-            space,
+            record: *record,
+            place: *place,
+            space: *space,
             words: all,
             length,
             tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),

@@ -1,11 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Search, SearchError, Source};
+use super::{Search, Source};
 use crate::NodeError;
-use crate::brain::read::Reader;
-use crate::clock;
-use crate::env::blocking;
+use crate::memory::read::Reader;
 
 /// Memories written to disk at a time: a bound on memory.
 const MEMORIES_PER_PASS: usize = 2_000;
@@ -21,19 +19,19 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     }
     loop {
         source.committed.mark_unchanged();
-        let (at, shared) = (search.clone(), source.reading());
-        match blocking(&*source.blocking, move || at.write_some(&shared)).await {
-            Some(Ok(true)) => continue,
-            Some(Ok(false)) => {}
-            Some(Err(NodeError::Stopping(_))) | None => return,
-            Some(Err(error)) => tracing::warn!(%error, "the search index stands still"),
+        let (at, reading) = (search.clone(), source.reading());
+        match source.world.blocking(move || at.write_some(&reading)).await {
+            Ok(Ok(true)) => continue,
+            Ok(Ok(false)) => {}
+            Ok(Err(NodeError::Stopping(_))) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "the search index stands still"),
         }
         match tokio::time::timeout(REST_AFTER, source.committed.changed()).await {
             Ok(Ok(())) => tokio::time::sleep(GATHER).await,
             Ok(Err(_)) => return,
             Err(_) => {
                 let at = search.clone();
-                let _ = blocking(&*source.blocking, move || at.rest()).await;
+                let _ = source.world.blocking(move || at.rest()).await;
                 if source.committed.changed().await.is_err() {
                     return;
                 }
@@ -47,12 +45,15 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
 struct Reading {
     store: crate::store::Store,
     store_name: [u8; 8],
+    me: nexus_identity::Did,
     members: Arc<nexus_crdt::Members>,
+    now: nexus_identity::Timestamp,
 }
 
 impl Source {
     fn reading(&self) -> Reading {
-        Reading { store: self.store.clone(), store_name: self.store_name, members: self.members.borrow().clone() }
+        let (me, members, now) = (self.identity.me(), self.identity.members(), self.world.wall());
+        Reading { store: self.store.clone(), store_name: self.store_name, me, members, now }
     }
 }
 
@@ -61,7 +62,7 @@ impl Search {
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
-        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), clock::wall())?;
+        let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), from.now)?;
         let (stock, covers) = {
             let mut tail = self.tail();
             tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;
@@ -79,11 +80,5 @@ impl Search {
         if let Some(disk) = &self.disk {
             disk.rest();
         }
-    }
-}
-
-impl From<SearchError> for NodeError {
-    fn from(error: SearchError) -> Self {
-        Self::Search(error)
     }
 }

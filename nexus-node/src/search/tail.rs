@@ -7,9 +7,9 @@ use nexus_crdt::{Core, Dot, Kind, Target, Verified, Write, Writes};
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
-use crate::brain::read::Reader;
 use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
 use crate::ledger::{self, records_with_key};
+use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
@@ -65,7 +65,7 @@ impl Tail {
 
     /// Adds the current form of a record, and of the record that stands for it.
     fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
-        let document = reader.document(dot)?;
+        let document = reader.shown(dot)?.as_ref().map(Document::of);
         let shown = document.as_ref().map(|document| document.record);
         if shown != Some(dot) {
             self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
@@ -175,17 +175,11 @@ fn counts(document: &Document, words: &[String]) -> Vec<u32> {
 fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, StoreError> {
     let mut found = Vec::new();
     let start = rows::eno_key(after);
-    let mut bad = false;
-    view.scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
-        match (rows::read_eno(Table::Entries, key), rows::decode::<EntryRow>(Table::Entries, value)) {
-            (Ok(eno), Ok(row)) => found.push((eno, row)),
-            _ => bad = true,
-        }
-        if found.len() < ENTRIES_PER_SCAN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    view.try_scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
+        let row: EntryRow = rows::decode(Table::Entries, value)?;
+        found.push((rows::read_eno(Table::Entries, key)?, row));
+        Ok(if found.len() < ENTRIES_PER_SCAN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    if bad {
-        return Err(rows::unreadable(Table::Entries));
-    }
     let Some((first, last)) = found.first().zip(found.last()).map(|(first, last)| (first.0, last.0)) else {
         return Ok(Vec::new());
     };

@@ -1,16 +1,12 @@
 use std::collections::BTreeSet;
 
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer, TokenStream,
-};
+use super::tokens::{TOKEN_BYTES_MAX, each_token};
 
-/// The longest word, in bytes. Longer runs of letters are keys and hashes; nobody searches for parts of them.
-const WORD_BYTES_MAX: usize = 64;
 /// The most words of a text that are indexed.
 const WORDS_MAX: usize = 8_192;
 
-/// The words of a text, in order: lower case, without accents, English endings removed; runs of
-/// Han, kana and hangul, which are written without spaces, as pairs of characters.
+/// The words of a text, in order: lower case, without accents and English endings (feature `search`).
+/// Runs of Han, kana and hangul, which are written without spaces, become pairs of characters.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     each_word(text, |word, _| words.push(word));
@@ -26,40 +22,24 @@ pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
 
 /// Calls `each` with every word of a text: the searched form and the spelling in the text.
 pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
-    thread_local! {
-        static ANALYZER: std::cell::RefCell<TextAnalyzer> = std::cell::RefCell::new(
-            TextAnalyzer::builder(SimpleTokenizer::default())
-                .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-                .filter(LowerCaser)
-                .filter(AsciiFoldingFilter)
-                .filter(Stemmer::new(Language::English))
-                .build(),
-        );
-    }
-    ANALYZER.with_borrow_mut(|analyzer| {
-        let mut stream = analyzer.token_stream(text);
-        let mut left = WORDS_MAX;
-        while left > 0 && stream.advance() {
-            left -= 1;
-            let token = stream.token();
-            if token.text.chars().any(is_written_without_spaces) {
-                each_pair(&token.text, &mut each);
-            } else {
-                each(token.text.clone(), &text[token.offset_from..token.offset_to]);
-            }
+    each_token(text, WORDS_MAX, |token, spelled| {
+        if token.chars().any(is_written_without_spaces) {
+            each_pair(token, &mut each);
+        } else {
+            each(token.to_owned(), spelled);
         }
     });
 }
 
 /// A search for some words in several texts, without cutting all of each text into words.
-pub(crate) struct Spoken<'a> {
+pub(crate) struct WordMatches<'a> {
     words: Vec<&'a str>,
     found: Vec<bool>,
     /// The first bytes of the words that are not found yet.
     beginnings: BTreeSet<u8>,
 }
 
-impl<'a> Spoken<'a> {
+impl<'a> WordMatches<'a> {
     /// Words as [`words`] makes them; none is found yet.
     pub(crate) fn of(words: impl Iterator<Item = &'a str>) -> Self {
         let words: Vec<&str> = words.collect();
@@ -76,7 +56,7 @@ impl<'a> Spoken<'a> {
     /// Searches one more text.
     pub(crate) fn look_in(&mut self, text: &str) {
         let tokens = text.split(|c: char| !c.is_alphanumeric());
-        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < WORD_BYTES_MAX);
+        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < TOKEN_BYTES_MAX);
         for token in tokens.take(WORDS_MAX) {
             if self.beginnings.is_empty() {
                 return;
@@ -178,12 +158,12 @@ mod tests {
             question in "([a-eA-Eéß0-9 ]{0,6}|[分散型]{0,3}|fly|die|earli|youth|sky|general){0,5}",
         ) {
             let (here, wanted) = (words(&text), words(&question));
-            let mut spoken = Spoken::of(wanted.iter().map(String::as_str));
+            let mut spoken = WordMatches::of(wanted.iter().map(String::as_str));
             spoken.look_in(&text);
             let expected: Vec<bool> = wanted.iter().map(|word| here.contains(word)).collect();
             prop_assert_eq!(spoken.found(), expected);
             // and each word of the text is found in it
-            let mut spoken = Spoken::of(here.iter().map(String::as_str));
+            let mut spoken = WordMatches::of(here.iter().map(String::as_str));
             spoken.look_in(&text);
             prop_assert!(spoken.found().iter().all(|found| *found));
         }

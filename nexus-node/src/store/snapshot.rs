@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use super::guard::guarded;
 use super::seal::{unseal, unsealed};
 use super::view::{self, KeyRange, Order, View, Visit};
-use super::{Checksum, Shared, StoreError, Table};
+use super::{Checksum, OpenStore, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -15,7 +15,7 @@ type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// for hours.
 pub struct Snapshot {
     opened: Arc<Opened>,
-    shared: Arc<Shared>,
+    store: Arc<OpenStore>,
 }
 
 /// A committed state with the tables that were read so far.
@@ -33,8 +33,8 @@ impl Opened {
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        Ok(Self { opened: shared.latest()?, shared: Arc::clone(shared) })
+    pub(super) fn new(store: &Arc<OpenStore>) -> Result<Self, StoreError> {
+        Ok(Self { opened: store.latest()?, store: Arc::clone(store) })
     }
 
     /// The number of this state within the store. Snapshots of one number show the same state. Every
@@ -44,12 +44,12 @@ impl Snapshot {
     }
 
     fn table(&self, table: Table) -> Result<Option<&ReadTable>, StoreError> {
-        self.shared.check()?;
+        self.store.check()?;
         let slot = &self.opened.tables[table.index()];
         if let Some(opened) = slot.get() {
             return Ok(opened.as_ref());
         }
-        let file = &self.shared.file;
+        let file = &self.store.file;
         let transaction = &self.opened.transaction;
         let opened = guarded(file, Some(table), || match transaction.open_table(table.definition()) {
             Ok(opened) => Ok(Some(opened)),
@@ -61,14 +61,14 @@ impl Snapshot {
 
     fn verified<'a>(&self, table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
         unseal(table, key, stored)
-            .ok_or_else(|| StoreError::damaged(&self.shared.file, Some(table), "a value does not fit its checksum"))
+            .ok_or_else(|| StoreError::damaged(&self.store.file, Some(table), "a value does not fit its checksum"))
     }
 }
 
 impl View for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         guarded(file, Some(table), || {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             found.map(|stored| self.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
@@ -83,7 +83,7 @@ impl View for Snapshot {
         checksum: Checksum,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         guarded(file, Some(table), || {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             let Some(stored) = found else { return Ok(None) };
@@ -97,7 +97,7 @@ impl View for Snapshot {
             return Ok(());
         }
         let Some(rows) = self.table(table)? else { return Ok(()) };
-        let file = &self.shared.file;
+        let file = &self.store.file;
         let damage = |error| StoreError::from_redb(file, Some(table), error);
         let mut rows = guarded(file, Some(table), || rows.range::<&[u8]>(range).map_err(damage))?;
         // Only the reading is guarded: a panic of the visitor is passed on.
@@ -120,6 +120,6 @@ impl View for Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("file", &self.shared.file).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("file", &self.store.file).finish_non_exhaustive()
     }
 }

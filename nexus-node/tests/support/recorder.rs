@@ -1,4 +1,4 @@
-//! A transport that keeps every byte that arrives on any stream, and streams by hand.
+//! A transport that records every byte that arrives on any stream, and streams by hand.
 
 #![allow(
     dead_code,
@@ -24,7 +24,7 @@ use libp2p::core::{Endpoint, muxing::SubstreamBox};
 use nexus_mesh::{BoxedTransport, Multiaddr};
 use tokio::sync::{mpsc, oneshot};
 
-/// Everything that arrived, stream by stream.
+/// The bytes that arrived, stream by stream.
 #[derive(Clone, Default)]
 pub struct Record(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -39,7 +39,7 @@ impl Record {
         self.0.lock().unwrap().iter().map(Vec::len).sum()
     }
 
-    /// Whether any stream brought this, as it is.
+    /// Whether a stream brought these bytes.
     pub fn holds(&self, wanted: &[u8]) -> bool {
         assert!(wanted.len() >= 4, "too short to tell anything");
         self.0.lock().unwrap().iter().any(|stream| stream.windows(wanted.len()).any(|bytes| bytes == wanted))
@@ -137,7 +137,7 @@ impl Raw {
             let _ = Pin::new(&mut transport).poll(cx);
             while let Poll::Ready(inbound) = muxer.poll_inbound_unpin(cx) {
                 let Ok(mut stream) = inbound else { return Poll::Ready(()) };
-                // whatever the node says on a stream of its own is heard too
+                // streams that the node opens are recorded, too
                 tokio::spawn(async move { while !matches!(stream.read(&mut [0; 4_096]).await, Ok(0) | Err(_)) {} });
             }
             loop {
@@ -159,7 +159,7 @@ impl Raw {
         Self(open)
     }
 
-    /// Asks for a protocol by hand, says what is given, and hears what comes until it ends.
+    /// Asks for a protocol by hand, sends bytes, and reads until the end. Returns whether it was granted.
     pub async fn try_protocol(&self, protocol: &str, say: &[u8]) -> bool {
         let (wanted, stream) = oneshot::channel();
         if self.0.send(wanted).await.is_err() {
@@ -176,7 +176,7 @@ impl Raw {
         let _ = stream.write_all(&hello).await;
         let _ = stream.flush().await;
         let mut heard = Vec::new();
-        // it may leave the stream open and say nothing: there is no event to wait for
+        // it may leave the stream open and silent: there is no event to wait for
         let _ = tokio::time::timeout(Duration::from_millis(700), stream.read_to_end(&mut heard)).await;
         true
     }

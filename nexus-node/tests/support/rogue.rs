@@ -1,4 +1,4 @@
-//! A member of the mesh that says what it likes: real credentials, no node behind them.
+//! A rogue member of the mesh: real credentials, and no node.
 
 #![allow(
     dead_code,
@@ -17,9 +17,10 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use nexus_crdt::sync_frame::{AckFrame, Body, EntriesFrame};
 use nexus_crdt::{Entry, EntryFrame, FrontierPart, LogHead, SyncFrame};
 use nexus_identity::{Chain, Did, Keypair};
+use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Stream, StreamProtocol, TokioSpawner, Verdict,
-    read_frame,
+    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Rooms, Stream, StreamProtocol, TokioSpawner,
+    Verdict, read_frame,
 };
 use nexus_node::Node;
 use prost::Message;
@@ -34,39 +35,40 @@ pub struct Rogue {
     pub mesh: Mesh,
     /// Whether the one node that it met is open.
     pub open: watch::Receiver<bool>,
-    /// What came by the topic of entries; all of it is passed on.
+    /// Messages of the topic of entries; all of them are forwarded.
     pub gossip: mpsc::UnboundedReceiver<Vec<u8>>,
 }
 
 impl Rogue {
-    /// A member of a world's mesh, before a node.
+    /// A member of a world's mesh, connected to a node.
     pub async fn meet(world: World, n: u8, link: Link, node: &Node) -> Self {
         Self::start(world.mesh(), world.chain(n), &key(n), link, address_of(node)).await
     }
 
-    /// A member by its credentials, before whoever is at the address.
+    /// A member by its credentials, connected to the node at an address.
     pub async fn start(mesh: Did, chain: Chain, key: &Keypair, link: Link, address: Multiaddr) -> Self {
         let mut config = MeshConfig::new(key.clone());
         config.membership = Some(Membership { mesh, chain });
-        config.rooms = vec![SYNC];
-        config.topics = vec![ENTRIES.to_owned()];
+        let mut rooms = Rooms::new();
+        // streams that the node opens are let go at once: this one speaks on its own
+        drop(rooms.register(SYNC, 1));
+        let mut messages = rooms.topic(ENTRIES, Bounds::items(4_096));
         let spawner = Arc::new(TokioSpawner::current());
-        let (mesh, mut events) = Mesh::start(link.transport(key), config, spawner).unwrap();
+        let (mesh, mut events) = Mesh::start(link.transport(key), config, rooms, spawner).unwrap();
         let (opened, open) = watch::channel(false);
         let (heard, gossip) = mpsc::unbounded_channel();
         let settling = mesh.clone();
         tokio::spawn(async move {
-            // streams that the node opens are let go at once: this one speaks on its own
+            while let Some((_, message)) = messages.recv().await {
+                settling.settle(message.token, Verdict::Accept);
+                let _ = heard.send(message.bytes);
+            }
+        });
+        tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 match event {
                     MeshEvent::PeerOpen { .. } => drop(opened.send_replace(true)),
                     MeshEvent::PeerClosed { .. } => drop(opened.send_replace(false)),
-                    MeshEvent::Gossip { topic, bytes, token, .. } => {
-                        settling.settle(token, Verdict::Accept);
-                        if topic == ENTRIES {
-                            let _ = heard.send(bytes);
-                        }
-                    }
                     _ => {}
                 }
             }
@@ -92,13 +94,13 @@ impl Rogue {
 pub struct Line(pub Stream);
 
 impl Line {
-    /// Exactly these bytes.
+    /// Sends exactly these bytes.
     pub async fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.write_all(bytes).await?;
         self.0.flush().await
     }
 
-    /// A frame around these bytes.
+    /// Sends a frame around these bytes.
     pub async fn frame(&mut self, body: &[u8]) -> std::io::Result<()> {
         let mut bytes = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend_from_slice(body);
@@ -125,13 +127,13 @@ impl Line {
         self.say(Body::Entries(EntriesFrame { entries })).await
     }
 
-    /// The next frame of the node; none once it has closed the stream.
+    /// The next frame of the node; `None` once it has closed the stream.
     pub async fn hear(&mut self) -> Option<SyncFrame> {
         let frame = read_frame(&mut self.0, FRAME_BYTES_MAX).await.ok().flatten()?;
         Some(SyncFrame::decode(frame.as_slice()).expect("an honest node's frame"))
     }
 
-    /// Hears the node's frontier to its end.
+    /// Reads the node's frontier to its end.
     pub async fn hear_frontier(&mut self) -> Vec<LogHead> {
         let mut heads = Vec::new();
         let heard = async {

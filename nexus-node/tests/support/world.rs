@@ -1,5 +1,4 @@
-//! Nodes in worlds of the test's own: keys by number, stores in memory, no files, no ports that
-//! anybody else could have.
+//! Nodes in worlds of a test: keys by number, stores in memory, no files, no fixed ports.
 
 #![allow(
     dead_code,
@@ -28,14 +27,14 @@ use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
 use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv};
 
-/// How long anything may take before the test gives up.
+/// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);
 
 pub fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])
 }
 
-/// What the connections run over.
+/// The transport of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     Memory,
@@ -94,47 +93,43 @@ impl World {
         Genesis { mesh: self.mesh(), chain: self.chain(n), incarnation, store: [n; 8], fingerprint: None }
     }
 
-    /// A new store in memory with a node's beginning in it.
+    /// A new store in memory with a node's first rows.
     pub fn store(self, n: u8) -> Store {
         let store = Store::memory().unwrap();
         store.commit(&[found(&self.genesis(n))]).unwrap();
         store
     }
 
-    /// The world of one node; the caller changes what it likes.
+    /// The environment of one node, for the caller to change.
     pub fn env(self, n: u8, link: Link) -> NodeEnv {
         let mut config = Config::default();
         config.mdns = false;
         config.listen.0 = vec![link.address()];
-        NodeEnv {
-            keypair: key(n),
-            transport: link.transport(&key(n)),
-            spawner: Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>,
-            store: self.store(n),
-            raft: Some(RaftEnv::memory().unwrap()),
-            blocking: Arc::new(Inline) as Arc<dyn Blocking>,
-            search: None,
-            config,
-        }
+        let spawner = Arc::new(TokioSpawner::current()) as Arc<dyn Spawner>;
+        let mut env = NodeEnv::new(key(n), link.transport(&key(n)), spawner, self.store(n));
+        env.raft = Some(RaftEnv::memory().unwrap());
+        env.blocking = Arc::new(Inline) as Arc<dyn Blocking>;
+        env.config = config;
+        env
     }
 
     pub async fn start(self, n: u8, link: Link) -> Node {
         Node::with_env(self.env(n, link)).await.unwrap()
     }
 
-    /// A node that knows where another one is.
+    /// A node that knows another one's address.
     pub async fn start_beside(self, n: u8, link: Link, other: &Node) -> Node {
         let mut env = self.env(n, link);
         env.config.bootstrap.0 = vec![address_of(other)];
         Node::with_env(env).await.unwrap()
     }
 
-    /// The log of a member's entries in the space where memories go.
+    /// The log of a member's entries in the space of memories.
     pub fn log(self, n: u8) -> LogId {
         LogId { space: SpaceId::default_of(&self.mesh()), author: key(n).did(), incarnation: Incarnation([n; 8]) }
     }
 
-    /// The next entry of a log, signed by whoever's key is given.
+    /// The next entry of a log, signed by the key of `signer`.
     pub fn entry(self, log: LogId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>, signer: u8) -> Verified {
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let hlc = Hlc::at(Timestamp::from_ms(1_700_000_000_000));
@@ -145,7 +140,7 @@ impl World {
     }
 }
 
-/// Where a node can be dialled, with its identity.
+/// The address of a node, with its identity.
 pub fn address_of(node: &Node) -> Multiaddr {
     node.listen_addresses()[0].parse().unwrap()
 }
@@ -190,7 +185,7 @@ pub async fn has_text(node: &Node, text: &str) {
     until(node, text, |memories| memories.iter().any(|memory| memory.text == text)).await;
 }
 
-/// Waits for something that has no event of its own.
+/// Waits for a condition without an event.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let asked = async {
         while !ask().await {
@@ -205,8 +200,8 @@ pub async fn warned(node: &Node, code: &str) {
     eventually(code, || async { node.status().await.warnings.iter().any(|warning| warning.code == code) }).await;
 }
 
-/// Two honest nodes still do what they are for: writes are acknowledged at once, each sees the
-/// other's, and both hold the same memories.
+/// Checks two honest nodes: writes are acknowledged at once, each sees the other's, and both hold the
+/// same memories.
 pub async fn are_well(node: &Node, friend: &Node, mark: &str) {
     for (writer, reader) in [(node, friend), (friend, node)] {
         let text = format!("{mark} by {}", writer.name());

@@ -34,7 +34,7 @@ impl Delay {
     }
 }
 
-/// The deadline, where there is a runtime to ask for the time; else it is taken on first poll.
+/// The deadline, if there is a runtime that knows the time; else the first poll sets it.
 fn deadline(after: Duration) -> Option<Instant> {
     tokio::runtime::Handle::try_current().ok()?;
     Some(far(after))

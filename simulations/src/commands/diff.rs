@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{BROKEN, OK, say};
 
-/// Lines shown before the first that differs.
+/// The number of equal lines shown before the first different one.
 const BEFORE: usize = 5;
 
-/// Runs the same twice, in fresh processes, the second time with what is planted, and compares the
-/// traces line by line.
+/// Runs the same twice in fresh processes, the second time with the plant, and compares the traces line
+/// by line.
 pub(super) fn diff(run: &str, plant: Option<&str>) -> Result<u8, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let place = |n: u32| std::env::temp_dir().join(format!("nexus-sim-{}-{n}.trace", std::process::id()));
@@ -63,7 +63,7 @@ pub(super) fn diff(run: &str, plant: Option<&str>) -> Result<u8, String> {
     Ok(code)
 }
 
-/// What differs between two outcomes.
+/// Prints the differences between two outcomes.
 pub(super) fn compare(a: &Path, b: &Path) -> Result<u8, String> {
     let read = |path: &Path| -> Result<Value, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -79,7 +79,7 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<u8, String> {
     for key in keys {
         let (left, right) = (find(&one, key), find(&other, key));
         if left != right {
-            // how long it took here says nothing about what happened there
+            // real time and memory are this machine's, not the run's
             differ |= !key.contains("wall_s") && !key.contains("allocated");
             say(&format!("{key:<32} {left} | {right}"));
         }

@@ -1,21 +1,25 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{BROKEN, OK, complain, say};
+use super::held::HeldRuns;
+use super::{BROKEN, OK, RunOptions, complain, plan, say};
 
-/// How long a seed may take here; one that takes longer turns in circles.
+/// The longest real time of a seed; a longer one is a loop without end.
 const SEED_MAX: Duration = Duration::from_secs(900);
 
-/// What to fuzz.
+/// The arguments of `fuzz`.
 pub(super) struct Fuzz {
     pub(super) seeds: String,
     pub(super) minutes: Option<u64>,
     pub(super) jobs: usize,
     pub(super) nodes: Option<usize>,
     pub(super) scenario: String,
+    pub(super) into: Option<PathBuf>,
+    pub(super) commit: Option<String>,
     pub(super) json: bool,
 }
 
@@ -26,7 +30,7 @@ struct Running {
     out: std::path::PathBuf,
 }
 
-/// Nothing is simulated in this process.
+/// The real clock: nothing is simulated in this process.
 #[expect(clippy::disallowed_methods, reason = "real time, for limits and for people")]
 fn now() -> Instant {
     Instant::now()
@@ -40,11 +44,23 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
     };
     let began = now();
     let until = fuzz.minutes.map(|minutes| began + Duration::from_secs(minutes * 60));
+    let mut held = fuzz.into.as_ref().map(|into| HeldRuns::open(into, fuzz.commit.as_deref())).transpose()?;
+    let runs = format!(
+        "{}:",
+        plan(&fuzz.scenario, 0, &RunOptions { nodes: fuzz.nodes, ..RunOptions::default() })?
+            .run()
+            .trim_end_matches(":0")
+    );
     let mut totals = Totals::default();
     let mut next = first;
     let mut running: Vec<Running> = Vec::new();
     loop {
         let more = next < end && until.is_none_or(|until| now() < until);
+        if more && held.as_ref().is_some_and(|held| held.has(&format!("{runs}{next}"))) {
+            totals.before += 1;
+            next += 1;
+            continue;
+        }
         if more && running.len() < fuzz.jobs {
             running.push(start(fuzz, next)?);
             next += 1;
@@ -63,12 +79,14 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
             }
             let _ = run.child.kill();
             let _ = run.child.wait();
-            totals.take(fuzz, &run);
+            if let (Some(outcome), Some(held)) = (totals.take(fuzz, &run), &mut held) {
+                held.keep(&outcome)?;
+            }
         }
         running = still;
     }
     totals.show(fuzz, began.elapsed());
-    Ok(if totals.broken.is_empty() && totals.seeds > 0 { OK } else { BROKEN })
+    Ok(if totals.broken.is_empty() && totals.seeds + totals.before > 0 { OK } else { BROKEN })
 }
 
 fn parse_seeds(seeds: &str) -> Result<(u64, u64), String> {
@@ -80,7 +98,7 @@ fn parse_seeds(seeds: &str) -> Result<(u64, u64), String> {
 
 fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    // a file, not a pipe: nobody reads while it runs
+    // a file, not a pipe: nobody reads during the run
     let out = std::env::temp_dir().join(format!("nexus-sim-{}-{seed}.out", std::process::id()));
     let file = std::fs::File::create(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let errors = file.try_clone().map_err(|error| error.to_string())?;
@@ -96,19 +114,22 @@ fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
 #[derive(Default)]
 struct Totals {
     seeds: u64,
+    /// RunOptions many were left out, because they held at this commit before.
+    before: u64,
     acknowledged: u64,
     fewest: Option<u64>,
     heals: u64,
     fewest_heals: Option<u64>,
     virtual_s: f64,
-    /// In how many seeds each fault did something.
+    /// The number of seeds in which each fault had an effect.
     fired: BTreeMap<String, u64>,
     checks: BTreeMap<String, u64>,
     broken: Vec<String>,
 }
 
 impl Totals {
-    fn take(&mut self, fuzz: &Fuzz, run: &Running) {
+    /// Counts a run that ended; its outcome if everything held.
+    fn take(&mut self, fuzz: &Fuzz, run: &Running) -> Option<Value> {
         self.seeds += 1;
         let text = std::fs::read_to_string(&run.out).unwrap_or_default();
         let _ = std::fs::remove_file(&run.out);
@@ -117,7 +138,8 @@ impl Totals {
             let said: String = text.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
             let name = format!("{} seed {}", fuzz.scenario, run.seed);
             complain(&format!("{name}: no outcome after {:.0} s: {said}", (run.since.elapsed()).as_secs_f64()));
-            return self.broken.push(name);
+            self.broken.push(name);
+            return None;
         };
         if fuzz.json {
             say(&line.to_string());
@@ -148,16 +170,20 @@ impl Totals {
             }
             complain(&format!("hint: nexus-sim replay {name}"));
             self.broken.push(name);
-        } else if !fuzz.json {
+            return None;
+        }
+        if !fuzz.json {
             let (world, here) = (line["virtual_s"].as_f64().unwrap_or(0.0), line["wall_s"].as_f64().unwrap_or(1.0));
             say(&format!("held {name}: {acknowledged} writes, {world:.0} s in {here:.1} s"));
         }
+        Some(line)
     }
 
     fn show(&self, fuzz: &Fuzz, wall: Duration) {
         if fuzz.json {
             let summary = json!({
                 "seeds": self.seeds,
+                "held_before": self.before,
                 "broken": self.broken,
                 "acknowledged": self.acknowledged,
                 "fewest_acknowledged": self.fewest,
@@ -173,6 +199,9 @@ impl Totals {
         }
         let (seeds, broken) = (self.seeds, self.broken.len());
         say(&format!("{seeds} seeds, {broken} broken, {:.0} virtual s in {:.0} s", self.virtual_s, wall.as_secs_f64()));
+        if self.before > 0 {
+            say(&format!("{} seeds held before at this commit", self.before));
+        }
         say(&format!(
             "{} writes acknowledged, {} in the seed with the fewest",
             self.acknowledged,

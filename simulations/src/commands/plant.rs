@@ -1,18 +1,17 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use nexus_sim::plants::{ALL, Known, Plant};
+use nexus_sim::plants::{ALL, KnownPlant, Plant};
 use serde_json::{Value, json};
 
 use super::{BROKEN, OK, WITH_PLANTS, say};
 
-/// Seeds that are tried until a plant is caught.
+/// The most seeds tried until a plant is caught.
 const SEEDS_MAX: u64 = 200;
 
-/// Plants faults one at a time, and sees whether an invariant catches each; the same seeds must be
-/// green without it.
+/// Plants faults one at a time. An invariant must catch each, and the same seeds must be green without it.
 pub(super) fn plant(name: &str, as_json: bool) -> Result<u8, String> {
-    let chosen: Vec<&Known> = ALL.iter().filter(|known| name == "all" || known.name == name).collect();
+    let chosen: Vec<&KnownPlant> = ALL.iter().filter(|known| name == "all" || known.name == name).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ALL.iter().map(|known| known.name).collect();
         return Err(format!("there is no plant {name}, but {}", names.join(", ")));
@@ -28,15 +27,15 @@ pub(super) fn plant(name: &str, as_json: bool) -> Result<u8, String> {
     Ok(if all { OK } else { BROKEN })
 }
 
-/// Which runs hold without a plant, as far as it was asked.
+/// The runs tried without a plant, and whether they held.
 type Greens = BTreeMap<(&'static str, u64), bool>;
 
-fn try_one(known: &Known, greens: &mut Greens, as_json: bool) -> Result<bool, String> {
+fn try_one(known: &KnownPlant, greens: &mut Greens, as_json: bool) -> Result<bool, String> {
     let mut caught = None;
     let mut tried = 0;
     while caught.is_none() && tried < SEEDS_MAX {
         tried += 1;
-        // with it, and without it if that is not known yet: both at once
+        // with the plant and, if still unknown, without it: both at once
         let run = (known.scenario, tried);
         let known_green = greens.get(&run).copied();
         let (with, without) = std::thread::scope(|scope| {

@@ -1,14 +1,14 @@
 use std::io::{BufWriter, Write};
 
-use nexus_sim::outcome::Outcome;
+use nexus_sim::outcome::RunOutcome;
 use nexus_sim::plan::Plan;
 use nexus_sim::scenario::Fidelity;
 
-use super::{BROKEN, How, OK, complain, say};
+use super::{BROKEN, OK, RunOptions, complain, say};
 
-/// Carries a plan out and shows what came of it.
-pub(super) fn run(plan: &Plan, how: &How) -> Result<u8, String> {
-    let trace = match &how.trace {
+/// Carries a plan out and shows the outcome.
+pub(super) fn run(plan: &Plan, options: &RunOptions) -> Result<u8, String> {
+    let trace = match &options.trace {
         Some(path) => {
             let file = std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
             Some(Box::new(BufWriter::new(file)) as Box<dyn Write + Send>)
@@ -16,11 +16,11 @@ pub(super) fn run(plan: &Plan, how: &How) -> Result<u8, String> {
         None => None,
     };
     let outcome = carry_out(plan, trace)?;
-    if let Some(path) = &how.report {
+    if let Some(path) = &options.report {
         let page = nexus_sim::report::page(&outcome);
         std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    if how.json {
+    if options.json {
         say(&outcome.line().to_string());
     } else {
         show(&outcome);
@@ -29,7 +29,7 @@ pub(super) fn run(plan: &Plan, how: &How) -> Result<u8, String> {
 }
 
 /// Runs a plan in this process.
-pub(super) fn carry_out(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
+pub(super) fn carry_out(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<RunOutcome, String> {
     match plan.fidelity {
         Fidelity::Wire => wire(plan, trace),
         Fidelity::Model => nexus_sim::model::run(plan, trace),
@@ -37,16 +37,16 @@ pub(super) fn carry_out(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Re
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn wire(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
+fn wire(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> Result<RunOutcome, String> {
     Ok(nexus_sim::wire::run(plan, trace))
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn wire(_: &Plan, _: Option<Box<dyn Write + Send>>) -> Result<Outcome, String> {
+fn wire(_: &Plan, _: Option<Box<dyn Write + Send>>) -> Result<RunOutcome, String> {
     Err("whole nodes are simulated on Linux on x86-64 only; `--fidelity model` works here".to_owned())
 }
 
-fn show(outcome: &Outcome) {
+fn show(outcome: &RunOutcome) {
     let (world, here) = (outcome.virtual_time.as_secs_f64(), outcome.wall.as_secs_f64());
     say(&format!("{}  {world:.0} s in {here:.1} s, {:.0} x real time", outcome.plan.run(), world / here.max(0.001)));
     say(&format!("  {} writes acknowledged, {} operations failed", outcome.acknowledged, outcome.failed));

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::{BROKEN, OK, complain, say};
 
-/// Leaves out faults, then operations, in ever smaller pieces, as long as one of the checks that
-/// broke still does.
+/// Leaves out faults, then operations, in ever smaller pieces, while one of the broken checks still breaks.
 pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {
     let wrong = broken(&plan)?;
     if wrong.is_empty() {
@@ -40,7 +39,7 @@ pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {
     Ok(BROKEN)
 }
 
-/// Drops pieces, from halves down to single ones, while `fails` holds.
+/// Drops pieces, from halves down to single items, while `fails` holds.
 fn smaller<T: Clone>(mut items: Vec<T>, mut fails: impl FnMut(&[T]) -> Result<bool, String>) -> Result<Vec<T>, String> {
     let mut piece = items.len().div_ceil(2);
     while piece > 0 {
@@ -78,7 +77,7 @@ fn broken(plan: &Plan) -> Result<BTreeSet<String>, String> {
     };
     let mut broken: BTreeSet<String> = BTreeSet::new();
     for (check, said) in line["checks"].as_object().into_iter().flatten() {
-        // a smaller plan may leave a check nothing to look at: that is not what is looked for
+        // a smaller plan may leave a check without anything to check: that is another failure
         if said.as_str().is_some_and(|said| said.starts_with("broken")) {
             broken.insert(check.clone());
         }

@@ -1,26 +1,25 @@
-//! Whatever peers feed has a bound: tasks, connections, dials, memory.
+//! Everything that peers can fill has a bound: tasks, connections, dials, memory.
 
 use std::time::Duration;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
-/// Tasks of a node without peers, generously.
+/// The most tasks of a node without peers, with a margin.
 const TASKS: usize = 64;
-/// Tasks for each other machine, generously: connections that are being decided about, streams,
-/// what is kept of it.
+/// The most tasks for each other machine, with a margin: undecided connections, streams, records of it.
 const TASKS_PER_MACHINE: usize = 48;
-/// Connections of one machine, as the node is configured.
+/// The most connections of one machine, as the node is configured.
 const CONNECTIONS_PER_MACHINE: usize = 128;
-/// Dials of a node at its start, and for each other machine in a second: a redial waits half a second
+/// Dials of a node at its start, and for each other machine in a second. A redial waits half a second
 /// at least, and ever longer.
 const DIALS: u64 = 128;
 const DIALS_PER_SECOND: u64 = 1;
-/// Memory for each machine, and for each byte on its disk: stores keep pages, the simulator keeps
-/// disks twice, connections have buffers.
+/// Memory for each machine, and for each byte on its disk. Stores keep pages, the simulator keeps disks
+/// twice, connections have buffers.
 const BYTES_PER_MACHINE: u64 = 24 << 20;
 const BYTES_PER_BYTE: u64 = 6;
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds(Record);
 

@@ -1,11 +1,11 @@
-//! Two nodes that hold the same entries show the same memories, to the last field, in whatever
-//! order the entries came; and after everything has healed, all do.
+//! Two nodes that hold the same entries show the same memories, to the last field, whatever the order
+//! of arrival. After everything has healed, all nodes do.
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Seen, Verdict};
+use super::{Invariant, Moment, NodeContent, Record, Recovery, Verdict};
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Convergence(Record);
 
@@ -38,7 +38,7 @@ impl Invariant for Convergence {
     }
 }
 
-fn difference(a: &Seen, b: &Seen) -> String {
+fn difference(a: &NodeContent, b: &NodeContent) -> String {
     let differs = |id: &&String| a.view.get(*id) != b.view.get(*id);
     let ids: Vec<&str> = a.view.keys().chain(b.view.keys()).filter(differs).map(String::as_str).take(4).collect();
     format!(

@@ -1,6 +1,5 @@
-//! Critical state is one copy to whoever asks: every history of a key is linearizable, tokens
-//! grow, nothing is written under the token of a lease that is over, and all machines that have
-//! applied the same hold the same.
+//! Critical state behaves like one copy. Every history of a key is linearizable, tokens grow, no write
+//! happens under the token of an ended lease, and machines at the same index hold the same.
 
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ impl Invariant for Linearizable {
     }
 }
 
-/// Locks: tokens grow, and a token that is over stops writes.
+/// Tokens of locks grow, and the token of an ended lease stops writes.
 #[derive(Debug, Default)]
 pub(crate) struct Fencing(Record);
 
@@ -109,7 +108,7 @@ impl Invariant for Fencing {
     }
 }
 
-/// All machines that have applied the same hold the same, and after the heal somebody leads soon.
+/// All machines at the same index hold the same, and after the heal there is soon a leader.
 #[derive(Debug, Default)]
 pub(crate) struct Agreement(Record);
 

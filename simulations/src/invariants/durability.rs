@@ -1,5 +1,5 @@
-//! What a caller was told is written is there: on the node that said so at once and after every
-//! restart, on all nodes after the heal. Only what somebody wanted forgotten may be missing.
+//! An acknowledged write is there: on the acknowledging node after every restart, on all nodes after
+//! the heal. Only memories that somebody wanted forgotten may be missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 use crate::plan::NodeNo;
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Durability(Record);
 

@@ -1,5 +1,5 @@
-//! A memory that was forgotten does not come back: not where it was forgotten, nor where that was
-//! once seen, nor anywhere after the heal, whatever was edited meanwhile.
+//! A forgotten memory does not come back, whatever was edited meanwhile: not where it was forgotten,
+//! not where that was once seen, and nowhere after the heal.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 use crate::plan::NodeNo;
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Forgotten {
     record: Record,
-    /// Memories that a node was seen without after it had them.
+    /// Memories that a node had, and was then seen without.
     gone: BTreeSet<(NodeNo, String)>,
     had: BTreeSet<(NodeNo, String)>,
 }

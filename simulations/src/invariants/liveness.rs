@@ -1,13 +1,13 @@
-//! Once everything has healed, the mesh is whole again within a bound of virtual time: all hold
-//! the same, all see each other, all take writes, and these are everywhere within seconds.
+//! Once everything has healed, the mesh is whole again within a bound of virtual time. All nodes hold
+//! the same, see each other and take writes, and these are everywhere within seconds.
 //!
-//! Excused are machines that are meant to be down, and strangers.
+//! Machines that are meant to be down are excused, and so are strangers.
 
 use std::time::Duration;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness(Record);
 

@@ -1,5 +1,5 @@
-//! One log never has two entries with one number: neither after a crash nor after a restart does
-//! an honest node sign a second one.
+//! A log never has two entries with one number: an honest node signs no second one after a crash or a
+//! restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use nexus_crdt::{EntryId, LogId};
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct OneSeq {
     record: Record,

@@ -1,11 +1,11 @@
-//! No task of a node panics or turns round and round without time passing, whatever happens; and
-//! what a node's disk kept always opens.
+//! No task of a node panics, or spins without virtual time passing. The content of a node's disk always
+//! opens.
 
 use std::time::Duration;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Sound(Record);
 

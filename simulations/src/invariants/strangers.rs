@@ -1,11 +1,10 @@
-//! Who is no member learns nothing: no byte of any memory is among what reached a stranger, after
-//! decryption.
+//! Strangers learn nothing: no byte of a memory is among the decrypted bytes that reached one.
 
 use std::time::Duration;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
-/// See the module.
+/// The invariant of this module.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(Record);
 

@@ -1,9 +1,9 @@
-//! Both sides in turn, round by round, so that a slow moment of the machine meets both.
+//! Loads both sides in turn, round by round, so that a slow moment of the machine affects both.
 
 use std::time::Duration;
 
 use crate::args::Args;
-use crate::load::{Done, Target, run as load};
+use crate::load::{LoadResult, Target, run as load};
 use crate::stats::Samples;
 use crate::{Failure, etcd, floor, nexus};
 
@@ -17,7 +17,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     let etcd: Vec<Target> = addresses.iter().cloned().map(Target::Etcd).collect();
     let nexus: Vec<Target> = directories.iter().cloned().map(Target::Nexus).collect();
     let rows = [("at the leader", clients, true), ("over all three", clients, false), ("at the leader", 1, true)];
-    let mut figures = vec![(Done::default(), Done::default()); rows.len()];
+    let mut figures = vec![(LoadResult::default(), LoadResult::default()); rows.len()];
     let mut floors = Samples::default();
     for round in 0..rounds {
         floors.extend(floor::measure(floor_file, 200)?);
@@ -30,7 +30,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
                     (vec![etcd[etcd_leads].clone()], vec![nexus[nexus_leads].clone()])
                 }
             };
-            // whoever goes first in one round goes second in the next
+            // the first side of one round is the second of the next
             for nexus_now in if round % 2 == 0 { [false, true] } else { [true, false] } {
                 let done = load(if nexus_now { &nexus } else { &etcd }, *clients, seconds).await?;
                 eprintln!(
@@ -58,7 +58,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     let floor = floors.quantile(0.5);
     println!("floor: fdatasync and a round trip, p50 {floor:.3} ms, p95 {:.3} ms", floors.quantile(0.95));
     let (etcd, nexus) = &figures[rows.len() - 1];
-    let p50 = |done: &Done| done.samples.quantile(0.5);
+    let p50 = |done: &LoadResult| done.samples.quantile(0.5);
     println!(
         "  RATIO of p50 with one client to the floor: nexus {:.2}, etcd {:.2}",
         p50(nexus) / floor,
@@ -67,7 +67,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Only ours, at the leader: for a profiler to look at.
+/// Loads nexus alone, at the leader: for a profiler.
 pub async fn alone(args: &Args) -> Result<(), Failure> {
     let directories = args.list("nexus")?;
     let leader = Target::Nexus(directories[nexus::leader(&directories).await?].clone());

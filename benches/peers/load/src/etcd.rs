@@ -1,4 +1,4 @@
-//! etcd over its own gRPC: the few messages that are needed, by hand.
+//! etcd over its own gRPC: the few messages needed here, by hand.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -94,7 +94,7 @@ impl Client {
     }
 }
 
-/// The member that leads, by its place in the list.
+/// The leading member, by its place in the list.
 pub async fn leader(addresses: &[String]) -> Result<usize, Failure> {
     for (n, address) in addresses.iter().enumerate() {
         if Client::open(address).await?.leads().await? {

@@ -1,4 +1,4 @@
-//! The leader is killed: how long until another node acknowledges a write that began after that.
+//! Kills the leader, and measures the time until another node acknowledges a write that began after that.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use crate::args::Args;
 use crate::nexus::{Client, leader, settled, try_leader};
 use crate::stats::Samples;
 
-/// How long a write that was refused waits before it is tried again.
+/// The wait after a refused write.
 const AGAIN: Duration = Duration::from_millis(10);
-/// After which the measurement is given up.
+/// The time after which the measurement is given up.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub async fn run(args: &Args) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
         let leads = leader(&directories).await?;
         let others: Vec<String> =
             directories.iter().enumerate().filter(|(n, _)| *n != leads).map(|(_, other)| other.clone()).collect();
-        // connections are there before, and the leader has something to do
+        // the connections exist before the kill, and the leader has work
         let mut clients = Vec::new();
         for other in &others {
             let mut client = Client::open(other).await?;
@@ -72,7 +72,7 @@ async fn until_written(mut client: Client, kill: usize) -> Result<Instant, Failu
     }
 }
 
-/// The earlier of two.
+/// The earlier of two instants.
 async fn first<F: Future<Output = Result<Instant, Failure>> + Unpin>(mut tries: Vec<F>) -> Result<Instant, Failure> {
     let (mut one, mut other) = (tries.pop().ok_or("nobody is left")?, tries.pop().ok_or("nobody is left")?);
     tokio::select! {
@@ -81,7 +81,7 @@ async fn first<F: Future<Output = Result<Instant, Failure>> + Unpin>(mut tries: 
     }
 }
 
-/// Starts a node again as `nodes.sh` does, and says who it is.
+/// Starts a node again as `nodes.sh` does, and prints its name.
 fn start(program: &str, directory: &str) -> Result<Child, Failure> {
     let address = std::fs::read_to_string(format!("{directory}/api-url"))?;
     let address = address.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();

@@ -1,4 +1,4 @@
-//! What no durable write over a socket can go without.
+//! The floor of every durable write over a socket.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::Failure;
 use crate::stats::Samples;
 
-/// The file, as large from the beginning as it gets, as a log of a database is.
+/// The size of the file from the beginning on, like the log of a database.
 const FILE_BYTES: usize = 1 << 20;
 const WRITE_BYTES: usize = 512;
 

@@ -1,14 +1,14 @@
-//! Clients that put one key after the other.
+//! Clients that each put one key after another.
 
 use std::time::{Duration, Instant};
 
 use crate::stats::Samples;
 use crate::{Failure, etcd, nexus};
 
-/// Not counted: connections become warm, and Go's and our caches, too.
+/// The warm-up, which is not counted: connections, and the caches of Go and of nexus.
 const WARM: Duration = Duration::from_millis(500);
 
-/// Whom a client talks to.
+/// A client's server.
 #[derive(Clone, Debug)]
 pub enum Target {
     Etcd(String),
@@ -38,14 +38,14 @@ impl Client {
     }
 }
 
-/// What one load came to.
+/// The result of one load.
 #[derive(Clone, Debug, Default)]
-pub struct Done {
+pub struct LoadResult {
     pub samples: Samples,
     pub seconds: f64,
 }
 
-impl Done {
+impl LoadResult {
     pub fn add(&mut self, other: Self) {
         self.samples.extend(other.samples);
         self.seconds += other.seconds;
@@ -56,9 +56,9 @@ impl Done {
     }
 }
 
-/// So many clients for so long, each with a connection and with keys of its own, spread over the
-/// targets in turn.
-pub async fn run(targets: &[Target], clients: usize, lasts: Duration) -> Result<Done, Failure> {
+/// Runs `clients` for the time `lasts`, each with its own connection and keys, spread over the targets
+/// in turn.
+pub async fn run(targets: &[Target], clients: usize, lasts: Duration) -> Result<LoadResult, Failure> {
     let mut open = Vec::new();
     for n in 0..clients {
         open.push(targets[n % targets.len()].open().await?);
@@ -86,7 +86,7 @@ pub async fn run(targets: &[Target], clients: usize, lasts: Duration) -> Result<
             })
         })
         .collect();
-    let mut done = Done { seconds: lasts.as_secs_f64(), ..Done::default() };
+    let mut done = LoadResult { seconds: lasts.as_secs_f64(), ..LoadResult::default() };
     for task in tasks {
         done.samples.extend(task.await??);
     }

@@ -21,7 +21,7 @@ mod stats;
 
 use crate::args::Args;
 
-/// Whatever goes wrong ends the measurement.
+/// Any error ends the measurement.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::Failure;
 
-/// How long three nodes may take to agree on who votes.
+/// The longest time for three nodes to agree on the voters.
 const SETTLED_MAX: Duration = Duration::from_secs(30);
 
 /// One connection to a node.
@@ -64,7 +64,7 @@ impl Client {
     }
 }
 
-/// The node that leads, by its place in the list, if one does.
+/// The leading node, by its place in the list, if one leads.
 pub async fn try_leader(directories: &[String]) -> Option<usize> {
     for (n, directory) in directories.iter().enumerate() {
         let seen = async { Client::open(directory).await?.coordinator().await };

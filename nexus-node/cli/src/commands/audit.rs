@@ -3,30 +3,30 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, query};
 use crate::output::{Printer, Style, called, count, moment, sane, short_did};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Entries in a page.
+/// The records of a page.
 const PAGE: &str = "1000";
 
-/// Who did what to keys, locks and coordinators, oldest first
+/// All requests about keys, locks and coordinators, oldest first
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Audit {
     #[command(subcommand)]
     command: Option<Check>,
-    /// What was done within this time, by the clocks of those who did it, as `1d`
+    /// Only requests of this last time, by the clocks of the nodes that asked, as `1d`
     #[arg(long, value_name = "TIME")]
     since: Option<wire::Span>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Check {
-    /// Check that the log is as it was written, and as the other members have it
+    /// Check that the audit is unchanged and equal in the other members' copies
     Verify,
 }
 
 impl Audit {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         match self.command {
             Some(Check::Verify) => verify(&client, &session.printer),
@@ -37,7 +37,7 @@ impl Audit {
 
 fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result<(), Problem> {
     let since = since.map(|since| wire::show_duration(since.0));
-    // names only make it easier to read
+    // names only make the output easier to read
     let members: Vec<wire::Member> =
         if printer.json() { Vec::new() } else { client.get("/v1/members").unwrap_or_default() };
     let (mut after, mut shown) = (None::<String>, false);
@@ -76,7 +76,11 @@ fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -
         _ => String::new(),
     };
     let votes = entry.action.starts_with("voter_");
-    let name = if votes { called(&entry.name) } else { sane(&entry.name) };
+    let name = match entry.action.as_str() {
+        _ if votes => called(&entry.name),
+        "raise" => format!("format {}", sane(&entry.name)),
+        _ => sane(&entry.name),
+    };
     let action = printer.paint(Style::Bold, &format!("{:<13}", entry.action));
     format!(
         "{:>6}  {at:<19}  {by:<12}  {action}  {name}  {}",
@@ -117,7 +121,7 @@ fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {
     Err(Problem::new("failed", why).hint("compare with `nexus-node audit verify` on the other members"))
 }
 
-/// Without what belongs to single steps.
+/// The result without the fields of single steps.
 #[derive(serde::Serialize)]
 struct Verified<'a> {
     ok: bool,

@@ -1,4 +1,4 @@
-//! Measures this machine: what the node does beside what the machine can do at all.
+//! Measures this machine: the node's figures beside the machine's own.
 
 mod api;
 mod client;
@@ -18,33 +18,33 @@ use nexus_node::api::Problem;
 
 use self::rows::Row;
 use crate::output::{Printer, Style, Table};
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Measure this machine against its own floors
 ///
-/// Nodes are made in a temporary directory and talk over loopback. Each figure stands beside a
-/// floor of the same run (what the disk, the processor or the loopback can do at all), since
-/// machines differ and the same one is not always equally fast: ratios travel, seconds do not.
+/// The nodes are in a temporary directory and talk over loopback. Each figure stands beside a floor of
+/// the same run: the speed of the disk, the processor or the loopback. Compare ratios, not seconds:
+/// machines differ, and one machine is not always equally fast.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// What to measure [default: all of it]
+    /// Figures to measure [default: all]
     #[arg(value_enum)]
-    what: Vec<What>,
-    /// How long the load of `sync` lasts, in seconds
+    what: Vec<Figure>,
+    /// Duration of the load of `sync`, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
-    /// How many memories `scale` compares with a thousand, and `recall` searches
+    /// Memories that `scale` compares with a thousand, and that `recall` searches
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
     records: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// Memories a second that two nodes write, replicate and can read, 64 callers at once
+enum Figure {
+    /// Memories a second that two nodes write, replicate and can read, with 64 callers
     Sync,
-    /// From a single write to its sight on the other node
+    /// The time from a single write to its sight on the other node
     Latency,
-    /// Memory, processor and start of a node with two peers and nothing to do
+    /// Memory, processor time and start of an idle node with two peers
     Idle,
     /// Start, update and a fresh member, with many memories
     Scale,
@@ -57,24 +57,25 @@ enum What {
 }
 
 impl Bench {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let _log = session.log("error", nexus_node::config::LogFormat::Text);
         if cfg!(debug_assertions) {
             session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
         }
-        let all = [What::Sync, What::Latency, What::Idle, What::Scale, What::Recall, What::Api, What::Mcp];
+        let all =
+            [Figure::Sync, Figure::Latency, Figure::Idle, Figure::Scale, Figure::Recall, Figure::Api, Figure::Mcp];
         let wanted = if self.what.is_empty() { &all[..] } else { &self.what };
-        let runtime = Session::runtime()?;
+        let runtime = CliSession::runtime()?;
         let mut rows = Vec::new();
         for what in wanted {
             rows.extend(match what {
-                What::Sync => runtime.block_on(sync::run(&session.printer, self.seconds)),
-                What::Latency => runtime.block_on(latency::run(&session.printer)),
-                What::Idle => idle::run(&session.printer),
-                What::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
-                What::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
-                What::Api => runtime.block_on(api::run(&session.printer)),
-                What::Mcp => runtime.block_on(mcp::run(&session.printer)),
+                Figure::Sync => runtime.block_on(sync::run(&session.printer, self.seconds)),
+                Figure::Latency => runtime.block_on(latency::run(&session.printer)),
+                Figure::Idle => idle::run(&session.printer),
+                Figure::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
+                Figure::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
+                Figure::Api => runtime.block_on(api::run(&session.printer)),
+                Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
             }?);
         }
         session.printer.answer(&rows, || text(&rows, &session.printer))

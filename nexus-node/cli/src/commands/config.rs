@@ -4,7 +4,7 @@ use clap::Subcommand;
 use nexus_node::api::{Problem, wire};
 
 use crate::output::{Style, Table};
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Settings of the node
 #[derive(Debug, Subcommand)]
@@ -13,15 +13,15 @@ pub(crate) enum Config {
     Show,
     /// Change a value in config.toml
     Set {
-        /// Which
+        /// The key
         key: String,
-        /// Its new value; lists are separated by commas
+        /// Its new value; commas separate the items of a list
         value: String,
     },
 }
 
 impl Config {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         match self {
             Self::Show => {

@@ -1,4 +1,4 @@
-//! Tells the agents' programs of the node: an entry in the file where each looks for MCP servers.
+//! Adds the node to other programs: an entry in the file in which each looks for MCP servers.
 
 mod file;
 mod jsonc;
@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 
 use self::file::Written;
 use self::target::{Format, Program, Scope, Target};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// What the server is called in their files.
+/// The server's name in those files.
 const NAME: &str = "nexus";
 
-/// Let an agent's program use the memory
+/// Give an agent's program access to the memory
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
-    /// Which program; `all` means those that are on this machine
+    /// The program; `all` takes those on this machine
     #[arg(value_enum, required = true)]
-    program: Which,
-    /// Show the entry and where it goes, and write nothing
+    program: ProgramChoice,
+    /// Show the entry and its file, and write nothing
     #[arg(long)]
     print: bool,
     /// For all your projects, or for the one in the current directory
@@ -32,7 +32,7 @@ pub(crate) struct Connect {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Which {
+enum ProgramChoice {
     Claude,
     Codex,
     Cursor,
@@ -41,7 +41,7 @@ enum Which {
     All,
 }
 
-impl Which {
+impl ProgramChoice {
     fn programs(self) -> Vec<Program> {
         match self {
             Self::Claude => vec![Program::Claude],
@@ -55,10 +55,10 @@ impl Which {
 }
 
 impl Connect {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let here = std::env::current_dir();
         let here = here.map_err(|error| Problem::new("failed", format!("the current directory: {error}")))?;
-        let all = matches!(self.program, Which::All);
+        let all = matches!(self.program, ProgramChoice::All);
         let targets = self.program.programs().into_iter().map(|program| Target::of(program, self.scope, &here));
         let mut targets = targets.collect::<Result<Vec<_>, _>>()?;
         if all {
@@ -88,7 +88,7 @@ impl Connect {
         session.printer.answer(&done, || line(&done))
     }
 
-    fn connect(&self, target: &Target, session: &Session, here: &Path) -> Result<Value, Problem> {
+    fn connect(&self, target: &Target, session: &CliSession, here: &Path) -> Result<Value, Problem> {
         let entry = entry(target, session, here)?;
         let (text, snippet) = match target.format {
             Format::Json { servers } => {
@@ -128,7 +128,7 @@ impl Connect {
     }
 }
 
-/// What a person reads.
+/// The result, for people.
 fn line(document: &Value) -> String {
     let text = |key: &str| document[key].as_str().unwrap_or_default();
     if document["text"].is_string() {
@@ -141,8 +141,8 @@ fn line(document: &Value) -> String {
     }
 }
 
-/// How a program is to start the server.
-fn entry(target: &Target, session: &Session, here: &Path) -> Result<Value, Problem> {
+/// The entry that starts the server from a program.
+fn entry(target: &Target, session: &CliSession, here: &Path) -> Result<Value, Problem> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?;
     let mut arguments = vec!["mcp".to_owned()];
@@ -151,7 +151,7 @@ fn entry(target: &Target, session: &Session, here: &Path) -> Result<Value, Probl
             .hint("leave --api and NEXUS_API out"));
     }
     let directory = session.data_dir()?;
-    if nexus_node::internals::datadir::DataDir::default_path().ok().as_ref() != Some(&directory) {
+    if crate::session::default_data_dir().as_ref() != Some(&directory) {
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         arguments.extend(["--data-dir".to_owned(), directory.display().to_string()]);
     }
@@ -167,8 +167,8 @@ fn entry(target: &Target, session: &Session, here: &Path) -> Result<Value, Probl
     Ok(entry)
 }
 
-/// A file that others read as well names the program, if it is found by its name; one's own names
-/// the file: not every program is started with the PATH of a shell.
+/// The program in an entry. A file that others read has the program's name, if a shell finds it. A
+/// person's own file has the path, since not every program starts with a shell's PATH.
 fn command(program: &Path, scope: Scope) -> String {
     let name = program.file_name().unwrap_or_default();
     let found = std::env::var_os("PATH").is_some_and(|path| {
@@ -182,7 +182,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// Sets `[mcp_servers.nexus]`; what else is in the table stays.
+/// Sets `[mcp_servers.nexus]`. The rest of that table stays.
 fn set_toml(text: &str, entry: &Value) -> Result<String, String> {
     let mut document: toml_edit::DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let mut implicit = toml_edit::Table::new();

@@ -3,25 +3,25 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, count, sane};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Who decides about keys and locks: the voters and their leader
+/// The coordinators of keys and locks: the voters and their leader
 #[derive(Debug, Args)]
 pub(crate) struct Coordinator {
     #[command(subcommand)]
-    change: Option<Change>,
+    change: Option<CoordinatorChange>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Change {
-    /// Change who votes
+enum CoordinatorChange {
+    /// Change the voters
     #[command(subcommand)]
     Voters(Voters),
-    /// Have another voter lead
+    /// Let another voter lead
     StepDown,
-    /// Begin anew from this node's copy, after the loss of the quorum for good
+    /// Begin anew from this node's copy, after the quorum is lost for good
     Recover {
-        /// Whatever only the lost voters had may be lost
+        /// Accept that changes which only the lost voters had are lost
         #[arg(long, required = true)]
         i_understand: bool,
     },
@@ -29,13 +29,13 @@ enum Change {
 
 #[derive(Debug, Subcommand)]
 enum Voters {
-    /// Have a member vote
+    /// Give a member a vote
     Add {
         /// Its DID or name
         #[arg(value_name = "DID|NAME")]
         member: String,
     },
-    /// Have a voter vote no more
+    /// Take a voter's vote
     Remove {
         /// Its DID or name
         #[arg(value_name = "DID|NAME")]
@@ -44,18 +44,18 @@ enum Voters {
 }
 
 impl Coordinator {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let seen: wire::Coordinator = match self.change {
             None => client.get("/v1/coordinator")?,
-            Some(Change::Voters(Voters::Add { member })) => {
+            Some(CoordinatorChange::Voters(Voters::Add { member })) => {
                 client.post("/v1/coordinator/voters", &wire::AddVoter { did: member })?
             }
-            Some(Change::Voters(Voters::Remove { member })) => {
+            Some(CoordinatorChange::Voters(Voters::Remove { member })) => {
                 client.delete(&format!("/v1/coordinator/voters/{}", escape(&member)))?
             }
-            Some(Change::StepDown) => client.post("/v1/coordinator/step-down", &serde_json::json!({}))?,
-            Some(Change::Recover { i_understand }) => {
+            Some(CoordinatorChange::StepDown) => client.post("/v1/coordinator/step-down", &serde_json::json!({}))?,
+            Some(CoordinatorChange::Recover { i_understand }) => {
                 client.post("/v1/coordinator/recover", &wire::Recover { i_understand })?
             }
         };
@@ -100,7 +100,7 @@ fn text(seen: &wire::Coordinator, printer: &Printer) -> String {
     lines.join("\n")
 }
 
-/// A mode, and what it allows.
+/// A mode, and its meaning.
 pub(super) fn mode(mode: &str, printer: &Printer) -> String {
     let (style, what) = match mode {
         "full" => (Style::Good, "every voter is up"),

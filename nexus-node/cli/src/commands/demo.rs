@@ -19,18 +19,18 @@ use serde::Serialize;
 use self::stage::Stage;
 use self::steps::{STEPS, World};
 use crate::output::{Printer, Style, sane};
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// See it work: three real nodes on this machine
 ///
-/// They are processes of their own, on loopback, in a temporary directory. Every step is checked
-/// from outside, through their APIs.
+/// They are processes of their own, on loopback, in a temporary directory. Every step is checked from
+/// outside, through their APIs.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// How many nodes
+    /// The number of nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=16))]
     nodes: u16,
-    /// The port of the first node's API; the others follow [default: 8002, moving on where taken]
+    /// The port of the first node's API; the others follow [default: 8002, or the next free one]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
     /// End after the last step, also on a terminal
@@ -38,9 +38,9 @@ pub(crate) struct Demo {
     exit: bool,
 }
 
-/// How a step went.
+/// The result of a step.
 #[derive(Debug, Serialize)]
-struct Outcome {
+struct StepReport {
     step: &'static str,
     ok: bool,
     ms: u64,
@@ -48,14 +48,14 @@ struct Outcome {
 }
 
 impl Demo {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let printer = &session.printer;
         let stays = !self.exit && !printer.json() && io::stdin().is_terminal() && io::stdout().is_terminal();
         let ports = ports::choose(self.base_port, self.nodes, printer)?;
         let stage = Arc::new(Stage::new()?);
-        // Whatever happens below, a panic included, the children end and the directory goes.
+        // In every case, also after a panic below, the children end and the directory is removed.
         let _cleared = ClearAtEnd(stage.clone());
-        let runtime = Session::runtime()?;
+        let runtime = CliSession::runtime()?;
         let told = stage.clone();
         let stop = runtime.block_on(async { crate::signals::stop() });
         let stop = stop.map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
@@ -63,7 +63,7 @@ impl Demo {
         let mut closed = runtime
             .block_on(async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) })
             .map_err(|error| Problem::new("failed", format!("signals cannot be received: {error}")))?;
-        // Ctrl-C, SIGTERM and the end of the terminal end the demo as a whole.
+        // Ctrl-C, SIGTERM and the end of the terminal end the whole demo.
         runtime.spawn(async move {
             #[cfg(unix)]
             tokio::select! {
@@ -93,7 +93,7 @@ impl Demo {
     }
 }
 
-/// The live map. What it leaves on the terminal is what the lines would have been.
+/// Shows the live map. At the end, the terminal has the same lines as without the map.
 fn with_face(world: World, stage: &Stage, printer: &Printer) -> Result<(), Problem> {
     let program = program();
     let names = world.names().to_vec();
@@ -118,7 +118,7 @@ fn with_face(world: World, stage: &Stage, printer: &Printer) -> Result<(), Probl
     Ok(())
 }
 
-/// Ends the demo at a signal: the nodes, their directory, and this process.
+/// Ends the demo after a signal: the nodes, their directory, and this process.
 fn end(stage: &Stage) -> ! {
     screen::leave();
     stage.clear();
@@ -133,7 +133,7 @@ fn not_held(step: &str, problem: Problem, logs: &str, printer: &Printer) -> Prob
     Problem { code: "failed", message, hint: problem.hint }
 }
 
-/// How this program is called from here.
+/// The command that calls this program.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if !called.is_empty() && !called.contains(std::path::is_separator) {
@@ -144,7 +144,7 @@ fn program() -> String {
     program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }
 
-fn line(outcome: &Outcome, printer: &Printer) -> String {
+fn line(outcome: &StepReport, printer: &Printer) -> String {
     let mark = if outcome.ok { printer.paint(Style::Good, "ok  ") } else { printer.paint(Style::Bad, "FAIL") };
     let ms = printer.paint(Style::Dim, &format!("{:>6} ms", outcome.ms));
     format!("{mark}  {:<9} {ms}  {}", outcome.step, sane(&outcome.detail))
@@ -158,8 +158,8 @@ impl Drop for ClearAtEnd {
     }
 }
 
-/// Asks again and again until the answer is there, or the time is over. The nodes are processes
-/// of their own: there is nothing to wait on but their answers.
+/// Asks again and again until there is an answer, or the time is over. The nodes are processes of their
+/// own, so their answers are all there is to wait for.
 fn until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Result<Option<T>, Problem>) -> Result<T, Problem> {
     const PAUSE: Duration = Duration::from_millis(15);
     let end = Instant::now() + deadline;

@@ -12,31 +12,31 @@ use serde::Serialize;
 
 use crate::holder;
 use crate::output::{Printer, Style, count, sane, size};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Below this a node may soon have to stop.
+/// The least free space, in bytes. With less a node may soon have to stop.
 const FREE_BYTES_MIN: u64 = 512 << 20;
-/// A file may be this much younger than now: clocks are read at different moments.
+/// The most that a file may be newer than now: clocks are read at different moments.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
-/// No clock of a working machine is before this: 2025-01-01.
+/// The earliest time of a working clock: 2025-01-01.
 const EARLIEST: Duration = Duration::from_secs(1_735_689_600);
 
-/// Look for what may be wrong, and say how to mend it
+/// Look for faults, and say how to mend them
 #[derive(Debug, Args)]
 pub(crate) struct Doctor;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     Ok,
     /// The node works; a person should know.
     Warning,
-    /// The node does not work, or what it keeps is in danger.
+    /// The node does not work, or its data is in danger.
     Failed,
 }
 
-/// What was looked at, and what was found.
+/// A check with its result.
 #[derive(Debug, Serialize)]
 struct Check {
     check: &'static str,
@@ -61,7 +61,7 @@ impl Check {
 }
 
 impl Doctor {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let path = session.data_dir()?;
         let status = session.client().and_then(|client| client.get::<wire::Status>("/v1/status"));
         let mut checks = vec![directory(&path), permissions(&path), drive::kind(&path), disk(&path), clock(&path)];
@@ -141,7 +141,7 @@ fn permissions(path: &Path) -> Check {
     if exposed.iter().any(|exposed| exposed == path) {
         return Check::bad("permissions", format!("others on this machine can get at {}", names.join(", ")), fix);
     }
-    // An editor that writes config.toml makes it like any other file.
+    // An editor that writes config.toml gives it the usual permissions.
     Check::warning("permissions", format!("only the directory keeps others from {}", names.join(", ")), fix)
 }
 
@@ -201,7 +201,7 @@ fn configuration(path: &Path) -> Vec<Check> {
     }
 }
 
-fn api(path: &Path, session: &Session, status: &Result<wire::Status, Problem>) -> Check {
+fn api(path: &Path, session: &CliSession, status: &Result<wire::Status, Problem>) -> Check {
     match status {
         Ok(_) => {
             let base = session.client().map(|client| client.base().to_owned()).unwrap_or_default();
@@ -218,7 +218,7 @@ fn api(path: &Path, session: &Session, status: &Result<wire::Status, Problem>) -
     }
 }
 
-/// A taken default port is no fault: a node moves on. But tickets and firewalls may expect it.
+/// A taken default port is no fault, since a node takes another one. But tickets and firewalls may expect it.
 fn ports(running: bool) -> Vec<Check> {
     if running {
         return Vec::new();

@@ -2,7 +2,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
-use crate::session::{Session, text};
+use crate::session::{CliSession, text};
 
 /// Change the text of a memory, or settle a conflict about it
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let patch = wire::Patch { text: Some(text(self.text)?), ..wire::Patch::default() };
         let memory: wire::Memory = client.patch(&format!("/v1/memories/{}", escape(&self.id)), &patch)?;

@@ -5,25 +5,25 @@ use nexus_node::api::Problem;
 
 use crate::client::query;
 use crate::output::count;
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Write all memories to stdout as JSON Lines
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// Of one space [default: all readable ones]
+    /// The space [default: all readable ones]
     #[arg(long)]
     space: Option<String>,
 }
 
 impl Export {
-    /// Stdout carries the memories themselves, with and without `--json`; the count is for people.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    /// Writes the memories to stdout, with and without `--json`. The count on stderr is for people.
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?.streaming();
         let progress = session.printer.progress("memories", None);
         let mut exported = 0_u64;
         let mut lines = Vec::new();
         for line in client.lines(&format!("/v1/export{}", query(&[("space", self.space.as_deref())])), &[])? {
-            // Writing to memory does not fail.
+            // Writing to memory cannot fail.
             let _ = writeln!(lines, "{}", line?);
             exported += 1;
             progress.inc(1);

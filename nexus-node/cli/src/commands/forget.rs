@@ -2,9 +2,9 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Remove a memory, everywhere and for good
+/// Remove a memory on all nodes, for good
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
     /// Its id
@@ -12,7 +12,7 @@ pub(crate) struct Forget {
 }
 
 impl Forget {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let forgotten: wire::Forgotten = session.client()?.delete(&format!("/v1/memories/{}", escape(&self.id)))?;
         session.printer.answer(&forgotten, || format!("forgot {}", forgotten.id))
     }

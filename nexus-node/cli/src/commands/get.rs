@@ -3,23 +3,23 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
 use crate::output::{Printer, Style, moment, sane, short_did};
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Show one memory
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Its id, or what it was called before
+    /// Its id, or its former id
     id: String,
 }
 
 impl Get {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let memory: wire::Memory = session.client()?.get(&format!("/v1/memories/{}", escape(&self.id)))?;
         session.printer.answer(&memory, || text(&memory, &session.printer))
     }
 }
 
-/// A memory for people: the text, then what is known about it.
+/// A memory for people: the text, then its other fields.
 pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     let mut lines = vec![sane(&memory.text), String::new()];
     let mut line = |label: &str, text: &str| {
@@ -56,7 +56,7 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     lines.join("\n")
 }
 
-/// A value as people write it.
+/// A value in a person's form.
 fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

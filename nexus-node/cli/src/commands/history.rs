@@ -3,9 +3,9 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// What happened to a memory, oldest first
+/// Show the changes of a memory, oldest first
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// Its id
@@ -13,7 +13,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let path = format!("/v1/memories/{}/history", escape(&self.id));
         let revisions: Vec<wire::Revision> = session.client()?.get(&path)?;
         session.printer.answer(&revisions, || text(&revisions, &session.printer))

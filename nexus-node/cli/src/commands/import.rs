@@ -6,15 +6,15 @@ use nexus_node::api::{Problem, wire};
 use serde_json::json;
 
 use crate::output::count;
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// How much is sent at once. Each answer is read before more is sent, so neither side ever waits
-/// for the other to make room.
+/// The bytes sent at once. Each answer is read before more is sent, so neither side waits for the
+/// other's buffer.
 const CHUNK_BYTES: usize = 512 << 10;
-/// How many refused lines are told one by one.
+/// The most refused lines that are reported one by one.
 const TOLD_MAX: u64 = 20;
 
-/// Write memories from JSON Lines, as `export` makes them
+/// Write memories from JSON Lines, as `export` prints them
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The file; `-` reads stdin
@@ -31,9 +31,9 @@ struct Counts {
 }
 
 impl Import {
-    /// A bad line is told under its number and stops nothing; the exit code says that there was
-    /// one.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    /// Imports the file. A bad line is reported by number and stops nothing. The exit code tells of bad
+    /// lines.
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?.streaming();
         let failed = |error: io::Error| Problem::new("invalid", format!("{}: {error}", self.file));
         let (mut source, length): (Box<dyn BufRead>, _) = if self.file == "-" {
@@ -49,7 +49,7 @@ impl Import {
         let progress = session.printer.progress("import", length);
         let mut counts = Counts::default();
         let mut lines_before = 0;
-        // Also for nothing at all: without a node, that is the answer.
+        // Asks also for an empty file, to report a missing node.
         let mut asked = false;
         loop {
             let mut chunk = Vec::new();
@@ -76,7 +76,7 @@ impl Import {
 }
 
 impl Counts {
-    fn add(&mut self, answer: &wire::Imported, lines_before: u64, session: &Session) {
+    fn add(&mut self, answer: &wire::Imported, lines_before: u64, session: &CliSession) {
         match &answer.error {
             None if answer.known => self.known += 1,
             None if answer.expired => self.expired += 1,
@@ -90,7 +90,7 @@ impl Counts {
         }
     }
 
-    fn finish(&self, session: &Session) -> Result<(), Problem> {
+    fn finish(&self, session: &CliSession) -> Result<(), Problem> {
         let Self { imported, known, expired, refused } = *self;
         if refused > 0 {
             let told =

@@ -3,18 +3,18 @@ use nexus_identity::Name;
 use nexus_node::api::Problem;
 use serde_json::json;
 
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Create this machine's identity and a new mesh
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// What this node is called [default: the machine's name]
+    /// This node's name [default: the machine's name]
     #[arg(long)]
     name: Option<Name>,
 }
 
 impl Init {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let directory = session.data_dir()?;
         let made = nexus_node::node::init(&directory, self.name)?;
         let document = json!({

@@ -2,21 +2,21 @@ use clap::{Args, ValueEnum};
 use nexus_node::api::{Problem, wire};
 
 use crate::output::{count, moment};
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Make a ticket, and print the line to paste on the other machine
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// What the new member may
+    /// The new member's role
     #[arg(long, value_enum, default_value_t = Role::Member)]
     role: Role,
-    /// How many may join with it
+    /// The number of nodes that may join with it
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
-    /// How long the ticket is good
+    /// The lifetime of the ticket
     #[arg(long, default_value = "1h")]
     ttl: wire::Span,
-    /// How long the membership is good [default: for ever]
+    /// The lifetime of the membership [default: no end]
     #[arg(long)]
     valid: Option<wire::Span>,
 }
@@ -29,7 +29,7 @@ enum Role {
 }
 
 impl Invite {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let role = match self.role {
             Role::Admin => "admin",
             Role::Member => "member",

@@ -6,27 +6,27 @@ use nexus_node::api::{Problem, wire};
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::{Contents, DataDir};
 
-use crate::session::{Session, data_dir_problem};
+use crate::session::{CliSession, data_dir_problem};
 
-/// How much longer than the join itself a running node may take: it starts again inside.
+/// The time that a running node may take beyond the join itself: it starts again inside.
 const RESTART: Duration = Duration::from_secs(45);
 
-/// Join the mesh that a ticket is for
+/// Join the mesh of a ticket
 #[derive(Debug, Args)]
 pub(crate) struct Join {
-    /// What `nexus-node invite` printed on a machine of that mesh
+    /// The ticket that `nexus-node invite` printed on a machine of that mesh
     ticket: String,
-    /// What this node is to be called there [default: its name, or the machine's]
+    /// This node's name in that mesh [default: its name, or the machine's]
     #[arg(long)]
     name: Option<Name>,
-    /// How long to try
+    /// The longest try
     #[arg(long, default_value = "30s")]
     timeout: wire::Span,
 }
 
 impl Join {
-    /// A running node is asked to do it; else it is done here, and `up` goes on from there.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    /// Has a running node do the join. Without one, does it here, for the next `up`.
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let ticket: Ticket = self.ticket.parse().map_err(|error: TicketError| {
             let hint = "copy the whole line that `nexus-node invite` printed";
             Problem::new("not_a_ticket", error.to_string()).hint(hint)
@@ -40,8 +40,8 @@ impl Join {
             .answer(&joined, || format!("{} joined {}\ninvited by {}", joined.name, joined.mesh_did, joined.inviter))
     }
 
-    /// What a running node says; `None` if none is running.
-    fn ask(&self, session: &Session) -> Result<Option<wire::Joined>, Problem> {
+    /// The answer of a running node; `None` if none is running.
+    fn ask(&self, session: &CliSession) -> Result<Option<wire::Joined>, Problem> {
         let client = match session.client() {
             Ok(client) => client,
             Err(problem) if problem.code == "no_node" && !session.elsewhere() => return Ok(None),
@@ -59,12 +59,12 @@ impl Join {
         }
     }
 
-    fn join_here(&self, session: &Session, ticket: &Ticket) -> Result<wire::Joined, Problem> {
+    fn join_here(&self, session: &CliSession, ticket: &Ticket) -> Result<wire::Joined, Problem> {
         let _log = session.log("warn", LogFormat::Text);
         let directory = session.data_dir()?;
         let fresh = DataDir::inspect(&directory).map_err(data_dir_problem)? == Contents::Empty;
         let join = nexus_node::node::join(&directory, ticket, self.name.clone(), self.timeout.0);
-        let joined = Session::runtime()?.block_on(join)?;
+        let joined = CliSession::runtime()?.block_on(join)?;
         if fresh {
             session.printer.note(&format!("next: `{} up`", session.program()));
         }

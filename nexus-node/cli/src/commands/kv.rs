@@ -7,15 +7,15 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape, query};
 use crate::output::{Printer, Style, Table, called, first_line, sane, short_did, span, width};
-use crate::session::{Session, text};
+use crate::session::{CliSession, text};
 
-/// Keys in a page of a list.
+/// The keys of a page.
 const PAGE: &str = "1000";
-/// What a transaction looks like.
+/// An example of a transaction.
 const TXN: &str = r#"{"checks": [{"key": "a", "exists": false}], "then": [{"put": {"key": "a", "value": "1"}}], "else": [{"get": "a"}]}"#;
-/// How long one poll of a watch waits.
+/// The longest wait of one poll of a watch.
 const POLL: &str = "30s";
-/// How long a watch leaves a node alone that has no quorum, or is starting again.
+/// The wait of a watch for a node that has no quorum, or is starting again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Keys that must not conflict: a quorum decides each write
@@ -25,76 +25,76 @@ pub(crate) enum Kv {
     Get {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
-        /// From this node's copy, without asking a quorum
+        /// Read this node's copy, without asking a quorum
         #[arg(long)]
         local: bool,
     },
-    /// Give a key a value
+    /// Write a key
     Put {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
         /// The value; `-` reads stdin
         value: String,
         #[command(flatten)]
-        how: How,
+        options: WriteOptions,
     },
-    /// Take a key away
+    /// Delete a key
     Delete {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
-        /// A lock's token that must be good at that moment
+        /// Write only if this token of a lock is good at that moment
         #[arg(long, value_name = "TOKEN")]
         fence: Option<u64>,
     },
-    /// Give a key a value if it is as expected
+    /// Write a key if it is as expected
     Cas {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
-        /// It must have this value
+        /// The value that it must have
         #[arg(long, value_name = "VALUE", required_unless_present = "absent", conflicts_with = "absent")]
         expect: Option<String>,
-        /// It must not exist
+        /// The key must not exist
         #[arg(long)]
         absent: bool,
         /// The value; `-` reads stdin
         value: String,
         #[command(flatten)]
-        how: How,
+        options: WriteOptions,
     },
     /// List the keys, in order
     List {
-        /// Those that begin so
+        /// The prefix of their names
         #[arg(default_value = "")]
         prefix: String,
     },
-    /// Do several things at one revision, or nothing: a JSON document `{checks, then, else}`
+    /// Do several steps at one revision, or none: a JSON document `{checks, then, else}`
     Txn {
         /// The file; `-` reads stdin
         file: String,
     },
-    /// Show changes of keys and locks as they happen, with who made them, until stopped
+    /// Show changes of keys and locks as they happen, with their authors, until stopped
     Watch {
-        /// Those whose names begin so
+        /// The prefix of their names
         prefix: String,
-        /// From this revision on [default: from now on]
+        /// The revision to start after [default: from now on]
         #[arg(long, value_name = "REVISION")]
         after: Option<u64>,
     },
 }
 
-/// How a key is written.
+/// The options for writing a key.
 #[derive(Debug, Args)]
-pub(crate) struct How {
-    /// A lock's token that must be good at that moment
+pub(crate) struct WriteOptions {
+    /// Write only if this token of a lock is good at that moment
     #[arg(long, value_name = "TOKEN")]
     fence: Option<u64>,
-    /// After how long the key goes away by itself
+    /// The lifetime of the key from its last write on
     #[arg(long, value_name = "TIME")]
     ttl: Option<wire::Span>,
 }
 
 impl Kv {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let printer = &session.printer;
         match self {
@@ -107,8 +107,13 @@ impl Kv {
                 }
                 Ok(())
             }
-            Self::Put { key, value, how } => {
-                let put = wire::KvPut { value: text(value)?, ttl: how.ttl, fence: how.fence, ..wire::KvPut::default() };
+            Self::Put { key, value, options } => {
+                let put = wire::KvPut {
+                    value: text(value)?,
+                    ttl: options.ttl,
+                    fence: options.fence,
+                    ..wire::KvPut::default()
+                };
                 written(&client.put(&path(&key), &put)?, printer)
             }
             Self::Delete { key, fence } => {
@@ -117,8 +122,8 @@ impl Kv {
                     client.delete(&format!("{}{}", path(&key), query(&[("fence", fence.as_deref())])))?;
                 printer.answer(&deleted, || format!("deleted {}, revision {}", sane(&deleted.key), deleted.revision))
             }
-            Self::Cas { key, expect, absent, value, how } => {
-                let put = wire::KvPut { value: text(value)?, ttl: how.ttl, fence: how.fence, expect, absent };
+            Self::Cas { key, expect, absent, value, options } => {
+                let put = wire::KvPut { value: text(value)?, ttl: options.ttl, fence: options.fence, expect, absent };
                 written(&client.put(&path(&key), &put)?, printer)
             }
             Self::List { prefix } => list(&client, &prefix, printer),
@@ -143,7 +148,7 @@ fn age(item: &wire::KvItem) -> String {
     }
 }
 
-/// All of them: the pages of one list are of different moments if there are several.
+/// Prints all keys. Several pages may show several moments.
 fn list(client: &Client, prefix: &str, printer: &Printer) -> Result<(), Problem> {
     let mut whole: Option<wire::KvPage> = None;
     loop {
@@ -163,7 +168,7 @@ fn list(client: &Client, prefix: &str, printer: &Printer) -> Result<(), Problem>
     printer.answer(&page, || table(&page.items, client, printer))
 }
 
-/// With names where the node tells them.
+/// A table with names, if the node tells them.
 fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
     if items.is_empty() {
         return "no such keys; `nexus-node kv put KEY VALUE` writes one".to_owned();
@@ -205,7 +210,7 @@ fn txn(client: &Client, file: &str, printer: &Printer) -> Result<(), Problem> {
     })
 }
 
-/// Goes on through a time without quorum: changes are told again when there is one.
+/// Prints changes. It goes on through a time without a quorum, and catches up afterwards.
 fn watch(client: &Client, prefix: &str, after: Option<u64>, printer: &Printer) -> Result<(), Problem> {
     let mut after = after;
     let mut without = false;

@@ -3,29 +3,29 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::query;
 use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// How many letters of an id the table shows; `get` takes any beginning that fits one memory only.
+/// The letters of an id that the table shows. `get` takes any prefix that fits one memory only.
 const LETTERS_SHOWN: usize = 12;
-/// How wide that makes the column: the letters, and a number for memories written together.
+/// The width of that column: the letters, and a number for memories written together.
 const ID_WIDTH: usize = LETTERS_SHOWN + 4;
 
 /// List memories, newest first
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Of one space [default: all readable ones]
+    /// The space [default: all readable ones]
     #[arg(long)]
     space: Option<String>,
-    /// At most this many
+    /// The most memories
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
-    /// Go on where an earlier page ended: its `next`
+    /// The `next` of an earlier page, to go on after it
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
 }
 
 impl List {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let limit = self.limit.to_string();
         let parameters =
             [("space", self.space.as_deref()), ("limit", Some(limit.as_str())), ("after", self.after.as_deref())];

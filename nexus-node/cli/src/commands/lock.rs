@@ -6,33 +6,33 @@ use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, sane, short_did};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// How much longer than the wait itself an answer may take.
+/// The time that an answer may take beyond the wait itself.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Locks with a lease and a fencing token
+/// Locks with leases and fencing tokens
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lock {
     /// Take a lock
     Acquire {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
-        /// How long the lease runs unless it is renewed
+        /// The time of the lease unless it is renewed
         #[arg(long, value_name = "TIME", default_value = "30s")]
         ttl: wire::Span,
-        /// How long to wait in line if somebody holds it [default: not at all]
+        /// The longest wait in line for a held lock [default: no wait]
         #[arg(long, value_name = "TIME")]
         wait: Option<wire::Span>,
     },
-    /// Let a lease run its whole time again
+    /// Start a lease's time anew
     Renew {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
-        /// What `acquire` printed
+        /// The token that `acquire` printed
         #[arg(long)]
         token: u64,
-        /// A new length [default: as before]
+        /// A new time for the lease [default: as before]
         #[arg(long, value_name = "TIME")]
         ttl: Option<wire::Span>,
     },
@@ -40,24 +40,24 @@ pub(crate) enum Lock {
     Release {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
-        /// What `acquire` printed
+        /// The token that `acquire` printed
         #[arg(long)]
         token: u64,
     },
-    /// List the locks that are held
+    /// List the held locks
     List,
-    /// Take a lock from whoever holds it
+    /// Take a lock from its holder
     Steal {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
-        /// How long the lease runs unless it is renewed
+        /// The time of the lease unless it is renewed
         #[arg(long, value_name = "TIME", default_value = "30s")]
         ttl: wire::Span,
     },
 }
 
 impl Lock {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let printer = &session.printer;
         let path = |name: &str, verb: &str| format!("/v1/locks/{}/{verb}", escape(name));
@@ -83,7 +83,7 @@ impl Lock {
     }
 }
 
-/// For scripts `-q` leaves the token alone.
+/// Prints a lease; with `-q` the token alone, for scripts.
 fn taken(lease: &wire::Lease, printer: &Printer) -> Result<(), Problem> {
     printer.answer(lease, || {
         if printer.quiet() {

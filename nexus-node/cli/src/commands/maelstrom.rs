@@ -1,17 +1,18 @@
-//! A node for an outside test harness: [Maelstrom](https://github.com/jepsen-io/maelstrom) starts
-//! several of these processes, carries every message between them, and judges what its clients saw.
+//! A node under an outside test harness. [Maelstrom](https://github.com/jepsen-io/maelstrom) starts
+//! several of these processes, carries every message between them, and judges the answers to its
+//! clients.
 //!
-//! What runs here is a whole node, with its gate, its sync sessions and its coordinator. Only what
-//! is around it is other than in `up`: keys and mesh follow from the list of nodes, stores lie in
-//! memory, and libp2p's byte streams travel as Maelstrom's messages.
+//! The node is a whole one, with its gate, its sync sessions and its coordinator. Only its surroundings
+//! differ from `up`: keys and mesh follow from the list of nodes, stores are in memory, and libp2p's
+//! byte streams travel as Maelstrom's messages.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `message` | Maelstrom's messages |
 //! | `cluster` | from a list of names to a mesh: keys, credentials, addresses |
-//! | `tunnel` | a byte stream over messages that get lost, pure |
+//! | `tunnel` | a byte stream over lossy messages, pure |
 //! | `network` | tunnels between the nodes of a cluster |
-//! | `workload` | what clients ask, as questions to the node |
+//! | `workload` | the clients' requests, as calls of the node |
 
 mod cluster;
 mod message;
@@ -30,29 +31,29 @@ use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
 use self::message::{Envelope, Failure};
-use self::network::Network;
+use self::network::TunnelNetwork;
 use self::workload::{Service, Workload};
 use super::mcp::lines::{self, Line};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Messages that go out and were not written yet; then whoever sends waits.
+/// Messages that wait to be written. When they are full, senders wait.
 const OUT_MAX: usize = 256;
 
-/// Be a node in the hands of a Maelstrom-style test harness
+/// Run a node under a Maelstrom-style test harness
 ///
-/// Reads its messages on stdin and writes them to stdout, one JSON document a line. What such a
-/// node holds lies in memory and ends with it.
+/// It reads the harness's messages from stdin and writes its own to stdout, one JSON document a line.
+/// The node's data is in memory and ends with it.
 #[derive(Debug, Args)]
 pub(crate) struct Maelstrom {
-    /// What its clients ask for
+    /// The kind of the clients' requests
     #[arg(value_enum)]
     workload: Workload,
 }
 
 impl Maelstrom {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let _log = session.log("warn", LogFormat::Text);
-        let runtime = Session::runtime()?;
+        let runtime = CliSession::runtime()?;
         let result = runtime.block_on(serve(self.workload));
         // A read of stdin cannot be cancelled, and nobody waits for it.
         runtime.shutdown_background();
@@ -60,10 +61,10 @@ impl Maelstrom {
     }
 }
 
-/// What there is once the harness has said who is who.
+/// The node, once the harness has sent the list of nodes.
 struct Begun {
     tasks: Arc<Tasks>,
-    network: Network,
+    network: TunnelNetwork,
     service: Arc<Service>,
 }
 
@@ -115,7 +116,7 @@ async fn serve(workload: Workload) -> Result<(), Problem> {
                     reply(&out, &envelope, answer).await;
                 });
             }
-            // another node's stream before this one knows who it is: it will be sent again
+            // another node's stream before this node's start: it will be sent again
             (None, Some(network::STREAM)) => {}
             (None, _) => {
                 let early = Failure::new(message::UNAVAILABLE, "this node was not told yet who it is".to_owned());
@@ -123,7 +124,7 @@ async fn serve(workload: Workload) -> Result<(), Problem> {
             }
         }
     }
-    // what it held was in memory: there is nothing to close
+    // its data is in memory: there is nothing to close
     if let Some(begun) = begun {
         begun.tasks.kill();
     }
@@ -134,17 +135,17 @@ async fn serve(workload: Workload) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Starts the node that the harness wants.
+/// Starts the node that the harness asks for.
 async fn begin(workload: Workload, init: &Envelope, out: &mpsc::Sender<Envelope>) -> Result<Begun, Problem> {
     let cluster = Cluster::of(&init.body).map_err(|why| Problem::new("invalid", why))?;
-    let network = Network::start(&cluster, out.clone()).map_err(|why| Problem::new("failed", why))?;
+    let network = TunnelNetwork::start(&cluster, out.clone()).map_err(|why| Problem::new("failed", why))?;
     let tasks = Arc::new(Tasks::current());
     let env = cluster.env(tasks.clone()).map_err(|why| Problem::new("failed", why))?;
     let service = Arc::new(Service::new(workload, Node::with_env(env).await?, cluster.names().len())?);
     Ok(Begun { tasks, network, service })
 }
 
-/// Answers a message, unless it asks for no answer.
+/// Answers a message, unless it wants no answer.
 async fn reply(out: &mpsc::Sender<Envelope>, asked: &Envelope, answer: Result<serde_json::Value, Failure>) {
     if let Some(reply) = asked.reply(answer) {
         let _ = out.send(reply).await;

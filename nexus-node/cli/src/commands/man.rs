@@ -2,17 +2,17 @@ use clap::{Args, CommandFactory};
 use nexus_node::api::Problem;
 
 use super::Cli;
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Print the manual page, of the program or of a command
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Which command
+    /// The command
     command: Option<String>,
 }
 
 impl Man {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let mut program = Cli::command();
         program.build();
         let page = match self.command {

@@ -1,7 +1,7 @@
-//! The stdio server: what comes on stdin goes to the node's `/mcp`, what it answers to stdout.
+//! The stdio server: relays messages from stdin to the node's `/mcp`, and the answers to stdout.
 //!
-//! It keeps no memory of its own. The node may be started again, on another port even, between
-//! two requests: each request asks the data directory where the node is.
+//! It keeps no state about the node. The node may start again between two requests, even on another
+//! port: each request asks the data directory for the node's address.
 
 pub(super) mod lines;
 mod node;
@@ -14,15 +14,15 @@ use nexus_node::api::Problem;
 
 use self::node::Home;
 use self::relay::Relay;
-use crate::session::Session;
+use crate::session::CliSession;
 
 /// Serve MCP on stdin and stdout, backed by the node
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
-    /// Which tools: the memory, or a knowledge graph over it
+    /// The tools: the memory, or a knowledge graph over it
     #[arg(long, value_enum, default_value_t = Profile::Core)]
     profile: Profile,
-    /// What is worked on: what is remembered here is tagged with it
+    /// The project; memories written here are tagged with it
     #[arg(long, value_name = "P")]
     project: Option<String>,
     /// Do not start a node if none is running
@@ -40,13 +40,13 @@ enum Profile {
 }
 
 impl Mcp {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         if self.strict && self.profile != Profile::Graph {
             return Err(Problem::new("usage", "--strict goes with --profile graph"));
         }
         let path = self.path();
         let home = Home::new(session, !self.no_start)?;
-        let runtime = Session::runtime()?;
+        let runtime = CliSession::runtime()?;
         let result = runtime.block_on(async {
             if self.no_start {
                 home.check().await?;
@@ -58,7 +58,7 @@ impl Mcp {
         result
     }
 
-    /// The route that serves this.
+    /// The route of this server.
     fn path(&self) -> String {
         let mut query = Vec::new();
         query.extend(self.project.as_deref().map(|project| format!("project={}", escaped(project))));
@@ -71,7 +71,7 @@ impl Mcp {
     }
 }
 
-/// As a part of a query.
+/// A text as a part of a query.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => (byte as char).to_string(),

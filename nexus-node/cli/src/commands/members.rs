@@ -2,14 +2,14 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::output::{Printer, Style, Table, moment};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Who belongs to the mesh
+/// List the members of the mesh
 #[derive(Debug, Args)]
 pub(crate) struct Members;
 
 impl Members {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let members: Vec<wire::Member> = session.client()?.get("/v1/members")?;
         session.printer.answer(&members, || text(&members, &session.printer))
     }

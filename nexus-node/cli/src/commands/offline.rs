@@ -2,9 +2,9 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 use serde_json::json;
 
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Close all connections and refuse new ones; the node goes on for itself
+/// Close all connections and refuse new ones; the node itself goes on
 #[derive(Debug, Args)]
 pub(crate) struct Offline;
 
@@ -13,14 +13,14 @@ pub(crate) struct Offline;
 pub(crate) struct Online;
 
 impl Offline {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let state: wire::Offline = session.client()?.post("/v1/offline", &json!({}))?;
         session.printer.answer(&state, || "offline: no connections until `nexus-node online`".to_owned())
     }
 }
 
 impl Online {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let state: wire::Offline = session.client()?.post("/v1/online", &json!({}))?;
         session.printer.answer(&state, || "online".to_owned())
     }

@@ -2,14 +2,14 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::output::{Printer, Style, Table, moment, short_did};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// The other members, as seen from here
+/// List the other members, as this node sees them
 #[derive(Debug, Args)]
 pub(crate) struct Peers;
 
 impl Peers {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let peers: Vec<wire::Peer> = session.client()?.get("/v1/peers")?;
         session.printer.answer(&peers, || text(&peers, &session.printer))
     }
@@ -32,7 +32,7 @@ fn text(peers: &[wire::Peer], printer: &Printer) -> String {
         };
         let synced = match (peer.synced, peer.behind) {
             (true, _) => "yes".to_owned(),
-            // Nobody knows what it has while it is away.
+            // Its entries are unknown while it is away.
             (false, 0) => "-".to_owned(),
             (false, behind) => format!("lacks {behind}"),
         };

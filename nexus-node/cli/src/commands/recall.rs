@@ -4,47 +4,47 @@ use nexus_node::api::{Problem, wire};
 use super::list::short_id;
 use crate::client::query;
 use crate::output::{Printer, Style, first_line, moment, sane, short_did, width};
-use crate::session::{Session, text};
+use crate::session::{CliSession, text};
 
-/// Says whether more would have fitted.
+/// The header that tells of cut results.
 const TRUNCATED: &str = "nexus-truncated";
-/// How much of a question is read, in bytes.
+/// The longest question that is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 << 10;
-/// How many memories, unless the caller says otherwise.
+/// The default number of memories.
 const LIMIT: u16 = 10;
 
-/// Find memories that speak of something, the best first
+/// Find memories by their words, best first
 #[derive(Debug, Args)]
 pub(crate) struct Recall {
-    /// What to look for, in words; `-` reads stdin
+    /// The words to look for; `-` reads stdin
     query: String,
-    /// In this space; may be given several times [default: all readable ones]
+    /// The space; may be given several times [default: all readable ones]
     #[arg(long = "space", value_name = "S")]
     spaces: Vec<String>,
-    /// At most this many
+    /// The most memories
     #[arg(long, default_value_t = LIMIT, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
-    /// With this tag; may be given several times
+    /// A tag that they have; may be given several times
     #[arg(long = "tag", value_name = "T")]
     tags: Vec<String>,
-    /// Of this kind; one of them if given several times
+    /// Their kind; with several, any of them
     #[arg(long = "kind", value_name = "K")]
     kinds: Vec<String>,
-    /// By this member
+    /// Their author, by DID or name
     #[arg(long, value_name = "DID|NAME")]
     by: Option<String>,
-    /// Edited or created within this time
+    /// Only those edited or created within this time
     #[arg(long, value_name = "7d")]
     since: Option<wire::Span>,
-    /// As many as fit into so many tokens
+    /// As many as fit into this number of tokens
     #[arg(long, value_name = "N")]
     tokens: Option<u32>,
 }
 
 impl Recall {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let mut words = text(self.query)?;
-        // Of a longer one no more is read, and an address has its bounds.
+        // The rest of a longer question is not read, since an address has a limit.
         while words.len() > QUERY_BYTES_MAX {
             words.pop();
         }
@@ -71,7 +71,7 @@ impl Recall {
     }
 }
 
-/// A hit in three lines: what, which, and why.
+/// A hit in three lines: its text, its data, and its reason.
 fn show(hits: &[wire::Hit], printer: &Printer) -> String {
     if hits.is_empty() {
         return "nothing speaks of that; `nexus-node list` shows what there is".to_owned();

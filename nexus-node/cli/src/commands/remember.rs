@@ -5,29 +5,29 @@ use nexus_node::api::{Problem, wire};
 use serde_json::Value;
 
 use crate::output::count;
-use crate::session::{Session, text};
+use crate::session::{CliSession, text};
 
 /// Write a memory
 #[derive(Debug, Args)]
 pub(crate) struct Remember {
-    /// What to remember; `-` reads stdin
+    /// The text; `-` reads stdin
     text: String,
-    /// In which space
+    /// The space
     #[arg(long, default_value = "default")]
     space: String,
-    /// What kind of memory it is
+    /// The kind
     #[arg(long, default_value = "note")]
     kind: String,
     /// A tag; may be given several times
     #[arg(long = "tag", value_name = "T")]
     tags: Vec<String>,
-    /// Something to keep with it; may be given several times
+    /// Further data; may be given several times
     #[arg(long, value_name = "K=V", value_parser = pair)]
     meta: Vec<(String, String)>,
-    /// A key of your own: the same key later edits this memory instead of doubling it
+    /// A key of your own. Writing with the same key again edits this memory
     #[arg(long, value_name = "KEY")]
     id: Option<String>,
-    /// How long it lives [default: for ever]
+    /// The lifetime [default: no end]
     #[arg(long)]
     ttl: Option<wire::Span>,
 }
@@ -41,7 +41,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Remember {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let meta: BTreeMap<String, Value> = self.meta.into_iter().map(|(key, value)| (key, value.into())).collect();
         let client = session.client()?;
         let memory = wire::NewMemory {
@@ -52,6 +52,7 @@ impl Remember {
             meta,
             id: self.id,
             ttl: self.ttl,
+            ..wire::NewMemory::default()
         };
         let remembered: wire::Remembered = client.post("/v1/memories", &memory)?;
         session.printer.answer(&remembered, || remembered.id.clone())?;

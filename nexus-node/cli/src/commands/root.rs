@@ -11,15 +11,15 @@ use nexus_node::internals::datadir::{DataDir, KeyKind, key_from_text, key_to_tex
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::session::{Session, data_dir_problem};
+use crate::session::{CliSession, data_dir_problem};
 
-/// Shorter passphrases are refused.
+/// The shortest passphrase, in characters.
 const PASSPHRASE_CHARS_MIN: usize = 8;
 
 /// The mesh's root key: out to a safe place, and back
 #[derive(Debug, Subcommand)]
 pub(crate) enum Root {
-    /// Write the root key to a file, sealed with a passphrase when there is a terminal to ask on
+    /// Write the root key to a file; on a terminal it is sealed with a passphrase
     Export {
         /// The file, which must not exist yet
         file: PathBuf,
@@ -34,8 +34,8 @@ pub(crate) enum Root {
 }
 
 impl Root {
-    /// The key never passes through the API; the running node only says which mesh it is of.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    /// Moves the key. It never passes through the API: the running node only tells its mesh.
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let status: wire::Status = session.client()?.get("/v1/status")?;
         let data_dir = DataDir::open(&session.data_dir()?).map_err(data_dir_problem)?;
         if data_dir.identity().did().to_string() != status.did {
@@ -70,11 +70,11 @@ impl Root {
     }
 }
 
-fn report(session: &Session, mesh: &str, path: &Path, text: impl FnOnce() -> String) -> Result<(), Problem> {
+fn report(session: &CliSession, mesh: &str, path: &Path, text: impl FnOnce() -> String) -> Result<(), Problem> {
     session.printer.answer(&json!({ "mesh_did": mesh, "path": path }), text)
 }
 
-/// The root key on this machine, if it is the one of the mesh.
+/// The root key on this machine, if it is that of the mesh.
 fn held(data_dir: &DataDir, mesh: &str) -> Result<Keypair, Problem> {
     let key = data_dir.root().map_err(data_dir_problem)?;
     key.filter(|key| key.did().to_string() == mesh).ok_or_else(|| {
@@ -84,7 +84,7 @@ fn held(data_dir: &DataDir, mesh: &str) -> Result<Keypair, Problem> {
     })
 }
 
-fn export(key: &Keypair, mesh: &str, file: &Path, session: &Session) -> Result<(), Problem> {
+fn export(key: &Keypair, mesh: &str, file: &Path, session: &CliSession) -> Result<(), Problem> {
     let plain = key_to_text(KeyKind::Root, key);
     let text = if io::stdin().is_terminal() && io::stderr().is_terminal() {
         let passphrase = Zeroizing::new(session.printer.secret("passphrase:")?);
@@ -105,7 +105,7 @@ fn export(key: &Keypair, mesh: &str, file: &Path, session: &Session) -> Result<(
     write_new(file, text.as_bytes())
 }
 
-/// Writes a file that was not there before, for its owner alone, and waits for the disk.
+/// Writes a new file for its owner alone, durably.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -119,7 +119,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| disk(path, &error))
 }
 
-fn import(file: &Path, session: &Session) -> Result<Keypair, Problem> {
+fn import(file: &Path, session: &CliSession) -> Result<Keypair, Problem> {
     let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Problem::new("not_found", format!("there is no {}", file.display())),
         _ => disk(file, &error),

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::client::escape;
 use crate::output::{Style, Table, count, size};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// Spaces: rooms of the brain
+/// Spaces: separate parts of the memory
 #[derive(Debug, Subcommand)]
 pub(crate) enum Space {
     /// Create a space
@@ -24,14 +24,14 @@ pub(crate) enum Space {
     Export {
         /// Its name or id
         space: String,
-        /// The directory to write them to
+        /// The directory for the files
         #[arg(long, value_name = "DIR")]
         automerge: PathBuf,
     },
 }
 
 impl Space {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         match self {
             Self::Create { name } => {
                 let space: wire::Space = session.client()?.post("/v1/spaces", &wire::NewSpace { name })?;
@@ -43,7 +43,7 @@ impl Space {
     }
 }
 
-fn list(session: &Session) -> Result<(), Problem> {
+fn list(session: &CliSession) -> Result<(), Problem> {
     let spaces: Vec<wire::Space> = session.client()?.get("/v1/spaces")?;
     session.printer.answer(&spaces, || {
         let mut table = Table::new(["SPACE", "MEMORIES", "ENTRIES", "SIZE", "READERS", "WRITERS", "ID"]);
@@ -62,8 +62,8 @@ fn list(session: &Session) -> Result<(), Problem> {
     })
 }
 
-/// One file a page; each is written beside and renamed, so a page that is there is whole.
-fn export(space: &str, directory: &Path, session: &Session) -> Result<(), Problem> {
+/// Writes one file a page. Each is written beside its place and renamed, so every page there is whole.
+fn export(space: &str, directory: &Path, session: &CliSession) -> Result<(), Problem> {
     let client = session.client()?.streaming();
     let progress = session.printer.progress("pages", None);
     let lines = client.lines(&format!("/v1/spaces/{}/pages", escape(space)), &[])?;
@@ -77,7 +77,7 @@ fn export(space: &str, directory: &Path, session: &Session) -> Result<(), Proble
         }
         let page: wire::Page = serde_json::from_value(line).map_err(|_| broken())?;
         let document = BASE64.decode(page.automerge.as_bytes()).map_err(|_| broken())?;
-        // Names come from the node; whatever they hold, they stay in the directory.
+        // Names come from the node; whatever they contain, the files stay in the directory.
         let name: String =
             page.page.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         let path = directory.join(format!("{name}.automerge"));

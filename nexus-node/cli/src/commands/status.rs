@@ -2,14 +2,14 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::output::{Printer, Style, count, sane, short_did, size, span};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// This node and its mesh at a glance
+/// Show this node and its mesh at a glance
 #[derive(Debug, Args)]
 pub(crate) struct Status;
 
 impl Status {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let status: wire::Status = session.client()?.get("/v1/status")?;
         session.printer.answer(&status, || text(&status, &session.printer))
     }

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::output::sane;
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// How long a node may take to end: longer than it gives itself.
+/// The longest end of a node: longer than the node's own limit.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is looked at meanwhile. It is another process, and nothing tells of its end.
+/// The time between two looks at it. It is another process, and nothing tells of its end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Stop the node, also one that an agent started in the background
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) struct Stop;
 
 impl Stop {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let status: wire::Status = client.get("/v1/status")?;
         let stopping: wire::Stopping = client.post("/v1/stop", &json!({}))?;
@@ -40,9 +40,9 @@ impl Stop {
     }
 }
 
-/// Whether the process has ended: its directory is free, or has another node by now, as an agent that
-/// is at work starts one at once; or, of one elsewhere, nobody answers.
-fn gone(session: &Session, client: &Client, pid: u32) -> bool {
+/// Whether the process has ended. Its directory is then free, or has a new node, since a working agent
+/// starts one at once. A node elsewhere then does not answer.
+fn gone(session: &CliSession, client: &Client, pid: u32) -> bool {
     if session.elsewhere() {
         return client.get::<serde_json::Value>("/healthz").is_err();
     }

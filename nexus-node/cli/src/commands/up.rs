@@ -20,47 +20,47 @@ use self::settings::{LiveSettings, Process};
 use crate::client::Client;
 use crate::otlp::Otlp;
 use crate::output::{sane, span};
-use crate::session::{Session, config_problem, data_dir_problem};
+use crate::session::{CliSession, config_problem, data_dir_problem};
 
-/// How long a stopping node may finish what it is doing.
+/// The longest end of a stopping node.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a node that has the directory may take to say what it is.
+/// The longest wait for the name of a node that has the directory.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Run the node
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// What this node is called, when it makes its mesh [default: the machine's name]
+    /// This node's name when it makes its mesh [default: the machine's name]
     #[arg(long)]
     name: Option<Name>,
-    /// Where the API listens [default: 127.0.0.1:8002, or a free port]
+    /// The address of the API [default: 127.0.0.1:8002, or a free port]
     #[arg(long, value_name = "ADDR")]
     api_addr: Option<String>,
-    /// Where to listen for other nodes; may be given several times [default: QUIC and TCP on port
-    /// 4002, or a free port]
+    /// An address to listen on for other nodes; may be given several times [default: QUIC and TCP on
+    /// port 4002, or a free port]
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
-    /// Also dial this address; may be given several times
+    /// A further address to dial; may be given several times
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
     /// Do not look for members on the local network
     #[arg(long)]
     no_mdns: bool,
-    /// The OpenTelemetry collector to send traces to, as http://127.0.0.1:4318
+    /// The OpenTelemetry collector for traces, as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// Something to say about this node; may be given several times
+    /// A label that the other members see; may be given several times
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<String>,
-    /// What starts this, for whoever finds it running
+    /// The command that starts this, for a person who finds it running
     #[arg(long, hide = true, value_enum, default_value_t = Starter::Up)]
     started_by: Starter,
-    /// Stop when stdin closes, so as not to outlive whoever started this
+    /// Stop when stdin closes, to end with the process that started this
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
 }
 
-/// What started a node.
+/// The command that started a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Starter {
     Up,
@@ -77,7 +77,7 @@ impl Starter {
 }
 
 impl Up {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         crate::allocator::keep_little();
         let directory = session.data_dir()?;
         let flags = self.flags();
@@ -91,21 +91,21 @@ impl Up {
         }
         allow_many_files();
         let data_dir = open(&directory, settings.config().name.clone())?;
-        // The directory comes first: whoever has it also has its ports.
+        // The directory comes first: its holder also has its ports.
         drop(data_dir.lock().map_err(|error| held(error, session))?);
         let process = Process { log, otlp: otlp.clone(), started_by: self.started_by.name() };
         let live = Arc::new(LiveSettings::new(directory, flags, settings, process));
-        let runtime = Session::runtime()?;
+        let runtime = CliSession::runtime()?;
         let result = runtime.block_on(serve(session, data_dir, live, self.until_stdin_closes));
         if let Some(otlp) = otlp {
             otlp.finish();
         }
-        // What still reads from a disk that hangs is not waited for.
+        // A blocked read from a hanging disk is not waited for.
         runtime.shutdown_background();
         result
     }
 
-    /// The flags in the words of the configuration.
+    /// The flags as keys of the configuration.
     fn flags(&self) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
         flags.extend(self.name.iter().map(|name| ("name", name.to_string())));
@@ -119,18 +119,18 @@ impl Up {
     }
 }
 
-/// A connection is a file to the system, and by default it lets a process have few.
+/// Raises the limit of open files. A connection counts as one, and the default limit is low.
 fn allow_many_files() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-        // What the system refuses, it was not going to give.
+        // Without the higher limit the node runs, too.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
 
-/// The directory of the node that is to run; an empty one becomes a node's.
+/// The directory of the node. An empty one becomes a new node's.
 fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
     if DataDir::inspect(directory).map_err(data_dir_problem)? == Contents::Empty {
         let made = nexus_node::node::init(directory, name)?;
@@ -139,8 +139,8 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
     DataDir::open(directory).map_err(data_dir_problem)
 }
 
-/// Why the directory cannot be had: if its node answers, it says what it is.
-fn held(error: DataDirError, session: &Session) -> Problem {
+/// The problem of a directory in use; if its node answers, with that node's name.
+fn held(error: DataDirError, session: &CliSession) -> Problem {
     let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
     let Some(node) = answering(path) else { return data_dir_problem(error) };
     let pid = node.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
@@ -157,17 +157,17 @@ fn held(error: DataDirError, session: &Session) -> Problem {
     ))
 }
 
-/// The node that runs on a directory, if it answers soon.
+/// The node on a directory, if it answers soon.
 fn answering(directory: &Path) -> Option<wire::Status> {
     let url = DataDir::api_url_in(directory).ok()??;
     let token = DataDir::api_token_in(directory).ok()??;
     Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
 }
 
-/// Runs the node until it is told to stop. When it joins another mesh it stops and is started
-/// again on the same directory, behind the same API.
+/// Runs the node until it is told to stop. A node that joins another mesh stops, and starts again on
+/// the same directory and behind the same API.
 async fn serve(
-    session: &Session,
+    session: &CliSession,
     data_dir: DataDir,
     live: Arc<LiveSettings>,
     until_stdin_closes: bool,
@@ -175,7 +175,7 @@ async fn serve(
     let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
     let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
     let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
-    let api = Api::new(address, &token, live.clone());
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, &token, live.clone());
     let stop = asked_to_stop(until_stdin_closes)?;
 
     let node = start(&data_dir, &live).await?;
@@ -248,7 +248,7 @@ async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem>
     Ok(Node::builder(data_dir.path()).config(live.config()).start().await?)
 }
 
-/// So that clients find the API, and the next start takes the same port.
+/// Writes the API's address for clients, and its port for the next start.
 fn remember_door(data_dir: &DataDir, url: &str, port: u16) -> Result<(), Problem> {
     let mut ports = data_dir.ports();
     ports.api = Some(port);
@@ -268,12 +268,12 @@ fn ready(node: &Node, url: &str) -> serde_json::Value {
     })
 }
 
-/// Resolves at SIGTERM, Ctrl-C, or the end of stdin if that is asked for. A second signal
-/// ends the process at once.
+/// Resolves at SIGTERM, Ctrl-C or, if asked for, at the end of stdin. A second signal ends the process
+/// at once.
 fn asked_to_stop(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, Problem> {
     let stdin = until_stdin_closes.then(|| {
         let (sender, closed) = oneshot::channel();
-        // Not in the runtime: nothing can cancel a read of stdin, and the runtime would wait.
+        // A thread of its own: a read of stdin cannot be cancelled, and the runtime would wait for it.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
             let _ = sender.send(());

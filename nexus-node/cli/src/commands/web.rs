@@ -5,9 +5,9 @@ use nexus_node::api::{Problem, wire};
 use serde_json::json;
 
 use crate::output::moment;
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// A link to the page of the node, good for one browser
+/// Print a link to the page of the node, good for one browser
 #[derive(Debug, Args)]
 pub(crate) struct Web {
     /// Open it in the browser
@@ -16,7 +16,7 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let made: wire::WebLink = session.client()?.post("/v1/web", &json!({}))?;
         session.printer.answer(&made, || made.link.clone())?;
         let until = moment(&made.expires_at);
@@ -30,7 +30,7 @@ impl Web {
     }
 }
 
-/// Has the system open a link, if there is something on it that can.
+/// Opens a link in the system's browser. Returns whether there is one.
 fn open(link: &str) -> bool {
     let programs: &[(&str, &[&str])] = if cfg!(target_os = "macos") {
         &[("open", &[])]

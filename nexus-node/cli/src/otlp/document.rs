@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::queue::Finished;
 
-/// Who sends: the same for all spans of a process.
+/// The sender, the same for all spans of a process.
 pub(super) fn resource(did: &str, name: &str) -> Value {
     let attributes = [
         ("service.name", "nexus-node"),
@@ -26,7 +26,7 @@ pub(super) fn traces(resource: &Value, spans: &[Finished]) -> String {
     json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": spans }] }).to_string()
 }
 
-/// How many spans the collector says it did not take.
+/// The number of spans that the collector rejected.
 pub(super) fn rejected(answer: &Value) -> u64 {
     let count = &answer["partialSuccess"]["rejectedSpans"];
     count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0)

@@ -1,9 +1,9 @@
 //! From spans of `tracing` to finished ones.
 //!
-//! A request's span, and one of MCP whose client says so, brings its own ids (`trace_id`, `span_id`,
-//! `parent_id`: see the API's `trace`); that of an entry's arrival says its trace and parent;
-//! what lies within it belongs to the same trace. Spans outside of any request are nobody's trace and
-//! are not sent.
+//! Some spans bring their own ids (`trace_id`, `span_id`, `parent_id`: see the API's `trace`): a
+//! request's, and an MCP message's if its client names a trace. The span of an entry's arrival names
+//! its trace and parent. Spans within these belong to the same trace. Other spans belong to no trace
+//! and are not sent.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use tracing_subscriber::registry::LookupSpan;
 use super::Otlp;
 use super::queue::{Finished, Kind, Queue};
 
-/// How many attributes a span may have.
+/// The most attributes of a span.
 const ATTRIBUTES_MAX: usize = 16;
-/// How long the text of one may be, in characters.
+/// The longest text of an attribute, in characters.
 const TEXT_CHARS_MAX: usize = 256;
-/// The methods that go by their name; any other one is `_OTHER`, so that callers cannot invent names.
+/// The methods with a name in spans. Any other one is `_OTHER`, so callers cannot invent names.
 const METHODS: [&str; 9] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
-/// Follows the spans of this program.
+/// Collects the spans of this program.
 struct Spans(Arc<Queue>);
 
-/// What follows spans, whatever the log shows of them.
+/// The layer that collects spans, whatever the log shows.
 pub(crate) fn layer<S>(otlp: &Otlp) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -40,7 +40,7 @@ where
     Spans(otlp.queue.clone()).with_filter(filter_fn(ours).with_max_level_hint(LevelFilter::INFO))
 }
 
-/// A span that goes on.
+/// A span that has not ended.
 struct Open {
     trace: u128,
     span: u64,
@@ -51,16 +51,16 @@ struct Open {
     fields: Fields,
 }
 
-/// What was recorded on a span.
+/// The recorded fields of a span.
 #[derive(Default)]
 struct Fields {
     trace: Option<u128>,
     span: Option<u64>,
     parent: Option<u64>,
-    /// What the caller decided; who says nothing is followed.
+    /// The caller's decision about recording; without one the span is recorded.
     sampled: Option<bool>,
     kind: Option<Kind>,
-    /// What was asked over MCP, and of which tool.
+    /// The MCP method, and its tool.
     called: Option<String>,
     tool: Option<String>,
     method: Option<String>,
@@ -145,7 +145,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let begun = (SystemTime::now(), Instant::now());
-        // An id that collides confuses a reader of traces and nobody else.
+        // Colliding ids confuse a reader of traces at most.
         let fresh = || {
             let mut random = [0; 8];
             let _ = getrandom::fill(&mut random);

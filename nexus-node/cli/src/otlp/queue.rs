@@ -1,4 +1,4 @@
-//! What waits to be sent: a bound on it, and a count of what it cost.
+//! The queue of waiting spans: bounded, with counts.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,21 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-/// How many spans may wait; more are dropped. OpenTelemetry's own default.
+/// The most waiting spans; further ones are dropped. OpenTelemetry's own default.
 const WAITING_MAX: usize = 2_048;
-/// How many are sent at a time; also as there.
+/// The most spans of a batch. Also OpenTelemetry's default.
 const BATCH_MAX: usize = 512;
-/// How long the first of a batch waits for others.
+/// The longest wait of a batch's first span for others.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
 
-/// What a span is to those outside of this process; the numbers are OTLP's.
+/// The kind of a span; the numbers are OTLP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing.
+    /// It is internal to this process.
     Internal = 1,
-    /// It answers somebody.
+    /// It answers a request.
     Server = 2,
-    /// It takes what somebody left for it.
+    /// It takes a message.
     Consumer = 5,
 }
 
@@ -38,24 +38,24 @@ pub(super) struct Finished {
     pub(super) failed: bool,
 }
 
-/// Between those who end spans and the one thread that sends them.
+/// The queue between the ends of spans and the one thread that sends them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
     sent: AtomicU64,
     dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     waiting: Vec<Finished>,
     closing: bool,
     ended: bool,
 }
 
 impl Queue {
-    /// Puts a span at the end, or drops it. Never waits for the network.
+    /// Adds a span, or drops it. Never waits for the network.
     pub(super) fn push(&self, span: Finished) {
         let mut state = self.lock();
         if state.closing || state.waiting.len() >= WAITING_MAX {
@@ -70,34 +70,34 @@ impl Queue {
         }
     }
 
-    /// The next batch, once it is full or has waited long enough; `None` when there will be none.
+    /// The next batch, once it is full or has waited long enough; `None` after the last one.
     pub(super) fn take(&self) -> Option<Vec<Finished>> {
-        let empty = |state: &mut State| state.waiting.is_empty() && !state.closing;
+        let empty = |state: &mut QueueState| state.waiting.is_empty() && !state.closing;
         let state = self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
-        let small = |state: &mut State| state.waiting.len() < BATCH_MAX && !state.closing;
+        let small = |state: &mut QueueState| state.waiting.len() < BATCH_MAX && !state.closing;
         let waited = self.changed.wait_timeout_while(state, BATCH_WAIT, small);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         let batch = state.waiting.len().min(BATCH_MAX);
         (batch > 0).then(|| state.waiting.drain(..batch).collect())
     }
 
-    /// Waits before another try; false if there is to be none, because the node stops.
+    /// Waits before another try. Returns `false` if the node stops.
     pub(super) fn pause(&self, time: Duration) -> bool {
-        let open = |state: &mut State| !state.closing;
+        let open = |state: &mut QueueState| !state.closing;
         let waited = self.changed.wait_timeout_while(self.lock(), time, open);
         !waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
-    /// Takes nothing more, and waits until what is there was sent, for this long at most.
+    /// Takes no more spans, and waits until those here are sent, at most for this time.
     pub(super) fn close(&self, time: Duration) {
         let mut state = self.lock();
         state.closing = true;
         self.changed.notify_all();
-        let running = |state: &mut State| !state.ended;
+        let running = |state: &mut QueueState| !state.ended;
         drop(self.changed.wait_timeout_while(state, time, running));
     }
 
-    /// Nothing is sent from here on.
+    /// Notes that nothing is sent from here on.
     pub(super) fn ended(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
@@ -108,12 +108,12 @@ impl Queue {
         self.dropped.fetch_add(dropped, Relaxed);
     }
 
-    /// How many were sent, and how many dropped.
+    /// The numbers of sent and of dropped spans.
     pub(super) fn counts(&self) -> [u64; 2] {
         [self.sent.load(Relaxed), self.dropped.load(Relaxed)]
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

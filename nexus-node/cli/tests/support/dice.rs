@@ -1,4 +1,4 @@
-//! Choices that a seed repeats.
+//! Random choices that a seed repeats.
 
 /// A number from the environment.
 pub fn from_env(name: &str, default: u64) -> u64 {

@@ -14,10 +14,10 @@ use serde_json::Value;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_nexus-node");
 
-/// How long anything may take before the test gives up.
+/// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// A data directory that goes with the test.
+/// A data directory that is removed with the test.
 pub struct Home {
     directory: tempfile::TempDir,
     environment: Vec<(&'static str, &'static str)>,
@@ -28,14 +28,14 @@ impl Home {
         Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
-    /// With a variable in the environment of every command.
+    /// Sets a variable in the environment of every command.
     #[must_use]
     pub fn with(mut self, variable: &'static str, value: &'static str) -> Self {
         self.environment.push((variable, value));
         self
     }
 
-    /// The data directory; nothing is there before a command makes it.
+    /// The data directory, which does not exist until a command makes it.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -104,19 +104,19 @@ impl Home {
         Node { child, stdout, ready, path: self.path() }
     }
 
-    /// What nodes have logged here.
+    /// The log of the nodes here.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.beside("log")).unwrap_or_default()
     }
 
-    /// The answer of a command that must succeed.
+    /// The answer of a command, which must succeed.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
         self.run(&all).json()
     }
 
-    /// The error of a command that must fail.
+    /// The error of a command, which must fail.
     pub fn error(&self, arguments: &[&str]) -> (i32, Value) {
         let mut all = arguments.to_vec();
         all.push("--json");
@@ -125,7 +125,7 @@ impl Home {
     }
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -168,7 +168,7 @@ impl Ran {
     }
 }
 
-/// A node that runs; it ends with the test.
+/// A running node, which ends with the test.
 pub struct Node {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -194,22 +194,22 @@ impl Node {
         self.child.id()
     }
 
-    /// No signal it could catch, nothing finished.
+    /// Kills the node with SIGKILL: it finishes nothing.
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits until it has ended by itself; its exit code.
+    /// Waits until it has ended by itself. Returns its exit code.
     pub fn ended(mut self) -> Option<i32> {
         until("the node ends", || self.child.try_wait().unwrap()).code()
     }
 
-    /// SIGTERM; how it ended, and what it printed after the first line.
+    /// Sends SIGTERM. Returns the exit code, and the output after the first line.
     pub fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        // Waiting would close it, which is another way to be told.
+        // Waiting would close stdin, which is another way to stop it.
         let _stdin = self.child.stdin.take();
         let code = self.child.wait().unwrap().code();
         let mut rest = String::new();
@@ -217,7 +217,7 @@ impl Node {
         (code, rest)
     }
 
-    /// A request with the right token, host and nothing else.
+    /// A request with the right token and host, and no other header.
     pub fn http(&self, method: &str, path: &str, body: &str) -> Answer {
         let (address, token) = (self.address(), self.token());
         let bearer = format!("Bearer {token}");
@@ -234,7 +234,7 @@ impl Node {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
-        // A body that is refused need not be read to its end.
+        // The server need not read a refused body to its end.
         let _ = stream.write_all(body);
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
@@ -250,7 +250,7 @@ impl Drop for Node {
     }
 }
 
-/// What came back over HTTP.
+/// An answer over HTTP.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -277,7 +277,7 @@ impl Answer {
         self.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The code of a problem, which must be a whole one.
+    /// The code of a problem, which must be complete.
     #[track_caller]
     pub fn problem(&self) -> String {
         assert!(self.head.to_ascii_lowercase().contains("content-type: application/problem+json"), "{self:?}");
@@ -303,8 +303,8 @@ fn dechunk(mut body: &str) -> String {
     whole
 }
 
-/// Asks again and again until the answer is there. What is asked is another process, so there is
-/// nothing else to wait on.
+/// Asks again and again until there is an answer. The node is another process, so there is no event to
+/// wait for.
 #[track_caller]
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + SOON;
@@ -317,7 +317,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Two homes, the second a member of the first one's mesh; both run and are connected.
+/// Two homes, the second a member of the first one's mesh. Both run and are connected.
 pub fn pair() -> ((Home, Node), (Home, Node)) {
     let (laptop, cloud) = (Home::new(), Home::new());
     let first = laptop.up_with(&["--name", "laptop"]);
@@ -330,7 +330,7 @@ pub fn pair() -> ((Home, Node), (Home, Node)) {
     ((laptop, first), (cloud, second))
 }
 
-/// A path of the API with something for each of its parameters.
+/// A path of the API with a value for each of its parameters.
 pub fn filled(path: &str) -> String {
     let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
     path.split('/').map(part).collect::<Vec<_>>().join("/")

@@ -7,31 +7,31 @@ use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use nexus_identity::Timestamp;
 
-use crate::runtime::random;
+use crate::world::random;
 
-/// How long a link may be used.
+/// The lifetime of a link.
 const CODE_TTL: Duration = Duration::from_secs(300);
-/// How many links there may be at a time; a further one takes the oldest one's place.
+/// The most links at a time. A further one replaces the oldest.
 const CODES_MAX: usize = 16;
-/// How long a browser stays signed in.
+/// The time that a browser stays signed in.
 const COOKIE_TTL: Duration = Duration::from_secs(7 * 86_400);
 
-/// Who is signed in is not kept: a cookie carries its end and a proof that it was made here, with
-/// a key that comes from the token. A new token makes every cookie worthless.
-pub(in crate::api) struct Session {
-    /// To a browser all ports of a host are one, so each node has a name of its own.
+/// The codes and the cookie's key. Signed-in browsers are not kept: a cookie carries its end and a
+/// proof, made with a key from the token. A new token makes every cookie worthless.
+pub(in crate::api) struct BrowserSession {
+    /// The cookie's name, different for each node: to a browser all ports of a host are one site.
     cookie: String,
     key: [u8; 32],
     codes: Mutex<Vec<(blake3::Hash, Timestamp)>>,
 }
 
-impl Session {
+impl BrowserSession {
     pub(in crate::api) fn new(port: u16, token: &str) -> Self {
         let key = blake3::derive_key("nexus-node 2026-10 cookie of the page", token.as_bytes());
         Self { cookie: format!("nexus-{port}"), key, codes: Mutex::default() }
     }
 
-    /// A code for one browser, and when it ends.
+    /// A code for one browser, and its end.
     pub(super) fn code(&self, now: Timestamp) -> (String, Timestamp) {
         let code = BASE64URL_NOPAD.encode(&random::<32>());
         let end = now.saturating_add(CODE_TTL);
@@ -44,7 +44,7 @@ impl Session {
         (code, end)
     }
 
-    /// Takes a code, if it is one and its time is not over.
+    /// Uses a code up. Returns whether it was good.
     pub(super) fn redeem(&self, code: &str, now: Timestamp) -> bool {
         let shown = blake3::hash(code.as_bytes());
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,14 +52,14 @@ impl Session {
         at.map(|at| codes.remove(at)).is_some()
     }
 
-    /// The cookie of a browser that signs in now.
+    /// The cookie for a browser that signs in now.
     pub(in crate::api) fn begin(&self, now: Timestamp) -> String {
         let end = now.saturating_add(COOKIE_TTL).as_ms();
         let claim = format!("{end}.{}", HEXLOWER.encode(&random::<8>()));
         self.set(&format!("{claim}.{}", self.proof(&claim).to_hex()), COOKIE_TTL)
     }
 
-    /// The cookie of a browser that signs out.
+    /// The cookie for a browser that signs out.
     pub(super) fn end(&self) -> String {
         self.set("", Duration::ZERO)
     }
@@ -82,7 +82,7 @@ impl Session {
 
     fn is_good(&self, value: &str, now: Timestamp) -> bool {
         let Some((claim, proof)) = value.rsplit_once('.') else { return false };
-        // Comparing two hashes takes equally long wherever they differ.
+        // Comparing hashes takes equally long wherever they differ.
         let proven = blake3::Hash::from_hex(proof).is_ok_and(|proof| proof == self.proof(claim));
         let end = claim.split_once('.').and_then(|(end, _)| end.parse::<u64>().ok());
         proven && end.is_some_and(|end| end > now.as_ms())
@@ -93,7 +93,7 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn holds(session: &Session, cookie: &str, at: u64) -> bool {
+    fn holds(session: &BrowserSession, cookie: &str, at: u64) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, cookie.parse().unwrap());
         session.holds(&headers, Timestamp::from_ms(at))
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_code_is_good_once_and_for_a_while() {
-        let session = Session::new(8002, "secret");
+        let session = BrowserSession::new(8002, "secret");
         let at = Timestamp::from_ms;
         let (code, end) = session.code(at(1_000));
         assert!(!session.redeem("", at(1_000)) && !session.redeem(&code[1..], at(1_000)));
@@ -116,15 +116,15 @@ mod tests {
 
     #[test]
     fn a_cookie_that_was_not_made_here_or_is_over_is_none() {
-        let session = Session::new(8002, "secret");
+        let session = BrowserSession::new(8002, "secret");
         let cookie = session.begin(Timestamp::from_ms(1_000));
         assert!(cookie.ends_with("; HttpOnly; SameSite=Strict"), "{cookie}");
         let cookie = cookie.split(';').next().unwrap();
         let end = 1_000 + 7 * 86_400_000;
         assert!(holds(&session, cookie, 2_000) && holds(&session, &format!("a=b; {cookie}; c=d"), end - 1));
         assert!(!holds(&session, cookie, end));
-        assert!(!holds(&Session::new(8003, "secret"), cookie, 2_000), "another node's");
-        assert!(!holds(&Session::new(8002, "secret2"), cookie, 2_000), "another token's");
+        assert!(!holds(&BrowserSession::new(8003, "secret"), cookie, 2_000), "another node's");
+        assert!(!holds(&BrowserSession::new(8002, "secret2"), cookie, 2_000), "another token's");
         let longer = cookie.replacen("nexus-8002=", "nexus-8002=9", 1);
         for forged in
             [&longer, "nexus-8002=", "nexus-8002=.", "nexus-8002=9999999999999.aa.bb", &cookie[..cookie.len() - 1]]

@@ -1,4 +1,4 @@
-//! Who did what, on the wire.
+//! The audit's documents.
 
 use nexus_identity::Timestamp;
 use schemars::JsonSchema;
@@ -6,82 +6,83 @@ use serde::{Deserialize, Serialize};
 
 use crate::coordinator::{self, Done};
 
-/// One thing that was done to critical state, or refused.
+/// One request about critical state, with its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its number, from 1, the same on every node.
     pub n: u64,
-    /// When, by the clock of who did it; null for what the leader notes.
+    /// The time by the requester's clock; null for records of the leader.
     pub at: Option<String>,
-    /// Who did it, by DID: signed, except for what the leader notes.
+    /// The requester's DID. It has signed, except for records of the leader.
     pub by: String,
-    /// What that member is called.
+    /// The requester's name.
     pub by_name: Option<String>,
-    /// `put`, `delete`, `cas`, `txn` (one that wrote nothing; what others write is told key by key),
-    /// `acquire`, `renew`, `release`, `withdraw`, `steal`, `grant` (to the next in line), `expire`,
-    /// `voter_added`, `voter_removed`, `recover`, `forged`.
+    /// The kind of request. For keys `put`, `delete`, `cas`, or `txn` (a transaction that wrote
+    /// nothing; others have a record for each key). For locks `acquire`, `renew`, `release`,
+    /// `withdraw`, `steal`, or `grant` (to the next in line). Also `expire`, `voter_added`,
+    /// `voter_removed`, `recover`, `forged`.
     pub action: String,
-    /// The key or the lock; of voters, whose vote it is, by DID; of `recover`, the new group.
+    /// The key or the lock. For voters, the voter's DID; for `recover`, the new group.
     pub name: String,
     /// `done`, `granted`, `waiting` or `refused`.
     pub result: String,
     /// The revision of critical state after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// The token that was granted.
+    /// The granted token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
-    /// Why it was refused: `mismatch`, `no_key`, `stale_token`, `no_lock`, `held`, `no_waiter`, `full`,
+    /// The code of a refusal: `mismatch`, `no_key`, `stale_token`, `no_lock`, `held`, `no_waiter`, `full`,
     /// `malformed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Of `steal` and `expire`, whose it was; of `grant`, whose it is, by DID.
+    /// For `steal` and `expire` the former owner's DID, for `grant` the new one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whose: Option<String>,
-    /// The index of the log entry that brought it.
+    /// The index of its entry in Raft's log.
     pub index: u64,
 }
 
-/// A page of what was done, oldest first.
+/// A page of the audit, oldest first.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPage {
-    /// What was done.
+    /// The records.
     pub items: Vec<AuditEntry>,
-    /// The number to go on after, if there may be more.
+    /// The number to continue after, if there may be more.
     pub next: Option<u64>,
 }
 
-/// What a check of the log found.
+/// The result of a check of the audit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AuditCheck {
-    /// Whether all of it is as it was written, and as the other members have it.
+    /// Whether every record is unchanged, and equal in the other members' copies.
     pub ok: bool,
-    /// How many entries were checked.
+    /// The number of checked records.
     pub entries: u64,
-    /// The hash of the last one, and with it of all before.
+    /// The hash of the last record, which covers all before it.
     pub head: String,
-    /// The number of the first one that was checked; null if there is none.
+    /// The number of the first checked record; null if there is none.
     pub first: Option<u64>,
-    /// The first that is not as it was, if any.
+    /// The first changed record, if any.
     pub broken: Option<AuditBroken>,
-    /// Entries that this node does not have.
+    /// Records that this node does not have.
     pub missing: Vec<AuditGap>,
-    /// What the other members' copies say.
+    /// The other members' copies.
     pub members: Vec<AuditMember>,
-    /// The number to go on after, if this was not all.
+    /// The number to continue after, if this was not all.
     pub next: Option<u64>,
 }
 
-/// Where the log is not as it was.
+/// The place of a changed record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditBroken {
-    /// The entry's number.
+    /// The record's number.
     pub n: u64,
-    /// What is wrong with it.
+    /// The fault.
     pub why: String,
 }
 
-/// Entries that a node does not have: it got a snapshot in their place, and nobody gave them yet.
+/// Records that a node does not have: it got a snapshot instead, and no member has sent them yet.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditGap {
     /// The first.
@@ -93,13 +94,13 @@ pub struct AuditGap {
 /// Another member's copy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditMember {
-    /// Who.
+    /// The member's DID.
     pub did: String,
-    /// What it is called.
+    /// Its name.
     pub name: Option<String>,
-    /// How many entries its copy had when it was asked.
+    /// The number of records in its copy.
     pub entries: u64,
-    /// Whether its past is this node's; null if it is ahead of this node.
+    /// Whether its records equal this node's; null if it is ahead of this node.
     pub agrees: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! Critical state on the wire: keys, transactions, changes, locks, coordinators.
+//! The documents of critical state: keys, transactions, changes, locks, coordinators.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,22 +10,22 @@ use crate::critical;
 /// A key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvItem {
-    /// Which.
+    /// The key.
     pub key: String,
-    /// What it holds.
+    /// Its value.
     pub value: String,
-    /// The revision it was last written at.
+    /// The revision of its last write.
     pub revision: u64,
-    /// The revision it came to be at.
+    /// The revision of its creation.
     pub created: u64,
-    /// Who wrote it last, by DID.
+    /// The DID of its last writer.
     pub by: String,
-    /// How long it lives from its last write on; null: for ever.
+    /// Its lifetime from its last write on; null for no end.
     pub ttl_ms: Option<u64>,
-    /// It was read from this node's copy, which may lag behind.
+    /// Whether it was read from this node's copy, which may lag behind.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local: bool,
-    /// How long ago this node was in contact with a quorum; absent if it never was since it started.
+    /// The time since this node's last contact with a quorum; absent if there was none since its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
 }
@@ -42,9 +42,9 @@ impl KvItem {
 pub struct KvPage {
     /// The keys.
     pub items: Vec<KvItem>,
-    /// The key to go on after, if there are more.
+    /// The key to continue after, if there are more.
     pub next: Option<String>,
-    /// The revision of all critical state that the page is as of.
+    /// The revision of critical state that the page shows.
     pub revision: u64,
 }
 
@@ -55,16 +55,16 @@ impl From<critical::Page> for KvPage {
     }
 }
 
-/// A value for a key. With `expect` or `absent` it is written only if that is how the key is.
+/// A value for a key. With `expect` or `absent` it is written only if the key is so.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvPut {
     /// The value, at most 64 KiB.
     pub value: String,
-    /// How long the key lives, 1 s to 30 days; for ever if not given.
+    /// The lifetime of the key, 1 s to 30 days; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
-    /// A lock's token that must be good at that moment.
+    /// The token of a lock, which must be good at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
     /// The key must have this value.
@@ -75,46 +75,46 @@ pub struct KvPut {
     pub absent: bool,
 }
 
-/// A key that was written or taken away.
+/// A key that was written or deleted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvWritten {
-    /// Which.
+    /// The key.
     pub key: String,
-    /// What it holds now; null if it is gone.
+    /// Its value now; null if it is deleted.
     pub value: Option<String>,
-    /// The revision that this made.
+    /// The revision of this change.
     pub revision: u64,
 }
 
-/// Several checks, and what is done if all of them hold (`then`) or not (`else`): at one revision,
-/// or not at all. At most 128 of them together.
+/// Checks, and the steps if all of them hold (`then`) or not (`else`). All steps happen at one revision
+/// or not at all. At most 128 checks and steps together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvTxn {
-    /// What must hold.
+    /// The checks.
     #[serde(default)]
     pub checks: Vec<KvCheck>,
-    /// What is done then.
+    /// The steps if all checks hold.
     #[serde(default)]
     pub then: Vec<KvStep>,
-    /// What is done otherwise.
+    /// The steps otherwise.
     #[serde(default, rename = "else", skip_serializing_if = "Vec::is_empty")]
     pub otherwise: Vec<KvStep>,
 }
 
-/// What must be true of a key: one of `exists`, `value` and `revision`.
+/// A condition on a key: one of `exists`, `value` and `revision`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvCheck {
-    /// Which key.
+    /// The key.
     pub key: String,
-    /// Whether it is there.
+    /// Whether it must exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
-    /// It has this value.
+    /// The value that it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// It was last written at this revision.
+    /// The revision that its last write must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
 }
@@ -123,9 +123,9 @@ pub struct KvCheck {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KvStep {
-    /// Gives a key a value.
+    /// Sets the value of a key.
     Put(KvSet),
-    /// Takes a key away, if it is there.
+    /// Deletes a key, if it exists.
     Delete(String),
     /// Reads a key.
     Get(String),
@@ -135,20 +135,20 @@ pub enum KvStep {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvSet {
-    /// Which key.
+    /// The key.
     pub key: String,
     /// The value.
     pub value: String,
-    /// How long the key lives; for ever if not given.
+    /// The lifetime of the key; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
-    /// A lock's token that must be good at that moment.
+    /// The token of a lock, which must be good at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
 }
 
 impl KvTxn {
-    /// The keys of the steps that are done if the checks hold, or if not.
+    /// The keys of the steps for either result of the checks.
     pub(in crate::api) fn keys(&self, held: bool) -> Vec<String> {
         let steps = if held { &self.then } else { &self.otherwise };
         let key = |step: &KvStep| match step {
@@ -160,7 +160,7 @@ impl KvTxn {
 }
 
 impl TryFrom<KvTxn> for Txn {
-    /// Which check asks for nothing, or for too much.
+    /// Names the check with none of the three, or with several.
     type Error = String;
 
     fn try_from(txn: KvTxn) -> Result<Self, String> {
@@ -198,39 +198,39 @@ impl From<KvStep> for Step {
     }
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvTxnDone {
-    /// Whether its checks held: `then` was done, not `else`.
+    /// Whether the checks held: `then` was done, not `else`.
     pub held: bool,
-    /// The revision of all critical state after it.
+    /// The revision of critical state after it.
     pub revision: u64,
-    /// For each step that was done the key as it was then; null for one that was not there.
+    /// For each step, the key after it; null for a key that does not exist.
     pub items: Vec<Option<KvItem>>,
 }
 
 /// A change of critical state: of a key or of a lock.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvChange {
-    /// The revision that it made.
+    /// The revision of this change.
     pub revision: u64,
     /// Of a key: `put`, `deleted`, `expired`. Of a lock: `lock_acquired`, `lock_stolen`,
     /// `lock_renewed`, `lock_released`, `lock_expired`, `lock_waits`, `lock_left`.
     pub kind: String,
     /// The key, or the lock's name.
     pub key: String,
-    /// What the key holds now.
+    /// The key's value now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The lease's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
-    /// Whose lease was taken away.
+    /// The DID of the former holder of a stolen lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stolen_from: Option<String>,
-    /// Who did it, by DID; of what expired: whose it was.
+    /// The DID of the member that made the change; for an expiry, of the former owner.
     pub by: String,
-    /// What that member is called.
+    /// That member's name.
     pub by_name: Option<String>,
 }
 
@@ -255,25 +255,25 @@ impl KvChange {
     }
 }
 
-/// What a poll for changes of critical state brings.
+/// The answer of a poll for changes of critical state.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvChanges {
-    /// The changes, oldest first; none if there were none in time.
+    /// The changes, oldest first; empty if there were none in time.
     pub changes: Vec<KvChange>,
-    /// Go on after this revision.
+    /// The revision to continue after.
     pub revision: u64,
-    /// Changes in between are not kept any more: list the keys, and go on from `revision`.
+    /// Whether changes in between are lost. Then list the keys, and continue from `revision`.
     pub missed: bool,
 }
 
-/// How a lock is taken.
+/// The options for taking a lock.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acquire {
-    /// How long the lease runs unless it is renewed, 1 s to 30 days; `30s` if not given.
+    /// The time of the lease unless it is renewed, 1 s to 30 days; default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
-    /// How long to wait in line, an hour at most; not at all if not given.
+    /// The longest wait in line, at most an hour; default: no wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Span>,
 }
@@ -282,26 +282,26 @@ pub struct Acquire {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renew {
-    /// What proves it.
+    /// The token of the lease.
     pub token: u64,
-    /// A new length; as before if not given.
+    /// A new time for the lease; default: as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
 }
 
-/// A lease to give back.
+/// A lease to release.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// What proves it.
+    /// The token of the lease.
     pub token: u64,
 }
 
-/// How a lock is stolen.
+/// The options for stealing a lock.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Steal {
-    /// How long the lease runs unless it is renewed; `30s` if not given.
+    /// The time of the lease unless it is renewed; default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
 }
@@ -311,59 +311,62 @@ pub struct Steal {
 pub struct Lease {
     /// The lock's name.
     pub name: String,
-    /// What proves the lease: later ones, of any lock, have larger tokens.
+    /// The token that proves the lease. Later leases, of any lock, have larger tokens.
     pub token: u64,
-    /// Who holds it, by DID.
+    /// The holder's DID.
     pub holder: String,
-    /// What that member is called.
+    /// The holder's name.
     pub holder_name: Option<String>,
-    /// How much longer the lease lasts: for its holder at the least, in a list at the most.
+    /// The remaining time of the lease: for its holder the least, in a list the most.
     pub expires_in_ms: u64,
-    /// How many wait in line.
+    /// The number of nodes that wait in line.
     pub waiting: usize,
 }
 
 impl Lease {
-    /// As others see it.
+    /// A lock in the view of other nodes.
     pub(in crate::api) fn of(name: String, lock: &Lock, holder_name: Option<String>) -> Self {
         let coordinator::Lease { token, by, ttl_ms, .. } = lock.lease;
         Self { name, token, holder: by.to_string(), holder_name, expires_in_ms: ttl_ms, waiting: lock.line.len() }
     }
 }
 
-/// The coordinators as a node sees them.
+/// The coordinators as one node sees them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Coordinator {
-    /// `full`, `core` or `read_only`; null before this node has heard of any.
+    /// `full`, `core` or `read_only`; null while this node knows of no coordinators.
     pub mode: Option<String>,
-    /// Who leads, by DID; null if nobody does, as far as this node can tell.
+    /// The leader's DID; null if this node knows of none.
     pub leader: Option<String>,
-    /// Which election that was.
+    /// The term, which counts elections.
     pub term: u64,
-    /// The index of the last entry that is known to be committed.
+    /// The index of the last entry known to be committed.
     pub commit: u64,
-    /// The index of the last entry that is applied here.
+    /// The index of the last entry applied here.
     pub applied: u64,
-    /// Who votes.
+    /// The members with a vote.
     pub voters: Vec<Seat>,
-    /// Who has a copy without a vote.
+    /// The members with a copy and no vote.
     pub learners: Vec<Seat>,
-    /// Whether critical writes can be done.
+    /// Whether critical writes are possible.
     pub quorum: bool,
-    /// How often the coordinators were begun anew after the loss of their quorum.
+    /// The number of times that the coordinators began anew after the loss of their quorum.
     pub generation: u32,
-    /// What this node is: `leader`, `voter` or `learner`; null without a copy.
+    /// This node's role: `leader`, `voter` or `learner`; null without a copy.
     pub role: Option<String>,
-    /// Whether all voters run on one machine, as far as they say.
+    /// Whether all voters run on one machine, by their own reports.
     pub one_machine: bool,
+    /// The format of critical state: a later one is raised once every copy can read it.
+    #[serde(default)]
+    pub format: u16,
 }
 
 /// A voter or a learner.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Seat {
-    /// Who.
+    /// The member's DID.
     pub did: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// `leader`, `up`, `suspect` or `down`, as this node sees it.
     pub state: String,
@@ -385,6 +388,7 @@ impl From<coordinator::Coordinators> for Coordinator {
             generation: seen.generation,
             role: seen.role.map(str::to_owned),
             one_machine: seen.one_machine,
+            format: seen.format,
         }
     }
 }
@@ -395,7 +399,7 @@ impl From<coordinator::Seat> for Seat {
     }
 }
 
-/// Who is to vote.
+/// The member that gets a vote.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddVoter {
@@ -407,6 +411,6 @@ pub struct AddVoter {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recover {
-    /// What was committed and is not in this node's copy is lost.
+    /// The consent: committed changes that are not in this node's copy are lost.
     pub i_understand: bool,
 }

@@ -1,4 +1,4 @@
-//! From the library's words for the mesh to the wire's.
+//! From the library's types for the mesh to the wire's.
 
 use super::{Behind, Invitation, Joined, Member, Peer, Status, Warning};
 

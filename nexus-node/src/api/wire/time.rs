@@ -1,17 +1,17 @@
-//! Times as people and JSON write them.
+//! Times in the forms of people and JSON.
 
 use std::time::Duration;
 
 use nexus_identity::Timestamp;
 
-/// Not a length of time.
+/// The text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a length of time (expected one like 30s, 5m, 1h or 7d)")]
 pub struct DurationError {
     text: String,
 }
 
-/// Not a moment.
+/// The text is no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a moment (expected one like 2026-11-20T08:31:12.123Z)")]
 pub struct TimestampError {
@@ -24,7 +24,7 @@ const UNITS: [(&str, u64); 6] =
 /// Reads `30s`, `5m`, `1h`, `7d`, also `500ms` and `2w`.
 ///
 /// # Errors
-/// [`DurationError`] for anything else: no unit, a fraction, a sign, more than fits.
+/// [`DurationError`] for anything else: no unit, a fraction, a sign, or too large.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError { text: text.to_owned() };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -34,7 +34,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     count.checked_mul(*ms).map(Duration::from_millis).ok_or_else(error)
 }
 
-/// The shortest text that [`parse_duration`] reads as this length, to the millisecond.
+/// The shortest text that [`parse_duration`] reads as this duration, to the millisecond.
 pub fn show_duration(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (unit, length) =
@@ -42,10 +42,10 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{}{unit}", ms / length)
 }
 
-/// Reads a moment in RFC 3339, in UTC (`Z`), with or without a fraction.
+/// Reads an RFC 3339 timestamp in UTC (`Z`), with or without a fraction.
 ///
 /// # Errors
-/// [`TimestampError`] for anything else, also for a moment before 1970.
+/// [`TimestampError`] for anything else, also for a time before 1970.
 pub fn parse_timestamp(text: &str) -> Result<Timestamp, TimestampError> {
     parse(text).map(Timestamp::from_ms).ok_or_else(|| TimestampError { text: text.to_owned() })
 }

@@ -1,17 +1,18 @@
-//! What the tools take.
+//! The arguments of the tools.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{Problem, wire};
+use crate::api::wire;
 use crate::mcp::answer::{Budget, Refusal};
+use crate::problem::Problem;
 
-/// How many memories a read shows, unless it asks for more or fewer.
+/// The default number of memories of a read.
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
-/// How long an answer is, unless it asks for more or less.
+/// The default length of an answer, in tokens.
 const TOKENS_DEFAULT: usize = 4_000;
 const TOKENS_MIN: usize = 100;
 const TOKENS_MAX: usize = 100_000;
@@ -47,6 +48,7 @@ pub(super) struct Remember {
     pub(super) space: Option<String>,
     pub(super) key: Option<String>,
     pub(super) ttl: Option<wire::Span>,
+    pub(super) source: Option<wire::Source>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

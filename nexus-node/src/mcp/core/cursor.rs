@@ -1,13 +1,13 @@
-//! Where a recall goes on.
+//! The place at which a recall continues.
 
 use data_encoding::HEXLOWER;
 use nexus_identity::Did;
 
 use super::arguments::Recall;
-use crate::api::Problem;
 use crate::mcp::answer::Refusal;
+use crate::problem::Problem;
 
-/// A cursor names how many were shown, and is good for the same question on the same node only.
+/// A cursor has the number of shown memories. It is good for the same question on the same node only.
 pub(super) struct RecallCursor;
 
 impl RecallCursor {
@@ -31,7 +31,7 @@ impl RecallCursor {
 fn question(asked: &Recall, node: &Did) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(node.as_bytes());
-    // Its members are strings and lists of strings, so it can be written as JSON.
+    // Its members are strings and lists of strings, so writing them as JSON cannot fail.
     hasher.update(&serde_json::to_vec(asked).unwrap_or_default());
     HEXLOWER.encode(&hasher.finalize().as_bytes()[..8])
 }

@@ -1,21 +1,20 @@
-//! What an agent should know at the start: who it is here, how the mesh is, what happened lately.
+//! The digest for an agent's start: its identity here, the state of the mesh, the latest memories.
 
 use serde_json::{Value, json};
 
 use super::arguments::SessionStart;
 use super::shown::Shown;
 use super::{name_or_did, project_tag};
-use crate::api::blocking;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
 use crate::{Brain, ListQuery, Memory, Node, NodeError};
 
-/// How many memories are looked at for those of a project.
+/// The most memories searched for those of a project.
 const LOOKED_AT_MAX: usize = 2_000;
-/// How many are read at once.
+/// The most memories read at once.
 const PAGE: usize = 100;
-/// How many spaces are named.
+/// The most spaces named.
 const SPACES_MAX: usize = 20;
 
 pub(super) async fn digest(
@@ -27,7 +26,7 @@ pub(super) async fn digest(
     let (limit, mut budget) = (asked.limit()?, asked.budget()?);
     let status = node.status().await;
     let members = node.members().map_err(refused)?;
-    let spaces = node.brain().spaces().map_err(refused)?;
+    let spaces = node.brain().reading(Brain::spaces).await.map_err(refused)?;
     let behind = status
         .behind
         .iter()
@@ -35,7 +34,7 @@ pub(super) async fn digest(
     let warnings = status.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint));
     let mut answer = json!({
         "you": {
-            "agent": agent.stamp(),
+            "agent": agent.name(),
             "node": status.name,
             "author": status.did.to_string(),
             "project": project,
@@ -56,14 +55,14 @@ pub(super) async fn digest(
     budget.take(answer.to_string().chars().count());
 
     let (brain, after) = (node.brain(), asked.cursor.clone());
-    let Recent { memories, end } = blocking(move || recent(&brain, project.as_deref(), limit + 1, after)).await?;
+    let Recent { memories, end } =
+        brain.reading(move |brain| recent(brain, project.as_deref(), limit + 1, after)).await?;
     let (mut shown, mut next) = (Vec::new(), end);
     for (memory, place) in memories {
         let memory =
             if shown.len() < limit { Shown::of(memory).into_budget(&mut budget, shown.is_empty()) } else { None };
         let Some(memory) = memory else {
-            let brain = node.brain();
-            next = blocking(move || place.cursor(&brain)).await?;
+            next = node.brain().reading(move |brain| place.cursor(brain)).await?;
             break;
         };
         shown.push(memory);
@@ -77,11 +76,11 @@ pub(super) async fn digest(
 /// The newest memories.
 struct Recent {
     memories: Vec<(Memory, Place)>,
-    /// Where there may be more.
+    /// The place of older memories, if there may be any.
     end: Option<String>,
 }
 
-/// A place in the listing: so many after the start of a page.
+/// A place in the listing: a number of memories after the start of a page.
 struct Place {
     page: Option<String>,
     index: usize,
@@ -97,8 +96,8 @@ impl Place {
     }
 }
 
-/// The newest memories of a project and of none, and where to go on if there may be more; entities
-/// and relations of the graph are left out.
+/// The newest memories of a project and of none, with the place of older ones. Entities and relations
+/// of the graph are left out.
 fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<String>) -> Result<Recent, NodeError> {
     let tag = project.map(project_tag);
     let of_project = |memory: &Memory| match &tag {

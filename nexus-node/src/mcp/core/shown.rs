@@ -1,11 +1,13 @@
-//! A memory as a model reads it: what is empty is left out.
+//! A memory as a model reads it, without its empty fields.
 
+use nexus_crdt::{AgentName, Source};
 use serde_json::{Map, Value, json};
 
 use crate::Memory;
 use crate::mcp::answer::Budget;
+use crate::memory::Provenance;
 
-/// How much of a text stands for it, in characters.
+/// The length of a text's beginning that stands for it, in characters.
 const BEGINNING_CHARS: usize = 80;
 
 pub(super) struct Shown(Map<String, Value>);
@@ -22,8 +24,27 @@ impl Shown {
         put("space", memory.space.into());
         put("author", memory.author.to_string().into());
         put("created_at", memory.created_at.to_string().into());
-        if let Some(agent) = memory.meta.remove(super::AGENT) {
-            put("agent", agent);
+        if let Some(agent) = &memory.agent {
+            put("agent", agent.to_string().into());
+            // where older nodes kept it
+            let kept = memory.meta.get(super::AGENT).and_then(|kept| kept.get("name"));
+            if kept.is_some_and(|kept| *kept == agent.as_str()) {
+                memory.meta.remove(super::AGENT);
+            }
+        }
+        if let Some(source) = memory.source {
+            put("source", source.as_str().into());
+        }
+        if let Some(editor) = memory.edited_by {
+            put("edited_by", editor.to_string().into());
+        }
+        // most fields come with the text
+        let others = memory.fields.iter().filter(|(_, from)| {
+            (from.author, &from.agent, from.source) != (memory.author, &memory.agent, memory.source)
+        });
+        let others: Map<String, Value> = others.map(|(name, from)| ((*name).to_owned(), provenance(from))).collect();
+        if !others.is_empty() {
+            put("fields", Value::Object(others));
         }
         if !memory.tags.is_empty() {
             put("tags", memory.tags.into());
@@ -46,6 +67,7 @@ impl Shown {
                     json!({
                         "value": conflict.value,
                         "author": conflict.author.to_string(),
+                        "author_name": conflict.author_name,
                         "at": conflict.at.to_string(),
                     })
                 });
@@ -62,8 +84,8 @@ impl Shown {
         self
     }
 
-    /// Takes its room. The first of an answer is cut to fit, so that an answer is never empty only
-    /// because it would be too long.
+    /// Takes its room in the budget. The first memory is cut to fit, so that a long one does not make
+    /// the answer empty.
     pub(super) fn into_budget(mut self, budget: &mut Budget, first: bool) -> Option<Value> {
         let chars = self.chars();
         if budget.take(chars) {
@@ -72,7 +94,7 @@ impl Shown {
         if !first {
             return None;
         }
-        for field in ["conflicts", "meta"] {
+        for field in ["fields", "conflicts", "meta"] {
             if self.chars() > budget.chars() {
                 self.0.remove(field);
             }
@@ -93,7 +115,17 @@ impl Shown {
     }
 }
 
-/// The beginning of a text, to know it by.
+fn provenance(from: &Provenance) -> Value {
+    json!({
+        "author": from.author.to_string(),
+        "author_name": from.author_name,
+        "agent": from.agent.as_ref().map(AgentName::as_str),
+        "source": from.source.map(Source::as_str),
+        "at": from.at.to_string(),
+    })
+}
+
+/// The beginning of a text, for recognising it.
 pub(super) fn beginning(text: &str) -> String {
     text.chars().take(BEGINNING_CHARS).collect()
 }

@@ -1,24 +1,24 @@
-//! What the graph is made of, as memories.
+//! The items of the graph, as memories.
 
 use std::collections::BTreeMap;
 
 use data_encoding::BASE32_NOPAD;
+use nexus_crdt::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::mcp::core::AGENT;
 use crate::{Memory, NewMemory};
 
 const ENTITY: &str = "entity";
 const RELATION: &str = "relation";
 const OBSERVATION: &str = "observation";
 
-/// Whether memories of this kind are of a graph.
+/// Whether memories of this kind belong to a graph.
 pub(in crate::mcp) fn is_graph_kind(kind: &str) -> bool {
     [ENTITY, RELATION, OBSERVATION].contains(&kind)
 }
 
-/// An entity as tools take and give it.
+/// An entity in the tools' form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entity {
@@ -27,7 +27,7 @@ pub(super) struct Entity {
     pub(super) observations: Vec<String>,
 }
 
-/// A relation as tools take and give it.
+/// A relation in the tools' form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Relation {
@@ -36,7 +36,7 @@ pub(super) struct Relation {
     pub(super) relation_type: String,
 }
 
-/// What one memory says.
+/// The item of one memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Entity { name: String, kind: String },
@@ -45,7 +45,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    /// What a memory says, and in which project's graph.
+    /// The item of a memory, with its project.
     pub(super) fn of(memory: &Memory) -> Option<(String, Self)> {
         let text = |key: &str| memory.meta.get(key).and_then(Value::as_str).map(str::to_owned);
         let item = match memory.kind.as_str() {
@@ -61,8 +61,8 @@ impl Item {
         Some((text("graph").unwrap_or_default(), item))
     }
 
-    /// The memory that says it: a sentence for people and for search, the parts in the metadata.
-    pub(super) fn into_memory(self, project: &str, stamp: &Value) -> NewMemory {
+    /// The memory for an item: a sentence for people and for search, with the parts in the metadata.
+    pub(super) fn into_memory(self, project: &str, origin: &Origin) -> NewMemory {
         let key = self.key(project);
         let (kind, text, parts) = match self {
             Self::Entity { name, kind } => (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)]),
@@ -80,11 +80,11 @@ impl Item {
         if !project.is_empty() {
             meta.insert("graph".to_owned(), project.into());
         }
-        meta.insert(AGENT.to_owned(), stamp.clone());
-        NewMemory { text, kind: Some(kind.to_owned()), meta, key: Some(key), ..NewMemory::default() }
+        let origin = origin.clone();
+        NewMemory { text, kind: Some(kind.to_owned()), meta, key: Some(key), origin, ..NewMemory::default() }
     }
 
-    /// Equal for what is the same wherever it is written. An entity's type is not part of it.
+    /// The key: equal for the same item on every machine. An entity's type is no part of it.
     fn key(&self, project: &str) -> String {
         let (kind, parts): (_, Vec<&str>) = match self {
             Self::Entity { name, .. } => (ENTITY, vec![name]),

@@ -1,20 +1,23 @@
-//! The graph as lines of JSON, as the memory server keeps it: `GET` and `POST /v1/graph`.
+//! The graph as lines of JSON in the memory server's form: `GET` and `POST /v1/graph`.
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use nexus_crdt::{Origin, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Graph;
 use super::item::{Entity, Relation};
-use crate::api::{Api, Problem};
-use crate::mcp::agent::Agent;
-use crate::mcp::http::Door;
+use crate::api::Api;
+use crate::api::caller::{Caller, user_agent};
+use crate::mcp::http::{Door, McpState};
+use crate::problem::Problem;
 
-/// How much is written at once.
+/// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;
 
 /// One line.
@@ -25,38 +28,46 @@ enum Line {
     Relation(Relation),
 }
 
-/// All entities, then all relations.
-pub(in crate::mcp) async fn export(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+/// Sends all entities, then all relations.
+pub(in crate::mcp) async fn export(
+    State(api): State<Api>,
+    Extension(mcp): McpState,
+    request: Request,
+) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
-    let graph = api.mcp().graph(&api.node()?);
+    let graph = mcp.graph(&api.node()?);
     let mut lines = Vec::new();
     let current = graph.current().await?;
     let state = current.projection().graph(&project);
     let entities = state.names().filter_map(|name| state.entity(name)).map(Line::Entity);
     for line in entities.chain(state.relations().cloned().map(Line::Relation)) {
-        // String keys and no numbers: it can be written.
+        // String keys and no numbers: writing them cannot fail.
         lines.extend(serde_json::to_vec(&line).unwrap_or_default());
         lines.push(b'\n');
     }
     Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from(lines)).into_response())
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Default)]
-struct Taken {
+struct ImportCounts {
     entities: usize,
     observations: usize,
     relations: usize,
 }
 
-/// Adds what is not there yet. What was taken in before a line that cannot be read stays.
-pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+/// Adds the missing items. An unreadable line stops the import; items before it stay.
+pub(in crate::mcp) async fn import(
+    State(api): State<Api>,
+    Extension(mcp): McpState,
+    request: Request,
+) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
-    let graph = api.mcp().graph(&api.node()?);
+    let graph = mcp.graph(&api.node()?);
     let line_max = api.body_bytes_max();
-    let agent = Agent::of(request.headers(), &json!({}));
+    let origin = Caller::new(user_agent(request.headers()), Source::Import).origin(None, None)?;
     let mut body = request.into_body().into_data_stream();
-    let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, Taken::default());
+    let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, ImportCounts::default());
     loop {
         let chunk: Option<Bytes> =
             body.next().await.transpose().map_err(|_| Problem::new("malformed", "the body broke off"))?;
@@ -72,7 +83,7 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
                 lines.push(read(line, number)?);
             }
             if lines.len() == LINES_AT_ONCE {
-                take(&graph, &project, std::mem::take(&mut lines), &agent, &mut taken).await?;
+                take(&graph, &project, std::mem::take(&mut lines), &origin, &mut taken).await?;
             }
         }
         if rest.len() > line_max {
@@ -82,8 +93,8 @@ pub(in crate::mcp) async fn import(State(api): State<Api>, request: Request) -> 
             break;
         }
     }
-    take(&graph, &project, lines, &agent, &mut taken).await?;
-    let Taken { entities, observations, relations } = taken;
+    take(&graph, &project, lines, &origin, &mut taken).await?;
+    let ImportCounts { entities, observations, relations } = taken;
     let counts = json!({ "entities": entities, "observations": observations, "relations": relations });
     Ok(axum::Json(counts).into_response())
 }
@@ -95,7 +106,13 @@ fn read(line: &[u8], number: usize) -> Result<Line, Problem> {
     })
 }
 
-async fn take(graph: &Graph, project: &str, lines: Vec<Line>, agent: &Agent, taken: &mut Taken) -> Result<(), Problem> {
+async fn take(
+    graph: &Graph,
+    project: &str,
+    lines: Vec<Line>,
+    origin: &Origin,
+    taken: &mut ImportCounts,
+) -> Result<(), Problem> {
     let (mut entities, mut said, mut relations) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
         match line {
@@ -106,12 +123,11 @@ async fn take(graph: &Graph, project: &str, lines: Vec<Line>, agent: &Agent, tak
             Line::Relation(relation) => relations.push(relation),
         }
     }
-    let stamp = agent.stamp();
-    let made = graph.create_entities(project, entities, &stamp).await?;
+    let made = graph.create_entities(project, entities, origin).await?;
     taken.entities += made.len();
     taken.observations += made.iter().map(|entity| entity.observations.len()).sum::<usize>();
-    let added = graph.add_observations(project, said, &stamp).await?;
+    let added = graph.add_observations(project, said, origin).await?;
     taken.observations += added.iter().map(|(_, added)| added.len()).sum::<usize>();
-    taken.relations += graph.create_relations(project, relations, &stamp).await?.len();
+    taken.relations += graph.create_relations(project, relations, origin).await?.len();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The graph in memory: made of memories, in the order in which they came.
+//! The graph in memory: made from memories, in the order of their arrival.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use crate::Memory;
 
 /// The graphs of a node, by project.
 pub(super) struct Projection {
-    graphs: BTreeMap<String, State>,
-    /// What each memory says, to take it back when it changes.
+    graphs: BTreeMap<String, ProjectGraph>,
+    /// The item of each memory, for taking it back when the memory changes.
     items: BTreeMap<String, (String, Item)>,
-    /// Numbers what comes.
+    /// The number of the next item.
     next: u64,
 }
 
 /// One graph.
-pub(super) struct State {
+pub(super) struct ProjectGraph {
     entities: BTreeMap<String, Node>,
-    /// The entities that are there, in the order in which they came.
+    /// The existing entities, in the order of arrival.
     order: BTreeMap<u64, String>,
     relations: BTreeMap<Relation, Edge>,
     relation_order: BTreeMap<u64, Relation>,
@@ -27,8 +27,8 @@ pub(super) struct State {
     version: u64,
 }
 
-/// What is known under a name: an entity, and what was said of it. Both may come alone, from
-/// different machines; without an entity it is not shown.
+/// The data under a name: an entity and its observations. Either may come alone, from different
+/// machines. Without an entity the name is not shown.
 #[derive(Default)]
 struct Node {
     number: u64,
@@ -40,7 +40,7 @@ struct Node {
     folded: String,
 }
 
-/// Where something is in the order, and the memories that say it.
+/// The place of an item in the order, and the memories that contain it.
 struct Edge {
     number: u64,
     ids: BTreeSet<String>,
@@ -52,29 +52,29 @@ impl Projection {
     }
 
     /// The graph of a project.
-    pub(super) fn graph(&self, project: &str) -> &State {
-        static EMPTY: State = State::new();
+    pub(super) fn graph(&self, project: &str) -> &ProjectGraph {
+        static EMPTY: ProjectGraph = ProjectGraph::new();
         self.graphs.get(project).unwrap_or(&EMPTY)
     }
 
-    /// Takes in how a memory stands now.
+    /// Sets the current form of a memory.
     pub(super) fn set(&mut self, id: &str, memory: Option<&Memory>) {
         let now = memory.and_then(Item::of);
         if self.items.get(id) == now.as_ref() {
             return;
         }
         if let Some((project, before)) = self.items.remove(id) {
-            self.graphs.entry(project).or_insert_with(State::new).remove(id, &before);
+            self.graphs.entry(project).or_insert_with(ProjectGraph::new).remove(id, &before);
         }
         if let Some((project, item)) = now {
             self.next += 1;
-            self.graphs.entry(project.clone()).or_insert_with(State::new).add(id, &item, self.next);
+            self.graphs.entry(project.clone()).or_insert_with(ProjectGraph::new).add(id, &item, self.next);
             self.items.insert(id.to_owned(), (project, item));
         }
     }
 }
 
-impl State {
+impl ProjectGraph {
     const fn new() -> Self {
         Self {
             entities: BTreeMap::new(),
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Another number after each change.
+    /// A number that grows with each change.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
@@ -184,7 +184,7 @@ impl State {
         self.entities.get(entity).is_some_and(|node| node.observations.contains_key(content))
     }
 
-    /// How many entities there are.
+    /// The number of entities.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -204,12 +204,12 @@ impl State {
         self.entities.get(name).filter(|node| !node.ids.is_empty()).map(|node| node.number)
     }
 
-    /// A name, as long-lived as the graph.
+    /// The name, borrowed from the graph.
     pub(super) fn name<'a>(&'a self, name: &str) -> &'a str {
         self.entities.get_key_value(name).map_or("", |(name, _)| name.as_str())
     }
 
-    /// An entity with what was said of it.
+    /// An entity with its observations.
     pub(super) fn entity(&self, name: &str) -> Option<Entity> {
         let node = self.entities.get(name).filter(|node| !node.ids.is_empty())?;
         Some(Entity {
@@ -219,7 +219,7 @@ impl State {
         })
     }
 
-    /// The texts of an entity in lower case: its name, its type, what was said of it.
+    /// The texts of an entity in lower case: name, type, observations.
     pub(super) fn folded(&self, name: &str) -> &str {
         self.entities.get(name).map_or("", |node| &node.folded)
     }
@@ -236,7 +236,7 @@ impl State {
         numbers.into_iter().filter_map(|number| self.relation_order.get(&number)).collect()
     }
 
-    /// The memories that an entity is made of, its observations and relations included.
+    /// The memories of an entity, with those of its observations and relations.
     pub(super) fn ids_about(&self, name: &str) -> Vec<String> {
         let mut ids: Vec<String> = Vec::new();
         if let Some(node) = self.entities.get(name) {
@@ -288,9 +288,10 @@ mod tests {
         Relation { from: from.into(), to: to.into(), relation_type: "likes".into() }
     }
 
+    /// promise: Agents | Two machines that write to the graph at once keep everything
     #[test]
     fn what_comes_in_any_order_and_twice_is_there_once_and_goes_with_its_last_memory() {
-        let mut state = State::new();
+        let mut state = ProjectGraph::new();
         state.add("o1", &said("ann", "swims"), 1);
         assert!(!state.has_entity("ann"));
         state.add("e1", &entity("ann", "person"), 2);

@@ -1,13 +1,13 @@
-//! Which entities a query means.
+//! The entities that match a query.
 
-use super::projection::State;
+use super::projection::ProjectGraph;
 
-/// The entities in which the query stands as it is, in the order of the graph.
-pub(super) fn verbatim<'a>(state: &'a State, query: &str) -> Vec<&'a str> {
+/// The entities that contain the query verbatim, in the order of the graph.
+pub(super) fn verbatim<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
     let query = query.to_lowercase();
     let several_lines = query.contains('\n');
     let stands_in_one = |name: &str| {
-        // Where texts meet there is a line end: a query of several lines is looked for text by text.
+        // A line end separates the texts, so a query of several lines is searched text by text.
         let entity = state.entity(name);
         entity.is_some_and(|entity| {
             let mut texts = [&entity.name, &entity.entity_type].into_iter().chain(&entity.observations);
@@ -18,9 +18,9 @@ pub(super) fn verbatim<'a>(state: &'a State, query: &str) -> Vec<&'a str> {
     found.filter(|name| !several_lines || stands_in_one(name)).collect()
 }
 
-/// The entities with all words of the query, or, if there are none, with as many as any has; the
-/// best first. Words need not stand together; a part of a word is enough.
-pub(super) fn ranked<'a>(state: &'a State, query: &str) -> Vec<&'a str> {
+/// The entities with all words of the query; if there are none, those with the most words. Best first.
+/// Words need not stand together, and a part of a word is enough.
+pub(super) fn ranked<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
     let phrase = query.to_lowercase();
     let mut words: Vec<&str> = phrase.split_whitespace().collect();
     words.sort_unstable();
@@ -40,7 +40,7 @@ pub(super) fn ranked<'a>(state: &'a State, query: &str) -> Vec<&'a str> {
         }
     }
     found.retain(|(count, ..)| *count == most);
-    // A word that few entities have says more.
+    // A rare word weighs more.
     let weights: Vec<f64> = (0..words.len())
         .map(|word| {
             let having = found.iter().filter(|(_, _, hits)| hits[word]).count();
@@ -57,8 +57,8 @@ pub(super) fn ranked<'a>(state: &'a State, query: &str) -> Vec<&'a str> {
     scored.into_iter().map(|(_, _, name)| name).collect()
 }
 
-/// A word counts most in the name, more in the type than in what was said, and more as a whole
-/// word than as a part of one; the whole query in one place counts beside that.
+/// A word weighs most in the name, more in the type than in an observation, and more as a whole word
+/// than as a part. The whole query in one place adds to that.
 fn score(folded: &str, phrase: &str, words: &[&str], weights: &[f64], hits: &[bool]) -> f64 {
     let mut score = 0.0;
     let mut texts = folded.split('\n');

@@ -20,19 +20,19 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::item::{Entity, Relation};
-use super::projection::State;
+use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
-use crate::api::Problem;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
 use crate::mcp::{DESCRIPTION_TTL_MS, VERSIONS};
+use crate::problem::Problem;
 
 /// The graph as a resource.
 pub(super) const RESOURCE: &str = "memory://knowledge-graph";
-/// How long an answer may be: more than that, and clients cut it off themselves.
+/// The longest answer, in tokens: clients cut off longer ones themselves.
 const ANSWER_TOKENS: usize = 20_000;
-/// Changes that come together are told together.
+/// The time for which changes are gathered before they are told.
 const CHANGES_TOGETHER: Duration = Duration::from_millis(50);
 
 /// The server of one request.
@@ -41,11 +41,11 @@ pub(in crate::mcp) struct GraphServer {
     graph: Arc<Graph>,
     agent: Agent,
     project: String,
-    /// Whole answers, in the order of creation.
+    /// Whether answers are whole and in the order of creation.
     strict: bool,
 }
 
-/// A part of the graph, as tools give it.
+/// A part of the graph, in the tools' form.
 #[derive(Serialize)]
 struct Part {
     entities: Vec<Entity>,
@@ -71,19 +71,19 @@ impl GraphServer {
         };
         shape::check(tool, members, &given)?;
         let argument = members.first().and_then(|(name, _)| given.remove(*name)).unwrap_or_default();
-        let (project, stamp) = (self.project.as_str(), self.agent.stamp());
+        let (project, origin) = (self.project.as_str(), self.agent.caller().origin(None, None)?);
         match tool {
             "create_entities" => {
-                let entities = self.graph.create_entities(project, read(argument)?, &stamp).await?;
+                let entities = self.graph.create_entities(project, read(argument)?, &origin).await?;
                 Ok(given_back("entities", &entities))
             }
             "create_relations" => {
-                let relations = self.graph.create_relations(project, read(argument)?, &stamp).await?;
+                let relations = self.graph.create_relations(project, read(argument)?, &origin).await?;
                 Ok(given_back("relations", &relations))
             }
             "add_observations" => {
                 let asked = pairs(argument, "contents")?;
-                let added = self.graph.add_observations(project, asked, &stamp).await?;
+                let added = self.graph.add_observations(project, asked, &origin).await?;
                 let added = added
                     .into_iter()
                     .map(|(entity_name, added_observations)| Added { entity_name, added_observations });
@@ -118,15 +118,15 @@ impl GraphServer {
         }
     }
 
-    /// Some entities with the relations that begin or end at them.
-    async fn part(&self, which: impl for<'a> Fn(&'a State) -> Vec<&'a str>) -> Result<CallToolResult, Refusal> {
+    /// Some entities with their relations.
+    async fn part(&self, which: impl for<'a> Fn(&'a ProjectGraph) -> Vec<&'a str>) -> Result<CallToolResult, Refusal> {
         let current = self.graph.current().await?;
         let state = current.projection().graph(&self.project);
         let names = which(state);
         Ok(self.shown(state, &names, |shown| state.relations_of(shown.iter().map(|entity| entity.name.as_str()))).0)
     }
 
-    /// All of it, and whether that was too much to show.
+    /// The whole graph, cut to fit.
     async fn whole(&self) -> Result<(CallToolResult, Part), Refusal> {
         let current = self.graph.current().await?;
         let state = current.projection().graph(&self.project);
@@ -134,15 +134,15 @@ impl GraphServer {
         Ok(self.shown(state, &names, |_| state.relations().collect()))
     }
 
-    /// As many of these entities as fit, and then as many of their relations.
+    /// As many of these entities as fit, then as many of their relations.
     fn shown<'a>(
         &self,
-        state: &'a State,
+        state: &'a ProjectGraph,
         names: &[&str],
         relations: impl FnOnce(&[Entity]) -> Vec<&'a Relation>,
     ) -> (CallToolResult, Part) {
         let tokens = if self.strict { usize::MAX } else { ANSWER_TOKENS };
-        // A part of the room is for relations only.
+        // A quarter of the room is for relations only.
         let mut budget = Budget::of_tokens(tokens - tokens / 4);
         let mut fits = |chars: usize| budget.take(chars);
         let mut entities: Vec<Entity> = Vec::new();
@@ -151,7 +151,7 @@ impl GraphServer {
             if fits(length(&entity)) {
                 entities.push(entity);
             } else if entities.is_empty() {
-                // An entity with more observations than fit is better than none.
+                // An entity with some of its observations is better than none.
                 entities.extend(shortened(entity, &mut fits));
                 cut = true;
                 break;
@@ -187,9 +187,9 @@ impl GraphServer {
         (result, part)
     }
 
-    /// Tells a subscriber of changes until it goes, or the node does.
+    /// Tells a subscriber of changes until it or the node goes.
     async fn tell(&self, context: &SubscriptionContext) -> Result<(), Refusal> {
-        let mut watch = self.graph.brain.watch(None, Some(SPACE))?;
+        let mut watch = self.graph.brain.reading(|brain| brain.watch(None, Some(SPACE))).await?;
         let mut known = self.graph.current().await?.projection().graph(&self.project).version();
         while watch.next().await?.is_some() {
             tokio::time::sleep(CHANGES_TOGETHER).await;
@@ -205,7 +205,7 @@ impl GraphServer {
     }
 }
 
-/// As much of an entity as fits.
+/// An entity with as many observations as fit.
 fn shortened(entity: Entity, fits: &mut impl FnMut(usize) -> bool) -> Option<Entity> {
     let Entity { name, entity_type, observations } = entity;
     let mut entity = Entity { name, entity_type, observations: Vec::new() };
@@ -220,9 +220,9 @@ fn length(part: &impl Serialize) -> usize {
     pretty(part).chars().count()
 }
 
-/// JSON as the memory server writes it.
+/// JSON in the memory server's layout.
 fn pretty(part: &impl Serialize) -> String {
-    // They have string keys and no numbers, so they can be written.
+    // Parts have string keys and no numbers, so writing them cannot fail.
     serde_json::to_string_pretty(part).unwrap_or_default()
 }
 
@@ -241,12 +241,12 @@ fn done(message: &str) -> CallToolResult {
     structured(&json!({ "success": true, "message": message }), message.to_owned())
 }
 
-/// Reads an argument whose shape has been checked.
+/// Reads an argument whose shape is checked already.
 fn read<T: DeserializeOwned>(argument: Value) -> Result<T, Refusal> {
     serde_json::from_value(argument).map_err(|error| Problem::new("invalid", error.to_string()))
 }
 
-/// Entity names, each with the list of that name.
+/// Entity names with their lists.
 fn pairs(argument: Value, list: &str) -> Result<Vec<(String, Vec<String>)>, Refusal> {
     let places: Vec<Map<String, Value>> = read(argument)?;
     let pair = |mut place: Map<String, Value>| {
@@ -271,7 +271,7 @@ impl ServerHandler for GraphServer {
         _: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         let mut welcome = self.negotiate_initialize(&request)?;
-        // Before 2026-07-28 notifications need a stream beside the requests, and a session to hold it.
+        // Before 2026-07-28, notifications need a stream beside the requests, and a session for it.
         welcome.capabilities.resources = Some(ResourcesCapability::default());
         Ok(welcome)
     }
@@ -379,7 +379,7 @@ impl ServerHandler for GraphServer {
         Err(answer::unread(&request, &context))
     }
 
-    // What is not declared is not answered, not even with nothing.
+    // An undeclared method is refused, not answered with nothing.
 
     async fn list_prompts(
         &self,

@@ -1,12 +1,12 @@
-//! What the tools take. What does not fit is named in the words that clients of the memory server
-//! know: one line for each place.
+//! The shapes of the tools' arguments. An error names each wrong place on a line, in the words of the
+//! memory server.
 
 use serde_json::{Map, Value};
 
-use crate::api::Problem;
 use crate::mcp::answer::Refusal;
+use crate::problem::Problem;
 
-/// What a place in the arguments must be.
+/// The shape of one argument.
 pub(super) enum Shape {
     Text,
     List(&'static Shape),
@@ -19,7 +19,7 @@ const RELATION: Shape = Shape::Members(&[("from", Shape::Text), ("to", Shape::Te
 const ADDITION: Shape = Shape::Members(&[("entityName", Shape::Text), ("contents", TEXTS)]);
 const DELETION: Shape = Shape::Members(&[("entityName", Shape::Text), ("observations", TEXTS)]);
 
-/// What a tool takes; `None` if there is no such tool.
+/// The arguments of a tool; `None` for an unknown tool.
 pub(super) fn of(tool: &str) -> Option<&'static [(&'static str, Shape)]> {
     Some(match tool {
         "create_entities" => &[("entities", Shape::List(&ENTITY))],
@@ -34,7 +34,7 @@ pub(super) fn of(tool: &str) -> Option<&'static [(&'static str, Shape)]> {
     })
 }
 
-/// How many places are named.
+/// The most places named in an error.
 const ISSUES_MAX: usize = 100;
 
 /// Checks arguments.

@@ -1,11 +1,11 @@
-//! The tools as the memory server describes them.
+//! The tools with the memory server's descriptions.
 
 use std::sync::{Arc, LazyLock};
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-/// All of them.
+/// All tools.
 pub(super) fn all() -> &'static [Tool] {
     static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         vec![
@@ -89,7 +89,7 @@ pub(super) fn all() -> &'static [Tool] {
     &TOOLS
 }
 
-/// What a tool does to the graph.
+/// The effect of a tool on the graph.
 enum Hint {
     Reads,
     Adds,
@@ -123,7 +123,7 @@ fn schema(properties: Value, closed: bool) -> Arc<JsonObject> {
     Arc::new(schema)
 }
 
-/// An object with all of these properties; closed if it may have no others.
+/// The schema of an object with these required properties; closed if it may have no others.
 fn object(properties: Value, closed: bool) -> Value {
     let names: Vec<String> = properties.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
     let mut object = json!({ "type": "object", "properties": properties });

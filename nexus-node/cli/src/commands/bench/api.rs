@@ -12,25 +12,25 @@ use tokio::time::Instant;
 
 use super::client::{Connection, Server, failed, head, listen, request, serve_node};
 use super::floor;
-use super::rows::{Asked, Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, held, memory, start};
 use super::words::Words;
 use crate::output::Printer;
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
-/// How long each load lasts.
+/// The duration of each load.
 const LOAD: Duration = Duration::from_secs(5);
-/// Reads a second, evenly, whose times are looked at.
+/// The rate of the steady load, in reads a second.
 const STEADY: u32 = 2_000;
-/// Different memories that are read.
+/// The number of different memories that are read.
 const READ: u64 = 1_000;
 /// Memories of the import.
 const IMPORTED: u64 = 40_000;
-/// Requests made beforehand for each connection.
+/// Requests prepared for each connection.
 const MADE: u64 = 2_000;
-/// A node behind its API, and a bare route that answers the same bytes: reads beside it, writes
-/// and an import beside the bare store.
+/// Measures a node behind its API beside a bare route with the same answers, and writes and an import
+/// beside the bare store.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let node = start(dir.path(), "api").await?;
@@ -46,7 +46,7 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let (bare_address, bare) = serve_bare(document).await?;
 
     let bar = printer.progress("api", None);
-    // in turn, so that a slow moment of the machine meets both
+    // in turn, so that a slow moment of the machine affects both
     let (mut reads, mut floor_reads) = (0.0, 0.0);
     for _ in 0..2 {
         floor_reads += load(bare_address, |_| request("GET", "/", bare_address, b"")).await? / 2.0;
@@ -68,16 +68,16 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let rows = floor::store_rows(CONNECTIONS)?;
     Ok(vec![
         Row::new("api", "reads of a memory, 16 connections", reads, "/s")
-            .asked(Asked::AtLeast(floor_reads / 2.0))
+            .asked(Goal::AtLeast(floor_reads / 2.0))
             .floor("/s, a bare route", floor_reads),
         Row::new("api", format!("a read at {STEADY}/s, p99"), p99, "ms")
-            .asked(Asked::LessThan(10.0))
+            .asked(Goal::LessThan(10.0))
             .floor("ms, a bare route", floor_p99),
         Row::new("api", "memories posted, 16 connections", writes, "/s")
-            .asked(Asked::AtLeast(3_000.0))
+            .asked(Goal::AtLeast(3_000.0))
             .floor("rows/s, bare store, 16 a commit", rows),
         Row::new("api", "memories imported", imported, "/s")
-            .asked(Asked::AtLeast(8_000.0))
+            .asked(Goal::AtLeast(8_000.0))
             .floor("rows/s, bare store, 256 a commit", floor::store_rows(256)?),
     ])
 }
@@ -91,12 +91,12 @@ async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> 
     Ok((address, server))
 }
 
-/// Requests a second, one after the other on each connection.
+/// Requests a second, one after another on each connection.
 async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<f64, Problem> {
     let mut clients = Vec::new();
     for client in 0..CONNECTIONS as u64 {
         let connection = Connection::open(address).await.map_err(|error| failed("api", error))?;
-        // made beforehand: making them is no work of the server's
+        // prepared before the load: making them is not the server's work
         let requests: Vec<Vec<u8>> = (0..MADE).map(|n| request(client * MADE + n)).collect();
         clients.push((connection, requests));
     }
@@ -122,8 +122,8 @@ async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<f
     Ok(answered as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Milliseconds, 99th percentile, from when a request was due: who is late makes the next ones
-/// late, too.
+/// Milliseconds, 99th percentile, from the time at which a request was due. So a late answer makes the
+/// next ones late, too.
 async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
     let gap = Duration::from_secs(1) / STEADY;
     let each = LOAD.as_micros() / gap.as_micros() / CONNECTIONS as u128;
@@ -150,7 +150,7 @@ async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
     Ok(quantile(&mut samples, 0.99))
 }
 
-/// Memories a second through the bulk door, until the last is acknowledged.
+/// Memories a second through the import, until the last acknowledgement.
 async fn import(node: &Node, words: &Words, address: SocketAddr) -> Result<f64, Problem> {
     let before = held(node)?;
     let mut lines = Vec::new();

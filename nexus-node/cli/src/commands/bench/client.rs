@@ -1,4 +1,4 @@
-//! A node behind its API, and a client that does as little as possible.
+//! A node behind its API, and a client with little work of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub(super) fn failed(what: &str, error: impl std::fmt::Display) -> Problem {
     Problem::new("failed", format!("{what}: {error}"))
 }
 
-/// Nothing to configure.
+/// Settings without any configuration.
 struct Fixed;
 
 impl Settings for Fixed {
@@ -44,7 +44,7 @@ pub(super) async fn listen() -> Result<(TcpListener, SocketAddr), Problem> {
 
 pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Problem> {
     let (listener, address) = listen().await?;
-    let api = Api::new(address, TOKEN, Arc::new(Fixed));
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, TOKEN, Arc::new(Fixed));
     api.attach(node.clone());
     let server = tokio::spawn(async move {
         let _ = api.serve(listener, std::future::pending()).await;
@@ -61,7 +61,7 @@ pub(super) fn request(method: &str, path: &str, address: SocketAddr, body: &[u8]
     [head.as_bytes(), body].concat()
 }
 
-/// A client that does as little as possible: what it costs is taken from both sides.
+/// A client with little work of its own: it takes processor time from both sides.
 pub(super) struct Connection {
     pub(super) reader: BufReader<OwnedReadHalf>,
     pub(super) writer: OwnedWriteHalf,
@@ -75,7 +75,7 @@ impl Connection {
         Ok(Self { reader: BufReader::new(reader), writer })
     }
 
-    /// The body of the answer, which must be a good one.
+    /// The body of the answer. An error status is an error.
     pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
         self.writer.write_all(request).await?;
         let length = head(&mut self.reader).await?;
@@ -85,7 +85,7 @@ impl Connection {
     }
 }
 
-/// Reads the head of a good answer; the length of its body.
+/// Reads the head of a good answer. Returns the length of its body.
 pub(super) async fn head(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<usize> {
     let (mut line, mut length, mut first) = (String::new(), 0, true);
     loop {

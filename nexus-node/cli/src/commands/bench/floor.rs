@@ -1,4 +1,4 @@
-//! What the machine can do at all, measured beside our own figures.
+//! The machine's own speed, measured beside our figures.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ pub(super) fn store_rows(rows: usize) -> Result<f64, Problem> {
     Ok(written as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Signatures that one core checks a second.
+/// Signature checks a second on one core.
 pub(super) fn verifications() -> f64 {
     let key = Keypair::from_seed(&[1; 32]);
     let (did, signature) = (key.did(), key.sign(Domain::Entry, &[2; 32]));
@@ -47,8 +47,8 @@ pub(super) fn verifications() -> f64 {
     checked / start.elapsed().as_secs_f64()
 }
 
-/// Milliseconds, median and 95th percentile, of what no replicated write can go without: a small
-/// write synced twice and a round trip over loopback.
+/// Milliseconds, median and 95th percentile, of the floor of every replicated write: a small write
+/// synced twice, and a round trip over loopback.
 pub(super) fn two_syncs_and_a_round_trip() -> Result<(f64, f64), Problem> {
     let file = tempfile::tempfile().map_err(|error| failed("temporary file", error))?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| failed("loopback", error))?;

@@ -5,19 +5,19 @@ use nexus_node::api::{Problem, wire};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::rows::{Asked, Row};
+use super::rows::{Goal, Row};
 use crate::commands::demo::stage::{Node, Stage};
 use crate::output::Printer;
 
-/// Memories that the nodes hold.
+/// The number of memories on each node.
 const RECORDS: usize = 10_000;
-/// How long the idle node is watched.
+/// The time for which the idle node is measured.
 const WATCHED: Duration = Duration::from_secs(20);
-/// How long until three nodes hold the same.
+/// The longest time until three nodes hold the same.
 const SYNCED: Duration = Duration::from_secs(120);
 
-/// Three processes of this program with 10,000 memories and nothing to do: what one of them takes,
-/// and how soon it is ready again.
+/// Measures one of three idle processes of this program with 10,000 memories: memory, processor time,
+/// and the time until it is ready again.
 pub(super) fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let stage = Stage::new()?;
     let rows = measure(&stage, printer);
@@ -46,7 +46,7 @@ fn measure(stage: &Stage, printer: &Printer) -> Result<Vec<Row>, Problem> {
     wait_until_synced(&first)?;
 
     let pid = stage.pid("second").ok_or_else(|| Problem::new("failed", "the node has ended"))?;
-    // what the import left to do is done by then
+    // time for the work that the import left behind
     std::thread::sleep(Duration::from_secs(3));
     let (before, begin) = (cpu_seconds(pid), Instant::now());
     while begin.elapsed() < WATCHED {
@@ -70,14 +70,14 @@ fn measure(stage: &Stage, printer: &Printer) -> Result<Vec<Row>, Problem> {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let mib = bytes as f64 / f64::from(1 << 20);
         rows.push(
-            Row::new("idle", "resident memory, 2 peers, 10,000 memories", mib, "MiB").asked(Asked::LessThan(50.0)),
+            Row::new("idle", "resident memory, 2 peers, 10,000 memories", mib, "MiB").asked(Goal::LessThan(50.0)),
         );
     }
     if let Some(percent) = used {
-        rows.push(Row::new("idle", "processor", percent, "% of a core").asked(Asked::LessThan(1.0)));
+        rows.push(Row::new("idle", "processor", percent, "% of a core").asked(Goal::LessThan(1.0)));
     }
     let median = super::rows::quantile(&mut ready, 0.5);
-    rows.push(Row::new("idle", "ready after kill -9, median of 5", median, "ms").asked(Asked::LessThan(300.0)));
+    rows.push(Row::new("idle", "ready after kill -9, median of 5", median, "ms").asked(Goal::LessThan(300.0)));
     rows.extend(binary());
     Ok(rows)
 }
@@ -96,8 +96,8 @@ fn wait_until_synced(node: &Node) -> Result<(), Problem> {
     }
 }
 
-/// Processor time that a process has taken, where `/proc` tells: fields 14 and 15 of its `stat`,
-/// in hundredths of a second.
+/// The processor time of a process so far, from `/proc`: fields 14 and 15 of its `stat`, in hundredths
+/// of a second.
 fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -106,7 +106,7 @@ fn cpu_seconds(pid: u32) -> Option<f64> {
     Some((user + system) / 100.0)
 }
 
-/// The size of this program's file; symbols count as long as they are in it.
+/// The size of this program's file, with its symbols.
 fn binary() -> Option<Row> {
     let path = std::env::current_exe().ok()?;
     let bytes = Path::metadata(&path).ok()?.len();

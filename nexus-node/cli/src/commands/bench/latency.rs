@@ -2,13 +2,13 @@ use nexus_node::api::Problem;
 use tokio::time::Instant;
 
 use super::floor;
-use super::rows::{Asked, Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, join, memory, start, until_held};
 use crate::output::Printer;
 
 const WRITES: u64 = 1_000;
 
-/// Single writes, one after the other: from the call to the change in a watch on the other node.
+/// Measures single writes, one after another: from the call to the change in a watch on the other node.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let here = start(dir.path(), "here").await?;
@@ -34,7 +34,7 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     Ok(vec![
         Row::new("latency", "seen on the peer, p50", quantile(&mut seen, 0.5), "ms").floor(FLOOR, median),
         Row::new("latency", "seen on the peer, p95", quantile(&mut seen, 0.95), "ms")
-            .asked(Asked::LessThan(10.0))
+            .asked(Goal::LessThan(10.0))
             .floor(FLOOR, slow),
         Row::new("latency", "acknowledged here, p50", quantile(&mut acknowledged, 0.5), "ms"),
     ])

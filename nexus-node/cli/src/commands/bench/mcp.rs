@@ -4,24 +4,24 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::client::{Connection, failed, request, serve_node};
-use super::rows::{Asked, Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, start};
 use super::words::Words;
 use crate::output::Printer;
 
-/// Memories that are searched.
+/// The number of searched memories.
 const MEMORIES: u64 = 10_000;
-/// Entities in the graph when one more is created.
+/// The number of entities in the graph before one more is created.
 const ENTITIES: u64 = 10_000;
-/// Written in one call while the node is filled.
+/// The number of items written in one call while the node is filled.
 const CHUNK: u64 = 500;
-/// Questions asked of each side.
+/// The number of questions to each side.
 const QUESTIONS: u64 = 1_000;
-/// Entities created one by one.
+/// The number of entities created one by one.
 const CREATED: u64 = 500;
 
-/// What an agent waits for: the same question as a tool and as a route, and one more entity in a
-/// large graph beside one more memory.
+/// Measures an agent's waiting time: the same question as a tool and as a route, and one more entity in
+/// a large graph beside one more memory.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let node = start(dir.path(), "mcp").await?;
@@ -35,7 +35,7 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
         node.brain().remember_all(texts.collect()).await?;
         bar.set_position(n);
     }
-    // in turn, so that a slow moment of the machine meets both
+    // in turn, so that a slow moment of the machine affects both
     let (mut tool, mut route) = (Vec::new(), Vec::new());
     for n in 0..QUESTIONS {
         let question = words.question(n);
@@ -61,10 +61,10 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let route = quantile(&mut route, 0.5);
     Ok(vec![
         Row::new("mcp", "recall as a tool, p50", quantile(&mut tool, 0.5), "ms")
-            .asked(Asked::LessThan(route * 2.0))
+            .asked(Goal::LessThan(route * 2.0))
             .floor("ms, the HTTP route", route),
         Row::new("mcp", format!("create_entities at {ENTITIES} entities, p50"), quantile(&mut created, 0.5), "ms")
-            .asked(Asked::LessThan(3.0))
+            .asked(Goal::LessThan(3.0))
             .floor("ms, a memory posted", quantile(&mut posted, 0.5)),
     ])
 }
@@ -73,18 +73,18 @@ fn entity(n: u64) -> Value {
     json!({ "name": format!("entity {n}"), "entityType": "thing", "observations": [format!("it is number {n}")] })
 }
 
-/// Somebody who uses tools, one call at a time.
+/// A client that uses tools, one call at a time.
 struct Agent(Connection, std::net::SocketAddr);
 
 impl Agent {
-    /// Milliseconds until the answer was there, and the answer.
+    /// The milliseconds until the answer, and the answer.
     async fn ask(&mut self, request: &[u8]) -> Result<(f64, Vec<u8>), Problem> {
         let begin = Instant::now();
         let answer = self.0.ask(request).await.map_err(|error| failed("mcp", error))?;
         Ok((begin.elapsed().as_secs_f64() * 1e3, answer))
     }
 
-    /// Milliseconds that a tool took to answer.
+    /// The milliseconds until a tool's answer.
     async fn call(&mut self, path: &str, tool: &str, arguments: &Value) -> Result<f64, Problem> {
         let params = json!({ "name": tool, "arguments": arguments });
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });

@@ -9,24 +9,24 @@ use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TEXT, Value};
 use tantivy::{Index, IndexReader, TantivyDocument, Term, doc};
 use tokio::time::Instant;
 
-use super::rows::{Asked, Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{DEADLINE, directory, start};
 use super::words::Words;
 use crate::output::Printer;
 
-/// Memories written in one call.
+/// The number of memories written in one call.
 const CHUNK: u64 = 1_000;
-/// Questions asked of each side.
+/// The number of questions to each side.
 const QUESTIONS: u64 = 1_000;
-/// Memories in an answer.
+/// The number of memories in an answer.
 const LIMIT: usize = 10;
 
 fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::new("failed", format!("recall: {error}"))
 }
 
-/// A node with many memories beside an index of tantivy's with the same texts: the same questions
-/// to both, in turn.
+/// Measures a node with many memories beside a tantivy index with the same texts. Both get the same
+/// questions, in turn.
 pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let words = Words::new();
@@ -63,13 +63,13 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
         Row::new("recall", format!("a question to {records} memories, p50"), p50, "ms")
             .floor("ms, tantivy alone", floor_p50),
         Row::new("recall", format!("a question to {records} memories, p95"), p95, "ms")
-            .asked(Asked::LessThan(30.0_f64.min(floor_p95 * 1.5)))
+            .asked(Goal::LessThan(30.0_f64.min(floor_p95 * 1.5)))
             .floor("ms, tantivy alone", floor_p95),
         Row::new("recall", "the index is up with the store after", indexed, "s"),
     ])
 }
 
-/// Waits until the node's index on disk has everything: its files say how far it is.
+/// Waits until the node's index on disk is complete, by its files.
 async fn until_indexed(node: &Node, dir: &Path) -> Result<(), Problem> {
     let entries: u64 = node.brain().spaces()?.iter().map(|space| space.entries).sum();
     let meta = dir.join("recall/search/meta.json");
@@ -87,7 +87,7 @@ async fn until_indexed(node: &Node, dir: &Path) -> Result<(), Problem> {
     tokio::time::timeout(DEADLINE, reached).await.map_err(|_| failed("the index does not catch up"))
 }
 
-/// Tantivy with nothing around it.
+/// Plain tantivy.
 struct Raw {
     reader: IndexReader,
     text: Field,
@@ -108,7 +108,7 @@ impl Raw {
         Ok(Self { reader: index.reader().map_err(failed)?, text })
     }
 
-    /// How many of the best there are; each is read.
+    /// The number of best documents; each is read.
     fn find(&self, question: &str) -> Result<usize, Problem> {
         let searcher = self.reader.searcher();
         let term = |word: &str| Term::from_field_text(self.text, word);

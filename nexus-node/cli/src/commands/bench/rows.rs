@@ -2,26 +2,26 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A figure, what is asked of it, and what the machine can do at all.
+/// A figure with its goal and its floor.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     pub(super) bench: &'static str,
     pub(super) figure: String,
     pub(super) value: f64,
     pub(super) unit: &'static str,
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<Goal>,
     pub(super) floor: Option<Floor>,
 }
 
-/// A bound in the figure's unit.
+/// A goal: a bound in the figure's unit.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Asked {
+pub(super) enum Goal {
     AtLeast(f64),
     LessThan(f64),
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtLeast(bound) => write!(f, "≥ {}", number(*bound)),
@@ -30,7 +30,7 @@ impl fmt::Display for Asked {
     }
 }
 
-/// What the machine did in the same run without us.
+/// The machine's own figure in the same run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Floor {
     pub(super) name: &'static str,
@@ -42,7 +42,7 @@ impl Row {
         Self { bench, figure: figure.into(), value, unit, asked: None, floor: None }
     }
 
-    pub(super) fn asked(self, asked: Asked) -> Self {
+    pub(super) fn asked(self, asked: Goal) -> Self {
         Self { asked: Some(asked), ..self }
     }
 
@@ -50,21 +50,21 @@ impl Row {
         Self { floor: Some(Floor { name, value }), ..self }
     }
 
-    /// Whether what was asked is met; nothing where nothing was asked.
+    /// Whether the goal is met; `None` without a goal.
     pub(super) fn holds(&self) -> Option<bool> {
         self.asked.map(|asked| match asked {
-            Asked::AtLeast(bound) => self.value >= bound,
-            Asked::LessThan(bound) => self.value < bound,
+            Goal::AtLeast(bound) => self.value >= bound,
+            Goal::LessThan(bound) => self.value < bound,
         })
     }
 
-    /// The figure by its floor.
+    /// The ratio of the figure to its floor.
     pub(super) fn ratio(&self) -> Option<f64> {
         self.floor.as_ref().filter(|floor| floor.value > 0.0).map(|floor| self.value / floor.value)
     }
 }
 
-/// Three significant digits, thousands apart.
+/// Three significant digits, with thousands apart.
 pub(super) fn number(value: f64) -> String {
     if value >= 1_000.0 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a figure for people")]
@@ -86,7 +86,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// The value below which this share of the samples lies; they are sorted here.
+/// The value below which this share of the samples lies. Sorts the samples.
 pub(super) fn quantile(samples: &mut [f64], share: f64) -> f64 {
     samples.sort_unstable_by(f64::total_cmp);
     #[expect(

@@ -2,19 +2,19 @@ use nexus_node::api::Problem;
 use nexus_node::{Node, NodeError, Patch};
 use tokio::time::Instant;
 
-use super::rows::{Asked, Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, join, memory, start, until_held};
 use crate::output::Printer;
 
-/// How many memories the others are compared with.
+/// The number of memories on the small side.
 const FEW: u64 = 1_000;
-/// Memories written in one call while the store is filled.
+/// The number of memories written in one call while the store is filled.
 const CHUNK: u64 = 1_000;
-/// Updates timed on each side.
+/// The number of timed updates on each side.
 const UPDATES: usize = 300;
 
-/// A node with many memories beside one with a thousand: what an update costs, how long a start
-/// takes, and how long until a fresh member has everything.
+/// Measures a node with many memories beside one with a thousand: the cost of an update, the time of a
+/// start, and the time until a fresh member has everything.
 pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let (few, many) = (start(dir.path(), "few").await?, start(dir.path(), "many").await?);
@@ -23,7 +23,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
     let many_ids = fill(&many, records, |done| bar.set_position(done)).await?;
     bar.finish_and_clear();
 
-    // in turn, so that a slow moment of the machine meets both
+    // in turn, so that a slow moment of the machine affects both
     let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
     for n in 0..UPDATES {
         at_few.push(update(&few, &few_ids, n).await?);
@@ -46,16 +46,16 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
     many.shutdown().await;
     Ok(vec![
         Row::new("scale", format!("update at {records} memories, p50"), at_many, "ms")
-            .asked(Asked::LessThan(at_few * 1.25))
+            .asked(Goal::LessThan(at_few * 1.25))
             .floor("ms at 1,000", at_few),
-        Row::new("scale", format!("start with {records} memories"), started, "s").asked(Asked::LessThan(2.0)),
+        Row::new("scale", format!("start with {records} memories"), started, "s").asked(Goal::LessThan(2.0)),
         Row::new("scale", format!("fresh member has {records}"), caught_up, "s")
-            .asked(Asked::LessThan(10.0))
+            .asked(Goal::LessThan(10.0))
             .floor("s to join and start", joined),
     ])
 }
 
-/// Writes memories; returns the ids of some of them.
+/// Writes memories. Returns the ids of some of them.
 async fn fill(node: &Node, records: u64, mut done: impl FnMut(u64)) -> Result<Vec<String>, NodeError> {
     let mut ids = Vec::new();
     let mut n = 0;
@@ -63,14 +63,14 @@ async fn fill(node: &Node, records: u64, mut done: impl FnMut(u64)) -> Result<Ve
         let chunk = (n..records.min(n + CHUNK)).map(memory).collect();
         let written = node.brain().remember_all(chunk).await?;
         n += CHUNK;
-        // a few of each chunk, so that updates meet old and new pages alike
+        // a few of each chunk, so that updates touch old and new pages alike
         ids.extend(written.into_iter().step_by(97).map(|written| written.id));
         done(n);
     }
     Ok(ids)
 }
 
-/// Milliseconds for one edit of one memory.
+/// The milliseconds of one edit of one memory.
 async fn update(node: &Node, ids: &[String], n: usize) -> Result<f64, NodeError> {
     let id = &ids[n * 7 % ids.len()];
     let patch = Patch { text: Some(format!("updated {n}")), ..Patch::default() };

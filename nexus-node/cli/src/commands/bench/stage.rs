@@ -1,4 +1,4 @@
-//! Nodes to measure: in this process, on loopback, in a temporary directory.
+//! The measured nodes: in this process, on loopback, in a temporary directory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use nexus_node::api::Problem;
 use nexus_node::{Invite, NewMemory, Node, NodeError, node};
 use tempfile::TempDir;
 
-/// How long anything that is waited for may take.
+/// The longest wait for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 
-/// A directory that is gone when the bench is.
+/// A directory that is removed with the bench.
 pub(super) fn directory() -> Result<TempDir, Problem> {
     tempfile::Builder::new().prefix("nexus-bench-").tempdir().map_err(|error| Problem::new("failed", error.to_string()))
 }
@@ -40,17 +40,17 @@ pub(super) fn memory(n: u64) -> NewMemory {
     NewMemory::note(format!("{n} {filler}"))
 }
 
-/// How many memories a node holds.
+/// The number of memories on a node.
 pub(super) fn held(node: &Node) -> Result<u64, NodeError> {
     Ok(node.brain().spaces()?.iter().map(|space| space.records).sum())
 }
 
-/// Waits, commit by commit, until a node holds so many memories.
+/// Waits, commit by commit, until a node holds this many memories.
 pub(super) async fn until_held(node: &Node, wanted: u64) -> Result<(), NodeError> {
     let mut watch = node.brain().watch(None, None)?;
     let reached = async {
         while held(node)? < wanted {
-            // some changes at a time: counting costs more than seeing
+            // some changes at a time: counting costs more than waiting
             for _ in 0..64 {
                 if held(node)? >= wanted || watch.next().await?.is_none() {
                     break;

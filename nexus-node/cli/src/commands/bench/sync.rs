@@ -6,15 +6,15 @@ use nexus_node::api::Problem;
 use tokio::time::Instant;
 
 use super::floor;
-use super::rows::{Asked, Row};
+use super::rows::{Goal, Row};
 use super::stage::{directory, held, join, memory, start, until_held};
 use crate::output::Printer;
 
-/// Callers at once.
+/// The number of callers at once.
 const CALLERS: u64 = 64;
 
-/// Two nodes, 64 callers on one of them, one memory a call: how many a second are on the disks of
-/// both, verified, applied and readable there.
+/// Measures two nodes with 64 callers on one of them, one memory a call. The figure is the memories a
+/// second that are on both disks, verified, applied and readable.
 pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let here = start(dir.path(), "here").await?;
@@ -61,7 +61,7 @@ pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Pro
     let rows = floor::store_rows(64)?;
     Ok(vec![
         Row::new("sync", "replicated records", rate(replicated), "/s")
-            .asked(Asked::AtLeast(10_000.0))
+            .asked(Goal::AtLeast(10_000.0))
             .floor("rows/s, bare store, 64 a commit", rows),
         Row::new("sync", "acknowledged records", rate(acknowledged), "/s")
             .floor("signatures checked/s, one core", floor::verifications()),

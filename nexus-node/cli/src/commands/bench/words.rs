@@ -1,13 +1,13 @@
-/// How many different words there are.
+/// The number of different words.
 const VOCABULARY: usize = 20_000;
-/// How many words a text has, at least and at most.
+/// The least and the most words of a text.
 const TEXT_WORDS: (u64, u64) = (12, 60);
 
-/// Texts of words as frequent as in a language: the n-th most frequent one comes in at 1/n
+/// Texts whose words are as frequent as in a language: the n-th most frequent one has the share 1/n
 /// (Zipf). The same number gives the same text.
 pub(super) struct Words {
     words: Vec<String>,
-    /// How much all words up to each come in at.
+    /// The sum of the shares of all words up to each one.
     shares: Vec<f64>,
 }
 
@@ -20,7 +20,7 @@ impl Words {
                 word.push_str(syllables[rest % syllables.len()]);
                 rest /= syllables.len();
             }
-            // an ending that no stemmer takes off, so that each stays a word of its own
+            // an ending that no stemmer removes, so that each stays a word of its own
             word + "k"
         };
         let mut sum = 0.0;
@@ -57,7 +57,7 @@ impl Words {
     }
 }
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators": SplitMix64.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 struct Random(u64);
 
 impl Random {
@@ -73,7 +73,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn share(&mut self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
         let share = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;

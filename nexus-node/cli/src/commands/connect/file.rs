@@ -1,5 +1,4 @@
-//! Changing a file that belongs to another program: whole or not at all, and with the one before
-//! beside it.
+//! Changes a file of another program: as a whole or not at all, with a copy of the old file beside it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
 
-/// How many backups a file may have.
+/// The most backups of a file.
 const BACKUPS_MAX: u32 = 1_000;
 
-/// What was done.
+/// The result of a change.
 pub(super) struct Written {
     pub(super) changed: bool,
-    /// Where the file is as it was.
+    /// The copy of the old file.
     pub(super) backup: Option<PathBuf>,
 }
 
-/// Changes a file, or makes it. A file that says what it should already is left alone.
+/// Changes a file, or creates it. A file with the right content is not written.
 pub(super) fn change(path: &Path, to: &dyn Fn(&str) -> Result<String, String>) -> Result<Written, Problem> {
     let failed = |what: &str, error: io::Error| {
         Problem::new("failed", format!("{what} {}: {error}", path.display())).hint("nothing was changed")
     };
-    // Who keeps their files elsewhere links to them: the link stays.
+    // A link to a file elsewhere stays a link.
     let real = match fs::canonicalize(path) {
         Ok(real) => real,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -56,7 +55,7 @@ pub(super) fn change(path: &Path, to: &dyn Fn(&str) -> Result<String, String>) -
     Ok(Written { changed: true, backup })
 }
 
-/// Copies a file beside itself, under a name that is free.
+/// Copies a file to a free name beside it.
 fn keep(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=BACKUPS_MAX {
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -64,7 +63,7 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
         let backup = path.with_file_name(name);
         match fs::File::options().write(true).create_new(true).open(&backup) {
             Ok(_) => {
-                // Its contents and its permissions.
+                // Copies content and permissions.
                 fs::copy(path, &backup)?;
                 return Ok(backup);
             }
@@ -75,7 +74,7 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("there are too many backups beside it"))
 }
 
-/// Writes beside, and puts it in place at once.
+/// Writes a file beside the old one, and renames it.
 fn replace(path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = tempfile::NamedTempFile::new_in(directory)?;
     beside.write_all(bytes)?;

@@ -1,8 +1,8 @@
-//! JSON as people write it: one value set, and every other byte as it was, comments and all.
+//! JSON with comments: sets one value and keeps every other byte.
 
 use serde_json::Value;
 
-/// Sets the value at a path of names, making the objects on the way.
+/// Sets the value at a path of names, and creates missing objects on the way.
 pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, String> {
     if text.trim().is_empty() {
         return Ok(format!("{}\n", wrapped(path, value, 0)));
@@ -49,7 +49,7 @@ fn insert(text: &str, object: &Object, name: &str, value: &str, depth: usize) ->
             format!("{front}{back}{line_end}{indent}{member}{line_end}{outer}{rest}")
         }
         Some(last) => {
-            // Beside what is there: on a line of its own if that is, indented alike.
+            // After the last member: on a line of its own if that one has its own, with the same indent.
             let line = text[..last.name_start].rfind('\n').map_or(0, |at| at + 1);
             let before = &text[line..last.name_start];
             let own_line = before.trim().is_empty() && line > object.open;
@@ -58,7 +58,7 @@ fn insert(text: &str, object: &Object, name: &str, value: &str, depth: usize) ->
                 Some(comma) => (comma + 1, ""),
                 None => (last.end, ","),
             };
-            // What is said of the last member behind it stays behind it.
+            // A comment after the last member stays after it.
             let said = if own_line { comment_behind(&text[end..object.close]) } else { 0 };
             let (remark, rest) = text[end..].split_at(said);
             format!("{}{comma}{remark}{separator}{member}{rest}", &text[..end])
@@ -66,7 +66,7 @@ fn insert(text: &str, object: &Object, name: &str, value: &str, depth: usize) ->
     }
 }
 
-/// How long the comment on the rest of the line is, with the space before it.
+/// The length of the comment on the rest of the line, with the space before it.
 fn comment_behind(rest: &str) -> usize {
     let line = rest.find('\n').map_or(rest, |end| &rest[..end]).trim_end();
     let comment = line.trim_start();
@@ -75,23 +75,23 @@ fn comment_behind(rest: &str) -> usize {
     if whole { line.len() } else { 0 }
 }
 
-/// A value in the objects that are missing around it.
+/// A value inside of the missing objects.
 fn wrapped(path: &[&str], value: &Value, depth: usize) -> String {
     let whole = path.iter().rev().fold(value.clone(), |inner, name| serde_json::json!({ *name: inner }));
     pretty(&whole, depth)
 }
 
 fn pretty(value: &Value, depth: usize) -> String {
-    // Values have string keys, so they can be written.
+    // Values have string keys, so writing them cannot fail.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.replace('\n', &format!("\n{}", "  ".repeat(depth)))
 }
 
-/// An object in a text: where its braces and its members are.
+/// An object in a text: the places of its braces and its members.
 struct Object {
-    /// After the opening brace.
+    /// The place after the opening brace.
     open: usize,
-    /// At the closing one.
+    /// The place of the closing brace.
     close: usize,
     members: Vec<Member>,
 }
@@ -104,7 +104,7 @@ struct Member {
     comma: Option<usize>,
 }
 
-/// How deep values may be nested.
+/// The deepest nesting of values.
 const DEPTH_MAX: usize = 128;
 
 struct Reader<'a> {
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         format!("line {line}: {what} was expected")
     }
 
-    /// Goes past white space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) -> Result<(), String> {
         loop {
             let rest = self.rest();
@@ -263,7 +263,7 @@ mod tests {
                 "{{\n  // mine\n  \"theme\": \"dark\", /* }} */\n  \"mcpServers\": {{\n    \"other\": {{ \"url\": \"http://x//y\" }}, // last\n    {own}\n  }}\n}}\n"
             ),
         );
-        // a comma at the end, as people who allow comments also allow
+        // a trailing comma, which many programs allow beside comments
         let trailing = set("{\n  \"mcpServers\": {\n    \"a\": 1,\n  },\n}", PATH, &entry()).unwrap();
         assert!(trailing.contains("\"a\": 1,\n    \"nexus\": {"), "{trailing}");
         let unlike = set("{\"mcpServers\":{\"nexus\":{\"old\":1},\"b\":2}}", PATH, &entry()).unwrap();

@@ -1,4 +1,4 @@
-//! Where each program looks for MCP servers, and in which form.
+//! The file of each program for MCP servers, and its form.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(super) enum Program {
     Gemini,
 }
 
-/// For whom an entry is.
+/// The reach of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Scope {
     User,
@@ -32,7 +32,7 @@ impl Scope {
     }
 }
 
-/// How a file is written.
+/// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// JSON, with or without comments; the servers are under this name.
@@ -48,9 +48,9 @@ pub(super) struct Target {
     pub(super) scope: Scope,
     pub(super) path: PathBuf,
     pub(super) format: Format,
-    /// Whether an entry says that it is of type `stdio`.
+    /// Whether an entry names its type `stdio`.
     pub(super) names_type: bool,
-    /// What is there where the program is.
+    /// A path that exists if the program is installed.
     sign: PathBuf,
 }
 
@@ -67,7 +67,7 @@ impl Program {
         }
     }
 
-    /// What a shell calls it.
+    /// Its name in a shell.
     fn command(self) -> &'static str {
         match self {
             Self::Vscode => "code",
@@ -120,8 +120,7 @@ impl Target {
         Ok(Self { program, scope, path, format, names_type, sign })
     }
 
-    /// Whether the program seems to be on this machine: it has left something here, or a shell would
-    /// find it.
+    /// Whether the program seems to be on this machine: its files are here, or a shell would find it.
     pub(super) fn is_here(&self) -> bool {
         let name = self.program.command();
         let found = |path: std::ffi::OsString| {

@@ -1,5 +1,5 @@
-//! Draws a [`View`]: the map on the left, the steps on the right, below what is being done and the
-//! keys. A function of the view and the size of the terminal, and of nothing else.
+//! Draws a [`View`]: the map on the left, the steps on the right, the current action and the keys
+//! below. The picture depends on the view and on the size of the terminal alone.
 
 mod map;
 
@@ -12,13 +12,13 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 use super::view::{Row, View};
 use crate::output::sane;
 
-/// Below this the map is left away.
+/// The least width for the map.
 const MAP_COLUMNS_MIN: u16 = 76;
 const MAP_ROWS_MIN: u16 = 23;
-/// Where the rows for what is being done are counted from.
+/// The height from which rows for the current action are added.
 const PANEL_ROWS: u16 = 6;
 
-/// What something means, which decides how it looks.
+/// The meaning of a text, which decides its look.
 #[derive(Clone, Copy, Debug)]
 enum Ink {
     Plain,
@@ -43,7 +43,7 @@ impl View {
         };
         let style = Style::new();
         match colour {
-            // Dark grey is dim enough by itself.
+            // Dark grey needs no dimming.
             Some(Color::DarkGray) if self.colour => style.fg(Color::DarkGray),
             Some(colour) if self.colour => style.fg(colour).add_modifier(modifier),
             _ => style.add_modifier(modifier),
@@ -100,7 +100,7 @@ fn mark(view: &View, row: &Row) -> Span<'static> {
     }
 }
 
-/// The list of steps; with what each compared, as far as there is room, the latest first.
+/// The list of steps, with the compared values as far as there is room, the latest first.
 fn steps(view: &View, frame: &mut Frame<'_>, area: Rect) {
     let block = Block::new().borders(Borders::LEFT).border_style(view.ink(Ink::Dim));
     let inner = block.inner(area);
@@ -116,7 +116,7 @@ fn steps(view: &View, frame: &mut Frame<'_>, area: Rect) {
             let gap = usize::from(inner.width).saturating_sub(4 + row.step.chars().count() + ms.len());
             head.extend([Span::raw(" ".repeat(gap)), view.span(Ink::Dim, ms)]);
             let detail = wrapped(&outcome.detail, width);
-            // In a narrow column it is below, for one step at a time.
+            // In a narrow column the details are below, for one step at a time.
             if width >= 30 && detail.len() <= room {
                 room -= detail.len();
                 lines.extend(detail.into_iter().map(|line| view.span(Ink::Dim, format!("   {line}")).into()));
@@ -133,7 +133,7 @@ fn steps(view: &View, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(done.chain(to_come).collect::<Vec<_>>()), inner);
 }
 
-/// What is being done; in the end, what to do next.
+/// The current action; at the end, the next commands to try.
 fn below(view: &View, frame: &mut Frame<'_>, area: Rect) {
     let heading = match view.current() {
         _ if view.free => " it held; now break it yourself ".to_owned(),
@@ -141,7 +141,7 @@ fn below(view: &View, frame: &mut Frame<'_>, area: Rect) {
         None => String::new(),
     };
     let block = Block::new().borders(Borders::TOP).border_style(view.ink(Ink::Dim));
-    // Not in the colour of the border.
+    // Without the colour of the border.
     let block = block.title(Span::styled(heading, view.ink(Ink::Bold).fg(Color::Reset)));
     let inner = block.inner(area);
     frame.render_widget(block, area);
@@ -174,7 +174,7 @@ fn below(view: &View, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// A mesh of one's own, as lines to paste: what follows the program's name, and what it is for.
+/// The lines to paste for a person's own mesh: the arguments of the program, and their purpose.
 pub(super) const OWN_MESH: [(&str, &str); 3] = [
     ("up", "a node, in the foreground"),
     ("invite", "prints a line for another machine"),

@@ -1,5 +1,5 @@
-//! The demo with a face: the steps run in one thread, the nodes are looked at in others, and this
-//! one draws what they tell and hears the keys.
+//! The demo with a live map. The steps run in one thread, other threads watch the nodes, and this one
+//! draws their events and reads the keys.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use nexus_node::api::Problem;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::Outcome;
+use super::StepReport;
 use super::draw::draw;
 use super::screen::Screen;
 use super::steps::{STEPS, World};
 use super::view::{Event, View};
 
-/// How long it stands there what a step is about to do.
+/// The time for which the announcement of a step is shown.
 const LEAD: Duration = Duration::from_millis(900);
-/// How long it stands there what it has compared.
+/// The time for which the result of a step is shown.
 const HOLD: Duration = Duration::from_millis(2400);
-/// Between two pictures, while something moves and when nothing does.
+/// The time between two pictures.
 const FRAME: Duration = Duration::from_millis(60);
 const FRAME_AT_REST: Duration = Duration::from_millis(200);
 
-/// What a key asks for.
+/// The command of a key.
 #[derive(Debug)]
 enum Order {
     GoOn,
@@ -33,18 +33,18 @@ enum Order {
     Edit(String),
 }
 
-/// How it ended.
+/// The result of the demo.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// The steps that were done.
-    pub(super) outcomes: Vec<Outcome>,
-    /// Why one of them did not hold.
+    /// The finished steps.
+    pub(super) outcomes: Vec<StepReport>,
+    /// The problem of a step that failed.
     pub(super) problem: Option<Problem>,
-    /// By Ctrl-C.
+    /// Whether Ctrl-C ended it.
     pub(super) interrupted: bool,
 }
 
-/// Shows everything until somebody quits.
+/// Runs the demo until a person quits it.
 pub(super) fn run(mut world: World, program: &str, colour: bool) -> Result<Ended, Problem> {
     let failed = |error: std::io::Error| Problem::new("failed", format!("the terminal: {error}"));
     let mut view = View::new(world.names(), STEPS.iter().map(|step| step.name).collect(), program, colour);
@@ -73,7 +73,7 @@ pub(super) fn run(mut world: World, program: &str, colour: bool) -> Result<Ended
         if !event::poll(pause).map_err(failed)? {
             continue;
         }
-        // Anything else, a new size say, is met by drawing again.
+        // Any other event, such as a new size, only needs a new picture.
         let Input::Key(key) = event::read().map_err(failed)? else { continue };
         if key.kind == KeyEventKind::Release {
             continue;
@@ -81,7 +81,7 @@ pub(super) fn run(mut world: World, program: &str, colour: bool) -> Result<Ended
         match pressed(key, &mut view) {
             Pressed::Quit => break false,
             Pressed::Interrupt => break true,
-            // Nobody listens when a step has failed.
+            // The receiver is gone after a failed step.
             Pressed::Order(order) => drop(orders.send(order)),
             Pressed::Nothing => {}
         }
@@ -118,9 +118,9 @@ fn pressed(key: KeyEvent, view: &mut View) -> Pressed {
     }
 }
 
-/// Runs the steps, with time to read, and then does what the keys ask for.
+/// Runs the steps with time for reading, then obeys the keys.
 fn play(world: &mut World, events: &Sender<Event>, asked: &Receiver<Order>) -> Result<(), Problem> {
-    // Sends fail when the face is gone, and then it does not matter.
+    // Sending fails when the map is gone, which does not matter.
     for step in STEPS {
         let _ = events.send(Event::Begins { step: step.name, does: step.does });
         let pause = asked.recv_timeout(LEAD);

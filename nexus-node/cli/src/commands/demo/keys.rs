@@ -1,15 +1,15 @@
-//! After the steps: the nodes stay up, and keys act on them. A line is a key and what it is for.
+//! After the steps: the nodes stay up, and keys act on them.
 
 use std::io::{self, BufRead};
 
 use nexus_node::api::Problem;
 
 use super::steps::World;
-use crate::session::Session;
+use crate::session::CliSession;
 
 const HELP: &str = "keys, each with Enter: c cut ide off, h heal, k kill cloud and start it again, w TEXT write on terminal, l look, q quit";
 
-pub(super) fn run(world: &mut World, session: &Session) -> Result<(), Problem> {
+pub(super) fn run(world: &mut World, session: &CliSession) -> Result<(), Problem> {
     let printer = &session.printer;
     for node in world.nodes() {
         printer.note(&format!("{:<10} {}", node.name, node.client.base()));

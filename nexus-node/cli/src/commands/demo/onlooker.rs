@@ -1,4 +1,4 @@
-//! Looks at a node from outside, again and again, and tells what is to be seen.
+//! Watches a node from outside, and reports its changes.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -11,13 +11,13 @@ use nexus_node::api::{Problem, wire};
 use super::stage::Node;
 use super::view::{Event, Look, Peer};
 
-/// Between two looks.
+/// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// Names by DID, of all nodes that were ever started.
 pub(super) type Names = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// Somebody who looks at a node until this is dropped.
+/// The watching of one node, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Onlooker {
     _here: Arc<()>,
@@ -36,7 +36,7 @@ impl Onlooker {
 
 fn look(stay: &Weak<()>, node: &Node, events: &Sender<Event>) {
     while stay.strong_count() > 0 {
-        // A node that is ending does not answer; whoever ends it tells so.
+        // A node that is ending does not answer; its end is reported elsewhere.
         if let Ok(look) = glance(node)
             && stay.strong_count() > 0
             && events.send(Event::Looks { node: node.name.clone(), look }).is_err()
@@ -64,7 +64,7 @@ fn glance(node: &Node) -> Result<Look, Problem> {
     })
 }
 
-/// Who refuses critical writes says so; else who leads and who votes.
+/// The node's place among the coordinators: read-only first, then leader or voter.
 fn seat(status: &wire::Status) -> Option<&'static str> {
     match (status.mode.as_deref(), status.role.as_deref()) {
         (Some("read_only"), _) => Some("refuses"),
@@ -74,7 +74,7 @@ fn seat(status: &wire::Status) -> Option<&'static str> {
     }
 }
 
-/// The values in conflict, if there are any; else what was written last.
+/// The values in conflict, if there are any; else the latest memory.
 fn newest(memories: &[wire::Memory]) -> Vec<String> {
     let contested = memories.iter().find_map(|memory| memory.conflicts.get("text"));
     match contested {
@@ -93,7 +93,7 @@ fn newest(memories: &[wire::Memory]) -> Vec<String> {
     }
 }
 
-/// The stream of a node's changes: each is an entry that has arrived.
+/// Follows a node's changes: each is an entry that has arrived.
 fn follow(stay: &Weak<()>, node: &Node, names: &Names, events: &Sender<Event>) {
     while stay.strong_count() > 0 {
         let lines = node.client.clone().streaming().lines("/v1/events", &[("accept", "text/event-stream")]);

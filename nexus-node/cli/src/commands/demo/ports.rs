@@ -9,7 +9,7 @@ use crate::output::Printer;
 
 const DEFAULT: u16 = 8002;
 
-/// One port for each node, in a row where they are free. A chosen base is taken at its word.
+/// Chooses one port for each node, in a row if they are free. A given base is used or refused.
 pub(super) fn choose(base: Option<u16>, nodes: u16, printer: &Printer) -> Result<Vec<u16>, Problem> {
     let mut ports = Vec::new();
     let mut next = Some(base.unwrap_or(DEFAULT));

@@ -1,5 +1,5 @@
-//! The terminal, taken for a while and given back however the demo ends: by itself, by a signal,
-//! or in a panic of any thread.
+//! The terminal, taken for the demo and given back at every end of it: its own, by a signal, or by a
+//! panic of any thread.
 
 use std::io::{self, Stdout};
 use std::sync::Once;
@@ -11,11 +11,11 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, Terminal};
 
-/// Whether the terminal is ours. Read and written with stdout locked, so that nothing is drawn on
-/// a terminal that was given back; the lock may be taken again by the thread that has it.
+/// Whether this program has taken the terminal. Accessed with stdout locked, so that nothing is drawn
+/// on a terminal that was given back. A thread may take that lock several times.
 static OURS: AtomicBool = AtomicBool::new(false);
 
-/// A terminal that is ours.
+/// The taken terminal.
 pub(super) struct Screen(Terminal<CrosstermBackend<Stdout>>);
 
 impl Screen {
@@ -55,11 +55,11 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back; does nothing if it is not ours.
+/// Gives the terminal back, if it is taken.
 pub(super) fn leave() {
     let _lock = io::stdout().lock();
     if OURS.swap(false, Ordering::SeqCst) {
-        // What cannot be restored cannot be complained about either.
+        // Nothing can be done about a terminal that cannot be restored.
         let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
         let _ = disable_raw_mode();
     }

@@ -1,4 +1,4 @@
-//! Where the demo's nodes live: processes and a temporary directory, which end together.
+//! The demo's processes and their temporary directory, which end together.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::session::data_dir_problem;
 
-/// How long a node may take to be ready.
+/// The longest start of a node.
 const READY: Duration = Duration::from_secs(30);
-/// How long a command beside the nodes may take.
+/// The longest run of a command beside the nodes.
 const COMMAND: Duration = Duration::from_secs(60);
 
-/// How the directories of demos are called, and the file in each that a living demo has locked.
+/// The prefix of the demos' directories, and the file in each that a running demo has locked.
 const PREFIX: &str = "nexus-demo-";
 const LOCK: &str = "alive";
 
@@ -35,20 +35,20 @@ pub(crate) struct Stage {
 #[derive(Debug, Default)]
 struct Children {
     running: BTreeMap<String, Child>,
-    /// Locked as long as this process lives: who can lock it may sweep the directory.
+    /// Locked while this process lives. A process that can lock it may remove the directory.
     alive: Option<File>,
     cleared: bool,
 }
 
-/// How long a member is up before it votes, in milliseconds: whoever watches a demo does not wait.
+/// The time that a member is up before it votes, in milliseconds: short, since people watch.
 const VOTER_SETTLE_MS: &str = "500";
 
-/// How a command ended that need not have been done.
+/// The end of a command that may fail.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
-    /// Why it was not done, in its own words.
+    /// The error, if it failed.
     pub(crate) error: Option<wire::ErrorBody>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) client: Client,
     pub(crate) did: String,
-    /// Where it can be dialled.
+    /// The addresses at which it can be dialled.
     pub(crate) listen: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Stage {
         let temp = std::env::temp_dir();
         let name = data_encoding::HEXLOWER.encode(&random);
         let directory = temp.join(format!("{PREFIX}{name}"));
-        // Under another name until it is locked, so that nobody takes it for a stale one.
+        // Under another name until it is locked, so that no other demo removes it as stale.
         let new = temp.join(format!("nexus-new-{name}"));
         let alive = made(&new, &directory).map_err(|error| failed(&directory.display().to_string(), &error))?;
         sweep(&temp, &directory);
@@ -84,7 +84,7 @@ impl Stage {
         let mut children = self.lock();
         children.cleared = true;
         for child in children.running.values_mut() {
-            // One that has ended by itself cannot be killed, and need not.
+            // A process that has ended by itself cannot be killed.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -102,7 +102,7 @@ impl Stage {
         self.directory.join(format!("{name}.log"))
     }
 
-    /// What a node has logged so far.
+    /// A node's log so far.
     pub(crate) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.log_of(name)).unwrap_or_default()
     }
@@ -146,7 +146,7 @@ impl Stage {
         }
     }
 
-    /// Runs a command on a node's directory, whatever comes of it.
+    /// Runs a command on a node's directory, which may fail.
     pub(crate) fn try_command(&self, name: &str, arguments: &[&str]) -> Result<Ended, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let output = self.program(&self.directory(name), &arguments).stdin(Stdio::null()).output();
@@ -157,7 +157,7 @@ impl Stage {
         Ok(Ended { code: output.status.code(), stdout, error: error.map(|document| document.error) })
     }
 
-    /// Kills a node the hard way: no signal it could catch, nothing finished.
+    /// Kills a node with SIGKILL: it finishes nothing.
     pub(crate) fn kill(&self, name: &str) -> Result<u32, Problem> {
         let mut children = self.lock();
         let mut child =
@@ -167,7 +167,7 @@ impl Stage {
         killed.map(|_| pid).map_err(|error| Problem::new("failed", format!("{name}: {error}")))
     }
 
-    /// The process of a node that is running.
+    /// The process id of a running node.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         self.lock().running.get(name).map(Child::id)
     }
@@ -188,18 +188,18 @@ impl Stage {
     fn program(&self, directory: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--json").arg("--data-dir").arg(directory);
-        // Settings of this shell are for other nodes.
+        // Settings of this shell must not reach the nodes.
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEXUS_")) {
             command.env_remove(variable);
         }
         command.env("NEXUS_VOTER_SETTLE_MS", VOTER_SETTLE_MS);
-        // Ctrl-C is for the demo, which then ends its nodes.
+        // Ctrl-C must reach only the demo, which then ends its nodes.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 
-    /// Takes charge of a process; its stdin stays open as long as this one lives.
+    /// Takes charge of a process. Its stdin stays open while this process lives.
     fn keep(&self, name: &str, mut child: Child) -> Result<(), Problem> {
         let mut children = self.lock();
         if children.cleared {
@@ -211,7 +211,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Why a node did not get ready, in its own words.
+    /// The problem of a node that did not become ready, from its log.
     fn silent(&self, name: &str) -> Problem {
         let log = self.log(name);
         let last = log.lines().rev().find(|line| !line.is_empty()).unwrap_or("it said nothing");
@@ -229,7 +229,7 @@ impl Stage {
     }
 }
 
-/// Makes a directory that only this account may enter, with a lock that says that we live.
+/// Creates a directory that only this account may enter, with a lock that marks it as in use.
 fn made(new: &Path, directory: &Path) -> io::Result<File> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -241,8 +241,7 @@ fn made(new: &Path, directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes the directories of demos of this account that were killed and could not do it
-/// themselves. What cannot be removed stays.
+/// Removes the directories of this account's killed demos. Directories that cannot be removed stay.
 fn sweep(temp: &Path, ours: &Path) {
     for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -265,7 +264,7 @@ fn same_owner(path: &Path, ours: &Path) -> bool {
     owner(path).is_some_and(|uid| owner(ours) == Some(uid))
 }
 
-/// Elsewhere the temporary directory is the account's own.
+/// On other platforms the temporary directory is the account's own.
 #[cfg(not(unix))]
 fn same_owner(_: &Path, _: &Path) -> bool {
     true
@@ -279,7 +278,7 @@ fn first_line(stdout: Option<std::process::ChildStdout>, within: Duration) -> Op
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line);
-        // Nobody listens any more if it took too long.
+        // The receiver is gone if it took too long.
         let _ = sender.send(read.ok().filter(|&bytes| bytes > 0).map(|_| line));
     });
     receiver.recv_timeout(end.saturating_duration_since(Instant::now())).ok().flatten()

@@ -1,4 +1,4 @@
-//! The steps of the demo. Each returns what it compared.
+//! The steps of the demo. Each returns the values that it compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,32 +13,32 @@ use serde_json::json;
 use super::onlooker::{Names, Onlooker};
 use super::stage::{Node, Stage};
 use super::view::{Event, Stranger};
-use super::{Outcome, until};
+use super::{StepReport, until};
 use crate::client::escape;
 use crate::output::short_did;
 
-/// How long anything may take to arrive everywhere.
+/// The longest time for anything to arrive everywhere.
 const SOON: Duration = Duration::from_secs(20);
-/// How long something that would be over at once is left on the screen.
+/// The time for which a short event stays on the screen.
 const LINGER: Duration = Duration::from_millis(1600);
-/// How long a stranger is watched after it was turned away.
+/// The time for which a refused stranger is watched.
 const STRANGER_TRIES: Duration = Duration::from_secs(20);
 
 pub(super) struct Step {
     pub(super) name: &'static str,
-    /// What it does, for those who watch.
+    /// Its action, in words for the audience.
     pub(super) does: &'static str,
     run: fn(&mut World) -> Result<String, Problem>,
 }
 
 impl Step {
-    /// Runs the step: what came of it, and why it did not hold.
-    pub(super) fn play(&self, world: &mut World) -> (Outcome, Option<Problem>) {
+    /// Runs the step. Returns its result, and the problem if it failed.
+    pub(super) fn play(&self, world: &mut World) -> (StepReport, Option<Problem>) {
         world.lingered = Duration::ZERO;
         let began = Instant::now();
         let result = (self.run)(world);
         let took = began.elapsed().saturating_sub(world.lingered);
-        let outcome = Outcome {
+        let outcome = StepReport {
             step: self.name,
             ok: result.is_ok(),
             ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -64,31 +64,31 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
 ];
 
-/// What the steps work on.
+/// The nodes and the state that the steps work on.
 pub(super) struct World {
     stage: Arc<Stage>,
     ports: BTreeMap<String, u16>,
-    /// Somebody asked for these very ports.
+    /// Whether the ports were given by a flag.
     ports_chosen: bool,
     names: Vec<String>,
     nodes: BTreeMap<String, Node>,
     /// The memory that both sides edit.
     contested: Option<String>,
-    /// A text that nobody outside may ever hold.
+    /// A text that no stranger may ever hold.
     secret: String,
     audience: Option<Audience>,
-    /// How long the current step has waited for the audience.
+    /// The time that the current step has waited for the audience.
     lingered: Duration,
 }
 
-/// Those who watch.
+/// The people at the live map.
 struct Audience {
     events: Sender<Event>,
     names: Names,
     onlookers: BTreeMap<String, Onlooker>,
 }
 
-type Result_ = Result<String, Problem>;
+type StepResult = Result<String, Problem>;
 
 const TERMINAL: &str = "terminal";
 const IDE: &str = "ide";
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// From now on tells what happens.
+    /// Reports all events from now on.
     pub(super) fn watched_by(&mut self, events: Sender<Event>) {
         self.audience = Some(Audience { events, names: Names::default(), onlookers: BTreeMap::new() });
     }
@@ -129,12 +129,12 @@ impl World {
 
     fn tell(&self, event: Event) {
         if let Some(audience) = &self.audience {
-            // Whoever has left does not hear it.
+            // The audience may have left.
             let _ = audience.events.send(event);
         }
     }
 
-    /// Leaves those who watch the time to see it.
+    /// Gives the audience time to see the screen.
     fn linger(&mut self) {
         if self.audience.is_some() {
             std::thread::sleep(LINGER);
@@ -155,7 +155,7 @@ impl World {
         let port = self.ports.get(name).copied().unwrap_or(0);
         self.tell(Event::Starts { node: name.to_owned() });
         let node = match self.stage.start(name, port, &[]) {
-            // Somebody was faster: any port, which the node keeps.
+            // Another program took the port: use any port, which the node keeps.
             Err(problem) if problem.code == "in_use" && !self.ports_chosen => {
                 self.ports.insert(name.to_owned(), 0);
                 self.stage.start(name, 0, &[])?
@@ -174,7 +174,7 @@ impl World {
         Ok(())
     }
 
-    /// Kills a node hard.
+    /// Kills a node with SIGKILL.
     fn end_node(&mut self, name: &str) -> Result<u32, Problem> {
         let pid = self.stage.kill(name)?;
         self.nodes.remove(name);
@@ -185,22 +185,22 @@ impl World {
         Ok(pid)
     }
 
-    /// Kills a node hard and starts it again.
-    pub(super) fn restart(&mut self, name: &str) -> Result_ {
+    /// Kills a node with SIGKILL and starts it again.
+    pub(super) fn restart(&mut self, name: &str) -> StepResult {
         let pid = self.end_node(name)?;
         self.linger();
         self.start_node(name)?;
         Ok(format!("{name} (process {pid}) was killed hard, and is back"))
     }
 
-    /// Cuts a node off, both ways.
-    pub(super) fn cut_off(&self, name: &str) -> Result_ {
+    /// Cuts a node off, in both directions.
+    pub(super) fn cut_off(&self, name: &str) -> StepResult {
         self.node(name)?.switch("offline")?;
         Ok(format!("{name} is cut off; it goes on reading and writing"))
     }
 
     /// Brings every node back.
-    pub(super) fn heal_all(&self) -> Result_ {
+    pub(super) fn heal_all(&self) -> StepResult {
         let mut back = Vec::new();
         for node in self.nodes() {
             if node.status()?.offline {
@@ -216,19 +216,19 @@ impl World {
     }
 
     /// Writes a memory on a node.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result_ {
+    pub(super) fn write(&self, name: &str, text: &str) -> StepResult {
         self.node(name)?.remember(text)?;
         Ok(format!("{name} wrote {text:?}"))
     }
 
     /// Edits the memory of the steps on a node.
-    pub(super) fn edit_contested(&self, name: &str, text: &str) -> Result_ {
+    pub(super) fn edit_contested(&self, name: &str, text: &str) -> StepResult {
         self.node(name)?.edit(self.contested()?, text)?;
         Ok(format!("{name} edited the shared memory to {text:?}"))
     }
 
-    /// Each node in a line.
-    pub(super) fn look(&self) -> Result_ {
+    /// A line for each node.
+    pub(super) fn look(&self) -> StepResult {
         let mut lines = Vec::new();
         for node in self.nodes() {
             let (status, memories) = (node.status()?, node.memories()?);
@@ -238,8 +238,7 @@ impl World {
         Ok(lines.join("\n"))
     }
 
-    /// Waits until all of these nodes hold the same memories, and says how many there are and
-    /// which.
+    /// Waits until all of these nodes hold the same memories. Returns those.
     fn converge(&self) -> Result<Vec<wire::Memory>, Problem> {
         until("every node holds the same memories in the same versions", SOON, || {
             let mut all = Vec::new();
@@ -306,7 +305,7 @@ impl Node {
         self.client.get("/v1/coordinator")
     }
 
-    /// A key, as a quorum has it.
+    /// A key by an exact read.
     fn key(&self, key: &str) -> Result<wire::KvItem, Problem> {
         self.client.get(&format!("/v1/kv/{}", escape(key)))
     }
@@ -324,7 +323,7 @@ impl Node {
         Ok(self.peers()?.iter().filter(|peer| peer.state == "up").count())
     }
 
-    /// Waits until a memory is here, and says how long that took.
+    /// Waits until a memory is here, with this text.
     fn await_memory(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
         until(&format!("{} reads {text:?}", self.name), SOON, || match self.get(id) {
             Ok(memory) => Ok((memory.text == text).then_some(memory)),
@@ -339,7 +338,7 @@ fn claim(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Problem>
     if holds { Ok(()) } else { Err(Problem::new("failed", otherwise())) }
 }
 
-fn start(world: &mut World) -> Result_ {
+fn start(world: &mut World) -> StepResult {
     world.start_node(TERMINAL)?;
     let status = world.node(TERMINAL)?.status()?;
     let members = world.node(TERMINAL)?.members()?;
@@ -347,7 +346,7 @@ fn start(world: &mut World) -> Result_ {
     Ok(format!("terminal made a mesh, {}, and is its one member", short_did(&status.mesh_did)))
 }
 
-fn join(world: &mut World) -> Result_ {
+fn join(world: &mut World) -> StepResult {
     let others = world.names.len() - 1;
     let invitation: wire::Invitation =
         world.node(TERMINAL)?.client.post("/v1/invite", &json!({ "uses": others, "ttl": "10m" }))?;
@@ -368,12 +367,12 @@ fn join(world: &mut World) -> Result_ {
     ))
 }
 
-/// How many nodes vote.
+/// The number of voters.
 const VOTERS: usize = 3;
 /// The key that both sides write.
 const KEY: &str = "deploy/target";
 
-fn elect(world: &mut World) -> Result_ {
+fn elect(world: &mut World) -> StepResult {
     let mut all = Vec::new();
     for node in world.nodes() {
         let seen = until(&format!("{} sees {VOTERS} voters, all up, and a leader", node.name), SOON, || {
@@ -391,10 +390,10 @@ fn elect(world: &mut World) -> Result_ {
     Ok(format!("{VOTERS} voters, and {} leads them (term {term}): every node says the same", leader.name))
 }
 
-fn write(world: &mut World) -> Result_ {
+fn write(world: &mut World) -> StepResult {
     let (ide, cloud) = (world.node(IDE)?, world.node(CLOUD)?);
     let written = ide.put_key(KEY, "blue")?;
-    // No waiting: whoever reads after the answer reads this or something newer.
+    // No waiting: a read after the answer sees this value or a newer one.
     let read = cloud.key(KEY)?;
     claim(read.value == "blue" && read.revision == written.revision && read.by == ide.did, || {
         format!("cloud reads {:?} of revision {}", read.value, read.revision)
@@ -412,8 +411,8 @@ fn write(world: &mut World) -> Result_ {
     ))
 }
 
-/// The minority is asked as a script would ask it.
-fn refuse(world: &mut World) -> Result_ {
+/// Asks the minority as a script would.
+fn refuse(world: &mut World) -> StepResult {
     let asked = Instant::now();
     let ask = |arguments: &[&str]| world.stage.try_command(IDE, arguments).map(|ended| (ended, asked.elapsed()));
     let (refused, exact) = std::thread::scope(|scope| {
@@ -442,7 +441,7 @@ fn refuse(world: &mut World) -> Result_ {
     ))
 }
 
-fn agree(world: &mut World) -> Result_ {
+fn agree(world: &mut World) -> StepResult {
     let mut items: Vec<(String, u64)> = Vec::new();
     for node in world.nodes() {
         let item = until(&format!("the copy on {} has what the majority wrote", node.name), SOON, || {
@@ -465,7 +464,7 @@ fn agree(world: &mut World) -> Result_ {
     Ok(format!("{KEY} = red, revision {revision}, in every copy; what ide was refused is nowhere; all voters are up"))
 }
 
-fn share(world: &mut World) -> Result_ {
+fn share(world: &mut World) -> StepResult {
     let terminal = world.node(TERMINAL)?;
     let text = format!("the deploy key is in the vault ({})", world.secret);
     let began = Instant::now();
@@ -482,7 +481,7 @@ fn share(world: &mut World) -> Result_ {
     Ok(detail)
 }
 
-fn cut(world: &mut World) -> Result_ {
+fn cut(world: &mut World) -> StepResult {
     let ide = world.node(IDE)?;
     let state = ide.switch("offline")?;
     claim(state.offline, || "ide does not say that it is offline".to_owned())?;
@@ -500,14 +499,14 @@ fn cut(world: &mut World) -> Result_ {
     Ok("ide is cut off both ways: 0 peers there, no connection anywhere; its process and API go on".to_owned())
 }
 
-fn apart(world: &mut World) -> Result_ {
+fn apart(world: &mut World) -> StepResult {
     let contested = world.contested()?.to_owned();
     let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
     let here = terminal.remember("written while ide was away")?;
     let there = ide.remember("written while cut off")?;
     terminal.edit(&contested, "use port 4001")?;
     ide.edit(&contested, "use port 4002")?;
-    // When cloud has it, it has had the chance to reach ide as well.
+    // When cloud has it, it could have reached ide as well.
     cloud.await_memory(&here.id, "written while ide was away")?;
     cloud.await_memory(&contested, "use port 4001")?;
     for (node, missing) in [(ide, &here.id), (terminal, &there.id), (cloud, &there.id)] {
@@ -523,7 +522,7 @@ fn apart(world: &mut World) -> Result_ {
     ))
 }
 
-fn heal(world: &mut World) -> Result_ {
+fn heal(world: &mut World) -> StepResult {
     let contested = world.contested()?.to_owned();
     world.node(IDE)?.switch("online")?;
     until("the conflict shows on every node", SOON, || {
@@ -551,7 +550,7 @@ fn heal(world: &mut World) -> Result_ {
     ))
 }
 
-fn settle(world: &mut World) -> Result_ {
+fn settle(world: &mut World) -> StepResult {
     let contested = world.contested()?.to_owned();
     world.node(CLOUD)?.edit(&contested, "use port 4003")?;
     for node in world.nodes() {
@@ -564,7 +563,7 @@ fn settle(world: &mut World) -> Result_ {
     Ok("cloud settled it with one edit; no node shows a conflict, all read \"use port 4003\"".to_owned())
 }
 
-fn kill(world: &mut World) -> Result_ {
+fn kill(world: &mut World) -> StepResult {
     let own = world.node(CLOUD)?.remember("acknowledged just before the kill")?;
     let pid = world.end_node(CLOUD)?;
     let meanwhile = world.node(TERMINAL)?.remember("written while cloud was dead")?;
@@ -583,8 +582,8 @@ fn kill(world: &mut World) -> Result_ {
     ))
 }
 
-/// A node with a mesh of its own dials ours. Its own log tells when it was turned away.
-fn stranger(world: &mut World) -> Result_ {
+/// Lets a node of another mesh dial ours. Its own log shows that it was refused.
+fn stranger(world: &mut World) -> StepResult {
     let terminal = world.node(TERMINAL)?;
     let before = terminal.members()?.len();
     let dialled: Vec<String> =
@@ -602,7 +601,7 @@ fn stranger(world: &mut World) -> Result_ {
     });
     refused?;
     world.tell(Event::Stranger(Stranger::TurnedAway));
-    // Also what is written from now on, and reaches every member, must not reach it.
+    // Later writes, too, reach every member and must not reach it.
     let later = terminal.remember(&format!("still not for strangers: {}", world.secret))?;
     for node in world.nodes() {
         node.await_memory(&later.id, &format!("still not for strangers: {}", world.secret))?;

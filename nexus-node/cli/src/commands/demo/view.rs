@@ -1,27 +1,27 @@
-//! What the demo shows on a terminal, as plain data: [`View`] is fed with [`Event`]s, and drawn by
-//! [`draw`](super::draw::draw). It knows neither nodes nor clocks: the time comes with each event.
+//! The demo's screen as plain data: [`Event`]s change a [`View`], and [`draw`](super::draw::draw) shows
+//! it. It knows neither nodes nor clocks: the time comes with each event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Outcome;
+use super::StepReport;
 
-/// How long something that travels is on its way, on the screen.
+/// The time that an entry travels on the screen.
 const TRAVEL: Duration = Duration::from_millis(800);
-/// How long a node shines when something has arrived.
+/// The time that a node shines after an arrival.
 const SHINE: Duration = Duration::from_millis(400);
-/// How long it may take until links are seen as they are: what arrives is drawn as much later.
+/// The time until links are up to date. Arrivals are drawn as much later.
 const SETTLE: Duration = Duration::from_millis(300);
-/// Pulses at once; what comes on top is not drawn.
+/// The most pulses at once; further ones are not drawn.
 const PULSES_MAX: usize = 64;
 
-/// Something to show.
+/// An event for the screen.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A step is about to begin.
     Begins { step: &'static str, does: &'static str },
     /// A step has ended.
-    Ended(Outcome),
+    Ended(StepReport),
     /// Every step held: from now on keys act.
     Free,
     /// A node's process is started.
@@ -30,40 +30,40 @@ pub(super) enum Event {
     Answers { node: String, port: u16 },
     /// A node's process has ended.
     Ends { node: String },
-    /// How a node looks from outside.
+    /// A node's state from outside.
     Looks { node: String, look: Look },
-    /// An entry of one node has arrived at another; at itself, when it was written.
+    /// An entry of one node has arrived at another; or at its author, when it was written.
     Arrives { author: String, node: String },
     /// A node of another mesh dials in, or is gone.
     Stranger(Stranger),
-    /// What a key has done.
+    /// The effect of a key.
     Says(Result<String, String>),
 }
 
-/// What a node tells about itself.
+/// A node's report of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Look {
     pub(super) offline: bool,
-    /// What it is among the coordinators.
+    /// Its place among the coordinators.
     pub(super) seat: Option<&'static str>,
     pub(super) memories: usize,
-    /// What was written last, or is in conflict: its values.
+    /// The latest memory, or the values of one in conflict.
     pub(super) newest: Vec<String>,
-    /// The members that it is connected with, or knows to lack something.
+    /// The members that it is connected with, or knows to lack entries.
     pub(super) peers: BTreeMap<String, Peer>,
 }
 
-/// A member as another one sees it.
+/// A member in another one's view.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Peer {
-    /// There is a connection with it.
+    /// Whether there is a connection with it.
     pub(super) connected: bool,
     pub(super) rtt_ms: Option<f64>,
-    /// How many entries it lacks.
+    /// The number of entries that it lacks.
     pub(super) behind: u64,
 }
 
-/// Where the node of another mesh is.
+/// The state of the node of another mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stranger {
     Away,
@@ -76,14 +76,14 @@ pub(super) enum Stranger {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) port: Option<u16>,
-    pub(super) state: State,
+    pub(super) state: NodeState,
     pub(super) look: Look,
     arrived: Option<Duration>,
 }
 
-/// What a node is doing.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum NodeState {
     /// It was never started.
     Absent,
     Starting,
@@ -97,18 +97,18 @@ pub(super) enum State {
 pub(super) struct Row {
     pub(super) step: &'static str,
     pub(super) does: &'static str,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<StepReport>,
 }
 
 /// The connection of two nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Link<'a> {
-    /// There never was one.
+    /// There was never a connection.
     None,
     Up {
         rtt_ms: Option<f64>,
     },
-    /// There never was one, but a node that both are connected with.
+    /// There was never a connection, but both are connected with this node.
     Via(&'a str),
     /// Cut, with the number of entries by which one side is behind.
     Cut {
@@ -133,18 +133,18 @@ pub(super) struct View {
     /// The names of all steps.
     pub(super) steps: Vec<&'static str>,
     pub(super) stranger: Stranger,
-    /// The steps are over, and held.
+    /// Whether all steps are over, and held.
     pub(super) free: bool,
-    /// Which node the keys are for.
+    /// The node that keys act on.
     pub(super) chosen: usize,
     pub(super) said: Option<Result<String, String>>,
-    /// How this program is called, for lines to paste.
+    /// The command that calls this program, for lines to paste.
     pub(super) program: String,
     /// Whether there are colours.
     pub(super) colour: bool,
-    /// Who was ever connected with whom.
+    /// The pairs of nodes that were ever connected.
     met: BTreeSet<(String, String)>,
-    /// What has arrived where, from whom and when, and is still to be drawn.
+    /// Arrivals that are still to be drawn.
     arrived: Vec<Pulse>,
     pulses: Vec<Pulse>,
 }
@@ -154,7 +154,7 @@ impl View {
         let node = |name: &String| Node {
             name: name.clone(),
             port: None,
-            state: State::Absent,
+            state: NodeState::Absent,
             look: Look::default(),
             arrived: None,
         };
@@ -175,7 +175,7 @@ impl View {
         }
     }
 
-    /// Takes an event in, at this time. Time never goes back.
+    /// Applies an event at this time. Time never goes back.
     pub(super) fn on(&mut self, now: Duration, event: Event) {
         self.tick(now);
         match event {
@@ -187,12 +187,12 @@ impl View {
             }
             Event::Free => self.free = true,
             Event::Starts { node } => self.change(&node, |node| {
-                node.state = State::Starting;
+                node.state = NodeState::Starting;
                 node.look.peers.clear();
             }),
             Event::Answers { node, port } => self.change(&node, |node| node.port = Some(port)),
             Event::Ends { node } => self.change(&node, |node| {
-                node.state = State::Dead;
+                node.state = NodeState::Dead;
                 node.look.peers.clear();
             }),
             Event::Looks { node, look } => {
@@ -200,9 +200,9 @@ impl View {
                     self.met.insert(pair(&node, peer));
                 }
                 self.change(&node, |node| {
-                    // A look at a process that has ended meanwhile is late.
-                    if node.state != State::Dead {
-                        node.state = if look.offline { State::Offline } else { State::Up };
+                    // The report of a process that has ended meanwhile is late.
+                    if node.state != NodeState::Dead {
+                        node.state = if look.offline { NodeState::Offline } else { NodeState::Up };
                         node.look = look;
                     }
                 });
@@ -219,7 +219,7 @@ impl View {
         }
     }
 
-    /// Time passes.
+    /// Moves the time on.
     pub(super) fn tick(&mut self, now: Duration) {
         self.now = now;
         let (due, waiting) = split(std::mem::take(&mut self.arrived), |pulse| now >= pulse.since);
@@ -240,7 +240,7 @@ impl View {
         }
     }
 
-    /// Through whom two nodes exchange what they have, if not with each other.
+    /// The node through which two others exchange entries, if they are not connected.
     fn relay(&self, one: &str, other: &str) -> Option<&str> {
         let node = |name: &str| self.nodes.iter().find(|node| node.name == name);
         match self.link(node(one)?, node(other)?) {
@@ -257,36 +257,36 @@ impl View {
             || self.nodes.iter().any(|node| self.shines(node))
     }
 
-    /// The next node is the one that the keys are for.
+    /// Makes the keys act on the next node.
     pub(super) fn choose_next(&mut self) {
         self.chosen = (self.chosen + 1) % self.nodes.len().max(1);
     }
 
-    /// The step that runs or ran last.
+    /// The current or last step.
     pub(super) fn current(&self) -> Option<&Row> {
         self.rows.last()
     }
 
-    /// Whether a step did not hold.
+    /// Whether a step failed.
     pub(super) fn failed(&self) -> bool {
         self.rows.iter().any(|row| row.outcome.as_ref().is_some_and(|outcome| !outcome.ok))
     }
 
-    /// Whether something has just been written here or arrived.
+    /// Whether an entry has just been written here, or has arrived.
     pub(super) fn shines(&self, node: &Node) -> bool {
         node.arrived.is_some_and(|at| self.now.saturating_sub(at) < SHINE)
     }
 
-    /// How far along the way from one to the other something is: 0 at the start, 1 at the end.
+    /// The places of entries between two nodes: 0 at the start, 1 at the end.
     pub(super) fn pulses(&self, from: &str, to: &str) -> impl Iterator<Item = f64> {
         let under_way =
             self.pulses.iter().filter(move |pulse| pulse.from == from && pulse.to == to && pulse.since <= self.now);
         under_way.map(|pulse| self.now.saturating_sub(pulse.since).as_secs_f64() / TRAVEL.as_secs_f64())
     }
 
-    /// How two nodes are connected: what either of them says.
+    /// The connection of two nodes, in either one's view.
     pub(super) fn link(&self, one: &Node, other: &Node) -> Link<'_> {
-        let live = |state| matches!(state, State::Up | State::Offline | State::Dead);
+        let live = |state| matches!(state, NodeState::Up | NodeState::Offline | NodeState::Dead);
         if !live(one.state) || !live(other.state) {
             return Link::None;
         }
@@ -303,7 +303,7 @@ impl View {
     }
 
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Node)) {
-        // Others than ours, a stranger say, are not on the map.
+        // Other nodes, such as a stranger, are not on the map.
         if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
             change(node);
         }
@@ -311,10 +311,10 @@ impl View {
 }
 
 fn connected(one: &Node, other: &Node) -> bool {
-    [one.state, other.state] == [State::Up, State::Up] && sights(one, other).iter().any(|peer| peer.connected)
+    [one.state, other.state] == [NodeState::Up, NodeState::Up] && sights(one, other).iter().any(|peer| peer.connected)
 }
 
-/// What two nodes tell of each other.
+/// The views that two nodes have of each other.
 fn sights<'a>(one: &'a Node, other: &'a Node) -> Vec<&'a Peer> {
     [one.look.peers.get(&other.name), other.look.peers.get(&one.name)].into_iter().flatten().collect()
 }
@@ -418,7 +418,7 @@ pub(super) mod tests {
         up(&mut view, 1, "cloud", look(1, &[], &[]));
         view.on(at(2), Event::Ends { node: "cloud".to_owned() });
         view.on(at(3), Event::Looks { node: "cloud".to_owned(), look: look(1, &[], &[]) });
-        assert_eq!(view.nodes[2].state, State::Dead);
+        assert_eq!(view.nodes[2].state, NodeState::Dead);
     }
 
     #[test]

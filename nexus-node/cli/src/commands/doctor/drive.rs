@@ -1,4 +1,4 @@
-//! What kind of drive a directory is on, and how full it is.
+//! The kind and the free space of a directory's drive.
 
 use std::path::{Path, PathBuf};
 
@@ -24,14 +24,14 @@ pub(super) fn kind(path: &Path) -> Check {
     }
 }
 
-/// `/mnt/c/…` under WSL.
+/// Whether a path is a Windows drive under WSL, `/mnt/c/…`.
 fn is_windows_drive(path: &Path) -> bool {
     let mut parts = path.iter().skip(1).map(|part| part.to_string_lossy());
     let letter = (parts.next().as_deref() == Some("mnt")).then(|| parts.next()).flatten();
     letter.is_some_and(|letter| letter.len() == 1 && letter.chars().all(|c| c.is_ascii_lowercase()))
 }
 
-/// The type of the file system that a path is on, by the table of mounts (proc_mounts(5)).
+/// The type of a path's file system, from the table of mounts (proc_mounts(5)).
 fn file_system(mounts: &str, path: &Path) -> Option<String> {
     let fits = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -39,7 +39,7 @@ fn file_system(mounts: &str, path: &Path) -> Option<String> {
         let kind = fields.next()?;
         path.starts_with(&point).then(|| (point.components().count(), kind.to_owned()))
     });
-    // The deepest one, and of several on one point the last.
+    // The deepest mount, and of several on one point the last.
     fits.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     }
 }
 
-/// The path, or the closest one above it that is there.
+/// The path, or its closest existing parent.
 fn existing(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
     absolute.ancestors().find_map(|path| path.canonicalize().ok())

@@ -1,5 +1,5 @@
-//! From a list of names to a mesh. Every process gets the same list, and so derives the same root
-//! key, the same keys of all members and their credentials: nobody has to be invited.
+//! From a list of names to a mesh. Every process gets the same list, and derives the same root key,
+//! member keys and credentials from it: nobody has to be invited.
 //!
 //! Such keys are no secret. They are good for a test's mesh, which ends with it.
 
@@ -16,10 +16,10 @@ use nexus_mesh::{BoxedTransport, Multiaddr, Spawner};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{BlockingPool, NodeEnv, RaftEnv};
+use nexus_node::{NodeEnv, RaftEnv};
 use serde_json::Value;
 
-/// The members of a cluster, in an order that all of them know.
+/// The members of a cluster, in the same order on every node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cluster {
     names: Vec<String>,
@@ -27,12 +27,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Nodes in a cluster. Each has connections with all others.
+    /// The most nodes of a cluster. Each has connections with all others.
     const NODES_MAX: usize = 64;
-    /// How long a connection may take to be set up.
+    /// The longest set-up of a connection.
     const HANDSHAKE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
-    /// What an `init` says, or why it cannot be used.
+    /// The cluster of an `init` message, or the reason why it is unusable.
     pub(super) fn of(init: &Value) -> Result<Self, String> {
         let me = init["node_id"].as_str().ok_or("init names no node_id")?;
         let names = init["node_ids"].as_array().ok_or("init names no node_ids")?;
@@ -57,12 +57,12 @@ impl Cluster {
         self.me
     }
 
-    /// Where a node is, within each process: this one listens there, and for the others a tunnel does.
+    /// A node's address inside each process. This node listens at its own, a tunnel at those of the others.
     pub(super) fn address(number: usize) -> Multiaddr {
         Multiaddr::empty().with(libp2p::multiaddr::Protocol::Memory(1 + number as u64))
     }
 
-    /// A key that follows from the list and what it is for.
+    /// A key derived from the list and a purpose.
     fn key(&self, of: &str) -> Keypair {
         let seed =
             blake3::derive_key("nexus 2026 maelstrom keys", format!("{of}\n{}", self.names.join("\n")).as_bytes());
@@ -73,7 +73,7 @@ impl Cluster {
         self.key(&format!("member {number}"))
     }
 
-    /// This node's credentials: the first node founds the mesh and vouches for the others.
+    /// This node's credentials. The first node founds the mesh and admits the others.
     fn chain(&self) -> Result<Chain, String> {
         let (root, founder) = (self.key("root"), self.member(0));
         let claims = |issuer: &Keypair, number: usize, role| {
@@ -89,7 +89,7 @@ impl Cluster {
         }
     }
 
-    /// The world of this node, whose tasks run where the caller can end them.
+    /// The environment of this node. Its tasks run on the caller's spawner, so that the caller can end them.
     pub(super) fn env(&self, spawner: Arc<dyn Spawner>) -> Result<NodeEnv, String> {
         let mut drawn = [0; 16];
         getrandom::fill(&mut drawn).map_err(text_of)?;
@@ -111,20 +111,15 @@ impl Cluster {
         // a harness asks at once, and for minutes only
         config.voter_settle_ms = Bounded::of::<500>();
         let keypair = self.member(self.me);
-        Ok(NodeEnv {
-            transport: transport(&keypair)?,
-            keypair,
-            spawner,
-            store: memory,
-            raft: Some(RaftEnv::memory().map_err(text_of)?),
-            blocking: Arc::new(BlockingPool),
-            search: None,
-            config,
-        })
+        let transport = transport(&keypair)?;
+        let mut env = NodeEnv::new(keypair, transport, spawner, memory);
+        env.raft = Some(RaftEnv::memory().map_err(text_of)?);
+        env.config = config;
+        Ok(env)
     }
 }
 
-/// As over TCP, but that the bytes go to the tunnels of this process.
+/// The transport, as over TCP, but with the tunnels of this process below.
 fn transport(key: &Keypair) -> Result<BoxedTransport, String> {
     let mut seed = key.seed();
     let key = libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).map_err(text_of)?;

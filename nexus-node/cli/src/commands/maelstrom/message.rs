@@ -1,21 +1,21 @@
-//! Maelstrom's messages: who to whom, and a body with a type and, for requests, a number.
+//! Maelstrom's messages: sender, receiver, and a body with a type and, for requests, a number.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The operation was not done within its time: it may still be, or have been.
+/// The operation was not done in time. It may still happen, or have happened.
 pub(super) const TIMEOUT: u64 = 0;
-/// There is no such request.
+/// The request is unknown.
 pub(super) const NOT_SUPPORTED: u64 = 10;
-/// It cannot be done now, and was not.
+/// The operation cannot be done now, and was not.
 pub(super) const UNAVAILABLE: u64 = 11;
-/// The request does not read.
+/// The request cannot be read.
 pub(super) const MALFORMED: u64 = 12;
-/// It failed, nobody knows how far it got.
+/// The operation failed at an unknown point.
 pub(super) const CRASH: u64 = 13;
-/// There is no such key.
+/// The key does not exist.
 pub(super) const NO_KEY: u64 = 20;
-/// The key is not as the request expects it.
+/// The key differs from the expected value.
 pub(super) const NOT_AS_EXPECTED: u64 = 22;
 
 /// A message, one a line.
@@ -28,7 +28,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The answer to this message; none if it has no number that an answer could name.
+    /// The answer to this message; `None` if the message has no number.
     pub(super) fn reply(&self, answer: Result<Value, Failure>) -> Option<Self> {
         let asked = self.body.get("msg_id").filter(|id| id.is_u64())?;
         let mut body =
@@ -38,7 +38,7 @@ impl Envelope {
     }
 }
 
-/// Why a request was not done: one of Maelstrom's codes, and words for people.
+/// The failure of a request: one of Maelstrom's codes, and words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) code: u64,
@@ -50,7 +50,7 @@ impl Failure {
         Self { code, text }
     }
 
-    /// A request that lacks something.
+    /// The failure of a request without a field.
     pub(super) fn lacks(field: &str) -> Self {
         Self::new(MALFORMED, format!("the request has no good {field:?}"))
     }

@@ -1,8 +1,8 @@
 //! Tunnels between the nodes of a cluster.
 //!
-//! The node dials others at addresses within this process. Here somebody listens there: each
-//! connection becomes a tunnel, whose parts travel as Maelstrom's messages, and at the other end
-//! one that was dialled to that node.
+//! The node dials others at addresses inside this process. A listener there turns each connection into
+//! a tunnel, whose parts travel as Maelstrom's messages. At the other end, the tunnel becomes a
+//! connection dialled to that node.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,41 +24,41 @@ use super::tunnel::{EARLY_MAX, Part, Tunnel};
 /// The type of messages between nodes.
 pub(super) const STREAM: &str = "nexus_stream";
 
-/// Bytes in a part.
+/// The bytes of a part.
 const PART_BYTES_MAX: usize = 16 * 1024;
-/// Messages for one connection that were not looked at yet; more are lost, and come again.
+/// The most unread messages of one connection. Further ones are lost, and sent again.
 const WAITING_MAX: usize = 64;
-/// Parts that the node wrote and that wait to be sent; then it waits.
+/// Parts that the node wrote and that wait to be sent. When they are full, the node waits.
 const READ_MAX: usize = 16;
-/// Parts that came and wait to be read by the node; then no more are taken, and come again.
+/// Parts that wait to be read by the node. When they are full, further ones are refused, and sent again.
 const WRITE_MAX: usize = 2 * EARLY_MAX;
-/// Connections at one time.
+/// The most connections at a time.
 const CONNECTIONS_MAX: usize = 1_024;
-/// Connections that are over and remembered, so that a late message does not open one again.
+/// The most ended connections that are remembered, so that a late message does not reopen one.
 const OVER_MAX: usize = 4_096;
-/// A connection that is ended on this side and hears nothing any more is forgotten.
+/// The time without messages after which a connection that this side ended is forgotten.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
-/// What goes over the wire.
+/// A message between two tunnels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Said {
+struct TunnelMessage {
     r#type: String,
-    /// Drawn by the side that dialled.
+    /// The number that the dialling side drew.
     connection: u64,
-    /// Whether the side that dialled says it.
+    /// Whether the dialling side sends it.
     dialled: bool,
     #[serde(flatten)]
-    what: What,
+    body: TunnelBody,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum What {
+enum TunnelBody {
     /// A part of the stream, in base64.
     Part { number: u64, data: String },
-    /// All parts before this one are here.
+    /// The receiver has all parts before this one.
     Taken(u64),
-    /// There is no such connection (any more).
+    /// The sender has no such connection, or not any more.
     Gone(bool),
 }
 
@@ -67,7 +67,7 @@ type Id = (u64, bool);
 
 /// The network of this node, cheap to clone.
 #[derive(Clone)]
-pub(super) struct Network(Arc<Inner>);
+pub(super) struct TunnelNetwork(Arc<Inner>);
 
 struct Inner {
     names: Vec<String>,
@@ -79,13 +79,13 @@ struct Inner {
 
 #[derive(Default)]
 struct Connections {
-    open: BTreeMap<Id, mpsc::Sender<What>>,
+    open: BTreeMap<Id, mpsc::Sender<TunnelBody>>,
     over: BTreeSet<Id>,
     over_since: VecDeque<Id>,
 }
 
-impl Network {
-    /// Listens where this node dials the others.
+impl TunnelNetwork {
+    /// Listens at the addresses of the other nodes.
     pub(super) fn start(cluster: &Cluster, out: mpsc::Sender<Envelope>) -> Result<Self, String> {
         let (names, me) = (cluster.names().to_vec(), cluster.me());
         let inner = Inner { names, me, out, connections: Mutex::default(), began: Instant::now() };
@@ -108,7 +108,7 @@ impl Network {
                     let Ok(stream) = upgrade.await else { return };
                     let mut drawn = [0; 8];
                     if getrandom::fill(&mut drawn).is_ok() {
-                        // what JSON's readers take for a whole number
+                        // 53 bits, which every JSON reader takes for a whole number
                         here.connect(peer, (u64::from_le_bytes(drawn) >> 11, true), stream, None);
                     }
                 });
@@ -120,35 +120,35 @@ impl Network {
     /// Takes a message of another node.
     pub(super) fn take(&self, envelope: &Envelope) {
         let Some(peer) = self.0.names.iter().position(|name| *name == envelope.src) else { return };
-        let Ok(Said { connection, dialled, what, .. }) = Said::deserialize(&envelope.body) else {
+        let Ok(TunnelMessage { connection, dialled, body, .. }) = TunnelMessage::deserialize(&envelope.body) else {
             tracing::warn!(from = %envelope.src, "a message that does not read is left out");
             return;
         };
-        // what the side that dialled says is for the one that was dialled
+        // a message of the dialling side is for the dialled one
         let id = (connection, !dialled);
         let known = {
             let connections = self.connections();
             if let Some(open) = connections.open.get(&id) {
-                // if too many wait it is lost, and comes again
-                let _ = open.try_send(what);
+                // a message that does not fit is lost, and sent again
+                let _ = open.try_send(body);
                 return;
             }
             connections.over.contains(&id) || connections.open.len() >= CONNECTIONS_MAX
         };
-        match what {
-            What::Part { number: 0, .. } if dialled && !known => self.answer(peer, id, what),
-            // it may come before the first one; that one comes again
-            What::Part { .. } if dialled && !known => {}
-            What::Part { .. } => {
+        match body {
+            TunnelBody::Part { number: 0, .. } if dialled && !known => self.answer(peer, id, body),
+            // it may arrive before the first part, which is sent again
+            TunnelBody::Part { .. } if dialled && !known => {}
+            TunnelBody::Part { .. } => {
                 let here = self.clone();
-                tokio::spawn(async move { here.say(peer, id, What::Gone(true)).await });
+                tokio::spawn(async move { here.say(peer, id, TunnelBody::Gone(true)).await });
             }
-            What::Taken(_) | What::Gone(_) => {}
+            TunnelBody::Taken(_) | TunnelBody::Gone(_) => {}
         }
     }
 
     /// Dials this node for a peer.
-    fn answer(&self, peer: usize, id: Id, first: What) {
+    fn answer(&self, peer: usize, id: Id, first: TunnelBody) {
         let mut transport = MemoryTransport::default();
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let Ok(dial) = transport.dial(Cluster::address(self.0.me), options) else { return };
@@ -160,8 +160,8 @@ impl Network {
         });
     }
 
-    /// Carries a connection until it is over.
-    fn connect<S>(&self, peer: usize, id: Id, stream: S, first: Option<What>)
+    /// Carries a connection until its end.
+    fn connect<S>(&self, peer: usize, id: Id, stream: S, first: Option<TunnelBody>)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -201,7 +201,7 @@ impl Network {
         &self,
         peer: usize,
         id: Id,
-        mut said: mpsc::Receiver<What>,
+        mut said: mpsc::Receiver<TunnelBody>,
         mut to_send: mpsc::Receiver<Vec<u8>>,
         to_write: mpsc::Sender<Vec<u8>>,
     ) {
@@ -213,17 +213,17 @@ impl Network {
             let again = tunnel.timeout().map(|at| self.0.began + at);
             let wake = again.into_iter().chain(ending).min();
             tokio::select! {
-                what = said.recv() => match what {
-                    Some(What::Part { number, data }) => {
+                message = said.recv() => match message {
+                    Some(TunnelBody::Part { number, data }) => {
                         let Ok(bytes) = BASE64.decode(data.as_bytes()) else { continue };
-                        // nothing here waits for the node to read, or both could wait for each other
+                        // this must not wait for the node to read: both could wait for each other
                         let room = to_write.as_ref().is_none_or(|to_write| to_write.capacity() >= EARLY_MAX);
                         if bytes.len() > PART_BYTES_MAX || !room {
                             continue;
                         }
                         let Some(ready) = tunnel.take(Part { number, bytes }) else { continue };
                         for bytes in ready {
-                            // a node that has closed it wants no more
+                            // a node that has closed the stream reads no more
                             if let Some(open) = &to_write
                                 && open.try_send(bytes).is_err()
                             {
@@ -234,10 +234,10 @@ impl Network {
                             to_write = None;
                             ending.get_or_insert(Instant::now() + LINGER_MAX);
                         }
-                        self.say(peer, id, What::Taken(tunnel.taken())).await;
+                        self.say(peer, id, TunnelBody::Taken(tunnel.taken())).await;
                     }
-                    Some(What::Taken(upto)) => tunnel.confirm(self.now(), upto),
-                    Some(What::Gone(_)) | None => return,
+                    Some(TunnelBody::Taken(upto)) => tunnel.confirm(self.now(), upto),
+                    Some(TunnelBody::Gone(_)) | None => return,
                 },
                 bytes = to_send.recv(), if tunnel.is_open() => {
                     let bytes = bytes.unwrap_or_default();
@@ -249,7 +249,7 @@ impl Network {
                 }
                 () = until(wake) => {
                     if ending.is_some_and(|at| at <= Instant::now()) {
-                        self.say(peer, id, What::Gone(true)).await;
+                        self.say(peer, id, TunnelBody::Gone(true)).await;
                         return;
                     }
                     for part in tunnel.again(self.now()) {
@@ -261,11 +261,11 @@ impl Network {
     }
 
     async fn say_part(&self, peer: usize, id: Id, part: Part) {
-        self.say(peer, id, What::Part { number: part.number, data: BASE64.encode(&part.bytes) }).await;
+        self.say(peer, id, TunnelBody::Part { number: part.number, data: BASE64.encode(&part.bytes) }).await;
     }
 
-    async fn say(&self, peer: usize, (connection, dialled): Id, what: What) {
-        let said = Said { r#type: STREAM.to_owned(), connection, dialled, what };
+    async fn say(&self, peer: usize, (connection, dialled): Id, body: TunnelBody) {
+        let said = TunnelMessage { r#type: STREAM.to_owned(), connection, dialled, body };
         let names = &self.0.names;
         let Ok(body) = serde_json::to_value(said) else { return };
         let envelope = Envelope { src: names[self.0.me].clone(), dest: names[peer].clone(), body };
@@ -281,7 +281,7 @@ impl Network {
     }
 }
 
-/// Waits for a moment, or for ever.
+/// Waits until a time, or for ever.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -289,7 +289,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// What the node writes, in parts.
+/// Reads the node's bytes, in parts.
 async fn read<S: AsyncRead + AsyncWrite>(mut stream: ReadHalf<S>, parts: mpsc::Sender<Vec<u8>>) {
     let mut bytes = vec![0; PART_BYTES_MAX];
     while let Ok(read @ 1..) = stream.read(&mut bytes).await {
@@ -299,7 +299,7 @@ async fn read<S: AsyncRead + AsyncWrite>(mut stream: ReadHalf<S>, parts: mpsc::S
     }
 }
 
-/// What the other node wrote, for this one.
+/// Writes the other node's parts to this one.
 async fn write<S: AsyncRead + AsyncWrite>(mut stream: WriteHalf<S>, mut parts: mpsc::Receiver<Vec<u8>>) {
     while let Some(bytes) = parts.recv().await {
         if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {

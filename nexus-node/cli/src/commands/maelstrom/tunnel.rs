@@ -1,33 +1,33 @@
-//! One end of a byte stream over messages that may be lost, late, doubled or out of order: each
-//! part has a number, is sent until the other end says that it has it, and is taken in order.
+//! One end of a byte stream over messages that may be lost, late, doubled or out of order. Each part
+//! has a number, is sent until the other end confirms it, and is taken in order.
 //!
-//! Pure: what is to be sent comes out, and time goes in.
+//! Pure: parts to send come out, and the time goes in.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Parts that are on their way; then nothing more is taken from the stream.
+/// The most unconfirmed parts. At this number nothing more is taken from the stream.
 const UNDER_WAY_MAX: usize = 64;
-/// Parts that came too early and are kept, and so the most that come out at one time.
+/// The most parts kept that arrived early, and so the most that come out at once.
 pub(super) const EARLY_MAX: usize = UNDER_WAY_MAX;
-/// Parts that are sent again at one time.
+/// The most parts sent again at once.
 const AGAIN_MAX: usize = 8;
-/// The first pause before parts are sent again; each further one is twice as long.
+/// The first pause before parts are sent again. It doubles each time.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: so late may a connection go on after a partition.
+/// The longest pause, and so the longest delay after a partition.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
 
-/// A part of the stream; one without bytes is its end.
+/// A part of the stream; a part without bytes is its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) number: u64,
     pub(super) bytes: Vec<u8>,
 }
 
-/// One end of a stream. Time is counted from any moment that does not move.
+/// One end of a stream. Time counts from any fixed moment.
 #[derive(Debug)]
 pub(super) struct Tunnel {
-    /// What the other end has not confirmed, oldest first.
+    /// Unconfirmed parts, oldest first.
     under_way: VecDeque<Part>,
     next: u64,
     pause: Duration,
@@ -52,17 +52,17 @@ impl Tunnel {
         }
     }
 
-    /// Whether more may be put in.
+    /// Whether more bytes may be put in.
     pub(super) fn is_open(&self) -> bool {
         !self.ended_here && self.under_way.len() < UNDER_WAY_MAX
     }
 
-    /// Both sides have ended it, and the other one knows.
+    /// Whether both sides have ended it, and the other one knows.
     pub(super) fn is_done(&self) -> bool {
         self.ended_here && self.ended_there && self.under_way.is_empty()
     }
 
-    /// Puts bytes in, or, with none, the end: the part to send.
+    /// Puts bytes in, or the end if there are none. Returns the part to send.
     pub(super) fn put(&mut self, now: Duration, bytes: Vec<u8>) -> Part {
         self.ended_here |= bytes.is_empty();
         let part = Part { number: self.next, bytes };
@@ -72,7 +72,7 @@ impl Tunnel {
         part
     }
 
-    /// Takes a part: all that is in order now. `None` if it cannot be what the other end sent.
+    /// Takes a part. Returns all parts that are in order now; `None` if the part is impossible.
     pub(super) fn take(&mut self, part: Part) -> Option<Vec<Vec<u8>>> {
         if part.number >= self.expected + EARLY_MAX as u64 {
             return None;
@@ -92,7 +92,7 @@ impl Tunnel {
         Some(ready)
     }
 
-    /// How many parts were taken in order: what the other end is to be told.
+    /// The number of parts taken in order, to confirm to the other end.
     pub(super) const fn taken(&self) -> u64 {
         self.expected
     }
@@ -102,7 +102,7 @@ impl Tunnel {
         self.ended_there
     }
 
-    /// The other end has all parts before this number.
+    /// Notes that the other end has all parts before this number.
     pub(super) fn confirm(&mut self, now: Duration, upto: u64) {
         let before = self.under_way.len();
         while self.under_way.front().is_some_and(|part| part.number < upto) {
@@ -114,12 +114,12 @@ impl Tunnel {
         }
     }
 
-    /// When [`again`](Self::again) has something to send.
+    /// The time at which [`again`](Self::again) has parts to send.
     pub(super) const fn timeout(&self) -> Option<Duration> {
         self.again_at
     }
 
-    /// What is to be sent again now.
+    /// The parts to send again now.
     pub(super) fn again(&mut self, now: Duration) -> Vec<Part> {
         if self.again_at.is_none_or(|at| at > now) {
             return Vec::new();
@@ -135,15 +135,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    enum Sent {
+    enum InFlight {
         Part(Part),
         Taken(u64),
     }
 
-    /// Sends a text through a network that loses, doubles and reorders as the seed says.
+    /// Sends a text through a network that loses, doubles and reorders by the seed.
     fn carried(text: &[u8], mut seed: u64) -> Vec<u8> {
         let (mut here, mut there) = (Tunnel::new(), Tunnel::new());
-        // Knuth's generator, its upper bits: each message has a fate of its own
+        // Knuth's generator, its upper bits
         let mut roll = move || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             seed >> 33
@@ -155,9 +155,9 @@ mod tests {
             if here.is_open()
                 && let Some(chunk) = chunks.next()
             {
-                air.push(Sent::Part(here.put(now, chunk)));
+                air.push(InFlight::Part(here.put(now, chunk)));
             }
-            air.extend(here.again(now).into_iter().map(Sent::Part));
+            air.extend(here.again(now).into_iter().map(InFlight::Part));
             for sent in std::mem::take(&mut air) {
                 let fate = roll() % 5;
                 if fate == 4 {
@@ -167,11 +167,11 @@ mod tests {
                 let copies = usize::from(fate != 3) + usize::from(fate == 2);
                 for _ in 0..copies {
                     match &sent {
-                        Sent::Part(part) => {
+                        InFlight::Part(part) => {
                             out.extend(there.take(part.clone()).unwrap_or_default().concat());
-                            air.push(Sent::Taken(there.taken()));
+                            air.push(InFlight::Taken(there.taken()));
                         }
-                        Sent::Taken(upto) => here.confirm(now, *upto),
+                        InFlight::Taken(upto) => here.confirm(now, *upto),
                     }
                 }
             }
@@ -184,6 +184,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
         #[test]
         fn every_byte_arrives_once_and_in_order(
             text in proptest::collection::vec(any::<u8>(), 0..400),
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(pauses, [200, 400, 800, 800, 800]);
         tunnel.confirm(Duration::ZERO, 1);
         assert!(tunnel.is_open());
-        // from a stream that is not this one
+        // a part of another stream
         assert_eq!(tunnel.take(Part { number: 1_000, bytes: vec![1] }), None);
     }
 }

@@ -1,8 +1,8 @@
-//! What clients ask, as questions to the node.
+//! The clients' requests, as calls of the node.
 //!
-//! What may merge is memory: a value that is broadcast, added to a set or counted is a memory of
-//! its own, and a read is a fold over all that this node holds. What must not conflict is a key of
-//! the coordinators.
+//! Data that may merge is in memories. Each value that is broadcast, added to a set or counted is a
+//! memory, and a read is a fold over all memories here. Data that must not conflict is in keys of the
+//! coordinators.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 
 use super::message::{CRASH, Failure, MALFORMED, NO_KEY, NOT_AS_EXPECTED, NOT_SUPPORTED, TIMEOUT, UNAVAILABLE};
 
-/// Voters that a group has once it has settled, if there are as many nodes.
+/// The voters of a settled group, if there are as many nodes.
 const VOTERS: usize = 3;
-/// How often a key that comes and goes is looked at by one `cas`.
+/// The most tries of one `cas` on a key that comes and goes.
 const TRIES: usize = 3;
 
-/// Maelstrom's workloads; a `read` means something else in each.
+/// Maelstrom's workloads. A `read` means something else in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Workload {
-    /// Say it again
+    /// Answer with the same value
     Echo,
-    /// Ids that nobody else draws: those of new memories
+    /// Unique ids: those of new memories
     UniqueIds,
     /// Values that reach every node: memories
     Broadcast,
@@ -35,16 +35,16 @@ pub(super) enum Workload {
     LinKv,
 }
 
-/// A node and what its clients want of it.
+/// A node that serves one workload.
 pub(super) struct Service {
     workload: Workload,
     brain: Brain,
     critical: Critical,
-    /// How many voters there are to be before keys are used.
+    /// The number of voters required before keys are used.
     voters: usize,
-    /// There were as many.
+    /// Whether there were that many.
     settled: AtomicBool,
-    /// It ends with its last handle.
+    /// The node, which ends with its last handle.
     _node: Node,
 }
 
@@ -117,8 +117,8 @@ impl Service {
         }
     }
 
-    /// The founder alone could decide until others vote, too, and a harness that cuts it off then
-    /// would learn nothing of a quorum: keys are used from when there is one to lose.
+    /// Waits until there are enough voters. Before that, the founder decides alone, and a harness that
+    /// cuts it off would not test a quorum.
     async fn settle(&self) -> Result<(), Failure> {
         if self.settled.load(Ordering::Relaxed) {
             return Ok(());
@@ -131,13 +131,13 @@ impl Service {
         Ok(())
     }
 
-    /// Writes a memory; its id.
+    /// Writes a memory. Returns its id.
     async fn remember(&self, text: String) -> Result<String, Failure> {
         let written = self.brain.remember(NewMemory::note(text)).await;
         written.map(|written| written.id).map_err(|error| unwritten(&error))
     }
 
-    /// What the memories that this node holds say.
+    /// The values of the memories on this node.
     fn values(&self) -> Result<Vec<Value>, Failure> {
         let (mut values, mut after) = (Vec::new(), None);
         loop {
@@ -153,7 +153,7 @@ impl Service {
         }
     }
 
-    /// The same, each value once, whoever wrote it how often.
+    /// The same, each value once.
     fn once_each(&self) -> Result<Vec<Value>, Failure> {
         let mut values: Vec<(String, Value)> =
             self.values()?.into_iter().map(|value| (value.to_string(), value)).collect();
@@ -176,7 +176,7 @@ impl Service {
             }
             match self.critical.cas(&key, None, &to, PutOptions::default()).await {
                 Ok(_) => return Ok(()),
-                // somebody was faster: it exists now
+                // another client was faster: the key exists now
                 Err(NodeError::Conflict(_)) => {}
                 Err(error) => return Err(unwritten(&error)),
             }
@@ -189,7 +189,7 @@ fn field<'a>(body: &'a Value, name: &str) -> Result<&'a Value, Failure> {
     body.get(name).ok_or_else(|| Failure::lacks(name))
 }
 
-/// A key of the harness as one of the coordinators: any document can be a key there.
+/// The coordinators' key for a key of the harness, which may be any document.
 fn key(body: &Value) -> Result<String, Failure> {
     Ok(format!("k/{}", field(body, "key")?))
 }
@@ -198,12 +198,12 @@ fn no_key(key: &str) -> Failure {
     Failure::new(NO_KEY, format!("there is no key {key}"))
 }
 
-/// Values are kept as JSON.
+/// Reads a value, which is kept as JSON.
 fn value_of(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| Failure::new(CRASH, format!("a value does not read: {error}")))
 }
 
-/// A read that failed changed nothing: it certainly was not done.
+/// The failure of a read: it certainly was not done.
 fn unread(error: &NodeError) -> Failure {
     match error {
         NodeError::Invalid(_) | NodeError::TooLarge { .. } => Failure::new(MALFORMED, error.to_string()),
@@ -211,7 +211,7 @@ fn unread(error: &NodeError) -> Failure {
     }
 }
 
-/// A write that was refused for its form was not done; of any other it is not known.
+/// The failure of a write. A malformed one was not done; the outcome of any other is unknown.
 fn unwritten(error: &NodeError) -> Failure {
     match error {
         NodeError::Invalid(_) | NodeError::TooLarge { .. } | NodeError::Refused(_) => {

@@ -4,9 +4,9 @@ use std::io::{self, BufRead, Read, Write};
 
 use tokio::sync::mpsc;
 
-/// The longest line that is read; a longer one is answered, not taken.
+/// The longest line that is read. A longer one is answered with an error.
 const LINE_BYTES_MAX: u64 = 16 << 20;
-/// How many lines wait before stdin is read on.
+/// The most lines that wait before stdin is read on.
 const WAITING_MAX: usize = 16;
 
 /// A line of stdin.
@@ -16,7 +16,7 @@ pub(in crate::commands) enum Line {
     TooLong,
 }
 
-/// The lines of stdin, from a thread of their own: nothing else waits for a read.
+/// The lines of stdin, from a thread of their own, so that nothing else waits for a read.
 pub(in crate::commands) fn input() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(WAITING_MAX);
     std::thread::spawn(move || {
@@ -37,7 +37,7 @@ fn read(stdin: &mut impl BufRead) -> io::Result<Option<Line>> {
         return Ok(None);
     }
     if bytes.len() as u64 == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
-        // The rest of the line goes with it.
+        // Skips the rest of the line.
         while bytes.last().is_some_and(|last| *last != b'\n') {
             bytes.clear();
             stdin.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)?;
@@ -47,7 +47,7 @@ fn read(stdin: &mut impl BufRead) -> io::Result<Option<Line>> {
     Ok(Some(Line::Text(bytes)))
 }
 
-/// Writes messages to stdout, each as one line. Whoever reads slowly is waited for.
+/// Writes messages to stdout, each as one line. It waits for a slow reader.
 pub(in crate::commands) fn output() -> (mpsc::Sender<Vec<u8>>, std::thread::JoinHandle<()>) {
     let (sender, mut messages) = mpsc::channel::<Vec<u8>>(WAITING_MAX);
     let writer = std::thread::spawn(move || {

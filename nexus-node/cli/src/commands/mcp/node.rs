@@ -1,4 +1,4 @@
-//! The node behind the server: where it is, and how it is started.
+//! The node behind the server: its address, and its start.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,53 +12,53 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::wire::{self, Answer, Failure, Request};
-use crate::session::{Session, config_problem, data_dir_problem, no_node};
+use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
 
-/// How long a node may take to start.
+/// The longest start of a node.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it is asked meanwhile whether it is there.
+/// The time between two tries to reach it meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The log of nodes started here, in the data directory.
 const LOG: &str = "mcp-node.log";
-/// From this size on the log begins anew; the old one stays beside it.
+/// The size from which the log begins anew. The old one stays beside it.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 
-/// Where the node is, as far as it is known.
+/// The node's address, as far as it is known.
 pub(super) struct Home {
-    way: Way,
-    /// Held while a node is started.
+    source: NodeSource,
+    /// Held during the start of a node.
     starting: Mutex<()>,
 }
 
-enum Way {
-    /// `--api` says it: there is no other, and it is not ours to start.
+enum NodeSource {
+    /// `--api` names the node, which this program must not start.
     Given { base: String, token: String },
-    /// The data directory says it, each time anew.
+    /// The data directory names the node, anew for each request.
     Directory { path: PathBuf, may_start: bool },
 }
 
 impl Home {
-    pub(super) fn new(session: &Session, may_start: bool) -> Result<Self, Problem> {
-        let way = if session.elsewhere() {
+    pub(super) fn new(session: &CliSession, may_start: bool) -> Result<Self, Problem> {
+        let source = if session.elsewhere() {
             let client = session.client()?;
-            Way::Given { base: client.base().to_owned(), token: client.token().to_owned() }
+            NodeSource::Given { base: client.base().to_owned(), token: client.token().to_owned() }
         } else {
-            Way::Directory { path: session.data_dir()?, may_start }
+            NodeSource::Directory { path: session.data_dir()?, may_start }
         };
-        Ok(Self { way, starting: Mutex::default() })
+        Ok(Self { source, starting: Mutex::default() })
     }
 
-    /// Whether a node is there now.
+    /// Whether a node answers now.
     pub(super) async fn check(&self) -> Result<(), Problem> {
         let request = Request { method: "GET", path: "/readyz", headers: Vec::new(), body: Vec::new() };
         self.once(&request).await.map(drop).map_err(|failure| failure.problem())
     }
 
-    /// Sends a request to the node that is there now.
+    /// Sends a request to the running node.
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let (base, token) = match &self.way {
-            Way::Given { base, token } => (base.clone(), token.clone()),
-            Way::Directory { path, .. } => {
+        let (base, token) = match &self.source {
+            NodeSource::Given { base, token } => (base.clone(), token.clone()),
+            NodeSource::Directory { path, .. } => {
                 let read = |error| Failure::Unsent(data_dir_problem(error));
                 let base = DataDir::api_url_in(path).map_err(read)?;
                 let token = DataDir::api_token_in(path).map_err(read)?;
@@ -69,13 +69,13 @@ impl Home {
         wire::send(&base, &token, request).await
     }
 
-    /// Sends a request; if nobody is there, starts a node or waits for one.
+    /// Sends a request. Without a node, starts one or waits for one.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let end = Instant::now() + START_TIMEOUT;
         loop {
             match self.once(request).await {
                 Err(Failure::Unsent(problem)) => {
-                    let Way::Directory { may_start: true, .. } = &self.way else {
+                    let NodeSource::Directory { may_start: true, .. } = &self.source else {
                         return Err(Failure::Unsent(problem));
                     };
                     if Instant::now() > end {
@@ -89,10 +89,10 @@ impl Home {
         }
     }
 
-    /// Starts a node unless one is there by now, and waits until it answers.
+    /// Starts a node unless one runs by now, and waits until it answers.
     pub(super) async fn start(&self, end: Instant) -> Result<(), Problem> {
         let _starting = self.starting.lock().await;
-        let Way::Directory { path, may_start: true } = &self.way else {
+        let NodeSource::Directory { path, may_start: true } = &self.source else {
             return Ok(());
         };
         if self.check().await.is_ok() {
@@ -102,12 +102,12 @@ impl Home {
         loop {
             sleep(ASK_EVERY).await;
             if self.check().await.is_ok() {
-                // It goes on without us; whoever collects it when it ends is not our matter.
+                // The node goes on without this program; the thread collects its exit status.
                 std::thread::spawn(move || node.wait());
                 return Ok(());
             }
             let ended = node.try_wait().ok().flatten();
-            // Another one may have been faster: then that one has the directory.
+            // With this exit code, another program was faster and has the directory.
             let lost = ended.is_some_and(|status| status.code() != Some(7));
             if lost || Instant::now() > end {
                 let log = path.join(LOG);
@@ -121,7 +121,7 @@ impl Home {
 /// Starts a node that outlives this program.
 fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     if DataDir::inspect(directory).map_err(data_dir_problem)? == Contents::Empty {
-        // First, because nothing else may be in a directory that becomes a node's.
+        // First, since a directory that becomes a node's may hold nothing else.
         let settings = Settings::load(directory, &[]).map_err(config_problem)?;
         match nexus_node::node::init(directory, settings.config().name.clone()) {
             Ok(_) => {}
@@ -152,7 +152,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     command.spawn().map_err(|error| failed("the node could not be started", error))
 }
 
-/// So that what ends this program, a Ctrl-C for example, does not end the node.
+/// Detaches the node, so that a signal to this program, such as Ctrl-C, does not end it.
 #[cfg(unix)]
 fn detach(command: &mut Command) {
     std::os::unix::process::CommandExt::process_group(command, 0);

@@ -16,31 +16,31 @@ use super::node::Home;
 use super::subscription;
 use super::wire::{Answer, Failure, Request};
 
-/// How many requests are under way at once; further ones wait on stdin.
+/// The most requests in progress. Further ones wait on stdin.
 const IN_FLIGHT_MAX: usize = 64;
-/// How long what is under way may take once the client has closed stdin.
+/// The longest time for requests in progress after the client has closed stdin.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often a request that can do no harm is sent again when the node goes away under it.
+/// The most times that a harmless request is sent again when the node goes away.
 const AGAIN_MAX: usize = 3;
-/// Tools that change nothing: asking twice is asking once.
+/// Tools that change nothing, so that calling them twice is harmless.
 const READS: &[&str] = &["session_start", "recall", "read_graph", "search_nodes", "open_nodes"];
 
-/// What JSON-RPC calls these.
+/// JSON-RPC's codes of these errors.
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
 
-pub(super) struct Relay(Arc<Shared>);
+pub(super) struct Relay(Arc<RelayState>);
 
-pub(super) struct Shared {
+pub(super) struct RelayState {
     pub(super) home: Home,
     pub(super) path: String,
     graph: bool,
-    /// What was agreed at the handshake, by a client that made one.
+    /// The result of the handshake, for a client that made one.
     agreed: Mutex<Agreed>,
-    /// What can be cancelled, by the id of its request.
+    /// Requests that can be cancelled, by id.
     running: Mutex<BTreeMap<String, AbortHandle>>,
-    /// What the client has subscribed to, in the old way.
+    /// The client's subscription of the old era.
     subscribed: Mutex<Option<AbortHandle>>,
     permits: Semaphore,
 }
@@ -51,12 +51,12 @@ struct Agreed {
     session: Option<String>,
 }
 
-/// Where messages to the client go.
+/// The channel for messages to the client.
 pub(super) type Out = mpsc::Sender<Vec<u8>>;
 
 impl Relay {
     pub(super) fn new(home: Home, path: String, graph: bool) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RelayState {
             home,
             path,
             graph,
@@ -73,7 +73,7 @@ impl Relay {
         let mut input = lines::input();
         let (out, writer) = lines::output();
         let warm = shared.clone();
-        // The first request should not wait for a start that could have begun before.
+        // Starts the node now, so that the first request waits less.
         tokio::spawn(async move { warm.home.start(Instant::now() + DRAIN).await });
         while let Some(line) = input.recv().await {
             shared.clone().take(line, &out).await;
@@ -92,8 +92,8 @@ impl Relay {
     }
 }
 
-impl Shared {
-    /// Takes a line; returns when the next one may be read.
+impl RelayState {
+    /// Takes a line. Returns when the next one may be read.
     async fn take(self: Arc<Self>, line: Line, out: &Out) {
         let message: Value = match line {
             Line::TooLong => return say(out, &error(&Value::Null, INVALID_REQUEST, "the message is too long")).await,
@@ -108,7 +108,7 @@ impl Shared {
             match method.as_str() {
                 "" if message.is_array() => {}
                 "notifications/cancelled" => return self.cancel(&message),
-                // The node keeps nothing that it could be told to change.
+                // Other notifications would change nothing: the node keeps no state for them.
                 _ => return,
             }
             return self.spawn(Value::Null, message, out).await;
@@ -124,7 +124,7 @@ impl Shared {
                 let task = tokio::spawn(async move { subscription::relay(&this, message, &out).await });
                 lock(&self.running).insert(key, task.abort_handle());
             }
-            // What follows depends on what is agreed.
+            // Later messages depend on the result of the handshake.
             "initialize" => self.answer(&id, &message, out).await,
             _ => self.spawn(id, message, out).await,
         }
@@ -170,7 +170,7 @@ impl Shared {
         }
     }
 
-    /// Asks the node and hands its answer on.
+    /// Asks the node and passes its answer on.
     async fn answer(&self, id: &Value, message: &Value, out: &Out) {
         let mut again = 0;
         loop {
@@ -192,7 +192,7 @@ impl Shared {
         }
     }
 
-    /// Sends a message to the node, with the headers that belong to it.
+    /// Sends a message to the node with its headers.
     pub(super) async fn ask(&self, message: &Value) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(message).unwrap_or_default();
         let headers = self.headers(message);
@@ -219,7 +219,7 @@ impl Shared {
         version.into_iter().chain(session.map(|session| ("mcp-session-id", session))).collect()
     }
 
-    /// Hands an answer on, one line a message.
+    /// Passes an answer on, one line a message.
     async fn hand_on(&self, id: &Value, message: &Value, answer: Answer, out: &Out) -> Result<(), Failure> {
         let (status, session) = (answer.status, answer.session.clone());
         if answer.streams {
@@ -242,7 +242,7 @@ impl Shared {
             let version = value.pointer("/result/protocolVersion").and_then(Value::as_str).map(str::to_owned);
             *lock(&self.agreed) = Agreed { version, session };
             if let (true, Some(resources)) = (self.graph, value.pointer_mut("/result/capabilities/resources")) {
-                // Here notifications have a way to the client, over which the node is not asked.
+                // Over stdio, notifications have a way to the client, so subscriptions work.
                 resources["subscribe"] = true.into();
             }
             say(out, &value).await;
@@ -253,8 +253,8 @@ impl Shared {
     }
 }
 
-/// Gives a permit back, however its task ends.
-struct Permit(Arc<Shared>);
+/// Gives a permit back at every end of its task.
+struct Permit(Arc<RelayState>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -262,7 +262,7 @@ impl Drop for Permit {
     }
 }
 
-/// The version that a request of the new era names.
+/// The version in a request of the new era.
 fn version_of(message: &Value) -> Option<String> {
     let meta = message.get("params")?.get("_meta")?;
     Some(meta.get("io.modelcontextprotocol/protocolVersion")?.as_str()?.to_owned())
@@ -274,7 +274,7 @@ fn is_harmless(message: &Value) -> bool {
     message.get("method").is_some_and(|method| method != "tools/call") || tool.is_some_and(|tool| READS.contains(&tool))
 }
 
-/// A name as a header carries it.
+/// A name in the form for a header.
 fn header_value(text: &str) -> String {
     let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
         && text.trim() == text
@@ -282,7 +282,7 @@ fn header_value(text: &str) -> String {
     if plain { text.to_owned() } else { format!("=?base64?{}?=", BASE64.encode(text.as_bytes())) }
 }
 
-/// An answer that is not JSON-RPC: the API's own.
+/// The problem of an answer that is not JSON-RPC: the API's own error.
 fn foreign(status: u16, value: &Value) -> Problem {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let message = text("detail").unwrap_or_else(|| format!("the node answered {status}"));
@@ -303,7 +303,7 @@ pub(super) async fn say(out: &Out, message: &Value) {
 }
 
 async fn send(out: &Out, message: Vec<u8>) {
-    // Nobody reads any more: then there is nobody to tell.
+    // The receiver is gone with the client.
     let _ = out.send(message).await;
 }
 

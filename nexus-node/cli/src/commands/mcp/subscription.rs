@@ -1,27 +1,27 @@
-//! Subscriptions: streams that outlive the node they began on.
+//! Subscriptions: streams that outlive the node on which they began.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::relay::{Out, Shared, say};
+use super::relay::{Out, RelayState, say};
 
-/// What can be subscribed to in the old way.
+/// The resource for subscriptions of the old era.
 pub(super) const GRAPH: &str = "memory://knowledge-graph";
-/// How long it takes to try again when the node is away.
+/// The wait before another try while the node is away.
 const AGAIN: Duration = Duration::from_millis(500);
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 const UPDATED: &str = "notifications/resources/updated";
 const META: &str = "io.modelcontextprotocol";
 
-/// Relays a subscription of 2026-07-28 until it is cancelled. When the node comes back after it was
-/// away, the client is told that what it watches may have changed.
-pub(super) async fn relay(shared: &Shared, message: Value, out: &Out) {
+/// Relays a subscription of 2026-07-28 until it is cancelled. When the node was away and comes back,
+/// the client is told that its resources may have changed.
+pub(super) async fn relay(shared: &RelayState, message: Value, out: &Out) {
     let mut begun: Option<Value> = None;
     loop {
         if let Ok(answer) = shared.ask(&message).await {
             if !answer.streams {
-                // Refused: that is the answer. A second time it is a node that is not ready.
+                // The first refusal is the answer. A later one is of a node that is not ready.
                 if begun.is_none()
                     && let Ok(bytes) = answer.bytes().await
                 {
@@ -36,7 +36,7 @@ pub(super) async fn relay(shared: &Shared, message: Value, out: &Out) {
                 while let Some(event) = events.next().await {
                     let Ok(event) = serde_json::from_slice::<Value>(&event) else { continue };
                     if event.get("method").is_none() {
-                        // The node ends it because it stops; for the client it goes on.
+                        // The node ends it because it stops. For the client it goes on.
                         break;
                     }
                     if event["method"] == ACKNOWLEDGED {
@@ -57,7 +57,7 @@ pub(super) async fn relay(shared: &Shared, message: Value, out: &Out) {
     }
 }
 
-/// Every resource of a subscription may have changed.
+/// Tells the client that every resource of a subscription may have changed.
 async fn tell_all(acknowledged: &Value, out: &Out) {
     let accepted = acknowledged.pointer("/params/notifications/resourceSubscriptions");
     for uri in accepted.and_then(Value::as_array).into_iter().flatten() {
@@ -69,8 +69,8 @@ async fn tell_all(acknowledged: &Value, out: &Out) {
     }
 }
 
-/// The same for a client that subscribed in the old way: it is told in the old way.
-pub(super) async fn legacy(shared: &Shared, out: &Out) {
+/// Relays a subscription of the old era, with notifications of the old era.
+pub(super) async fn legacy(shared: &RelayState, out: &Out) {
     let request = json!({
         "jsonrpc": "2.0",
         "id": 1,

@@ -19,7 +19,7 @@ pub(super) struct Request<'a> {
     pub(super) body: Vec<u8>,
 }
 
-/// What came back.
+/// The answer.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) session: Option<String>,
@@ -27,11 +27,11 @@ pub(super) struct Answer {
     body: Incoming,
 }
 
-/// Why nothing came back.
+/// The reason for a missing answer.
 pub(super) enum Failure {
-    /// Nobody has seen the request.
+    /// The node has not seen the request.
     Unsent(Problem),
-    /// The node may have done what it was asked.
+    /// The node may have done the request.
     Broken(Problem),
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn send(base: &str, token: &str, request: &Request<'_>) -> Resu
     let authority = base.trim_start_matches("http://").trim_end_matches('/');
     let gone = |error: &dyn std::fmt::Display| no_node(&format!("no node is running ({base}: {error})"));
     let stream = TcpStream::connect(authority).await.map_err(|error| Failure::Unsent(gone(&error)))?;
-    // Messages are small and somebody waits for each.
+    // Messages are small, and a client waits for each.
     let _ = stream.set_nodelay(true);
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::Unsent(gone(&error)))?;
@@ -97,7 +97,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// The next one; `None` when the stream has ended or broken.
+    /// The next event; `None` when the stream has ended or broken.
     pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {

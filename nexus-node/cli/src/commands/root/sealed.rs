@@ -1,8 +1,8 @@
 //! A root key under a passphrase.
 //!
-//! `nexus-sealed-root-1 MEMORY_KIB PASSES SALT SEALED`, the last two in base64: Argon2id makes a
-//! key of the passphrase, XChaCha20-Poly1305 seals the key file with it. Salt and nonce are one:
-//! each is used once, with a salt of 24 random bytes.
+//! `nexus-sealed-root-1 MEMORY_KIB PASSES SALT SEALED`, the last two in base64. Argon2id derives a key
+//! from the passphrase, and XChaCha20-Poly1305 seals the key file with it. The salt of 24 random bytes
+//! is also the nonce: each is used once.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -12,10 +12,10 @@ use nexus_node::api::Problem;
 use zeroize::Zeroizing;
 
 const MARK: &str = "nexus-sealed-root-1";
-/// What a guess costs: 64 MiB and three passes (RFC 9106 § 4, the second recommended option).
+/// The cost of a guess: 64 MiB and three passes (RFC 9106 § 4, the second recommended option).
 const MEMORY_KIB: u32 = 64 << 10;
 const PASSES: u32 = 3;
-/// What a file may ask of this machine.
+/// The most memory that a file may ask for.
 const MEMORY_KIB_MAX: u32 = 1 << 20;
 const PASSES_MAX: u32 = 16;
 const SALT_BYTES: usize = 24;
@@ -73,6 +73,7 @@ fn line(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    /// promise: Commands and API | The root key goes out, sealed by a passphrase, and comes back
     #[test]
     fn a_sealed_key_opens_with_its_passphrase_alone() {
         let sealed = seal("the key", "did:key:z6Mk", "correct horse").unwrap();

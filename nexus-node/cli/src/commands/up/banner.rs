@@ -1,4 +1,4 @@
-//! What a person sees when the node is ready: what it is, and what to do next.
+//! The banner of a ready node: its identity and addresses, and the next commands.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use libp2p::multiaddr::Protocol;
 use nexus_node::Node;
 
 use crate::output::{Style, sane};
-use crate::session::Session;
+use crate::session::CliSession;
 
-/// How many of this machine's addresses are shown.
+/// The most addresses of this machine that are shown.
 const SHOWN_MAX: usize = 3;
 
-pub(super) fn text(node: &Node, url: &str, session: &Session) -> String {
+pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
     let printer = &session.printer;
     let program = session.program();
     let addresses: Vec<Multiaddr> = node.listen_addresses().iter().filter_map(|address| address.parse().ok()).collect();
@@ -31,7 +31,7 @@ pub(super) fn text(node: &Node, url: &str, session: &Session) -> String {
     lines.join("\n")
 }
 
-/// How many belong to it; whoever expected others has taken another directory than they meant.
+/// The number of members. A wrong number shows a person that the directory is another one.
 fn mesh(node: &Node) -> String {
     match node.members().map_or(1, |members| members.len()) {
         0 | 1 => "this node alone so far".to_owned(),
@@ -39,7 +39,7 @@ fn mesh(node: &Node) -> String {
     }
 }
 
-/// The ports, for a firewall, and where others find this machine.
+/// The ports, for a firewall, and this machine's addresses.
 fn listening(addresses: &[Multiaddr]) -> String {
     let (mut ports, mut hosts) = (BTreeSet::new(), Vec::new());
     for address in addresses {
@@ -54,7 +54,7 @@ fn listening(addresses: &[Multiaddr]) -> String {
             Some(Protocol::Tcp(port)) => ports.insert(format!("TCP {port}")),
             _ => continue,
         };
-        // An address of one link means nothing without its interface.
+        // A link-local address means nothing without its interface.
         let of_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         if !ip.is_loopback() && !of_link && !hosts.contains(&ip.to_string()) {
             hosts.push(ip.to_string());

@@ -1,4 +1,4 @@
-//! The socket of the API: which address it gets, and what it is called.
+//! The socket and the address of the API.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use crate::holder;
 
-/// Binds the API's address. One that was given is taken as it is, or refused; port 0 and a taken
-/// default mean a free port, the one of last time if it still is.
+/// Binds the API's address. A given address is used or refused. For port 0 or a taken default port, a
+/// free port is chosen: the last one, if it is free.
 pub(super) async fn open(wanted: SocketAddr, given: bool, last: Option<u16>) -> Result<TcpListener, Problem> {
     let free = SocketAddr::new(wanted.ip(), 0);
     let kept = last.map(|port| SocketAddr::new(wanted.ip(), port));
@@ -51,6 +51,7 @@ pub(super) fn url(address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | A port in use
     #[tokio::test]
     async fn a_taken_default_moves_on_and_a_taken_choice_is_refused() {
         let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();

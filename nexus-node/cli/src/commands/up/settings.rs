@@ -1,5 +1,4 @@
-//! The configuration while the node runs: shown, changed in the file, and in effect at once where
-//! the key says so.
+//! The configuration of the running node. A change goes to the file, and for live keys takes effect at once.
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
@@ -13,7 +12,7 @@ use crate::log::Log;
 use crate::otlp::Otlp;
 use crate::session::config_problem;
 
-/// What the process around the node has beside its configuration.
+/// The process around the node: its configuration, its log and its traces.
 pub(super) struct Process {
     pub(super) log: Log,
     pub(super) otlp: Option<Otlp>,
@@ -38,25 +37,25 @@ impl LiveSettings {
         Self { directory, flags, settings: RwLock::new(settings), process, node: RwLock::new(None) }
     }
 
-    /// Sends traces in the name of this node from now on, if anywhere.
+    /// Sends traces in the name of this node from now on, if there is a collector.
     pub(super) fn trace(&self, node: &Node) -> Result<(), Problem> {
         let Some(otlp) = &self.process.otlp else { return Ok(()) };
         let failed = |error| Problem::new("failed", format!("traces cannot be sent: {error}"));
         otlp.start(&node.did().to_string(), &node.name().to_string()).map_err(failed)
     }
 
-    /// The values as they are now.
+    /// The current values.
     pub(super) fn config(&self) -> Config {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).config().clone()
     }
 
-    /// Whether somebody chose the API's address.
+    /// Whether the API's address was given.
     pub(super) fn api_addr_given(&self) -> bool {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         settings.origin("api_addr").is_some_and(|origin| origin != Origin::Default)
     }
 
-    /// This node is told of changes from now on.
+    /// Tells this node of changes from now on.
     pub(super) fn attach(&self, node: Node) {
         *self.node.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
     }
@@ -110,7 +109,7 @@ impl nexus_node::api::Settings for LiveSettings {
     }
 }
 
-/// A value as a person writes it.
+/// A value in a person's form.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use futures::FutureExt;
 use nexus_identity::Did;
 use nexus_mesh::Spawner;
@@ -7,9 +5,9 @@ use nexus_mesh::Spawner;
 use super::*;
 use crate::coordinator::command::Group;
 use crate::coordinator::state::{Action, Deed, Done, Source};
-use crate::env::{Inline, Tasks};
 use crate::store::Store;
 use crate::store::disk::Disk;
+use crate::world::{Tasks, World};
 
 const ME: Did = Did::from_bytes([2; 32]);
 
@@ -18,8 +16,8 @@ fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
     let (log, writer, _) = Log::open(store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
-    tasks.spawn("writer", writer.run(Arc::new(Inline), |why| panic!("{why}")).boxed());
-    (log, Applied::new(Group::default(), None).unwrap(), tasks)
+    tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
+    (log, Applied::new(Group::default(), None, 0, Default::default()).unwrap(), tasks)
 }
 
 /// A record of two deeds.
@@ -42,6 +40,7 @@ fn rows(log: &Log) -> Vec<u64> {
     found
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[tokio::test]
 async fn records_that_come_again_with_the_log_are_kept_once() {
     let (log, applied, _tasks) = log();
@@ -61,6 +60,7 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
     assert_eq!(read_back(&log, &applied, u64::MAX).unwrap(), page);
 }
 
+/// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_what_was_written_before_a_crash_took_the_copy_back() {
     let (log, applied, _tasks) = log();

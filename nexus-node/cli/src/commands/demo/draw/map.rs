@@ -1,4 +1,4 @@
-//! The map: nodes as boxes, links as lines between them, and what travels on these.
+//! The map: nodes as boxes, links as lines between them, and entries that travel on these.
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -8,16 +8,16 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Paragraph, Wrap};
 
 use super::Ink;
-use crate::commands::demo::view::{Link, Node, State, Stranger, View};
+use crate::commands::demo::view::{Link, Node, NodeState, Stranger, View};
 use crate::output::first_line;
 
-/// Rows of a box: its border, its state, its numbers, and two for what was written last.
+/// The rows of a box: its border, its state, its numbers, and two for its latest memories.
 const BOX_ROWS: u16 = 6;
-/// Inside a box the longest line is its numbers.
+/// The least and the most columns of a box; its numbers are the longest line.
 const BOX_COLUMNS: (u16, u16) = (21, 34);
 /// Columns between the two boxes at the top.
 const GAP_COLUMNS: u16 = 12;
-/// A wider map only has longer lines.
+/// The widest map; a wider one only has longer lines.
 const COLUMNS_MAX: u16 = 96;
 
 pub(super) fn draw(view: &View, frame: &mut Frame<'_>, area: Rect) {
@@ -55,28 +55,28 @@ pub(super) fn draw(view: &View, frame: &mut Frame<'_>, area: Rect) {
     others(view, frame, Rect { y: boxes[2].bottom() + 1, ..area }.intersection(area));
 }
 
-/// A node's box: its name, state, memories, peers, and what was written last.
+/// A node's box: its name, state, memories, peers, and its latest memories.
 fn node_box(view: &View, frame: &mut Frame<'_>, area: Rect, node: &Node, chosen: bool) {
     let (ink, mark, state) = match node.state {
-        State::Absent => (Ink::Dim, "·", "not there yet"),
-        State::Starting => (Ink::Odd, "◌", "starting"),
-        State::Up => (Ink::Good, "●", "up"),
-        State::Offline => (Ink::Bad, "○", "cut off"),
-        State::Dead => (Ink::Bad, "✗", "killed"),
+        NodeState::Absent => (Ink::Dim, "·", "not there yet"),
+        NodeState::Starting => (Ink::Odd, "◌", "starting"),
+        NodeState::Up => (Ink::Good, "●", "up"),
+        NodeState::Offline => (Ink::Bad, "○", "cut off"),
+        NodeState::Dead => (Ink::Bad, "✗", "killed"),
     };
     let border = match node.state {
         _ if view.shines(node) => view.ink(Ink::Accent),
-        State::Up => view.ink(Ink::Plain),
+        NodeState::Up => view.ink(Ink::Plain),
         _ => view.ink(ink),
     };
     let kind = if view.shines(node) || chosen { BorderType::Thick } else { BorderType::Rounded };
-    let name = if node.state == State::Absent { Ink::Dim } else { Ink::Bold };
+    let name = if node.state == NodeState::Absent { Ink::Dim } else { Ink::Bold };
     let title = format!(" {}{} ", if chosen { "▸ " } else { "" }, node.name);
     let block = Block::bordered().border_type(kind).border_style(border).title(view.span(name, title));
     let seat = match (node.state, node.look.seat) {
-        (State::Up | State::Offline, Some("leader")) => Some((Ink::Accent, "leader")),
-        (State::Up | State::Offline, Some("refuses")) => Some((Ink::Bad, "refuses")),
-        (State::Up | State::Offline, Some(seat)) => Some((Ink::Dim, seat)),
+        (NodeState::Up | NodeState::Offline, Some("leader")) => Some((Ink::Accent, "leader")),
+        (NodeState::Up | NodeState::Offline, Some("refuses")) => Some((Ink::Bad, "refuses")),
+        (NodeState::Up | NodeState::Offline, Some(seat)) => Some((Ink::Dim, seat)),
         _ => None,
     };
     let block = match seat {
@@ -93,7 +93,7 @@ fn node_box(view: &View, frame: &mut Frame<'_>, area: Rect, node: &Node, chosen:
         Span::raw(" ".repeat(gap)),
         view.span(Ink::Dim, port),
     ])];
-    if !matches!(node.state, State::Absent | State::Starting) {
+    if !matches!(node.state, NodeState::Absent | NodeState::Starting) {
         let peers = node.look.peers.values().filter(|peer| peer.connected).count();
         let plural = |number: usize, one: &'static str, many: &'static str| if number == 1 { one } else { many };
         let memories = node.look.memories;
@@ -102,7 +102,7 @@ fn node_box(view: &View, frame: &mut Frame<'_>, area: Rect, node: &Node, chosen:
             plural(memories, "memory", "memories"),
             plural(peers, "peer", "peers")
         );
-        lines.push(view.span(if node.state == State::Dead { Ink::Dim } else { Ink::Plain }, numbers).into());
+        lines.push(view.span(if node.state == NodeState::Dead { Ink::Dim } else { Ink::Plain }, numbers).into());
         let conflict = node.look.newest.len() > 1;
         for text in node.look.newest.iter().take(2) {
             let (ink, before) = if conflict { (Ink::Odd, "≠ ") } else { (Ink::Dim, "") };
@@ -113,16 +113,16 @@ fn node_box(view: &View, frame: &mut Frame<'_>, area: Rect, node: &Node, chosen:
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// Nodes beyond the third have no box.
+/// A line for the nodes after the third, which have no box.
 fn others(view: &View, frame: &mut Frame<'_>, area: Rect) {
     let mut spans = Vec::new();
     for node in view.nodes.iter().skip(3) {
         let (ink, mark) = match node.state {
-            State::Up => (Ink::Good, "●"),
-            State::Absent | State::Starting => (Ink::Dim, "·"),
-            State::Offline | State::Dead => (Ink::Bad, "○"),
+            NodeState::Up => (Ink::Good, "●"),
+            NodeState::Absent | NodeState::Starting => (Ink::Dim, "·"),
+            NodeState::Offline | NodeState::Dead => (Ink::Bad, "○"),
         };
-        // No-break spaces, lest a node's words part.
+        // No-break spaces keep a name in one piece.
         let name = node.name.replace(' ', "\u{a0}");
         spans.push(view.span(ink, format!(" {mark}\u{a0}{name}\u{a0}{}  ", node.look.memories)));
     }
@@ -151,7 +151,7 @@ enum Side {
     Right,
 }
 
-/// Draws a link along its cells, its label, and what travels on it.
+/// Draws a link along its cells, with its label and the entries on it.
 fn link(
     view: &View,
     buffer: &mut Buffer,
@@ -211,7 +211,7 @@ fn put(buffer: &mut Buffer, at: Position, symbol: &str, style: Style) {
     }
 }
 
-/// The piece of a line that leads from the cell before to the one after.
+/// The piece of a line between the cell before and the cell after.
 fn symbol(before: Option<Position>, at: Position, after: Option<&Position>, broken: bool) -> &'static str {
     let (before, after) = (before.unwrap_or(at), after.copied().unwrap_or(at));
     let flat = before.y == at.y && after.y == at.y;

@@ -2,7 +2,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::commands::demo::Outcome;
+use crate::commands::demo::StepReport;
 use crate::commands::demo::view::tests::{STEPS, at, look, three, up};
 use crate::commands::demo::view::{Event, Look, Stranger};
 
@@ -13,7 +13,7 @@ fn picture(view: &View, columns: u16, rows: u16) -> String {
     lines.map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
 }
 
-/// Compares with what is on file. To see and take over a new picture: `NEXUS_PICTURES=1`.
+/// Compares a picture with its file. `NEXUS_PICTURES=1` writes a new one.
 #[track_caller]
 fn same(view: &View, columns: u16, rows: u16, name: &str) {
     let path = format!("{}/src/commands/demo/draw/pictures/{name}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -27,10 +27,10 @@ fn same(view: &View, columns: u16, rows: u16, name: &str) {
 
 fn ends(view: &mut View, now: u64, step: &'static str, detail: &str) {
     view.on(at(now), Event::Begins { step, does: "what it is about to do" });
-    view.on(at(now), Event::Ended(Outcome { step, ok: true, ms: 34, detail: detail.to_owned() }));
+    view.on(at(now), Event::Ended(StepReport { step, ok: true, ms: 34, detail: detail.to_owned() }));
 }
 
-/// As in the step `apart`: ide is cut off, both sides have written.
+/// The view in the step `apart`: ide is cut off, both sides have written.
 fn apart() -> View {
     let mut view = three();
     up(&mut view, 0, "terminal", look(1, &[], &[("ide", true, 0)]));
@@ -89,10 +89,11 @@ fn a_step_that_does_not_hold_says_why() {
     let mut view = three();
     view.on(at(0), Event::Begins { step: "start", does: "terminal starts" });
     let detail = "terminal did not start: no space left on device".to_owned();
-    view.on(at(1), Event::Ended(Outcome { step: "start", ok: false, ms: 1, detail }));
+    view.on(at(1), Event::Ended(StepReport { step: "start", ok: false, ms: 1, detail }));
     same(&view, 80, 24, "failed-80x24");
 }
 
+/// promise: Demo and first pages | On a terminal the demo is a live map with keys, and gives the terminal back
 #[test]
 fn every_size_and_number_of_nodes_can_be_drawn() {
     for nodes in [3, 4, 16] {

@@ -1,0 +1,384 @@
+mod history;
+mod resolved;
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_crdt::{Core, Dot, DotPrefix, EntryId, LogId, Members, SpaceId};
+use nexus_identity::{Did, Timestamp};
+
+use self::resolved::Record;
+use super::cursor::{self, StoreName};
+use crate::error::{NodeError, Resource};
+use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
+use crate::ledger::{self, entry_id_of, records_with_key};
+use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
+use crate::store::{Order, StoreError, Table, View};
+
+/// Answers questions from one committed state.
+pub(crate) struct Reader<'a> {
+    view: &'a dyn View,
+    store: StoreName,
+    known: Arc<Known>,
+    now: Timestamp,
+}
+
+/// What nearly every question needs of a state: read once for all that are asked of it.
+pub(crate) struct Known {
+    members: Arc<Members>,
+    /// The spaces that this node may read, with mesh, by id.
+    spaces: Vec<(SpaceId, SpaceRow)>,
+    /// Their places in that list, by number.
+    numbers: BTreeMap<rows::SpaceNo, usize>,
+    /// Who writes each log, as far as somebody has asked. A log never changes hands.
+    authors: Mutex<BTreeMap<rows::LogNo, Did>>,
+}
+
+impl Known {
+    /// Of the state that a view shows, as one of these members may see it.
+    pub(crate) fn read(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Self, StoreError> {
+        let spaces = ledger::read_spaces(view)?.into_iter();
+        let spaces: Vec<_> =
+            spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
+        let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
+        Ok(Self { members, spaces, numbers, authors: Mutex::default() })
+    }
+
+    /// A space that this node may read.
+    pub(crate) fn readable(&self, space: SpaceId) -> Option<&SpaceRow> {
+        let place = self.spaces.binary_search_by_key(&space, |(id, _)| *id).ok()?;
+        Some(&self.spaces[place].1)
+    }
+
+    fn numbered(&self, no: rows::SpaceNo) -> Option<&SpaceRow> {
+        self.numbers.get(&no).map(|place| &self.spaces[*place].1)
+    }
+
+    /// Whether it was read for these very members.
+    pub(crate) fn is_of(&self, members: &Arc<Members>) -> bool {
+        Arc::ptr_eq(&self.members, members)
+    }
+
+    /// The space of a name or id; `default` for none.
+    pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
+        let name = name.unwrap_or("default");
+        let named: Vec<_> = match name.parse::<SpaceId>() {
+            Ok(id) => self.spaces.iter().filter(|(space, _)| *space == id).collect(),
+            Err(()) => self.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
+        };
+        match named.as_slice() {
+            [] => Err(NodeError::NotFound { what: Resource::Space, name: name.to_owned() }),
+            [(id, row)] => Ok((*id, row)),
+            several => Err(NodeError::Ambiguous {
+                what: Resource::Space,
+                name: name.to_owned(),
+                candidates: several.iter().map(|(id, row)| format!("{} ({id})", row.name)).collect(),
+            }),
+        }
+    }
+
+    fn author(&self, view: &dyn View, log: rows::LogNo) -> Result<Did, StoreError> {
+        let mut authors = self.authors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(author) = authors.get(&log) {
+            return Ok(*author);
+        }
+        let row = view.get(Table::Logs, &rows::log_key(log))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
+        let LogId { author, .. } = rows::decode(Table::Logs, &row)?;
+        authors.insert(log, author);
+        Ok(author)
+    }
+}
+
+/// A memory, and where its record is.
+pub(crate) struct Shown {
+    pub(crate) record: Dot,
+    pub(crate) place: Place,
+    pub(crate) space: rows::SpaceNo,
+    pub(crate) memory: Memory,
+    /// The caller's key.
+    pub(crate) key: Option<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        view: &'a dyn View,
+        store: StoreName,
+        me: Did,
+        members: Arc<Members>,
+        now: Timestamp,
+    ) -> Result<Self, NodeError> {
+        Ok(Self::with(view, store, Arc::new(Known::read(view, me, members)?), now))
+    }
+
+    /// The same, with what is known of the state that the view shows.
+    pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Known>, now: Timestamp) -> Self {
+        Self { view, store, known, now }
+    }
+
+    /// When it is for this question: what has expired by then is out of sight.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The space of a name or id; `default` for none.
+    pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
+        self.known.space(name)
+    }
+
+    /// The numbers of the spaces that hold memories and that this node may read.
+    pub(crate) fn space_numbers(&self) -> impl Iterator<Item = rows::SpaceNo> {
+        self.known.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
+    }
+
+    /// The member of a DID or name.
+    pub(crate) fn member(&self, name: &str) -> Result<Did, NodeError> {
+        let is = |did: &Did, member: &nexus_crdt::Member| {
+            did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
+        };
+        let named: Vec<Did> =
+            self.known.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
+        match named.as_slice() {
+            [] => Err(NodeError::NotFound { what: Resource::Member, name: name.to_owned() }),
+            [did] => Ok(*did),
+            several => Err(NodeError::Ambiguous {
+                what: Resource::Member,
+                name: name.to_owned(),
+                candidates: several.iter().map(|did| format!("{name} ({did})")).collect(),
+            }),
+        }
+    }
+
+    /// The record that an id (or the beginning of one, or a former one) names.
+    pub(crate) fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
+        Ok(self.find(id)?.0)
+    }
+
+    /// The record that an id names, and the memory that it is.
+    fn find(&self, id: &str) -> Result<(Dot, Memory), NodeError> {
+        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.chars().take(64).collect() };
+        let mut found = Vec::new();
+        if let Ok(prefix) = id.parse::<DotPrefix>() {
+            for (dot, eno) in self.entries_beginning_with(&prefix)? {
+                let place = Place { eno, index: dot.index };
+                found.extend(self.row_at(place)?.map(|row| (dot, place, row)));
+            }
+        }
+        if found.is_empty() && id.len() <= 256 {
+            let mut former = None;
+            self.view.scan_prefix(Table::Was, &rows::was_prefix(id), Order::Forward, &mut |key, _| {
+                former = rows::dot_at_end(key);
+                ControlFlow::Break(())
+            })?;
+            if let Some(dot) = former {
+                found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
+            }
+        }
+        match found.as_slice() {
+            [] => Err(missing()),
+            [(dot, place, row)] => {
+                let record = self.record_in(*dot, *place, *row)?;
+                let (shown, memory) = self.memory_of(record)?;
+                let expired = memory.expires_at.is_some_and(|end| end <= self.now);
+                if expired { Err(missing()) } else { Ok((shown, memory)) }
+            }
+            several => Err(NodeError::Ambiguous {
+                what: Resource::Memory,
+                name: id.to_owned(),
+                candidates: several.iter().map(|(dot, ..)| dot.to_string()).collect(),
+            }),
+        }
+    }
+
+    fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {
+        /// Enough to tell that a beginning is too short.
+        const CANDIDATES_MAX: usize = 16;
+        let mut dots = Vec::new();
+        self.view.try_scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
+            let id = key.try_into().map(EntryId::from_bytes).map_err(|_| rows::unreadable(Table::Ids))?;
+            if let Some(dot) = prefix.dot_in(id) {
+                dots.push((dot, rows::read_eno(Table::Ids, value)?));
+            }
+            Ok(if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(dots)
+    }
+
+    /// One memory, by an id as [`Self::resolve`] takes it.
+    pub(crate) fn get(&self, id: &str) -> Result<Memory, NodeError> {
+        Ok(self.find(id)?.1)
+    }
+
+    /// A record in sight as a memory; those that share its caller's key are part of it.
+    pub(crate) fn memory(&self, dot: Dot) -> Result<Option<Memory>, NodeError> {
+        let record = self.record(dot)?;
+        record.map(|record| Ok(self.memory_of(record)?.1)).transpose()
+    }
+
+    /// The same by its place.
+    pub(crate) fn memory_at(&self, place: Place) -> Result<Option<Memory>, NodeError> {
+        let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
+            return Ok(None);
+        };
+        let record = self.record_in(dot, place, row)?;
+        Ok(Some(self.memory_of(record)?.1))
+    }
+
+    /// The id of the record at a place.
+    pub(crate) fn dot_at(&self, place: Place) -> Result<Option<Dot>, NodeError> {
+        let entry = entry_id_of(self.view, place.eno)?;
+        Ok(entry.map(|entry| Dot { entry, index: place.index }))
+    }
+
+    /// Where a record is, in sight or not.
+    pub(crate) fn place(&self, dot: Dot) -> Result<Option<Place>, NodeError> {
+        let eno = ledger::find_entry(self.view, dot.entry)?;
+        Ok(eno.map(|eno| Place { eno, index: dot.index }))
+    }
+
+    /// A record in sight with the memory that it is shown as part of.
+    pub(crate) fn shown(&self, dot: Dot) -> Result<Option<Shown>, NodeError> {
+        let Some(record) = self.record(dot)? else {
+            return Ok(None);
+        };
+        let (space, key) = (record.row.space, record.core.key.clone());
+        let shown = self.group(&record)?.first().copied().unwrap_or(dot);
+        let Some(place) = self.place(shown)? else {
+            return Ok(None);
+        };
+        let memory = if shown == dot { Some(self.memory_of(record)?.1) } else { self.memory(shown)? };
+        Ok(memory.map(|memory| Shown { record: shown, place, space, memory, key }))
+    }
+
+    /// What a memory would be created with if it were written again: its key, and the values shown.
+    pub(crate) fn core_of(&self, id: &str) -> Result<Core, NodeError> {
+        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
+        let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
+        Ok(self.resolved(record)?.core)
+    }
+
+    /// The caller's key of a memory, for export.
+    pub(crate) fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
+        let dot = self.resolve(id)?;
+        Ok(self.record(dot)?.and_then(|record| record.core.key))
+    }
+
+    fn space_name(&self, no: rows::SpaceNo) -> String {
+        self.known.numbered(no).map_or_else(String::new, |row| row.name.to_string())
+    }
+
+    /// The records in sight that are shown as one with this one, lowest dot first.
+    fn group(&self, record: &Record) -> Result<Vec<Dot>, NodeError> {
+        match &record.core.key {
+            Some(key) => Ok(records_with_key(self.view, record.row.space, key)?),
+            None => Ok(vec![record.dot]),
+        }
+    }
+
+    /// A record in sight.
+    fn record(&self, dot: Dot) -> Result<Option<Record>, NodeError> {
+        self.row_of(dot)?.map(|(place, row)| self.record_in(dot, place, row)).transpose()
+    }
+
+    /// Where a record in sight is, and its row.
+    fn row_of(&self, dot: Dot) -> Result<Option<(Place, RecordRow)>, NodeError> {
+        let Some(place) = self.place(dot)? else {
+            return Ok(None);
+        };
+        Ok(self.row_at(place)?.map(|row| (place, row)))
+    }
+
+    /// The row at a place, if the record there is in sight: not forgotten, and in a space that this
+    /// node may read.
+    fn row_at(&self, place: Place) -> Result<Option<RecordRow>, NodeError> {
+        let Some(row) = self.view.get(Table::Records, &rows::record_key(place.eno, place.index))? else {
+            return Ok(None);
+        };
+        let row: RecordRow = rows::decode(Table::Records, &row)?;
+        Ok((!row.gone && self.known.numbered(row.space).is_some()).then_some(row))
+    }
+
+    fn author(&self, log: rows::LogNo) -> Result<Did, StoreError> {
+        self.known.author(self.view, log)
+    }
+
+    /// What a member is called.
+    fn name_of(&self, did: &Did) -> Option<String> {
+        self.known.members.get(did).and_then(|member| member.name()).map(ToString::to_string)
+    }
+
+    /// A page of memories, newest first.
+    pub(crate) fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
+        if !(1..=1_000).contains(&query.limit) {
+            return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
+        }
+        let spaces: Vec<rows::SpaceNo> = match &query.space {
+            Some(name) => vec![self.space(Some(name))?.1.no],
+            None => self.space_numbers().collect(),
+        };
+        let mut after =
+            query.after.as_deref().map_or(Ok(cursor::LATEST), |text| cursor::parse_listing(text, self.store))?;
+        let mut items = Vec::new();
+        loop {
+            let keys = self.keys_before(&spaces, after, query.limit + 1 - items.len().min(query.limit))?;
+            if keys.is_empty() {
+                return Ok(Listing { items, next: None });
+            }
+            for key in keys {
+                if items.len() == query.limit {
+                    return Ok(Listing { items, next: Some(cursor::render_listing(self.store, after)) });
+                }
+                after = key;
+                items.extend(self.listed(key)?);
+            }
+        }
+    }
+
+    /// The memory at a place in the listing, unless it is shown elsewhere or has expired.
+    fn listed(&self, key: TimeKey) -> Result<Option<Memory>, NodeError> {
+        let place = Place { eno: key.eno, index: key.index };
+        let (Some(row), Some(dot)) = (self.row_at(place)?, self.dot_at(place)?) else {
+            return Ok(None);
+        };
+        let record = self.record_in(dot, place, row)?;
+        let now = self.now;
+        let live = |memory: &Memory| memory.expires_at.is_none_or(|end| end > now);
+        let (shown, memory) = self.memory_of(record)?;
+        Ok((shown == dot && live(&memory)).then_some(memory))
+    }
+
+    /// The places of the next records of several spaces, newest first.
+    fn keys_before(&self, spaces: &[rows::SpaceNo], before: TimeKey, limit: usize) -> Result<Vec<TimeKey>, NodeError> {
+        let mut keys: Vec<TimeKey> = Vec::new();
+        for space in spaces {
+            let (start, end) = (space.to_be_bytes(), TimeKey { space: *space, ..before }.to_bytes());
+            let mut taken = 0;
+            let range = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
+            self.view.try_scan(Table::ByTime, range, Order::Backward, &mut |key, _| {
+                keys.push(TimeKey::from_bytes(key).ok_or_else(|| rows::unreadable(Table::ByTime))?);
+                taken += 1;
+                Ok(if taken < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+        }
+        keys.sort_by_key(|key| std::cmp::Reverse((key.hlc, key.eno, key.index)));
+        keys.truncate(limit);
+        Ok(keys)
+    }
+
+    /// The spaces that hold memories and that this node may read.
+    pub(crate) fn spaces(&self) -> Vec<SpaceInfo> {
+        let members = &self.known.members;
+        let all = || members.iter().map(|(did, _)| *did);
+        let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
+        let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
+            space: row.name.to_string(),
+            id: id.to_string(),
+            readers: all().filter(|did| members.may_read(did, &row.rule(*id))).collect(),
+            writers: all().filter(|did| members.may_write(did, &row.rule(*id))).collect(),
+            records: row.records,
+            entries: row.entries,
+            bytes: row.bytes,
+        };
+        shown.map(info).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
+
+use crate::datadir::DataDirError;
+use crate::error::{NodeError, Resource};
+use crate::store::StoreError;
+
+/// A code with its HTTP status and exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The name, for scripts.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The exit code of the command line.
+    pub exit: u8,
+}
+
+/// Every code.
+pub const CODES: &[Code] = &[
+    // The caller's input.
+    Code { name: "usage", status: 400, exit: 2 },
+    Code { name: "malformed", status: 400, exit: 2 },
+    Code { name: "invalid", status: 422, exit: 2 },
+    Code { name: "wrong_type", status: 415, exit: 2 },
+    Code { name: "too_large", status: 413, exit: 2 },
+    Code { name: "ambiguous", status: 409, exit: 2 },
+    Code { name: "not_a_ticket", status: 422, exit: 2 },
+    // Whether a node answers.
+    Code { name: "no_node", status: 503, exit: 3 },
+    // Not permitted.
+    Code { name: "unauthorized", status: 401, exit: 4 },
+    Code { name: "refused", status: 403, exit: 4 },
+    Code { name: "foreign_origin", status: 403, exit: 4 },
+    Code { name: "foreign_host", status: 421, exit: 4 },
+    // Not there.
+    Code { name: "not_found", status: 404, exit: 5 },
+    Code { name: "no_route", status: 404, exit: 5 },
+    Code { name: "no_method", status: 405, exit: 1 },
+    // Not now.
+    Code { name: "no_quorum", status: 503, exit: 6 },
+    Code { name: "conflict", status: 409, exit: 7 },
+    Code { name: "in_use", status: 409, exit: 7 },
+    Code { name: "timed_out", status: 504, exit: 8 },
+    Code { name: "unreachable", status: 504, exit: 8 },
+    Code { name: "too_new", status: 501, exit: 1 },
+    Code { name: "stopping", status: 503, exit: 1 },
+    Code { name: "starting", status: 503, exit: 1 },
+    // Faults of the program or of the machine.
+    Code { name: "failed", status: 500, exit: 1 },
+    Code { name: "internal", status: 500, exit: 1 },
+    Code { name: "store", status: 500, exit: 1 },
+    Code { name: "mesh", status: 500, exit: 1 },
+    Code { name: "data_dir", status: 500, exit: 1 },
+];
+
+/// The row of a code.
+pub fn code(name: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.name == name)
+}
+
+/// The reason why a request was not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The code, for scripts.
+    pub code: &'static str,
+    /// The message, for people.
+    pub message: String,
+    /// The next step for the caller.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Sets the next step for the caller.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code of the command line.
+    pub fn exit(&self) -> u8 {
+        code(self.code).map_or(1, |code| code.exit)
+    }
+}
+
+impl From<NodeError> for Problem {
+    fn from(error: NodeError) -> Self {
+        let (code, hint) = match &error {
+            NodeError::DataDir(error) => data_dir(error),
+            NodeError::Store(error) => store(error),
+            error => (error.code(), hint(error)),
+        };
+        Self { code, message: error.to_string(), hint: hint.map(str::to_owned) }
+    }
+}
+
+/// The hint for an error of the node.
+fn hint(error: &NodeError) -> Option<&'static str> {
+    match error {
+        NodeError::NotFound { what: Resource::Memory, .. } => Some("`nexus-node list` shows the memories of this node"),
+        NodeError::NotFound { what: Resource::Space, .. } => {
+            Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
+        }
+        NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
+        NodeError::NotFound { what: Resource::Replica, .. } => {
+            Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
+        }
+        NodeError::NoQuorum { .. } => Some(
+            "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
+        ),
+        NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
+        NodeError::Ambiguous { .. } => Some("use more of the id"),
+        NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
+        NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
+        _ => None,
+    }
+}
+
+fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
+    use DataDirError as E;
+    let (code, hint) = match error {
+        E::Empty { .. } => ("not_found", "`nexus-node up` makes a node there"),
+        E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
+        E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),
+        E::NotADirectory { .. } => ("conflict", "give a directory with --data-dir"),
+        E::InUse { .. } => {
+            ("in_use", "`nexus-node stop` ends it, if it answers; or give another directory with --data-dir")
+        }
+        E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
+        E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
+        E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
+        _ => ("data_dir", "nothing was changed; is the disk full, or failing? `nexus-node doctor` looks"),
+    };
+    (code, Some(hint))
+}
+
+fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
+    let (code, hint) = match error {
+        StoreError::InUse { .. } => ("in_use", "stop the other process, or give another directory with --data-dir"),
+        StoreError::TooNew { .. } => ("store", "nothing was changed; use the version that wrote it, or a newer one"),
+        StoreError::Damaged { .. } | StoreError::NotAStore { .. } => {
+            ("store", "nothing was changed; bring the file back from a backup, or join again: the peers have the rest")
+        }
+        StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
+        _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
+    };
+    (code, Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once_with_an_exit_code_of_the_contract() {
+        for (index, row) in CODES.iter().enumerate() {
+            assert!(CODES[..index].iter().all(|other| other.name != row.name), "{}", row.name);
+            assert!((1..=8).contains(&row.exit) && (400..600).contains(&row.status), "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use nexus_crdt::{Incarnation, Verified};
+use nexus_identity::{Chain, Did};
+use nexus_mesh::quota::Sender;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Arrival;
+use crate::NodeError;
+use crate::engine::{Command, Outcome};
+use crate::failure::Failure;
+use crate::trace::{self, TraceParent};
+
+/// A caller's command, and the receiver of its answer.
+pub(crate) struct Call {
+    pub(crate) command: Command,
+    /// The trace of the caller.
+    pub(crate) parent: Option<TraceParent>,
+    pub(crate) answer: oneshot::Sender<Outcome>,
+}
+
+/// Input from peers.
+pub(crate) enum Intake {
+    /// Verified entries. The sender is told when the engine has taken them.
+    Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
+    /// The node stops: no later input is taken.
+    Stop,
+    /// A peer has entries of our own log that are not here.
+    OwnLogAhead(Incarnation),
+}
+
+/// The engine takes no more input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine takes nothing any more")]
+pub(crate) struct Ended;
+
+/// The engine has no place just now, or takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has no place just now")]
+pub(crate) struct Busy;
+
+/// A handle on the engine's tasks, cheap to clone. They end with its last clone.
+#[derive(Clone)]
+pub(crate) struct EngineHandle {
+    commands: mpsc::Sender<Call>,
+    intake: mpsc::Sender<Intake>,
+    chains: Arc<Sender<Chain>>,
+    /// The number of the last committed entry.
+    committed: watch::Receiver<u64>,
+    failure: Failure,
+}
+
+/// The filling of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) name: &'static str,
+    pub(crate) length: usize,
+    pub(crate) capacity: usize,
+}
+
+impl EngineHandle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Call>,
+        intake: mpsc::Sender<Intake>,
+        chains: Sender<Chain>,
+        committed: watch::Receiver<u64>,
+        failure: Failure,
+    ) -> Self {
+        Self { commands, intake, chains: Arc::new(chains), committed, failure }
+    }
+
+    /// Hands a command to the engine and waits for its outcome, which is on disk then.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopping`]: only the next start tells whether it was done.
+    pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
+        let (answer, outcome) = oneshot::channel();
+        let stopping = || {
+            let reason = self.failure.reason();
+            NodeError::Stopping(reason.unwrap_or_else(|| "no more writes are taken".to_owned()))
+        };
+        self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())
+    }
+
+    /// Hands a peer's input over. Waits for a place.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn take(&self, intake: Intake) -> Result<(), Ended> {
+        self.intake.send(intake).await.map_err(|_| Ended)
+    }
+
+    /// Hands over what a peer brought, if there is a place for it now.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(crate) fn offer(&self, intake: Intake) -> Result<(), Busy> {
+        self.intake.try_send(intake).map_err(|_| Busy)
+    }
+
+    /// Hands over the chain that a peer showed at the gate. Never waits: a chain that finds no place is shown again at
+    /// the next hello, and its credentials come by sync besides.
+    pub(crate) fn introduce(&self, peer: Did, chain: Chain) {
+        let bytes = chain.to_bytes().len();
+        if self.chains.offer(peer, bytes, chain).is_err() {
+            tracing::debug!(peer = %peer.short(), "the engine is busy: a chain is left for later");
+        }
+    }
+
+    /// Ends the engine after all earlier input.
+    pub(crate) async fn stop(&self) {
+        // an engine that has ended needs no stop
+        let _ = self.take(Intake::Stop).await;
+    }
+
+    /// The number of the last committed entry, as a watch.
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
+    /// The handle that ends the node.
+    pub(crate) const fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    /// The filling of the engine's queues.
+    pub(crate) fn queues(&self) -> [Fill; 2] {
+        fn fill<T>(name: &'static str, queue: &mpsc::Sender<T>) -> Fill {
+            let capacity = queue.max_capacity();
+            Fill { name, length: capacity - queue.capacity().min(capacity), capacity }
+        }
+        [fill("commands", &self.commands), fill("intake", &self.intake)]
+    }
+}

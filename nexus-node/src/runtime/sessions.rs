@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_crdt::{Frontier, LogId};
+use nexus_identity::Did;
+use tokio::sync::{Notify, watch};
+
+use crate::replication::Progress;
+
+/// The syncs with peers: the durable entries of each, and the way to wake its session.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    peers: Mutex<BTreeMap<Did, PeerSync>>,
+    /// Whether a peer's frontier was compared with ours.
+    compared: watch::Sender<bool>,
+}
+
+/// The state of one peer's sync.
+#[derive(Clone, Default)]
+struct PeerSync {
+    durable: Frontier,
+    /// The number of the current session. A later session replaces it.
+    generation: u64,
+    live: bool,
+    poke: Arc<Poke>,
+}
+
+/// Wakes a session.
+#[derive(Default)]
+pub(super) struct Poke {
+    wake: Notify,
+    behind: AtomicBool,
+}
+
+impl Poke {
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Resolves at the next wake, or at once if one was missed.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Whether frontiers must be compared again. Resets the request.
+    pub(super) fn take_behind(&self) -> bool {
+        self.behind.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Sessions {
+    fn with<T>(&self, peer: Did, change: impl FnOnce(&mut PeerSync) -> T) -> T {
+        change(self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
+    }
+
+    /// Begins a session. An older one with the same peer ends.
+    pub(super) fn begin(&self, peer: Did) -> (u64, Arc<Poke>) {
+        self.with(peer, |sync| {
+            sync.generation += 1;
+            sync.live = true;
+            sync.poke.wake();
+            sync.poke = Arc::default();
+            (sync.generation, sync.poke.clone())
+        })
+    }
+
+    pub(super) fn is_current(&self, peer: Did, generation: u64) -> bool {
+        self.with(peer, |sync| sync.generation == generation)
+    }
+
+    pub(super) fn end(&self, peer: Did, generation: u64) {
+        self.with(peer, |sync| sync.live &= sync.generation != generation);
+    }
+
+    /// Notes a peer's acknowledgement of durable entries.
+    pub(super) fn progress(&self, peer: Did, progress: Progress) {
+        self.with(peer, |sync| match progress {
+            Progress::Whole(frontier) => sync.durable = frontier,
+            Progress::Moved(heads) => heads.into_iter().for_each(|(log, head)| sync.durable.advance(log, head)),
+        });
+    }
+
+    /// Makes a peer's session compare frontiers again.
+    pub(super) fn behind(&self, peer: Did) {
+        self.with(peer, |sync| {
+            sync.poke.behind.store(true, Ordering::Relaxed);
+            sync.poke.wake();
+        });
+    }
+
+    /// Notes that a peer's frontier was compared with ours: the first write need not wait any more.
+    pub(super) fn note_compared(&self) {
+        self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
+    }
+
+    /// Whether a peer's frontier was compared with ours, as a watch.
+    pub(super) fn compared(&self) -> watch::Receiver<bool> {
+        self.compared.subscribe()
+    }
+
+    /// The number of other members that have an entry on disk, of those that may read it.
+    pub(crate) fn replicas(&self, log: &LogId, seq: u64, may_read: impl Fn(&Did) -> bool) -> usize {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        syncs.iter().filter(|(peer, sync)| sync.durable.covers(log, seq) && may_read(peer)).count()
+    }
+
+    /// The number of peers with a live session.
+    pub(super) fn live(&self) -> usize {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|sync| sync.live).count()
+    }
+
+    /// A peer's durable frontier by its last word, and whether a session is live.
+    pub(crate) fn of(&self, peer: Did) -> Option<(Frontier, bool)> {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        syncs.get(&peer).map(|sync| (sync.durable.clone(), sync.live))
+    }
+}
