@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::event::{DownCause, PeerState};
@@ -59,7 +59,7 @@ impl Health {
         if !self.peers.contains_key(&peer) && self.peers.len() >= WATCHED_MAX {
             return None;
         }
-        if planted(Plant::DownForEver) && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
+        if planted("down_for_ever") && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
             return None;
         }
         let up = Vital { state: PeerState::Up, cause: None, heard_at: now };

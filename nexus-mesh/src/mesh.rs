@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libp2p::{Multiaddr, StreamProtocol};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,7 +58,7 @@ impl Mesh {
         let me = config.keypair.did();
         if let Some(membership) = &config.membership
             && membership.chain.verify(&membership.mesh)?.subject != me
-            && !planted(Plant::TakesBorrowedPapers)
+            && !planted("takes_borrowed_papers")
         {
             return Err(MeshError::NotOurs);
         }

@@ -70,6 +70,7 @@ async fn two_nodes_meet_and_talk_in_memory() {
     meet_and_talk(MEMORY).await;
 }
 
+/// promise: Keys and locks | A peer says in its hello what it reads and serves, within bounds; no stream is opened in a room that it did not name
 #[tokio::test]
 async fn a_peer_says_what_it_can_do_and_is_asked_for_nothing_else() {
     let world = World::new(215);

@@ -50,6 +50,7 @@ mod engine;
 mod env;
 mod error;
 mod failure;
+mod formats;
 mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
@@ -69,6 +70,7 @@ mod trace;
 mod world;
 
 pub use brain::{Brain, Watch};
+pub use coordinator::TooNew;
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
@@ -94,6 +96,10 @@ pub mod internals {
     }
     pub mod engine {
         pub use crate::engine::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod formats {
+        pub use crate::formats::*;
     }
     #[cfg(feature = "testing")]
     pub mod inspect {

@@ -6,14 +6,16 @@
 //! | `start` | a node over any world ([`NodeEnv`]) |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
-//! | `admit` | tickets, and admitting the newcomers that redeem them |
-//! | `status` | the node's report of itself and of other members |
+//! | `admit` | the other side of that: tickets and who redeems them |
+//! | `raise` | writing in the formats that every member reads |
+//! | `status` | what the node says of itself and of the others |
 
 mod admit;
 mod builder;
 mod found;
 mod join;
 mod ports;
+mod raise;
 mod start;
 mod status;
 
@@ -40,6 +42,7 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::NodeEnv;
 use crate::error::NodeError;
+use crate::formats::Formats;
 use crate::identity::Identity;
 use crate::notices::Notices;
 use crate::runtime::{EngineHandle, Sessions};
@@ -85,6 +88,8 @@ struct Inner {
     dir: Option<DataDir>,
     lock: Mutex<Option<Lock>>,
     listening: watch::Receiver<Vec<Multiaddr>>,
+    /// The highest formats that this node reads.
+    formats: Formats,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
     /// Start time on the monotonic clock.

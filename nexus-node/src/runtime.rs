@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_mesh::quota::{Bounds, queue};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -94,7 +94,7 @@ impl Runtime {
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
-        let compare = has_peers && !planted(Plant::WritesWithoutComparing);
+        let compare = has_peers && !planted("writes_without_comparing");
         let drive = Drive {
             engine,
             overlay,

@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
@@ -307,7 +307,7 @@ impl OpenStore {
 
     fn apply(&self, batches: &[Batch]) -> Result<(), StoreError> {
         let mut transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
-        if planted(Plant::CommitsWithoutSync) {
+        if planted("commits_without_sync") {
             let _ = transaction.set_durability(redb::Durability::None);
         }
         {

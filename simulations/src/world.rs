@@ -14,6 +14,7 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp}
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::formats::Formats;
 use nexus_node::internals::store::disk::{Disk, Fault};
 use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
 use nexus_node::{Invite, Node, NodeEnv, NodeError, RaftEnv, Stopped};
@@ -201,6 +202,8 @@ struct Inner {
     plant: Mutex<Option<Around>>,
     /// Whether nodes have coordinators.
     coordinators: AtomicBool,
+    /// The formats that the nodes of new machines read.
+    formats: Mutex<Formats>,
     /// The content of disks at the time of a plant.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
@@ -218,6 +221,8 @@ struct Machine {
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
+    /// The formats that its node reads from its next start on.
+    formats: Formats,
     starts: u64,
     dark: bool,
     most_tasks: usize,
@@ -245,6 +250,7 @@ impl Sim {
             heals: Mutex::default(),
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
+            formats: Mutex::default(),
             old: Mutex::default(),
         }))
     }
@@ -252,6 +258,12 @@ impl Sim {
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
+    }
+
+    /// Machines that come into the world from now on have nodes that read formats up to these: of another
+    /// version.
+    pub fn with_formats(&self, formats: Formats) {
+        *lock(&self.0.formats) = formats;
     }
 
     /// The seed.
@@ -314,6 +326,7 @@ impl Sim {
             life: None,
             node: None,
             bootstrap,
+            formats: *lock(&self.0.formats),
             starts: 0,
             dark: false,
             most_tasks: 0,
@@ -469,6 +482,7 @@ impl Sim {
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
+        config.formats = self.with(no, |machine| machine.formats);
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
@@ -591,6 +605,11 @@ impl Sim {
     /// Limits the addresses that a machine knows, from its next start on.
     pub fn knows(&self, no: NodeNo, others: &[NodeNo]) {
         self.with(no, |machine| machine.bootstrap = others.iter().copied().map(address_of).collect());
+    }
+
+    /// From its next start on, a machine's node reads formats up to these: it is of another version.
+    pub fn reads(&self, no: NodeNo, formats: Formats) {
+        self.with(no, |machine| machine.formats = formats);
     }
 
     /// The disk of a machine.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::redial::Backoff;
@@ -165,7 +165,7 @@ impl Book {
     /// Notes the end of the open connection to a member.
     pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
         self.open.remove(peer);
-        if planted(Plant::NeverRedials) {
+        if planted("never_redials") {
             return;
         }
         let (backoff, seed) = (self.backoff, self.seed);
@@ -200,7 +200,7 @@ impl Book {
             attempts.failures = attempts.failures.max(REFUSED_FAILURES);
         }
         attempts.due = Some(now + backoff.wait(attempts.failures, seed));
-        if planted(Plant::RedialsAtOnce) {
+        if planted("redials_at_once") {
             attempts.due = Some(now);
         }
     }

@@ -395,20 +395,22 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         told,
         [
             (&json!("voter_added"), &json!("done")),
+            (&json!("raise"), &json!("done")),
             (&json!("put"), &json!("done")),
             (&json!("cas"), &json!("refused")),
             (&json!("acquire"), &json!("granted"))
         ]
     );
     assert_eq!(
-        (&lines[1]["name"], &lines[1]["by_name"], &lines[1]["revision"]),
+        (&lines[2]["name"], &lines[2]["by_name"], &lines[2]["revision"]),
         (&json!("k"), &json!("laptop"), &json!(1))
     );
     assert_eq!(
-        (&lines[1]["by"], &lines[2]["code"], &lines[3]["token"]),
+        (&lines[2]["by"], &lines[3]["code"], &lines[4]["token"]),
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("1")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;
@@ -416,9 +418,9 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     assert_eq!(past(&home, &["--since", "1d"])[..], lines[1..], "what the leader notes has no time of its own");
 
     let check = home.json(&["audit", "verify"]);
-    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(4), &Value::Null), "{check}");
+    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(5), &Value::Null), "{check}");
     assert_eq!(check["head"].as_str().unwrap().len(), 64);
-    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 4 entries checked"));
+    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 5 entries checked"));
     for (path, status) in [("/v1/audit?limit=0", 422), ("/v1/audit?after=x", 422), ("/v1/audit?sinc=1d", 422)] {
         assert_eq!(node.http("GET", path, "").status, status, "{path}");
     }
@@ -443,13 +445,13 @@ fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
         assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
     }
     let before = home.json(&["audit", "verify"]);
-    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_501)), "{before}");
+    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_502)), "{before}");
     let lines = past(&home, &[]);
     let numbers: Vec<u64> = lines.iter().map(|line| line["n"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=1_501).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=1_502).collect::<Vec<_>>());
     for n in [0, 1, 299, 1_499] {
-        assert_eq!(lines[n + 1]["name"], json!(key(n)));
-        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 1), "").json();
+        assert_eq!(lines[n + 2]["name"], json!(key(n)));
+        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 2), "").json();
         assert_eq!(page["items"][0]["name"], json!(key(n)));
     }
     node.kill_9();

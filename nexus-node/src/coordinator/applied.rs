@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::audit::{self, KeepError, Waiting};
 use super::command::Group;
+use super::format::{ReadError, TooNew};
 use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
 use super::state::{At, Change, Machine};
@@ -27,6 +28,8 @@ struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
+    /// The highest format that any copy on this node was of.
+    raised: watch::Sender<u16>,
     /// Whoever writes records of the audit holds it.
     keeping: tokio::sync::Mutex<()>,
 }
@@ -44,16 +47,33 @@ pub(crate) struct State {
 
 impl Applied {
     /// The state of a snapshot, or of a group that has just begun.
-    pub(super) fn new(group: Group, snapshot: Option<(SnapshotMeta, Vec<u8>)>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        group: Group,
+        snapshot: Option<(SnapshotMeta, Vec<u8>)>,
+        format_max: u16,
+        raised: watch::Sender<u16>,
+    ) -> Result<Self, ReadError> {
         let (machine, at, seats) = match snapshot {
-            Some((meta, state)) => (Machine::decode(&state)?, meta.last_log_id, meta.last_membership),
+            Some((meta, state)) => (Machine::decode(&state, format_max)?, meta.last_log_id, meta.last_membership),
             None => (Machine::new(group), None, StoredMembership::default()),
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
         let state = State { machine, at, seats, changes, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
-        Ok(Self(Arc::new(AppliedMachine { state, index, keeping: tokio::sync::Mutex::default() })))
+        let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
+        applied.raise();
+        Ok(applied)
+    }
+
+    /// Announces the machine's format, if it is the highest so far.
+    fn raise(&self) {
+        let format = self.read().machine.format();
+        self.0.raised.send_if_modified(|raised| {
+            let higher = format > *raised;
+            *raised = format.max(*raised);
+            higher
+        });
     }
 
     /// Reads what is applied now.
@@ -82,6 +102,7 @@ impl Applied {
         let index = state.at.map_or(0, |at| at.index);
         drop(state);
         self.0.index.send_replace(index);
+        self.raise();
         result
     }
 }
@@ -118,6 +139,8 @@ impl State {
 pub(super) struct Applier {
     pub(super) applied: Applied,
     pub(super) log: Log,
+    /// The highest format that it reads.
+    pub(super) format_max: u16,
 }
 
 impl RaftStateMachine<Types> for Applier {
@@ -133,10 +156,10 @@ impl RaftStateMachine<Types> for Applier {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let max = self.format_max;
         let apply = |state: &mut State, entry: Entry| {
-            state.at = Some(entry.log_id);
             let at = At { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
-            match entry.payload {
+            let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
                     // between two sets of voters nothing is settled
@@ -152,15 +175,17 @@ impl RaftStateMachine<Types> for Applier {
                 }
                 EntryPayload::Normal(proposals) => {
                     let mut outcomes = Vec::with_capacity(proposals.0.len());
-                    for signed in proposals.0.iter() {
-                        let (applied, record) = state.machine.apply_signed(at, signed);
+                    let all = state.machine.apply_all(at, &proposals.0, max);
+                    for (applied, record) in all.map_err(|too_new| (entry.log_id, too_new))? {
                         state.waiting.add(record);
                         state.keep(applied.changes);
                         outcomes.push(applied.outcomes);
                     }
                     Outcomes(outcomes)
                 }
-            }
+            };
+            state.at = Some(entry.log_id);
+            Ok(outcomes)
         };
         let entries: Vec<Entry> = entries.into_iter().collect();
         // The leader counts itself before its own disk has an entry.
@@ -169,9 +194,14 @@ impl RaftStateMachine<Types> for Applier {
             durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
         }
         let (outcomes, full) = self.applied.change(|state| {
-            let outcomes = entries.into_iter().map(|entry| apply(state, entry)).collect();
+            let outcomes: Result<Vec<_>, (LogId, TooNew)> =
+                entries.into_iter().map(|entry| apply(state, entry)).collect();
             (outcomes, state.waiting.is_full())
         });
+        let outcomes = outcomes.map_err(|(at, too_new)| {
+            self.log.stop_at(too_new);
+            StorageIOError::apply(at, &too_new)
+        })?;
         if full {
             audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         }
@@ -194,8 +224,12 @@ impl RaftStateMachine<Types> for Applier {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let bytes = snapshot.into_inner();
-        let machine =
-            Machine::decode(&bytes).map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
+        let machine = Machine::decode(&bytes, self.format_max).map_err(|error| {
+            if let ReadError::TooNew(too_new) = error {
+                self.log.stop_at(too_new);
+            }
+            StorageIOError::read_snapshot(Some(meta.signature()), &error)
+        })?;
         let chain = machine.audit();
         audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         let have = self.applied.read().machine.audit().count;

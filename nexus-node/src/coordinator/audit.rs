@@ -20,11 +20,12 @@ use super::govern::Said;
 use super::group::Running;
 use super::log::Log;
 use super::network::encode;
+use super::propose::Reply;
 use super::query::Query;
 use super::state::Deed;
 use super::wire::{Body, Bytes};
 use super::{AGAIN, Coordinator};
-use crate::error::{NodeError, Resource};
+use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
 pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
@@ -162,12 +163,14 @@ impl Coordinator {
     /// This node's part in the group, once its copy holds what was done before, if somebody says in
     /// time what that is.
     async fn copy(&self) -> Result<Arc<Running>, NodeError> {
-        let missing = || NodeError::NotFound { what: Resource::Replica, name: "on this node".to_owned() };
+        let missing = || self.no_copy("on this node");
         let mut part = self.running.subscribe();
         // one that has just joined gets its copy in a moment; a reader never does
         let there = tokio::time::timeout(COPY_MAX, part.wait_for(Option::is_some));
         let running = match self.running() {
-            None if self.may_propose(&self.identity.me()) => there.await.ok().and_then(|part| part.ok()?.clone()),
+            None if self.stopped().is_none() && self.may_propose(&self.identity.me()) => {
+                there.await.ok().and_then(|part| part.ok()?.clone())
+            }
             running => running,
         };
         let running = running.ok_or_else(missing)?;
@@ -193,7 +196,7 @@ impl Coordinator {
         let Some(gap) = gaps(&self.log)?.pop() else { return Ok(false) };
         for member in self.up() {
             let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&gap.to) })).await;
-            let Ok(Body::Answer(answer)) = asked else { continue };
+            let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { continue };
             let page: Vec<Vec<u8>> = borsh::from_slice(&answer.bytes).unwrap_or_default();
             let (records, rest) = proven(gap, &page);
             if records.is_empty() {

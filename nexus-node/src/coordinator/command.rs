@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use borsh::de::EnumExt;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
 
+use super::format::{self, ReadError, TooNew};
 use super::limits;
 
 /// One change of critical state.
@@ -70,6 +72,15 @@ pub enum Command {
     },
     /// What has run out of time. Counts only from the leader whose log entry it is.
     Expire(Vec<Expiry>),
+    /// Critical state is of this format from now on, unless it is of a later one. Counts only from the
+    /// leader, and in a proposal of that very format, so that a copy which cannot read the format meets
+    /// bytes that it cannot read.
+    Raise(u16),
+}
+
+impl Command {
+    /// The number of the last variant.
+    const LAST: u8 = 10;
 }
 
 /// A value for a key.
@@ -158,8 +169,11 @@ pub enum Expiry {
 }
 
 /// Commands of one node, to be applied together in their order, once.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(BorshSerialize, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proposal {
+    /// The format of its bytes.
+    #[borsh(skip)]
+    pub(super) format: u16,
     /// The group it is for; another group refuses it.
     pub(super) group: Group,
     /// Who asks.
@@ -178,6 +192,41 @@ pub(super) struct Proposal {
     pub(super) commands: Vec<Command>,
 }
 
+impl Proposal {
+    /// Its canonical bytes.
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = format::begin(self.format);
+        // writing into memory does not fail
+        let _ = self.serialize(&mut bytes);
+        bytes
+    }
+
+    /// Reads bytes of a format that is not above `max`.
+    fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
+        let (format, mut rest) = format::split(bytes, max)?;
+        let from = &mut rest;
+        let mut proposal = Self {
+            format,
+            group: BorshDeserialize::deserialize(from)?,
+            by: BorshDeserialize::deserialize(from)?,
+            session: BorshDeserialize::deserialize(from)?,
+            seq: BorshDeserialize::deserialize(from)?,
+            answered: BorshDeserialize::deserialize(from)?,
+            base: BorshDeserialize::deserialize(from)?,
+            at_ms: BorshDeserialize::deserialize(from)?,
+            commands: Vec::new(),
+        };
+        for _ in 0..u32::deserialize(from)? {
+            let number = u8::deserialize(from)?;
+            if number > Command::LAST && format > 0 {
+                return Err(TooNew::Command(number).into());
+            }
+            proposal.commands.push(Command::deserialize_variant(from, number)?);
+        }
+        if rest.is_empty() { Ok(proposal) } else { Err(ReadError::Malformed) }
+    }
+}
+
 /// A Raft group. After the loss of its quorum for good a new one takes its place.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
@@ -190,6 +239,15 @@ pub struct Group {
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:016x}", self.generation, self.id)
+    }
+}
+
+impl Group {
+    /// The group of a text as [`Display`](fmt::Display) writes it.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        let (generation, id) = text.split_once('-')?;
+        let group = Self { generation: generation.parse().ok()?, id: u64::from_str_radix(id, 16).ok()? };
+        (group.to_string() == text).then_some(group)
     }
 }
 
@@ -209,9 +267,9 @@ pub(super) struct Signed {
 /// Why proposal bytes are not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProposalError {
-    /// They are no proposal.
-    #[error("not a proposal")]
-    Malformed,
+    /// They are no proposal, or one of a later version.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// They were not signed by who they say.
     #[error(transparent)]
     Signature(#[from] BadSignature),
@@ -223,23 +281,24 @@ pub(super) enum ProposalError {
 impl Signed {
     /// Signs a proposal.
     pub(super) fn new(proposal: &Proposal, key: &Keypair) -> Self {
-        let bytes = borsh::to_vec(proposal).unwrap_or_default();
+        let bytes = proposal.encode();
         let signature = key.sign(Domain::Proposal, &digest(&bytes));
-        let good = proposal.by == key.did() && limits::check(&proposal.commands).is_ok();
+        let good = proposal.by == key.did() && limits::check(proposal.format, &proposal.commands).is_ok();
         Self { bytes, signature, checked: good.then(|| Arc::new(proposal.clone())) }
     }
 
-    /// The proposal, if it was signed by who it says and keeps the rules of form.
+    /// The proposal, if it is of a format up to `max`, was signed by who it says and keeps the rules of
+    /// form.
     ///
     /// # Errors
-    /// [`ProposalError`], the same on every node.
-    pub(super) fn open(&self) -> Result<Arc<Proposal>, ProposalError> {
+    /// [`ProposalError`]: [`TooNew`] depends on the version, all others are the same on every node.
+    pub(super) fn open(&self, max: u16) -> Result<Arc<Proposal>, ProposalError> {
         if let Some(checked) = &self.checked {
             return Ok(checked.clone());
         }
-        let proposal: Proposal = borsh::from_slice(&self.bytes).map_err(|_| ProposalError::Malformed)?;
+        let proposal = Proposal::decode(&self.bytes, max)?;
         proposal.by.verify(Domain::Proposal, &digest(&self.bytes), &self.signature)?;
-        limits::check(&proposal.commands)?;
+        limits::check(proposal.format, &proposal.commands)?;
         Ok(Arc::new(proposal))
     }
 
@@ -247,8 +306,8 @@ impl Signed {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub(super) fn checked(self) -> Result<Self, ProposalError> {
-        let proposal = self.open()?;
+    pub(super) fn checked(self, max: u16) -> Result<Self, ProposalError> {
+        let proposal = self.open(max)?;
         Ok(Self { checked: Some(proposal), ..self })
     }
 
@@ -279,4 +338,23 @@ impl fmt::Debug for Signed {
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
     blake3::derive_key("nexus proposal v1", bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_the_next_number_is_a_later_versions() {
+        assert_eq!(borsh::to_vec(&Command::Raise(1)).unwrap(), [Command::LAST, 1, 0]);
+        let key = Keypair::from_seed(&[1; 32]);
+        let (group, by) = (Group::default(), key.did());
+        let commands = vec![Command::Raise(1)];
+        let proposal = Proposal { format: 1, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+        let mut bytes = proposal.encode();
+        assert_eq!(Proposal::decode(&bytes, 1), Ok(proposal));
+        let place = bytes.len() - 3;
+        bytes[place] = Command::LAST + 1;
+        assert_eq!(Proposal::decode(&bytes, 1), Err(TooNew::Command(Command::LAST + 1).into()));
+    }
 }

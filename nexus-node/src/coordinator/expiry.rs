@@ -75,8 +75,17 @@ mod tests {
         let by = Did::from_bytes([1; 32]);
         let put = Put { key: "k".into(), value: "v".into(), ttl_ms: Some(ttl_ms), fence: None };
         let commands = vec![Command::Put(put)];
-        let proposal =
-            Proposal { group: machine.group(), by, session: 1, seq, answered: 0, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: machine.group(),
+            by,
+            session: 1,
+            seq,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+        };
         machine.apply(At { index: seq, leader: by }, &proposal);
     }
 

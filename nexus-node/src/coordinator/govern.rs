@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
 use tokio::time::Instant;
 
-use super::command::{Command, Group};
+use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
 use super::group::{NotDone, Running};
 use super::network::encode;
+use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
+use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator};
-use crate::error::{NodeError, Resource};
+use crate::error::NodeError;
 use crate::world::random;
 
 /// Between two looks at the members.
@@ -41,6 +43,12 @@ pub(super) struct Heard {
     said: BTreeMap<Did, Said>,
     /// Since when members have been up.
     up: BTreeMap<Did, Instant>,
+    /// Since when others have been seen to be away.
+    away: BTreeMap<Did, Instant>,
+    /// The highest format of critical state that each of those that are up says it reads.
+    reads: BTreeMap<Did, u16>,
+    /// The highest format that this node proposed as a group's leader.
+    asked: Option<(Group, u16)>,
     looked: Option<Instant>,
 }
 
@@ -58,6 +66,10 @@ pub(super) struct Said {
     pub(super) machine: Vec<u8>,
     /// How many deeds its copy has seen, and the hash of the last record.
     pub(super) audit: Option<(u64, [u8; 32])>,
+    /// The format of critical state, as it knows it.
+    pub(super) format: u16,
+    /// Its copy has stopped where a later version wrote.
+    pub(super) stopped: bool,
 }
 
 impl Said {
@@ -89,8 +101,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(TICK).await;
         let leads = here.running().filter(|running| running.leads());
-        if leads.is_some() || here.running().is_none_or(|running| running.leader().is_none()) {
+        let alone = here.running().is_none_or(|running| here.leader_in_contact(&running).is_none());
+        if leads.is_some() || alone {
             here.look_around().await;
+        }
+        // a node without a copy asks the leader, once a member speaks of a later format
+        if alone && here.hinted() > *here.formats.raised.borrow() {
+            let _ = here.read(&super::Query::Revision).await;
         }
         if let Some(running) = leads {
             let plan = here.plan(&running, |now| now.plan()).await;
@@ -121,7 +138,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             deadlines.clear();
             led = Some((running.group, term));
         }
-        let now = match planted(Plant::LeasesByWallClock) {
+        let now = match planted("leases_by_wall_clock") {
             true => Duration::from_millis(here.world.wall().as_ms()),
             false => here.world.now(),
         };
@@ -156,6 +173,8 @@ impl Coordinator {
             machine: self.machine.map(Vec::from).unwrap_or_default(),
             audit_count: audit.as_ref().map_or(0, |chain| chain.count),
             audit_head: audit.map(|chain| chain.head.to_vec()).unwrap_or_default(),
+            format: u32::from(*self.formats.raised.borrow()),
+            stopped: self.stopped().is_some(),
         }
     }
 
@@ -195,6 +214,12 @@ impl Coordinator {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
+    /// The highest format of critical state that other members speak of, at most the highest that this node reads.
+    fn hinted(&self) -> u16 {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
+    }
+
     /// The members that were up when this node last looked.
     pub(super) fn up(&self) -> BTreeSet<Did> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).up.keys().copied().collect()
@@ -214,12 +239,19 @@ impl Coordinator {
         let peers = self.mesh.peers().await;
         let open: BTreeSet<Did> =
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
+        let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
+        let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
+            heard.away.retain(|did, _| members.contains(did) && !open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
+            for did in members.iter().filter(|did| !open.contains(did)) {
+                heard.away.entry(*did).or_insert(now);
+            }
+            heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let old =
                 |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
@@ -232,7 +264,8 @@ impl Coordinator {
 
     /// Asks a member what it knows.
     pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
-        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), body: Some(Body::Hello(Hello {})) };
+        let body = Some(Body::Hello(Hello {}));
+        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         let Some(Body::Overview(overview)) = answer.body else { return None };
         let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
@@ -247,6 +280,8 @@ impl Coordinator {
             seats: borsh::from_slice(&overview.seats).ok(),
             machine: overview.machine,
             audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
+            format: u16::try_from(overview.format).unwrap_or(u16::MAX),
+            stopped: overview.stopped,
         };
         Some((member, said))
     }
@@ -260,11 +295,16 @@ impl Coordinator {
         }
         let voters: BTreeSet<Voter> = membership.voter_ids().collect();
         let learners: BTreeSet<Voter> = membership.learner_ids().collect();
+        // entries of earlier leaders may raise the format: nothing is decided before they are applied
+        let applied = metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term);
+        if !applied {
+            return None;
+        }
         let last = metrics.last_log_index.unwrap_or(0);
         let replication = metrics.replication.unwrap_or_default();
         let ended: BTreeSet<Voter> =
             voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
-        let members: Vec<Seen> = {
+        let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let seen = |(did, said): (&Did, &Said)| Seen {
                 voter: said.voter,
@@ -275,17 +315,35 @@ impl Coordinator {
                     .get(&said.voter)
                     .and_then(|matched| matched.as_ref())
                     .map(|matched| last.saturating_sub(matched.index)),
+                reads: heard.reads.get(did).copied().filter(|_| !said.stopped),
             };
-            heard.said.iter().map(seen).collect()
+            let asked = heard.asked.filter(|(group, _)| *group == running.group).map_or(0, |(_, format)| format);
+            let away = heard.away.iter().map(|(did, since)| (*did, since.elapsed()));
+            (heard.said.iter().map(seen).collect(), away.collect(), asked)
         };
-        let settle = self.timing.settle;
-        decide(&Now { me: running.me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle })
+        let format = running.applied.read().machine.format();
+        decide(&Now {
+            me: running.me,
+            voters: &voters,
+            learners: &learners,
+            members: &members,
+            ended: &ended,
+            settle: self.timing.settle,
+            format,
+            format_max: self.formats.max,
+            asked,
+            away: &away,
+        })
     }
 
     async fn change(&self, running: &Running, change: Change) -> Result<(), ManageError> {
         let raft = running.raft.clone();
+        if let Change::Raise(format) = change {
+            return self.raise(running, format).await;
+        }
         let change = async move {
             match change {
+                Change::Raise(_) => Ok(()),
                 Change::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
                 Change::Dismiss(voter) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
@@ -301,6 +359,42 @@ impl Coordinator {
             Some(to) => ManageError::NotDone(NotDone::NotLeader(to.leader_id)),
             None => ManageError::Refused(error.to_string()),
         })
+    }
+
+    /// Proposes as the leader that critical state is of a later format.
+    async fn raise(&self, running: &Running, format: u16) -> Result<(), ManageError> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).asked = Some((running.group, format));
+        let proposal = Proposal {
+            format,
+            group: running.group,
+            by: self.identity.me(),
+            session: u64::from_le_bytes(random()),
+            seq: 1,
+            answered: 0,
+            base: *running.applied.index().borrow(),
+            at_ms: self.world.wall().as_ms(),
+            commands: vec![Command::Raise(format)],
+        };
+        let raised = tokio::time::timeout(CHANGE_MAX, running.submit(Signed::new(&proposal, &self.key))).await;
+        let outcomes = raised.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(ManageError::NotDone)?;
+        match outcomes.as_slice() {
+            [Outcome::Refused(refusal)] => Err(ManageError::Refused(refusal.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises the format of a group that this node has just founded, as soon as it leads.
+    pub(super) async fn raise_alone(&self, running: &Running) {
+        let mut metrics = running.raft.server_metrics();
+        let leads = metrics.wait_for(|now| now.current_leader == Some(running.me));
+        let leads = tokio::time::timeout(CHANGE_MAX, leads).await.is_ok_and(|led| led.is_ok());
+        // a raise that fails here comes later, as in every other group
+        if leads
+            && self.formats.max > 0
+            && let Err(ManageError::NotDone(why)) = self.raise(running, self.formats.max).await
+        {
+            tracing::debug!(?why, "the format of critical state was not raised yet");
+        }
     }
 
     /// Does as the leader what a person asked for.
@@ -375,8 +469,13 @@ impl Coordinator {
         };
         quiet(true);
         tokio::time::sleep(self.timing.election_max() + self.timing.heartbeat).await;
-        let envelope =
-            Envelope { id: 0, group: encode(&running.group), to: encode(&heir), body: Some(Body::Elect(Hello {})) };
+        let envelope = Envelope {
+            id: 0,
+            group: encode(&running.group),
+            to: encode(&heir),
+            format: 0,
+            body: Some(Body::Elect(Hello {})),
+        };
         let asked = self.links.ask(heir.did, envelope, SAY_MAX).await;
         let until = Instant::now() + self.timing.election_max() * 2;
         let mut metrics = running.raft.server_metrics();
@@ -427,8 +526,8 @@ impl Coordinator {
         }
         let (group, _) = self.where_it_stands().ok_or_else(nobody)?;
         match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
-            Ok(Body::Answer(_)) => Ok(()),
-            Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
+            Ok(Reply { body: Body::Answer(_), .. }) => Ok(()),
+            Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == super::wire::Reason::Forbidden => {
                 Err(ManageError::Refused(refused.message))
             }
             _ => Err(ManageError::NotDone(NotDone::NoQuorum)),
@@ -449,7 +548,7 @@ impl Coordinator {
             return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
         }
         let _one = self.changing.lock().await;
-        let missing = || NodeError::NotFound { what: Resource::Replica, name: self.name(&self.identity.me()) };
+        let missing = || self.no_copy(&self.name(&self.identity.me()));
         let running = self.running().ok_or_else(missing)?;
         let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
         let metrics = running.metrics();

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_mesh::Spawner;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
 use super::command::{Group, Signed};
+use super::format::ReadError;
 use super::gather::{BatchBounds, Gather};
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::links::Links;
@@ -59,6 +60,15 @@ impl Timing {
     }
 }
 
+/// The formats of this node's copies.
+#[derive(Clone, Debug)]
+pub(super) struct Raised {
+    /// The highest that it reads.
+    pub(super) max: u16,
+    /// The highest that any of its copies was of.
+    pub(super) raised: watch::Sender<u16>,
+}
+
 /// Why a leader did not do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotDone {
@@ -99,10 +109,20 @@ impl Running {
         timing: &Timing,
         me: Voter,
         group: Group,
+        formats: Raised,
     ) -> Result<Arc<Self>, NodeError> {
-        let failed = |error: &dyn std::fmt::Display| NodeError::Stopping(format!("the coordinator: {error}"));
+        let failed = |error: &dyn std::fmt::Display| match log.stopped() {
+            Some(too_new) => NodeError::TooNew(too_new),
+            None => NodeError::Stopping(format!("the coordinator: {error}")),
+        };
+        let Raised { max: format_max, raised } = formats;
         let snapshot = log.read_snapshot()?;
-        let applied = Applied::new(group, snapshot).map_err(|error| failed(&error))?;
+        let applied = Applied::new(group, snapshot, format_max, raised).map_err(|error| {
+            if let ReadError::TooNew(too_new) = error {
+                log.stop_at(too_new);
+            }
+            failed(&error)
+        })?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = openraft::Config {
             cluster_name: group.to_string(),
@@ -118,7 +138,7 @@ impl Running {
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
         let network = Network { links, group, log: log.clone() };
-        let applier = Applier { applied: applied.clone(), log: log.clone() };
+        let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(&error))?;
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
@@ -235,7 +255,7 @@ impl Running {
     /// Returns when what is applied here includes everything that was committed anywhere before
     /// the call.
     pub(super) async fn prove(&self) -> Result<(), NotDone> {
-        if planted(Plant::ReadsWithoutProof) && self.leads() {
+        if planted("reads_without_proof") && self.leads() {
             return Ok(());
         }
         let (answer, answered) = oneshot::channel();

@@ -15,11 +15,11 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::{Bound, ControlFlow, RangeBounds};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
 use redb::StorageBackend;
@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::writer::{Ask, Disk, Write, WriteReceiver};
 use super::command::Group;
+use super::format::{ReadError, TooNew};
 use super::journal::Entries;
 use super::raft::{
     Ballot, Entry, LogId, SnapshotHead, SnapshotMeta, StorageError, Types, Vote, Voter, decode_entry, encode_entry,
@@ -56,6 +57,8 @@ struct Inner {
     state: Mutex<State>,
     /// Moves whenever more is on disk.
     flushed: watch::Sender<()>,
+    /// The first bytes of a later version that were met. The copy stops there.
+    too_new: OnceLock<TooNew>,
 }
 
 /// What openraft asks for often, and what is not on the disk yet.
@@ -103,7 +106,7 @@ impl Log {
         draw: impl Fn() -> u64,
     ) -> Result<(Self, Writer, Place), StoreError> {
         let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
-        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last } = found;
+        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last, too_new } = found;
         // openraft has a leader that starts again go on as the leader of its term, where it does
         // not know what it had committed: its reads would be stale until the next write. Others may
         // also hold entries of its that its own disk does not, and it would give their places to
@@ -114,7 +117,8 @@ impl Log {
         let state = State { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
-        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed }));
+        let too_new = too_new.map_or_else(OnceLock::new, OnceLock::from);
+        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed, too_new }));
         let writer = Writer { log: log.clone(), disk: Disk { store, journal }, writes: receiver };
         Ok((log, writer, Place { me, group }))
     }
@@ -242,6 +246,16 @@ impl Log {
         self.0.store.snapshot()
     }
 
+    /// Stops the copy: it has met bytes of a later version.
+    pub(super) fn stop_at(&self, too_new: TooNew) {
+        let _ = self.0.too_new.set(too_new);
+    }
+
+    /// The bytes of a later version at which the copy has stopped.
+    pub(super) fn stopped(&self) -> Option<TooNew> {
+        self.0.too_new.get().copied()
+    }
+
     /// Says that a row of a table does not read.
     pub(super) fn damaged(&self, table: Table) -> StoreError {
         let what = "a row does not read".to_owned();
@@ -277,20 +291,25 @@ impl Log {
         // what is not in memory is on disk; what is not on disk is in memory
         let in_memory = self.state().tail.first_key_value().map_or(u64::MAX, |(first, _)| *first);
         if next < in_memory.min(until) {
-            let (mut sound, mut full) = (true, false);
+            let (mut unread, mut full) = (None, false);
             self.0.entries.scan(next..in_memory.min(until), &mut |_, bytes_of| match decode_entry(bytes_of) {
                 Ok(entry) => {
                     next = entry.log_id.index + 1;
                     full = !take(entry, &mut bytes);
                     if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 }
-                Err(_) => {
-                    sound = false;
+                Err(why) => {
+                    unread = Some(why);
                     ControlFlow::Break(())
                 }
             })?;
-            if !sound {
-                return Err(self.0.entries.damaged("an entry does not read"));
+            match unread {
+                None => {}
+                Some(ReadError::Malformed) => return Err(self.0.entries.damaged("an entry does not read")),
+                Some(ReadError::TooNew(too_new)) => {
+                    self.stop_at(too_new);
+                    return Err(self.0.entries.damaged("an entry is of a later version"));
+                }
             }
             if full {
                 return Ok(found);
@@ -344,7 +363,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        if !planted(Plant::ForgetsVotes) {
+        if !planted("forgets_votes") {
             rows::put_vote(&mut batch, Ballot::from(*vote));
         }
         self.write(Ask::Rows(batch)).await.map_err(|error| StorageIOError::write_vote(&error))?;
@@ -391,7 +410,7 @@ impl RaftLogStorage<Types> for Log {
             }
             state.committed.map(|committed| committed.index)
         };
-        if planted(Plant::AppendsBeforeDisk) {
+        if planted("appends_before_disk") {
             bytes.clear();
         }
         let ask = Ask::Append { first: first.unwrap_or_default(), entries: bytes, committed };

@@ -1,12 +1,14 @@
 //! What is said of the coordinators: who leads, who votes, and what that allows.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_mesh::PeerState;
 
 use super::Coordinator;
+use super::format::TooNew;
 use super::raft::Seats;
 use crate::NodeError;
 
@@ -91,6 +93,26 @@ pub struct Coordinators {
     pub generation: u32,
     /// Whether all voters run on one machine, as far as they say.
     pub one_machine: bool,
+    /// The format of critical state, as far as this node knows it.
+    pub format: u16,
+    /// The highest format that this node reads.
+    pub format_max: u16,
+    /// Members that read less than this node does, and while the format is below what this node reads, the
+    /// voters and learners that this node does not hear.
+    pub old: Vec<OldMember>,
+}
+
+/// A member that runs an older version, or may run one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldMember {
+    /// Its DID.
+    pub did: Did,
+    /// Its name.
+    pub name: String,
+    /// Whether it votes or has a copy.
+    pub seated: bool,
+    /// The highest format of critical state that it says it reads; `None` if this node does not hear it.
+    pub reads: Option<u16>,
 }
 
 impl Coordinators {
@@ -167,7 +189,21 @@ impl Coordinator {
                 .map(Option::unwrap_or_default)
                 .collect();
         let one_machine = voters.len() > 1 && machines.len() == 1 && machines.iter().all(|machine| !machine.is_empty());
+        let (format, format_max) = (*self.formats.raised.borrow(), self.formats.max);
+        let reads = |did: &Did| peers.iter().find(|peer| peer.did == *did)?.abilities.as_ref();
+        let waits = |did: &Did, seated| format < format_max && seated && *did != me && reads(did).is_none();
+        let old = peers.iter().map(|peer| peer.did).chain(seats.all.iter().map(|voter| voter.did));
+        let old: BTreeSet<Did> = old.collect();
+        let old = old.into_iter().filter_map(|did| {
+            let seated = voters.contains(&did) || learners.contains(&did);
+            let reads = reads(&did).map(|abilities| abilities.critical_format_max);
+            let is_old = reads.is_some_and(|reads| reads < format_max) || waits(&did, seated);
+            is_old.then(|| OldMember { did, name: self.name(&did), seated, reads })
+        });
         Some(Coordinators {
+            old: old.collect(),
+            format,
+            format_max,
             leader,
             term,
             commit,
@@ -179,6 +215,16 @@ impl Coordinator {
             generation,
             one_machine,
         })
+    }
+
+    /// The bytes of a later version that this node met, in its own copy or from a member.
+    pub(crate) fn too_new(&self) -> Vec<(Option<Did>, TooNew)> {
+        let stopped = self.stopped().map(|too_new| (None, too_new));
+        let met = *self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let max = self.formats.max;
+        let said = self.said().into_iter().filter(|(_, said)| said.format > max);
+        let said = said.map(|(did, said)| (Some(did), TooNew::Format { found: said.format, max }));
+        stopped.into_iter().chain(met.map(|(did, too_new)| (Some(did), too_new))).chain(said).collect()
     }
 
     /// Says that no quorum answered, and which voters this node does not reach.

@@ -2,7 +2,10 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use std::io;
+
 use super::applied::State;
+use super::network::encode;
 use super::state::{Change, Item, Lock};
 
 /// Keys in one page.
@@ -28,12 +31,40 @@ pub(crate) enum Query {
 }
 
 /// An answer, as of a revision.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) revision: u64,
     /// The index of the log entry it includes.
     pub(crate) index: u64,
+    /// The format of critical state; 0 in an answer of format 0, which does not say it.
+    pub(crate) raised: u16,
     pub(crate) found: Found,
+}
+
+impl Answer {
+    /// Its bytes, for a reader of this format.
+    pub(super) fn encode(&self, format: u16) -> Vec<u8> {
+        let Self { revision, index, raised, found } = self;
+        match format {
+            0 => encode(&(revision, index, found)),
+            _ => encode(&(revision, index, raised, found)),
+        }
+    }
+
+    /// The answer of bytes in this format.
+    ///
+    /// # Errors
+    /// If they are none.
+    pub(super) fn decode(format: u16, bytes: &[u8]) -> io::Result<Self> {
+        let (revision, index, raised, found) = match format {
+            0 => {
+                let (revision, index, found) = borsh::from_slice(bytes)?;
+                (revision, index, 0, found)
+            }
+            _ => borsh::from_slice(bytes)?,
+        };
+        Ok(Self { revision, index, raised, found })
+    }
 }
 
 /// What an [`Answer`] holds.
@@ -82,7 +113,7 @@ impl State {
             }
             Query::Revision => Found::Nothing,
         };
-        Answer { revision: machine.revision(), index, found }
+        Answer { revision: machine.revision(), index, raised: machine.format(), found }
     }
 }
 

@@ -10,6 +10,7 @@ use nexus_identity::Did;
 use openraft::{CommittedLeaderId, EmptyNode, EntryPayload, LeaderId};
 
 use super::command::Signed;
+use super::format::{ReadError, TooNew};
 use super::runtime::NodeRuntime;
 use super::state::Outcome;
 
@@ -70,7 +71,7 @@ pub(crate) struct Proposals(pub(crate) Arc<Vec<Signed>>);
 pub(crate) struct Outcomes(pub(crate) Vec<Vec<Outcome>>);
 
 /// An entry as it is kept and sent.
-#[derive(BorshSerialize, BorshDeserialize)]
+#[derive(BorshSerialize)]
 struct EntryBytes {
     at: Position,
     payload: PayloadBytes,
@@ -81,6 +82,11 @@ enum PayloadBytes {
     Blank,
     Proposals(Vec<Signed>),
     Membership(Seats),
+}
+
+impl PayloadBytes {
+    /// The number of the last variant.
+    const LAST: u8 = 2;
 }
 
 /// Where an entry stands: its leader's term and itself, and its index.
@@ -187,15 +193,39 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
 /// The entry of some bytes.
 ///
 /// # Errors
-/// If they are none.
-pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
-    let EntryBytes { at, payload } = borsh::from_slice(bytes)?;
-    let payload = match payload {
+/// If they are none, or one that a later version knows.
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, ReadError> {
+    let mut rest = bytes;
+    let at = Position::deserialize(&mut rest)?;
+    if let Some(number) = rest.first().filter(|number| **number > PayloadBytes::LAST) {
+        return Err(TooNew::LogEntry(*number).into());
+    }
+    let payload = match borsh::from_slice(rest)? {
         PayloadBytes::Blank => EntryPayload::Blank,
         PayloadBytes::Proposals(signed) => EntryPayload::Normal(Proposals(Arc::new(signed))),
         PayloadBytes::Membership(seats) => EntryPayload::Membership(seats.into()),
     };
     Ok(Entry { log_id: at.into(), payload })
+}
+
+/// Where the entry of some bytes stands, whatever else it says.
+///
+/// # Errors
+/// If they are none.
+pub(super) fn decode_log_id(mut bytes: &[u8]) -> Result<LogId, ReadError> {
+    Ok(Position::deserialize(&mut bytes)?.into())
+}
+
+/// The head of a snapshot, from its bytes.
+///
+/// # Errors
+/// If they are none, or of a later version.
+pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, ReadError> {
+    // one of a later version begins otherwise than with the flag of a position
+    match bytes.first() {
+        Some(2..) => Err(TooNew::Snapshot.into()),
+        _ => Ok(borsh::from_slice(bytes)?),
+    }
 }
 
 /// About how large an entry is as bytes.

@@ -1,12 +1,15 @@
 //! Reading critical state: at the leader, after it proved that it leads, or here as it is.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use nexus_identity::Did;
 use tokio::time::Instant;
 
+use super::command::Group;
 use super::group::{NotDone, Running};
 use super::network::encode;
+use super::propose::Reply;
 use super::query::{Answer, Query};
 use super::wire::{Body, Bytes, Reason};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
@@ -62,12 +65,29 @@ impl Coordinator {
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {
-            Ok(Body::Answer(answer)) => borsh::from_slice(&answer.bytes).map_or(Tried::Nothing, Tried::Done),
-            Ok(Body::Refused(refused)) if refused.reason() == Reason::NotLeader => {
+            Ok(Reply { format, body: Body::Answer(answer) }) => {
+                let Ok(answer) = Answer::decode(format, &answer.bytes) else { return Tried::Nothing };
+                self.learn_format(group, answer.raised);
+                Tried::Done(answer)
+            }
+            Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == Reason::NotLeader => {
                 Tried::Elsewhere(borsh::from_slice(&refused.leader).ok())
             }
             Ok(_) | Err(_) => Tried::Nothing,
         }
+    }
+}
+
+impl Coordinator {
+    /// Takes what a leader says of critical state, once it has proven that it leads.
+    fn learn_format(&self, group: Group, format: u16) {
+        let format = format.min(self.formats.max);
+        *self.exact.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, format));
+        self.formats.raised.send_if_modified(|raised| {
+            let higher = format > *raised;
+            *raised = format.max(*raised);
+            higher
+        });
     }
 }
 

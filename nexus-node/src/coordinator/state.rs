@@ -8,8 +8,10 @@ mod audit;
 mod kv;
 mod locks;
 mod sessions;
+mod zero;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -23,6 +25,8 @@ use self::kv::Kv;
 use self::locks::Locks;
 use self::sessions::{Known, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn};
+use super::format::{self, ReadError, TooNew};
+use super::limits::{self, Limits};
 
 /// What became of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -60,14 +64,14 @@ pub enum Outcome {
 pub enum Refusal {
     /// The proposal is not what a member may propose: its form or its signature is wrong.
     #[error("not a proposal that counts: {0}")]
-    Malformed(String),
+    Malformed(Malformed),
     /// It was made for another group of coordinators.
     #[error("made for the coordinators {found}, these are {group}")]
     OtherGroup {
         /// These.
-        group: String,
+        group: Group,
         /// Those it was made for.
-        found: String,
+        found: Group,
     },
     /// It came too late, or was answered before and the answer is gone.
     #[error("came too late to count")]
@@ -103,7 +107,71 @@ pub enum Refusal {
     NoWaiter,
     /// There is no room for more.
     #[error("there is no room for more: {0}")]
-    Full(String),
+    Full(Full),
+}
+
+/// Why a proposal, or a command of it, is none that counts.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// Its bytes are no proposal.
+    #[error("not a proposal")]
+    NotAProposal,
+    /// Its signature is not that of who it names.
+    #[error("not signed by who it says")]
+    NotSigned,
+    /// A command breaks a rule of form.
+    #[error("it breaks a rule of form")]
+    Form,
+    /// Only the leader may propose this.
+    #[error("not from the leader")]
+    NotFromLeader,
+    /// Its format is later than that of critical state.
+    #[error("its format is not raised yet")]
+    NotRaised,
+}
+
+/// Which bound is reached.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Full {
+    /// That of all keys and values together.
+    #[error("keys and values have {bytes} bytes, at most {} are allowed", limits::of(format::FORMAT_MAX).state_bytes)]
+    Bytes {
+        /// How many bytes they have.
+        bytes: u64,
+    },
+    /// That of the locks that are held.
+    #[error("{} locks are held", limits::of(format::FORMAT_MAX).locks)]
+    Locks,
+    /// That of the line for one lock.
+    #[error("{} wait for this lock", limits::of(format::FORMAT_MAX).waiters)]
+    Line,
+    /// That of the answers kept for one session.
+    #[error("answers wait to be let go of")]
+    Answers,
+}
+
+impl Outcome {
+    /// The bytes of a proposal's outcomes, for a reader of this format.
+    pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
+        match format {
+            0 => zero::encode_outcomes(outcomes),
+            // writing into memory does not fail
+            _ => borsh::to_vec(outcomes).unwrap_or_default(),
+        }
+    }
+
+    /// A proposal's outcomes, from bytes of this format.
+    ///
+    /// # Errors
+    /// If these bytes are none.
+    pub(super) fn decode_all(format: u16, bytes: &[u8]) -> std::io::Result<Vec<Self>> {
+        match format {
+            0 => zero::decode_outcomes(bytes),
+            _ => borsh::from_slice(bytes),
+        }
+    }
 }
 
 /// What changed, for those who watch.
@@ -204,6 +272,9 @@ pub(crate) struct Applied {
 /// Keys, leases and the sessions of those who propose.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
+    /// The format of its bytes, and the highest of proposals that count.
+    #[borsh(skip)]
+    format: u16,
     group: Group,
     revision: u64,
     kv: Kv,
@@ -231,7 +302,7 @@ pub(crate) struct At {
 }
 
 impl Machine {
-    /// The state of a group that has just begun.
+    /// The state of a group that has just begun, in format 0.
     pub(crate) fn new(group: Group) -> Self {
         Self { group, ..Self::default() }
     }
@@ -245,19 +316,49 @@ impl Machine {
         self.audit.add(index, Source::Recovery { by, at_ms }, vec![deed])
     }
 
-    /// Takes what the log carries: checks who signed it, applies it, and keeps who did what.
+    /// Takes an entry of the log: checks who signed each proposal, applies them in their order, and keeps
+    /// who did what.
+    ///
+    /// # Errors
+    /// [`TooNew`] if one of them is of a format above `max`. Then nothing of the entry was applied.
+    pub(crate) fn apply_all(
+        &mut self,
+        at: At,
+        proposals: &[Signed],
+        max: u16,
+    ) -> Result<Vec<(Applied, Option<Record>)>, TooNew> {
+        let opened = proposals.iter().map(|signed| match signed.open(max) {
+            Ok(proposal) => Ok((signed, Ok(proposal))),
+            Err(ProposalError::Read(ReadError::TooNew(too_new))) => Err(too_new),
+            Err(ProposalError::Read(ReadError::Malformed)) => Ok((signed, Err(Malformed::NotAProposal))),
+            Err(ProposalError::Signature(_)) => Ok((signed, Err(Malformed::NotSigned))),
+            Err(ProposalError::Form(_)) => Ok((signed, Err(Malformed::Form))),
+        });
+        let opened = opened.collect::<Result<Vec<_>, TooNew>>()?;
+        Ok(opened.into_iter().map(|(signed, proposal)| self.apply_opened(at, signed, proposal)).collect())
+    }
+
+    /// Takes one proposal of this version.
+    #[cfg(test)]
     pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
-        let (mut applied, source) = match signed.open() {
+        let all = self.apply_all(at, std::slice::from_ref(signed), format::FORMAT_MAX);
+        all.expect("it is of this version").remove(0)
+    }
+
+    fn apply_opened(
+        &mut self,
+        at: At,
+        signed: &Signed,
+        proposal: Result<Arc<Proposal>, Malformed>,
+    ) -> (Applied, Option<Record>) {
+        let (mut applied, source) = match proposal {
             Ok(proposal) => {
                 let (by, at_ms) = (proposal.by, proposal.at_ms);
                 let source = Source::Proposal { by, at_ms, digest: signed.digest(), signature: signed.signature };
                 (self.apply(at, &proposal), source)
             }
-            Err(error) => {
-                let refusal = Refusal::Malformed(match error {
-                    ProposalError::Signature(_) => "not signed by who it says".to_owned(),
-                    other => other.to_string(),
-                });
+            Err(why) => {
+                let refusal = Refusal::Malformed(why);
                 let result = Done::Refused(refusal.code().to_owned());
                 let deed = Deed { action: Action::Forged, name: String::new(), whose: None, result };
                 (Applied { deeds: vec![deed], ..Applied::refused(refusal) }, Source::Leader(at.leader))
@@ -265,6 +366,15 @@ impl Machine {
         };
         let record = self.audit.add(at.index, source, std::mem::take(&mut applied.deeds));
         (applied, record)
+    }
+
+    /// The format of critical state.
+    pub(crate) fn format(&self) -> u16 {
+        self.format
+    }
+
+    fn limits(&self) -> &'static Limits {
+        limits::of(self.format)
     }
 
     /// Takes who votes from now on.
@@ -280,14 +390,16 @@ impl Machine {
     /// Applies a proposal whose signature and form were checked.
     pub(crate) fn apply(&mut self, at: At, proposal: &Proposal) -> Applied {
         if proposal.group != self.group {
-            let (group, found) = (self.group.to_string(), proposal.group.to_string());
-            return Applied::refused(Refusal::OtherGroup { group, found });
+            return Applied::refused(Refusal::OtherGroup { group: self.group, found: proposal.group });
         }
-        match self.sessions.look_up(at.index, proposal) {
+        if proposal.format > self.format && !matches!(proposal.commands.as_slice(), [Command::Raise(_)]) {
+            return Applied::refused(Refusal::Malformed(Malformed::NotRaised));
+        }
+        match self.sessions.look_up(at.index, proposal, self.limits()) {
             Known::New => {}
             Known::Answered(outcomes) => return Applied { outcomes, ..Applied::default() },
             Known::TooLate => return Applied::refused(Refusal::TooLate),
-            Known::TooMany => return Applied::refused(Refusal::Full("answers wait to be let go of".to_owned())),
+            Known::TooMany => return Applied::refused(Refusal::Full(Full::Answers)),
         }
         let mut applied = Applied::default();
         let Applied { outcomes, changes, deeds } = &mut applied;
@@ -297,12 +409,13 @@ impl Machine {
             audit::deeds(command, &outcome, &changes[before..], deeds);
             outcomes.push(outcome);
         }
-        self.sessions.note(at.index, proposal, &applied.outcomes);
+        self.sessions.note(at.index, proposal, &applied.outcomes, self.limits());
         applied
     }
 
     fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<Change>) -> Outcome {
-        let mut tell = Tell { revision: &mut self.revision, by, changes };
+        let limits = self.limits();
+        let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
         let result = match command {
             Command::Put(put) => check_fence(&self.locks, put.fence).and_then(|()| self.kv.put(put, &mut tell)),
             Command::Delete { key, fence } => {
@@ -319,7 +432,13 @@ impl Machine {
             Command::Release { name, token } => self.locks.release(name, *token, self.group.generation, &mut tell),
             Command::Withdraw { name, waiter } => self.locks.withdraw(name, *waiter, &mut tell),
             Command::Steal { name, ttl_ms } => self.locks.steal(name, *ttl_ms, self.group.generation, &mut tell),
-            Command::Expire(_) if by != at.leader => Err(Refusal::Malformed("not from the leader".to_owned())),
+            Command::Expire(_) | Command::Raise(_) if by != at.leader => {
+                Err(Refusal::Malformed(Malformed::NotFromLeader))
+            }
+            Command::Raise(to) => {
+                self.format = self.format.max(*to);
+                Ok(Outcome::Done { revision: self.revision })
+            }
             Command::Expire(expired) => {
                 for expiry in expired {
                     self.expire(expiry, changes);
@@ -339,7 +458,7 @@ impl Machine {
             _ => None,
         });
         fences.into_iter().try_for_each(|fence| check_fence(&self.locks, Some(fence)))?;
-        self.kv.check_room(steps)?;
+        self.kv.check_room(steps, self.limits())?;
         let mut revision = self.revision + 1;
         let mut made = Vec::new();
         let items = steps.iter().map(|step| self.kv.step(step, revision, by, &mut made)).collect();
@@ -352,19 +471,20 @@ impl Machine {
     }
 
     fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<Change>) {
+        let limits = self.limits();
         match expiry {
             Expiry::Key { key, revision } => {
                 let Some(by) = self.kv.owner_of(key, *revision) else { return };
-                self.kv.expire(key, &mut Tell { revision: &mut self.revision, by, changes });
+                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, by, changes });
             }
             Expiry::Lease { name, token, renewals } => {
                 let Some(by) = self.locks.owner_of(name, *token, *renewals) else { return };
-                let mut tell = Tell { revision: &mut self.revision, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
                 self.locks.expire(name, self.group.generation, &mut tell);
             }
             Expiry::Waiter { name, waiter } => {
                 let Some(by) = self.locks.waiter(name, *waiter).map(|waiter| waiter.by) else { return };
-                let mut tell = Tell { revision: &mut self.revision, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
                 let _ = self.locks.withdraw(name, *waiter, &mut tell);
             }
         }
@@ -417,16 +537,24 @@ impl Machine {
 
     /// The whole state as bytes, for a snapshot.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        if self.format == 0 {
+            return zero::encode(self);
+        }
+        let mut bytes = format::begin(self.format);
         // writing into memory does not fail
-        borsh::to_vec(self).unwrap_or_default()
+        let _ = self.serialize(&mut bytes);
+        bytes
     }
 
-    /// The state of a snapshot.
+    /// The state of a snapshot of a format up to `max`.
     ///
     /// # Errors
-    /// If these bytes are none.
-    pub(crate) fn decode(bytes: &[u8]) -> std::io::Result<Self> {
-        borsh::from_slice(bytes)
+    /// If these bytes are none, or of a later format.
+    pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
+        Ok(match format::split(bytes, max)? {
+            (0, bytes) => zero::decode(bytes)?,
+            (format, bytes) => Self { format, ..borsh::from_slice(bytes)? },
+        })
     }
 }
 
@@ -447,6 +575,7 @@ fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
 /// Counts revisions and notes what changed.
 struct Tell<'a> {
     revision: &'a mut u64,
+    limits: &'static Limits,
     by: Did,
     changes: &'a mut Vec<Change>,
 }

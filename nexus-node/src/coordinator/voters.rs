@@ -3,10 +3,14 @@
 //! One voter until two more members have settled, then three in one joint change; never two,
 //! because two that need each other are worse than one alone. Every member that can, has a copy
 //! as a learner. A voter whose membership ended, or whose disk was lost (it comes back drawn
-//! anew), is replaced.
+//! anew), is replaced. A later format is raised once every copy can read it.
 
-use std::collections::BTreeSet;
+mod raise;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use nexus_identity::Did;
 
 use super::raft::Voter;
 
@@ -30,6 +34,9 @@ pub(super) struct Seen {
     pub(super) up: Option<Duration>,
     /// How many entries its copy lacks, if it has one.
     pub(super) lag: Option<u64>,
+    /// The highest format of critical state that it says it reads; `None` while it is away, or while its
+    /// copy has stopped at one that it cannot read.
+    pub(super) reads: Option<u16>,
 }
 
 /// What there is now.
@@ -45,6 +52,14 @@ pub(super) struct Now<'a> {
     pub(super) ended: &'a BTreeSet<Voter>,
     /// How long a member must have been up to become a voter.
     pub(super) settle: Duration,
+    /// The format of critical state.
+    pub(super) format: u16,
+    /// The highest format that this node reads.
+    pub(super) format_max: u16,
+    /// The highest format that this node, as the leader, ever proposed.
+    pub(super) asked: u16,
+    /// For how long members have been away that are not up.
+    pub(super) away: &'a BTreeMap<Did, Duration>,
 }
 
 /// One step.
@@ -56,12 +71,15 @@ pub(super) enum Change {
     Dismiss(Voter),
     /// These vote from now on, and nobody else; those who did have copies.
     Vote(BTreeSet<Voter>),
+    /// Critical state is of this format from now on.
+    Raise(u16),
 }
 
 impl Now<'_> {
     /// The next step, if there is one to take.
     pub(super) fn plan(&self) -> Option<Change> {
-        self.replace().or_else(|| self.grow()).or_else(|| self.dismiss()).or_else(|| self.learn())
+        let seats = || self.grow().or_else(|| self.dismiss()).or_else(|| self.learn());
+        self.replace().or_else(|| self.raise()).or_else(seats)
     }
 
     /// Whether it has ended as a voter: its membership is over, or its disk was lost.
@@ -70,16 +88,16 @@ impl Now<'_> {
         self.ended.contains(voter) || self.members.iter().any(|seen| anew(&seen))
     }
 
-    /// Learners that could vote, those that are up longest first.
+    /// Learners that could vote: those that read most first, then those that are up longest.
     fn candidates(&self) -> Vec<Voter> {
         let mut fit: Vec<&Seen> = self
             .members
             .iter()
             .filter(|seen| seen.may_learn && seen.may_vote && self.learners.contains(&seen.voter))
             .filter(|seen| seen.up.is_some_and(|up| up >= self.settle) && seen.lag.is_some_and(|lag| lag <= LAG_MAX))
-            .filter(|seen| !self.ended.contains(&seen.voter))
+            .filter(|seen| !self.ended.contains(&seen.voter) && seen.reads >= Some(self.floor()))
             .collect();
-        fit.sort_by_key(|seen| (std::cmp::Reverse(seen.up), seen.voter));
+        fit.sort_by_key(|seen| (!self.is_current(&seen.voter), std::cmp::Reverse(seen.up), seen.voter));
         fit.iter().map(|seen| seen.voter).collect()
     }
 
@@ -102,7 +120,9 @@ impl Now<'_> {
     }
 
     fn dismiss(&self) -> Option<Change> {
-        let barred = |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && !seen.may_learn);
+        let old = |seen: &Seen| seen.reads.is_some_and(|reads| reads < self.format);
+        let barred =
+            |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && (!seen.may_learn || old(seen)));
         self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(Change::Dismiss)
     }
 
@@ -112,7 +132,8 @@ impl Now<'_> {
         }
         let new = |seen: &&Seen| {
             let seated = self.voters.contains(&seen.voter) || self.learners.contains(&seen.voter);
-            !seated && seen.may_learn && seen.up.is_some() && !self.ended.contains(&seen.voter)
+            let able = seen.may_learn && seen.reads >= Some(self.floor());
+            !seated && able && seen.up.is_some() && !self.ended.contains(&seen.voter)
         };
         self.members.iter().find(new).map(|seen| Change::Learn(seen.voter))
     }
@@ -159,27 +180,37 @@ fn never_two(voters: BTreeSet<Voter>, me: Voter) -> BTreeSet<Voter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nexus_identity::Did;
     use proptest::prelude::*;
 
-    const SETTLE: Duration = Duration::from_secs(10);
+    pub(super) const SETTLE: Duration = Duration::from_secs(10);
 
-    fn voter(n: u8, draw: u64) -> Voter {
+    pub(super) fn voter(n: u8, draw: u64) -> Voter {
         Voter { did: Did::from_bytes([n; 32]), draw }
     }
 
-    fn seen(n: u8, up: u64, lag: u64) -> Seen {
-        Seen { voter: voter(n, 0), may_learn: true, may_vote: true, up: Some(Duration::from_secs(up)), lag: Some(lag) }
+    pub(super) fn seen(n: u8, up: u64, lag: u64) -> Seen {
+        let (up, lag) = (Some(Duration::from_secs(up)), Some(lag));
+        Seen { voter: voter(n, 0), may_learn: true, may_vote: true, up, lag, reads: Some(0) }
     }
 
-    fn set(ns: &[u8]) -> BTreeSet<Voter> {
+    pub(super) fn set(ns: &[u8]) -> BTreeSet<Voter> {
         ns.iter().map(|n| voter(*n, 0)).collect()
     }
 
     fn plan(voters: &[u8], learners: &[u8], members: &[Seen], ended: &[u8]) -> Option<Change> {
         let (voters, learners, ended) = (set(voters), set(learners), set(ended));
-        let me = voter(1, 0);
-        Now { me, voters: &voters, learners: &learners, members, ended: &ended, settle: SETTLE }.plan()
+        now(&voters, &learners, members, &ended).plan()
+    }
+
+    fn now<'a>(
+        voters: &'a BTreeSet<Voter>,
+        learners: &'a BTreeSet<Voter>,
+        members: &'a [Seen],
+        ended: &'a BTreeSet<Voter>,
+    ) -> Now<'a> {
+        static AWAY: BTreeMap<Did, Duration> = BTreeMap::new();
+        let (me, settle, away) = (voter(1, 0), SETTLE, &AWAY);
+        Now { me, voters, learners, members, ended, settle, format: 0, format_max: 0, asked: 0, away }
     }
 
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
@@ -234,7 +265,7 @@ mod tests {
             }).collect();
             let (voters, learners, ended) = (set(&voters), set(&learners), set(&ended.into_iter().collect::<Vec<_>>()));
             let me = voter(1, 0);
-            let now = Now { me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle: SETTLE };
+            let now = now(&voters, &learners, &members, &ended);
             let planned = match now.plan() {
                 Some(Change::Vote(planned)) => {
                     prop_assert!(planned.iter().all(|voter| !ended.contains(voter)));

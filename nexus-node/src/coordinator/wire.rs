@@ -15,6 +15,10 @@ pub(crate) struct Envelope {
     /// what it was before.
     #[prost(bytes = "vec", tag = "18")]
     pub(crate) to: Vec<u8>,
+    /// Of a request: the highest format of critical state in which it may be answered. Of an answer: the
+    /// format it is in.
+    #[prost(uint32, tag = "20")]
+    pub(crate) format: u32,
     #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19")]
     pub(crate) body: Option<Body>,
 }
@@ -166,6 +170,12 @@ pub(crate) struct Overview {
     pub(crate) audit_count: u64,
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) audit_head: Vec<u8>,
+    /// The format of critical state as it knows it: a hint to ask the leader.
+    #[prost(uint32, tag = "10")]
+    pub(crate) format: u32,
+    /// Its copy has stopped where a later version wrote.
+    #[prost(bool, tag = "11")]
+    pub(crate) stopped: bool,
 }
 
 /// Why a request was not done.

@@ -1,5 +1,5 @@
 use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
 use super::state::{Log, OpenPage};
@@ -113,7 +113,7 @@ impl Engine {
         let head = self.state.logs.get(&header.log()).and_then(Log::head);
         let stored = match Head::admit(head.as_ref(), header) {
             Admission::Next => true,
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => true,
+            Admission::Gap { .. } if planted("skips_gaps") => true,
             Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };

@@ -3,7 +3,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
@@ -75,7 +75,7 @@ impl State {
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
-            next_eno: ledger::last_eno(store)? + u64::from(!planted(Plant::ReusesLastNumber)),
+            next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
             waiting: Waiting::default(),
         };
         for space in state.spaces.keys().copied().collect::<Vec<_>>() {

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{Core, DOT_BYTES, Dot, EntryId, Field, Hlc, Target, Verified, Write, Writes};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
 use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
@@ -49,7 +49,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     }
 
     fn create(&mut self, eno: Eno, record: Dot, row: RecordRow, core: &str) -> Result<(), StoreError> {
-        let gone = self.is_gone(record)? && !planted(Plant::LateCreationReturns);
+        let gone = self.is_gone(record)? && !planted("late_creation_returns");
         let row = RecordRow { gone, ..row };
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
         if !gone {
@@ -77,12 +77,12 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
-        if planted(Plant::LastArrivalWins) {
+        if planted("last_arrival_wins") {
             for (other, _) in live_writes(self.draft, self.space, record, field)? {
                 self.draft.delete(Table::Live, &rows::write_key(self.space, record, field, other));
             }
         }
-        let overwritten = self.draft.contains(Table::Past, &key)? && !planted(Plant::CountsWhatWasReplaced);
+        let overwritten = self.draft.contains(Table::Past, &key)? && !planted("counts_what_was_replaced");
         self.draft.put(if overwritten { Table::Past } else { Table::Live }, &key, &row);
         Ok(())
     }
@@ -93,7 +93,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             return Ok(());
         };
         let edits = rows::field_prefix(self.space, record, Field::TEXT);
-        if planted(Plant::ForgetLosesToEdit) && has_any(self.draft, Table::Live, &edits)? {
+        if planted("forget_loses_to_edit") && has_any(self.draft, Table::Live, &edits)? {
             return Ok(());
         }
         self.put_record(eno, record, RecordRow { gone: true, ..row });

@@ -8,7 +8,7 @@ use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
 use super::admit::{self, Admitter};
-use super::{Inner, Node};
+use super::{Inner, Node, raise};
 use crate::brain::{self, Brain};
 use crate::config::Config;
 use crate::coordinator::{self, Coordinator};
@@ -129,6 +129,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
             let founder = founds(&store, &genesis.chain)?;
             let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
+            let raising = mesh.clone();
             let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
             let handles = coordinator::Handles { identity, mesh, world, failure };
             let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
@@ -138,6 +139,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 store.commit(&[batch])?;
             }
             coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
+            let raised = raise::follow(raising, config.formats(), coordinator.raised());
+            coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
         None => None,
@@ -168,6 +171,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         dir,
         lock: Mutex::new(lock),
         listening,
+        formats: config.formats(),
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
         started,
@@ -247,6 +251,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
     mesh.clock = world.clock().clone();
     mesh.listen = config.listen.0.clone();
     mesh.mdns = config.mdns;
+    mesh.abilities = config.formats().abilities();
     mesh.heartbeat = Duration::from_millis(config.heartbeat_ms.get());
     mesh.down_after = Duration::from_millis(config.down_after_ms.get());
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);

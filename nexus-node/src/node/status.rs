@@ -5,7 +5,7 @@ use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::PeerState;
 
 use super::{Inner, Node, peer_id};
-use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
+use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{NodeError, listed};
 use crate::ledger;
 use crate::notices::Notice;
@@ -149,7 +149,7 @@ impl Node {
             None => None,
         };
         let warnings = notices.all().into_iter().map(warning);
-        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).collect();
+        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -167,7 +167,33 @@ impl Node {
         }
     }
 
-    /// Fill of the engine's two queues: local callers, and entries from peers.
+    /// That something is of a later version than this node, once, whoever says so.
+    async fn too_new(&self) -> Option<Warning> {
+        let Inner { identity, mesh, formats, .. } = &*self.0;
+        let met = self.0.coordinator.iter().flat_map(|coordinator| coordinator.too_new());
+        let met: Vec<(Option<Did>, TooNew)> = met.collect();
+        let peers = if met.is_empty() { mesh.peers().await } else { Vec::new() };
+        let said = peers.iter().filter_map(|peer| {
+            let abilities = peer.abilities.as_ref()?;
+            let (critical, entries) = (abilities.critical_format_now, abilities.entry_format_now);
+            let critical =
+                (critical > formats.critical).then_some(TooNew::Format { found: critical, max: formats.critical });
+            let entries = (entries > formats.entry).then_some(TooNew::Entries { found: entries, max: formats.entry });
+            Some((Some(peer.did), critical.or(entries)?))
+        });
+        let (did, what) = met.into_iter().chain(said).next()?;
+        let message = match did {
+            None => format!("{what}: this copy stopped there, and memory goes on"),
+            Some(did) => {
+                let name = identity.name_of(&did).unwrap_or_else(|| did.short());
+                format!("{name} says so: {what}")
+            }
+        };
+        let hint = "update this node: it keeps what it has, and catches up then".to_owned();
+        Some(Warning { code: "too_new", message, hint })
+    }
+
+    /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
         self.0.engine.queues().map(|Fill { name, length, capacity }| Queue { name, length, capacity })
     }
@@ -253,6 +279,7 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
         }),
         Mode::Full => {}
     }
+    warnings.extend(old_members(seen));
     if seen.one_machine {
         warnings.push(Warning {
             code: "one_machine",
@@ -264,7 +291,37 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
     warnings
 }
 
-/// Resident memory of this process, from `/proc`.
+/// That members run an older version, and what waits for them or what they miss.
+fn old_members(seen: &Coordinators) -> Option<Warning> {
+    let raised = seen.format >= seen.format_max;
+    let names = |heard: bool| -> Vec<&str> {
+        let old = seen.old.iter().filter(|old| (raised || old.seated) && old.reads.is_some() == heard);
+        old.map(|old| old.name.as_str()).collect()
+    };
+    let (old, away) = (names(true), names(false));
+    let run = |names: &[&str]| if names.len() == 1 { "runs" } else { "run" };
+    let old_run = (!old.is_empty()).then(|| format!("{} {} an older version", listed(&old), run(&old)));
+    let not_heard = (!away.is_empty()).then(|| format!("{} cannot be reached", listed(&away)));
+    let why: Vec<String> = old_run.into_iter().chain(not_heard).collect();
+    if why.is_empty() {
+        return None;
+    }
+    let why = why.join(", and ");
+    let (message, hint) = if raised {
+        (
+            format!("{why}, and cannot read what is written now"),
+            "update what is old: it keeps what it has, and catches up then",
+        )
+    } else {
+        (
+            format!("keys and locks stay at format {}: {why}", seen.format),
+            "update what is old; a voter that is lost for good is replaced with `nexus-node coordinator voters remove`",
+        )
+    };
+    Some(Warning { code: "old_members", message, hint: hint.to_owned() })
+}
+
+/// Resident memory of this process, where `/proc` tells.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -9,7 +9,7 @@ use nexus_crdt::{
     SyncFrame, plan,
 };
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use super::Audience;
 use crate::ledger;
@@ -334,7 +334,7 @@ impl Session {
                 self.fill_from_tail(&mut parcel, last, view)?;
                 self.fill_from_relay(&mut parcel, now, view)?;
             }
-            if planted(Plant::DeliversByGossipAlone) {
+            if planted("delivers_by_gossip_alone") {
                 parcel.entries.clear();
             }
             if !parcel.entries.is_empty() {
@@ -428,7 +428,7 @@ impl Session {
 
     /// Our own new entries, at once.
     fn fill_from_tail(&mut self, parcel: &mut Parcel, last: Eno, view: &dyn View) -> Result<(), StoreError> {
-        if planted(Plant::LosesTailCursor) {
+        if planted("loses_tail_cursor") {
             self.tail = last + 1;
         }
         while self.tail <= last && !parcel.is_full() {

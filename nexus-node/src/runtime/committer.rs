@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use nexus_crdt::{EntryFrame, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -58,14 +58,14 @@ impl Committer {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
-            if planted(Plant::AcksBeforeCommit) {
+            if planted("acks_before_commit") {
                 group.iter_mut().for_each(Commit::answer);
             }
-            if planted(Plant::SendsBeforeCommit) {
+            if planted("sends_before_commit") {
                 group.iter_mut().for_each(|commit| self.publish(commit));
             }
             let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
-            if planted(Plant::DropsFromGroup) {
+            if planted("drops_from_group") {
                 batches.truncate(1);
             }
             if !batches.is_empty() {

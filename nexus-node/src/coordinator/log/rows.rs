@@ -7,8 +7,9 @@ use nexus_identity::Did;
 use redb::StorageBackend;
 
 use super::super::command::Group;
+use super::super::format::{ReadError, TooNew};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
-use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_entry};
+use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
 use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
 
 /// One row of a snapshot.
@@ -37,6 +38,8 @@ pub(super) struct Found {
     pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
+    /// Bytes of a later version in the store.
+    pub(super) too_new: Option<TooNew>,
 }
 
 /// Reads Raft's store and its journal, or begins them; `redraw` makes this node another voter.
@@ -70,7 +73,11 @@ pub(super) fn open(
     let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(store, &bytes)).transpose()?;
     let position = |bytes: Vec<u8>| decode::<Position>(store, &bytes).map(LogId::from);
     let purged = meta(PURGED)?.map(position).transpose()?;
-    let head = meta(HEAD)?.map(|bytes| decode::<SnapshotHead>(store, &bytes)).transpose()?;
+    let (head, too_new) = match meta(HEAD)?.map(|bytes| decode_head(&bytes)).transpose() {
+        Ok(head) => (head, None),
+        Err(ReadError::TooNew(too_new)) => (None, Some(too_new)),
+        Err(ReadError::Malformed) => return Err(damaged(store)),
+    };
     let snapshot = head.and_then(|head| head.at).map(LogId::from);
     let name = store.file().with_extension("log");
     let (journal, committed) = match meta(JOURNAL)? {
@@ -100,16 +107,15 @@ pub(super) fn open(
         let (mut found, entries) = (None, journal.entries());
         let Some(index) = index else { return Ok(None) };
         entries.scan(index..index + 1, &mut |_, bytes| {
-            found = Some(decode_entry(bytes));
+            found = Some(decode_log_id(bytes));
             ControlFlow::Break(())
         })?;
-        let found = found.transpose().map_err(|_| entries.damaged("an entry does not read"))?;
-        Ok(found.map(|entry| entry.log_id))
+        found.transpose().map_err(|_| entries.damaged("an entry does not read"))
     };
     let last = entry(journal.entries().last())?.or(purged);
     // those before are in the snapshot
     let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
-    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal })
+    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
 }
 
 /// Moves the entries of a store from before the journal into it.

@@ -68,6 +68,35 @@ impl Kept {
     }
 }
 
+/// promise: Keys and locks | A copy that meets the writing of a later version stops and says `too_new`; its node and the next start go on, and the copy does after its upgrade
+#[test]
+fn a_log_that_a_later_version_wrote_opens_as_far_as_it_reads() {
+    let disks = Disks::new();
+    let found = rows::open(&disks.store().unwrap(), Box::new(disks.journal.clone()), ME, MESH, false, || 7).unwrap();
+    let mut journal = found.journal;
+    let known = encode_entry(&blank(0, 3));
+    let mut unknown = encode_entry(&blank(1, 3));
+    let tag = unknown.len() - 1;
+    unknown[tag] = 99;
+    unknown.extend([1, 2, 3]);
+    journal.append(0, &[known, unknown], None).unwrap();
+    drop(journal);
+    let (log, ..) = disks.open().unwrap();
+    assert_eq!((log.state().last, log.stopped()), (Some(at(1, 3)), None));
+    assert_eq!(log.entries(0, 1, usize::MAX).unwrap(), [blank(0, 3)]);
+    log.entries(0, 2, usize::MAX).unwrap_err();
+    assert_eq!(log.stopped(), Some(TooNew::LogEntry(99)));
+    log.close();
+
+    let store = disks.store().unwrap();
+    let mut batch = Batch::new();
+    batch.put(Table::RaftMeta, b"snapshot", &[2, 0, 0]);
+    store.commit(&[batch]).unwrap();
+    store.close();
+    let (log, ..) = disks.open().unwrap();
+    assert_eq!(log.stopped(), Some(TooNew::Snapshot));
+}
+
 fn at(index: u64, term: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(term, OTHER), index)
 }

@@ -103,6 +103,8 @@ pub enum Action {
     Recover,
     /// The leader put something into the log that nobody signed.
     Forged,
+    /// Critical state is of a later format from then on; the name is its number.
+    Raise,
 }
 
 /// What came of a [`Deed`].
@@ -139,6 +141,7 @@ impl Action {
             Self::VoterRemoved => "voter_removed",
             Self::Recover => "recover",
             Self::Forged => "forged",
+            Self::Raise => "raise",
         }
     }
 }
@@ -267,6 +270,11 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
         }
         Command::Expire(_) if matches!(outcome, Outcome::Refused(_)) => own(Action::Expire, "", None),
         Command::Expire(_) => {}
+        // copies of format 0 know no such action
+        Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
+        Command::Raise(to) => {
+            deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: Done::Noted });
+        }
     }
     let expires = matches!(command, Command::Expire(_));
     let asked_for = matches!(command, Command::Acquire { .. } | Command::Steal { .. });

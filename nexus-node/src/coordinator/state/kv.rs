@@ -4,9 +4,9 @@ use std::ops::Bound;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::{Change, Outcome, Refusal, Tell, Timed, What};
+use super::{Change, Full, Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::{Condition, Expiry, Put, Step};
-use crate::coordinator::limits::STATE_BYTES_MAX;
+use crate::coordinator::limits::Limits;
 
 /// What a key holds.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Kv {
     }
 
     pub(super) fn put(&mut self, put: &Put, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
-        self.check_room(std::slice::from_ref(&Step::Put(put.clone())))?;
+        self.check_room(std::slice::from_ref(&Step::Put(put.clone())), tell.limits)?;
         let revision = tell.next();
         self.write(put, revision, tell.by);
         tell.change(revision, tell.by, What::Put { key: put.key.clone(), value: put.value.clone() });
@@ -106,13 +106,13 @@ impl Kv {
     }
 
     /// Whether there is room for all that these steps put, without counting what they free.
-    pub(super) fn check_room(&self, steps: &[Step]) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, steps: &[Step], limits: &Limits) -> Result<(), Refusal> {
         let more: u64 =
             steps.iter().map(|step| if let Step::Put(put) = step { size(&put.key, &put.value) } else { 0 }).sum();
-        if self.bytes + more <= STATE_BYTES_MAX {
+        if self.bytes + more <= limits.state_bytes {
             return Ok(());
         }
-        Err(Refusal::Full(format!("keys and values have {} bytes, at most {STATE_BYTES_MAX} are allowed", self.bytes)))
+        Err(Refusal::Full(Full::Bytes { bytes: self.bytes }))
     }
 
     /// Who wrote a key last, if that was at this revision and it lives for a time only.

@@ -2,11 +2,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
-use super::{Outcome, Refusal, Tell, Timed, What};
+use super::{Full, Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::Expiry;
-use crate::coordinator::limits::{LOCKS_MAX, WAITERS_MAX};
 
 /// How many tokens a group may hand out: below it lies the number of the change that granted it,
 /// above it the group's generation. Both fit what JSON numbers carry exactly (2^53).
@@ -83,8 +82,8 @@ impl Locks {
         tell: &mut Tell<'_>,
     ) -> Result<Outcome, Refusal> {
         let Some(lock) = self.locks.get_mut(name) else {
-            if self.locks.len() >= LOCKS_MAX {
-                return Err(Refusal::Full(format!("{LOCKS_MAX} locks are held")));
+            if self.locks.len() >= tell.limits.locks {
+                return Err(Refusal::Full(Full::Locks));
             }
             let token =
                 self.grant(name, Claim { by: tell.by, ttl_ms, waiter: None }, VecDeque::new(), generation, tell);
@@ -93,8 +92,8 @@ impl Locks {
         if wait_ms == 0 {
             return Err(Refusal::Held { holder: lock.lease.by, token: lock.lease.token });
         }
-        if lock.line.len() >= WAITERS_MAX {
-            return Err(Refusal::Full(format!("{WAITERS_MAX} wait for this lock")));
+        if lock.line.len() >= tell.limits.waiters {
+            return Err(Refusal::Full(Full::Line));
         }
         let waiter = tell.next();
         lock.line.push_back(Waiter { id: waiter, by: tell.by, ttl_ms, wait_ms });
@@ -221,7 +220,7 @@ impl Locks {
     ) -> u64 {
         let revision = tell.next();
         let mut token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
-        if planted(Plant::ReusesTokens) {
+        if planted("reuses_tokens") {
             token = self.locks.len() as u64 + 1;
         }
         let Claim { by, ttl_ms, waiter } = claim;

@@ -27,6 +27,7 @@ impl Log {
         let seq = self.seqs.entry(by).or_default();
         *seq += 1;
         let proposal = Proposal {
+            format: 0,
             group: GROUP,
             by,
             session: 1,
@@ -93,6 +94,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     let mut log = Log::new();
     let by = Did::from_bytes([1; 32]);
     let mut proposal = Proposal {
+        format: 0,
         group: GROUP,
         by,
         session: 5,
@@ -125,6 +127,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
 fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
     let mut log = Log::new();
     let of = |session, base| Proposal {
+        format: 0,
         group: GROUP,
         by: Did::from_bytes([1; 32]),
         session,
@@ -148,6 +151,7 @@ fn another_groups_proposals_do_not_count() {
     let mut log = Log::new();
     let group = Group { generation: 1, id: 43 };
     let proposal = Proposal {
+        format: 0,
         group,
         by: LEADER,
         session: 1,
@@ -166,6 +170,7 @@ fn another_groups_proposals_do_not_count() {
 fn a_signature_that_does_not_hold_changes_nothing() {
     let key = nexus_identity::Keypair::from_seed(&[3; 32]);
     let proposal = Proposal {
+        format: 0,
         group: GROUP,
         by: key.did(),
         session: 1,
@@ -184,7 +189,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     forged[at] ^= 1;
     let mut machine = Machine::new(GROUP);
     for bad in [with(forged), with(vec![1, 2, 3])] {
-        assert!(bad.clone().checked().is_err());
+        assert!(bad.clone().checked(1).is_err());
         let (applied, record) = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
         // whoever leads has to answer for it
@@ -194,6 +199,62 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     assert_eq!((machine.revision(), machine.get("k")), (0, None));
     machine.apply_signed(At { index: 2, leader: LEADER }, &signed);
     assert_eq!(machine.get("k").unwrap().by, key.did());
+}
+
+/// A proposal of one command, in a format.
+fn in_format(format: u16, by: Did, seq: u64, command: Command) -> Proposal {
+    let commands = vec![command];
+    Proposal { format, group: GROUP, by, session: 7, seq, answered: 0, base: 0, at_ms: 0, commands }
+}
+
+/// promise: Keys and locks | A later format is raised by a committed command once every copy reads it, and is never lowered
+#[test]
+fn a_raise_counts_from_the_leader_alone_and_is_never_taken_back() {
+    let mut log = Log::new();
+    let member = Did::from_bytes([1; 32]);
+    let refused = |why| [Outcome::Refused(Refusal::Malformed(why))];
+    let write = |seq| in_format(1, member, seq, Command::Put(put("k", "v")));
+    assert_eq!(log.apply(&write(1)), refused(Malformed::NotRaised));
+    assert_eq!(log.apply(&in_format(1, member, 2, Command::Raise(1))), refused(Malformed::NotFromLeader));
+    assert_eq!((log.machine.format(), log.machine.get("k")), (0, None));
+
+    assert_eq!(log.apply(&in_format(1, LEADER, 1, Command::Raise(1))), [Outcome::Done { revision: 0 }]);
+    assert_eq!(log.apply(&write(1)), [Outcome::Done { revision: 1 }], "what did not count may come again");
+    // earlier formats go on counting
+    assert_eq!(log.apply(&in_format(0, member, 3, Command::Put(put("k", "w")))), [Outcome::Done { revision: 2 }]);
+    assert_eq!(log.apply(&in_format(1, LEADER, 2, Command::Raise(1))), [Outcome::Done { revision: 2 }]);
+    assert_eq!(log.machine.format(), 1);
+    let again = Machine::decode(&log.machine.encode(), 1).unwrap();
+    assert_eq!((again.format(), &again), (1, &log.machine));
+    assert_eq!(Machine::decode(&log.machine.encode(), 0), Err(TooNew::Format { found: 1, max: 0 }.into()));
+}
+
+/// promise: Keys and locks | A copy that meets the writing of a later version stops and says `too_new`; its node and the next start go on, and the copy does after its upgrade
+#[test]
+fn what_a_later_version_wrote_is_not_refused_and_changes_nothing() {
+    let key = nexus_identity::Keypair::from_seed(&[8; 32]);
+    let at = At { index: 1, leader: LEADER };
+    let unknown = |signed: &Signed| -> Signed { borsh::from_slice(&borsh::to_vec(signed).unwrap()).unwrap() };
+    let write = |format| Signed::new(&in_format(format, key.did(), 1, Command::Put(put("k", "v"))), &key);
+    let mut machine = Machine::new(GROUP);
+    let before = machine.clone();
+    // the first proposal of the entry could be read: nothing of it is applied either
+    let too_new = machine.apply_all(at, &[write(0), unknown(&write(2))], 1).unwrap_err();
+    assert_eq!(too_new, TooNew::Format { found: 2, max: 1 });
+    let with_command = |format, number: u8| {
+        let mut bytes = write(format).bytes;
+        let place = bytes.windows(9).rposition(|window| window == [1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap() + 4;
+        bytes[place] = number;
+        let signature = key.sign(nexus_identity::Domain::Proposal, &blake3::derive_key("nexus proposal v1", &bytes));
+        borsh::from_slice::<Signed>(&borsh::to_vec(&(bytes, signature)).unwrap()).unwrap()
+    };
+    assert_eq!(machine.apply_all(at, &[with_command(1, 99)], 1).unwrap_err(), TooNew::Command(99));
+    assert_eq!(machine, before);
+    // format 0 is what it was: there every copy refuses it, also one that knows the command
+    for number in [99, 10] {
+        let refused = machine.apply_signed(at, &with_command(0, number)).0.outcomes;
+        assert!(matches!(refused[..], [Outcome::Refused(Refusal::Malformed(_))]), "{refused:?}");
+    }
 }
 
 /// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
@@ -285,8 +346,17 @@ fn tokens_of_a_later_group_are_larger() {
     let group = Group { generation: 2, id: 1 };
     machine.succeed(group, 1, LEADER, 0);
     let by = Did::from_bytes([2; 32]);
-    let proposal =
-        Proposal { group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands: vec![acquire(0)] };
+    let proposal = Proposal {
+        format: 0,
+        group,
+        by,
+        session: 1,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        at_ms: 0,
+        commands: vec![acquire(0)],
+    };
     let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) > before);
 }
@@ -296,6 +366,7 @@ fn tokens_fit_what_json_numbers_carry() {
     let mut machine = Machine::new(Group { generation: 8_000, id: 1 });
     let by = Did::from_bytes([2; 32]);
     let proposal = Proposal {
+        format: 0,
         group: machine.group(),
         by,
         session: 1,
@@ -408,7 +479,7 @@ proptest! {
             }
             let standing: Vec<u64> = log.machine.locks().map(|(_, lock)| lock.lease.token).collect();
             prop_assert!(standing.iter().all(|token| log.machine.locks.stands(*token)));
-            let again = Machine::decode(&log.machine.encode()).unwrap();
+            let again = Machine::decode(&log.machine.encode(), 1).unwrap();
             prop_assert_eq!(&again, &log.machine);
             prop_assert_eq!(again.digest(), log.machine.digest());
         }
@@ -421,8 +492,17 @@ fn who_did_what_is_one_chain_on_every_copy() {
     let keys: Vec<_> = (1..4).map(|n| nexus_identity::Keypair::from_seed(&[n; 32])).collect();
     let proposal = |who: usize, seq, commands| {
         let by = keys[who].did();
-        let proposal =
-            Proposal { group: GROUP, by, session: 1, seq, answered: 0, base: 0, at_ms: 1_000 + seq, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: GROUP,
+            by,
+            session: 1,
+            seq,
+            answered: 0,
+            base: 0,
+            at_ms: 1_000 + seq,
+            commands,
+        };
         Signed::new(&proposal, &keys[who])
     };
     let steal = Command::Steal { name: "l".to_owned(), ttl_ms: 5_000 };
@@ -485,6 +565,7 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     log.propose(2, acquire(1_000));
     let release = Command::Release { name: "l".to_owned(), token: first };
     let proposal = Proposal {
+        format: 0,
         group: GROUP,
         by: Did::from_bytes([1; 32]),
         session: 2,

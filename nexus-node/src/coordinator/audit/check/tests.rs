@@ -15,8 +15,17 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
     let made = (1..=records as u64).filter_map(|seq| {
         let put = |n| Command::Put(Put { key: format!("k{n}"), value: "v".into(), ttl_ms: None, fence: None });
         let commands = (0..=seq % 3).map(put).collect();
-        let proposal =
-            Proposal { group: GROUP, by: key.did(), session: 1, seq, answered: seq - 1, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: GROUP,
+            by: key.did(),
+            session: 1,
+            seq,
+            answered: seq - 1,
+            base: 0,
+            at_ms: 0,
+            commands,
+        };
         machine.apply_signed(At { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
     });
     let made = made.collect();
