@@ -87,8 +87,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// The most credentials kept for one member. The latest stay, so that the result still depends on
-    /// the set alone.
+    /// The most credentials kept for one member. The latest stay, so the result still depends only on
+    /// the set.
     const CREDENTIALS_MAX: usize = 16;
 
     /// No members yet.
@@ -109,10 +109,10 @@ impl Members {
         Ok(self.insert(chain.verify_all(&self.mesh)?))
     }
 
-    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    /// Admits a chain into shared members. They are copied only if the chain adds something.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit).
+    /// Same as [`admit`](Self::admit).
     pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
         let all = chain.verify_all(&members.mesh)?;
         let known = |claims: &Claims| {
@@ -140,8 +140,8 @@ impl Members {
         changed
     }
 
-    /// Takes what an author says of itself in entry `id`; the latest counts. Returns whether that
-    /// changed a member; what others say is shown once they are members.
+    /// Takes an author's profile from entry `id`. The latest one counts. Returns whether a member
+    /// changed; profiles of strangers are kept until they are members.
     pub fn describe(&mut self, author: &Did, hlc: Hlc, id: EntryId, profile: Profile) -> bool {
         let said = (hlc, id, profile.name);
         let newer = |(at, by, _): &(Hlc, EntryId, Name)| (hlc, id) > (*at, *by);
@@ -158,7 +158,7 @@ impl Members {
         newer
     }
 
-    /// Forgets what an author said of itself: some of it does not count any more.
+    /// Drops an author's profile, since some of its profile entries no longer count.
     pub fn undescribe(&mut self, author: &Did) {
         self.strangers.remove(author);
         if let Some(member) = self.members.get_mut(author) {
@@ -171,7 +171,7 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether somebody is a member with a credential that allows what `role` allows.
+    /// Whether a member has a credential with the rights of `role`.
     pub fn allows(&self, did: &Did, role: Role) -> bool {
         self.get(did).is_some_and(|member| member.allows(role))
     }
@@ -192,7 +192,7 @@ impl Members {
     }
 }
 
-/// Orders credentials: the latest last, equally late ones by their bytes.
+/// The sort key of a credential: by time, then by bytes.
 #[expect(clippy::expect_used, reason = "borsh writes to memory")]
 fn credential_key(claims: &Claims) -> Vec<u8> {
     let bytes = borsh::to_vec(claims).expect("claims encode");

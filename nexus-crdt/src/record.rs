@@ -127,13 +127,13 @@ pub struct Field(String);
 impl Field {
     /// The content of a new record: one JSON object, [`Core`].
     pub const CORE: &'static str = "core";
-    /// `true`: the record is forgotten, whatever else is written.
+    /// `true`: the record is forgotten, whatever other fields hold.
     pub const GONE: &'static str = "gone";
     /// The [`Origin`](crate::Origin) of the other writes to the record in the same entry.
     pub const BY: &'static str = "by";
-    /// The text, the one field that every memory has. All others are in [`FIELDS`](crate::FIELDS).
+    /// The text, which every memory has. [`FIELDS`](crate::FIELDS) lists the others.
     pub const TEXT: &'static str = "text";
-    /// The metadata, where older nodes kept an agent's name.
+    /// The metadata. Older nodes keep an agent's name there.
     pub const META: &'static str = "meta";
 
     /// A field of this name. [`Writes::decode`] checks the names of others.

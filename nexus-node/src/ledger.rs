@@ -9,7 +9,7 @@
 //! | `view` | reading entries, logs, records, writes |
 //! | `genesis` | the first facts of a store |
 //! | `members` | the members of a store's mesh |
-//! | `migrate` | how rows of an earlier format are brought to this one |
+//! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
 mod members;

@@ -1,4 +1,4 @@
-//! The shell around the engine: moves bytes and keeps the order *commit → send → emit*.
+//! Tasks and channels around the engine. They move bytes and keep the order *commit → send → emit*.
 //!
 //! | channel | length | when it is full |
 //! |---|---|---|
@@ -7,11 +7,11 @@
 //! | chains (from the gate) | [`CHAINS_MAX`], one of each peer | dropped: shown again, and in sync |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
-//! | addresses of peers | 64 | dropped: they are told again |
+//! | addresses of peers | 64 | dropped: they come again |
 //!
-//! Upstream may wait on downstream, never the reverse: the committer waits for the disk alone.
-//! There is no queue of entries to a peer; watchers and sessions have cursors over the store and
-//! are woken by the number of the last committed entry.
+//! Upstream may wait for downstream, never the reverse: the committer waits for the disk alone. No
+//! queue holds entries for a peer. Watchers and sessions have cursors over the store, and the number of
+//! the last committed entry wakes them.
 
 mod committer;
 mod drive;
@@ -52,7 +52,7 @@ pub(crate) use self::sessions::Sessions;
 const COMMANDS_MAX: usize = 1_024;
 /// Batches of entries from peers that may wait for the engine.
 const INTAKE_MAX: usize = 16;
-/// Chains of peers that wait for the engine. One has 9 KiB at most.
+/// Chains of peers that may wait for the engine. One has 9 KiB at most.
 const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
 /// Commits that may wait for the disk.
 const COMMITS_MAX: usize = 16;

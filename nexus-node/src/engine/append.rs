@@ -136,7 +136,7 @@ impl Engine {
         }
     }
 
-    /// Whether this node may do what a command asks for; of an edit only its record tells.
+    /// Whether this node may run a command. For an edit only the record decides, later.
     fn permits(&self, command: &Command) -> bool {
         match command {
             Command::Remember(records) => {
@@ -145,7 +145,7 @@ impl Engine {
             }
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
-            // a chain of our own is published before anybody, ourselves included, knows of it
+            // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Keep(_) | Command::Edit { .. } | Command::Forget(_) => true,
         }
     }

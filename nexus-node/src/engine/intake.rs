@@ -106,7 +106,7 @@ impl Engine {
         if !self.may_speak(&entry, &space) {
             return Ok(Verdict::Wait(entry));
         }
-        // nobody is to send this node what it may not read, and it keeps nothing of it
+        // a peer must not send entries of a space that this node may not read; nothing of them is kept
         if !self.state.members.may_read(&self.state.me, &space) {
             return Ok(Verdict::Nothing);
         }
@@ -124,8 +124,8 @@ impl Engine {
         Ok(Verdict::Stored)
     }
 
-    /// Whether an entry that does not follow its log's head is kept: as a second one at a held
-    /// seq, or as the next of a branch that is held. Both are evidence, within a bound.
+    /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or
+    /// the next of a held branch. Both are evidence, within a bound.
     fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let header = entry.header();
         let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
@@ -142,7 +142,8 @@ impl Engine {
         Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
-    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    /// Whether the author's entries count in the space. In the mesh's own space a chain introduces its
+    /// author.
     fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
         let introduces_itself = || {

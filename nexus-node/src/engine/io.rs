@@ -79,7 +79,7 @@ pub struct NewRecord {
 pub struct Edit {
     /// The new values, by the names of editable fields.
     pub values: BTreeMap<&'static str, Value>,
-    /// Which program writes them, and on whose word.
+    /// The origin of the values: program and source.
     pub origin: Origin,
 }
 
@@ -118,7 +118,7 @@ pub enum Effect {
     Write(Batch),
     /// Answer a command.
     Reply(CommandId, Outcome),
-    /// Tell others of an entry of our own.
+    /// Send an entry of our own to others.
     Publish {
         /// The entry.
         entry: Box<Entry>,

@@ -30,7 +30,7 @@ pub(crate) fn derived_stands() -> Batch {
 }
 
 impl Engine {
-    /// Settles stored entries once more, in the order in which they came.
+    /// Settles stored entries again, in the order of their arrival.
     pub(crate) fn settle_again(&mut self, enos: &[Eno], view: &dyn View) -> Result<Batch, LedgerError> {
         let now = Timestamp::from_ms(0);
         let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };

@@ -45,7 +45,7 @@ pub(crate) mod meta {
     pub(crate) const STORE: &[u8] = b"store";
     /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
     pub(crate) const VIEW: &[u8] = b"view";
-    /// The last entry whose row is of the current format, 8 bytes, while rows are brought to it.
+    /// The last migrated entry, 8 bytes; only present during a migration.
     pub(crate) const MIGRATED: &[u8] = b"migrated";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
@@ -77,22 +77,22 @@ pub(crate) fn encode<T: BorshSerialize>(row: &T) -> Vec<u8> {
     borsh::to_vec(row).expect("a row encodes")
 }
 
-/// Whether an entry counts: a function of the set of entries held, and of nothing else.
+/// Whether an entry counts: a function of the set of entries held and of nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub(crate) enum Standing {
     /// It counts, and is folded.
     Applied = 0,
-    /// Its log forked at or below it: it is kept and served, and does not count.
+    /// Its log forked at or below it. It is kept and sent on, and does not count.
     Cut = 1,
-    /// Its payload breaks a rule of form: what it says does not count.
+    /// Its payload breaks a rule of form and does not count.
     Quarantined = 2,
-    /// It is of a kind that this version does not know.
+    /// This version does not know its kind.
     Unknown = 3,
 }
 
-/// A log that forked: its entries from one seq on stopped counting when this was seen.
+/// A forked log: its entries from one seq on stopped counting when the fork was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct CutRow {
     /// The log.
@@ -117,7 +117,7 @@ pub(crate) struct EntryRow {
 }
 
 impl EntryRow {
-    /// The fields that most readers need, without the rest.
+    /// The fields that most readers need.
     pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64)> {
         let (log, rest) = bytes.split_first_chunk()?;
         let (seq, _) = rest.split_first_chunk()?;
@@ -148,12 +148,12 @@ pub(crate) struct SpaceRow {
     pub entries: u64,
     /// The size of their payloads, in bytes.
     pub bytes: u64,
-    /// Whether the entry that created it does not count any more: entries for it are kept still.
+    /// Whether the entry that created it no longer counts. Entries for the space are still kept.
     pub cut: bool,
 }
 
 impl SpaceRow {
-    /// Its access rule, for [`Members`](nexus_crdt::Members) to judge.
+    /// Its access rule, as input to [`Members`](nexus_crdt::Members).
     pub(crate) const fn rule(&self, space: SpaceId) -> SpaceRule {
         SpaceRule { space, access: self.access, creator: self.author }
     }

@@ -25,7 +25,7 @@ pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Hea
     Ok(logs)
 }
 
-/// How much of a log is held; `None` if nothing is.
+/// The held part of a log; `None` if nothing is held.
 pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branches>, StoreError> {
     view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
 }
@@ -35,17 +35,17 @@ pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError
     view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
 }
 
-/// The entries between two enos that do not count, and why not.
+/// The entries between two enos that do not count, with the reason.
 pub(crate) fn standings(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, Standing>, StoreError> {
     by_eno(view, Table::Standing, from, to)
 }
 
-/// What the entries between two enos cut.
+/// The cuts that the entries between two enos caused.
 pub(crate) fn cuts(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, CutRow>, StoreError> {
     by_eno(view, Table::Cuts, from, to)
 }
 
-/// The entries that stopped counting when entry `eno` showed that their log forked.
+/// The entries that stopped counting when entry `eno` showed a fork of their log.
 pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<Eno>, StoreError> {
     let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
     let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
@@ -110,7 +110,7 @@ pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
     last.map_or(Ok(0), |(key, _)| rows::read_eno(Table::Entries, &key))
 }
 
-/// The entries of a log between two seqs, in order, whether they count or not.
+/// The entries of a log between two seqs in order, including those that do not count.
 pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<Eno>, StoreError> {
     let mut enos = Vec::new();
     let start = rows::log_index_prefix(log, from);
@@ -156,7 +156,7 @@ pub(crate) fn live_writes(
     Ok(live.into_iter().map(|(_, dot, row)| (dot, row)).collect())
 }
 
-/// The writes of a record in `Live` or `Past`; those that never came are left out.
+/// The writes of a record in `Live` or `Past`, without those that never arrived.
 pub(crate) fn read_writes(
     view: &dyn View,
     table: Table,
@@ -178,8 +178,8 @@ fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Fie
     Ok(writes)
 }
 
-/// All writes of a field, with the table they are in; a row without a write stands for one that
-/// is overwritten and is not here.
+/// All writes of a field with their tables. A row without a write stands for one that was overwritten
+/// before it arrived.
 pub(crate) fn writes_of_field(
     view: &dyn View,
     space: SpaceNo,

@@ -52,7 +52,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
-    // whatever is served to others: a line each
+    // one line for each room that serves others
     let sync_streams = runtime::sync::register(&mut rooms);
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
@@ -204,7 +204,7 @@ fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeErro
     Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
-/// What the store says at start.
+/// State read from the store at start.
 struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,

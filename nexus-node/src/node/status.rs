@@ -19,7 +19,7 @@ pub struct Status {
     pub did: Did,
     /// The node's libp2p peer id.
     pub peer_id: String,
-    /// The member's name.
+    /// The node's name.
     pub name: String,
     /// The node's mesh.
     pub mesh_did: Did,
@@ -95,7 +95,7 @@ pub struct Peer {
 pub struct MemberInfo {
     /// The member's DID.
     pub did: Did,
-    /// The node's name.
+    /// The member's name.
     pub name: String,
     /// The member's roles.
     pub roles: Vec<Role>,
@@ -121,7 +121,7 @@ fn frontier(store: &Store) -> Result<Frontier, NodeError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// The spaces that some member may not read.
+/// The spaces that at least one member may not read.
 fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
     let spaces = ledger::read_spaces(&store.snapshot()?)?;
     let rules = spaces.into_iter().map(|(space, row)| row.rule(space));
@@ -212,7 +212,7 @@ impl Node {
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
-            // a member lacks nothing of what it may not read, and neither does this node
+            // a space that one side may not read does not count as lacking
             let ends = [*did, identity.me()];
             let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
             let hidden = hidden.map(|rule| rule.space).collect();

@@ -1,4 +1,4 @@
-//! News of the mesh: sockets, and peers that come and go. Nothing here waits, neither for the disk nor for the engine.
+//! Mesh news: sockets, and peers that come and go. Nothing here waits for the disk or the engine.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,14 +18,14 @@ use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
 /// Peer addresses that may wait to be stored.
 const KEPT_MAX: usize = 64;
 
-/// Sockets as they are bound, or fail.
+/// The sockets: bound or failed.
 pub(crate) struct Sockets {
     pub(crate) bound: watch::Sender<Vec<Multiaddr>>,
     pub(crate) failed: watch::Sender<Vec<String>>,
 }
 
-/// Follows the news: a sync with every peer that this node dialled, its chain for the engine, its addresses for the
-/// next start.
+/// Follows the mesh's news. For a new peer it starts a sync if this node dialled, gives its chain to
+/// the engine and keeps its addresses for the next start.
 pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, sockets: Sockets) {
     let Syncing { mesh, world, engine, notices, .. } = &*syncing;
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
@@ -67,7 +67,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 let mut batch = Batch::new();
                 batch.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
-                // beyond the bound it is dropped: a peer's addresses are told again
+                // a dropped address comes again
                 let _ = keep.try_send(batch);
             }
             MeshEvent::Beat { peer, body } if !open.contains_key(&peer) => {
@@ -99,7 +99,7 @@ async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     }
 }
 
-/// The peers kept from earlier, to dial.
+/// Stored peers to dial.
 pub(crate) fn known_peers(view: &dyn View) -> Result<Vec<(Did, Vec<Multiaddr>)>, StoreError> {
     let mut peers = Vec::new();
     view.scan(Table::Peers, ALL_KEYS, Order::Forward, &mut |key, value| {

@@ -49,11 +49,11 @@ tables! {
     LogIndex = "log_index", kept;
     /// Short number of a log to its name.
     Logs = "logs", kept;
-    /// How much of each log is held, and where it is cut.
+    /// The held part of each log, and the place where it is cut.
     Frontier = "frontier", derived;
-    /// Which entries do not count, and why.
+    /// Entries that do not count, with the reason.
     Standing = "standing", derived;
-    /// Which entries showed that a log forked, and what stopped counting then.
+    /// Entries that showed a fork, and the entries that stopped counting then.
     Cuts = "cuts", derived;
     /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
