@@ -1,8 +1,7 @@
-//! The caller of a request: which program it is, and on whose word it writes at most.
+//! The caller of a request: its program, and the highest source of what it writes.
 //!
-//! The connection says so, not the body. A body may name a lower source, never a higher one. With
-//! the token everybody may pass for the command line, so this is a label, no proof: whoever holds
-//! the token is the owner.
+//! Both follow from the connection. A body may name a lower source, never a higher one. A program with
+//! the token can pass for the command line, so this is a label, no proof: its holder is the owner.
 
 use std::convert::Infallible;
 
@@ -14,12 +13,12 @@ use nexus_crdt::{AgentName, Origin, Source};
 use super::guard::Shown;
 use super::problem::Problem;
 
-/// What the program says with each request, so that what a person types counts as that person's.
+/// The header by which the command line marks its requests: what it sends is typed by a person.
 pub const CLIENT: &str = "nexus-client";
-/// Its value from the command line.
+/// The header's value from the command line.
 pub const COMMAND_LINE: &str = "command-line";
 
-/// Who calls, as far as the connection shows it.
+/// A caller, as far as the connection shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     agent: Option<AgentName>,
@@ -27,7 +26,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A caller of that name, on whose word it writes at most.
+    /// A caller of that name, and the highest source of what it writes.
     pub(crate) const fn new(agent: Option<AgentName>, most: Source) -> Self {
         Self { agent, most }
     }

@@ -13,7 +13,7 @@ use crate::store::{StoreError, Table, View};
 type LiveWrites = BTreeMap<Field, Vec<(Dot, WriteRow)>>;
 
 impl Engine {
-    /// Writes a keyed memory once more: what is the same stays, what differs is edited.
+    /// Writes a keyed memory once more: equal fields stay, others are edited.
     pub(super) fn write_again(
         &mut self,
         place: usize,
@@ -47,7 +47,7 @@ impl Engine {
             return answer(Outcome::NotPermitted);
         }
         let records = shown_as_one(&turn.draft, record)?;
-        // what an earlier command of this turn does to them must be seen
+        // edits by earlier commands of this turn must be seen
         let touched = |record: &Dot| {
             run.pending.get(&space).is_some_and(|pending| pending.writes_to(Target::Edit { record: *record }))
         };
@@ -116,8 +116,8 @@ fn shown_as_one(view: &dyn View, record: Dot) -> Result<Vec<(Dot, Core)>, StoreE
     Ok(records)
 }
 
-/// The writes that give a record the values of an edit, as far as it has others, and the one that
-/// says whose word they are.
+/// The writes that give a record the values of an edit, as far as it has others, and the write of
+/// their origin.
 fn differing(
     view: &dyn View,
     (space, record): (SpaceNo, Dot),
