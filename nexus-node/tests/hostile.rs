@@ -233,7 +233,7 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     let shown = texts(&stage.friend);
     assert!(!shown.iter().any(|text| text == "second" || text == "off the branch"), "{shown:?}");
     // once somebody shows it the other one, both agree
-    let mut witness = Rogue::meet(WORLD, 8, Link::Memory, &stage.friend).await;
+    let witness = Rogue::meet(WORLD, 8, Link::Memory, &stage.friend).await;
     let mut line = witness.line(stage.friend.did()).await;
     line.entries([&*introduction(8), &*second]).await.unwrap();
     warned(&stage.friend, "fork").await;
