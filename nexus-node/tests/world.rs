@@ -142,6 +142,8 @@ async fn a_commit_that_was_not_carried_out_is_not_acknowledged() {
     env.blocking = pool.clone();
     let node = Node::with_env(env).await.unwrap();
     node.brain().remember(NewMemory::note("kept")).await.unwrap();
+    // whatever the next write needs to know is read: what is left to do is the commit
+    assert_eq!(texts(&node), ["kept"]);
     pool.0.store(true, Ordering::SeqCst);
     let brain = node.brain();
     let lost = tokio::time::timeout(Duration::from_secs(5), brain.remember(NewMemory::note("lost")));

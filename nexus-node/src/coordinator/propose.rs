@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use nexus_identity::Did;
+use nexus_mesh::ask::AskError;
+use nexus_mesh::{BatchBounds, Gather};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
-use super::gather::{Gather, Most};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
-use super::links::LinkError;
 use super::network::encode;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
@@ -62,8 +62,8 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let most = Most { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
-    let mut wanted = Gather::new(wanted, most, |one: &Wanted| one.bytes);
+    let bounds = BatchBounds { items: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
+    let mut wanted = Gather::new(wanted, bounds, |one: &Wanted| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
@@ -197,10 +197,10 @@ impl Coordinator {
     }
 
     /// Asks a member something that is not Raft's own.
-    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Body, LinkError> {
+    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Body, AskError> {
         let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), body: Some(body) };
         let answer = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
-        answer.body.ok_or(LinkError::Unreachable)
+        answer.body.ok_or(AskError::Unreachable)
     }
 
     fn why(&self, undelivered: &Undelivered) -> NodeError {
