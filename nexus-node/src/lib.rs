@@ -74,8 +74,8 @@ pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery,
-    Recalled, Remembered, Revision, SpaceInfo,
+    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory,
+    Patch, RecallQuery, Recalled, Remembered, Revision, SpaceInfo, Subject, WatchQuery,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

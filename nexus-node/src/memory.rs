@@ -3,20 +3,29 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `read` | how a committed state answers questions about memories |
+//! | `id` | how a memory is named |
+//! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, as callers hold them |
 
 pub(crate) mod cursor;
+mod id;
+mod query;
 pub(crate) mod read;
+mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::Was;
+use nexus_crdt::{SpaceId, Was};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
+pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
+
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct NewMemory {
     /// What is to be remembered; at most 32 KiB as JSON.
     pub text: String,
@@ -36,15 +45,9 @@ pub struct NewMemory {
     pub was: Option<Was>,
 }
 
-impl NewMemory {
-    /// A note with this text.
-    pub fn note(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-}
-
 /// How far a write had got when it was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Durability {
     /// It is on this node's disk. Always true in an acknowledgement.
     pub local: bool,
@@ -54,9 +57,10 @@ pub struct Durability {
 
 /// The acknowledgement of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Remembered {
     /// The memory's id.
-    pub id: String,
+    pub id: MemoryId,
     /// Its space's name.
     pub space: String,
     /// Who wrote it: this node.
@@ -68,11 +72,12 @@ pub struct Remembered {
     /// How far it has got.
     pub durability: Durability,
     /// A memory that says nearly the same, if there was one already.
-    pub duplicate_of: Option<String>,
+    pub duplicate_of: Option<MemoryId>,
 }
 
 /// One of several concurrent values of a field.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConflictValue {
     /// The value.
     pub value: Value,
@@ -84,9 +89,10 @@ pub struct ConflictValue {
 
 /// A memory as it stands.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Memory {
     /// Its id.
-    pub id: String,
+    pub id: MemoryId,
     /// Its former id, if it was written again.
     pub was: Option<String>,
     /// Its space's name.
@@ -117,6 +123,7 @@ pub struct Memory {
 
 /// Changes to a memory; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Patch {
     /// A new text.
     pub text: Option<String>,
@@ -130,6 +137,7 @@ pub struct Patch {
 
 /// Which memories to list: newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListQuery {
     /// One space's name or id; all readable ones if not given.
     pub space: Option<String>,
@@ -145,8 +153,29 @@ impl Default for ListQuery {
     }
 }
 
+/// Changes to follow: of all readable spaces from now on, unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchQuery {
+    /// Go on after the change of this cursor.
+    pub after: Option<String>,
+    /// One space's name or id.
+    pub space: Option<String>,
+}
+
+/// A page of a space: memories of one author that were written one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// Its name, fit for a file.
+    pub name: String,
+    /// An Automerge document.
+    pub automerge: Vec<u8>,
+}
+
 /// A page of memories.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Listing {
     /// The memories, newest first.
     pub items: Vec<Memory>,
@@ -156,6 +185,7 @@ pub struct Listing {
 
 /// What to recall.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RecallQuery {
     /// Words, as a person would say them; at most 8 KiB are read.
     pub text: String,
@@ -193,6 +223,7 @@ impl RecallQuery {
 
 /// A memory that was recalled.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
@@ -204,6 +235,7 @@ pub struct Hit {
 
 /// What was recalled.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Recalled {
     /// The best first.
     pub hits: Vec<Hit>,
@@ -213,6 +245,7 @@ pub struct Recalled {
 
 /// One step in a memory's past.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Revision {
     /// The version after it.
     pub version: String,
@@ -226,6 +259,7 @@ pub struct Revision {
 
 /// What happened to a memory, or to the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChangeKind {
     /// A memory was created.
     Remembered,
@@ -252,15 +286,48 @@ impl ChangeKind {
     }
 }
 
+/// The memory, member or space that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A memory.
+    Memory(MemoryId),
+    /// A member of the mesh.
+    Member(Did),
+    /// A space.
+    Space(SpaceId),
+}
+
+impl Subject {
+    /// The memory, if it is one.
+    pub const fn memory(self) -> Option<MemoryId> {
+        match self {
+            Self::Memory(id) => Some(id),
+            Self::Member(_) | Self::Space(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(id) => id.fmt(f),
+            Self::Member(did) => did.fmt(f),
+            Self::Space(id) => id.fmt(f),
+        }
+    }
+}
+
 /// A change, as a watcher sees it: in the order in which this node committed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Go on after this change.
     pub cursor: String,
     /// What happened.
     pub kind: ChangeKind,
-    /// The memory's id, the member's DID, or the space's id.
-    pub id: String,
+    /// What it happened to.
+    pub subject: Subject,
     /// The space's name.
     pub space: String,
     /// Who did it.
@@ -271,11 +338,12 @@ pub struct Change {
 
 /// A space at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SpaceInfo {
     /// Its name.
     pub space: String,
-    /// Its id, 64 hexadecimal digits.
-    pub id: String,
+    /// Its id.
+    pub id: SpaceId,
     /// Who may read it.
     pub readers: Vec<Did>,
     /// Who may write it.

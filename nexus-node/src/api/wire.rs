@@ -89,7 +89,7 @@ impl From<crate::Memory> for Memory {
             (field, values.collect())
         });
         Self {
-            id: memory.id,
+            id: memory.id.to_string(),
             was: memory.was,
             space: memory.space,
             text: memory.text,
@@ -181,13 +181,13 @@ impl From<crate::Remembered> for Remembered {
     fn from(remembered: crate::Remembered) -> Self {
         let crate::Durability { local, replicated } = remembered.durability;
         Self {
-            id: remembered.id,
+            id: remembered.id.to_string(),
             space: remembered.space,
             author: remembered.author.to_string(),
             seq: remembered.seq,
             created_at: remembered.created_at.to_string(),
             durability: Durability { local, replicated },
-            duplicate_of: remembered.duplicate_of,
+            duplicate_of: remembered.duplicate_of.map(|id| id.to_string()),
         }
     }
 }
@@ -304,7 +304,7 @@ impl From<crate::Change> for Change {
         Self {
             cursor: change.cursor,
             kind: change.kind.as_str().to_owned(),
-            id: change.id,
+            id: change.subject.to_string(),
             space: change.space,
             author: change.author.to_string(),
             seq: change.seq,
@@ -353,7 +353,7 @@ impl From<crate::SpaceInfo> for Space {
     fn from(space: crate::SpaceInfo) -> Self {
         Self {
             space: space.space,
-            id: space.id,
+            id: space.id.to_string(),
             readers: space.readers.iter().map(ToString::to_string).collect(),
             writers: space.writers.iter().map(ToString::to_string).collect(),
             records: space.records,

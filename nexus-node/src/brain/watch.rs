@@ -7,7 +7,7 @@ use crate::NodeError;
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::memory::cursor::{StoreName, WatchCursor};
-use crate::memory::{Change, ChangeKind};
+use crate::memory::{Change, ChangeKind, Subject};
 use crate::store::{Order, Table, View};
 
 /// How many entries are looked at for one batch of changes.
@@ -44,14 +44,14 @@ pub(crate) fn changes_after(
             continue;
         }
         let space_name = spaces.get(&header.space).map_or_else(String::new, |row| row.name.to_string());
-        for (index, kind, id) in changes_of(&entry) {
+        for (index, kind, subject) in changes_of(&entry) {
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
                 changes.push(Change {
                     cursor,
                     kind,
-                    id,
+                    subject,
                     space: space_name.clone(),
                     author: header.author,
                     seq: header.seq,
@@ -63,7 +63,7 @@ pub(crate) fn changes_after(
 }
 
 /// What an entry changed: the writes of one record are one change, at the first one's place.
-fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, String)> {
+fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
     let payload = entry.payload();
     match entry.header().kind {
         Kind::WRITES => {
@@ -82,14 +82,14 @@ fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, String)> {
                     changes.push((u32::from(index), kind, record));
                 }
             }
-            changes.into_iter().map(|(index, kind, record)| (index, kind, record.to_string())).collect()
+            changes.into_iter().map(|(index, kind, record)| (index, kind, Subject::Memory(record.into()))).collect()
         }
         Kind::CREDENTIAL => {
             let subject = payload.and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
-            subject.map(|claims| (0, ChangeKind::Member, claims.subject.to_string())).into_iter().collect()
+            subject.map(|claims| (0, ChangeKind::Member, Subject::Member(claims.subject))).into_iter().collect()
         }
-        Kind::PROFILE => vec![(0, ChangeKind::Member, entry.header().author.to_string())],
-        Kind::SPACE => vec![(0, ChangeKind::Space, SpaceId::created_by(entry.id()).to_string())],
+        Kind::PROFILE => vec![(0, ChangeKind::Member, Subject::Member(entry.header().author))],
+        Kind::SPACE => vec![(0, ChangeKind::Space, Subject::Space(SpaceId::created_by(entry.id())))],
         _ => Vec::new(),
     }
 }

@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
         let latest = writes().map(|write| write.row.hlc).chain([primary.row.hlc]).max().unwrap_or_default();
         let name = self.known.members.get(&primary.author).and_then(|member| member.name());
         let memory = Memory {
-            id: primary.dot.to_string(),
+            id: primary.dot.into(),
             was: primary.core.was.as_ref().map(|was| was.id.clone()),
             space: self.space_name(primary.row.space),
             text: shown(0).as_str().unwrap_or_default().to_owned(),
@@ -301,7 +301,7 @@ impl<'a> Reader<'a> {
         let Record { dot, row, author, core, .. } = record;
         let name = self.known.members.get(&author).and_then(|member| member.name());
         Memory {
-            id: dot.to_string(),
+            id: dot.into(),
             was: core.was.map(|was| was.id),
             space: self.space_name(row.space),
             text: core.text,
@@ -518,7 +518,7 @@ impl<'a> Reader<'a> {
         let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
         let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
             space: row.name.to_string(),
-            id: id.to_string(),
+            id: *id,
             readers: readers.clone(),
             writers: writers.clone(),
             records: row.records,

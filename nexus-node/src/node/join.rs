@@ -249,7 +249,7 @@ impl<'a> Transfer<'a> {
             let mut memories = Vec::new();
             let mut after = None;
             loop {
-                let page = reader.list(&ListQuery { space: Some(space.id.clone()), limit: 1_000, after })?;
+                let page = reader.list(&ListQuery { space: Some(space.id.to_string()), limit: 1_000, after })?;
                 memories.extend(page.items);
                 after = page.next;
                 if after.is_none() {
@@ -260,7 +260,10 @@ impl<'a> Transfer<'a> {
             for chunk in memories.chunks(COPY_CHUNK) {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
-                    records.push(NewRecord { space: to, core: written_again(memory, reader.key_of(&memory.id)?) });
+                    records.push(NewRecord {
+                        space: to,
+                        core: written_again(memory, reader.key_of(&memory.id.to_string())?),
+                    });
                 }
                 self.run(Command::Remember(records))?;
             }
@@ -295,7 +298,7 @@ pub(crate) fn written_again(memory: &Memory, key: Option<String>) -> Core {
         key,
         expires_at: memory.expires_at.map(Timestamp::as_ms),
         was: Some(Was {
-            id: memory.id.clone(),
+            id: memory.id.to_string(),
             author: memory.author.to_string(),
             created_at: memory.created_at.as_ms(),
         }),
