@@ -1,32 +1,32 @@
 use nexus_identity::BadSignature;
 
-/// Why bytes are not an entry. The sender is at fault unless said otherwise; nothing changed.
+/// The reason why bytes are not an entry. The sender is at fault unless said otherwise; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// A part is larger than any entry's may be.
+    /// A part is larger than in any entry.
     #[error("entry's {part} has {bytes} bytes, at most {max} are allowed")]
     TooLarge {
         /// Header or payload.
         part: &'static str,
-        /// Its size.
+        /// Its size, in bytes.
         bytes: usize,
-        /// The bound.
+        /// The bound, in bytes.
         max: usize,
     },
-    /// Nobody's fault: a header format from a later version.
+    /// The header has a format of a later version: nobody's fault.
     #[error("entry has format {format}, newer than this version understands")]
     TooNew {
         /// The format number.
         format: u16,
     },
-    /// The header is not the canonical encoding of anything.
+    /// The header is not in canonical encoding.
     #[error("entry header is malformed: {0}")]
     Malformed(&'static str),
     /// The entry belongs to another mesh.
     #[error("entry belongs to another mesh")]
     OtherMesh,
-    /// The payload is not the one that the header names.
+    /// The payload does not fit the hash in the header.
     #[error("payload does not match its header")]
     PayloadMismatch,
     /// The signature is not the author's.
@@ -34,8 +34,8 @@ pub enum EntryError {
     Signature(#[from] BadSignature),
 }
 
-/// Why a payload breaks a rule of form. The author is at fault; the entry stays in its log,
-/// *quarantined*: what it says does not count, alike on every node.
+/// A broken rule of form. The author is at fault. The entry stays in its log in *quarantine*: its
+/// payload counts on no node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
@@ -45,34 +45,34 @@ pub enum FormError {
     /// Not the canonical encoding of a payload of its kind.
     #[error("payload bytes are not canonical")]
     NotCanonical,
-    /// Too few or too many of something.
+    /// A part has too few or too many items.
     #[error("{what}: {count} is out of range, at most {max}")]
     Count {
-        /// What was counted.
+        /// The counted items.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         count: usize,
         /// The bound.
         max: usize,
     },
-    /// A field name that no field has.
+    /// The field name has a forbidden length or character.
     #[error("field name is not 1 to 64 of a-z, 0-9, _ and -")]
     FieldName,
-    /// A value that is not the JSON its field asks for.
+    /// The value is not the JSON of its field.
     #[error("value of field {field} is not what that field holds: {why}")]
     Value {
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
-    /// The same place written twice in one entry.
+    /// One entry edits a field of a record twice.
     #[error("the same field of the same record is written twice")]
     Twice,
-    /// Overwritten dots out of order or repeated.
+    /// The dots of `over` are out of order or repeated.
     #[error("overwritten dots are not ascending")]
     OverOrder,
-    /// A credential chain that does not hold, or a definition that is none.
+    /// The credential chain does not hold, or the definition is not valid.
     #[error("content does not hold: {0}")]
     Content(String),
 }

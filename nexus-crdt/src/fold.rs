@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::entry::EntryId;
 use crate::record::{Dot, Field, Target, Writes};
 
-/// A value that no write held here replaces.
+/// A value that no held write replaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Live {
     /// The write.
@@ -12,12 +12,12 @@ pub struct Live {
     pub value: String,
 }
 
-/// The fold of writes, in its plainest form: for each field of each record,
-/// *live = the writes − the union of what they overwrite*.
+/// The fold of writes in its plainest form. For each field of each record, *live = the writes − the
+/// union of what they overwrite*.
 ///
-/// It depends on the set of entries alone, never on the order in which they arrive. One live
-/// value is the value; several are a conflict; a live `gone` beats everything. A node's engine
-/// keeps the same result incrementally in its store; this is what it must agree with.
+/// It depends on the set of entries alone, never on their order of arrival. One live value is the
+/// value; several are a conflict; a live `gone` beats everything. A node's engine keeps the same result
+/// incrementally in its store. This fold is the oracle for the engine's tests.
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
     fields: BTreeMap<(Dot, Field), FieldWrites>,
@@ -31,7 +31,7 @@ struct FieldWrites {
 }
 
 impl Fold {
-    /// Takes an entry's writes; a second time changes nothing.
+    /// Adds an entry's writes. Adding them again changes nothing.
     pub fn insert(&mut self, entry: EntryId, writes: &Writes) {
         if !self.entries.insert(entry) {
             return;
@@ -68,7 +68,7 @@ impl Fold {
         created.map(|(record, _)| *record).filter(|record| !self.is_gone(*record))
     }
 
-    /// All fields of a record with their live values, fields without any left out.
+    /// All fields of a record that have live values.
     pub fn fields(&self, record: Dot) -> BTreeMap<Field, Vec<Live>> {
         let from = (record, Field::named(""));
         let of_record = self.fields.range(from..).take_while(|((of, _), _)| *of == record);
@@ -79,8 +79,8 @@ impl Fold {
     }
 }
 
-/// The version of a record: equal wherever the same edits are held. Sixteen letters of base32
-/// over the live dots, whose order does not matter.
+/// The version of a record, equal on all nodes that hold the same edits: sixteen letters of base32 over
+/// the live dots, in any order.
 pub fn version_of(live: impl IntoIterator<Item = Dot>) -> String {
     let dots: BTreeSet<Dot> = live.into_iter().collect();
     let mut hasher = blake3::Hasher::new_derive_key("nexus record version v1");
@@ -93,10 +93,11 @@ pub fn version_of(live: impl IntoIterator<Item = Dot>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Core, Write};
+    use crate::fields::Core;
+    use crate::record::Write;
     use proptest::prelude::*;
 
-    /// A history: each entry edits some earlier record's field, over some earlier dots.
+    /// A history: each entry edits a field of an earlier record, over some earlier dots.
     fn history() -> impl Strategy<Value = Vec<(EntryId, Writes)>> {
         let step = (
             any::<prop::sample::Index>(),
@@ -113,7 +114,7 @@ mod tests {
                     let value = Core { text: n.to_string(), ..Core::default() }.to_json();
                     Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value, over: vec![] }
                 } else {
-                    let field = [Field::TEXT, Field::KIND, "mood"][field];
+                    let field = [Field::TEXT, Field::META, "mood"][field];
                     let mut over: Vec<Dot> = over.iter().map(|index| *index.get(&dots)).collect();
                     over.sort_unstable();
                     over.dedup();
@@ -141,6 +142,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | The fold depends on the set of entries alone
         #[test]
         fn the_fold_depends_on_the_set_of_entries_alone(
             (made, shuffled) in history().prop_flat_map(|made| {
@@ -165,6 +167,7 @@ mod tests {
         (Dot { entry, index: 0 }, (entry, Writes(vec![write])))
     }
 
+    /// promise: Entries and memories | Concurrent edits are a conflict in sight until a later write overwrites them
     #[test]
     fn concurrent_edits_are_a_conflict_until_a_later_write_overwrites_both() {
         let (record, creation) = created();
@@ -177,6 +180,7 @@ mod tests {
         assert_eq!(live.iter().map(|live| live.value.as_str()).collect::<Vec<_>>(), ["\"c\""]);
     }
 
+    /// promise: Entries and memories | Forget beats concurrent edits
     #[test]
     fn forget_beats_a_concurrent_edit_in_either_order() {
         let (record, creation) = created();
@@ -186,6 +190,7 @@ mod tests {
         assert!(view(&[later, gone, creation]).is_empty());
     }
 
+    /// promise: Bad input | Writes that overwrite what they do not know, or another field or record
     #[test]
     fn what_overwrites_a_write_of_another_field_or_record_has_no_effect() {
         let (record, creation) = created();

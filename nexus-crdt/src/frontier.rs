@@ -1,20 +1,22 @@
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::entry::EntryId;
 use crate::log::LogId;
+use crate::space::SpaceId;
 
-/// The last entry of a log as it is held here.
+/// The last held entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Head {
-    /// Its place.
+    /// Its number in the log.
     pub seq: u64,
-    /// Its name.
+    /// Its id.
     pub id: EntryId,
 }
 
-/// How far each log is held: everything up to and including its [`Head`].
+/// The frontier of a node: for each log, all entries up to its [`Head`] are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier(BTreeMap<LogId, Head>);
 
@@ -24,7 +26,7 @@ impl Frontier {
         self.0.get(log)
     }
 
-    /// Moves a log's head; an earlier one than is known changes nothing.
+    /// Moves a log's head forward. An earlier head changes nothing.
     pub fn advance(&mut self, log: LogId, head: Head) {
         let known = self.0.entry(log).or_insert(head);
         if head.seq > known.seq {
@@ -42,17 +44,26 @@ impl Frontier {
         self.0.iter()
     }
 
-    /// How many logs are held.
+    /// The logs of all spaces but these.
+    pub fn without(&self, hidden: &BTreeSet<SpaceId>) -> Cow<'_, Self> {
+        if hidden.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let shown = self.0.iter().filter(|(log, _)| !hidden.contains(&log.space));
+        Cow::Owned(Self(shown.map(|(log, head)| (*log, *head)).collect()))
+    }
+
+    /// The number of held logs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is held.
+    /// Whether no log is held.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many entries held here `theirs` lacks. Either may be a peer's claim: any number.
+    /// The number of held entries that `theirs` lacks. Both may be a peer's claim, with any numbers.
     pub fn ahead_of(&self, theirs: &Self) -> u64 {
         let lacking = |(log, head): (&LogId, &Head)| match theirs.0.get(log) {
             Some(their) => head.seq.saturating_sub(their.seq),
@@ -61,7 +72,7 @@ impl Frontier {
         self.0.iter().map(lacking).fold(0, u64::saturating_add)
     }
 
-    /// A digest that is equal wherever the same entries are held.
+    /// A digest, equal on all nodes that hold the same entries.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("nexus frontier v1");
         for (log, head) in &self.0 {

@@ -3,11 +3,11 @@ use std::time::Duration;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Timestamp;
 
-/// How far ahead of our clock a stamp may lie and still move our own stamps.
+/// The most that a foreign stamp may lie ahead of our clock and still move our own stamps.
 pub const DRIFT_MAX: Duration = Duration::from_secs(600);
 
-/// A hybrid logical clock's stamp (Kulkarni et al. 2014): 48 bits of milliseconds since the
-/// epoch, 16 bits that count within one. Serves people and recency; no verdict depends on it.
+/// A stamp of a hybrid logical clock (Kulkarni et al. 2014): 48 bits of milliseconds since the epoch,
+/// 16 bits of a counter. It serves people and recency. No verdict depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Hlc(pub u64);
 
@@ -21,14 +21,14 @@ impl Hlc {
         Self((if ms > max { max } else { ms }) << Self::COUNTER_BITS)
     }
 
-    /// The moment it stands for.
+    /// Its moment.
     pub const fn time(self) -> Timestamp {
         Timestamp::from_ms(self.0 >> Self::COUNTER_BITS)
     }
 }
 
-/// Makes stamps that only grow: later than all made before and than those seen from others, as
-/// far as these are believed ([`DRIFT_MAX`]).
+/// A clock whose stamps only grow: later than all its own, and later than all observed ones up to
+/// [`DRIFT_MAX`] ahead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HlcClock {
     last: Hlc,
@@ -40,13 +40,13 @@ impl HlcClock {
         Self { last }
     }
 
-    /// The next stamp. A wall clock that went back stands still here until it has caught up.
+    /// The next stamp. If the wall clock goes back, the time here stands still until it has caught up.
     pub fn tick(&mut self, now: Timestamp) -> Hlc {
         self.last = Hlc::at(now).max(Hlc(self.last.0.saturating_add(1)));
         self.last
     }
 
-    /// Takes note of another's stamp, clamped to [`DRIFT_MAX`] ahead of `now`.
+    /// Notes a foreign stamp, clamped to [`DRIFT_MAX`] ahead of `now`.
     pub fn observe(&mut self, seen: Hlc, now: Timestamp) {
         self.last = self.last.max(seen.min(Hlc::at(now.saturating_add(DRIFT_MAX))));
     }
@@ -58,6 +58,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// promise: Entries and memories | Stamps only grow; one from the far future moves us ten minutes at most
+        /// promise: Bad input | A clock that jumps: stamps
         #[test]
         fn stamps_only_grow_whatever_the_clocks_do(steps in prop::collection::vec((any::<bool>(), 0_u64..1 << 40), 1..50)) {
             let mut clock = HlcClock::default();
@@ -75,6 +77,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | Stamps only grow; one from the far future moves us ten minutes at most
     #[test]
     fn a_stamp_from_the_far_future_moves_us_ten_minutes_at_most() {
         let mut clock = HlcClock::default();

@@ -1,16 +1,16 @@
-//! Strict JSON: what serde_json reads, without a key twice in one object.
+//! Strict JSON: the JSON of serde_json, without a repeated key in an object.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Checks a text: valid JSON, at most 128 levels deep, no key twice in an object.
+/// Checks a text: valid JSON, at most 128 levels deep, no repeated key in an object.
 pub(crate) fn is_strict(text: &str) -> bool {
     serde_json::from_str::<Strict>(text).is_ok()
 }
 
-/// Any JSON value; what it was is forgotten.
+/// Any JSON value, checked and dropped.
 struct Strict;
 
 impl<'de> Deserialize<'de> for Strict {

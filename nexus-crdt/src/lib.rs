@@ -8,39 +8,48 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
-//! | [`Head::admit`] | whether an entry continues its log |
+//! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
 //! | [`Frontier`], [`plan`] | who lacks which entries |
-//! | [`Writes`], [`Dot`], [`Core`] | what an entry of memory writes says, and its rules of form |
+//! | [`Writes`], [`Dot`] | what an entry of memory writes says, and its rules of form |
+//! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and who wrote them with which program |
 //! | [`Fold`] | which values of a record are live |
 //! | [`project`] | a page of records as an Automerge document |
 //! | [`Members`] | who belongs to the mesh |
+//! | [`SpaceRule`] | who reads and who writes which space |
 
+mod access;
 mod entry;
 mod error;
+mod fields;
 mod fold;
 mod frontier;
 mod hlc;
 mod json;
 mod log;
 mod members;
+mod origin;
 mod page;
 mod record;
 mod space;
 mod sync;
 
+#[cfg(any(test, feature = "testing"))]
+pub use access::HIDDEN_FROM_READERS;
+pub use access::SpaceRule;
 pub use entry::{
     Draft, Entry, EntryId, HEADER_BYTES_MAX, Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
 };
 pub use error::{EntryError, FormError};
+pub use fields::{Core, FIELDS, FieldSpec, Was};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
-pub use log::{Admission, Incarnation, LogId};
+pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
 pub use members::{Member, Members, Profile};
+pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
 pub use record::{
-    Core, DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Was, Write,
-    Writes,
+    DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
 pub use space::{SpaceDefinition, SpaceId};
 pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};

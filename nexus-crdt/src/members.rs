@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Chain, ChainError, Claims, Did, Name, Role, Timestamp};
@@ -81,6 +82,8 @@ impl Member {
 pub struct Members {
     mesh: Did,
     members: BTreeMap<Did, Member>,
+    /// Profiles of authors whose credentials are not here yet.
+    strangers: BTreeMap<Did, (Hlc, EntryId, Name)>,
 }
 
 impl Members {
@@ -90,7 +93,7 @@ impl Members {
 
     /// Nobody yet.
     pub const fn of(mesh: Did) -> Self {
-        Self { mesh, members: BTreeMap::new() }
+        Self { mesh, members: BTreeMap::new(), strangers: BTreeMap::new() }
     }
 
     /// The mesh.
@@ -103,33 +106,64 @@ impl Members {
     /// # Errors
     /// The chain does not hold; nothing changed.
     pub fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
-        let all = chain.verify_all(&self.mesh)?;
+        Ok(self.insert(chain.verify_all(&self.mesh)?))
+    }
+
+    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
+        let all = chain.verify_all(&members.mesh)?;
+        let known = |claims: &Claims| {
+            let member = members.get(&claims.subject);
+            member.is_some_and(|member| member.credentials.contains_key(&credential_key(claims)))
+        };
+        Ok(!all.iter().all(known) && Arc::make_mut(members).insert(all))
+    }
+
+    fn insert(&mut self, all: Vec<Claims>) -> bool {
         let mut changed = false;
         for claims in all {
-            // the latest last, equally late ones by their bytes
-            let bytes = borsh::to_vec(&claims).unwrap_or_default();
-            let key = [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat();
-            let member = self.members.entry(claims.subject).or_insert_with(Member::unknown);
+            let key = credential_key(&claims);
+            let subject = claims.subject;
+            let member = self.members.entry(subject).or_insert_with(Member::unknown);
+            if let Some(profile) = self.strangers.remove(&subject) {
+                member.profile = Some(profile);
+            }
             let new = member.credentials.insert(key.clone(), claims).is_none();
             if member.credentials.len() > Self::CREDENTIALS_MAX {
                 member.credentials.pop_first();
             }
             changed |= new && member.credentials.contains_key(&key);
         }
-        Ok(changed)
+        changed
     }
 
-    /// Takes what a member says of itself in entry `id`; the latest counts. One that is not a
-    /// member yet is not heard: credentials are folded first.
+    /// Takes what an author says of itself in entry `id`; the latest counts. Returns whether that
+    /// changed a member; what others say is shown once they are members.
     pub fn describe(&mut self, author: &Did, hlc: Hlc, id: EntryId, profile: Profile) -> bool {
+        let said = (hlc, id, profile.name);
+        let newer = |(at, by, _): &(Hlc, EntryId, Name)| (hlc, id) > (*at, *by);
         let Some(member) = self.members.get_mut(author) else {
+            if self.strangers.get(author).is_none_or(newer) {
+                self.strangers.insert(*author, said);
+            }
             return false;
         };
-        let newer = member.profile.as_ref().is_none_or(|(at, by, _)| (hlc, id) > (*at, *by));
+        let newer = member.profile.as_ref().is_none_or(newer);
         if newer {
-            member.profile = Some((hlc, id, profile.name));
+            member.profile = Some(said);
         }
         newer
+    }
+
+    /// Forgets what an author said of itself: some of it does not count any more.
+    pub fn undescribe(&mut self, author: &Did) {
+        self.strangers.remove(author);
+        if let Some(member) = self.members.get_mut(author) {
+            member.profile = None;
+        }
     }
 
     /// One member.
@@ -137,9 +171,9 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether its entries count.
-    pub fn may_write(&self, did: &Did) -> bool {
-        self.get(did).is_some_and(|member| member.allows(Role::Member))
+    /// Whether somebody is a member with a credential that allows what `role` allows.
+    pub fn allows(&self, did: &Did, role: Role) -> bool {
+        self.get(did).is_some_and(|member| member.allows(role))
     }
 
     /// All members, by DID.
@@ -158,6 +192,13 @@ impl Members {
     }
 }
 
+/// Orders credentials: the latest last, equally late ones by their bytes.
+#[expect(clippy::expect_used, reason = "borsh writes to memory")]
+fn credential_key(claims: &Claims) -> Vec<u8> {
+    let bytes = borsh::to_vec(claims).expect("claims encode");
+    [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +213,7 @@ mod tests {
         Claims::new(key(0).did(), key(subject).did(), name, [role], Timestamp::from_ms(at)).issued_by(key(issuer).did())
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn membership_depends_on_the_set_of_chains_alone() {
         let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
@@ -186,9 +228,31 @@ mod tests {
         };
         let members = fold(&[&founder, &reader, &writer]);
         assert_eq!(members, fold(&[&writer, &reader, &founder, &reader]));
-        assert!(!fold(&[&reader]).may_write(&key(2).did()));
-        assert!(members.may_write(&key(2).did()));
+        assert!(!fold(&[&reader]).allows(&key(2).did(), Role::Member));
+        assert!(members.allows(&key(2).did(), Role::Member));
         assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
+    }
+
+    #[test]
+    fn a_profile_that_comes_before_its_author_is_a_member_counts_from_then_on() {
+        let chain = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
+        let profile = |name: &str| Profile { name: name.parse().unwrap() };
+        let describe = |members: &mut Members, at: u64, name| {
+            members.describe(&key(1).did(), Hlc(at), EntryId::of(&at.to_le_bytes()), profile(name))
+        };
+        let mut early = Members::of(key(0).did());
+        assert!(!describe(&mut early, 2, "later"));
+        assert!(!describe(&mut early, 1, "earlier"));
+        assert!(early.is_empty());
+        early.admit(&chain).unwrap();
+        let mut late = Members::of(key(0).did());
+        late.admit(&chain).unwrap();
+        assert!(describe(&mut late, 1, "earlier"));
+        assert!(describe(&mut late, 2, "later"));
+        assert_eq!(early, late);
+        assert_eq!(early.get(&key(1).did()).unwrap().name().unwrap().as_str(), "later");
+        early.undescribe(&key(1).did());
+        assert_eq!(early.get(&key(1).did()).unwrap().name().unwrap().as_str(), "n1-1");
     }
 
     #[test]
@@ -206,9 +270,19 @@ mod tests {
         let forwards = fold(&renewals);
         renewals.reverse();
         assert_eq!(forwards, fold(&renewals));
+        let mut shared = std::sync::Arc::new(Members::of(key(0).did()));
+        for chain in &renewals {
+            let (mut own, before) = ((*shared).clone(), shared.clone());
+            let changed = own.admit(chain).unwrap();
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(changed));
+            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(false));
+            assert_eq!((&own, changed), (&*shared, before != shared));
+        }
+        assert_eq!(*shared, forwards);
         assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn a_chain_of_another_mesh_changes_nothing() {
         let mut members = Members::of(key(9).did());

@@ -7,11 +7,11 @@ use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, Expanded
 use crate::entry::EntryId;
 use crate::record::{Dot, Field};
 
-/// How many records an author puts on a page before opening the next. Pages of this size take a
-/// change in tens of microseconds; the cost of one grows with the page it touches.
+/// The most records that an author puts on a page before it opens the next. A page of this size takes a
+/// change in tens of microseconds. The cost of a change grows with its page.
 pub const PAGE_RECORDS_MAX: u32 = 256;
 
-/// A write as a page needs it.
+/// A write in the form for a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageWrite {
     /// The write.
@@ -22,22 +22,22 @@ pub struct PageWrite {
     pub field: Field,
     /// Its value: JSON text.
     pub value: String,
-    /// What it overwrites.
+    /// The dots that it overwrites.
     pub over: Vec<Dot>,
 }
 
 /// A page of records as an Automerge document.
 ///
-/// The document is *derived*: each entry becomes one change, with the first 16 bytes of the entry
-/// id as actor, seq 1, time 0, depending on the changes that hold what it overwrites and the
-/// record it edits. So every node that holds the same writes has the same changes and heads, the
-/// conflicts are Automerge's own, and no Automerge bytes of a stranger are ever read.
+/// The document is *derived*. Each entry becomes one change: actor is the first 16 bytes of the entry
+/// id, seq 1, time 0. The change depends on those that hold the overwritten writes and the edited
+/// records. So all nodes with the same writes have the same changes and heads. Conflicts are
+/// Automerge's own, and no Automerge bytes of a stranger are read.
 ///
 /// Layout: the root map holds `ID` → core and `ID/field` → value, both JSON text as scalar
 /// strings; a forgotten record's core is deleted.
 ///
 /// # Errors
-/// Automerge's, which would be a defect here: what goes in was made by this function.
+/// Automerge's error, which would be a defect here: its input comes from this function.
 pub fn project(writes: impl IntoIterator<Item = PageWrite>) -> Result<Automerge, AutomergeError> {
     let mut entries: BTreeMap<EntryId, Vec<PageWrite>> = BTreeMap::new();
     let mut places: BTreeMap<Dot, (Dot, Field)> = BTreeMap::new();
@@ -56,12 +56,12 @@ pub fn project(writes: impl IntoIterator<Item = PageWrite>) -> Result<Automerge,
     Ok(document)
 }
 
-/// Entries after those that they overwrite or edit. Ids are hashes, so there are no cycles.
+/// The entries, each after those that it overwrites or edits. Ids are hashes, so there are no cycles.
 fn in_causal_order(entries: &BTreeMap<EntryId, Vec<PageWrite>>, places: &BTreeMap<Dot, (Dot, Field)>) -> Vec<EntryId> {
     let mut order = Vec::with_capacity(entries.len());
     let mut done: BTreeSet<EntryId> = BTreeSet::new();
     for &first in entries.keys() {
-        // depth-first with a stack of our own: a chain of edits may be longer than a thread's stack
+        // depth-first with an explicit stack: a chain of edits may be longer than a thread's stack
         let mut stack = vec![(first, false)];
         while let Some((entry, expanded)) = stack.pop() {
             if done.contains(&entry) {
@@ -81,7 +81,7 @@ fn in_causal_order(entries: &BTreeMap<EntryId, Vec<PageWrite>>, places: &BTreeMa
     order
 }
 
-/// The entries on this page that a write builds upon.
+/// The entries on this page on which a write builds.
 fn parents<'a>(write: &'a PageWrite, places: &'a BTreeMap<Dot, (Dot, Field)>) -> impl Iterator<Item = EntryId> + 'a {
     let same_place =
         |dot: &&Dot| places.get(*dot).is_some_and(|(record, field)| *record == write.record && *field == write.field);
@@ -154,7 +154,7 @@ impl Projection {
     }
 }
 
-/// Where a field stands in the root map.
+/// The key of a field in the root map.
 fn key(record: Dot, field: &Field) -> String {
     match field.as_str() {
         Field::CORE => record.to_string(),
@@ -165,8 +165,9 @@ fn key(record: Dot, field: &Field) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Core;
     use crate::fold::Fold;
-    use crate::record::{Core, Target, Write, Writes};
+    use crate::record::{Target, Write, Writes};
     use automerge::ReadDoc;
     use proptest::prelude::*;
 
@@ -174,8 +175,8 @@ mod tests {
         any::<prop::sample::Index>()
     }
 
-    /// Entries of several writes each: creations, edits of any earlier record over any earlier
-    /// dots (also of other places), now and then a forget.
+    /// Entries of several writes each: creations, edits of any earlier record over any earlier dots
+    /// (also of other fields), and a few forgets.
     fn history() -> impl Strategy<Value = Vec<(EntryId, Writes)>> {
         let write = (0_u8..10, index(), 0_usize..2, prop::collection::vec(index(), 0..4));
         prop::collection::vec(prop::collection::vec(write, 1..4), 1..16).prop_map(|plan| {
@@ -244,6 +245,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | A page is the fold, with equal heads wherever the same writes are held
         #[test]
         fn a_page_is_the_fold_and_its_heads_depend_on_the_set_alone(
             (made, shuffled) in history().prop_flat_map(|made| { let writes = page_writes(&made); (Just(made), Just(writes).prop_shuffle()) })

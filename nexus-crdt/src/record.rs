@@ -1,14 +1,13 @@
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::entry::EntryId;
 use crate::error::FormError;
+use crate::fields::{Core, FieldSpec};
 use crate::json;
 
 /// How many writes one entry carries at most.
@@ -131,16 +130,12 @@ impl Field {
     pub const CORE: &'static str = "core";
     /// `true`: the record is forgotten, whatever else is written.
     pub const GONE: &'static str = "gone";
-    /// A later text.
+    /// The [`Origin`](crate::Origin) of the other writes to the record in the same entry.
+    pub const BY: &'static str = "by";
+    /// The text, the one field that every memory has. All others are in [`FIELDS`](crate::FIELDS).
     pub const TEXT: &'static str = "text";
-    /// A later kind.
-    pub const KIND: &'static str = "kind";
-    /// Later tags.
-    pub const TAGS: &'static str = "tags";
-    /// Later metadata.
+    /// The metadata, where older nodes kept an agent's name.
     pub const META: &'static str = "meta";
-    /// A later expiry, or null for none.
-    pub const EXPIRES_AT: &'static str = "expires_at";
 
     /// A field of this name; [`Writes::decode`] checks names that come from others.
     pub fn named(name: &str) -> Self {
@@ -261,80 +256,10 @@ impl Write {
         let fits = match self.field.as_str() {
             Field::CORE => Core::parse(&self.value).is_some(),
             Field::GONE => self.value == "true",
-            Field::TEXT | Field::KIND => parses::<String>(&self.value),
-            Field::TAGS => parses::<Vec<String>>(&self.value),
-            Field::META => parses::<BTreeMap<String, serde_json::Value>>(&self.value),
-            Field::EXPIRES_AT => parses::<Option<u64>>(&self.value),
-            _ => true,
+            name => FieldSpec::editable(name).is_none_or(|field| field.admits(&self.value)),
         };
         fits.then_some(()).ok_or_else(|| wrong("of another type"))
     }
-}
-
-fn parses<T: for<'de> Deserialize<'de>>(value: &str) -> bool {
-    serde_json::from_str::<T>(value).is_ok()
-}
-
-/// What a record is created with: the value of its `core` field. Members that this version does
-/// not know are left alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Core {
-    /// What is remembered.
-    pub text: String,
-    /// What kind of memory it is, `note` unless said otherwise.
-    #[serde(default = "note")]
-    pub kind: String,
-    /// Tags, as given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Metadata, by key.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<String, serde_json::Value>,
-    /// The key (`--id`): a live record of the space that has it is edited instead of doubled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// When it expires, in milliseconds since the epoch; judged when it is read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<u64>,
-    /// What it was before it was written again.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
-    pub was: Option<Was>,
-}
-
-fn note() -> String {
-    "note".to_owned()
-}
-
-/// Serde would read a struct from an array too; here it is an object or nothing.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Was>, D::Error> {
-    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
-    members.map(|members| serde_json::from_value(members.into()).map_err(serde::de::Error::custom)).transpose()
-}
-
-impl Core {
-    /// Reads a core; `None` if the text is not an object whose known members have their types.
-    pub fn parse(value: &str) -> Option<Self> {
-        value.starts_with('{').then(|| serde_json::from_str(value).ok()).flatten()
-    }
-
-    /// The JSON text, as a creating write holds it.
-    #[expect(clippy::expect_used, reason = "strings and JSON values have a JSON form")]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a core has a JSON form")
-    }
-}
-
-/// Where a record that was written again comes from (a solo brain that joined a mesh, an import).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Was {
-    /// Its former id: [`Dot::to_hex`], or whatever an imported file called it.
-    pub id: String,
-    /// Its former author's DID, as claimed by whoever wrote it again.
-    pub author: String,
-    /// When it was first created, in milliseconds since the epoch, as claimed likewise.
-    pub created_at: u64,
 }
 
 #[cfg(test)]
@@ -370,6 +295,7 @@ mod tests {
         assert_eq!(decode(writes.clone()).unwrap().0, writes);
     }
 
+    /// promise: Bad input | Payloads that break a rule of form: quarantined
     #[test]
     fn what_breaks_a_rule_of_form_is_named() {
         let core = |value: &str| Write { value: value.to_owned(), ..create("") };
@@ -404,6 +330,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn any_bytes_are_writes_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(writes) = Writes::decode(Some(&bytes)) {
@@ -411,6 +338,7 @@ mod tests {
             }
         }
 
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn a_claimed_count_takes_no_memory_ahead_of_its_bytes(count: u32) {
             let mut bytes = count.to_le_bytes().to_vec();
@@ -418,6 +346,7 @@ mod tests {
             let _ = Writes::decode(Some(&bytes));
         }
 
+        /// promise: Entries and memories | A memory is found by any beginning of its id
         #[test]
         fn a_dot_is_found_by_any_beginning_of_its_text(id: [u8; 32], index: u16, letters in 4_usize..=24) {
             let dot = Dot { entry: EntryId::from_bytes(id), index };
@@ -430,6 +359,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | A memory is found by any beginning of its id
     #[test]
     fn what_is_no_id_is_refused() {
         for text in ["", "abc", "abcd.", "abcd.x", "abcd.01", "abcd.70000", "abc1", "abcd efgh", "abcd.1.2"] {

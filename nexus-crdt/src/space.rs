@@ -8,8 +8,8 @@ use nexus_identity::{Did, Name};
 use crate::entry::EntryId;
 use crate::error::FormError;
 
-/// Names a space: the id of the entry that created it; `mesh` and `default` come with the mesh
-/// and are derived from its DID.
+/// The id of a space: that of the entry that created it. `mesh` and `default` come with the mesh, and
+/// are derived from its DID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct SpaceId([u8; 32]);
 
@@ -19,7 +19,7 @@ impl SpaceId {
         Self(blake3::derive_key("nexus mesh space v1", mesh.as_bytes()))
     }
 
-    /// The space where memories go unless another is named.
+    /// The default space of memories.
     pub fn default_of(mesh: &Did) -> Self {
         Self(blake3::derive_key("nexus default space v1", mesh.as_bytes()))
     }
@@ -69,12 +69,12 @@ impl FromStr for SpaceId {
 /// The payload of an entry that creates a space. Canonical bytes: borsh, fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SpaceDefinition {
-    /// What people call it. Two spaces may have one name; ids tell them apart.
+    /// The name, for people. Two spaces may have one name; ids tell them apart.
     pub name: Name,
-    /// 0: every member reads and writes. Other numbers are access rules of later versions: a
-    /// version that does not know one keeps such a space closed.
+    /// 0: every member reads and writes. Other numbers are access rules of later versions. A version
+    /// that does not know one keeps such a space closed.
     pub access: u16,
-    /// Sixteen random bytes, so that equal definitions in equal places make different spaces.
+    /// Sixteen random bytes, so that equal definitions make different spaces.
     pub salt: [u8; 16],
 }
 

@@ -7,10 +7,10 @@ use crate::frontier::{Frontier, Head};
 use crate::log::{Incarnation, LogId};
 use crate::space::SpaceId;
 
-/// What goes over a sync stream, both ways. Protobuf, hop by hop; unknown fields are ignored.
+/// A message on a sync stream, in either direction. Protobuf, hop by hop; unknown fields are ignored.
 ///
-/// Each side opens with its frontier in parts, the last one marked; then sends what the other
-/// lacks, and after that what it commits, in the order of its store. Acknowledgements carry the
+/// Each side opens with its frontier in parts, the last one marked. It then sends the entries that the
+/// other lacks, and after that its new entries, in the order of its store. Acknowledgements carry the
 /// receiver's *durable* frontier.
 #[derive(Clone, PartialEq, Message)]
 pub struct SyncFrame {
@@ -26,17 +26,17 @@ pub mod sync_frame {
     /// One message.
     #[derive(Clone, PartialEq, prost::Oneof)]
     pub enum Body {
-        /// What the sender holds.
+        /// The logs that the sender holds.
         #[prost(message, tag = "1")]
         Frontier(FrontierPart),
         /// Entries, each log's in order.
         #[prost(message, tag = "2")]
         Entries(Entries),
-        /// What is durable at the sender since its last word on it.
+        /// The heads that became durable at the sender since its last acknowledgement.
         #[prost(message, tag = "3")]
         Ack(Ack),
-        /// The digest of the sender's whole frontier, sent when it is idle: a difference that
-        /// lasts starts over.
+        /// The digest of the sender's whole frontier, sent when it is idle. A lasting difference starts
+        /// the comparison over.
         #[prost(message, tag = "4")]
         Digest(Digest),
     }
@@ -50,7 +50,7 @@ pub struct FrontierPart {
     /// Heads of logs.
     #[prost(message, repeated, tag = "1")]
     pub heads: Vec<LogHead>,
-    /// No part follows.
+    /// Whether this is the last part.
     #[prost(bool, tag = "2")]
     pub last: bool,
 }
@@ -122,8 +122,7 @@ impl LogHead {
     }
 }
 
-/// An entry on the wire: the exact bytes that were signed, and what goes beside them from node to
-/// node.
+/// An entry on the wire: the exact signed bytes, and the data beside them from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct EntryFrame {
     /// The header's canonical bytes.
@@ -135,15 +134,15 @@ pub struct EntryFrame {
     /// The payload; absent where it was erased or pruned.
     #[prost(bytes = "vec", optional, tag = "3")]
     pub payload: Option<Vec<u8>>,
-    /// Which trace the writing of it was part of: a `traceparent` of W3C Trace Context, or empty. It
-    /// is nobody's word and no part of the entry, so nothing depends on it. Bytes: a text that is
-    /// none would make the whole frame unreadable.
+    /// The trace of the write: a `traceparent` of W3C Trace Context, or empty. It is unsigned and no
+    /// part of the entry, so nothing depends on it. Bytes, since a string that is not UTF-8 would make
+    /// the whole frame unreadable.
     #[prost(bytes = "vec", tag = "4")]
     pub traceparent: Vec<u8>,
 }
 
 impl EntryFrame {
-    /// An entry for the wire, of no trace.
+    /// An entry for the wire, without a trace.
     pub fn new(entry: &Entry) -> Self {
         Self {
             header: entry.header_bytes().to_vec(),
@@ -175,8 +174,8 @@ pub struct Range {
     pub to: u64,
 }
 
-/// What to send to a peer that holds `theirs`: one range per log, the logs of the `first` space
-/// (the mesh's own, which says who the others are) ahead of the rest.
+/// The entries to send to a peer that holds `theirs`: one range per log. The logs of the `first` space
+/// (the mesh's own, which introduces the members) come first.
 pub fn plan(ours: &Frontier, theirs: &Frontier, first: SpaceId) -> Vec<Range> {
     let lacking = |(log, head): (&LogId, &Head)| {
         let from = theirs.head(log).map_or(0, |their| their.seq.saturating_add(1));
@@ -210,6 +209,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | Sync sends exactly what the other lacks, the mesh's own space first
         #[test]
         fn sending_what_is_planned_leaves_nobody_behind(ours in heads(), theirs in heads()) {
             let (ours, mut theirs) = (frontier(&ours), frontier(&theirs));

@@ -1,9 +1,9 @@
-//! Every vector of `docs/vectors` that concerns what is known, both ways: the fields make the
-//! bytes, the bytes read as the fields.
+//! Every vector of `docs/vectors` about entries, both ways: the fields make the bytes, the bytes read
+//! as the fields.
 //!
-//! The bytes are made here by hand, as `docs/spec.md` describes them, and compared with what the
-//! crate makes. To add a vector, write its fields without what follows from them and run
-//! `NEXUS_VECTORS=fill cargo test -p nexus-crdt --test vectors`, then look at what was filled in.
+//! This file makes the bytes by hand, as `docs/spec.md` describes them, and compares them with the
+//! crate's. To add a vector, write its fields without the derived ones and run `NEXUS_VECTORS=fill
+//! cargo test -p nexus-crdt --test vectors`. Then check the fields that were filled in.
 
 #![allow(clippy::unwrap_used, reason = "a failing vector panics")]
 
@@ -13,9 +13,9 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
-    Incarnation, LogHead, LogId, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write,
-    Writes, payload_hash, project, sync_frame, version_of,
+    Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
+    Incarnation, LogHead, LogId, Origin, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified,
+    Write, Writes, payload_hash, project, sync_frame, version_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -72,7 +72,7 @@ fn log(vector: &Vector) -> LogId {
     }
 }
 
-/// A vector's header, by hand. The vector may say what no honest header says.
+/// A vector's header, by hand. It may be one that the crate never makes.
 fn header_bytes(vector: &Vector) -> Vec<u8> {
     if vector.has("header") && !vector.has("space") {
         return vector.bytes("header");
@@ -100,6 +100,8 @@ fn header_bytes(vector: &Vector) -> Vec<u8> {
     refs.fold(front, |bytes, id| bytes.raw(&id)).u32(len).raw(&hash).raw(&trailing).0
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
+/// promise: Bad input | Forged entries: each kind of forgery in the vectors
 #[test]
 fn entries() {
     let mut book = Book::open("entry.json");
@@ -115,13 +117,13 @@ fn entries() {
         let verified = entry.clone().verify(&header.mesh).unwrap();
         assert_eq!(entry.id(), id);
         assert_eq!(header.encode(), header_bytes);
-        // the author's own way to it
+        // the way that the author made it
         let before = header.seq.checked_sub(1).map(|seq| Head { seq, id: header.prev });
         let Header { mesh, hlc, kind, ref refs, .. } = header;
         let refs = refs.clone();
         let draft = Draft { mesh, log: header.log(), after: before.as_ref(), hlc, kind, refs, payload };
         assert_eq!(Verified::write(draft, &key), verified);
-        // an entry whose payload is gone verifies as well
+        // an entry without its payload verifies as well
         let bare = Entry::decode(header_bytes.clone(), signature, None).unwrap();
         assert_eq!(bare.verify(&mesh).unwrap().id(), id);
         json!({
@@ -163,7 +165,7 @@ fn write(vector: &Vector) -> Write {
     Write { target, field: Field::named(&vector.text("field")), value: vector.text("value"), over }
 }
 
-/// The writes of a vector. `repeat` writes the first so many times, for rules about counts.
+/// The writes of a vector. `repeat` is a number of copies of the first one, for rules about counts.
 fn writes(vector: &Vector) -> Writes {
     let mut writes: Vec<Write> = vector.list("writes").iter().map(write).collect();
     if vector.has("repeat") {
@@ -202,6 +204,7 @@ fn writes_json(writes: &Writes) -> Value {
     each.collect()
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn payloads_of_writes() {
     let mut book = Book::open("writes.json");
@@ -214,11 +217,22 @@ fn payloads_of_writes() {
     book.check("quarantined", |vector| {
         let bytes = if vector.has("writes") { writes_bytes(&writes(vector)) } else { vector.bytes("payload") };
         let why = variant(&Writes::decode(Some(&bytes)).unwrap_err());
-        // what many bytes say, the fields say shorter
+        // for many bytes the fields are enough
         if bytes.len() > 4096 { json!({ "why": why }) } else { json!({ "payload": hex(&bytes), "why": why }) }
+    });
+    book.check("origins", |vector| {
+        let (core, by) = (vector.has("core"), vector.has("by"));
+        assert!(core != by, "of a core or of an edit");
+        let origin =
+            if core { Core::parse(&vector.text("core")).unwrap().origin() } else { Origin::parse(&vector.text("by")) };
+        json!({
+            "agent": origin.agent.map(|agent| agent.to_string()),
+            "source": origin.source.map(|source| source.to_string()),
+        })
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn spaces() {
     let mut book = Book::open("space.json");
@@ -240,6 +254,7 @@ fn spaces() {
     );
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn profiles() {
     let mut book = Book::open("profile.json");
@@ -256,6 +271,7 @@ fn profiles() {
     );
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn clocks() {
     let mut book = Book::open("hlc.json");
@@ -268,6 +284,7 @@ fn clocks() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn frontiers() {
     let mut book = Book::open("frontier.json");
@@ -287,6 +304,7 @@ fn frontiers() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn dots() {
     let mut book = Book::open("dot.json");
@@ -309,6 +327,7 @@ fn dots() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn versions() {
     let mut book = Book::open("version.json");
@@ -320,7 +339,10 @@ fn versions() {
     });
 }
 
-/// What entries of one space leave: records, versions, and their page as an Automerge document.
+/// promise: Entries and memories | Every vector of what is known holds both ways
+/// promise: Bad input | Writes that overwrite what they do not know, or another field or record
+///
+/// The result of entries of one space: records, versions, and their page as an Automerge document.
 #[test]
 fn folds_and_pages() {
     let mut book = Book::open("page.json");
@@ -387,6 +409,7 @@ fn heads_json(heads: &[LogHead]) -> Value {
     each.collect()
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn sync_frames() {
     use sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
@@ -432,7 +455,7 @@ fn sync_frames() {
             Body::Digest(DigestFrame { digest }) => json!({ "digest": hex(digest) }),
         };
         fields["bytes"] = json!(hex(&bytes));
-        // a reader skips fields that it does not know
+        // a reader skips unknown fields
         let unknown = [&bytes[..], &[0xfa, 0x01, 0x01, 0x07]].concat();
         assert_eq!(SyncFrame::decode(unknown.as_slice()).unwrap().encode_to_vec(), bytes);
         fields

@@ -1,11 +1,10 @@
-//! Known bugs that the simulator plants to see whether it catches them. No build has them but one
-//! that asks for it: without the feature `plants` [`planted`] is `false`, and what hangs on it is
-//! never reached.
+//! Known bugs that the simulator plants, to see whether it catches them. Only a build with the feature
+//! `plants` has them: without it [`planted`] is `false`, and the bugs are never reached.
 //!
-//! The feature is never on by default, and `nexus-sim-plants` alone needs it. Even with it a bug
-//! sleeps until [`choose`] wakes it. This crate has them because all others see it.
+//! The feature is never on by default, and `nexus-sim-plants` alone needs it. Even with it a bug sleeps
+//! until [`choose`] wakes it. This crate has them because all others see it.
 
-/// A known bug. Where it is planted says what it does.
+/// A known bug. The code at its place shows its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Plant {
@@ -16,7 +15,7 @@ pub enum Plant {
     SendsBeforeCommit,
     /// A commit does not wait for the disk.
     CommitsWithoutSync,
-    /// Of batches that are committed together only the first one is.
+    /// Of a group of batches only the first is committed.
     DropsFromGroup,
     /// The first entry after a start takes the number of the last one before.
     ReusesLastNumber,
@@ -26,47 +25,47 @@ pub enum Plant {
     DeliversByGossipAlone,
     /// A session loses its place among its own new entries.
     LosesTailCursor,
-    /// An entry is taken although those before it are missing, and nobody asks for them.
+    /// An entry is taken although earlier ones are missing, and nobody asks for them.
     SkipsGaps,
-    /// A restored node writes on without asking how far its log is elsewhere.
+    /// A restored node writes on without asking the others for their part of its log.
     WritesWithoutComparing,
 
     // membership
-    /// A ticket works as often as anybody likes.
+    /// A ticket works any number of times.
     TicketsNeverUsedUp,
-    /// Who knows a ticket's id needs no secret.
+    /// A ticket's id is enough, without its secret.
     TicketsNeedNoSecret,
     /// Members of other meshes are let in.
     TakesForeignMeshes,
-    /// Papers are good for whoever shows them.
+    /// Papers are good for anybody who shows them.
     TakesBorrowedPapers,
 
     // pages
-    /// A memory that was edited is not forgotten any more.
+    /// An edited memory cannot be forgotten.
     ForgetLosesToEdit,
-    /// A write that comes after the one that replaced it counts again.
+    /// A write that arrives after its replacement counts again.
     CountsWhatWasReplaced,
-    /// Of concurrent edits the one that arrives last wins.
+    /// The last edit to arrive wins over concurrent ones.
     LastArrivalWins,
     /// A memory that arrives after it was forgotten is shown.
     LateCreationReturns,
 
     // mesh
-    /// A dial that failed is tried again at once, for ever.
+    /// A failed dial is tried again at once, for ever.
     RedialsAtOnce,
-    /// A connection that was lost is not dialled again.
+    /// A lost connection is not dialled again.
     NeverRedials,
     /// A member that was down once stays down.
     DownForEver,
-    /// Credentials are shown before the other side has said that it knows the mesh.
+    /// Credentials are shown before the other side has proven that it knows the mesh.
     ShowsPapersToAnybody,
 
     // coordinators
-    /// A leader counts what it sends as taken: it commits without a quorum.
+    /// A leader counts sent entries as taken, and so commits without a quorum.
     CommitsWithoutQuorum,
     /// A vote is not kept: after a restart a voter has promised nothing.
     ForgetsVotes,
-    /// What is appended is acknowledged and never on disk.
+    /// Appended entries are acknowledged and never on disk.
     AppendsBeforeDisk,
     /// A voter gives its vote to everybody who asks.
     VotesForEverybody,
@@ -74,13 +73,13 @@ pub enum Plant {
     ReadsWithoutProof,
     /// Leases run by a wall clock, and jump with it.
     LeasesByWallClock,
-    /// A token is given out again when its lease is over.
+    /// A token is given out again after its lease.
     ReusesTokens,
-    /// A proposal that comes again is applied again.
+    /// A repeated proposal is applied again.
     AppliesTwice,
 }
 
-/// What is chosen, and the mark that tells a build with plants from others.
+/// The chosen bug, and the mark that tells a build with plants from others.
 #[cfg(feature = "plants")]
 #[used]
 static CHOSEN: (std::sync::atomic::AtomicU8, [u8; MARK.len()]) = (std::sync::atomic::AtomicU8::new(0), MARK);
@@ -89,27 +88,27 @@ static CHOSEN: (std::sync::atomic::AtomicU8, [u8; MARK.len()]) = (std::sync::ato
 #[cfg(feature = "plants")]
 const MARK: [u8; 40] = *b"nexus_plants: there are known bugs here!";
 
-/// Whether a bug is to show now.
+/// Whether a bug is active.
 #[cfg(feature = "plants")]
 pub fn planted(plant: Plant) -> bool {
     CHOSEN.0.load(std::sync::atomic::Ordering::Relaxed) == plant as u8
 }
 
-/// Never: this build has no plants.
+/// Always `false`: this build has no plants.
 #[cfg(not(feature = "plants"))]
 #[inline(always)]
 pub const fn planted(_: Plant) -> bool {
     false
 }
 
-/// Chooses which bug shows in this process from now on. Returns whether this build has any.
+/// Chooses the active bug of this process. Returns whether this build has bugs.
 #[cfg(feature = "plants")]
 pub fn choose(plant: Option<Plant>) -> bool {
     CHOSEN.0.store(plant.map_or(0, |plant| plant as u8), std::sync::atomic::Ordering::Relaxed);
     true
 }
 
-/// Returns that this build has none.
+/// Always `false`: this build has no plants.
 #[cfg(not(feature = "plants"))]
 pub const fn choose(_: Option<Plant>) -> bool {
     false

@@ -1,20 +1,20 @@
-//! The formats, kinds and rooms that a node can handle, as it says in its hello.
+//! The abilities of a node: the formats, kinds and rooms that it names in its hello.
 
 use std::collections::BTreeSet;
 
 use crate::wire;
 
-/// Kinds that are read of one peer's list.
+/// The most kinds read from a peer's list.
 const KINDS_MAX: usize = 256;
-/// Names that are read of one peer's list of rooms or of spaces.
+/// The most names read from a peer's list of rooms or of spaces.
 const NAMES_MAX: usize = 64;
 /// The longest name that is read, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// What a node can read and serve, by its own word.
+/// The formats, kinds and rooms that a node can read and serve, by its own word.
 ///
-/// A lie harms the liar alone: it is sent less than it could read, or more. The two formats that end in
-/// `_now` are hints to ask, and never a reason to write in a later format.
+/// A lie harms the liar alone: it is sent too little, or more than it can read. The two formats that
+/// end in `_now` are hints for asking. They are never a reason to write in a later format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abilities {
     /// The highest format of entries that it reads, from 1.
@@ -29,12 +29,13 @@ pub struct Abilities {
     pub spaces: BTreeSet<String>,
     /// The format in which it writes entries.
     pub entry_format_now: u16,
-    /// The format of critical state as it knows it.
+    /// The format of critical state in its copy.
     pub critical_format_now: u16,
 }
 
 impl Abilities {
-    /// What a node can do that says nothing: the formats, kinds and rooms from before nodes said it.
+    /// The abilities of a node that names none: the formats, kinds and rooms from before hellos had
+    /// abilities.
     pub fn first() -> Self {
         let names = |names: [&str; 2]| names.map(str::to_owned).into();
         Self {
@@ -66,7 +67,7 @@ impl Abilities {
         }
     }
 
-    /// What a peer says, as far as it fits: numbers, names and lists beyond their bounds are ignored.
+    /// The abilities in a peer's hello. Numbers, names and lists beyond their bounds are ignored.
     pub(crate) fn from_wire(said: Option<&wire::Abilities>) -> Self {
         let Some(said) = said else { return Self::first() };
         let format = |format: u32| u16::try_from(format).unwrap_or(u16::MAX);
@@ -102,7 +103,7 @@ mod tests {
         let first = Abilities::from_wire(None);
         assert_eq!((first.entry_format_max, first.critical_format_max), (1, 0));
         assert!(first.serves("/nexus/sync/1") && first.serves("/nexus/raft/1") && !first.serves("/nexus/task/1"));
-        // a message without anything is of a node that reads what there always was, and serves nothing
+        // an empty message is from a node that reads the first formats and serves nothing
         let nothing = Abilities::from_wire(Some(&wire::Abilities::default()));
         assert_eq!((nothing.entry_format_max, nothing.critical_format_max, nothing.rooms.len()), (1, 0, 0));
     }

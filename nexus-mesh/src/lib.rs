@@ -11,13 +11,13 @@
 //! ```no_run
 //! # async fn example(key: nexus_identity::Keypair, membership: nexus_mesh::Membership) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
-//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, TokioSpawner, tcp_quic_transport};
+//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, Rooms, TokioSpawner, tcp_quic_transport};
 //!
 //! let transport = tcp_quic_transport(&key)?;
 //! let mut config = MeshConfig::new(key);
 //! config.membership = Some(membership);
 //! config.listen = vec!["/ip4/0.0.0.0/udp/4002/quic-v1".parse()?, "/ip4/0.0.0.0/tcp/4002".parse()?];
-//! let (mesh, mut events) = Mesh::start(transport, config, Arc::new(TokioSpawner::current()))?;
+//! let (mesh, mut events) = Mesh::start(transport, config, Rooms::new(), Arc::new(TokioSpawner::current()))?;
 //! mesh.bootstrap("/ip4/192.0.2.1/tcp/4002".parse()?);
 //! while let Some(event) = events.recv().await {
 //!     if let MeshEvent::PeerOpen { name, .. } = event {
@@ -45,7 +45,9 @@ mod mesh;
 mod net;
 mod peer;
 mod presence;
+pub mod quota;
 mod redial;
+mod rooms;
 mod spawner;
 mod stream;
 mod wire;
@@ -64,6 +66,7 @@ pub use mesh::Mesh;
 pub use net::{BoxedTransport, tcp_quic_transport};
 pub use peer::{did_of, peer_id_of};
 pub use presence::BEAT_BODY_BYTES_MAX;
+pub use rooms::{Knock, Message, Rooms};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stream::Stream;
 pub use wire::ADDRESSES_PER_PEER_MAX;

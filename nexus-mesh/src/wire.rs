@@ -60,12 +60,12 @@ pub(crate) struct Show {
     /// Whether the sender decided to open this one.
     #[prost(bool, tag = "5")]
     pub(crate) welcome: bool,
-    /// What the sender can read and serve; absent from nodes that came before it.
+    /// The sender's abilities; absent from older nodes.
     #[prost(message, optional, tag = "6")]
     pub(crate) abilities: Option<Abilities>,
 }
 
-/// What a node can read and serve.
+/// The abilities of a node.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Abilities {
     #[prost(uint32, tag = "1")]

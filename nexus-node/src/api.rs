@@ -7,19 +7,21 @@
 //! |---|---|
 //! | [`wire`] | the documents |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
+//! | `caller` | the program that calls, and on whose word it writes at most |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
 //! | `guest` | other rooms on the same socket |
-//! | `routes`, `openapi` | the table of routes, and what is said of them |
-//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | what the routes do |
-//! | `critical`, `coordinator`, `audit` | keys and locks · who decides about them · who did what |
-//! | `page` | the page at `/`, and how a browser is signed in |
-//! | `trace`, `metrics` | what can be seen from outside |
+//! | `routes`, `openapi` | the table of routes, and their descriptions |
+//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
+//! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
+//! | `page` | the page at `/`, and signing a browser in |
+//! | `trace`, `metrics` | observation from outside |
 //!
 //! An [`Api`] outlives its node. A node that joins another mesh starts again inside its process, and is
 //! attached to the same API and socket.
 
 mod audit;
+pub(crate) mod caller;
 mod coordinator;
 mod critical;
 mod events;
@@ -54,6 +56,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::settings::{Counter, Settings};
@@ -70,9 +73,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Api(Arc<ApiState>);
 
-/// What the handles share.
+/// The state behind all handles.
 struct ApiState {
-    /// `None` while it is being replaced.
+    /// `None` while the node is being replaced.
     node: watch::Sender<Option<Node>>,
     closing: watch::Sender<bool>,
     /// True once a client has asked the process to stop.
@@ -129,7 +132,7 @@ impl Api {
         node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
     }
 
-    /// How large the body of a request may be.
+    /// The largest body of a request, in bytes.
     #[cfg(feature = "mcp")]
     pub(crate) fn body_bytes_max(&self) -> usize {
         self.0.settings.body_bytes_max()

@@ -4,20 +4,20 @@
 //! committed state of the store and never wait for the engine.
 
 mod export;
+mod limits;
 mod reading;
 mod recall;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, Dot, Members, SpaceId, Was};
-use nexus_identity::Name;
+use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule};
 #[cfg(feature = "http")]
 use nexus_identity::Timestamp;
+use nexus_identity::{Did, Name};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
@@ -36,13 +36,6 @@ use crate::runtime::{EngineHandle, Sessions};
 use crate::search::Search;
 use crate::store::{Snapshot, Store};
 use crate::world::{World, random};
-
-/// The longest tag, kind or key, in bytes.
-const LABEL_BYTES_MAX: usize = 256;
-/// How many tags a memory has at most.
-const TAGS_MAX: usize = 64;
-/// How much JSON a memory's metadata may be, in bytes.
-const META_BYTES_MAX: usize = 8 * 1024;
 
 /// A handle to a node's memory, cheap to clone.
 #[derive(Clone)]
@@ -93,7 +86,7 @@ impl BrainLimits {
 struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
 
 impl Reads {
-    /// What was read of a state as these members may see it.
+    /// What was read of a state as this node may see it, with these members.
     fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
         // whoever holds it for long reads the disk meanwhile
         let last = self.0.try_lock().ok()?;
@@ -101,12 +94,12 @@ impl Reads {
     }
 
     /// The same; read now if it was not.
-    fn known(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
+    fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = of(&last, snapshot, members) {
             return Ok(known);
         }
-        let known = Arc::new(Known::read(snapshot, members.clone())?);
+        let known = Arc::new(Known::read(snapshot, me, members.clone())?);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
     }
@@ -150,10 +143,13 @@ impl Brain {
         let held = self.0.reads.held(&self.snapshot()?, &self.here().identity.members());
         match held {
             Some(known) => Ok(known),
-            None => {
-                self.reading(|brain| brain.0.reads.known(&brain.snapshot()?, &brain.here().identity.members())).await
-            }
+            None => self.reading(|brain| brain.read_known(&brain.snapshot()?)).await,
         }
+    }
+
+    fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Known>, NodeError> {
+        let identity = &self.here().identity;
+        self.0.reads.known(snapshot, identity.me(), &identity.members())
     }
 
     /// The time by this node's clock.
@@ -205,22 +201,25 @@ impl Brain {
     /// As [`Brain::remember`]; if one memory is refused, none is written.
     pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
         let mut records = Vec::with_capacity(memories.len());
-        let mut names = Vec::with_capacity(memories.len());
+        let mut spaces = Vec::with_capacity(memories.len());
         let known = self.known().await?;
         for memory in memories {
             let (space, row) = known.space(memory.space.as_deref())?;
-            names.push(row.name.to_string());
+            spaces.push((row.name.to_string(), row.rule(space)));
             records.push(NewRecord { space, core: self.core(memory)? });
         }
         match self.here().engine.run(Command::Remember(records)).await? {
             Outcome::Remembered(written) => {
-                Ok(written.into_iter().zip(names).map(|(written, space)| self.remembered(&written, space)).collect())
+                let answers = written.into_iter().zip(spaces);
+                Ok(answers.map(|(written, (space, rule))| self.remembered(&written, space, &rule)).collect())
             }
             other => Err(refused(&other, "")),
         }
     }
 
-    fn remembered(&self, written: &Written, space: String) -> Remembered {
+    fn remembered(&self, written: &Written, space: String, rule: &SpaceRule) -> Remembered {
+        let members = self.here().identity.members();
+        let may_read = |peer: &Did| members.may_read(peer, rule);
         Remembered {
             id: written.record.into(),
             space,
@@ -229,7 +228,7 @@ impl Brain {
             created_at: written.created_at,
             durability: Durability {
                 local: true,
-                replicated: self.here().sessions.replicas(&written.log, written.seq),
+                replicated: self.here().sessions.replicas(&written.log, written.seq, may_read),
             },
             duplicate_of: None,
         }
@@ -237,32 +236,18 @@ impl Brain {
 
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
-        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was } = memory;
+        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
-        self.check_text(&text)?;
-        check_label("kind", &kind)?;
-        check_tags(&tags)?;
-        check_meta(&meta)?;
-        if let Some(key) = &key {
-            check_label("id", key)?;
-        }
-        if let Some(Was { id, author, .. }) = &was
-            && id.len().max(author.len()) > LABEL_BYTES_MAX
-        {
-            let bytes = id.len().max(author.len());
-            return Err(NodeError::TooLarge { what: "former id", bytes, max: LABEL_BYTES_MAX });
-        }
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
-        Ok(Core { text, kind, tags, meta, key, expires_at, was })
+        let Origin { agent, source } = said(origin);
+        let core = Core { text, kind, tags, meta, key, expires_at, was, agent, source };
+        FIELDS.iter().try_for_each(|field| self.check(field.name, &field.get(&core)))?;
+        Ok(core)
     }
 
-    fn check_text(&self, text: &str) -> Result<(), NodeError> {
-        let bytes = Value::from(text).to_string().len();
-        let max = self.0.limits.text_bytes_max.load(Ordering::Relaxed);
-        if bytes > max {
-            return Err(NodeError::TooLarge { what: "text, as JSON,", bytes, max });
-        }
-        Ok(())
+    /// Checks the value of a field against what this node lets its callers write.
+    fn check(&self, field: &str, value: &Value) -> Result<(), NodeError> {
+        limits::check(field, value, self.0.limits.text_bytes_max.load(Ordering::Relaxed))
     }
 
     /// [`Brain::get`] where the caller may wait for the disk.
@@ -304,29 +289,13 @@ impl Brain {
     /// As [`Brain::get`] and [`Brain::remember`].
     pub async fn edit(&self, id: impl Into<MemoryRef>, patch: Patch) -> Result<Memory, NodeError> {
         let id = id.into();
-        let Patch { text, kind, tags, meta } = patch;
-        let mut edit = BTreeMap::new();
-        if let Some(text) = text {
-            self.check_text(&text)?;
-            edit.insert("text", Value::from(text));
-        }
-        if let Some(kind) = kind {
-            check_label("kind", &kind)?;
-            edit.insert("kind", kind.into());
-        }
-        if let Some(tags) = tags {
-            check_tags(&tags)?;
-            edit.insert("tags", tags.into());
-        }
-        if let Some(meta) = meta {
-            check_meta(&meta)?;
-            edit.insert("meta", serde_json::to_value(meta).unwrap_or_default());
-        }
-        if edit.is_empty() {
+        let edit = Edit { values: patch.values(), origin: said(patch.origin) };
+        edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
+        if edit.values.is_empty() {
             return self.get(id).await;
         }
         let record = self.resolve(&id).await?;
-        match self.here().engine.run(Command::Edit { record, edit: Edit(edit) }).await? {
+        match self.here().engine.run(Command::Edit { record, edit }).await? {
             Outcome::Done(_) => self.reading(move |brain| brain.get_blocking(MemoryId::from(record))).await,
             other => Err(refused(&other, id.as_str())),
         }
@@ -418,13 +387,14 @@ impl Brain {
 
     /// The changes after a cursor of a space, or of all.
     fn changes_after(&self, at: WatchCursor, space: Option<SpaceId>) -> Result<(Vec<Change>, WatchCursor), NodeError> {
-        watch::changes_after(&self.snapshot()?, self.here().store_name, at, space)
+        let snapshot = self.snapshot()?;
+        let known = self.read_known(&snapshot)?;
+        watch::changes_after(&snapshot, &known, self.here().store_name, at, space)
     }
 
     fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
-        let Handles { identity, store_name, world, .. } = self.here();
-        let known = self.0.reads.known(snapshot, &identity.members())?;
-        Ok(Reader::with(snapshot, *store_name, known, world.wall()))
+        let Handles { store_name, world, .. } = self.here();
+        Ok(Reader::with(snapshot, *store_name, self.read_known(snapshot)?, world.wall()))
     }
 }
 
@@ -512,27 +482,7 @@ fn refused(outcome: &Outcome, id: &str) -> NodeError {
     }
 }
 
-fn check_label(what: &'static str, label: &str) -> Result<(), NodeError> {
-    if label.len() > LABEL_BYTES_MAX {
-        return Err(NodeError::TooLarge { what, bytes: label.len(), max: LABEL_BYTES_MAX });
-    }
-    if label.is_empty() || label.chars().any(char::is_control) {
-        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
-    }
-    Ok(())
-}
-
-fn check_tags(tags: &[String]) -> Result<(), NodeError> {
-    if tags.len() > TAGS_MAX {
-        return Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())));
-    }
-    tags.iter().try_for_each(|tag| check_label("tag", tag))
-}
-
-fn check_meta(meta: &BTreeMap<String, Value>) -> Result<(), NodeError> {
-    let bytes = serde_json::to_string(meta).map_or(0, |text| text.len());
-    if bytes > META_BYTES_MAX {
-        return Err(NodeError::TooLarge { what: "metadata", bytes, max: META_BYTES_MAX });
-    }
-    Ok(())
+/// An origin as it is written: of a program that says nothing else, on its own word.
+fn said(origin: Origin) -> Origin {
+    Origin { source: Some(origin.source.unwrap_or(Source::Tool)), ..origin }
 }

@@ -71,7 +71,7 @@ pub use self::overview::{Coordinators, Mode, Seat, SeatState};
 pub use self::state::{Action, Change, Deed, Done, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
-pub(crate) use self::links::RAFT;
+pub(crate) use self::links::register;
 pub(crate) use self::query::{Answer, Found, Query};
 
 /// Within this a critical request is done or refused.

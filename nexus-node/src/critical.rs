@@ -1,9 +1,8 @@
-//! Critical state for those who embed a node: keys and locks that must not conflict.
+//! Critical state for embedders: keys and locks that must not conflict.
 //!
-//! Every change is decided by a quorum of the coordinators, every read is linearizable unless it
-//! says otherwise, and without a quorum both are refused within five seconds with
-//! [`NodeError::NoQuorum`]. What a program does not need so strictly belongs into the
-//! [brain](crate::Brain), which works on every node at any time.
+//! A quorum of the coordinators decides every change. Every read is linearizable unless its method says
+//! otherwise. Without a quorum both are refused within five seconds with [`NodeError::NoQuorum`]. Data
+//! that can do with less belongs in the [brain](crate::Brain), which works on every node at any time.
 
 mod guard;
 
@@ -24,17 +23,17 @@ pub use crate::coordinator::{
 use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
 use crate::error::{NodeError, Resource};
 
-/// How often a lock is looked at from a node without a copy of the state.
+/// The time between two looks at a lock, on a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A handle on critical state, cheap to clone.
+/// A handle to critical state, cheap to clone.
 ///
 /// ```no_run
 /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
 /// let critical = node.critical()?;
 /// critical.put("deploy/target", "blue", Default::default()).await?;
 /// let mut lock = critical.lock("deploy", Default::default()).await?;
-/// // whatever is written under the lock's token is refused once the lock is somebody else's
+/// // a write under the lock's token is refused once another node has the lock
 /// let fence = Some(lock.token());
 /// critical.put("deploy/state", "running", nexus_node::PutOptions { fence, ..Default::default() }).await?;
 /// lock.release().await?;
@@ -45,21 +44,21 @@ pub struct Critical {
     pub(crate) coordinator: Arc<Coordinator>,
 }
 
-/// How a key is written.
+/// The options for writing a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PutOptions {
-    /// After how long the key goes away by itself, one second to 30 days; never if not given.
+    /// The lifetime of the key from its last write on, one second to 30 days; `None` for no end.
     pub ttl: Option<Duration>,
-    /// A lock's token that must be good at that moment.
+    /// The token of a lock, which must be good at that moment.
     pub fence: Option<u64>,
 }
 
-/// How a lock is taken.
+/// The options for taking a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockOptions {
-    /// How long the lease runs unless it is renewed, one second to 30 days. Default: 30 s.
+    /// The time of the lease unless it is renewed, one second to 30 days. Default: 30 s.
     pub ttl: Duration,
-    /// How long to wait in line if somebody holds it. Default: not at all.
+    /// The longest wait in line for a held lock. Default: no wait.
     pub wait: Duration,
 }
 
@@ -72,48 +71,47 @@ impl Default for LockOptions {
 /// A right to a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// What proves it: later grants, of any lock, have larger ones.
+    /// The token that proves it. Later grants, of any lock, have larger tokens.
     pub token: u64,
-    /// How much longer it lasts at the least, from when this was made.
+    /// The least remaining time, from the making of this value on.
     pub lasts: Duration,
 }
 
 /// A page of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Keys and what they hold, in order.
+    /// Keys and their values, in order.
     pub items: Vec<(String, Item)>,
-    /// The key to go on after, if there are more.
+    /// The key to continue after, if there are more.
     pub next: Option<String>,
-    /// The revision of all critical state it is as of.
+    /// The revision of critical state that the page shows.
     pub revision: u64,
 }
 
 /// Changes of critical state, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The changes; none if there were none in time.
+    /// The changes; empty if there were none in time.
     pub changes: Vec<Change>,
-    /// Ask for what comes after this revision next.
+    /// The revision to continue after.
     pub revision: u64,
-    /// Some changes in between are not kept any more: read the keys themselves, and go on after
-    /// `revision`.
+    /// Whether changes in between are lost. Then read the keys themselves, and continue after `revision`.
     pub missed: bool,
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnDone {
     /// Whether its checks held.
     pub held: bool,
-    /// The revision of all critical state after it.
+    /// The revision of critical state after it.
     pub revision: u64,
-    /// What its steps met: the key as it was after each.
+    /// For each step, the key after it; `None` for a key that does not exist.
     pub items: Vec<Option<Item>>,
 }
 
 impl Critical {
-    /// A key, as of now.
+    /// A key, exact as of now.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -122,7 +120,7 @@ impl Critical {
         Ok(first(answer.found))
     }
 
-    /// A key as this node's copy has it, and how long ago this node was in contact with a quorum.
+    /// A key in this node's copy, and the time since this node's last contact with a quorum.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
@@ -131,7 +129,7 @@ impl Critical {
         Ok((first(read.0.found), read.1))
     }
 
-    /// Keys that begin with a prefix, in order, after a key; at most 1,000 at a time.
+    /// Keys with a prefix, in order, after a key; at most 1,000 at a time.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -147,19 +145,19 @@ impl Critical {
         Ok(Page { items, next, revision: answer.revision })
     }
 
-    /// Gives a key a value; the revision that made.
+    /// Writes a key. Returns the revision.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`], [`NodeError::Invalid`] and [`NodeError::TooLarge`] for key and
-    /// value, [`NodeError::Conflict`] for a token of a lease that is over.
+    /// [`NodeError::NoQuorum`]. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for key and value.
+    /// [`NodeError::Conflict`] if the token's lease is over.
     pub async fn put(&self, key: &str, value: &str, options: PutOptions) -> Result<u64, NodeError> {
         self.done(Command::Put(put(key, value, options))).await
     }
 
-    /// Gives a key a value if it has the expected one; `None`: if it does not exist.
+    /// Writes a key if it has the expected value; with `None`, if it does not exist.
     ///
     /// # Errors
-    /// [`NodeError::Conflict`] if it is another; else as [`put`](Self::put).
+    /// [`NodeError::Conflict`] if it has another value; else as [`put`](Self::put).
     pub async fn cas(
         &self,
         key: &str,
@@ -170,7 +168,7 @@ impl Critical {
         self.done(Command::Cas { expect: expect.map(str::to_owned), put: put(key, value, options) }).await
     }
 
-    /// Takes a key away.
+    /// Deletes a key.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if it does not exist; else as [`put`](Self::put).
@@ -178,10 +176,10 @@ impl Critical {
         self.done(Command::Delete { key: key.to_owned(), fence }).await
     }
 
-    /// Does several things at one revision, or nothing.
+    /// Does several steps at one revision, or none.
     ///
     /// # Errors
-    /// As [`put`](Self::put). That the checks did not hold is no error.
+    /// As [`put`](Self::put). Checks that do not hold are no error.
     pub async fn txn(&self, txn: Txn) -> Result<TxnDone, NodeError> {
         match self.coordinator.propose(Command::Txn(txn)).await? {
             Outcome::Txn { held, revision, items } => Ok(TxnDone { held, revision, items }),
@@ -189,8 +187,8 @@ impl Critical {
         }
     }
 
-    /// The changes after a revision of keys and locks whose names begin so, oldest first: waits
-    /// until there are some, or the time is over.
+    /// The changes after a revision of keys and locks with this prefix, oldest first. Waits until there
+    /// are some, or the time is over.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -199,13 +197,13 @@ impl Critical {
         let query = Query::Changes { prefix: prefix.to_owned(), after };
         let mut copy = self.copy();
         loop {
-            // what this node's copy has was committed; it only may not be all yet
+            // this node's copy has committed changes only; it may lack the latest
             let answer = copy.look(self, &query).await?;
             let over = Instant::now() >= until;
             match answer.found {
                 Found::Changes(Some(changes)) if changes.is_empty() && !over => {}
                 Found::Changes(Some(changes)) => {
-                    // where there are more than fit, it goes on after the last
+                    // if there are more changes than fit, continue after the last one
                     let revision = changes.last().map_or(answer.revision.max(after), |last| last.revision);
                     return Ok(Changes { changes, revision, missed: false });
                 }
@@ -215,7 +213,7 @@ impl Critical {
         }
     }
 
-    /// The revision of all critical state.
+    /// The current revision of critical state.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -223,18 +221,18 @@ impl Critical {
         Ok(self.coordinator.read(&Query::Revision).await?.revision)
     }
 
-    /// Takes a lock, waiting in line for it if asked to, and keeps it until the guard is released
-    /// or dropped.
+    /// Takes a lock, and waits in line for it if asked to. The guard keeps it until it is released or
+    /// dropped.
     ///
     /// # Errors
-    /// [`NodeError::Conflict`] if somebody holds it, still when the wait is over;
+    /// [`NodeError::Conflict`] if another node holds it, also at the end of the wait;
     /// [`NodeError::NoQuorum`].
     pub async fn lock(&self, name: &str, options: LockOptions) -> Result<LockGuard, NodeError> {
         let (token, since) = self.acquire_since(name, options).await?;
         Ok(LockGuard::keep(self.clone(), name.to_owned(), token, options.ttl, since))
     }
 
-    /// Takes a lock without keeping it: the caller renews it.
+    /// Takes a lock without keeping it: the caller must renew it.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -243,7 +241,7 @@ impl Critical {
         Ok(Grant { token, lasts: options.ttl.saturating_sub(since.elapsed()) })
     }
 
-    /// Takes a lock; since when its lease runs at the earliest.
+    /// Takes a lock. Returns its token and the earliest beginning of its lease.
     async fn acquire_since(&self, name: &str, options: LockOptions) -> Result<(u64, Since), NodeError> {
         let LockOptions { ttl, wait } = options;
         let command = Command::Acquire { name: name.to_owned(), ttl_ms: ms(ttl), wait_ms: ms(wait) };
@@ -252,7 +250,7 @@ impl Critical {
             Outcome::Granted { token } => Ok((token, before)),
             Outcome::Waiting { waiter } => {
                 let token = self.wait_in_line(name, waiter, until).await?;
-                // since when it runs is not known here: from now on it is
+                // its beginning is unknown here, so the lease is renewed from now on
                 let renewed = Since::now(self.coordinator.world());
                 self.renew(name, token, None).await?;
                 Ok((token, renewed))
@@ -278,7 +276,7 @@ impl Critical {
         }
     }
 
-    /// Lets a lease run its whole time again, or a new one.
+    /// Starts a lease's time anew, or with a new time.
     ///
     /// # Errors
     /// [`NodeError::Conflict`] if it is over, [`NodeError::NotFound`] if nobody holds the lock.
@@ -294,7 +292,7 @@ impl Critical {
         self.done(Command::Release { name: name.to_owned(), token }).await.map(drop)
     }
 
-    /// Takes a lock from whoever holds it; who did stays visible.
+    /// Takes a lock from its holder. The audit records it.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if nobody holds it, [`NodeError::NoQuorum`].
@@ -306,7 +304,7 @@ impl Critical {
         }
     }
 
-    /// The lock of that name, if somebody holds it.
+    /// The lock of that name, if it is held.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -315,7 +313,7 @@ impl Critical {
         Ok(first_lock(answer.found))
     }
 
-    /// All locks that are held, by name.
+    /// All held locks, by name.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -333,12 +331,12 @@ impl Critical {
         }
     }
 
-    /// The coordinators as this node sees them; `None` before it has heard of any.
+    /// The coordinators as this node sees them; `None` while it knows of none.
     pub async fn coordinators(&self) -> Option<Coordinators> {
         self.coordinator.overview().await
     }
 
-    /// Makes a member a voter, or a voter none, or has another lead.
+    /// Gives a member a vote, takes it, or moves the leadership.
     ///
     /// # Errors
     /// [`NodeError::Conflict`] with the reason, [`NodeError::NoQuorum`], [`NodeError::Refused`]
@@ -347,8 +345,9 @@ impl Critical {
         self.coordinator.manage(manage).await
     }
 
-    /// What was done after an entry and within some time, by the clocks of those who did it; so many
-    /// entries at most. From this node's copy: it waits a moment for what was done elsewhere before.
+    /// The audit after a record and within some time, by the clocks of the requesters; at most `limit`
+    /// records. It reads this node's copy, and waits a moment for changes that were made elsewhere
+    /// before.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
@@ -357,8 +356,8 @@ impl Critical {
         self.coordinator.audit(after, since, limit).await
     }
 
-    /// Checks that the log of who did what is as it was written, from after an entry on, some
-    /// thousands at a time; and at the end, that the other members have the same.
+    /// Checks the audit after a record, some thousands of records at a time. At the end it also
+    /// compares the other members' copies.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
@@ -366,8 +365,8 @@ impl Critical {
         self.coordinator.verify_audit(after).await
     }
 
-    /// Begins the coordinators anew from this node's copy, after the loss of the quorum for good.
-    /// What was committed and is not in this copy is lost.
+    /// Begins the coordinators anew from this node's copy, after the quorum is lost for good. Committed
+    /// changes that are not in this copy are lost.
     ///
     /// # Errors
     /// [`NodeError::Conflict`] while a quorum is there, [`NodeError::NotFound`] without a copy,
@@ -376,24 +375,24 @@ impl Critical {
         Ok(self.coordinator.recover().await?.generation)
     }
 
-    /// Equal on all nodes whose copies have applied the same; with the index of the last entry.
+    /// A digest, equal on all nodes whose copies have applied the same, with the index of the last entry.
     pub fn digest(&self) -> Option<(u64, [u8; 32])> {
         self.coordinator.running().map(|running| running.digest())
     }
 
-    /// How often the coordinators were begun anew, if this node has a copy.
+    /// The number of times that the coordinators began anew, if this node has a copy.
     pub fn generation(&self) -> Option<u32> {
         self.coordinator.running().map(|running| running.generation())
     }
 
-    /// Who this node is.
+    /// This node's DID.
     pub(crate) fn me(&self) -> Did {
         self.coordinator.did()
     }
 
-    /// This node's copy, to wait for what happens to it.
-    fn copy(&self) -> Copy {
-        Copy(self.coordinator.running().map(|running| running.applied_index()))
+    /// This node's copy, for waiting on its changes.
+    fn copy(&self) -> LocalCopy {
+        LocalCopy(self.coordinator.running().map(|running| running.applied_index()))
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
@@ -408,10 +407,10 @@ impl Critical {
     }
 }
 
-/// A look at what is applied here, again and again; without a copy, at what the leader says.
-struct Copy(Option<watch::Receiver<u64>>);
+/// Reads of the state of this node's copy; without a copy, of the leader's.
+struct LocalCopy(Option<watch::Receiver<u64>>);
 
-impl Copy {
+impl LocalCopy {
     async fn look(&mut self, critical: &Critical, query: &Query) -> Result<Answer, NodeError> {
         if let Some(index) = &mut self.0 {
             index.mark_unchanged();
@@ -422,13 +421,13 @@ impl Copy {
         }
     }
 
-    /// Waits until something was applied since the last look, or the time is over.
+    /// Waits until an entry was applied since the last look, or the time is over.
     async fn moved(&mut self, until: Instant) {
         match &mut self.0 {
             Some(index) => {
                 let moved = tokio::time::timeout_at(until, index.changed()).await;
                 if matches!(moved, Ok(Err(_))) {
-                    // this copy ends, and perhaps another begins
+                    // this copy ends, and another may begin
                     self.0 = None;
                 }
             }
@@ -448,7 +447,7 @@ fn put(key: &str, value: &str, options: PutOptions) -> Put {
     Put { key: key.to_owned(), value: value.to_owned(), ttl_ms: ttl.map(ms), fence }
 }
 
-/// Milliseconds; more than any limit for what is longer than that.
+/// Milliseconds; `u64::MAX` for longer times, which is beyond every limit.
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(TTL_MS_MAX + 1)
 }
@@ -471,7 +470,7 @@ fn no_copy() -> NodeError {
     NodeError::NotFound { what: Resource::Replica, name: "on this node".to_owned() }
 }
 
-/// The error for an outcome that is not the one that was asked for.
+/// The error for an unexpected outcome.
 fn refused(outcome: Outcome) -> NodeError {
     let Outcome::Refused(refusal) = outcome else {
         return NodeError::Conflict("it was answered with something else".to_owned());

@@ -9,15 +9,20 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | `io` | the whole vocabulary: inputs, effects, events |
-//! | `intake` | what becomes of an entry that arrives: next, held, waiting, forked |
+//! | `intake` | what becomes of an entry that arrives: next, held, waiting, a branch |
 //! | `append` | how commands become entries of our own logs |
+//! | `edit` | which writes an edit of a record takes |
 //! | `apply` | what an entry changes in the tables |
+//! | `cut` | what stops counting when a log has forked |
+//! | `writes` | how writes go into the tables, and out of them |
 //! | `waiting` | entries that came before what they need, within a bound |
 //! | `state` | what is kept in memory, and how it is read back at start |
 //! | `rebuild` | how derived tables are made anew |
 
 mod append;
 mod apply;
+mod cut;
+mod edit;
 mod intake;
 mod io;
 mod rebuild;
@@ -25,8 +30,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod writes;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use nexus_identity::{Keypair, Timestamp};
 
@@ -84,7 +91,7 @@ impl Engine {
     }
 
     /// Who belongs to the mesh, as this engine sees it.
-    pub const fn members(&self) -> &nexus_crdt::Members {
+    pub const fn members(&self) -> &Arc<nexus_crdt::Members> {
         &self.state.members
     }
 

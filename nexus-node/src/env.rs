@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nexus_identity::Keypair;
-use nexus_mesh::{BoxedTransport, Clock, Spawner, SystemClock};
+use nexus_mesh::{BoxedTransport, Clock, Rooms, Spawner, SystemClock};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
@@ -10,27 +10,29 @@ use crate::config::Config;
 use crate::store::{Store, StoreError};
 use crate::world::{Blocking, BlockingPool};
 
-/// The world of one node: everything outside that it touches. [`Node::builder`](crate::Node)
+/// The environment of one node: everything outside that it touches. [`Node::builder`](crate::Node)
 /// fills in the real one; a simulator brings its own.
 #[non_exhaustive]
 pub struct NodeEnv {
-    /// Who the node is.
+    /// The node's key.
     pub keypair: Keypair,
-    /// How it reaches others; authenticated with the same key.
+    /// The transport to other nodes, authenticated with the same key.
     pub transport: BoxedTransport,
-    /// Where all its tasks run.
+    /// The spawner of all its tasks.
     pub spawner: Arc<dyn Spawner>,
-    /// Where it keeps what it knows; initialized.
+    /// The initialized store of its entries.
     pub store: Store,
-    /// Where it does what takes long or waits for the disk.
+    /// The pool for work that takes long or waits for the disk.
     pub blocking: Arc<dyn Blocking>,
-    /// Which time it is. Timers run on tokio's clock whatever this one says.
+    /// The clock. Timers follow tokio's clock in every case.
     pub clock: Arc<dyn Clock>,
-    /// What its coordinator keeps; none: it takes no part, and has no critical state.
+    /// The stores of its coordinator. Without them the node takes no part, and has no critical state.
     pub raft: Option<RaftEnv>,
-    /// Where the search index lies on disk; in memory if nowhere.
+    /// The directory of the search index; `None` for an index in memory.
     pub search: Option<std::path::PathBuf>,
-    /// What was configured.
+    /// Protocols of the embedder, served to other members beside the node's own.
+    pub rooms: Rooms,
+    /// The configuration.
     pub config: Config,
 }
 
@@ -46,29 +48,30 @@ impl NodeEnv {
             clock: Arc::new(SystemClock::new()),
             raft: None,
             search: None,
+            rooms: Rooms::new(),
             config: Config::default(),
         }
     }
 }
 
-/// What a node's coordinator keeps.
+/// The stores of a node's coordinator.
 #[derive(Debug)]
 pub struct RaftEnv {
-    /// Votes and snapshots: a store of its own.
+    /// The store of votes and snapshots.
     pub store: Store,
-    /// The log's entries: a file that belongs to the store. One without the other is refused.
+    /// The file of the log's entries, which belongs to the store. One without the other is refused.
     pub journal: Box<dyn StorageBackend>,
-    /// They may be copies of ones that are in use: then this node is another voter than they say.
+    /// Whether these may be copies of stores in use. The node then becomes another voter.
     pub redraw: bool,
-    /// What the machine is called, to see whether all voters share one.
+    /// A digest of the machine's id, to see whether all voters share one machine.
     pub machine: Option<[u8; 32]>,
 }
 
 impl RaftEnv {
-    /// In memory: gone with its node.
+    /// Stores in memory, which end with the node.
     ///
     /// # Errors
-    /// None that a caller could cause.
+    /// None that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
         let journal = Box::new(InMemoryBackend::new());
         Ok(Self { store: Store::memory()?, journal, redraw: false, machine: None })

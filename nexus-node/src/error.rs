@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What a name or an id was looked up as.
+/// The kind of a looked-up name or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Resource {
@@ -22,7 +22,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// The word for several of them.
+    /// The plural of its word.
     const fn plural(self) -> &'static str {
         match self {
             Self::Memory => "memories",
@@ -50,7 +50,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Why the search index could not be read or written. Nothing is lost: it can be made anew.
+/// A failure to read or write the search index. Nothing is lost: it can be rebuilt.
 #[derive(Debug, thiserror::Error)]
 #[error("search index: {0}")]
 pub struct SearchError(String);
@@ -61,69 +61,69 @@ impl SearchError {
     }
 }
 
-/// Why the node did not do what it was asked. Nothing changed unless said otherwise.
+/// An error of the node. Nothing changed unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// No memory, space or peer of that name.
+    /// There is no such thing of that name.
     #[error("no {what} {name} here")]
     NotFound {
-        /// What was looked for.
+        /// Its kind.
         what: Resource,
-        /// Under which name.
+        /// The name.
         name: String,
     },
     /// The name fits several.
     #[error("{name} fits several {}: {}", .what.plural(), .candidates.join(", "))]
     Ambiguous {
-        /// What was looked for.
+        /// Its kind.
         what: Resource,
-        /// Under which name.
+        /// The name.
         name: String,
-        /// What it fits, with ids.
+        /// The matching ones, with ids.
         candidates: Vec<String>,
     },
     /// The caller's input is out of its range.
     #[error("{0}")]
     Invalid(String),
-    /// Larger than such a thing may be.
+    /// The input is larger than allowed.
     #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     TooLarge {
-        /// What is.
+        /// The part that is too large.
         what: &'static str,
-        /// Its size.
+        /// Its size, in bytes.
         bytes: usize,
-        /// The bound.
+        /// The bound, in bytes.
         max: usize,
     },
     /// Not permitted.
     #[error("{0}")]
     Refused(String),
-    /// It would conflict with what is there.
+    /// The change conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// Not done within its time; it may still happen.
+    /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
-    /// Too few of the voters answer for a critical write or a linearizable read. A write may still
-    /// happen, when they are back.
+    /// Too few voters answer for a critical write or a linearizable read. A write may still happen when
+    /// they are back.
     #[error("no quorum: {}", not_reached(.missing, *.known))]
     NoQuorum {
-        /// The voters that this node does not reach, by name.
+        /// The voters that this node cannot reach, by name.
         missing: Vec<String>,
-        /// Whether it knows who the voters are.
+        /// Whether this node knows the voters.
         known: bool,
     },
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// The node is stopping, or its store failed and it must be started again.
+    /// The node is stopping, or its store failed and it must be restarted.
     #[error("the node is stopping: {0}")]
     Stopping(String),
-    /// The store's rows do not read, or its credentials do not hold.
+    /// The store's rows cannot be read, or its credentials do not hold.
     #[error(transparent)]
     Engine(crate::ledger::LedgerError),
-    /// The search index failed; it is made anew at the next start.
+    /// The search index failed. The next start rebuilds it.
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The store failed.
@@ -138,7 +138,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// The code that scripts match on (`docs/cli.md`).
+    /// The code, for scripts (`docs/cli.md`).
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
@@ -184,7 +184,7 @@ impl From<crate::store::StoreError> for NodeError {
     }
 }
 
-/// Who is missing, in words.
+/// The missing voters, in words.
 fn not_reached(missing: &[String], known: bool) -> String {
     match (missing, known) {
         ([], true) => "the voters do not agree on a leader just now".to_owned(),

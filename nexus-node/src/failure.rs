@@ -1,4 +1,4 @@
-//! Why a node cannot go on, once it cannot.
+//! The reason why a node has failed.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who this node is, and who the other members are.
+//! The identity of this node and of the other members.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use nexus_crdt::Members;
 use nexus_identity::{Did, Role};
 use tokio::sync::watch;
 
-/// A handle on a node's identity and its mesh's members, cheap to clone.
+/// A handle to a node's identity and its mesh's members, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Identity {
     me: Did,
@@ -16,12 +16,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// `members` as they are committed.
+    /// `members` must be the committed ones.
     pub(crate) const fn new(me: Did, mesh: Did, members: watch::Receiver<Arc<Members>>) -> Self {
         Self { me, mesh, members }
     }
 
-    /// This node.
+    /// This node's DID.
     pub(crate) const fn me(&self) -> Did {
         self.me
     }
@@ -31,26 +31,31 @@ impl Identity {
         self.mesh
     }
 
-    /// Who belongs to the mesh now.
+    /// The current members of the mesh.
     pub(crate) fn members(&self) -> Arc<Members> {
         self.members.borrow().clone()
     }
 
-    /// What a member is called.
+    /// The members as they change.
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<Members>> {
+        self.members.clone()
+    }
+
+    /// A member's name.
     pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
         self.members.borrow().get(did).and_then(|member| member.name()).map(ToString::to_string)
     }
 
-    /// The highest role of a member; none for whoever belongs no more, or never did.
+    /// The highest role of a member; `None` for a former member or a stranger.
     pub(crate) fn role_of(&self, did: &Did) -> Option<Role> {
         let members = self.members.borrow();
         let member = members.get(did)?;
         [Role::Admin, Role::Member, Role::Reader].into_iter().find(|role| member.allows(*role))
     }
 
-    /// Whether a member may write, and so propose.
+    /// Whether a member may write, and so make proposals.
     pub(crate) fn may_write(&self, did: &Did) -> bool {
-        self.members.borrow().may_write(did)
+        self.members.borrow().allows(did, Role::Member)
     }
 
     /// Whether a DID is a member's.

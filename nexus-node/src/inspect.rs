@@ -1,9 +1,9 @@
-//! What tests of other crates read off a store without a node on it (feature `testing`).
+//! Reads a store without a node, for tests of other crates (feature `testing`).
 
 use std::sync::Arc;
 
-use nexus_crdt::{Frontier, Members};
-use nexus_identity::Timestamp;
+use nexus_crdt::{AgentName, Frontier, Members, Source};
+use nexus_identity::{Did, Timestamp};
 
 use crate::NodeError;
 use crate::ledger;
@@ -11,21 +11,21 @@ use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{StoreError, View};
 
-/// How far a store holds each log.
+/// The frontier of a store.
 ///
 /// # Errors
-/// The view's.
+/// An error of the view.
 pub fn frontier(view: &dyn View) -> Result<Frontier, StoreError> {
     let logs = ledger::read_logs(view)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// Every memory that a store shows, newest first; nothing has expired.
+/// Every memory that a store shows to one of its members, newest first. Expired ones are included.
 ///
 /// # Errors
-/// The view's.
-pub fn memories(view: &dyn View, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
-    let reader = Reader::new(view, [0; 8], members, Timestamp::from_ms(0))?;
+/// An error of the view.
+pub fn memories(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Vec<Memory>, NodeError> {
+    let reader = Reader::new(view, [0; 8], me, members, Timestamp::from_ms(0))?;
     let mut all = Vec::new();
     let mut after = None;
     loop {
@@ -51,10 +51,14 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         meta,
         author,
         author_name,
+        agent,
+        source,
+        edited_by,
         created_at,
         updated_at,
         expires_at,
         version,
+        fields,
         conflicts,
     } = memory;
     let mut bytes = Vec::with_capacity(256 + text.len());
@@ -65,6 +69,20 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         bytes.extend_from_slice(text.as_bytes());
     }
     bytes.extend_from_slice(author.as_bytes());
+    let written_by = [("", author, author_name, agent, source, created_at)].into_iter();
+    let of_fields =
+        fields.iter().map(|(name, from)| (*name, &from.author, &from.author_name, &from.agent, &from.source, &from.at));
+    for (name, author, called, agent, source, at) in written_by.chain(of_fields) {
+        let source = source.map_or("", Source::as_str);
+        let texts = [name, called.as_deref().unwrap_or_default(), agent.as_ref().map_or("", AgentName::as_str), source];
+        for text in texts {
+            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(author.as_bytes());
+        bytes.extend_from_slice(&at.as_ms().to_le_bytes());
+    }
+    bytes.extend_from_slice(edited_by.as_ref().map_or(&[0; 32], |editor| editor.as_bytes()));
     let (was, named) = (u64::from(was.is_some()), u64::from(author_name.is_some()));
     let ends_at = expires_at.map_or(u64::MAX, |at| at.as_ms());
     for number in [tags.len() as u64, was, named, created_at.as_ms(), updated_at.as_ms(), ends_at] {

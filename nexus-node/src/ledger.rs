@@ -9,18 +9,22 @@
 //! | `view` | reading entries, logs, records, writes |
 //! | `genesis` | the facts that a store begins with |
 //! | `members` | who belongs to the mesh of a store |
+//! | `migrate` | how rows of an earlier format are brought to this one |
 
 mod genesis;
 mod members;
+mod migrate;
 pub(crate) mod rows;
 mod view;
 
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use members::read_members;
+pub(crate) use migrate::next_migration;
 pub(crate) use view::{
-    core_text, enos_of_log, entry_id_of, find_entry, find_record, has_any, last_eno, live_writes, read_entry,
-    read_logs, read_spaces, records_with_key,
+    cuts, enos_cut_by, enos_of_log, entry_id_of, find_entry, find_record, find_space, has_any, last_eno, live_writes,
+    read_branches, read_core, read_core_text, read_entry, read_logs, read_spaces, read_writes, records_with_key,
+    standing, standings, writes_of_field,
 };
 
 use crate::store::StoreError;

@@ -1,30 +1,30 @@
 //! One brain for all your agents, no server: the Nexus node.
 //!
-//! A [`Node`] keeps a shared memory with the other nodes of its mesh: readable and writable
-//! offline, converging by itself on reconnection. [`Node::builder`] starts one on a data
-//! directory; [`Node::brain`] writes, reads and watches memories.
+//! A [`Node`] keeps a shared memory with the other nodes of its mesh. It reads and writes offline, and
+//! converges by itself when it is connected again. [`Node::builder`] starts one on a data directory.
+//! [`Node::brain`] writes, reads and watches memories.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | [`node`] | the handle, and how a node is made, joins and admits |
-//! | [`brain`], [`memory`] | writing, reading, watching; what goes in and comes out |
+//! | [`node`] | the handle of a node; starting, joining, admitting |
+//! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`config`] | settings of a node |
 //! | `api` | the HTTP shell (feature `http`) |
 //!
 //! Rooms behind these, not part of the public API:
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `engine` | the pure machine where entries become state |
-//! | `ledger` | entries as they are held, and what is derived from them |
+//! | `engine` | the pure machine that turns entries into state |
+//! | `ledger` | the stored entries, and the tables derived from them |
 //! | `replication` | the pure machine that keeps two nodes in step |
 //! | `runtime` | the shell around both: tasks, channels, streams |
-//! | `identity`, `world`, `failure`, `notices` | handles that rooms take: who, with what means, why it ended, what to tell |
+//! | `identity`, `world`, `failure`, `notices` | handles for other rooms: members, surroundings, the reason of a failure, warnings |
 //! | `problem` | refusals in words and codes (feature `http`) |
-//! | `coordinator` | the few writes that must not conflict: a Raft group among members |
-//! | `trace` | which trace a task works for |
-//! | `search` | which memories speak of something |
+//! | `coordinator` | critical state: a Raft group among members |
+//! | `trace` | the trace of a task |
+//! | `search` | finding memories by their words |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
 //! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
@@ -74,8 +74,9 @@ pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory,
-    Patch, RecallQuery, Recalled, Remembered, Revision, SpaceInfo, Subject, WatchQuery,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
+    NewMemory, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Subject, Was,
+    WatchQuery,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

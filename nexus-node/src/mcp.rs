@@ -7,11 +7,11 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `http` | from a request to rmcp and back, and what rmcp leaves open |
-//! | `routes` | what the API's document says of it |
-//! | `span` | what is traced of a message |
-//! | `agent` | which program is calling, as it says itself |
-//! | `answer` | results and errors of tools, and how much fits into so many tokens |
+//! | `http` | from a request to rmcp and back, with rmcp's gaps filled |
+//! | `routes` | its part of the API's description |
+//! | `span` | the trace of a message |
+//! | `agent` | the calling program, by its own claim |
+//! | `answer` | results and errors of tools, and their budget of tokens |
 //! | `core` | four tools over the memory |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
 
@@ -56,7 +56,7 @@ pub fn guest() -> Guest {
     }
 }
 
-/// What the servers keep beside the node.
+/// The servers' state beside the node.
 struct Mcp {
     config: StreamableHttpServerConfig,
     /// Made at the first use, for one node.
@@ -79,7 +79,7 @@ impl Mcp {
         graph.get_or_insert_with(|| Arc::new(Graph::new(node.brain()))).clone()
     }
 
-    /// The node has changed.
+    /// Drops the state of the former node.
     fn forget_node(&self) {
         *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

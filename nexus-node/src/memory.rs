@@ -1,11 +1,11 @@
-//! What the brain takes and gives: memories, changes, and how far a write got.
+//! The types of the brain: memories, changes, and the reach of a write.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
-//! | `read` | how a committed state answers questions about memories |
-//! | `id` | how a memory is named |
+//! | `read` | answers to questions about memories, from a committed state |
+//! | `id` | the id and other names of a memory |
 //! | `query`, `write` | questions and writes, made step by step |
-//! | `cursor` | places in listings and in the order of commits, as callers hold them |
+//! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
 pub(crate) mod cursor;
 mod id;
@@ -17,41 +17,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{SpaceId, Was};
+use nexus_crdt::SpaceId;
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
+pub use nexus_crdt::{AgentName, Origin, Source, Was};
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct NewMemory {
-    /// What is to be remembered; at most 32 KiB as JSON.
+    /// The text, at most 32 KiB as JSON.
     pub text: String,
-    /// The space's name or id; `default` if none is named.
+    /// The space's name or id; default `default`.
     pub space: Option<String>,
-    /// What kind of memory it is; `note` if none is named.
+    /// The kind; default `note`.
     pub kind: Option<String>,
     /// Tags, kept in the order given.
     pub tags: Vec<String>,
     /// Metadata by key.
     pub meta: BTreeMap<String, Value>,
-    /// A key of the caller's: a live memory of the space that has it is edited instead of doubled.
+    /// A key of the caller's. A live memory of the space with this key is edited instead of doubled.
     pub key: Option<String>,
-    /// How long it lives from now on; for ever if not given.
+    /// The lifetime from now on; `None` for no end.
     pub ttl: Option<Duration>,
-    /// What it was before it is written again.
+    /// The former memory, if this one is a copy.
     pub was: Option<Was>,
+    /// Which program writes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
 }
 
-/// How far a write had got when it was acknowledged.
+/// The reach of a write at the time of its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durability {
-    /// It is on this node's disk. Always true in an acknowledgement.
+    /// Whether it is on this node's disk. Always true in an acknowledgement.
     pub local: bool,
-    /// How many other members have it on theirs, by their own acknowledgements.
+    /// The number of other members that have it on disk, by their own acknowledgements.
     pub replicated: usize,
 }
 
@@ -63,15 +66,15 @@ pub struct Remembered {
     pub id: MemoryId,
     /// Its space's name.
     pub space: String,
-    /// Who wrote it: this node.
+    /// The author: this node.
     pub author: Did,
-    /// The seq, in this node's log of that space, of the entry that carries it.
+    /// The number of its entry in this node's log of that space.
     pub seq: u64,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// How far it has got.
+    /// The reach of the write.
     pub durability: Durability,
-    /// A memory that says nearly the same, if there was one already.
+    /// An older memory with nearly the same text, if there is one.
     pub duplicate_of: Option<MemoryId>,
 }
 
@@ -81,23 +84,40 @@ pub struct Remembered {
 pub struct ConflictValue {
     /// The value.
     pub value: Value,
-    /// Who wrote it.
+    /// The author of the value.
     pub author: Did,
-    /// When, by the author's clock.
+    /// That member's name.
+    pub author_name: Option<String>,
+    /// The time of the write, by the author's clock.
     pub at: Timestamp,
 }
 
-/// A memory as it stands.
+/// The origin of a field's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The author.
+    pub author: Did,
+    /// That member's name.
+    pub author_name: Option<String>,
+    /// The program that wrote it, by its own name.
+    pub agent: Option<AgentName>,
+    /// The source, by the word of the author's node.
+    pub source: Option<Source>,
+    /// The time of the write, by the author's clock.
+    pub at: Timestamp,
+}
+
+/// A memory in its current form.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Memory {
     /// Its id.
     pub id: MemoryId,
-    /// Its former id, if it was written again.
+    /// Its former id, if it is a copy.
     pub was: Option<String>,
     /// Its space's name.
     pub space: String,
-    /// The text. Where edits conflict, the latest by its author's clock is shown here.
+    /// The text. If edits conflict, the latest by its author's clock.
     pub text: String,
     /// The kind.
     pub kind: String,
@@ -105,23 +125,31 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
-    /// Who created it, as the log says.
+    /// The author of the text that is shown, by the log.
     pub author: Did,
-    /// What that member is called.
+    /// The creator's name.
     pub author_name: Option<String>,
-    /// When it was created, by its author's clock.
+    /// The program that wrote this text, by its own name.
+    pub agent: Option<AgentName>,
+    /// The source of this text, by the word of its author's node.
+    pub source: Option<Source>,
+    /// The author again if this text replaced another; `None` for the text of the creation.
+    pub edited_by: Option<Did>,
+    /// The time of creation, by the author's clock.
     pub created_at: Timestamp,
-    /// When it was last edited, by the editor's clock.
+    /// The time of the last edit, by the editor's clock.
     pub updated_at: Timestamp,
-    /// When it expires, if it does.
+    /// The time of expiry, if there is one.
     pub expires_at: Option<Timestamp>,
-    /// Equal wherever the same edits are held.
+    /// Equal on all nodes that hold the same edits.
     pub version: String,
-    /// The fields with several concurrent values, each with all of them, latest first.
+    /// The origin of each field's value; fields that never had a value are left out.
+    pub fields: BTreeMap<&'static str, Provenance>,
+    /// The fields with several concurrent values, each with all values, latest first.
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
 }
 
-/// Changes to a memory; what is `None` stays.
+/// Changes to a memory. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Patch {
@@ -133,17 +161,34 @@ pub struct Patch {
     pub tags: Option<Vec<String>>,
     /// New metadata.
     pub meta: Option<BTreeMap<String, Value>>,
+    /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
+    pub origin: Origin,
 }
 
-/// Which memories to list: newest first.
+impl Patch {
+    /// The new values, by field.
+    pub(crate) fn values(&self) -> BTreeMap<&'static str, Value> {
+        let texts = |texts: &Option<Vec<String>>| texts.clone().map(Value::from);
+        let meta = self.meta.clone().map(|meta| Value::Object(meta.into_iter().collect()));
+        let all = [
+            ("text", self.text.clone().map(Value::from)),
+            ("kind", self.kind.clone().map(Value::from)),
+            ("tags", texts(&self.tags)),
+            ("meta", meta),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// A listing of memories, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListQuery {
-    /// One space's name or id; all readable ones if not given.
+    /// The space's name or id; `None` for all readable ones.
     pub space: Option<String>,
-    /// At most this many, 1 to 1,000.
+    /// The most memories, 1 to 1,000.
     pub limit: usize,
-    /// Go on where an earlier page ended.
+    /// The `next` of an earlier page, to go on after it.
     pub after: Option<String>,
 }
 
@@ -179,29 +224,29 @@ pub struct Page {
 pub struct Listing {
     /// The memories, newest first.
     pub items: Vec<Memory>,
-    /// Where the next page starts, if there is more.
+    /// The cursor of the next page, if there is more.
     pub next: Option<String>,
 }
 
-/// What to recall.
+/// A recall.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RecallQuery {
-    /// Words, as a person would say them; at most 8 KiB are read.
+    /// Words in a person's spelling. At most 8 KiB are read.
     pub text: String,
-    /// Spaces by name or id; all readable ones if none is named.
+    /// Spaces by name or id; empty for all readable ones.
     pub spaces: Vec<String>,
-    /// At most this many, 1 to 1,000.
+    /// The most memories, 1 to 1,000.
     pub limit: usize,
     /// Only memories with all of these tags.
     pub tags: Vec<String>,
-    /// Only memories of one of these kinds; all if none is named.
+    /// Only memories of one of these kinds; empty for all kinds.
     pub kinds: Vec<String>,
     /// Only memories of this author, by DID or name.
     pub by: Option<String>,
     /// Only memories edited or created within this time.
     pub since: Option<Duration>,
-    /// Only as many as fit into so many tokens, four characters to a token.
+    /// Only as many as fit into this number of tokens, four characters to a token.
     pub tokens: Option<usize>,
 }
 
@@ -221,43 +266,47 @@ impl RecallQuery {
     }
 }
 
-/// A memory that was recalled.
+/// A recalled memory.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
-    /// How well it fits, the best first; comparable within one answer.
+    /// The rank, higher is better. Comparable within one answer.
     pub score: f64,
-    /// Why it is here, in one sentence.
+    /// The reason for this result, in one sentence.
     pub why: String,
 }
 
-/// What was recalled.
+/// The result of a recall.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Recalled {
-    /// The best first.
+    /// The memories, best first.
     pub hits: Vec<Hit>,
-    /// Whether more would have fitted than `limit` or `tokens` let through.
+    /// Whether `limit` or `tokens` cut the results.
     pub truncated: bool,
 }
 
-/// One step in a memory's past.
+/// One step in a memory's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revision {
     /// The version after it.
     pub version: String,
-    /// When, by its author's clock.
+    /// The time, by the author's clock.
     pub at: Timestamp,
-    /// Who.
+    /// The author.
     pub by: Did,
+    /// The program that wrote it, as it called itself.
+    pub agent: Option<AgentName>,
+    /// On whose word it was written, as the author's node says.
+    pub source: Option<Source>,
     /// The fields it wrote, with their values.
     pub changed: BTreeMap<String, Value>,
 }
 
-/// What happened to a memory, or to the mesh.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeKind {
@@ -274,7 +323,7 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Remembered => "remembered",
@@ -318,21 +367,21 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A change, as a watcher sees it: in the order in which this node committed them.
+/// A change for a watcher, in the order of this node's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// Go on after this change.
+    /// The cursor after this change.
     pub cursor: String,
-    /// What happened.
+    /// The kind of change.
     pub kind: ChangeKind,
     /// What it happened to.
     pub subject: Subject,
     /// The space's name.
     pub space: String,
-    /// Who did it.
+    /// The author.
     pub author: Did,
-    /// The seq of the entry in that author's log.
+    /// The number of the entry in that author's log.
     pub seq: u64,
 }
 
@@ -344,14 +393,14 @@ pub struct SpaceInfo {
     pub space: String,
     /// Its id.
     pub id: SpaceId,
-    /// Who may read it.
+    /// The readers.
     pub readers: Vec<Did>,
-    /// Who may write it.
+    /// The writers.
     pub writers: Vec<Did>,
-    /// How many memories it has.
+    /// The number of its memories.
     pub records: u64,
-    /// How many entries its logs have here.
+    /// The number of its entries on this node.
     pub entries: u64,
-    /// The size of those entries' payloads.
+    /// The size of those entries' payloads, in bytes.
     pub bytes: u64,
 }

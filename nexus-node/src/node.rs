@@ -9,7 +9,7 @@
 //! | `admit` | the other side of that: tickets and who redeems them |
 //! | `status` | what the node says of itself and of the others |
 
-pub(crate) mod admit;
+mod admit;
 mod builder;
 mod found;
 mod join;
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_mesh::{Mesh, Multiaddr};
+use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 
 pub use admit::{Invitation, Invite};
@@ -158,6 +158,14 @@ impl Node {
     /// (`text_bytes_max`, `spaces_max`); the others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
+    }
+
+    /// Opens a stream to a member in a room that it serves ([`NodeEnv::rooms`](crate::NodeEnv)).
+    ///
+    /// # Errors
+    /// [`OpenError`], after 10 s at the latest.
+    pub async fn open_stream(&self, member: Did, room: &StreamProtocol) -> Result<Stream, OpenError> {
+        self.0.mesh.open(member, room).await
     }
 
     /// Closes all connections and refuses new ones, both ways, while the node stays up; or comes

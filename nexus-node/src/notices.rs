@@ -1,8 +1,8 @@
-//! Something that a person should know, kept for `status`.
+//! Warnings for a person, kept for `status`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Something that a person should know.
+/// A warning for a person.
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) code: &'static str,
@@ -11,14 +11,14 @@ pub(crate) struct Notice {
     pub(crate) hint: String,
 }
 
-/// A handle on the notices of one node: at most [`Notices::MAX`], the first of each code and subject.
+/// A handle to the notices of one node: at most [`Notices::MAX`], the first of each code and subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notices(Arc<Mutex<Vec<Notice>>>);
 
 impl Notices {
     const MAX: usize = 64;
 
-    /// Notes something about `subject` once.
+    /// Adds a warning about `subject`, once.
     pub(crate) fn note(&self, code: &'static str, subject: String, message: String, hint: &str) {
         let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let noted = notices.iter().any(|notice| notice.code == code && notice.subject == subject);

@@ -1,13 +1,13 @@
-//! Refusals in words and numbers: one table of codes for the API, the MCP servers and the command line.
+//! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
 use crate::error::{NodeError, Resource};
 use crate::store::StoreError;
 
-/// A code with the HTTP status and the exit code that go with it.
+/// A code with its HTTP status and exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
-    /// What scripts match on.
+    /// The name, for scripts.
     pub name: &'static str,
     /// The HTTP status.
     pub status: u16,
@@ -15,7 +15,7 @@ pub struct Code {
     pub exit: u8,
 }
 
-/// Every code there is.
+/// Every code.
 pub const CODES: &[Code] = &[
     // The caller's input.
     Code { name: "usage", status: 400, exit: 2 },
@@ -25,7 +25,7 @@ pub const CODES: &[Code] = &[
     Code { name: "too_large", status: 413, exit: 2 },
     Code { name: "ambiguous", status: 409, exit: 2 },
     Code { name: "not_a_ticket", status: 422, exit: 2 },
-    // Whether there is somebody to ask.
+    // Whether a node answers.
     Code { name: "no_node", status: 503, exit: 3 },
     // Not permitted.
     Code { name: "unauthorized", status: 401, exit: 4 },
@@ -44,7 +44,7 @@ pub const CODES: &[Code] = &[
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "stopping", status: 503, exit: 1 },
     Code { name: "starting", status: 503, exit: 1 },
-    // Ours, or the machine's.
+    // Faults of the program or of the machine.
     Code { name: "failed", status: 500, exit: 1 },
     Code { name: "internal", status: 500, exit: 1 },
     Code { name: "store", status: 500, exit: 1 },
@@ -57,15 +57,15 @@ pub fn code(name: &str) -> Option<&'static Code> {
     CODES.iter().find(|code| code.name == name)
 }
 
-/// Why a request was not answered as asked.
+/// The reason why a request was not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Problem {
-    /// The code that scripts match on.
+    /// The code, for scripts.
     pub code: &'static str,
-    /// What is wrong.
+    /// The message, for people.
     pub message: String,
-    /// What to do next.
+    /// The next step for the caller.
     pub hint: Option<String>,
 }
 
@@ -75,7 +75,7 @@ impl Problem {
         Self { code, message: message.into(), hint: None }
     }
 
-    /// Says what to do next.
+    /// Sets the next step for the caller.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -99,7 +99,7 @@ impl From<NodeError> for Problem {
     }
 }
 
-/// What to do about an error of the node.
+/// The hint for an error of the node.
 fn hint(error: &NodeError) -> Option<&'static str> {
     match error {
         NodeError::NotFound { what: Resource::Memory, .. } => Some("`nexus-node list` shows the memories of this node"),

@@ -3,7 +3,8 @@
 //! | channel | length | when it is full |
 //! |---|---|---|
 //! | commands | [`COMMANDS_MAX`] | callers wait |
-//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending |
+//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending; gossip is dropped |
+//! | chains (from the gate) | [`CHAINS_MAX`], one of each peer | dropped: shown again, and in sync |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
 //! | addresses of peers | 64 | dropped: they are told again |
@@ -14,11 +15,13 @@
 
 mod committer;
 mod drive;
+pub(crate) mod gossip;
 mod handle;
 mod peers;
 mod rebuild;
 mod session;
 mod sessions;
+pub(crate) mod sync;
 mod traces;
 pub(crate) mod whereabouts;
 
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Members};
 use nexus_identity::plants::{Plant, planted};
+use nexus_mesh::quota::{Bounds, queue};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -40,15 +44,16 @@ use crate::store::{Overlay, Store};
 use crate::world::{World, random};
 
 pub(crate) use self::handle::{EngineHandle, Fill};
-pub(crate) use self::peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
-pub(crate) use self::rebuild::rebuild;
-pub(crate) use self::session::Syncing;
+pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
+pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
 
 /// Commands of callers on this machine that wait for the engine.
 const COMMANDS_MAX: usize = 1_024;
 /// Batches of entries from peers that wait for the engine.
 const INTAKE_MAX: usize = 16;
+/// Chains of peers that wait for the engine. One has 9 KiB at most.
+const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
 /// Batches that wait for the disk.
 const COMMITS_MAX: usize = 16;
 /// Entries of our own that wait to be published.
@@ -82,11 +87,12 @@ impl Runtime {
         let Origin { engine, overlay, store, has_peers } = origin;
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
+        let (chains, chains_in) = queue(CHAINS_MAX);
         let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
         let (done, done_seen) = watch::channel(0);
         let (committed, committed_seen) = watch::channel(engine.last_eno());
-        let (members, members_seen) = watch::channel(Arc::new(engine.members().clone()));
+        let (members, members_seen) = watch::channel(engine.members().clone());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let compare = has_peers && !planted(Plant::WritesWithoutComparing);
         let drive = Drive {
@@ -94,6 +100,7 @@ impl Runtime {
             overlay,
             commands: commands_in,
             intake: intake_in,
+            chains: chains_in,
             commits,
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
@@ -117,7 +124,7 @@ impl Runtime {
         };
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
-        let engine = EngineHandle::new(commands, intake, committed_seen, failure);
+        let engine = EngineHandle::new(commands, intake, chains, committed_seen, failure);
         Self { engine, members: members_seen, sessions, traces, gossip: gossip_in }
     }
 }

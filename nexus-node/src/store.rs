@@ -64,7 +64,7 @@ pub use self::overlay::{Draft, Overlay};
 pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
-pub use self::view::{ALL_KEYS, KeyRange, Order, Row, View, Visit, prefix_end};
+pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, prefix_end};
 
 use self::guard::guarded;
 use self::hold::Hold;
@@ -73,7 +73,7 @@ use self::snapshot::Opened;
 use self::write::Writing;
 
 /// The format that this version writes, and the latest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
 /// checksum never change, so every version can tell a file of a later format from a damaged one.

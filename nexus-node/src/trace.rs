@@ -1,25 +1,24 @@
-//! The trace that work is part of (W3C Trace Context).
+//! The trace of a piece of work (W3C Trace Context).
 //!
-//! A task has at most one. It is not an argument of what an embedder calls: whoever takes a request
-//! does its work [`within`], and whoever hands a command to the engine asks for the [`current`] one.
+//! A task has at most one. It is no argument of an embedder's calls: a request is handled [`within`]
+//! its trace, and a command to the engine takes the [`current`] one.
 
 use std::fmt;
 
-/// How long a `traceparent` of version 00 is, in bytes.
+/// The length of a `traceparent` of version 00, in bytes.
 const TEXT_BYTES: usize = 55;
 
-/// A place in a trace: a span that others may hang theirs on.
+/// A place in a trace: a span that can be a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TraceParent {
     pub(crate) trace: u128,
     pub(crate) span: u64,
-    /// Whether the one who says this records the trace.
+    /// Whether the sender records the trace.
     pub(crate) sampled: bool,
 }
 
 impl TraceParent {
-    /// What a `traceparent` says. Of a version that is not known yet the known part is read, as the
-    /// standard has it.
+    /// Parses a `traceparent`. Of an unknown version the known part is read, as the standard says.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let mut parts = text.split('-');
@@ -34,8 +33,7 @@ impl TraceParent {
         Some(Self { trace, span, sampled })
     }
 
-    /// What came beside an entry: nothing longer than we write ourselves, and nothing that nobody
-    /// records.
+    /// The trace beside an entry: only one that is recorded, and no longer than our own.
     pub(crate) fn from_wire(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == TEXT_BYTES)?;
         Self::parse(text).filter(|parent| parent.sampled)
@@ -52,7 +50,7 @@ tokio::task_local! {
     static CURRENT: TraceParent;
 }
 
-/// Does this work as a part of a trace; without one, as a part of the one that goes on anyway.
+/// Does some work as a part of a trace; with `None`, of the current one.
 #[cfg(feature = "http")]
 pub(crate) async fn within<F: Future>(parent: Option<TraceParent>, work: F) -> F::Output {
     match parent {
@@ -61,7 +59,7 @@ pub(crate) async fn within<F: Future>(parent: Option<TraceParent>, work: F) -> F
     }
 }
 
-/// The trace that this task works for.
+/// The trace of this task.
 pub(crate) fn current() -> Option<TraceParent> {
     CURRENT.try_with(|parent| *parent).ok()
 }
@@ -70,6 +68,7 @@ pub(crate) fn current() -> Option<TraceParent> {
 mod tests {
     use super::*;
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn what_comes_beside_an_entry_is_taken_in_one_form_only() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,6 +1,6 @@
-//! What a node's rooms have of the world: tasks, work that waits for the disk, time and randomness.
+//! The surroundings of a node's rooms: tasks, blocking work, time and randomness.
 //!
-//! [`NodeEnv`](crate::NodeEnv) brings all but the last; every room gets it as one [`World`].
+//! [`NodeEnv`](crate::NodeEnv) brings all but the last. Every room gets them as one [`World`].
 
 mod blocking;
 mod tasks;
@@ -17,7 +17,7 @@ use nexus_mesh::{Clock, Spawner};
 pub use self::blocking::{Blocking, BlockingPool, Inline};
 pub use self::tasks::Tasks;
 
-/// A handle on the world, cheap to clone.
+/// A handle to the surroundings, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct World {
     spawner: Arc<dyn Spawner>,
@@ -25,7 +25,7 @@ pub(crate) struct World {
     clock: Arc<dyn Clock>,
 }
 
-/// Work on the blocking seam ended without a result: its node is being stopped.
+/// Blocking work ended without a result: its node is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the work was interrupted")]
 pub(crate) struct Interrupted;
@@ -53,7 +53,7 @@ impl World {
         self.spawner.spawn(name, task.boxed());
     }
 
-    /// Does what reads the store or takes long, off the tasks that answer.
+    /// Does work that reads the store or takes long, off the async workers.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -61,17 +61,17 @@ impl World {
         blocking::run(&*self.blocking, work).await
     }
 
-    /// Monotonic time since a moment that stays the same while the node runs.
+    /// Monotonic time since a moment that is fixed while the node runs.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
     }
 
-    /// The time as people see it.
+    /// The current wall time.
     pub(crate) fn wall(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// Sleeps until [`World::now`] is `at`. If the clock runs slower than the timers, it is still before then.
+    /// Sleeps until [`World::now`] is `at`. If the clock runs slower than the timers, it wakes before that.
     pub(crate) async fn sleep_until(&self, at: Duration) {
         tokio::time::sleep(at.saturating_sub(self.now())).await;
     }
@@ -85,7 +85,7 @@ impl fmt::Debug for World {
 
 #[cfg(test)]
 impl World {
-    /// A world that does everything on the spot and starts no tasks.
+    /// A world that does all work at once and starts no tasks.
     pub(crate) fn inline() -> Self {
         struct NoTasks;
         impl Spawner for NoTasks {

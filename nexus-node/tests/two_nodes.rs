@@ -44,6 +44,7 @@ fn texts(memories: &[Memory]) -> Vec<&str> {
     texts
 }
 
+/// promise: Nodes | A memory written on one node is seen on the other and survives restarts
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -64,6 +65,7 @@ async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts
     until(&founder, |memories| memories.len() == 3).await;
 }
 
+/// promise: Nodes | `durability.replicated` counts the members that have it on disk
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -87,6 +89,7 @@ async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     assert_eq!(apart.durability.replicated, 0);
 }
 
+/// promise: Nodes | Both sides write while apart, converge, and show the conflict
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -109,6 +112,7 @@ async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() 
     assert_eq!(texts(&until(&right, settled).await), ["plan C", "written offline"]);
 }
 
+/// promise: Nodes | A node alone in its mesh joins another while it runs, and its memories come along
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -133,6 +137,8 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     assert_eq!(moved.join(&ticket, None, Duration::from_secs(5)).await.unwrap_err().code(), "conflict");
 }
 
+/// promise: Nodes | A ticket works as often as it says; the same joiner may ask again
+/// promise: Bad input | A used ticket
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
@@ -154,6 +160,7 @@ async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     assert_eq!(elsewhere.code(), "conflict");
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_leaves_no_task_and_its_directory_free() {
     let dir = TempDir::new().unwrap();
@@ -181,6 +188,7 @@ async fn a_limit_that_is_changed_takes_effect_at_once() {
     assert_eq!(node.brain().remember(NewMemory::note(&text)).await.unwrap_err().code(), "too_large");
 }
 
+/// promise: Bad input | Names that fit several members
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -197,6 +205,7 @@ async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     assert_eq!(joiner.brain().recall(by(founder.did().to_string())).await.unwrap().hits.len(), 1);
 }
 
+/// promise: Nodes | Two whom a third one invited meet and stay in step without it
 #[tokio::test(flavor = "multi_thread")]
 async fn two_whom_a_third_invited_meet_and_stay_in_step_without_it() {
     let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();

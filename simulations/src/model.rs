@@ -8,7 +8,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, SyncFrame, Verified};
@@ -17,7 +16,7 @@ use nexus_node::internals::engine::{
     Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
 };
 use nexus_node::internals::inspect;
-use nexus_node::internals::replication::Session;
+use nexus_node::internals::replication::{Audience, Session};
 use nexus_node::internals::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
 
 use crate::dice::Dice;
@@ -86,6 +85,7 @@ impl View for Tables {
 
 struct Peer {
     key: Keypair,
+    chain: Chain,
     tables: Tables,
     engine: Option<Engine>,
     links: Vec<usize>,
@@ -267,7 +267,8 @@ impl<'a> Model<'a> {
             let mut tables = Tables::default();
             tables.apply(&found(&genesis));
             let engine = Engine::open(own.clone(), &tables).map_err(text_of)?;
-            model.peers.push(Peer { key: own, tables, engine: Some(engine), links: Vec::new(), life: 1 });
+            let (key, shown) = (own, chain.clone());
+            model.peers.push(Peer { key, chain: shown, tables, engine: Some(engine), links: Vec::new(), life: 1 });
             if no < AUTHORS_MAX {
                 model.command(no, Command::Admit { chain, with: Batch::new() })?;
             }
@@ -320,10 +321,18 @@ impl<'a> Model<'a> {
         if self.peers[a].engine.is_none() || self.peers[b].engine.is_none() {
             return Ok(());
         }
-        let open = |no: NodeNo| {
-            Session::open(self.peers[no].key.did(), self.mesh, self.now, &self.peers[no].tables).map_err(text_of)
+        // the gate shows each side the other's chain
+        for (no, other) in [(a, b), (b, a)] {
+            let chain = self.peers[other].chain.clone();
+            self.input(no, Input::Chain(chain))?;
+        }
+        let open = |no: NodeNo, other: NodeNo| {
+            let peer = &self.peers[no];
+            let members = peer.engine.as_ref().ok_or("the node is down")?.members().clone();
+            let audience = Audience::new(peer.key.did(), self.peers[other].key.did(), members);
+            Session::open(audience, self.now, &peer.tables).map_err(text_of)
         };
-        let sessions = [open(a)?, open(b)?];
+        let sessions = [open(a, b)?, open(b, a)?];
         let link_state = &mut self.links[link];
         link_state.sessions = Some(sessions);
         link_state.epoch += 1;
@@ -377,6 +386,9 @@ impl<'a> Model<'a> {
             let from = state.ends[side];
             let Some(sessions) = &mut state.sessions else { return Ok(()) };
             let session = &mut sessions[side];
+            if let Some(engine) = &peers[from].engine {
+                session.follow(engine.members(), *now, &peers[from].tables).map_err(text_of)?;
+            }
             if let Some(frame) = session.next_frame(*now, &peers[from].tables).map_err(text_of)? {
                 let latency = self.quality.latency(&mut self.dice);
                 let state = &mut self.links[link];
@@ -488,7 +500,7 @@ impl<'a> Model<'a> {
                     return Ok(());
                 };
                 if op.kind == OpKind::Edit {
-                    let edit = Edit(BTreeMap::from([("text", text.into())]));
+                    let edit = Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() };
                     self.command(no, Command::Edit { record, edit })?
                 } else {
                     self.ledger.forget_asked.insert(record.to_string());
@@ -674,7 +686,9 @@ impl<'a> Model<'a> {
         for no in chosen {
             let peer = &self.peers[no];
             let Some(engine) = &peer.engine else { continue };
-            let Ok(memories) = inspect::memories(&peer.tables, Arc::new(engine.members().clone())) else { continue };
+            let Ok(memories) = inspect::memories(&peer.tables, peer.key.did(), engine.members().clone()) else {
+                continue;
+            };
             let view =
                 memories.into_iter().map(|memory| (memory.id.to_string(), inspect::digest_of(&memory))).collect();
             let frontier = self.frontier(no);

@@ -1,9 +1,8 @@
-//! Known bugs and faults that no network could stand, planted on purpose: each must be caught by an
-//! invariant, or the invariants see nothing.
+//! Known bugs and faults, planted on purpose: an invariant must catch each, or the invariants are blind.
 //!
 //! Some are planted around the node and are in every build. The others are bugs inside of it
-//! (`nexus_identity::plants` and the places that ask for them); they are in builds with
-//! the feature `plants` alone:
+//! (`nexus_identity::plants`, and the places that call it). Only builds with the feature `plants`
+//! contain these:
 //!
 //! ```console
 //! $ cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all
@@ -12,44 +11,44 @@
 use nexus_identity::plants::Plant as Inside;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is planted.
+/// A plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
-    /// Something outside of the nodes.
+    /// A fault outside of the nodes.
     Around(Around),
     /// A bug inside of them.
     Inside(Inside),
 }
 
-/// What is planted outside of the nodes.
+/// A fault outside of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Around {
-    /// Every disk says that it has synced and has not: acknowledged before it is durable.
+    /// Every disk lies about its syncs: writes are acknowledged before they are durable.
     SyncLies,
-    /// A disk comes back with what it held long ago, and its node cannot ask anybody.
+    /// A disk comes back with old content, and its node cannot ask anybody.
     OldDisk,
     /// A restart loses one derived row.
     LostRow,
     /// Strangers have papers of the mesh.
     PapersForStrangers,
-    /// One line stays cut for ever.
+    /// One link stays cut for ever.
     NeverHeals,
     /// One node does not start again.
     StaysDown,
     /// A node starts tasks and never ends them.
     TasksPileUp,
-    /// A task turns round and round.
+    /// A task spins.
     Spins,
 }
 
-/// A plant, and where it is looked for.
+/// A plant, with the scenario and the invariants that catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownPlant {
     /// The plant.
     pub plant: Plant,
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it is a bug of: store, sync, membership, pages, mesh; or the world around.
+    /// The area of the bug: store, sync, membership, pages, mesh, or the world around.
     pub area: &'static str,
     /// The scenario that shows it.
     pub scenario: &'static str,
@@ -171,6 +170,7 @@ mod tests {
     use crate::invariants;
     use crate::scenario::Scenario;
 
+    /// promise: Whole networks, by seed | Known bugs that are planted are caught, each by an invariant
     #[test]
     fn each_area_has_three_plants_and_each_invariant_has_something_to_catch() {
         let mut areas: BTreeMap<&str, u32> = BTreeMap::new();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr};
+use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::disk::{Disk, Fault};
@@ -393,7 +393,7 @@ impl Sim {
             self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
         let transport = self.0.network.transport(no, &key, None).map_err(|error| failed(&error))?;
-        let started = Mesh::start(transport, MeshConfig::new(key), Arc::new(LifeSpawner(life.clone())));
+        let started = Mesh::start(transport, MeshConfig::new(key), Rooms::new(), Arc::new(LifeSpawner(life.clone())));
         let (mesh, mut events) = started.map_err(|error| failed(&error))?;
         let addresses = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned() };
@@ -877,9 +877,9 @@ pub(crate) struct Outsider {
 
 impl Outsider {
     /// Starts a swarm that knows the addresses of the first `nodes` machines.
-    pub(crate) fn mesh(&self, config: MeshConfig, nodes: usize) -> Option<(Mesh, MeshEvents)> {
+    pub(crate) fn mesh(&self, config: MeshConfig, rooms: Rooms, nodes: usize) -> Option<(Mesh, MeshEvents)> {
         let transport = self.network.transport(self.no, &self.key, Some(self.heard.clone())).ok()?;
-        let (mesh, events) = Mesh::start(transport, config, self.spawner.clone()).ok()?;
+        let (mesh, events) = Mesh::start(transport, config, rooms, self.spawner.clone()).ok()?;
         (0..nodes).for_each(|node| mesh.bootstrap(address_of(node)));
         Some((mesh, events))
     }

@@ -73,7 +73,7 @@ pub(crate) struct Member {
     pub(crate) chain: Chain,
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
-    /// What it says that it can do.
+    /// Its abilities.
     pub(crate) abilities: Abilities,
 }
 
@@ -505,6 +505,7 @@ mod tests {
         said.windows(what.len()).any(|window| window == what)
     }
 
+    /// promise: Bad input | A foreign mesh
     #[test]
     fn a_dialer_shows_nothing_to_a_listener_of_another_mesh() {
         let tag = vec![7; 32];

@@ -366,6 +366,7 @@ mod tests {
         (Book::new(did(0), 7, Backoff::default()), Instant::now())
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_known_peer_is_dialled_for_ever_more_and_more_slowly() {
         let (mut book, mut now) = book();
@@ -427,6 +428,7 @@ mod tests {
         assert_eq!(book.told(did(2), &[address(1), lan.clone()], true), Some(vec![address(1), lan]));
     }
 
+    /// promise: Bad input | A flood
     #[test]
     fn what_peers_tell_is_bounded() {
         let (mut book, now) = book();
@@ -445,6 +447,7 @@ mod tests {
         assert!(book.due(now).len() <= DIALS_MAX);
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_failing_peer_does_not_delay_another() {
         let (mut book, now) = book();

@@ -124,12 +124,12 @@ impl CliSession {
 }
 
 /// The default data directory: `nexus` in the platform's place for data that stays on this machine.
-/// None for an account without a home.
+/// `None` for an account without a home.
 pub(crate) fn default_data_dir() -> Option<PathBuf> {
     Some(directories::BaseDirs::new()?.data_local_dir().join("nexus"))
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/\\._-~:".contains(c);

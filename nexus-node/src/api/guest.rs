@@ -10,11 +10,11 @@ use super::openapi::Routes;
 /// Another room on an API's socket; [`mcp::guest`](crate::mcp::guest) makes one.
 pub struct Guest {
     pub(crate) router: Router<Api>,
-    /// Adds to the document what the routes do.
+    /// Adds the guest's routes to the description.
     pub(crate) describe: fn(Routes) -> Routes,
-    /// Told whenever the node comes or goes.
+    /// Called whenever the node comes or goes.
     pub(crate) node_changed: Box<dyn Fn() + Send + Sync>,
-    /// Told when the API stops: streams end then.
+    /// Called when the API stops, so that streams end.
     pub(crate) closing: Box<dyn Fn() + Send + Sync>,
 }
 

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::{StreamExt, stream};
-use nexus_crdt::Was;
+use nexus_crdt::{Source, Was};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::caller::{Caller, user_agent};
 use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::{Problem, status};
@@ -42,6 +44,8 @@ struct Line {
     author: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
+    /// As the file has it: a label, like the rest of it.
+    agent: Option<String>,
     // Further fields of an export. The written memory gets new ones.
     #[serde(rename = "was")]
     _was: Option<String>,
@@ -53,6 +57,12 @@ struct Line {
     _version: Option<String>,
     #[serde(rename = "conflicts")]
     _conflicts: Option<Value>,
+    #[serde(rename = "source")]
+    _source: Option<Value>,
+    #[serde(rename = "edited_by")]
+    _edited_by: Option<String>,
+    #[serde(rename = "fields")]
+    _fields: Option<Value>,
 }
 
 /// A line that was read, before anything is written.
@@ -62,7 +72,7 @@ enum Reading {
     Expired,
 }
 
-fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -94,6 +104,7 @@ fn read(brain: &Brain, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem>
         key,
         ttl,
         was,
+        origin: caller.origin(line.agent.as_deref(), None)?,
     }))
 }
 
@@ -105,6 +116,8 @@ fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
 
 struct Importer {
     brain: Brain,
+    /// On whose word all of it is written: the file's.
+    caller: Caller,
     body: BodyDataStream,
     rest: Vec<u8>,
     /// The number of the last line read.
@@ -168,9 +181,11 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         let now = self.brain.now();
+        let caller = self.caller.clone();
         let look = move |brain: &Brain, (line, bytes): (u64, Result<Vec<u8>, Problem>)| {
-            (line, bytes.and_then(|bytes| Ok((read(brain, &bytes, now)?, bytes))))
+            (line, bytes.and_then(|bytes| Ok((read(brain, &caller, &bytes, now)?, bytes))))
         };
+        let look_again = look.clone();
         let looked = self.brain.reading(move |brain| Ok(lines.into_iter().map(|line| look(brain, line)).collect()));
         let looked: Result<Vec<_>, NodeError> = looked.await;
         let Ok(looked) = looked else {
@@ -185,6 +200,7 @@ impl Importer {
             {
                 let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
+                let look = look_again.clone();
                 let again = self.brain.reading(move |brain| Ok(look(brain, (line, Ok(bytes))).1)).await;
                 reading = again.map_err(Problem::from).flatten();
             }
@@ -230,7 +246,7 @@ impl Importer {
                 Ok(written) => acknowledged(line, written),
                 Err(error) => {
                     let problem = Problem::from(error);
-                    // No later line can succeed either.
+                    // Every later line would fail, too.
                     self.broken |= status(&problem).is_server_error();
                     Imported { line, error: Some(problem.into()), ..Imported::default() }
                 }
@@ -249,9 +265,10 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
     }
 }
 
-pub(super) async fn import(brain: Brain, body: Body) -> Response {
-    let body = body.into_data_stream();
-    let importer = Importer { brain, body, rest: Vec::new(), line: 0, skipping: false, ended: false, broken: false };
+pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
+    let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
+    let (rest, line) = (Vec::new(), 0);
+    let importer = Importer { brain, caller, body, rest, line, skipping: false, ended: false, broken: false };
     streamed(
         JSON_LINES,
         stream::unfold(importer, |mut importer| async move {

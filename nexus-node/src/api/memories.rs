@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Deserialize;
 
+use super::caller::Caller;
 use super::extract::{Json, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
@@ -22,8 +23,12 @@ const EXPORT_PAGE: usize = 50;
 /// The header that is `true` if `limit` or `tokens` cut the results.
 pub(super) const TRUNCATED: &str = "nexus-truncated";
 
-pub(super) async fn remember(brain: Brain, Json(memory): Json<wire::NewMemory>) -> Result<Response, Problem> {
-    let remembered = brain.remember_noting_duplicates(memory.into()).await?;
+pub(super) async fn remember(
+    brain: Brain,
+    caller: Caller,
+    Json(memory): Json<wire::NewMemory>,
+) -> Result<Response, Problem> {
+    let remembered = brain.remember_noting_duplicates(memory.of(&caller)?).await?;
     Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
 }
 
@@ -73,10 +78,11 @@ pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire:
 
 pub(super) async fn edit(
     brain: Brain,
+    caller: Caller,
     Path(id): Path,
     Json(patch): Json<wire::Patch>,
 ) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.edit(&id, patch.into()).await?.into()))
+    Ok(axum::Json(brain.edit(&id, patch.of(&caller)?).await?.into()))
 }
 
 pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {

@@ -22,7 +22,7 @@ pub(crate) struct Routes {
     schemas: SchemaGenerator,
 }
 
-/// What is said of a method of a route.
+/// The description of one method of a route.
 pub(crate) struct About<'a> {
     operation: Map<String, Value>,
     schemas: &'a mut SchemaGenerator,
@@ -50,7 +50,7 @@ impl Routes {
         self.describe(method, path, about)
     }
 
-    /// Says what a method of a path does that is served by others.
+    /// Describes a method of a path that another router serves.
     pub(crate) fn describe(
         mut self,
         method: Method,
@@ -136,7 +136,7 @@ impl About<'_> {
         member.as_object_mut().unwrap_or_else(|| unreachable!())
     }
 
-    /// What it does, in one line. The command of the same name does the same.
+    /// Its effect, in one line. The command of the same name does the same.
     pub(crate) fn summary(self, text: &str) -> Self {
         self.set("summary", text)
     }
@@ -151,7 +151,7 @@ impl About<'_> {
         self.set("security", Vec::<Value>::new())
     }
 
-    /// It takes a parameter in its query.
+    /// The method takes a query parameter.
     pub(crate) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
         let parameter = json!({ "name": name, "in": "query", "description": text, "schema": schema });
         match self.operation.entry("parameters").or_insert_with(|| Vec::<Value>::new().into()) {
@@ -167,7 +167,7 @@ impl About<'_> {
         self.set("requestBody", json!({ "required": required, "content": content }))
     }
 
-    /// It takes something else.
+    /// The method takes a body of another type.
     pub(crate) fn takes_type(self, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))
@@ -186,13 +186,13 @@ impl About<'_> {
         self.answer(status, "application/json", content)
     }
 
-    /// It answers with a document whose shape is said elsewhere.
+    /// The method answers with a document whose schema is elsewhere.
     pub(crate) fn gives_value(self, status: u16, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.answer(status, "application/json", content)
     }
 
-    /// It answers with something else.
+    /// The method answers with a body of another type.
     pub(crate) fn gives_type(self, status: u16, content_type: &str, example: &str) -> Self {
         let content = json!({ content_type: { "schema": { "type": "string" }, "example": example } });
         self.answer(status, content_type, content)

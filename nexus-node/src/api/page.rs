@@ -83,7 +83,7 @@ pub(super) async fn link(
         return Err(Problem::new("refused", "a link to the page is made with the token").hint("`nexus-node web`"));
     }
     let (code, expires_at) = api.0.guard.session().code(api.0.guard.now());
-    // The guard has compared it with the names this API has.
+    // The guard has compared the host with the allowed ones.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let link = format!("http://{host}{LINK}{code}");
     Ok((StatusCode::CREATED, axum::Json(wire::WebLink { link, expires_at: expires_at.to_string() })).into_response())

@@ -9,7 +9,7 @@ use super::wire;
 
 pub use crate::problem::{CODES, Code, Problem, code};
 
-/// How long a client should wait before it asks a node that is starting again.
+/// The time after which a client should ask a starting node again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The HTTP status of a problem.

@@ -17,7 +17,7 @@ use super::{
     spaces,
 };
 
-/// All there is, guests included, and the document about it at `/openapi.json`.
+/// All routes, with the guests', and their description at `/openapi.json`.
 pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
     let routes = keys_and_locks(routes);

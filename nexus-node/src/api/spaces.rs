@@ -27,8 +27,8 @@ pub(super) async fn create(brain: Brain, Json(space): Json<wire::NewSpace>) -> R
     Ok((StatusCode::CREATED, Answer(space)).into_response())
 }
 
-/// One page a line; a last line `{"pages":N}` says that these were all. Each page is made when the one before it is
-/// gone; a failure under way ends the lines without the last one.
+/// Sends one page a line. Each page is made once the one before is sent. The last line `{"pages":N}` marks the
+/// end; a failure ends the lines without it.
 pub(super) async fn pages(brain: Brain, Path(space): Path) -> Result<Response, Problem> {
     let pages = brain.reading(move |brain| brain.pages_of(&space)).await?;
     let first = next_line(&brain, pages, 0).await?;
@@ -46,7 +46,7 @@ pub(super) async fn pages(brain: Brain, Path(space): Path) -> Result<Response, P
     Ok(streamed(JSON_LINES, lines))
 }
 
-/// A line, and the pages after it with how many were before; none after the last line.
+/// A line, and the pages after it with the number of pages before; `None` after the last line.
 type Line = (Bytes, Option<(Pages, u64)>);
 
 async fn next_line(brain: &Brain, mut pages: Pages, count: u64) -> Result<Line, NodeError> {

@@ -75,10 +75,10 @@ fn applied(view: &dyn View, eno: u64) -> Result<Option<Verified>, StoreError> {
     let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else {
         return Ok(None);
     };
-    let row: EntryRow = rows::decode(Table::Entries, &row)?;
-    if row.standing != Standing::Applied {
+    if ledger::standing(view, eno)? != Standing::Applied {
         return Ok(None);
     }
+    let row: EntryRow = rows::decode(Table::Entries, &row)?;
     let payload = view.get(Table::Payloads, &rows::eno_key(eno))?;
     row.into_entry(payload).map(Some)
 }

@@ -6,7 +6,7 @@ use nexus_identity::{Did, Timestamp};
 use crate::NodeError;
 use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::{Spoken, spelled_words};
+use crate::search::words::{WordMatches, spelled_words};
 use crate::search::{Filter, Found, Search};
 use crate::store::View;
 
@@ -125,7 +125,7 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
 }
 
 fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
-    let mut spoken = Spoken::of(wanted.iter().map(|(word, _)| word.as_str()));
+    let mut spoken = WordMatches::of(wanted.iter().map(|(word, _)| word.as_str()));
     spoken.look_in(&memory.text);
     memory.tags.iter().for_each(|tag| spoken.look_in(tag));
     memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| spoken.look_in(text));
@@ -216,10 +216,14 @@ mod tests {
             meta: BTreeMap::new(),
             author: Did::from_bytes([0; 32]),
             author_name: None,
+            agent: None,
+            source: None,
+            edited_by: None,
             created_at: stamp,
             updated_at: stamp,
             expires_at: None,
             version: String::new(),
+            fields: BTreeMap::new(),
             conflicts: BTreeMap::new(),
         }
     }

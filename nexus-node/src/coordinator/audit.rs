@@ -15,7 +15,7 @@ use futures::future::join_all;
 use nexus_identity::Did;
 
 use self::check::{check, proven};
-use self::rows::{GAPS, Read, batch, gaps, read, read_back};
+use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
 use super::govern::Said;
 use super::group::Running;
 use super::log::Log;
@@ -107,7 +107,7 @@ impl Coordinator {
         let (log, applied) = (self.log.clone(), running.applied.clone());
         let page = move || -> Result<AuditPage, StoreError> {
             // with the record that the last page ended in, for its time
-            let Read { records, count, .. } = read(&log, &applied, after)?;
+            let AuditRows { records, count, .. } = read(&log, &applied, after)?;
             let mut page = AuditPage::default();
             let mut seen = after;
             // what the leader notes is of the time of what stands before it
@@ -219,7 +219,7 @@ impl Coordinator {
 /// What a member said of its copy, beside this one; `None` if it has none, or cannot be compared.
 fn compare(log: &Log, running: &Running, (did, said): (Did, Said)) -> Option<AuditOther> {
     let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
-    let Read { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
+    let AuditRows { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
     let here = match records.first() {
         _ if entries == count => Some(own),
         Some(record) if record.first == entries.saturating_add(1) => Some(record.before),

@@ -80,6 +80,7 @@ mod tests {
         machine.apply(At { index: seq, leader: by }, &proposal);
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_whole_time_runs_from_the_write_and_from_taking_over() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());
@@ -96,6 +97,7 @@ mod tests {
         assert_eq!(deadlines.next(), Some(9 * SECOND));
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_renewal_in_between_starts_the_time_anew() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());

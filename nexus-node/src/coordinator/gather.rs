@@ -1,10 +1,10 @@
-//! What waits while something is on its way goes with the next one.
+//! Gathers items that wait during one operation into the batch of the next.
 
 use tokio::sync::mpsc;
 
-/// How much goes together.
+/// The bounds of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(super) struct BatchBounds {
     pub(super) count: usize,
     pub(super) bytes: usize,
 }
@@ -12,19 +12,19 @@ pub(super) struct Most {
 /// A queue that is emptied in batches.
 pub(super) struct Gather<T> {
     waiting: mpsc::Receiver<T>,
-    /// What did not fit the last batch.
+    /// An item that did not fit the last batch.
     left: Option<T>,
-    most: Most,
+    most: BatchBounds,
     size: fn(&T) -> usize,
 }
 
 impl<T> Gather<T> {
-    pub(super) fn new(waiting: mpsc::Receiver<T>, most: Most, size: fn(&T) -> usize) -> Self {
+    pub(super) fn new(waiting: mpsc::Receiver<T>, most: BatchBounds, size: fn(&T) -> usize) -> Self {
         Self { waiting, left: None, most, size }
     }
 
-    /// The next one, as soon as there is one, and whatever waits behind it and fits; `None` once
-    /// nobody is left who could add any. One that is too large goes alone.
+    /// The next batch, as soon as there is an item, with all waiting items that fit. An item that is
+    /// too large goes alone. `None` once all senders are gone.
     pub(super) async fn next(&mut self) -> Option<Vec<T>> {
         let first = match self.left.take() {
             Some(first) => first,
@@ -52,7 +52,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_together_as_far_as_it_fits_and_in_its_order() {
         let (sender, waiting) = mpsc::channel(16);
-        let mut gather = Gather::new(waiting, Most { count: 3, bytes: 10 }, |size: &usize| *size);
+        let mut gather = Gather::new(waiting, BatchBounds { count: 3, bytes: 10 }, |size: &usize| *size);
         for size in [4, 4, 4, 99, 1, 1, 1, 1] {
             sender.try_send(size).unwrap();
         }

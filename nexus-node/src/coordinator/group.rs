@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
 use super::command::{Group, Signed};
-use super::gather::{Gather, Most};
+use super::gather::{BatchBounds, Gather};
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::links::Links;
 use super::log::Log;
@@ -252,7 +252,7 @@ impl Running {
 /// Gathers what is proposed while entries are on their way into the next entry.
 async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
-    let most = Most { count: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
+    let most = BatchBounds { count: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
     let mut submitted = Gather::new(submitted, most, |one: &Submission| one.signed.bytes.len());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };

@@ -1,18 +1,18 @@
-//! The file that the log's entries are written to: one write and one sync for each commit.
+//! The file of the log's entries: one write and one sync for each commit.
 //!
-//! It is made of *segments* of one size, filled with zeros and synced ahead of use, so that a sync
-//! has nothing to do but the sectors of one *record*. A record holds the entries of one commit, or
-//! says from which index on there are none. Each begins with a sector of its own and carries the
-//! checksum of the one before, keyed with the file's id and its *epoch*: so what an earlier lap, an
-//! earlier epoch or a cut-short write left behind never continues the chain.
+//! It consists of *segments* of one size, filled with zeros and synced ahead of use, so that a sync
+//! writes only the sectors of one *record*. A record holds the entries of one commit, or the index from
+//! which on there are none. Each begins with a sector of its own. It carries the checksum of the record
+//! before, keyed with the file's id and its *epoch*. So remains of an earlier lap, an earlier epoch or
+//! an interrupted write never continue the chain.
 //!
-//! Where the chain begins is kept in Raft's store, as a [`Root`]; by committing another one the log
-//! is purged, or begins anew. Segments before the root are written again.
+//! Raft's store keeps the beginning of the chain, as a [`Root`]. Committing another root purges the
+//! log, or begins it anew. Segments before the root are reused.
 //!
-//! A record is synced before the next one is written, so a power loss tears the last one at most,
-//! which nobody was told of. A broken record with a sound one of a higher number anywhere in the
-//! file is therefore damage, and refused. (A last record that rots after it was synced looks the
-//! same as a torn one; nothing in this file can tell.)
+//! A record is synced before the next one is written. So a power loss tears the last one at most, which
+//! was not acknowledged. A broken record with a sound one of a higher number anywhere in the file is
+//! therefore damage, and refused. (A last record that rots after its sync looks like a torn one;
+//! nothing in this file can tell them apart.)
 
 mod record;
 #[cfg(test)]
@@ -33,25 +33,25 @@ use self::record::{
 };
 use crate::store::StoreError;
 
-/// The size of a segment, and so the bound of a record. An entry travels in a frame with more
-/// around it than a record has, so whatever arrived or was sent fits.
+/// The size of a segment, and so the bound of a record. An entry that travelled fits: its frame has
+/// more overhead than a record.
 pub(super) const SEGMENT_BYTES: u32 = 1 << 20;
-/// Segments that are ready before they are needed.
+/// The number of segments prepared ahead of need.
 const SPARE: usize = 2;
 
 const _: () = assert!(SEGMENT_BYTES as usize >= FRAME_BYTES_MAX);
 
-/// Which journal belongs to the store, and where it begins.
+/// The store's journal, and its beginning.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Root {
-    /// The file that it is about: drawn when that was made.
+    /// The file's id, drawn when it was created.
     id: [u8; 16],
     /// Raised when the log is emptied for another one.
     epoch: u64,
     start: Start,
 }
 
-/// Where a record lies, or would, and what comes before it.
+/// The place of a record, and the end of the record before.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 struct Start {
     lsn: u64,
@@ -66,54 +66,54 @@ impl Root {
     }
 }
 
-/// The journal, for the one who writes it.
+/// The journal, for its one writer.
 pub(super) struct Journal {
     entries: Entries,
     segment_bytes: u32,
-    /// How many segments the file has.
+    /// The number of segments in the file.
     segments: u32,
     root: Root,
     key: Key,
-    /// Where the next record goes, if it fits there.
+    /// The place of the next record, if it fits there.
     next: Start,
     /// Segments since the root's, in order, with the number of the first record in each.
     used: VecDeque<(u64, u32)>,
     free: BTreeSet<u32>,
-    /// Those of the entries, at least, in order.
+    /// The places of the records with entries, at least, in order.
     records: VecDeque<Start>,
-    /// A write failed: nobody knows what is on disk until it is opened anew.
+    /// Whether a write failed: the content of the disk is then unknown until the file is reopened.
     failed: bool,
 }
 
-/// What was found in a journal.
+/// An opened journal.
 pub(super) struct Opened {
     pub(super) journal: Journal,
-    /// How far entries were known to be committed.
+    /// The last index known to be committed.
     pub(super) committed: Option<u64>,
 }
 
-/// What was found at the end of the chain.
+/// The end of the chain.
 struct Followed {
     committed: Option<u64>,
-    /// The last record, and where it is.
+    /// The last record, and its place.
     last: Option<(u64, Vec<u8>)>,
 }
 
-/// The journal's entries, to read; clones are handles on the same ones.
+/// The journal's entries, for reading. Clones are handles to the same ones.
 #[derive(Clone)]
 pub(super) struct Entries(Arc<EntryFile>);
 
-/// What the handles share.
+/// The state behind the handles.
 struct EntryFile {
     name: PathBuf,
     backend: Box<dyn StorageBackend>,
     index: Mutex<BTreeMap<u64, Place>>,
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    /// Of its record.
+    /// The number of its record.
     lsn: u64,
     offset: u64,
     bytes: u32,
@@ -121,7 +121,7 @@ struct Place {
 }
 
 impl Journal {
-    /// Makes an empty journal of whatever the file is, and syncs it. It counts once its
+    /// Creates an empty journal in place of the file's content, and syncs it. It is valid once its
     /// [`root`](Self::root) is committed.
     pub(super) fn create(
         name: &Path,
@@ -131,18 +131,18 @@ impl Journal {
     ) -> Result<Self, StoreError> {
         let file = EntryFile { name: name.to_owned(), backend, index: Mutex::default() };
         let mut journal = Self::at(Entries(Arc::new(file)), segment_bytes, Root::new(id, 0));
-        // an earlier file's head must not go with the new length
+        // an earlier file's head must not stay with the new length
         journal.check(|backend| backend.set_len(0))?;
         journal.grow(SPARE as u32)?;
         journal.begin(journal.root);
         Ok(journal)
     }
 
-    /// Opens the journal that a root speaks of. Entries up to `purged` are not in the log any more.
+    /// Opens the journal of a root. Entries up to `purged` are not in the log any more.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if something is not as it was written, also if the file is not
-    /// there; then it has not changed by a byte. [`StoreError::Disk`].
+    /// [`StoreError::Damaged`] if bytes differ from those written, or the file is missing; it was not
+    /// changed then. [`StoreError::Disk`].
     pub(super) fn open(
         name: &Path,
         backend: Box<dyn StorageBackend>,
@@ -170,8 +170,8 @@ impl Journal {
         }
         let Followed { committed, last } = journal.follow(purged)?;
         if let Some((offset, bytes)) = last {
-            // It may be in the system's memory alone: its writer was killed before the sync, or the
-            // sync failed.
+            // The record may be in the system's memory alone: its writer was killed before the sync, or
+            // the sync failed.
             journal.check(|backend| backend.write(offset, &bytes))?;
             journal.check(|backend| backend.sync_data())?;
         }
@@ -193,20 +193,20 @@ impl Journal {
         }
     }
 
-    /// What the store has to say for this journal to be as it is now.
+    /// The root that makes the store agree with this journal.
     pub(super) fn root(&self) -> Root {
         self.root
     }
 
-    /// To read from.
+    /// The entries, for reading.
     pub(super) fn entries(&self) -> Entries {
         self.entries.clone()
     }
 
-    /// Makes entries durable, the first with this index: all from there on are these.
+    /// Makes entries durable. They replace all entries from the index `first` on.
     ///
     /// # Errors
-    /// Every one is fatal: what is on disk is then known only after opening anew.
+    /// Every error is fatal: only reopening tells what is on disk.
     pub(super) fn append(&mut self, first: u64, entries: &[Vec<u8>], committed: Option<u64>) -> Result<(), StoreError> {
         let mut at = 0;
         while at < entries.len() {
@@ -231,7 +231,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes durable that there are no entries from an index on.
+    /// Removes all entries from an index on, durably.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -241,15 +241,15 @@ impl Journal {
         Ok(())
     }
 
-    /// The root of a journal without the entries up to an index. Once it is committed,
-    /// [`let_go`](Self::let_go) of them.
+    /// The root of a journal without the entries up to an index. [`let_go`](Self::let_go) of them once
+    /// the root is committed.
     pub(super) fn purged(&self, upto: u64) -> Root {
         let first = self.entries.index().range(upto.saturating_add(1)..).next().map(|(_, place)| place.lsn);
         let start = first.and_then(|lsn| self.records.iter().find(|record| record.lsn == lsn));
         Root { start: start.copied().unwrap_or(self.next), ..self.root }
     }
 
-    /// Goes on without the entries up to an index, from a root that is committed.
+    /// Drops the entries up to an index, for a root that is committed.
     pub(super) fn let_go(&mut self, root: Root, upto: u64) {
         let mut index = self.entries.index();
         let kept = index.split_off(&upto.saturating_add(1));
@@ -259,12 +259,12 @@ impl Journal {
         self.free_segments();
     }
 
-    /// The root of an empty journal. Once it is committed, [`begin`](Self::begin) anew.
+    /// The root of an empty journal. [`begin`](Self::begin) anew once it is committed.
     pub(super) fn emptied(&self) -> Root {
         Root::new(self.root.id, self.root.epoch + 1)
     }
 
-    /// Goes on without any entry, from a root that is committed.
+    /// Drops all entries, for a root that is committed.
     pub(super) fn begin(&mut self, root: Root) {
         self.entries.index().clear();
         self.records.clear();
@@ -273,7 +273,7 @@ impl Journal {
         self.free_segments();
     }
 
-    /// Segments before the root may be written again.
+    /// Frees the segments before the root for reuse.
     fn free_segments(&mut self) {
         let start = self.root.start.lsn;
         while self.used.get(1).is_some_and(|(first, _)| *first <= start) {
@@ -291,7 +291,7 @@ impl Journal {
         self.free.len() < SPARE
     }
 
-    /// Makes room ahead of need: for when nobody waits.
+    /// Prepares segments ahead of need, at a time without writes.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -303,12 +303,12 @@ impl Journal {
         self.segment_bytes as usize
     }
 
-    /// Where in the file.
+    /// A place as an offset in the file.
     fn offset(&self, segment: u32, within: u32) -> u64 {
         HEAD_BYTES + u64::from(segment) * u64::from(self.segment_bytes) + u64::from(within)
     }
 
-    /// Writes a record and syncs it; where it is.
+    /// Writes a record and syncs it. Returns its place.
     fn write(&mut self, draft: Draft) -> Result<Start, StoreError> {
         let bytes_max = self.record_max();
         if draft.len() > bytes_max {
@@ -339,7 +339,7 @@ impl Journal {
         Ok(self.free.pop_first().unwrap_or(self.segments))
     }
 
-    /// Adds segments of zeros. They count once the head says so.
+    /// Adds segments of zeros. They are valid once the head names them.
     fn grow(&mut self, more: u32) -> Result<(), StoreError> {
         let segments = self.segments + more;
         let (start, end) = (self.offset(self.segments, 0), self.offset(segments, 0));
@@ -376,7 +376,7 @@ impl Journal {
         loop {
             let mut found = self.continues(&segment.1, self.next.within);
             if found.is_none() {
-                // it did not fit behind the one before, and went to another segment
+                // the record did not fit after the one before, and is in another segment
                 for candidate in firsts.get(&self.next.lsn).into_iter().flatten() {
                     let bytes = self.read_segment(*candidate)?;
                     if self.continues(&bytes, 0).is_some() {
@@ -420,13 +420,13 @@ impl Journal {
         Ok(Followed { committed, last })
     }
 
-    /// The record that comes next, if it is there.
+    /// The next record of the chain, if it is at this place.
     fn continues<'a>(&self, segment: &'a [u8], within: u32) -> Option<Record<'a>> {
         let record = Record::decode(&self.key, segment.get(within as usize..)?)?;
         (record.lsn == self.next.lsn && record.before == self.next.before).then_some(record)
     }
 
-    /// Which segments claim to begin with which record.
+    /// The segments by the number of the record that they claim to begin with.
     fn first_records(&self) -> Result<BTreeMap<u64, Vec<u32>>, StoreError> {
         let mut firsts: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for segment in 0..self.segments {
@@ -439,7 +439,7 @@ impl Journal {
         Ok(firsts)
     }
 
-    /// The chain has ended: nowhere is there a sound record that would have come later.
+    /// Checks after the end of the chain that no later sound record exists anywhere.
     fn refuse_damage(&self) -> Result<(), StoreError> {
         for number in 0..self.segments {
             let segment = self.read_segment(number)?;
@@ -464,8 +464,7 @@ impl Journal {
 }
 
 impl Entries {
-    /// Visits the entries of a range in order, until `visit` breaks. Each is checked against its
-    /// checksum.
+    /// Visits the entries of a range in order, until `visit` breaks. Each is checked by its checksum.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] or [`StoreError::Disk`].
@@ -491,7 +490,7 @@ impl Entries {
             } else if self.index().get(&index) == Some(&place) {
                 return Err(self.damaged("an entry does not fit its checksum"));
             }
-            // else it was let go of in between, and its place was written again
+            // else it was dropped in between, and its place was reused
         }
         Ok(())
     }
@@ -513,7 +512,7 @@ impl Entries {
         StoreError::Disk { file: self.0.name.clone(), source }
     }
 
-    /// What is said of a file whose bytes are not what was written.
+    /// The error for bytes that differ from those written.
     pub(super) fn damaged(&self, what: &str) -> StoreError {
         StoreError::Damaged { file: self.0.name.clone(), table: None, what: what.to_owned() }
     }

@@ -1,4 +1,4 @@
-//! One stream to each peer that is asked, and one from each that asks.
+//! Streams between coordinators: one to each peer that this node asks, one from each that asks this node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt, pin_mut};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Spawner, StreamProtocol, read_frame, write_frame};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, Rooms, Spawner, Stream, StreamProtocol, read_frame, write_frame};
 use prost::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,19 +17,26 @@ use tokio::time::Instant;
 use super::wire::Envelope;
 
 /// The room of the coordinators.
-pub(crate) const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+/// Streams that members opened and that were not taken yet.
+const STREAMS_MAX: usize = 64;
 
-/// Requests to one peer that wait for its stream; over it they fail at once.
+/// Registers the room.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
+    rooms.register(RAFT, STREAMS_MAX)
+}
+
+/// The most requests to one peer that wait for its stream. Further ones fail at once.
 const WAITING_MAX: usize = 256;
-/// Requests of one peer that are being done.
+/// The most requests of one peer in progress.
 const SERVED_MAX: usize = 64;
-/// A peer that takes or says nothing for so long while it is asked is asked over a new stream. A
-/// machine that lost its power says nothing at all, and neither does the stream to it.
+/// The time without a word after which a peer that owes an answer is asked over a new stream. A machine
+/// that lost its power says nothing, and neither does the stream to it.
 const STALLED_MAX: Duration = Duration::from_secs(5);
-/// A stream that nobody used for so long is closed.
+/// The time without use after which a stream is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("not reached")]
@@ -44,7 +52,7 @@ struct Request {
     answer: oneshot::Sender<Envelope>,
 }
 
-/// The streams to others.
+/// The streams to other coordinators.
 pub(crate) struct Links {
     mesh: Mesh,
     spawner: Arc<dyn Spawner>,
@@ -94,14 +102,14 @@ impl Links {
     }
 }
 
-/// Serves the requests to one peer over one stream; ends when the stream does, or when nobody
-/// asked for long. Requests that have no answer by then fail.
+/// Sends the requests to one peer over one stream, until the stream ends or is idle for long.
+/// Unanswered requests then fail.
 async fn link_to(mesh: Mesh, peer: Did, mut requests: mpsc::Receiver<Request>) {
     let Ok(stream) = mesh.open(peer, &RAFT).await else { return };
     let (mut reader, mut writer) = stream.split();
     let pending: Mutex<BTreeMap<u64, oneshot::Sender<Envelope>>> = Mutex::default();
     let pending = || pending.lock().unwrap_or_else(PoisonError::into_inner);
-    // since when the peer owes an answer: from the first request after its last word
+    // the time since which the peer owes an answer: from the first request after its last word
     let owes: Mutex<Option<Instant>> = Mutex::default();
     let owes = || owes.lock().unwrap_or_else(PoisonError::into_inner);
     let reading = async {
@@ -145,7 +153,7 @@ async fn link_to(mesh: Mesh, peer: Did, mut requests: mpsc::Receiver<Request>) {
     }
 }
 
-/// Answers what a peer asks over a stream that it opened, until it closes it or breaks the rules.
+/// Answers a peer's requests over a stream that it opened, until it closes the stream or breaks the rules.
 pub(crate) async fn serve<S, F>(stream: S, spawner: &dyn Spawner, answer: F) -> Result<(), FrameError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -159,7 +167,7 @@ where
             let Ok(envelope) = Envelope::decode(frame.as_slice()) else {
                 return Err(std::io::Error::from(std::io::ErrorKind::InvalidData).into());
             };
-            // over the bound reading waits, so the peer does
+            // above the bound reading stops, so the peer waits
             let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
             let (answer, answers) = (answer(envelope), answers.clone());
             let serve = async move {

@@ -25,7 +25,7 @@ use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::writer::{Ask, Disk, Done, Write};
+use self::writer::{Ask, Disk, Write, WriteReceiver};
 use super::command::Group;
 use super::journal::Entries;
 use super::raft::{
@@ -126,7 +126,7 @@ impl Log {
     async fn write(&self, ask: Ask) -> Result<(), WriteFailed> {
         let (tell, told) = oneshot::channel();
         let closed = || WriteFailed("the log is closed".to_owned());
-        self.0.writes.send(Write { ask, upto: None, done: Done::Tell(tell) }).await.map_err(|_| closed())?;
+        self.0.writes.send(Write { ask, upto: None, done: WriteReceiver::Tell(tell) }).await.map_err(|_| closed())?;
         told.await.map_err(|_| closed())?
     }
 
@@ -395,7 +395,8 @@ impl RaftLogStorage<Types> for Log {
             bytes.clear();
         }
         let ask = Ask::Append { first: first.unwrap_or_default(), entries: bytes, committed };
-        let (done, callback) = if early { (Done::Early, Some(callback)) } else { (Done::Appended(callback), None) };
+        let (done, callback) =
+            if early { (WriteReceiver::Early, Some(callback)) } else { (WriteReceiver::Appended(callback), None) };
         let write = Write { ask, upto, done };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;

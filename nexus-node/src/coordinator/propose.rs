@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
-use super::gather::{Gather, Most};
+use super::gather::{BatchBounds, Gather};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
 use super::links::LinkError;
@@ -62,7 +62,7 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let most = Most { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
+    let most = BatchBounds { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
     let mut wanted = Gather::new(wanted, most, |one: &Wanted| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };

@@ -1,8 +1,8 @@
-//! openraft's tasks on the node's spawner, so that a node that is killed leaves none behind.
+//! openraft's tasks on the node's spawner, so that a killed node leaves none behind.
 //!
-//! openraft spawns through a function without a receiver. So the spawner travels with the tasks:
-//! whoever calls into openraft does it inside [`scope`], and every task that openraft spawns runs
-//! inside one in its turn.
+//! openraft spawns through a function without a receiver, so the spawner travels with the tasks. A call
+//! into openraft must be inside of [`scope`], and every task that openraft spawns runs inside of one,
+//! too.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ tokio::task_local! {
     static SPAWNER: Arc<dyn Spawner>;
 }
 
-/// Runs a future that calls into openraft: what it spawns runs on `spawner`.
+/// Runs a future that calls into openraft. Tasks that it spawns run on `spawner`.
 pub(crate) async fn scope<F: Future>(spawner: Arc<dyn Spawner>, future: F) -> F::Output {
     SPAWNER.scope(spawner, future).await
 }
@@ -29,7 +29,7 @@ pub(crate) async fn scope<F: Future>(spawner: Arc<dyn Spawner>, future: F) -> F:
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeRuntime;
 
-/// A task that ended before it was done: it panicked, or its node was stopped.
+/// A task ended early: it panicked, or its node was stopped.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
@@ -64,7 +64,7 @@ impl AsyncRuntime for NodeRuntime {
     type OneshotReceiverError = oneshot::error::RecvError;
 
     /// # Panics
-    /// Outside [`scope`]: a task that no node owns would outlive its node.
+    /// Outside of [`scope`]: a task that no node owns would outlive its node.
     fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
     where
         T: Future + OptionalSend + 'static,

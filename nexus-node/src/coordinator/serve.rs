@@ -6,6 +6,7 @@ use futures::FutureExt;
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
+use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
 use super::Coordinator;
@@ -21,8 +22,15 @@ use super::wire::{
 };
 
 impl Coordinator {
+    /// Answers the peers that open streams.
+    pub(crate) async fn serve(self: Arc<Self>, mut streams: Receiver<Stream>) {
+        while let Some((peer, stream)) = streams.recv().await {
+            self.spawn("raft peer", self.clone().serve_one(peer, stream).boxed());
+        }
+    }
+
     /// Answers a peer over a stream that it opened, for as long as it lasts.
-    pub(crate) async fn serve(self: Arc<Self>, peer: Did, stream: Stream) {
+    async fn serve_one(self: Arc<Self>, peer: Did, stream: Stream) {
         let spawner = self.world.spawner().clone();
         let answer = |envelope| {
             let here = self.clone();

@@ -182,6 +182,7 @@ mod tests {
         Now { me, voters: &voters, learners: &learners, members, ended: &ended, settle: SETTLE }.plan()
     }
 
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn one_voter_becomes_three_when_two_more_have_settled() {
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0)], &[]), None);
@@ -192,6 +193,7 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), seen(3, 10, 0)], &[]), three);
     }
 
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn who_may_not_vote_has_a_copy_and_who_may_not_read_all_has_none() {
         let never = Seen { may_vote: false, ..seen(3, 60, 0) };
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(Change::Dismiss(voter(3, 0))));
     }
 
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn a_voter_that_is_lost_is_replaced_or_one_stays() {
         let all = [seen(2, 60, 0), seen(3, 60, 0), seen(4, 60, 0)];

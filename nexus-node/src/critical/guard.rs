@@ -8,9 +8,9 @@ use super::Critical;
 use crate::error::NodeError;
 use crate::world::World;
 
-/// A moment on both clocks. A machine that sleeps may stop the one and not the other, so the one
-/// on which more time has gone by counts: a holder may think too early that its lease is over,
-/// never too late.
+/// A moment on both clocks. A machine that sleeps may stop one clock and not the other, so the one on
+/// which more time has passed counts. So a holder may think too early that its lease is over, never too
+/// late.
 #[derive(Clone, Debug)]
 pub(super) struct Since {
     world: World,
@@ -30,28 +30,28 @@ impl Since {
     }
 }
 
-/// How much of a lease its holder counts on: the rest is for clocks that run differently.
+/// The share of a lease on which its holder counts. The rest is for clocks at different speeds.
 const COUNTED_ON: (u32, u32) = (9, 10);
-/// How often a lease is renewed in its time.
+/// The renewals in the time of one lease.
 const RENEWALS: u32 = 3;
-/// How often the holder's clock is looked at: nothing else tells that the machine slept.
+/// The time between two looks at the holder's clock: nothing else shows that the machine slept.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// That a lock is to be given back, and who wants to know how that went.
+/// A request to give the lock back, with the receiver of the result.
 type Release = Option<oneshot::Sender<Result<(), NodeError>>>;
 
-/// A lock that is held: renewed by itself until it is released or dropped.
+/// A held lock, renewed until it is released or dropped.
 ///
-/// A lease can end nonetheless: when no quorum answers for its whole time, when somebody steals
-/// it, when this machine sleeps. Then [`is_held`](Self::is_held) says no and
-/// [`lost`](Self::lost) resolves, before anybody else can have it. What is written elsewhere
-/// under the lock should carry its [`token`](Self::token).
+/// A lease can still end: when no quorum answers for its whole time, when another node steals it, when
+/// this machine sleeps. Then [`is_held`](Self::is_held) says no and [`lost`](Self::lost) resolves,
+/// before another node can have it. Writes to other systems under the lock should carry its
+/// [`token`](Self::token).
 #[derive(Debug)]
 pub struct LockGuard {
     name: String,
     token: u64,
     good_for: Duration,
-    /// Since when the lease runs at the earliest; `None` once it is over.
+    /// The earliest beginning of the lease; `None` once it is over.
     held: watch::Receiver<Option<Since>>,
     release: Option<oneshot::Sender<Release>>,
 }
@@ -71,12 +71,12 @@ impl LockGuard {
         &self.name
     }
 
-    /// What proves the lease; later grants of any lock have larger ones.
+    /// The token that proves the lease. Later grants, of any lock, have larger tokens.
     pub fn token(&self) -> u64 {
         self.token
     }
 
-    /// Whether the lease stands for sure, by this machine's clocks as they are now.
+    /// Whether the lease certainly stands, by this machine's clocks.
     pub fn is_held(&self) -> bool {
         self.held.borrow().as_ref().is_some_and(|since| since.elapsed() < self.good_for)
             && self.held.has_changed().is_ok()
@@ -94,8 +94,8 @@ impl LockGuard {
     /// Gives the lock back.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`]: then it runs out of time by itself. [`NodeError::Conflict`] or
-    /// [`NodeError::NotFound`] if the lease was over before.
+    /// [`NodeError::NoQuorum`]: the lease then ends by its time. [`NodeError::Conflict`] or
+    /// [`NodeError::NotFound`] if it was over before.
     pub async fn release(mut self) -> Result<(), NodeError> {
         let (done, waits) = oneshot::channel();
         let stopping = || NodeError::Stopping("the lock runs out of time by itself".to_owned());
@@ -113,7 +113,7 @@ impl Drop for LockGuard {
     }
 }
 
-/// Renews a lease until it is released, or over.
+/// Renews a lease until it is released or over.
 struct Keeper {
     critical: Critical,
     name: String,
@@ -150,7 +150,7 @@ impl Keeper {
                         since = before;
                         self.held.send_replace(Some(since.clone()));
                     }
-                    // tried again for as long as it is good
+                    // tried again while the lease is good
                     Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}
                     Ok(Err(_)) | Err(_) => break,
                 }

@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    Core, Dot, Field, Kind, LogId, OVER_MAX, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target, WRITES_MAX,
-    Write, Writes,
+    Dot, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target, WRITES_MAX, Write,
+    Writes,
 };
 use nexus_identity::{Chain, Name, Role};
 
 use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{core_text, find_record, live_writes, read_entry, records_with_key};
-use crate::store::{Batch, Change, StoreError, Table, View};
+use crate::ledger::{find_record, read_entry, records_with_key};
+use crate::store::{Batch, Change, StoreError, Table};
 
 /// Room for the count of writes at the front of a payload.
 const PAYLOAD_FRONT_BYTES: usize = 4;
@@ -22,7 +22,7 @@ const _: () = assert!(PAYLOAD_FILL_BYTES <= PAYLOAD_BYTES_MAX);
 
 /// Writes of several commands on their way into one entry of a space.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     writes: Vec<Write>,
     bytes: usize,
     /// Which command's which record each creating write is.
@@ -30,21 +30,23 @@ struct Pending {
     /// Caller's keys of the records in it: a second one must see the first.
     keys: Vec<String>,
     /// Commands whose edits are in it.
-    edits: Vec<usize>,
+    pub(super) edits: Vec<usize>,
 }
 
 impl Pending {
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.writes.len() < WRITES_MAX && PAYLOAD_FRONT_BYTES + self.bytes + bytes <= PAYLOAD_FILL_BYTES
+    pub(super) fn has_room_for(&self, writes: &[&Write]) -> bool {
+        let bytes: usize = writes.iter().map(|write| encoded_bytes(write)).sum();
+        self.writes.len() + writes.len() <= WRITES_MAX && PAYLOAD_FRONT_BYTES + self.bytes + bytes <= PAYLOAD_FILL_BYTES
     }
 
-    fn edits_place(&self, record: Dot, field: &str) -> bool {
-        let same = |write: &Write| write.target == Target::Edit { record } && write.field.as_str() == field;
-        self.writes.iter().any(same)
+    pub(super) fn push(&mut self, write: Write) {
+        self.bytes += encoded_bytes(&write);
+        self.writes.push(write);
     }
 
-    fn edits_record(&self, record: Dot) -> bool {
-        self.writes.iter().any(|write| write.target == Target::Edit { record })
+    /// Whether a write for this very target is in it.
+    pub(super) fn writes_to(&self, target: Target) -> bool {
+        self.writes.iter().any(|write| write.target == target)
     }
 }
 
@@ -55,13 +57,13 @@ fn encoded_bytes(write: &Write) -> usize {
 }
 
 /// One input's commands: what they wait for, and the answers so far.
-struct Commands {
+pub(super) struct Commands {
     ids: Vec<CommandId>,
-    pending: BTreeMap<SpaceId, Pending>,
+    pub(super) pending: BTreeMap<SpaceId, Pending>,
     answers: Vec<Answer>,
 }
 
-enum Answer {
+pub(super) enum Answer {
     Remembered(Vec<Option<Written>>),
     Other(Option<Outcome>),
 }
@@ -108,19 +110,15 @@ impl Engine {
             keep(rows, turn);
             return done(Outcome::Done(None));
         }
-        let member = self.state.members.get(&self.state.me);
-        let needed = if matches!(command, Command::Describe(_)) { Role::Reader } else { Role::Member };
-        // a chain of our own is published before anybody, ourselves included, knows of it
-        let introduces = matches!(command, Command::Admit { .. });
-        if !introduces && !member.is_some_and(|member| member.allows(needed)) {
+        if !self.permits(&command) {
             return done(Outcome::NotPermitted);
         }
         match command {
             Command::Remember(records) => self.remember(place, records, run, turn),
             Command::Edit { record, edit } => self.edit(place, record, &edit, run, turn),
             Command::Forget(record) => {
-                let edit = Edit(BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]));
-                self.edit(place, record, &edit, run, turn)
+                let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
+                self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)
             }
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
             Command::Admit { chain, with } => {
@@ -136,6 +134,25 @@ impl Engine {
                 done(Outcome::Done(Some(entry.id())))
             }
         }
+    }
+
+    /// Whether this node may do what a command asks for; of an edit only its record tells.
+    fn permits(&self, command: &Command) -> bool {
+        match command {
+            Command::Remember(records) => {
+                let spaces: BTreeSet<SpaceId> = records.iter().map(|record| record.space).collect();
+                spaces.into_iter().all(|space| self.may_write(space))
+            }
+            Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
+            Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
+            // a chain of our own is published before anybody, ourselves included, knows of it
+            Command::Admit { .. } | Command::Keep(_) | Command::Edit { .. } | Command::Forget(_) => true,
+        }
+    }
+
+    /// Whether this node's entries count in a space.
+    pub(super) fn may_write(&self, space: SpaceId) -> bool {
+        self.state.rule_of(space).is_some_and(|space| self.state.members.may_write(&self.state.me, &space))
     }
 
     fn create_space(
@@ -184,16 +201,14 @@ impl Engine {
                 value: core_text,
                 over: vec![],
             };
-            let bytes = encoded_bytes(&write);
-            if run.pending.get(&space).is_some_and(|pending| !pending.has_room_for(bytes)) {
+            if run.pending.get(&space).is_some_and(|pending| !pending.has_room_for(&[&write])) {
                 self.seal(space, run, turn)?;
             }
             let pending = run.pending.entry(space).or_default();
             let index = u16::try_from(pending.writes.len()).unwrap_or(u16::MAX);
             pending.slots.push((place, slot, index));
             pending.keys.extend(core.key);
-            pending.bytes += bytes;
-            pending.writes.push(write);
+            pending.push(write);
         }
         // earlier seals may have filled slots of this command already
         let mut answer = std::mem::replace(&mut run.answers[place], Answer::Other(None));
@@ -223,108 +238,8 @@ impl Engine {
         Ok(Some(Written { record, log, seq: entry.header().seq, created_at: row.hlc.time() }))
     }
 
-    /// Writes a keyed memory once more: what is the same stays, what differs is edited.
-    fn write_again(
-        &mut self,
-        place: usize,
-        record: Dot,
-        core: &Core,
-        run: &mut Commands,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
-        let json = |value: Result<serde_json::Value, _>| value.unwrap_or(serde_json::Value::Null);
-        let edit = Edit(BTreeMap::from([
-            (Field::TEXT, core.text.clone().into()),
-            (Field::KIND, core.kind.clone().into()),
-            (Field::TAGS, core.tags.clone().into()),
-            (Field::META, json(serde_json::to_value(&core.meta))),
-            (Field::EXPIRES_AT, core.expires_at.into()),
-        ]));
-        self.edit(place, record, &edit, run, turn).map(|_| ())
-    }
-
-    /// Edits a record, or all that share its caller's key: they are shown as one.
-    fn edit(
-        &mut self,
-        place: usize,
-        record: Dot,
-        edit: &Edit,
-        run: &mut Commands,
-        turn: &mut Turn<'_>,
-    ) -> Result<Answer, LedgerError> {
-        let missing = Ok(Answer::Other(Some(Outcome::NoRecord)));
-        let Some((eno, row)) = find_record(&turn.draft, record)? else {
-            return missing;
-        };
-        let Some(space) = self.state.spaces.iter().find(|(_, space)| space.no == row.space).map(|(id, _)| *id) else {
-            return missing;
-        };
-        // what an earlier command of this turn does to it must be seen
-        if run.pending.get(&space).is_some_and(|pending| pending.edits_record(record)) {
-            self.seal(space, run, turn)?;
-        }
-        let row = find_record(&turn.draft, record)?.map_or(row, |(_, row)| row);
-        if row.gone {
-            return missing;
-        }
-        let payload = turn.draft.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-        let core = Core::parse(core_text(&payload, &row)).unwrap_or_default();
-        let mut records = match &core.key {
-            Some(key) => records_with_key(&turn.draft, row.space, key)?,
-            None => vec![record],
-        };
-        if !records.contains(&record) {
-            records.push(record);
-        }
-        for record in records {
-            for (field, value) in &edit.0 {
-                self.write_field(space, row.space, record, field, value, (place, run), turn)?;
-            }
-        }
-        let waits = run.pending.get(&space).is_some_and(|pending| pending.edits.contains(&place));
-        Ok(Answer::Other((!waits).then_some(Outcome::Done(None))))
-    }
-
-    /// Writes one field of one record, unless it has that value already.
-    #[expect(clippy::too_many_arguments, reason = "one place, and where it goes")]
-    fn write_field(
-        &mut self,
-        space: SpaceId,
-        space_no: rows::SpaceNo,
-        record: Dot,
-        field: &'static str,
-        value: &serde_json::Value,
-        (place, run): (usize, &mut Commands),
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
-        if run.pending.get(&space).is_some_and(|pending| pending.edits_place(record, field)) {
-            self.seal(space, run, turn)?;
-        }
-        let live = live_writes(&turn.draft, space_no, record, field)?;
-        let text = value.to_string();
-        let same = match live.as_slice() {
-            [] => core_value(&turn.draft, record, field)? == *value,
-            [(_, row)] => row.value == text,
-            _ => false,
-        };
-        if same {
-            return Ok(());
-        }
-        let over = live.into_iter().map(|(dot, _)| dot).take(OVER_MAX).collect();
-        let write = Write { target: Target::Edit { record }, field: Field::named(field), value: text, over };
-        let bytes = encoded_bytes(&write);
-        if run.pending.get(&space).is_some_and(|pending| !pending.has_room_for(bytes)) {
-            self.seal(space, run, turn)?;
-        }
-        let pending = run.pending.entry(space).or_default();
-        pending.bytes += bytes;
-        pending.writes.push(write);
-        pending.edits.push(place);
-        Ok(())
-    }
-
     /// Makes one entry of what is pending for a space, and answers those whose writes are in it.
-    fn seal(&mut self, space: SpaceId, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    pub(super) fn seal(&mut self, space: SpaceId, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(pending) = run.pending.remove(&space) else {
             return Ok(());
         };
@@ -359,21 +274,4 @@ fn keep(rows: &Batch, turn: &mut Turn<'_>) {
             Change::Clear { table } => turn.draft.clear(table),
         }
     }
-}
-
-/// What a field was when the record was created.
-fn core_value(view: &dyn View, record: Dot, field: &str) -> Result<serde_json::Value, StoreError> {
-    let Some((eno, row)) = find_record(view, record)? else {
-        return Ok(serde_json::Value::Null);
-    };
-    let payload = view.get(Table::Payloads, &rows::eno_key(eno))?.unwrap_or_default();
-    let core = Core::parse(core_text(&payload, &row)).unwrap_or_default();
-    Ok(match field {
-        Field::TEXT => core.text.into(),
-        Field::KIND => core.kind.into(),
-        Field::TAGS => core.tags.into(),
-        Field::META => serde_json::to_value(core.meta).unwrap_or_default(),
-        Field::EXPIRES_AT => core.expires_at.into(),
-        _ => serde_json::Value::Null,
-    })
 }

@@ -1,12 +1,12 @@
-use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
 use nexus_identity::plants::{Plant, planted};
 use nexus_identity::{Chain, Did};
 
-use super::state::OpenPage;
+use super::state::{Log, OpenPage};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::find_entry;
-use crate::ledger::rows;
-use crate::store::Table;
+use crate::ledger::rows::{self, EntryRow};
+use crate::store::{Table, View};
 
 /// What becomes of an entry that arrives.
 #[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
@@ -63,7 +63,7 @@ impl Engine {
     /// Takes what waited for the log's next places.
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
-            let next = self.state.logs.get(&log).and_then(|log| log.head).map_or(0, |head| head.seq + 1);
+            let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
             let Some(entry) = self.state.waiting.take(log, next) else {
                 return Ok(());
             };
@@ -100,51 +100,65 @@ impl Engine {
     /// Decides about one entry, and stores it if its time has come.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
-        let open = self.state.spaces.get(&header.space).is_some_and(|space| space.is_open(&self.state.members));
-        if !open || !self.may_speak(&entry) {
+        let Some(space) = self.state.rule_of(header.space) else {
+            return Ok(Verdict::Wait(entry));
+        };
+        if !self.may_speak(&entry, &space) {
             return Ok(Verdict::Wait(entry));
         }
-        let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
-        match Head::admit(head.as_ref(), header) {
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Next => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Gap { .. } => Ok(Verdict::Wait(entry)),
-            // a branch below what is held here; its first entry, at a held seq, is the evidence
-            Admission::Detached => Ok(Verdict::Nothing),
-            Admission::Held => {
-                if find_entry(&turn.draft, entry.id())?.is_none() {
-                    self.store_fork(&entry, turn);
-                }
-                Ok(Verdict::Nothing)
-            }
+        // nobody is to send this node what it may not read, and it keeps nothing of it
+        if !self.state.members.may_read(&self.state.me, &space) {
+            return Ok(Verdict::Nothing);
         }
+        let head = self.state.logs.get(&header.log()).and_then(Log::head);
+        let stored = match Head::admit(head.as_ref(), header) {
+            Admission::Next => true,
+            Admission::Gap { .. } if planted(Plant::SkipsGaps) => true,
+            Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
+            Admission::Aside => self.is_branch(&entry, turn)?,
+        };
+        if !stored {
+            return Ok(Verdict::Nothing);
+        }
+        self.store(&entry, turn)?;
+        Ok(Verdict::Stored)
     }
 
-    /// Whether the author's entries count in the space: members write everywhere, and a chain
-    /// in the mesh space introduces its own author.
-    fn may_speak(&self, entry: &Verified) -> bool {
+    /// Whether an entry that does not follow its log's head is kept: as a second one at a held
+    /// seq, or as the next of a branch that is held. Both are evidence, within a bound.
+    fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let header = entry.header();
-        if header.space != SpaceId::mesh(&self.state.mesh) {
-            return self.state.members.may_write(&header.author);
+        let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
+            return Ok(false);
+        };
+        if !held.has_room_at(header.seq) || find_entry(&turn.draft, entry.id())?.is_some() {
+            return Ok(false);
         }
+        if header.seq <= held.head.seq {
+            return Ok(true);
+        }
+        let Some(before) = find_entry(&turn.draft, header.prev)? else { return Ok(false) };
+        let row = turn.draft.get(Table::Entries, &rows::eno_key(before))?;
+        Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
+    }
+
+    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
+        let header = entry.header();
         let introduces_itself = || {
             let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
-        self.state.members.get(&header.author).is_some()
-            || (header.kind == Kind::CREDENTIAL && introduces_itself().is_some())
+        self.state.members.may_write(&header.author, space)
+            || (header.kind == Kind::CREDENTIAL
+                && header.space == SpaceId::mesh(&self.state.mesh)
+                && introduces_itself().is_some())
     }
 
     /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
-        if self.state.members.admit(chain).is_ok_and(|changed| changed) {
+        if self.state.admit(chain).is_ok_and(|changed| changed) {
             turn.events.push(Event::Members);
             self.retry_waiting(turn)?;
         }
@@ -185,12 +199,13 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
-        let head = self.state.logs.get(&log).and_then(|log| log.head);
+        let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
-        self.store_next(&entry, turn)?;
-        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), of });
+        self.store(&entry, turn)?;
+        let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
+        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), to_all, of });
         Ok(entry)
     }
 }

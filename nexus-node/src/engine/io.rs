@@ -1,4 +1,4 @@
-use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, SpaceId, Verified};
+use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, Origin, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,9 +75,14 @@ pub struct NewRecord {
     pub core: nexus_crdt::Core,
 }
 
-/// New values by field name.
+/// An edit of a record.
 #[derive(Clone, Debug, Default)]
-pub struct Edit(pub BTreeMap<&'static str, Value>);
+pub struct Edit {
+    /// The new values, by the names of editable fields.
+    pub values: BTreeMap<&'static str, Value>,
+    /// Which program writes them, and on whose word.
+    pub origin: Origin,
+}
 
 /// A write's place in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,10 +119,12 @@ pub enum Effect {
     Write(Batch),
     /// Answer a command.
     Reply(CommandId, Outcome),
-    /// Tell everybody of an entry of our own.
+    /// Tell others of an entry of our own.
     Publish {
         /// The entry.
         entry: Box<Entry>,
+        /// Whether every member may read its space. If not, it goes by sync alone.
+        to_all: bool,
         /// The commands whose writes are in it, each once. Their answers come after this.
         of: Vec<CommandId>,
     },

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
-use nexus_crdt::{Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId};
-use nexus_identity::Did;
+use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
 use nexus_identity::plants::{Plant, planted};
+use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceNo, SpaceRow, meta, unreadable};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -14,9 +15,13 @@ use crate::store::{Order, StoreError, Table, View};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     pub no: LogNo,
-    pub head: Option<Head>,
-    /// How many second entries at a held seq are kept.
-    pub forks: u32,
+    pub held: Option<Branches>,
+}
+
+impl Log {
+    pub(super) fn head(&self) -> Option<Head> {
+        self.held.map(|held| held.head)
+    }
 }
 
 /// The page that new records of a space go to.
@@ -44,7 +49,7 @@ pub(super) struct State {
     pub mesh: Did,
     pub incarnation: Incarnation,
     pub clock: HlcClock,
-    pub members: Members,
+    pub members: Arc<Members>,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -57,14 +62,16 @@ impl State {
         let Genesis { mesh, incarnation, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
         let last =
             store.get(Table::Meta, meta::HLC)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let logs = ledger::read_logs(store)?;
-        let logs = logs.into_iter().map(|(no, log, head)| (log, Log { no, head, forks: 0 })).collect();
+        let mut logs = BTreeMap::new();
+        for (no, log, _) in ledger::read_logs(store)? {
+            logs.insert(log, Log { no, held: ledger::read_branches(store, no)? });
+        }
         let mut state = Self {
             me,
             mesh,
             incarnation,
             clock: HlcClock::after(Hlc(last)),
-            members: read_members(store)?,
+            members: Arc::new(read_members(store)?),
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
@@ -84,32 +91,25 @@ impl State {
             return Ok(OpenPage::default());
         };
         let mut last = None;
-        let mut bad = false;
         // newest entries first, until one that created records: edits in between are few
         let range = (rows::log_index_prefix(log.no, 0), rows::log_index_prefix(log.no, u64::MAX));
         let bounds = (Bound::Included(range.0.as_slice()), Bound::Included(range.1.as_slice()));
-        view.scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
-            let Ok(eno) = rows::read_eno(Table::LogIndex, value) else {
-                bad = true;
-                return ControlFlow::Break(());
-            };
-            match last_page_of(view, eno) {
-                Ok(None) => ControlFlow::Continue(()),
-                Ok(page) => {
-                    last = page;
-                    ControlFlow::Break(())
-                }
-                Err(_) => {
-                    bad = true;
-                    ControlFlow::Break(())
-                }
-            }
+        view.try_scan(Table::LogIndex, bounds, Order::Backward, &mut |_, value| {
+            last = last_page_of(view, rows::read_eno(Table::LogIndex, value)?)?;
+            Ok(if last.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        if bad {
-            return Err(unreadable(Table::LogIndex));
-        }
         // how full it is would take a walk over its entries; a new page costs less
         Ok(last.map_or_else(OpenPage::default, |page| OpenPage { number: page + 1, records: 0 }))
+    }
+
+    /// The access rule of a space, if its definition is held.
+    pub(super) fn rule_of(&self, space: SpaceId) -> Option<SpaceRule> {
+        self.spaces.get(&space).map(|row| row.rule(space))
+    }
+
+    /// Takes a chain's members. Returns whether that changed anything.
+    pub(super) fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
+        Members::admit_shared(&mut self.members, chain)
     }
 
     /// Our own log of a space.
@@ -122,13 +122,8 @@ impl State {
         let next = LogNo::try_from(self.logs.len()).unwrap_or(LogNo::MAX);
         self.logs.entry(log).or_insert_with(|| {
             draft.put(Table::Logs, &rows::log_key(next), &rows::encode(&log));
-            Log { no: next, head: None, forks: 0 }
+            Log { no: next, held: None }
         })
-    }
-
-    /// The number for a space that comes into view.
-    pub(super) fn next_space_no(&self) -> SpaceNo {
-        SpaceNo::try_from(self.spaces.len()).unwrap_or(SpaceNo::MAX)
     }
 }
 

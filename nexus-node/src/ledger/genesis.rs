@@ -40,7 +40,7 @@ pub(crate) fn write_builtin_spaces(batch: &mut Batch, mesh: &Did) {
     for (no, id, name) in [(0, SpaceId::mesh(mesh), "mesh"), (1, SpaceId::default_of(mesh), "default")] {
         #[expect(clippy::expect_used, reason = "constant names")]
         let name: Name = name.parse().expect("a name");
-        let row = SpaceRow { no, name, access: 0, author: *mesh, records: 0, entries: 0, bytes: 0 };
+        let row = SpaceRow { no, name, access: 0, author: *mesh, records: 0, entries: 0, bytes: 0, cut: false };
         batch.put(Table::Spaces, id.as_bytes(), &rows::encode(&row));
     }
 }

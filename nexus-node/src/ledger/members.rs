@@ -1,10 +1,13 @@
 use nexus_crdt::{Kind, Members, Profile, SpaceId};
 use nexus_identity::Chain;
 
+use super::rows::Standing;
 use super::{Genesis, LedgerError, read_genesis, view};
 use crate::store::View;
 
-/// Who belongs to the mesh of a store: folds the mesh space's credentials, then its profiles.
+/// Who belongs to the mesh of a store: folds the mesh space's credentials and profiles.
+///
+/// A credential proves itself: it counts wherever it stands, also where its log is cut.
 ///
 /// # Errors
 /// The view's, or the node's own chain does not hold.
@@ -14,7 +17,6 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     let mut members = Members::of(mesh);
     members.admit(&chain)?;
     let space = SpaceId::mesh(&mesh);
-    let mut profiles = Vec::new();
     for (no, _, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
         for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
             let Some(entry) = view::read_entry(store, eno)? else { continue };
@@ -24,17 +26,14 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
                     // what does not hold was quarantined when it came
                     let _ = Chain::from_bytes(payload).and_then(|chain| members.admit(&chain));
                 }
-                Kind::PROFILE => {
+                Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {
                     if let Ok(profile) = Profile::decode(payload) {
-                        profiles.push((header.author, header.hlc, entry.id(), profile));
+                        members.describe(&header.author, header.hlc, entry.id(), profile);
                     }
                 }
                 _ => {}
             }
         }
-    }
-    for (author, hlc, id, profile) in profiles {
-        members.describe(&author, hlc, id, profile);
     }
     Ok(members)
 }

@@ -11,23 +11,25 @@
 //! | `Ids` | entry id | eno |
 //! | `Logs` | log no | the log's name |
 //! | `LogIndex` | log no, seq, entry id | eno |
-//! | `Frontier` | log no | the log's head |
+//! | `Frontier` | log no | [`Branches`](nexus_crdt::Branches) |
+//! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
+//! | `Cuts` | eno | [`CutRow`] |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
 //! | `Was` | former id, 0, record's dot | – |
-//! | `Quarantine` | eno | why |
+//! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, Members, Verified};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, SpaceId, SpaceRule, Verified};
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreError, Table};
 
 /// The version of the derived tables: another one found at start has them rebuilt.
-pub(crate) const VIEW_VERSION: u32 = 3;
+pub(crate) const VIEW_VERSION: u32 = 4;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -43,6 +45,8 @@ pub(crate) mod meta {
     pub(crate) const STORE: &[u8] = b"store";
     /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
     pub(crate) const VIEW: &[u8] = b"view";
+    /// The last entry whose row is of the current format, 8 bytes, while rows are brought to it.
+    pub(crate) const MIGRATED: &[u8] = b"migrated";
     /// There once were coordinators: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// Where the store was when its incarnation began.
@@ -53,7 +57,8 @@ pub(crate) mod meta {
 pub(crate) type Eno = u64;
 /// The number of a log in this store.
 pub(crate) type LogNo = u32;
-/// The number of a space in this store.
+/// The number of a space in this store: 0 and 1 come with the mesh, others are the eno of their
+/// definition and 1.
 pub(crate) type SpaceNo = u32;
 
 /// A row that exists but does not read: a defect of ours or another version's leftover.
@@ -72,30 +77,39 @@ pub(crate) fn encode<T: BorshSerialize>(row: &T) -> Vec<u8> {
     borsh::to_vec(row).expect("a row encodes")
 }
 
-/// What became of an entry when it was stored.
+/// Whether an entry counts: a function of the set of entries held, and of nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub(crate) enum Standing {
-    /// In its log, and folded.
+    /// It counts, and is folded.
     Applied = 0,
-    /// A second entry at its seq: kept, applied nowhere.
-    Fork = 1,
-    /// In its log, but its payload breaks a rule of form: what it says does not count.
+    /// Its log forked at or below it: it is kept and served, and does not count.
+    Cut = 1,
+    /// Its payload breaks a rule of form: what it says does not count.
     Quarantined = 2,
-    /// In its log, of a kind that this version does not know.
+    /// It is of a kind that this version does not know.
     Unknown = 3,
 }
 
-/// An entry without its payload.
+/// A log that forked: its entries from one seq on stopped counting when this was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct CutRow {
+    /// The log.
+    pub log: LogNo,
+    /// The first seq that does not count.
+    pub from: u64,
+    /// The first seq that did not count before; `None` if all did.
+    pub below: Option<u64>,
+}
+
+/// An entry without its payload, as it was received.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(crate) struct EntryRow {
     /// Its log.
     pub log: LogNo,
     /// Its place there.
     pub seq: u64,
-    /// What became of it.
-    pub standing: Standing,
     /// The header's exact bytes.
     pub header: Vec<u8>,
     /// The author's signature.
@@ -104,10 +118,10 @@ pub(crate) struct EntryRow {
 
 impl EntryRow {
     /// The parts that most readers want, without reading the rest.
-    pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64, u8)> {
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64)> {
         let (log, rest) = bytes.split_first_chunk()?;
-        let (seq, rest) = rest.split_first_chunk()?;
-        Some((LogNo::from_le_bytes(*log), u64::from_le_bytes(*seq), *rest.first()?))
+        let (seq, _) = rest.split_first_chunk()?;
+        Some((LogNo::from_le_bytes(*log), u64::from_le_bytes(*seq)))
     }
 
     /// The entry, with its payload if that is here.
@@ -134,13 +148,14 @@ pub(crate) struct SpaceRow {
     pub entries: u64,
     /// The size of their payloads.
     pub bytes: u64,
+    /// Whether the entry that created it does not count any more: entries for it are kept still.
+    pub cut: bool,
 }
 
 impl SpaceRow {
-    /// Whether entries count in it: its rule is one that this version knows, and its creator is
-    /// somebody who may write.
-    pub(crate) fn is_open(&self, members: &Members) -> bool {
-        self.access == 0 && (self.author == members.mesh() || members.may_write(&self.author))
+    /// Its access rule, for [`Members`](nexus_crdt::Members) to judge.
+    pub(crate) const fn rule(&self, space: SpaceId) -> SpaceRule {
+        SpaceRule { space, access: self.access, creator: self.author }
     }
 }
 
@@ -203,6 +218,12 @@ pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
     key[..4].copy_from_slice(&log.to_be_bytes());
     key[4..].copy_from_slice(&seq.to_be_bytes());
     key
+}
+
+/// The seq and the entry of a key of `LogIndex`.
+pub(crate) fn read_log_index_key(key: &[u8]) -> Option<(u64, EntryId)> {
+    let (seq, id) = key.get(4..)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*seq), EntryId::from_bytes(id.try_into().ok()?)))
 }
 
 pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {

@@ -3,31 +3,75 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, EntryId, Head, LogId, SpaceId, Verified};
+use borsh::BorshDeserialize;
+use nexus_crdt::{Branches, Core, Dot, EntryId, Field, Head, LogId, SpaceId, Verified};
 
-use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, WriteRow, decode, unreadable};
+use super::rows::{
+    self, CutRow, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, WriteRow, decode, unreadable,
+};
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
 /// The logs of this store with their heads, by number.
 pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Head>)>, StoreError> {
     let mut logs = Vec::new();
+    view.try_scan(Table::Logs, ALL_KEYS, Order::Forward, &mut |key, value| {
+        let no = key.try_into().map(LogNo::from_be_bytes).map_err(|_| unreadable(Table::Logs))?;
+        logs.push((no, decode(Table::Logs, value)?, None));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (no, _, head) in &mut logs {
+        *head = read_branches(view, *no)?.map(|held| held.head);
+    }
+    Ok(logs)
+}
+
+/// How much of a log is held; `None` if nothing is.
+pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branches>, StoreError> {
+    view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
+}
+
+/// Whether an entry counts.
+pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError> {
+    view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
+}
+
+/// The entries between two enos that do not count, and why not.
+pub(crate) fn standings(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, Standing>, StoreError> {
+    by_eno(view, Table::Standing, from, to)
+}
+
+/// What the entries between two enos cut.
+pub(crate) fn cuts(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, CutRow>, StoreError> {
+    by_eno(view, Table::Cuts, from, to)
+}
+
+/// The entries that stopped counting when entry `eno` showed that their log forked.
+pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<Eno>, StoreError> {
+    let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
+    let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
+    enos.retain(|other| *other < eno);
+    Ok(enos)
+}
+
+fn by_eno<T: BorshDeserialize>(
+    view: &dyn View,
+    table: Table,
+    from: Eno,
+    to: Eno,
+) -> Result<BTreeMap<Eno, T>, StoreError> {
+    let mut found = BTreeMap::new();
+    let (start, end) = (rows::eno_key(from), rows::eno_key(to));
     let mut bad = false;
-    view.scan(Table::Logs, ALL_KEYS, Order::Forward, &mut |key, value| {
-        match (key.try_into().map(LogNo::from_be_bytes), borsh::from_slice::<LogId>(value)) {
-            (Ok(no), Ok(log)) => logs.push((no, log, None)),
+    view.scan(table, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
+        match (rows::read_eno(table, key), decode(table, value)) {
+            (Ok(eno), Ok(row)) => {
+                found.insert(eno, row);
+            }
             _ => bad = true,
         }
         ControlFlow::Continue(())
     })?;
-    if bad {
-        return Err(unreadable(Table::Logs));
-    }
-    for (no, _, head) in &mut logs {
-        if let Some(row) = view.get(Table::Frontier, &rows::log_key(*no))? {
-            *head = Some(decode(Table::Frontier, &row)?);
-        }
-    }
-    Ok(logs)
+    if bad { Err(unreadable(table)) } else { Ok(found) }
 }
 
 /// The eno of an entry, if it is held.
@@ -38,17 +82,17 @@ pub(crate) fn find_entry(view: &dyn View, id: EntryId) -> Result<Option<Eno>, St
 /// All spaces.
 pub(crate) fn read_spaces(view: &dyn View) -> Result<BTreeMap<SpaceId, SpaceRow>, StoreError> {
     let mut spaces = BTreeMap::new();
-    let mut bad = false;
-    view.scan(Table::Spaces, ALL_KEYS, Order::Forward, &mut |key, value| {
-        match (key.try_into().map(SpaceId::from_bytes), decode::<SpaceRow>(Table::Spaces, value)) {
-            (Ok(id), Ok(row)) => {
-                spaces.insert(id, row);
-            }
-            _ => bad = true,
-        }
-        ControlFlow::Continue(())
+    view.try_scan(Table::Spaces, ALL_KEYS, Order::Forward, &mut |key, value| {
+        let id = key.try_into().map(SpaceId::from_bytes).map_err(|_| unreadable(Table::Spaces))?;
+        spaces.insert(id, decode(Table::Spaces, value)?);
+        Ok(ControlFlow::Continue(()))
     })?;
-    if bad { Err(unreadable(Table::Spaces)) } else { Ok(spaces) }
+    Ok(spaces)
+}
+
+/// One space, if its definition is held.
+pub(crate) fn find_space(view: &dyn View, space: SpaceId) -> Result<Option<SpaceRow>, StoreError> {
+    view.get(Table::Spaces, space.as_bytes())?.map(|row| decode(Table::Spaces, &row)).transpose()
 }
 
 /// An entry with its payload.
@@ -66,27 +110,29 @@ pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
     last.map_or(Ok(0), |(key, _)| rows::read_eno(Table::Entries, &key))
 }
 
-/// The applied and unapplied entries of a log between two seqs, in order, forks included.
+/// The entries of a log between two seqs, in order, whether they count or not.
 pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<Eno>, StoreError> {
     let mut enos = Vec::new();
     let start = rows::log_index_prefix(log, from);
     let end = rows::log_index_key(log, to, EntryId::from_bytes([0xff; 32]));
-    let mut bad = false;
-    view.scan(Table::LogIndex, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |_, value| {
-        match rows::read_eno(Table::LogIndex, value) {
-            Ok(eno) => enos.push(eno),
-            Err(_) => bad = true,
-        }
-        ControlFlow::Continue(())
+    let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |_, value| {
+        enos.push(rows::read_eno(Table::LogIndex, value)?);
+        Ok(ControlFlow::Continue(()))
     })?;
-    if bad { Err(unreadable(Table::LogIndex)) } else { Ok(enos) }
+    Ok(enos)
 }
 
-/// The core's JSON in its entry's payload; empty if the payload is gone.
-pub(crate) fn core_text<'a>(payload: &'a [u8], row: &RecordRow) -> &'a str {
+/// The JSON of a record's core.
+pub(crate) fn read_core_text(view: &dyn View, eno: Eno, row: &RecordRow) -> Result<String, StoreError> {
     let (from, len) = (row.offset as usize, row.len as usize);
-    let bytes = payload.get(from..from.saturating_add(len)).unwrap_or_default();
-    std::str::from_utf8(bytes).unwrap_or_default()
+    let text = view.get_part(Table::Payloads, &rows::eno_key(eno), from..from.saturating_add(len), row.check)?;
+    text.and_then(|text| String::from_utf8(text).ok()).ok_or_else(|| unreadable(Table::Payloads))
+}
+
+/// The core of a record.
+pub(crate) fn read_core(view: &dyn View, eno: Eno, row: &RecordRow) -> Result<Core, StoreError> {
+    Core::parse(&read_core_text(view, eno, row)?).ok_or_else(|| unreadable(Table::Payloads))
 }
 
 /// Whether any key begins with a prefix.
@@ -106,16 +152,57 @@ pub(crate) fn live_writes(
     record: Dot,
     field: &str,
 ) -> Result<Vec<(Dot, WriteRow)>, StoreError> {
-    let mut live = Vec::new();
-    let mut bad = false;
-    view.scan_prefix(Table::Live, &rows::field_prefix(space, record, field), Order::Forward, &mut |key, value| {
-        match (rows::read_write_key(key), rows::decode(Table::Live, value)) {
-            (Some((_, dot)), Ok(row)) => live.push((dot, row)),
-            _ => bad = true,
+    let live = writes_below(view, Table::Live, &rows::field_prefix(space, record, field))?;
+    Ok(live.into_iter().map(|(_, dot, row)| (dot, row)).collect())
+}
+
+/// The writes of a record in `Live` or `Past`; those that never came are left out.
+pub(crate) fn read_writes(
+    view: &dyn View,
+    table: Table,
+    space: SpaceNo,
+    record: Dot,
+) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
+    writes_below(view, table, &rows::record_prefix(space, record))
+}
+
+fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
+    let mut writes = Vec::new();
+    view.try_scan_prefix(table, prefix, Order::Forward, &mut |key, value| {
+        if !value.is_empty() {
+            let (field, dot) = rows::read_write_key(key).ok_or_else(|| unreadable(table))?;
+            writes.push((field, dot, decode(table, value)?));
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
-    if bad { Err(rows::unreadable(Table::Live)) } else { Ok(live) }
+    Ok(writes)
+}
+
+/// All writes of a field, with the table they are in; a row without a write stands for one that
+/// is overwritten and is not here.
+pub(crate) fn writes_of_field(
+    view: &dyn View,
+    space: SpaceNo,
+    record: Dot,
+    field: &str,
+) -> Result<Vec<(Table, Dot, Option<WriteRow>)>, StoreError> {
+    let mut writes = Vec::new();
+    let prefix = rows::field_prefix(space, record, field);
+    for table in [Table::Live, Table::Past] {
+        let mut bad = false;
+        view.scan_prefix(table, &prefix, Order::Forward, &mut |key, value| {
+            let row = (!value.is_empty()).then(|| decode(table, value)).transpose();
+            match (rows::read_write_key(key), row) {
+                (Some((_, dot)), Ok(row)) => writes.push((table, dot, row)),
+                _ => bad = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if bad {
+            return Err(unreadable(table));
+        }
+    }
+    Ok(writes)
 }
 
 /// A record's row and its eno, if it was created here.
@@ -130,9 +217,9 @@ pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, R
 /// The records in sight that have a caller's key, lowest dot first.
 pub(crate) fn records_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Result<Vec<Dot>, StoreError> {
     let mut records = Vec::new();
-    view.scan_prefix(Table::Keys, &rows::caller_key_prefix(space, key), Order::Forward, &mut |key, _| {
-        records.extend(rows::dot_at_end(key));
-        ControlFlow::Continue(())
+    view.try_scan_prefix(Table::Keys, &rows::caller_key_prefix(space, key), Order::Forward, &mut |key, _| {
+        records.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::Keys))?);
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(records)
 }

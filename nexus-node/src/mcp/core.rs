@@ -11,6 +11,7 @@ mod tools;
 
 use std::borrow::Cow;
 
+use nexus_crdt::Source;
 use nexus_identity::Did;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
@@ -29,10 +30,10 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::Problem;
+use crate::problem::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
-/// The metadata key for the program's name, which only the node writes.
+/// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
 /// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
@@ -85,25 +86,27 @@ impl Core {
     }
 
     async fn remember(&self, memory: Remember) -> Result<Value, Refusal> {
-        let Remember { text, kind, mut tags, mut meta, space, key, ttl } = memory;
+        let Remember { text, kind, mut tags, meta, space, key, ttl, source } = memory;
         if meta.contains_key(AGENT) {
-            let message = "`agent` in the metadata is stamped by the node";
+            let message = "`agent` in the metadata is the node's: older ones keep the program's name there";
             return Err(Problem::new("invalid", message).hint("use another name"));
         }
-        meta.insert(AGENT.to_owned(), self.agent.stamp());
+        let origin = self.agent.caller().origin(None, source.map(Into::into))?;
         if let Some(tag) = self.project.as_deref().map(project_tag)
             && !tags.contains(&tag)
         {
             tags.push(tag);
         }
         let ttl = ttl.map(|ttl| ttl.0);
-        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None };
+        let from = origin.source.map(Source::as_str);
+        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin };
         let remembered = self.node.brain().remember(memory).await.map_err(refused)?;
         let mut answer = json!({
             "id": remembered.id.to_string(),
             "space": remembered.space,
             "author": remembered.author.to_string(),
-            "agent": self.agent.stamp(),
+            "agent": self.agent.name(),
+            "source": from,
             "created_at": remembered.created_at.to_string(),
             "durability": {
                 "local": remembered.durability.local,

@@ -27,7 +27,7 @@ mod tools;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
+use nexus_crdt::Origin;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(super) use self::item::is_graph_kind;
@@ -36,7 +36,7 @@ pub(super) use self::server::GraphServer;
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;
 use super::answer::Refusal;
-use crate::api::Problem;
+use crate::problem::Problem;
 use crate::{Brain, ListQuery, NodeError, Watch, WatchQuery};
 
 /// The space of the graph's memories.
@@ -92,7 +92,12 @@ impl Graph {
     }
 
     /// Creates the missing entities. Returns those.
-    async fn create_entities(&self, project: &str, asked: Vec<Entity>, stamp: &Value) -> Result<Vec<Entity>, Refusal> {
+    async fn create_entities(
+        &self,
+        project: &str,
+        asked: Vec<Entity>,
+        origin: &Origin,
+    ) -> Result<Vec<Entity>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut fresh: Vec<Entity> = Vec::new();
         {
@@ -113,7 +118,7 @@ impl Graph {
             let said = said.map(|content| Item::Observation { entity: entity.name.clone(), content: content.clone() });
             [of].into_iter().chain(said)
         });
-        self.write(project, items.collect(), stamp).await?;
+        self.write(project, items.collect(), origin).await?;
         Ok(fresh)
     }
 
@@ -122,7 +127,7 @@ impl Graph {
         &self,
         project: &str,
         asked: Vec<Relation>,
-        stamp: &Value,
+        origin: &Origin,
     ) -> Result<Vec<Relation>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut fresh: Vec<Relation> = Vec::new();
@@ -136,7 +141,7 @@ impl Graph {
                 }
             }
         }
-        self.write(project, fresh.iter().cloned().map(Item::Relation).collect(), stamp).await?;
+        self.write(project, fresh.iter().cloned().map(Item::Relation).collect(), origin).await?;
         Ok(fresh)
     }
 
@@ -145,7 +150,7 @@ impl Graph {
         &self,
         project: &str,
         asked: Vec<(String, Vec<String>)>,
-        stamp: &Value,
+        origin: &Origin,
     ) -> Result<Vec<(String, Vec<String>)>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut added: Vec<(String, Vec<String>)> = Vec::new();
@@ -167,7 +172,7 @@ impl Graph {
         let items = added.iter().flat_map(|(entity, contents)| {
             contents.iter().map(|content| Item::Observation { entity: entity.clone(), content: content.clone() })
         });
-        self.write(project, items.collect(), stamp).await?;
+        self.write(project, items.collect(), origin).await?;
         Ok(added)
     }
 
@@ -192,11 +197,11 @@ impl Graph {
             .await
     }
 
-    async fn write(&self, project: &str, items: Vec<Item>, stamp: &Value) -> Result<(), Refusal> {
+    async fn write(&self, project: &str, items: Vec<Item>, origin: &Origin) -> Result<(), Refusal> {
         if items.is_empty() {
             return Ok(());
         }
-        let memories = items.into_iter().map(|item| item.into_memory(project, stamp)).collect();
+        let memories = items.into_iter().map(|item| item.into_memory(project, origin)).collect();
         self.brain.remember_all(memories).await?;
         Ok(())
     }

@@ -3,10 +3,10 @@ use serde_json::{Value, json};
 
 use crate::api::openapi::{About, Routes, text};
 
-/// Lines of entities and relations.
+/// The content type of lines of entities and relations.
 const JSON_LINES: &str = "application/jsonl";
 
-/// Says what the routes do that are served here.
+/// Describes the routes that are served here.
 pub(super) fn describe(routes: Routes) -> Routes {
     fn about<'a>(about: About<'a>, what: &str) -> About<'a> {
         let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });

@@ -6,10 +6,10 @@ use crate::NodeError;
 use crate::ledger::rows::TimeKey;
 use nexus_crdt::Hlc;
 
-/// Names a store in cursors: one of another store means nothing here.
+/// A store's name in cursors. A cursor of another store means nothing here.
 pub(crate) type StoreName = [u8; 8];
 
-/// A place in the order in which this node committed: after write `index` of entry `eno`.
+/// A place in the order of this node's commits: after write `index` of entry `eno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WatchCursor {
     pub(crate) eno: u64,
@@ -38,7 +38,7 @@ impl WatchCursor {
     }
 }
 
-/// A place in a listing, newest first: before the record at this time.
+/// A place in a listing, newest first: before the record of this key.
 pub(crate) fn render_listing(store: StoreName, key: TimeKey) -> String {
     let bytes = [&store, &key.to_bytes()[4..]].concat();
     BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
@@ -61,7 +61,7 @@ fn other_store(text: &str) -> NodeError {
     NodeError::Invalid(format!("cursor {} is of another node: start without one", Shortened(text)))
 }
 
-/// Quotes what somebody sent, but not all of it.
+/// Quotes a caller's text, shortened.
 struct Shortened<'a>(&'a str);
 
 impl fmt::Display for Shortened<'_> {
@@ -71,5 +71,5 @@ impl fmt::Display for Shortened<'_> {
     }
 }
 
-/// The stamp before everything: listings start after it.
+/// The key before all others in a listing.
 pub(crate) const LATEST: TimeKey = TimeKey { space: 0, hlc: Hlc(u64::MAX), eno: u64::MAX, index: u16::MAX };

@@ -1,20 +1,20 @@
+mod history;
+mod resolved;
+
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, Dot, DotPrefix, Field, Hlc, LogId, Members, SpaceId, version_of};
+use nexus_crdt::{Core, Dot, DotPrefix, EntryId, LogId, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
-use serde_json::Value;
 
+use self::resolved::Record;
 use super::cursor::{self, StoreName};
 use crate::error::{NodeError, Resource};
-use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey, WriteRow};
+use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
 use crate::ledger::{self, entry_id_of, records_with_key};
-use crate::memory::{ConflictValue, ListQuery, Listing, Memory, Revision, SpaceInfo};
+use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
-
-/// The fields that a memory shows.
-const SHOWN: [&str; 5] = [Field::TEXT, Field::KIND, Field::TAGS, Field::META, Field::EXPIRES_AT];
 
 /// Answers questions from one committed state.
 pub(crate) struct Reader<'a> {
@@ -27,17 +27,32 @@ pub(crate) struct Reader<'a> {
 /// What nearly every question needs of a state: read once for all that are asked of it.
 pub(crate) struct Known {
     members: Arc<Members>,
-    /// The spaces that count, with mesh.
+    /// The spaces that this node may read, with mesh, by id.
     spaces: Vec<(SpaceId, SpaceRow)>,
+    /// Their places in that list, by number.
+    numbers: BTreeMap<rows::SpaceNo, usize>,
     /// Who writes each log, as far as somebody has asked. A log never changes hands.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
 }
 
 impl Known {
-    /// Of the state that a view shows, as these members may see it.
-    pub(crate) fn read(view: &dyn View, members: Arc<Members>) -> Result<Self, StoreError> {
-        let spaces = ledger::read_spaces(view)?.into_iter().filter(|(_, row)| row.is_open(&members)).collect();
-        Ok(Self { members, spaces, authors: Mutex::default() })
+    /// Of the state that a view shows, as one of these members may see it.
+    pub(crate) fn read(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Self, StoreError> {
+        let spaces = ledger::read_spaces(view)?.into_iter();
+        let spaces: Vec<_> =
+            spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
+        let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
+        Ok(Self { members, spaces, numbers, authors: Mutex::default() })
+    }
+
+    /// A space that this node may read.
+    pub(crate) fn readable(&self, space: SpaceId) -> Option<&SpaceRow> {
+        let place = self.spaces.binary_search_by_key(&space, |(id, _)| *id).ok()?;
+        Some(&self.spaces[place].1)
+    }
+
+    fn numbered(&self, no: rows::SpaceNo) -> Option<&SpaceRow> {
+        self.numbers.get(&no).map(|place| &self.spaces[*place].1)
     }
 
     /// Whether it was read for these very members.
@@ -75,24 +90,6 @@ impl Known {
     }
 }
 
-/// One value of a field: who wrote it, when, and where.
-#[derive(Clone, Debug, PartialEq)]
-struct FieldValue {
-    value: Value,
-    hlc: Hlc,
-    author: Did,
-    dot: Dot,
-}
-
-/// A record with all that is live in it.
-struct Record {
-    dot: Dot,
-    row: RecordRow,
-    author: Did,
-    core: Core,
-    live: BTreeMap<Field, Vec<LiveWrite>>,
-}
-
 /// A memory, and where its record is.
 pub(crate) struct Shown {
     pub(crate) record: Dot,
@@ -103,21 +100,15 @@ pub(crate) struct Shown {
     pub(crate) key: Option<String>,
 }
 
-/// A live write and who made it.
-struct LiveWrite {
-    dot: Dot,
-    row: WriteRow,
-    author: Did,
-}
-
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         view: &'a dyn View,
         store: StoreName,
+        me: Did,
         members: Arc<Members>,
         now: Timestamp,
     ) -> Result<Self, NodeError> {
-        Ok(Self::with(view, store, Arc::new(Known::read(view, members)?), now))
+        Ok(Self::with(view, store, Arc::new(Known::read(view, me, members)?), now))
     }
 
     /// The same, with what is known of the state that the view shows.
@@ -135,7 +126,7 @@ impl<'a> Reader<'a> {
         self.known.space(name)
     }
 
-    /// The numbers of all spaces that hold memories.
+    /// The numbers of the spaces that hold memories and that this node may read.
     pub(crate) fn space_numbers(&self) -> impl Iterator<Item = rows::SpaceNo> {
         self.known.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
     }
@@ -187,7 +178,7 @@ impl<'a> Reader<'a> {
             [] => Err(missing()),
             [(dot, place, row)] => {
                 let record = self.record_in(*dot, *place, *row)?;
-                let (shown, memory) = self.memory_of(record)?.ok_or_else(missing)?;
+                let (shown, memory) = self.memory_of(record)?;
                 let expired = memory.expires_at.is_some_and(|end| end <= self.now);
                 if expired { Err(missing()) } else { Ok((shown, memory)) }
             }
@@ -203,18 +194,14 @@ impl<'a> Reader<'a> {
         /// Enough to tell that a beginning is too short.
         const CANDIDATES_MAX: usize = 16;
         let mut dots = Vec::new();
-        let mut bad = None;
-        self.view.scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
-            let id = key.try_into().map(nexus_crdt::EntryId::from_bytes);
-            if let Some(dot) = id.ok().and_then(|id| prefix.dot_in(id)) {
-                match rows::read_eno(Table::Ids, value) {
-                    Ok(eno) => dots.push((dot, eno)),
-                    Err(error) => bad = Some(error),
-                }
+        self.view.try_scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
+            let id = key.try_into().map(EntryId::from_bytes).map_err(|_| rows::unreadable(Table::Ids))?;
+            if let Some(dot) = prefix.dot_in(id) {
+                dots.push((dot, rows::read_eno(Table::Ids, value)?));
             }
-            if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            Ok(if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        bad.map_or(Ok(dots), |error| Err(error.into()))
+        Ok(dots)
     }
 
     /// One memory, by an id as [`Self::resolve`] takes it.
@@ -224,10 +211,8 @@ impl<'a> Reader<'a> {
 
     /// A record in sight as a memory; those that share its caller's key are part of it.
     pub(crate) fn memory(&self, dot: Dot) -> Result<Option<Memory>, NodeError> {
-        let Some(first) = self.record(dot)? else {
-            return Ok(None);
-        };
-        Ok(self.memory_of(first)?.map(|(_, memory)| memory))
+        let record = self.record(dot)?;
+        record.map(|record| Ok(self.memory_of(record)?.1)).transpose()
     }
 
     /// The same by its place.
@@ -236,7 +221,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let record = self.record_in(dot, place, row)?;
-        Ok(self.memory_of(record)?.map(|(_, memory)| memory))
+        Ok(Some(self.memory_of(record)?.1))
     }
 
     /// The id of the record at a place.
@@ -251,73 +236,6 @@ impl<'a> Reader<'a> {
         Ok(eno.map(|eno| Place { eno, index: dot.index }))
     }
 
-    /// The same for one that was read, with the record that stands for it.
-    fn memory_of(&self, first: Record) -> Result<Option<(Dot, Memory)>, NodeError> {
-        if first.core.key.is_none() && first.live.is_empty() {
-            // as it was written, and nobody else's: most are
-            return Ok(Some((first.dot, self.untouched(first))));
-        }
-        let mut parts = Vec::new();
-        for other in self.group(&first)? {
-            if other != first.dot {
-                parts.extend(self.record(other)?);
-            }
-        }
-        parts.push(first);
-        parts.sort_by_key(|record| record.dot);
-        let fields = SHOWN.map(|field| field_values(&parts, field));
-        let shown =
-            |place: usize| fields[place].first().map(|value: &FieldValue| value.value.clone()).unwrap_or_default();
-        let Some(primary) = parts.first() else {
-            return Ok(None);
-        };
-        let conflicts = SHOWN.iter().zip(&fields).filter(|(_, values)| values.len() > 1);
-        let conflicts =
-            conflicts.map(|(field, values)| ((*field).to_owned(), values.iter().map(as_conflict).collect()));
-        let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
-        let latest = writes().map(|write| write.row.hlc).chain([primary.row.hlc]).max().unwrap_or_default();
-        let name = self.known.members.get(&primary.author).and_then(|member| member.name());
-        let memory = Memory {
-            id: primary.dot.into(),
-            was: primary.core.was.as_ref().map(|was| was.id.clone()),
-            space: self.space_name(primary.row.space),
-            text: shown(0).as_str().unwrap_or_default().to_owned(),
-            kind: shown(1).as_str().unwrap_or_default().to_owned(),
-            tags: serde_json::from_value(shown(2)).unwrap_or_default(),
-            meta: serde_json::from_value(shown(3)).unwrap_or_default(),
-            author: primary.author,
-            author_name: name.map(ToString::to_string),
-            created_at: primary.row.hlc.time(),
-            updated_at: latest.time(),
-            expires_at: shown(4).as_u64().map(Timestamp::from_ms),
-            version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|record| record.dot))),
-            conflicts: conflicts.collect(),
-        };
-        Ok(Some((primary.dot, memory)))
-    }
-
-    /// A record that nobody has edited, as a memory.
-    fn untouched(&self, record: Record) -> Memory {
-        let Record { dot, row, author, core, .. } = record;
-        let name = self.known.members.get(&author).and_then(|member| member.name());
-        Memory {
-            id: dot.into(),
-            was: core.was.map(|was| was.id),
-            space: self.space_name(row.space),
-            text: core.text,
-            kind: core.kind,
-            tags: core.tags,
-            meta: core.meta,
-            author,
-            author_name: name.map(ToString::to_string),
-            created_at: row.hlc.time(),
-            updated_at: row.hlc.time(),
-            expires_at: core.expires_at.map(Timestamp::from_ms),
-            version: version_of([dot]),
-            conflicts: BTreeMap::new(),
-        }
-    }
-
     /// A record in sight with the memory that it is shown as part of.
     pub(crate) fn shown(&self, dot: Dot) -> Result<Option<Shown>, NodeError> {
         let Some(record) = self.record(dot)? else {
@@ -328,8 +246,15 @@ impl<'a> Reader<'a> {
         let Some(place) = self.place(shown)? else {
             return Ok(None);
         };
-        let memory = if shown == dot { self.memory_of(record)?.map(|(_, memory)| memory) } else { self.memory(shown)? };
+        let memory = if shown == dot { Some(self.memory_of(record)?.1) } else { self.memory(shown)? };
         Ok(memory.map(|memory| Shown { record: shown, place, space, memory, key }))
+    }
+
+    /// What a memory would be created with if it were written again: its key, and the values shown.
+    pub(crate) fn core_of(&self, id: &str) -> Result<Core, NodeError> {
+        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
+        let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
+        Ok(self.resolved(record)?.core)
     }
 
     /// The caller's key of a memory, for export.
@@ -339,7 +264,7 @@ impl<'a> Reader<'a> {
     }
 
     fn space_name(&self, no: rows::SpaceNo) -> String {
-        self.known.spaces.iter().find(|(_, row)| row.no == no).map_or_else(String::new, |(_, row)| row.name.to_string())
+        self.known.numbered(no).map_or_else(String::new, |row| row.name.to_string())
     }
 
     /// The records in sight that are shown as one with this one, lowest dot first.
@@ -363,53 +288,23 @@ impl<'a> Reader<'a> {
         Ok(self.row_at(place)?.map(|row| (place, row)))
     }
 
-    /// The row at a place, if the record there is in sight.
+    /// The row at a place, if the record there is in sight: not forgotten, and in a space that this
+    /// node may read.
     fn row_at(&self, place: Place) -> Result<Option<RecordRow>, NodeError> {
         let Some(row) = self.view.get(Table::Records, &rows::record_key(place.eno, place.index))? else {
             return Ok(None);
         };
         let row: RecordRow = rows::decode(Table::Records, &row)?;
-        Ok((!row.gone).then_some(row))
-    }
-
-    /// The record of a row, with what is live in it.
-    fn record_in(&self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
-        let (from, len) = (row.offset as usize, row.len as usize);
-        let part = from..from.saturating_add(len);
-        let core = self.view.get_part(Table::Payloads, &rows::eno_key(place.eno), part, row.check)?;
-        let core = core.as_deref().and_then(|core| Core::parse(std::str::from_utf8(core).ok()?)).unwrap_or_default();
-        let author = self.author(row.log)?;
-        let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
-        for (field, dot, row) in self.writes(Table::Live, row.space, dot)? {
-            let author = self.author(row.log)?;
-            live.entry(field).or_default().push(LiveWrite { dot, row, author });
-        }
-        Ok(Record { dot, row, author, core, live })
+        Ok((!row.gone && self.known.numbered(row.space).is_some()).then_some(row))
     }
 
     fn author(&self, log: rows::LogNo) -> Result<Did, StoreError> {
         self.known.author(self.view, log)
     }
 
-    /// The writes of a record in one of the two tables; those that never came are left out.
-    fn writes(
-        &self,
-        table: Table,
-        space: rows::SpaceNo,
-        record: Dot,
-    ) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
-        let mut writes = Vec::new();
-        let mut bad = false;
-        self.view.scan_prefix(table, &rows::record_prefix(space, record), Order::Forward, &mut |key, value| {
-            if !value.is_empty() {
-                match (rows::read_write_key(key), rows::decode(table, value)) {
-                    (Some((field, dot)), Ok(row)) => writes.push((field, dot, row)),
-                    _ => bad = true,
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        if bad { Err(rows::unreadable(table)) } else { Ok(writes) }
+    /// What a member is called.
+    fn name_of(&self, did: &Did) -> Option<String> {
+        self.known.members.get(did).and_then(|member| member.name()).map(ToString::to_string)
     }
 
     /// A page of memories, newest first.
@@ -448,8 +343,8 @@ impl<'a> Reader<'a> {
         let record = self.record_in(dot, place, row)?;
         let now = self.now;
         let live = |memory: &Memory| memory.expires_at.is_none_or(|end| end > now);
-        let memory = self.memory_of(record)?.filter(|(shown, memory)| *shown == dot && live(memory));
-        Ok(memory.map(|(_, memory)| memory))
+        let (shown, memory) = self.memory_of(record)?;
+        Ok((shown == dot && live(&memory)).then_some(memory))
     }
 
     /// The places of the next records of several spaces, newest first.
@@ -459,10 +354,10 @@ impl<'a> Reader<'a> {
             let (start, end) = (space.to_be_bytes(), TimeKey { space: *space, ..before }.to_bytes());
             let mut taken = 0;
             let range = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
-            self.view.scan(Table::ByTime, range, Order::Backward, &mut |key, _| {
-                keys.extend(TimeKey::from_bytes(key));
+            self.view.try_scan(Table::ByTime, range, Order::Backward, &mut |key, _| {
+                keys.push(TimeKey::from_bytes(key).ok_or_else(|| rows::unreadable(Table::ByTime))?);
                 taken += 1;
-                if taken < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                Ok(if taken < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })?;
         }
         keys.sort_by_key(|key| std::cmp::Reverse((key.hlc, key.eno, key.index)));
@@ -470,114 +365,20 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// A memory's past, oldest first.
-    pub(crate) fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
-        let dot = self.resolve(id)?;
-        let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
-        let record = self.record(dot)?.ok_or_else(missing)?;
-        let mut steps: Vec<(Hlc, Dot, Did, String, Value, Vec<Dot>)> = Vec::new();
-        for part in self.group(&record)? {
-            let Some(record) = self.record(part)? else { continue };
-            let core = serde_json::to_value(&record.core).unwrap_or_default();
-            steps.push((record.row.hlc, part, record.author, Field::CORE.to_owned(), core, vec![]));
-            for table in [Table::Live, Table::Past] {
-                for (field, dot, row) in self.writes(table, record.row.space, part)? {
-                    let value = serde_json::from_str(&row.value).unwrap_or_default();
-                    steps.push((row.hlc, dot, self.author(row.log)?, field.as_str().to_owned(), value, row.over));
-                }
-            }
-        }
-        steps.sort_by_key(|(hlc, dot, ..)| (*hlc, *dot));
-        let mut live = std::collections::BTreeSet::new();
-        let mut past: Vec<Revision> = Vec::new();
-        let mut last_entry = None;
-        for (hlc, dot, by, field, value, over) in steps {
-            live.insert(dot);
-            for over in over {
-                live.remove(&over);
-            }
-            let version = version_of(live.iter().copied());
-            let changed = if field == Field::CORE { core_changes(value) } else { BTreeMap::from([(field, value)]) };
-            match past.last_mut() {
-                // the writes of one entry are one step
-                Some(step) if last_entry == Some(dot.entry) => {
-                    step.version = version;
-                    step.changed.extend(changed);
-                }
-                _ => past.push(Revision { version, at: hlc.time(), by, changed }),
-            }
-            last_entry = Some(dot.entry);
-        }
-        Ok(past)
-    }
-
-    /// All spaces that hold memories.
+    /// The spaces that hold memories and that this node may read.
     pub(crate) fn spaces(&self) -> Vec<SpaceInfo> {
-        let readers: Vec<Did> = self.known.members.iter().map(|(did, _)| *did).collect();
-        let writers: Vec<Did> = readers.iter().copied().filter(|did| self.known.members.may_write(did)).collect();
+        let members = &self.known.members;
+        let all = || members.iter().map(|(did, _)| *did);
         let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
         let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
             space: row.name.to_string(),
             id: *id,
-            readers: readers.clone(),
-            writers: writers.clone(),
+            readers: all().filter(|did| members.may_read(did, &row.rule(*id))).collect(),
+            writers: all().filter(|did| members.may_write(did, &row.rule(*id))).collect(),
             records: row.records,
             entries: row.entries,
             bytes: row.bytes,
         };
         shown.map(info).collect()
-    }
-}
-
-/// What a creating write wrote, by field; housekeeping left out.
-fn core_changes(core: Value) -> BTreeMap<String, Value> {
-    let Value::Object(members) = core else {
-        return BTreeMap::new();
-    };
-    members.into_iter().filter(|(field, _)| SHOWN.contains(&field.as_str())).collect()
-}
-
-fn as_conflict(value: &FieldValue) -> ConflictValue {
-    ConflictValue { value: value.value.clone(), author: value.author, at: value.hlc.time() }
-}
-
-/// The distinct values of a field in records that are shown as one, latest first.
-fn field_values(parts: &[Record], field: &str) -> Vec<FieldValue> {
-    let mut values: Vec<FieldValue> = Vec::new();
-    for record in parts {
-        match record.live.get(&Field::named(field)) {
-            Some(live) => values.extend(live.iter().map(|write| FieldValue {
-                value: serde_json::from_str(&write.row.value).unwrap_or_default(),
-                hlc: write.row.hlc,
-                author: write.author,
-                dot: write.dot,
-            })),
-            None => values.push(FieldValue {
-                value: core_member(&record.core, field),
-                hlc: record.row.hlc,
-                author: record.author,
-                dot: record.dot,
-            }),
-        }
-    }
-    values.sort_by_key(|value| std::cmp::Reverse((value.hlc, value.dot)));
-    let mut distinct: Vec<FieldValue> = Vec::new();
-    for value in values {
-        if !distinct.iter().any(|known| known.value == value.value) {
-            distinct.push(value);
-        }
-    }
-    distinct
-}
-
-/// A field as the record was created with it.
-fn core_member(core: &Core, field: &str) -> Value {
-    match field {
-        Field::TEXT => core.text.clone().into(),
-        Field::KIND => core.kind.clone().into(),
-        Field::TAGS => core.tags.clone().into(),
-        Field::META => serde_json::to_value(&core.meta).unwrap_or_default(),
-        Field::EXPIRES_AT => core.expires_at.into(),
-        _ => Value::Null,
     }
 }

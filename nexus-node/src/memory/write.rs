@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_crdt::Was;
+use nexus_crdt::{Origin, Was};
 use serde_json::Value;
 
 use super::{NewMemory, Patch};
@@ -55,6 +55,13 @@ impl NewMemory {
         self
     }
 
+    /// Of this program, and on this word.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
     /// With its former id and author.
     #[must_use]
     pub fn was(mut self, was: Was) -> Self {
@@ -80,6 +87,13 @@ impl Patch {
     #[must_use]
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Of this program, and on this word.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
         self
     }
 

@@ -15,10 +15,11 @@ use crate::runtime::fresh_incarnation;
 use crate::store::{self, Batch, Store, StoreOptions, Table};
 use crate::world::Tasks;
 
-/// Raft's store is read at the start and for peers that were away; the rest is in memory anyway.
+/// The cache of Raft's store. It is read at the start and for peers that were away; the rest is in
+/// memory anyway.
 const RAFT_CACHE_BYTES: usize = 1 << 20;
 
-/// Makes a node in the real world; what is not set is as in [`Config`]'s defaults.
+/// Makes a node in the real world. Unset options have the defaults of [`Config`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     path: PathBuf,
@@ -30,47 +31,47 @@ impl Builder {
         Self { path, config: Config::default() }
     }
 
-    /// The whole configuration; calls after this one change it.
+    /// Sets the whole configuration. Later calls change it.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         Self { config, ..self }
     }
 
-    /// What the node is called.
+    /// Sets the node's name.
     #[must_use]
     pub fn name(mut self, name: Name) -> Self {
         self.config.name = Some(name);
         self
     }
 
-    /// Where to listen for other nodes; none: it only dials.
+    /// Sets the addresses to listen on. Without any the node only dials.
     #[must_use]
     pub fn listen(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
         self.config.listen.0 = addresses.into_iter().collect();
         self
     }
 
-    /// Whether to look for members on the local network.
+    /// Sets whether to look for members on the local network.
     #[must_use]
     pub fn mdns(mut self, mdns: bool) -> Self {
         self.config.mdns = mdns;
         self
     }
 
-    /// An address to dial besides those known.
+    /// Adds an address to dial besides the known ones.
     #[must_use]
     pub fn bootstrap(mut self, address: Multiaddr) -> Self {
         self.config.bootstrap.0.push(address);
         self
     }
 
-    /// Starts the node; in an empty directory it makes one, with a mesh of its own. Returns when
-    /// its sockets are bound and its state is read.
+    /// Starts the node. In an empty directory it makes a node first, with a new mesh. Returns when the
+    /// sockets are bound and the state is read.
     ///
     /// # Errors
-    /// [`NodeError::DataDir`] if the directory cannot be used (another node runs there, its files
-    /// are damaged or of a newer version), [`NodeError::Store`] likewise for the store,
-    /// [`NodeError::Conflict`] if a port that was asked for is taken, [`NodeError::Mesh`].
+    /// [`NodeError::DataDir`] if the directory cannot be used: another node runs there, or its files
+    /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
+    /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
         let Self { path, mut config } = self;
         if DataDir::inspect(&path)? == Contents::Empty {
@@ -101,8 +102,8 @@ impl Builder {
     }
 }
 
-/// A store that lies elsewhere than it did may be a copy whose original goes on: it begins a new
-/// incarnation, so that no log is written twice. Whether it did.
+/// Begins a new incarnation if the store may be a copy, since it lies elsewhere than before: its
+/// original may go on, and no log may be written twice. Returns whether it did.
 fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<bool, NodeError> {
     let Some(genesis) = ledger::read_genesis(&store.snapshot()?)? else {
         return Ok(false);

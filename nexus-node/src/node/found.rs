@@ -11,25 +11,25 @@ use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
 use crate::world::random;
 
-/// A node that was made, with a mesh of its own.
+/// A new node with a new mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Initialized {
-    /// The node.
+    /// The node's DID.
     pub did: Did,
-    /// The node as libp2p knows it.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// Its mesh.
+    /// The mesh's DID.
     pub mesh_did: Did,
-    /// What it is called.
+    /// The node's name.
     pub name: String,
-    /// Where it lives.
+    /// The node's directory.
     pub data_dir: PathBuf,
 }
 
-/// Makes a node with a new mesh, of which it is the first member, in an empty directory.
+/// Makes a node with a new mesh in an empty directory, as its first member.
 ///
 /// # Errors
-/// [`NodeError::DataDir`], above all if there is a node already: nothing has changed then.
+/// [`NodeError::DataDir`], above all if there is a node already. Nothing has changed then.
 pub fn init(path: &Path, name: Option<Name>) -> Result<Initialized, NodeError> {
     let dir = DataDir::create(path, Keypair::generate())?;
     let _lock = dir.lock()?;
@@ -37,8 +37,7 @@ pub fn init(path: &Path, name: Option<Name>) -> Result<Initialized, NodeError> {
     complete(&dir, &store, name)
 }
 
-/// Gives the node of a directory a mesh, unless it has one: also after an `init` that was cut
-/// short.
+/// Gives the node of a directory a mesh, unless it has one. It also completes an interrupted `init`.
 pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Initialized, NodeError> {
     let me = dir.identity().did();
     let genesis = match ledger::read_genesis(&store.snapshot()?)? {
@@ -55,7 +54,7 @@ pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Resu
     })
 }
 
-/// Makes a mesh: its root key first, so that a mesh without one never exists.
+/// Makes a mesh. The root key is written first, so that no mesh exists without one.
 fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, NodeError> {
     let root = match dir.root()? {
         Some(root) => root,
@@ -84,7 +83,7 @@ pub(super) fn open_store(dir: &DataDir, options: StoreOptions) -> Result<Store, 
     Ok(Store::open(dir.store_path(), options)?)
 }
 
-/// What this machine is called, as far as it makes a name.
+/// This machine's name, as far as it is a valid one.
 pub(super) fn machine_name() -> Name {
     let host = std::fs::read_to_string("/etc/hostname").ok();
     let host = host.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{Core, SpaceId, Was};
-use nexus_identity::{Chain, Did, Keypair, Name, Ticket, Timestamp};
+use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
 use nexus_mesh::{
-    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, SystemClock, tcp_quic_transport,
+    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, SystemClock, tcp_quic_transport,
 };
 
 use super::found::{genesis, machine_name, open_store};
@@ -16,6 +16,7 @@ use crate::error::NodeError;
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
+use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
@@ -54,7 +55,10 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
         Some(dir) if dir.store_path().exists() => Some(open_store(dir, StoreOptions::default())?),
         _ => None,
     };
-    if let Some(store) = &old {
+    if let (Some(store), Some(dir)) = (&old, &existing) {
+        if ledger::read_genesis(&store.snapshot()?)?.is_some() {
+            bring_up_to_date(dir.identity(), store)?;
+        }
         check_alone(store)?;
     }
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
@@ -62,7 +66,7 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
 
     let tasks = Arc::new(Tasks::current());
     let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), tasks.clone())
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())
         .map_err(|error| NodeError::Mesh(error.to_string()))?;
     let knocked = tokio::select! {
         knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
@@ -242,8 +246,9 @@ impl<'a> Transfer<'a> {
         let Some(genesis) = ledger::read_genesis(old)? else {
             return Ok(());
         };
+        let me = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?.subject;
         let members = Arc::new(ledger::read_members(old)?);
-        let reader = Reader::new(old, genesis.store, members, self.clock.wall())?;
+        let reader = Reader::new(old, genesis.store, me, members, self.clock.wall())?;
         for space in reader.spaces() {
             let to = self.space_for(&space.space)?;
             let mut memories = Vec::new();
@@ -260,10 +265,8 @@ impl<'a> Transfer<'a> {
             for chunk in memories.chunks(COPY_CHUNK) {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
-                    records.push(NewRecord {
-                        space: to,
-                        core: written_again(memory, reader.key_of(&memory.id.to_string())?),
-                    });
+                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id.to_string())? };
+                    records.push(NewRecord { space: to, core });
                 }
                 self.run(Command::Remember(records))?;
             }
@@ -288,19 +291,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// A memory as the core of a new record that says what it was.
-pub(crate) fn written_again(memory: &Memory, key: Option<String>) -> Core {
-    Core {
-        text: memory.text.clone(),
-        kind: memory.kind.clone(),
-        tags: memory.tags.clone(),
-        meta: memory.meta.clone(),
-        key,
-        expires_at: memory.expires_at.map(Timestamp::as_ms),
-        was: Some(Was {
-            id: memory.id.to_string(),
-            author: memory.author.to_string(),
-            created_at: memory.created_at.as_ms(),
-        }),
-    }
+/// What a memory was, for the record that says it again.
+fn was(memory: &Memory) -> Was {
+    Was { id: memory.id.to_string(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
 }

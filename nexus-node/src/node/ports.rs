@@ -7,25 +7,25 @@ use libp2p::multiaddr::Protocol;
 use crate::NodeError;
 use crate::datadir::Ports;
 
-/// The port that nodes listen on by default, for QUIC (UDP) and for TCP.
+/// The default port of nodes, for QUIC (UDP) and for TCP.
 const DEFAULT_PORT: u16 = 4_002;
 
-/// Which socket an address asks for.
+/// The kind of an address's socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Udp,
     Tcp,
 }
 
-/// Settles the ports to listen on: port 0, or the default one when it is taken, becomes the port
-/// of last time if that is free, else any free one. Other ports that are taken are an error.
+/// Chooses the ports to listen on. Port 0, or a default port that is taken, becomes the last port if
+/// that is free, else any free one. Any other taken port is an error.
 pub(super) fn settle(addresses: &[Multiaddr], ports: &mut Ports) -> Result<Vec<Multiaddr>, NodeError> {
     addresses.iter().map(|address| settle_one(address, ports)).collect()
 }
 
 fn settle_one(address: &Multiaddr, ports: &mut Ports) -> Result<Multiaddr, NodeError> {
     let Some((ip, kind, port)) = socket_of(address) else {
-        // nothing that a port belongs to: the transport says what it thinks of it
+        // an address without a port: the transport judges it
         return Ok(address.clone());
     };
     let kept = match kind {
@@ -41,7 +41,7 @@ fn settle_one(address: &Multiaddr, ports: &mut Ports) -> Result<Multiaddr, NodeE
     let candidates = [(port != 0).then_some(port), *kept].into_iter().flatten();
     let mut free = candidates.filter_map(|port| free_port(ip, kind, port));
     let Some(chosen) = free.next().or_else(|| free_port(ip, kind, 0)) else {
-        // no such interface (IPv6 switched off, say): the others go on without it
+        // no such interface (with IPv6 switched off, for example): the other addresses go on
         return Ok(address.clone());
     };
     if chosen != DEFAULT_PORT {
@@ -72,7 +72,7 @@ fn socket_of(address: &Multiaddr) -> Option<(IpAddr, Kind, u16)> {
     None
 }
 
-/// The port, if it can be bound now; port 0 stands for any.
+/// The port, if it can be bound now. Port 0 means any.
 fn free_port(ip: IpAddr, kind: Kind, port: u16) -> Option<u16> {
     let address = SocketAddr::new(ip, port);
     let bound = match kind {
@@ -82,7 +82,7 @@ fn free_port(ip: IpAddr, kind: Kind, port: u16) -> Option<u16> {
     bound.ok().map(|address| address.port())
 }
 
-/// Whether this machine has the address at all.
+/// Whether this machine has the address.
 fn exists(ip: IpAddr) -> bool {
     ip == IpAddr::from(Ipv4Addr::UNSPECIFIED) || UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
 }
@@ -109,6 +109,7 @@ mod tests {
         drop(holder);
     }
 
+    /// promise: Bad input | A port in use
     #[test]
     fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();

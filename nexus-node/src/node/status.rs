@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use nexus_crdt::Frontier;
+use nexus_crdt::{Frontier, Members, SpaceRule};
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::PeerState;
 
@@ -121,6 +121,13 @@ fn frontier(store: &Store) -> Result<Frontier, NodeError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
+/// The spaces that some member may not read.
+fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
+    let spaces = ledger::read_spaces(&store.snapshot()?)?;
+    let rules = spaces.into_iter().map(|(space, row)| row.rule(space));
+    Ok(rules.filter(|rule| !members.all_read(rule)).collect())
+}
+
 impl Node {
     /// How far this node holds each log, on its disk.
     ///
@@ -169,16 +176,21 @@ impl Node {
     pub async fn peers(&self) -> Vec<Peer> {
         let Inner { identity, world, mesh, store, sessions, .. } = &*self.0;
         let met = mesh.peers().await;
-        let store = store.clone();
-        let ours = world.blocking(move || frontier(&store)).await;
-        let ours = ours.map_err(NodeError::from).flatten().unwrap_or_default();
-        let members = identity.members();
+        let (members, store) = (identity.members(), store.clone());
+        let known = members.clone();
+        let read = world.blocking(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
+        let (ours, restricted) = read.map_err(NodeError::from).flatten().unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != identity.me());
         let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
+            // a member lacks nothing of what it may not read, and neither does this node
+            let ends = [*did, identity.me()];
+            let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
+            let hidden = hidden.map(|rule| rule.space).collect();
+            let (ours, durable) = (ours.without(&hidden), durable.without(&hidden));
             let behind = ours.ahead_of(&durable);
             Peer {
                 did: *did,

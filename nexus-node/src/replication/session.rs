@@ -1,16 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Range, SpaceId, SyncFrame, plan,
+    Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members, Range, SpaceId,
+    SyncFrame, plan,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::{Plant, planted};
 
+use super::Audience;
 use crate::ledger;
-use crate::ledger::rows::{self, Eno, EntryRow, LogNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
@@ -69,24 +72,41 @@ pub struct Received {
     pub own_log_ahead: Option<LogId>,
 }
 
-/// One side of a sync with one peer.
+/// A log as a session sees it.
+#[derive(Clone, Copy, Debug)]
+struct SessionLog {
+    id: LogId,
+    /// Whether both ends may read its space.
+    shared: bool,
+}
+
+/// What this node holds, as a session needs it.
+struct Ours {
+    /// The logs of spaces that both ends may read.
+    shared: Frontier,
+    /// This node's own logs, of all spaces.
+    own: Frontier,
+}
+
+/// One side of a sync with one peer. It speaks of the spaces that both sides may read, and of
+/// nothing before the peer is known as a member.
 ///
 /// Drive it so: [`receive`](Self::receive) each frame from the peer; whenever the stream takes
 /// more, [`next_frame`](Self::next_frame) until it has none, then wait for a commit, a frame or
-/// [`poll_timeout`](Self::poll_timeout). `now` is monotonic from any origin. Each call gets the
-/// committed state of that moment, which never goes back.
+/// [`poll_timeout`](Self::poll_timeout). When members come or change, [`follow`](Self::follow) them
+/// before anything else. `now` is monotonic from any origin. Each call gets the committed state of
+/// that moment, which never goes back.
 #[derive(Debug)]
 pub struct Session {
-    me: Did,
-    mesh: Did,
-    logs: BTreeMap<LogNo, LogId>,
+    audience: Audience,
+    logs: BTreeMap<LogNo, SessionLog>,
     /// Our frontier on its way out; `None` between.
     opening: Option<VecDeque<(LogId, Head)>>,
     /// The peer's frontier on its way in.
     incoming: Frontier,
     /// What the peer has, said it has, or was sent. `None` until it said anything.
     theirs: Option<Frontier>,
-    ranges: VecDeque<Range>,
+    ranges: VecDeque<Sending>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
     tail: Eno,
     acks: Eno,
@@ -104,10 +124,9 @@ impl Session {
     ///
     /// # Errors
     /// The store's.
-    pub fn open(me: Did, mesh: Did, now: Duration, view: &dyn View) -> Result<Self, StoreError> {
+    pub fn open(audience: Audience, now: Duration, view: &dyn View) -> Result<Self, StoreError> {
         let mut session = Self {
-            me,
-            mesh,
+            audience,
             logs: BTreeMap::new(),
             opening: None,
             incoming: Frontier::default(),
@@ -126,9 +145,26 @@ impl Session {
         Ok(session)
     }
 
-    /// Sends our frontier, now or once more.
+    /// Follows the members. If other spaces are shared with the peer now, both frontiers are compared anew.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn follow(&mut self, members: &Arc<Members>, now: Duration, view: &dyn View) -> Result<(), StoreError> {
+        let before = self.audience.clone();
+        if !self.audience.follow(members) || self.audience.shared_spaces(view)? == before.shared_spaces(view)? {
+            return Ok(());
+        }
+        self.begin(now, view)?;
+        let ours = self.ours(view)?.shared;
+        self.plan_sending(&ours, view)
+    }
+
+    /// Sends our frontier, now or once more; to a stranger later, if at all.
     fn begin(&mut self, now: Duration, view: &dyn View) -> Result<(), StoreError> {
-        let frontier = self.our_frontier(view)?;
+        if !self.audience.is_known() {
+            return Ok(());
+        }
+        let frontier = self.ours(view)?.shared;
         self.opening = Some(frontier.iter().map(|(log, head)| (*log, *head)).collect());
         // what the frontier says need not be acknowledged
         self.acks = ledger::last_eno(view)? + 1;
@@ -136,10 +172,33 @@ impl Session {
         Ok(())
     }
 
-    fn our_frontier(&mut self, view: &dyn View) -> Result<Frontier, StoreError> {
-        let logs = ledger::read_logs(view)?;
-        self.logs = logs.iter().map(|(no, log, _)| (*no, *log)).collect();
-        Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
+    fn ours(&mut self, view: &dyn View) -> Result<Ours, StoreError> {
+        let shared = self.audience.shared_spaces(view)?;
+        let mut ours = Ours { shared: Frontier::default(), own: Frontier::default() };
+        self.logs.clear();
+        for (no, id, head) in ledger::read_logs(view)? {
+            let log = SessionLog { id, shared: shared.contains(&id.space) };
+            self.logs.insert(no, log);
+            let Some(head) = head else { continue };
+            if log.shared {
+                ours.shared.advance(id, head);
+            }
+            if id.author == self.audience.me() {
+                ours.own.advance(id, head);
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Plans what the peer lacks by what it said, and has the cursors go on after it.
+    fn plan_sending(&mut self, ours: &Frontier, view: &dyn View) -> Result<(), StoreError> {
+        let Some(theirs) = &self.theirs else { return Ok(()) };
+        let ranges = plan(ours, theirs, SpaceId::mesh(&self.audience.mesh()));
+        self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
+        let next = ledger::last_eno(view)? + 1;
+        (self.tail, self.relay) = (next, next);
+        self.marks.clear();
+        Ok(())
     }
 
     /// Has the frontiers compared again: entries from this peer miss something before them.
@@ -151,7 +210,8 @@ impl Session {
     pub fn poll_timeout(&self) -> Duration {
         // nothing is relayed to a peer that has not said yet what it has
         let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + RELAY_AFTER);
-        let frontier = self.ask_again.then_some(self.last_frontier + FRONTIER_EVERY);
+        let again = self.ask_again && self.audience.is_known();
+        let frontier = again.then_some(self.last_frontier + FRONTIER_EVERY);
         [relay, frontier].into_iter().flatten().fold(self.next_digest, Duration::min)
     }
 
@@ -189,7 +249,7 @@ impl Session {
                 }
             }
             Some(Body::Digest(DigestFrame { digest })) => {
-                let same = self.our_frontier(view)?.digest().as_slice() == digest;
+                let same = self.ours(view)?.shared.digest().as_slice() == digest;
                 self.differing = if same { 0 } else { self.differing + 1 };
                 if self.differing >= 2 {
                     self.differing = 0;
@@ -212,16 +272,12 @@ impl Session {
             return Ok(());
         }
         let theirs = std::mem::take(&mut self.incoming);
-        let ours = self.our_frontier(view)?;
-        let ahead = |(log, head): &(&LogId, &Head)| log.author == self.me && !ours.covers(log, head.seq);
+        let (me, ours) = (self.audience.me(), self.ours(view)?);
+        let ahead = |(log, head): &(&LogId, &Head)| log.author == me && !ours.own.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
-        self.ranges = plan(&ours, &theirs, SpaceId::mesh(&self.mesh)).into();
         self.theirs = Some(theirs);
-        let next = ledger::last_eno(view)? + 1;
-        (self.tail, self.relay) = (next, next);
-        self.marks.clear();
-        Ok(())
+        Ok(self.plan_sending(&ours.shared, view)?)
     }
 
     fn take_entry(&mut self, frame: EntryFrame, view: &dyn View) -> Result<Option<Entry>, SessionError> {
@@ -232,7 +288,7 @@ impl Session {
             Err(error) => return Err(error.into()),
         };
         let header = entry.header();
-        if header.mesh != self.mesh {
+        if header.mesh != self.audience.mesh() {
             return Err(EntryError::OtherMesh.into());
         }
         // whoever passes an entry on may have emptied it: what it says is to come from another
@@ -253,6 +309,10 @@ impl Session {
     /// # Errors
     /// The store's.
     pub fn next_frame(&mut self, now: Duration, view: &dyn View) -> Result<Option<SyncFrame>, StoreError> {
+        if !self.audience.is_known() {
+            self.next_digest = now + DIGEST_EVERY;
+            return Ok(None);
+        }
         if self.ask_again && self.opening.is_none() && now >= self.last_frontier + FRONTIER_EVERY {
             self.ask_again = false;
             self.begin(now, view)?;
@@ -284,7 +344,7 @@ impl Session {
         }
         if now >= self.next_digest {
             self.next_digest = now + DIGEST_EVERY;
-            let digest = self.our_frontier(view)?.digest().to_vec();
+            let digest = self.ours(view)?.shared.digest().to_vec();
             return Ok(Some(frame(Body::Digest(DigestFrame { digest }))));
         }
         Ok(None)
@@ -316,49 +376,51 @@ impl Session {
         let mut moved = BTreeSet::new();
         while self.acks <= last {
             let (peeks, next) = peek_entries(view, self.acks, last)?;
-            moved.extend(peeks.iter().filter(|peek| peek.standing != Standing::Fork as u8).map(|peek| peek.log));
+            moved.extend(peeks.iter().map(|peek| peek.log));
             self.acks = next;
         }
         let mut heads = Vec::with_capacity(moved.len());
         for no in moved {
             let log = self.log(no, view)?;
-            if let Some(head) = view.get(Table::Frontier, &rows::log_key(no))? {
-                heads.push(LogHead::new(&log, &rows::decode(Table::Frontier, &head)?));
+            if log.shared
+                && let Some(held) = ledger::read_branches(view, no)?
+            {
+                heads.push(LogHead::new(&log.id, &held.head));
             }
         }
         Ok((!heads.is_empty()).then_some(AckFrame { heads }))
     }
 
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
-        while let Some(range) = self.ranges.front_mut() {
-            let known = self.logs.iter().find(|(_, log)| **log == range.log).map(|(no, _)| *no);
-            let covered = self
-                .theirs
-                .as_ref()
-                .and_then(|theirs| theirs.head(&range.log))
-                .map_or(0, |head| head.seq.saturating_add(1));
-            range.from = range.from.max(covered);
-            let Some(no) = known.filter(|_| range.from <= range.to) else {
-                self.ranges.pop_front();
-                continue;
-            };
-            for (seq, eno) in log_entries(view, no, range.from, range.to)? {
-                if parcel.is_full() {
-                    return Ok(());
-                }
-                range.from = seq + 1;
-                let log = range.log;
-                if let Some(head) = parcel.add(eno, view)?
-                    && let Some(theirs) = &mut self.theirs
-                {
-                    theirs.advance(log, head);
-                }
-            }
+        while let Some(sending) = self.ranges.front_mut() {
             if parcel.is_full() {
                 return Ok(());
             }
-            if range.from > range.to || log_entries(view, no, range.from, range.to)?.is_empty() {
+            let log = sending.range.log;
+            let known = self.logs.iter().find(|(_, held)| held.id == log && held.shared).map(|(no, _)| *no);
+            let Some(theirs) = &mut self.theirs else { return Ok(()) };
+            sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
+            let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
                 self.ranges.pop_front();
+                continue;
+            };
+            let entries = log_entries(view, no, sending)?;
+            if entries.is_empty() {
+                if let Some(last) = sending.last() {
+                    theirs.advance(log, last);
+                }
+                self.ranges.pop_front();
+                continue;
+            }
+            for (at, eno) in entries {
+                if parcel.is_full() {
+                    return Ok(());
+                }
+                parcel.add(eno, view)?;
+                // the peer has all that there is at a seq once another one begins
+                if let Some(before) = sending.sent(at) {
+                    theirs.advance(log, before);
+                }
             }
         }
         Ok(())
@@ -403,28 +465,30 @@ impl Session {
         view: &dyn View,
         wanted: impl Fn(&LogId, Did) -> bool,
     ) -> Result<Eno, StoreError> {
-        for Peek { eno, log, seq, standing } in peeks {
+        for Peek { eno, log, seq } in peeks {
             if parcel.is_full() {
                 return Ok(eno);
             }
             let log = self.log(log, view)?;
             let Some(theirs) = &mut self.theirs else { continue };
-            if standing == Standing::Fork as u8 || !wanted(&log, self.me) || theirs.covers(&log, seq) {
+            if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
                 continue;
             }
             if let Some(head) = parcel.add(eno, view)? {
-                theirs.advance(log, head);
+                theirs.advance(log.id, head);
             }
         }
         Ok(next)
     }
 
-    fn log(&mut self, no: LogNo, view: &dyn View) -> Result<LogId, StoreError> {
+    fn log(&mut self, no: LogNo, view: &dyn View) -> Result<SessionLog, StoreError> {
         if let Some(log) = self.logs.get(&no) {
             return Ok(*log);
         }
         let row = view.get(Table::Logs, &rows::log_key(no))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
-        let log = rows::decode(Table::Logs, &row)?;
+        let id: LogId = rows::decode(Table::Logs, &row)?;
+        let rule = ledger::find_space(view, id.space)?.map(|row| row.rule(id.space));
+        let log = SessionLog { id, shared: rule.is_some_and(|rule| self.audience.shares(&rule)) };
         self.logs.insert(no, log);
         Ok(log)
     }
@@ -462,45 +526,67 @@ struct Peek {
     eno: Eno,
     log: LogNo,
     seq: u64,
-    standing: u8,
 }
 
 /// Some entries from `from` on, up to `last`, and the first one not among them.
 fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno), StoreError> {
     let mut peeks = Vec::new();
     let (start, end) = (rows::eno_key(from), rows::eno_key(last));
-    let mut bad = false;
-    view.scan(Table::Entries, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
-        match (rows::read_eno(Table::Entries, key), EntryRow::peek(value)) {
-            (Ok(eno), Some((log, seq, standing))) => peeks.push(Peek { eno, log, seq, standing }),
-            _ => bad = true,
-        }
-        if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+    view.try_scan(Table::Entries, range, Order::Forward, &mut |key, value| {
+        let eno = rows::read_eno(Table::Entries, key)?;
+        let (log, seq) = EntryRow::peek(value).ok_or_else(|| rows::unreadable(Table::Entries))?;
+        peeks.push(Peek { eno, log, seq });
+        Ok(if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    if bad {
-        return Err(rows::unreadable(Table::Entries));
-    }
     let next = if peeks.len() < SCAN_ENTRIES { last + 1 } else { peeks.last().map_or(last, |peek| peek.eno) + 1 };
     Ok((peeks, next))
 }
 
-/// Some entries of a log between two seqs, forks left out: seq and eno.
-fn log_entries(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<(u64, Eno)>, StoreError> {
-    let mut found: Vec<(u64, Eno)> = Vec::new();
-    let start = rows::log_index_prefix(log, from);
-    let end = rows::log_index_key(log, to, nexus_crdt::EntryId::from_bytes([0xff; 32]));
-    let mut bad = false;
-    view.scan(Table::LogIndex, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
-        let seq = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-        match (seq, rows::read_eno(Table::LogIndex, value)) {
-            (Some(seq), Ok(eno)) => match found.last_mut() {
-                // of several at one seq, the one stored first is the log's
-                Some((last, first)) if *last == seq => *first = eno.min(*first),
-                _ => found.push((seq, eno)),
-            },
-            _ => bad = true,
+/// A range on its way to the peer, with all branches of its log.
+#[derive(Debug)]
+struct Sending {
+    /// What is left of it.
+    range: Range,
+    /// The last entry that was sent at its first seq.
+    after: Option<EntryId>,
+}
+
+impl Sending {
+    /// Leaves out what the peer got elsewhere. Where it acknowledges what it was just sent, the rest
+    /// of that seq still goes out.
+    fn skip_to(&mut self, seq: u64) {
+        let first = self.range.from + u64::from(self.after.is_some());
+        if seq > first {
+            (self.range.from, self.after) = (seq, None);
         }
-        if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Notes what was sent. Returns the last entry of the seq before, if another one begins.
+    fn sent(&mut self, at: Head) -> Option<Head> {
+        let before = self.last().filter(|_| at.seq > self.range.from);
+        (self.range.from, self.after) = (at.seq, Some(at.id));
+        before
+    }
+
+    /// The last entry that was sent.
+    fn last(&self) -> Option<Head> {
+        self.after.map(|id| Head { seq: self.range.from, id })
+    }
+}
+
+/// Some entries of a log from what was sent last on, by seq and id.
+fn log_entries(view: &dyn View, log: LogNo, sending: &Sending) -> Result<Vec<(Head, Eno)>, StoreError> {
+    let mut found: Vec<(Head, Eno)> = Vec::new();
+    let Sending { range, after } = sending;
+    let (first, last) = (after.unwrap_or(EntryId::ZERO), EntryId::from_bytes([0xff; 32]));
+    let (first, last) = (rows::log_index_key(log, range.from, first), rows::log_index_key(log, range.to, last));
+    let start = if after.is_some() { Bound::Excluded(first.as_slice()) } else { Bound::Included(first.as_slice()) };
+    let bounds = (start, Bound::Included(last.as_slice()));
+    view.try_scan(Table::LogIndex, bounds, Order::Forward, &mut |key, value| {
+        let (seq, id) = rows::read_log_index_key(key).ok_or_else(|| rows::unreadable(Table::LogIndex))?;
+        found.push((Head { seq, id }, rows::read_eno(Table::LogIndex, value)?));
+        Ok(if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    if bad { Err(rows::unreadable(Table::LogIndex)) } else { Ok(found) }
+    Ok(found)
 }

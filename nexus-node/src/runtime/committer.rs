@@ -116,7 +116,10 @@ impl Committer {
             Event::Fork { log, seq } => self.notices.note(
                 "fork",
                 log.author.to_string(),
-                format!("{} wrote two entries with seq {seq} in one log; the second does not count", log.author),
+                format!(
+                    "{} wrote two entries with seq {seq} in one log; nothing counts there from then on",
+                    log.author
+                ),
                 "was that machine's data directory copied or restored? one copy must go",
             ),
             Event::Quarantined { entry, author, why } => self.notices.note(

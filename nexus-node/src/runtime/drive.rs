@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nexus_crdt::EntryFrame;
+use nexus_identity::Chain;
+use nexus_mesh::quota::Receiver;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -28,6 +30,7 @@ pub(crate) struct Drive {
     pub(crate) overlay: Overlay,
     pub(crate) commands: mpsc::Receiver<Call>,
     pub(crate) intake: mpsc::Receiver<Intake>,
+    pub(crate) chains: Receiver<Chain>,
     pub(crate) commits: mpsc::Sender<Commit>,
     pub(crate) done: watch::Receiver<u64>,
     /// Until when the first command waits for a peer's frontier: a restored store must not write
@@ -89,7 +92,6 @@ impl Drive {
                             of_traces = some;
                             Input::Entries { from, entries }
                         }
-                        Intake::Chain(chain) => Input::Chain(chain),
                         Intake::OwnLogAhead(incarnation) => {
                             // what the first write waited for
                             self.hold_until = None;
@@ -99,6 +101,12 @@ impl Drive {
                     let last = self.engine.last_eno();
                     let mut commit = self.handle(no, input, Callers::new())?;
                     self.welcome(of_traces, last, &mut commit)?;
+                    room.send(commit);
+                    continue;
+                }
+                Some((_, chain)) = self.chains.recv() => {
+                    no += 1;
+                    let commit = self.handle(no, Input::Chain(chain), Callers::new())?;
                     room.send(commit);
                     continue;
                 }
@@ -142,20 +150,22 @@ impl Drive {
                 Effect::Reply(id, outcome) => {
                     commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
                 }
-                Effect::Publish { entry, of } => {
+                Effect::Publish { entry, to_all, of } => {
                     let mut frame = EntryFrame::new(&entry);
                     // of several that share an entry the first one of a trace has it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
                         self.traces.note(entry.id(), parent);
                         frame.traceparent = parent.to_string().into_bytes();
                     }
-                    commit.publish.push(frame);
+                    if to_all {
+                        commit.publish.push(frame);
+                    }
                 }
                 Effect::Emit(event) => commit.events.push(event),
             }
         }
         if commit.events.contains(&Event::Members) {
-            commit.members = Some(Arc::new(self.engine.members().clone()));
+            commit.members = Some(self.engine.members().clone());
         }
         Ok(commit)
     }

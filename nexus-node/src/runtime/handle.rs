@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Chain, Did};
+use nexus_mesh::quota::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Arrival;
@@ -8,42 +11,46 @@ use crate::engine::{Command, Outcome};
 use crate::failure::Failure;
 use crate::trace::{self, TraceParent};
 
-/// A caller's command and where its answer goes.
+/// A caller's command, and the receiver of its answer.
 pub(crate) struct Call {
     pub(crate) command: Command,
-    /// The trace that the caller works for.
+    /// The trace of the caller.
     pub(crate) parent: Option<TraceParent>,
     pub(crate) answer: oneshot::Sender<Outcome>,
 }
 
-/// What peers bring.
+/// Input from peers.
 pub(crate) enum Intake {
-    /// Verified entries; the sender is told when the engine has taken them.
+    /// Verified entries. The sender is told when the engine has taken them.
     Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
-    /// A chain that was shown at the gate.
-    Chain(Chain),
-    /// The node stops: nothing after this is taken.
+    /// The node stops: no later input is taken.
     Stop,
-    /// Entries of our own log are elsewhere that are not here.
+    /// A peer has entries of our own log that are not here.
     OwnLogAhead(Incarnation),
 }
 
-/// The engine takes nothing any more.
+/// The engine takes no more input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the engine takes nothing any more")]
 pub(crate) struct Ended;
+
+/// The engine has no place just now, or takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has no place just now")]
+pub(crate) struct Busy;
 
 /// A handle on the engine's tasks, cheap to clone. They end with its last clone.
 #[derive(Clone)]
 pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Call>,
     intake: mpsc::Sender<Intake>,
-    /// The last committed entry's number.
+    chains: Arc<Sender<Chain>>,
+    /// The number of the last committed entry.
     committed: watch::Receiver<u64>,
     failure: Failure,
 }
 
-/// How full a queue is.
+/// The filling of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) name: &'static str,
@@ -52,19 +59,20 @@ pub(crate) struct Fill {
 }
 
 impl EngineHandle {
-    pub(super) const fn new(
+    pub(super) fn new(
         commands: mpsc::Sender<Call>,
         intake: mpsc::Sender<Intake>,
+        chains: Sender<Chain>,
         committed: watch::Receiver<u64>,
         failure: Failure,
     ) -> Self {
-        Self { commands, intake, committed, failure }
+        Self { commands, intake, chains: Arc::new(chains), committed, failure }
     }
 
-    /// Hands a command to the engine and waits for what became of it, which is on disk then.
+    /// Hands a command to the engine and waits for its outcome, which is on disk then.
     ///
     /// # Errors
-    /// [`NodeError::Stopping`]: whether it was done is known at the next start.
+    /// [`NodeError::Stopping`]: only the next start tells whether it was done.
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
         let (answer, outcome) = oneshot::channel();
         let stopping = || {
@@ -75,7 +83,7 @@ impl EngineHandle {
         outcome.await.map_err(|_| stopping())
     }
 
-    /// Hands over what a peer brought; waits for a place.
+    /// Hands a peer's input over. Waits for a place.
     ///
     /// # Errors
     /// [`Ended`].
@@ -83,23 +91,40 @@ impl EngineHandle {
         self.intake.send(intake).await.map_err(|_| Ended)
     }
 
-    /// Ends the engine after what was handed over before this.
+    /// Hands over what a peer brought, if there is a place for it now.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(crate) fn offer(&self, intake: Intake) -> Result<(), Busy> {
+        self.intake.try_send(intake).map_err(|_| Busy)
+    }
+
+    /// Hands over the chain that a peer showed at the gate. Never waits: a chain that finds no place is shown again at
+    /// the next hello, and its credentials come by sync besides.
+    pub(crate) fn introduce(&self, peer: Did, chain: Chain) {
+        let bytes = chain.to_bytes().len();
+        if self.chains.offer(peer, bytes, chain).is_err() {
+            tracing::debug!(peer = %peer.short(), "the engine is busy: a chain is left for later");
+        }
+    }
+
+    /// Ends the engine after all earlier input.
     pub(crate) async fn stop(&self) {
-        // one that has ended needs no telling
+        // an engine that has ended needs no stop
         let _ = self.take(Intake::Stop).await;
     }
 
-    /// The number of the last committed entry, as it moves.
+    /// The number of the last committed entry, as a watch.
     pub(crate) fn committed(&self) -> watch::Receiver<u64> {
         self.committed.clone()
     }
 
-    /// How the node ends.
+    /// The handle that ends the node.
     pub(crate) const fn failure(&self) -> &Failure {
         &self.failure
     }
 
-    /// How full the queues to the engine are.
+    /// The filling of the engine's queues.
     pub(crate) fn queues(&self) -> [Fill; 2] {
         fn fill<T>(name: &'static str, queue: &mpsc::Sender<T>) -> Fill {
             let capacity = queue.max_capacity();

@@ -7,18 +7,17 @@ use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
 use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, read_frame, write_frame};
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
 use tokio::time::Instant;
 
-use super::handle::{Ended, EngineHandle, Intake};
-use super::sessions::{Poke, Sessions};
-use super::traces::{Said, Traces, Way};
-use crate::identity::Identity;
-use crate::notices::Notices;
-use crate::replication::{Session, SessionError};
-use crate::store::{Store, StoreError};
-use crate::world::{Interrupted, World};
+use super::handle::{Ended, Intake};
+use super::sessions::Poke;
+use super::sync::Syncing;
+use super::traces::{EntrySource, NamedTraces};
+use crate::replication::{Audience, Session, SessionError};
+use crate::store::StoreError;
+use crate::world::Interrupted;
 
 /// An honest peer says something at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
@@ -78,28 +77,11 @@ impl From<StoreError> for SyncError {
     }
 }
 
-/// What keeping in step with peers takes of a node.
-pub(crate) struct Syncing {
-    pub(crate) identity: Identity,
-    pub(crate) mesh: Mesh,
-    pub(crate) store: Store,
-    pub(crate) world: World,
-    pub(crate) engine: EngineHandle,
-    pub(crate) notices: Notices,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) traces: Arc<Traces>,
-    /// Frames a second that are read of one peer.
-    pub(crate) frames_per_second: u32,
-}
-
 /// Keeps a peer in sync over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
-    let identity = &here.identity;
-    let opened = here
-        .store
-        .snapshot()
-        .and_then(|snapshot| Session::open(identity.me(), identity.mesh(), here.world.now(), &snapshot));
+    let audience = Audience::new(here.identity.me(), peer, here.identity.members());
+    let opened = here.store.snapshot().and_then(|snapshot| Session::open(audience, here.world.now(), &snapshot));
     let session = match opened {
         Ok(session) => Mutex::new(session),
         Err(error) => return error.into(),
@@ -137,7 +119,7 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            let said = Said::in_frame(&frame);
+            let said = NamedTraces::in_frame(&frame);
             let received = self.session().receive(frame, &self.here.store.snapshot()?)?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
@@ -159,7 +141,7 @@ impl Sync<'_> {
                 for incarnation in elsewhere {
                     self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
                 }
-                let of_traces = said.of(&entries, self.peer, Way::Sync);
+                let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
                 self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
             }
             self.poke.wake();
@@ -193,9 +175,10 @@ impl Sync<'_> {
 
     /// Sends frames as the session has them; between, waits for what may bring the next.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
-        let mut committed = self.here.engine.committed();
+        let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
         loop {
             committed.mark_unchanged();
+            let known = members.borrow_and_update().clone();
             if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
@@ -203,9 +186,10 @@ impl Sync<'_> {
                 self.session().ask_again();
             }
             let (frame, wake) = {
-                let mut session = self.session();
-                let frame = session.next_frame(self.here.world.now(), &self.here.store.snapshot()?)?;
-                (frame, session.poll_timeout())
+                let (mut session, snapshot) = (self.session(), self.here.store.snapshot()?);
+                let now = self.here.world.now();
+                session.follow(&known, now, &snapshot)?;
+                (session.next_frame(now, &snapshot)?, session.poll_timeout())
             };
             if let Some(mut frame) = frame {
                 self.here.traces.add_to(&mut frame);
@@ -219,6 +203,7 @@ impl Sync<'_> {
             }
             tokio::select! {
                 changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
                 () = self.poke.woken() => {}
                 () = self.here.world.sleep_until(wake) => {}
             }

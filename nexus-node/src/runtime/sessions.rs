@@ -8,19 +8,19 @@ use tokio::sync::{Notify, watch};
 
 use crate::replication::Progress;
 
-/// The syncs with peers: what each has on its disk, and how to wake its session.
+/// The syncs with peers: the durable entries of each, and the way to wake its session.
 #[derive(Default)]
 pub(crate) struct Sessions {
     peers: Mutex<BTreeMap<Did, PeerSync>>,
-    /// Whether the frontier of any peer was compared with ours.
+    /// Whether a peer's frontier was compared with ours.
     compared: watch::Sender<bool>,
 }
 
-/// What is known of one peer's sync.
+/// The state of one peer's sync.
 #[derive(Clone, Default)]
 struct PeerSync {
     durable: Frontier,
-    /// Which session speaks; a later one takes its place.
+    /// The number of the current session. A later session replaces it.
     generation: u64,
     live: bool,
     poke: Arc<Poke>,
@@ -38,12 +38,12 @@ impl Poke {
         self.wake.notify_one();
     }
 
-    /// Resolves at the next wake, or at once after one that nobody waited for.
+    /// Resolves at the next wake, or at once if one was missed.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
 
-    /// Whether frontiers are to be compared again; asked once for each time.
+    /// Whether frontiers must be compared again. Resets the request.
     pub(super) fn take_behind(&self) -> bool {
         self.behind.swap(false, Ordering::Relaxed)
     }
@@ -54,7 +54,7 @@ impl Sessions {
         change(self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
     }
 
-    /// Begins a session: an older one with the same peer ends.
+    /// Begins a session. An older one with the same peer ends.
     pub(super) fn begin(&self, peer: Did) -> (u64, Arc<Poke>) {
         self.with(peer, |sync| {
             sync.generation += 1;
@@ -73,7 +73,7 @@ impl Sessions {
         self.with(peer, |sync| sync.live &= sync.generation != generation);
     }
 
-    /// Takes a peer's word on what is on its disk.
+    /// Notes a peer's acknowledgement of durable entries.
     pub(super) fn progress(&self, peer: Did, progress: Progress) {
         self.with(peer, |sync| match progress {
             Progress::Whole(frontier) => sync.durable = frontier,
@@ -81,7 +81,7 @@ impl Sessions {
         });
     }
 
-    /// Has a peer's session compare frontiers again.
+    /// Makes a peer's session compare frontiers again.
     pub(super) fn behind(&self, peer: Did) {
         self.with(peer, |sync| {
             sync.poke.behind.store(true, Ordering::Relaxed);
@@ -94,23 +94,23 @@ impl Sessions {
         self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));
     }
 
-    /// Whether the frontier of any peer was compared with ours, as it changes.
+    /// Whether a peer's frontier was compared with ours, as a watch.
     pub(super) fn compared(&self) -> watch::Receiver<bool> {
         self.compared.subscribe()
     }
 
-    /// How many other members have an entry on their disk.
-    pub(crate) fn replicas(&self, log: &LogId, seq: u64) -> usize {
+    /// The number of other members that have an entry on disk, of those that may read it.
+    pub(crate) fn replicas(&self, log: &LogId, seq: u64, may_read: impl Fn(&Did) -> bool) -> usize {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        syncs.values().filter(|sync| sync.durable.covers(log, seq)).count()
+        syncs.iter().filter(|(peer, sync)| sync.durable.covers(log, seq) && may_read(peer)).count()
     }
 
-    /// How many peers are being kept in sync.
+    /// The number of peers with a live session.
     pub(super) fn live(&self) -> usize {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|sync| sync.live).count()
     }
 
-    /// A peer's durable frontier as last heard, and whether a session is live.
+    /// A peer's durable frontier by its last word, and whether a session is live.
     pub(crate) fn of(&self, peer: Did) -> Option<(Frontier, bool)> {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         syncs.get(&peer).map(|sync| (sync.durable.clone(), sync.live))

@@ -10,32 +10,32 @@ use crate::ledger;
 use crate::store::{StoreError, View};
 use crate::trace::TraceParent;
 
-/// Entries whose trace is known: the newest ones. About 100 bytes each.
+/// The most entries with a known trace: the newest ones. About 100 bytes each.
 const KNOWN_MAX: usize = 1_024;
-/// Entries of a trace that came before what they need. Each costs one look into the store for every
-/// input that stores something.
+/// The most entries of a trace that wait for something they need. Each costs a look into the store for
+/// every input that stores an entry.
 const WAITING_MAX: usize = 64;
 
-/// Which trace entries are part of, for those that go to others: in memory, and forgotten in time.
+/// The traces of entries, for the frames to other nodes: in memory, and dropped in time.
 ///
-/// It is said by whoever made or sent an entry, and goes on unchanged: a span of an entry's arrival,
-/// wherever that is, hangs on the span in which it was written.
+/// The writer or sender of an entry names its trace, which goes on unchanged. So the span of an entry's
+/// arrival on any node has the writer's span as its parent.
 #[derive(Default)]
 pub(crate) struct Traces {
-    /// Whether there are any: who does not trace does not ask further.
+    /// Whether there are any. Without traces nothing else is looked at.
     any: AtomicBool,
-    known: Mutex<Known>,
+    known: Mutex<KnownTraces>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownTraces {
     parents: BTreeMap<EntryId, TraceParent>,
     /// The same entries, oldest first.
     order: VecDeque<EntryId>,
 }
 
 impl Traces {
-    /// Notes the trace of an entry; what was said of it first stays.
+    /// Notes the trace of an entry. The first one stays.
     pub(crate) fn note(&self, entry: EntryId, parent: TraceParent) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.parents.contains_key(&entry) {
@@ -51,7 +51,7 @@ impl Traces {
         self.any.store(true, Relaxed);
     }
 
-    /// Writes beside entries on their way what is known of their traces.
+    /// Writes the known traces beside the entries of a frame.
     pub(crate) fn add_to(&self, frame: &mut SyncFrame) {
         let Some(Body::Entries(frame)) = &mut frame.body else { return };
         if !self.any.load(Relaxed) {
@@ -67,14 +67,14 @@ impl Traces {
     }
 }
 
-/// By which way an entry came.
+/// The path of an entry to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum EntrySource {
     Gossip,
     Sync,
 }
 
-impl Way {
+impl EntrySource {
     const fn name(self) -> &'static str {
         match self {
             Self::Gossip => "gossip",
@@ -83,12 +83,12 @@ impl Way {
     }
 }
 
-/// What a peer said of entries' traces, before anybody knows whether there are such entries.
+/// The traces that a peer named, before it is known whether there are such entries.
 #[derive(Default)]
-pub(crate) struct Said(BTreeMap<EntryId, TraceParent>);
+pub(crate) struct NamedTraces(BTreeMap<EntryId, TraceParent>);
 
-impl Said {
-    /// What is said in a frame of a sync.
+impl NamedTraces {
+    /// The traces in a frame of a sync.
     pub(crate) fn in_frame(frame: &SyncFrame) -> Self {
         match &frame.body {
             Some(Body::Entries(frame)) => Self::beside(&frame.entries),
@@ -96,7 +96,7 @@ impl Said {
         }
     }
 
-    /// What is said beside entries. What cannot be understood is as good as nothing.
+    /// The traces beside entries. An unreadable one counts as none.
     pub(crate) fn beside(entries: &[EntryFrame]) -> Self {
         let said = entries.iter().filter(|entry| !entry.traceparent.is_empty()).filter_map(|entry| {
             TraceParent::from_wire(&entry.traceparent).map(|parent| (EntryId::of(&entry.header), parent))
@@ -104,8 +104,8 @@ impl Said {
         Self(said.collect())
     }
 
-    /// What of it concerns these entries.
-    pub(crate) fn of(&self, entries: &[Verified], from: Did, way: Way) -> Vec<Arrival> {
+    /// The traces of these entries.
+    pub(crate) fn of(&self, entries: &[Verified], from: Did, way: EntrySource) -> Vec<Arrival> {
         if self.0.is_empty() {
             return Vec::new();
         }
@@ -126,7 +126,7 @@ impl Said {
     }
 }
 
-/// An entry of a trace that a peer brought.
+/// A peer's entry with a trace.
 pub(crate) struct Arrival {
     pub(crate) entry: EntryId,
     pub(crate) parent: TraceParent,
@@ -134,11 +134,11 @@ pub(crate) struct Arrival {
     space: nexus_crdt::SpaceId,
     seq: u64,
     from: Did,
-    way: Way,
+    way: EntrySource,
 }
 
 impl Arrival {
-    /// Its span. It has no id yet: whoever exports it gives it one.
+    /// Its span, without an id: its exporter draws one.
     fn span(&self) -> tracing::Span {
         tracing::info_span!(
             parent: None,
@@ -155,16 +155,17 @@ impl Arrival {
     }
 }
 
-/// Entries of traces between their arrival and the moment in which the engine stores them.
+/// Entries with a trace, from their arrival until the engine stores them.
 #[derive(Default)]
 pub(crate) struct Arrivals(VecDeque<Arrival>);
 
 impl Arrivals {
-    /// Takes what came with an input, and says of which arrivals the entries were stored by it:
-    /// `before` is the number of the last entry that was stored before. An entry counts once,
-    /// however often it came, and one that is never stored costs nothing but its place here.
+    /// Adds the arrivals of an input, and returns those that the input stored. `before` is the number
+    /// of the last entry stored before. An entry counts once, however often it came. An entry that is
+    /// never stored costs only its place here.
     ///
     /// # Errors
+    /// An error of the view.
     /// The view's.
     pub(crate) fn settle(
         &mut self,
@@ -182,7 +183,7 @@ impl Arrivals {
                     let span = arrival.span();
                     stored.push((arrival, span));
                 }
-                // it was here before
+                // the entry was here before
                 Some(_) => {}
                 None => self.0.push_back(arrival),
             }
@@ -214,6 +215,7 @@ mod tests {
         frame.entries.remove(0).traceparent
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn only_the_newest_traces_are_known_and_what_was_said_first_stays() {
         let traces = Traces::default();
@@ -232,6 +234,7 @@ mod tests {
         }
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn entries_that_never_come_into_the_store_take_a_few_places_only() {
         let store = crate::store::Store::memory().unwrap();
@@ -242,7 +245,7 @@ mod tests {
             seq: n,
             parent: parent(n + 1),
             from: Did::from_bytes([3; 32]),
-            way: Way::Sync,
+            way: EntrySource::Sync,
         };
         let mut arrivals = Arrivals::default();
         let more = WAITING_MAX as u64 + 10;

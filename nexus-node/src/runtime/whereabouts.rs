@@ -1,5 +1,4 @@
-//! Where members can be dialled, told with every beat: two whom a third one invited meet without
-//! it.
+//! The addresses of members, told with every beat. So two members whom a third one invited meet without it.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +7,12 @@ use nexus_identity::Did;
 use nexus_mesh::{Mesh, Multiaddr};
 use prost::Message;
 
-/// How many addresses are told and heard.
+/// The most addresses that are told and heard.
 const ADDRESSES_MAX: usize = 8;
-/// How many members' addresses are remembered here.
+/// The most members whose addresses are remembered.
 const MEMBERS_MAX: usize = 4_096;
 
-/// What a beat carries.
+/// The body of a beat.
 #[derive(Clone, PartialEq, Message)]
 struct Body {
     /// Multiaddresses without `/p2p/…`, best first.
@@ -21,14 +20,14 @@ struct Body {
     addresses: Vec<String>,
 }
 
-/// Tells the other members where this node listens.
+/// Tells the other members this node's addresses.
 pub(super) fn tell(mesh: &Mesh, bound: &[Multiaddr]) {
     let addresses = dialable(bound).into_iter().take(ADDRESSES_MAX).collect();
-    // eight addresses are far below what a beat may carry
+    // eight addresses are far below the limit of a beat
     let _ = mesh.set_beat(Body { addresses }.encode_to_vec());
 }
 
-/// Addresses for others: those of networks before loopback, QUIC before TCP.
+/// This node's addresses for others: network addresses before loopback, QUIC before TCP.
 pub(crate) fn dialable(bound: &[Multiaddr]) -> Vec<String> {
     let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
     let six = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Ip6(_)));
@@ -45,12 +44,12 @@ fn is_loopback(address: &Multiaddr) -> bool {
     })
 }
 
-/// What members told, so that the mesh hears of changes alone: hearing makes it dial.
+/// The members' addresses, so that the mesh hears of changes alone: every change makes it dial.
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts(BTreeMap<Did, Vec<Multiaddr>>);
 
 impl Whereabouts {
-    /// Takes a beat; the addresses in it, if they are new.
+    /// Takes a beat. Returns its addresses, if they are new.
     pub(super) fn heard(&mut self, peer: Did, body: &[u8]) -> Option<Vec<Multiaddr>> {
         let body = Body::decode(body).ok()?;
         let addresses = body.addresses.iter().take(ADDRESSES_MAX).filter_map(|address| address.parse().ok());
@@ -63,7 +62,7 @@ impl Whereabouts {
         Some(addresses)
     }
 
-    /// Forgets what a member told, so that its next beat has it dialled again.
+    /// Forgets a member's addresses, so that its next beat makes the mesh dial.
     pub(super) fn lost(&mut self, peer: &Did) {
         self.0.remove(peer);
     }

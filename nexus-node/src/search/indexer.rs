@@ -45,14 +45,15 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
 struct Reading {
     store: crate::store::Store,
     store_name: [u8; 8],
+    me: nexus_identity::Did,
     members: Arc<nexus_crdt::Members>,
     now: nexus_identity::Timestamp,
 }
 
 impl Source {
     fn reading(&self) -> Reading {
-        let (members, now) = (self.identity.members(), self.world.wall());
-        Reading { store: self.store.clone(), store_name: self.store_name, members, now }
+        let (me, members, now) = (self.identity.me(), self.identity.members(), self.world.wall());
+        Reading { store: self.store.clone(), store_name: self.store_name, me, members, now }
     }
 }
 
@@ -61,7 +62,7 @@ impl Search {
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
         let Some(disk) = &self.disk else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
-        let reader = Reader::new(&snapshot, from.store_name, from.members.clone(), from.now)?;
+        let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), from.now)?;
         let (stock, covers) = {
             let mut tail = self.tail();
             tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;

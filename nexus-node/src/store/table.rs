@@ -49,8 +49,12 @@ tables! {
     LogIndex = "log_index", kept;
     /// From the short number of a log to its name.
     Logs = "logs", kept;
-    /// How far each log of a space is held without a gap.
-    Frontier = "frontier", kept;
+    /// How much of each log is held, and where it is cut.
+    Frontier = "frontier", derived;
+    /// Which entries do not count, and why.
+    Standing = "standing", derived;
+    /// Which entries showed that a log forked, and what stopped counting then.
+    Cuts = "cuts", derived;
     /// Spaces and who may read or write them.
     Spaces = "spaces", derived;
     /// Folded records.
@@ -69,7 +73,7 @@ tables! {
     Tickets = "tickets", kept;
     /// Known peers and their addresses.
     Peers = "peers", kept;
-    /// What was left out of the fold and why.
+    /// Which rule of form an entry breaks.
     Quarantine = "quarantine", derived;
     /// Raft's log, in a file of its own.
     RaftLog = "raft_log", kept;

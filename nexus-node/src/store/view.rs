@@ -24,6 +24,9 @@ pub enum Order {
 /// The visitor of a scan. [`ControlFlow::Break`] ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// What a scan of rows calls that may not read: the first error ends the scan, and is what it fails with.
+pub type TryVisit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
+
 /// One unchanging state of all tables, to read from.
 ///
 /// Every value is checked against its checksum before it is handed out.
@@ -70,6 +73,43 @@ pub trait View {
         let end = prefix_end(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.scan(table, (Bound::Included(prefix), end), order, visit)
+    }
+
+    /// Visits the keys of a range, as [`scan`](Self::scan) does, until `visit` breaks or fails.
+    ///
+    /// # Errors
+    /// What `visit` fails with, too.
+    fn try_scan(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: &mut TryVisit<'_>,
+    ) -> Result<(), StoreError> {
+        let mut failed = None;
+        self.scan(table, range, order, &mut |key, value| {
+            visit(key, value).unwrap_or_else(|error| {
+                failed = Some(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Visits the keys that begin with a prefix, as [`try_scan`](Self::try_scan) does.
+    ///
+    /// # Errors
+    /// What `visit` fails with, too.
+    fn try_scan_prefix(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        order: Order,
+        visit: &mut TryVisit<'_>,
+    ) -> Result<(), StoreError> {
+        let end = prefix_end(prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.try_scan(table, (Bound::Included(prefix), end), order, visit)
     }
 
     /// The first key of a range in the given order, with its value.

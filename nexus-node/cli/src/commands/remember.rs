@@ -52,6 +52,7 @@ impl Remember {
             meta,
             id: self.id,
             ttl: self.ttl,
+            ..wire::NewMemory::default()
         };
         let remembered: wire::Remembered = client.post("/v1/memories", &memory)?;
         session.printer.answer(&remembered, || remembered.id.clone())?;

@@ -33,21 +33,45 @@ pub(super) fn memory() -> wire::Memory {
         meta: BTreeMap::from([("source".to_owned(), "README.md".into())]),
         author: DID.into(),
         author_name: Some("laptop".into()),
+        agent: Some("claude-code".into()),
+        source: Some(wire::Source::Model),
+        edited_by: None,
         created_at: AT.into(),
         updated_at: AT.into(),
         expires_at: None,
         version: "d0f1c6b0e9b04fa2".into(),
+        fields: BTreeMap::from([
+            ("text".to_owned(), field_origin()),
+            ("kind".to_owned(), field_origin()),
+            ("tags".to_owned(), field_origin()),
+        ]),
         conflicts: BTreeMap::from([(
             "text".to_owned(),
             vec![
                 wire::ConflictValue {
                     value: "the build needs a C compiler".into(),
                     author: DID.into(),
+                    author_name: Some("laptop".into()),
                     at: LATER.into(),
                 },
-                wire::ConflictValue { value: "the build needs clang".into(), author: OTHER.into(), at: AT.into() },
+                wire::ConflictValue {
+                    value: "the build needs clang".into(),
+                    author: OTHER.into(),
+                    author_name: Some("cloud".into()),
+                    at: AT.into(),
+                },
             ],
         )]),
+    }
+}
+
+fn field_origin() -> wire::FieldOrigin {
+    wire::FieldOrigin {
+        author: DID.into(),
+        author_name: Some("laptop".into()),
+        agent: Some("claude-code".into()),
+        source: Some(wire::Source::Model),
+        at: AT.into(),
     }
 }
 
@@ -94,6 +118,8 @@ pub(super) fn revision() -> wire::Revision {
         version: "d0f1c6b0e9b04fa2".into(),
         at: AT.into(),
         by: DID.into(),
+        agent: Some("claude-code".into()),
+        source: Some(wire::Source::Model),
         changed: BTreeMap::from([("text".to_owned(), "the build needs a C compiler".into())]),
     }
 }

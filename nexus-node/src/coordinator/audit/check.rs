@@ -1,13 +1,13 @@
-//! What can be said of records by looking at them alone.
+//! Checks of records that need the records alone.
 
 use std::collections::BTreeMap;
 
 use super::AuditCheck;
-use super::rows::{Gap, Read};
+use super::rows::{AuditRows, Gap};
 use crate::coordinator::state::{Record, audit_hash};
 
-/// What a page proves of a gap, newest first: its records that lead back from the gap's end, and what
-/// is missing then.
+/// The part of a gap that a page proves, newest first: the records that lead back from the gap's end,
+/// and the rest of the gap.
 pub(super) fn proven(mut gap: Gap, page: &[Vec<u8>]) -> (Vec<Record>, Option<Gap>) {
     let mut records = Vec::new();
     for bytes in page {
@@ -25,8 +25,8 @@ pub(super) fn proven(mut gap: Gap, page: &[Vec<u8>]) -> (Vec<Record>, Option<Gap
     (records, Some(gap))
 }
 
-/// Checks what was read after a deed.
-pub(super) fn check(read: &Read, after: u64, gaps: &[Gap]) -> AuditCheck {
+/// Checks the records read after a deed.
+pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
     let mut check = AuditCheck { head: read.head, ..AuditCheck::default() };
     if after >= read.count {
         return check;
@@ -37,7 +37,7 @@ pub(super) fn check(read: &Read, after: u64, gaps: &[Gap]) -> AuditCheck {
     let mut seen = after;
     for record in &read.records {
         if record.last() <= after {
-            // the one that the next must name
+            // the hash that the next record must name
             before = Some(record.hash());
             check.head = record.hash();
             continue;

@@ -1,4 +1,4 @@
-//! The records on disk, and those that wait to be there.
+//! The records on disk, and those that wait to be written.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
@@ -11,22 +11,22 @@ use crate::coordinator::network::encode;
 use crate::coordinator::state::Record;
 use crate::store::{Batch, Order, Snapshot, StoreError, Table, View};
 
-/// Bytes of records in memory; then they are written.
+/// The most bytes of records in memory before they are written.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of all records on disk; then the oldest go.
+/// The most bytes of records on disk. Beyond that the oldest go.
 const KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Bytes of records in one answer to another node.
+/// The most bytes of records in one answer to another node.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
-/// Records that are read at once,
+/// The most records read at once.
 const READ_MAX: usize = 10_000;
-/// and about how many bytes of them.
+/// The most bytes read at once, about.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// No deed has a larger number.
+/// The largest number of a deed.
 const NUMBER_MAX: u64 = u64::MAX >> 8;
 
-/// Beside the rows, whose keys are the numbers of their first deeds: what is missing.
+/// The key of the missing records. The other keys are the numbers of rows' first deeds.
 pub(super) const GAPS: &[u8] = b"gaps";
-/// How many bytes the rows have.
+/// The key of the rows' total size in bytes.
 const BYTES: &[u8] = b"bytes";
 
 /// Records that are not on disk yet, oldest first.
@@ -49,7 +49,7 @@ impl Waiting {
         self.bytes >= WAITING_BYTES_MAX
     }
 
-    /// Those up to this deed are on disk.
+    /// Drops the records up to this deed, which are on disk.
     fn written(&mut self, upto: u64) {
         while self.records.front().is_some_and(|record| record.last() <= upto) {
             self.bytes -= self.records.pop_front().map_or(0, |record| size(&record));
@@ -57,22 +57,22 @@ impl Waiting {
     }
 }
 
-/// About how many bytes a record has.
+/// The size of a record in bytes, about.
 fn size(record: &Record) -> usize {
     const OVERHEAD: usize = 256;
     OVERHEAD + record.deeds.iter().map(|deed| deed.name.len() + 64).sum::<usize>()
 }
 
-/// Deeds of which this node has no record.
+/// Deeds without a record on this node.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) from: u64,
     pub(super) to: u64,
-    /// The hash of the record that ends with the last of them.
+    /// The hash of the record with the last of them.
     pub(super) hash: [u8; 32],
 }
 
-/// Writes what waits.
+/// Writes the waiting records.
 pub(in crate::coordinator) async fn keep(log: &Log, applied: &Applied) -> Result<(), KeepError> {
     let _one = applied.keeping().await;
     let records: Vec<Record> = applied.read().waiting.records.iter().cloned().collect();
@@ -82,7 +82,7 @@ pub(in crate::coordinator) async fn keep(log: &Log, applied: &Applied) -> Result
     Ok(())
 }
 
-/// Notes that the records between what this node has and `chain` come later, if at all.
+/// Notes a gap: the records between this node's last one and `chain` come later, if at all.
 pub(in crate::coordinator) async fn skip(
     log: &Log,
     applied: &Applied,
@@ -98,7 +98,7 @@ pub(in crate::coordinator) async fn skip(
     gaps.push(Gap { from: have + 1, to: count, hash });
     let mut batch = Batch::new();
     batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
-    // written before a crash took this copy back behind them: they come again with the others
+    // records from before a crash that took this copy back; they come again with the others
     let (view, mut gone) = (log.view()?, 0);
     let after = (have + 1).to_be_bytes();
     let range = (Bound::Included(after.as_slice()), Bound::Included(LAST.as_slice()));
@@ -117,7 +117,7 @@ pub(in crate::coordinator) async fn keep_now(log: &Log, record: &Record) -> Resu
     Ok(log.keep(batch(log, std::slice::from_ref(record))?).await?)
 }
 
-/// Why records were not kept.
+/// The reason why records were not kept.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::coordinator) enum KeepError {
     #[error(transparent)]
@@ -126,7 +126,7 @@ pub(in crate::coordinator) enum KeepError {
     Read(#[from] StoreError),
 }
 
-/// The commit that keeps some records, and lets go of the oldest if there are too many.
+/// The changes that keep some records, and drop the oldest if there are too many.
 pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> {
     let view = log.view()?;
     let mut batch = Batch::new();
@@ -151,7 +151,7 @@ pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> 
     Ok(batch)
 }
 
-/// How many bytes the rows have.
+/// The total size of the rows, in bytes.
 fn kept_bytes(log: &Log, view: &Snapshot) -> Result<u64, StoreError> {
     let bytes = view.get(Table::RaftAudit, BYTES)?;
     bytes.map_or(Ok(0), |bytes| decode(log, &bytes))
@@ -166,21 +166,21 @@ fn decode<T: BorshDeserialize>(log: &Log, bytes: &[u8]) -> Result<T, StoreError>
     borsh::from_slice(bytes).map_err(|_| log.damaged(Table::RaftAudit))
 }
 
-/// The first and the last key that a row can have.
+/// The smallest and the largest key of a row.
 const FIRST: [u8; 8] = [0; 8];
 const LAST: [u8; 8] = NUMBER_MAX.to_be_bytes();
 
-/// What was read: records, and where the chain ended at that moment.
-pub(super) struct Read {
+/// Records that were read, and the end of the chain at that moment.
+pub(super) struct AuditRows {
     pub(super) records: Vec<Record>,
-    /// Whether there are more of them.
+    /// Whether more records follow.
     pub(super) more: bool,
     pub(super) count: u64,
     pub(super) head: [u8; 32],
 }
 
-/// Records from the one with this deed on.
-pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, StoreError> {
+/// The records from a deed on.
+pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<AuditRows, StoreError> {
     let from = from.min(NUMBER_MAX);
     let (waiting, count, head) = {
         let state = applied.read();
@@ -190,7 +190,7 @@ pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, Stor
     };
     let (at, until) = (from.to_be_bytes(), waiting.first().map_or(count + 1, |record| record.first).to_be_bytes());
     let view = log.view()?;
-    // the row that has this deed may begin before it
+    // the row with this deed may begin before it
     let before = (Bound::Included(FIRST.as_slice()), Bound::Included(at.as_slice()));
     let start = view.first(Table::RaftAudit, before, Order::Backward)?.map_or_else(|| at.to_vec(), |(key, _)| key);
     let (mut records, mut bytes, mut more, mut failed) = (Vec::new(), 0, false, false);
@@ -214,10 +214,10 @@ pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, Stor
     if !more {
         records.extend(waiting);
     }
-    Ok(Read { records, more, count, head })
+    Ok(AuditRows { records, more, count, head })
 }
 
-/// Records that end with this deed and before, newest first, that fit a page.
+/// The records up to a deed that fit a page, newest first.
 pub(super) fn read_back(log: &Log, applied: &Applied, upto: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     let mut add = |record: Vec<u8>| {

@@ -2,12 +2,12 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// What a disk writes as one. A record begins with a sector of its own, so that a sector of which
-/// anything was acknowledged is not written again.
+/// The unit of a disk's writes. A record begins with a sector of its own, so a sector with acknowledged
+/// bytes is never written again.
 pub(super) const SECTOR_BYTES: usize = 512;
-/// The file's head, and room for more of it.
+/// The size of the file's head, with room for more fields.
 pub(super) const HEAD_BYTES: u64 = 4096;
-/// The head of a record, before its payload.
+/// The size of a record's head, before its payload.
 pub(super) const RECORD_HEAD_BYTES: usize = 72;
 
 const FILE_MAGIC: [u8; 8] = *b"nexuslog";
@@ -17,8 +17,8 @@ const RECORD_MAGIC: [u8; 4] = *b"nxr1";
 /// The first 16 bytes of BLAKE3.
 pub(super) type Sum = [u8; 16];
 
-/// What the checksums of an epoch are keyed with. It is made of a number that never leaves this
-/// machine: nobody can hide something that looks like a record in a value.
+/// The key of an epoch's checksums, made from a number that never leaves this machine. So nobody can
+/// hide something that looks like a record in a value.
 pub(super) struct Key([u8; 32]);
 
 impl Key {
@@ -29,7 +29,7 @@ impl Key {
     }
 }
 
-/// The head of the file: which journal it is, and how many segments it has at least.
+/// The head of the file: the journal's id, and the least number of segments.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileHead {
     magic: [u8; 8],
@@ -44,9 +44,9 @@ impl FileHead {
         Self { magic: FILE_MAGIC, format: FORMAT, segment_bytes, segments, id }
     }
 
-    /// One sector.
+    /// The bytes of the head: one sector.
     pub(super) fn encode(&self) -> Vec<u8> {
-        // writing into memory does not fail
+        // writing into memory cannot fail
         let mut bytes = borsh::to_vec(self).unwrap_or_default();
         let sum = short(&blake3::hash(&bytes));
         bytes.extend_from_slice(&sum);
@@ -65,24 +65,24 @@ impl FileHead {
     }
 }
 
-/// What a record says.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The entries from an index on are these.
+    /// Its entries replace all from an index on.
     Append,
     /// There are no entries from an index on.
     Truncate,
 }
 
-/// A record whose checksum is right.
+/// A record with a correct checksum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'a> {
     pub(super) kind: Kind,
-    /// Its number; the next one has the next.
+    /// Its number, one more than the record's before.
     pub(super) lsn: u64,
-    /// The index of its first entry, or of the first that is not there any more.
+    /// The index of its first entry, or of the first removed one.
     pub(super) index: u64,
-    /// How far entries were known to be committed.
+    /// The last index known to be committed.
     pub(super) committed: Option<u64>,
     /// The checksum of the record before.
     pub(super) before: Sum,
@@ -91,7 +91,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record at the beginning of some bytes, if a whole and sound one is there.
+    /// The record at the beginning of some bytes, if it is whole and sound.
     pub(super) fn decode(key: &Key, bytes: &'a [u8]) -> Option<Self> {
         let head = RawHead::decode(bytes)?;
         let payload = bytes.get(RECORD_HEAD_BYTES..)?.get(..head.payload_bytes)?;
@@ -107,12 +107,12 @@ impl<'a> Record<'a> {
         Some(Self { kind, lsn, index, committed: committed.checked_sub(1), before, sum, payload })
     }
 
-    /// How much room it takes.
+    /// The room that it takes, in bytes.
     pub(super) fn room(&self) -> usize {
         room(self.payload.len())
     }
 
-    /// Where in the record each of its entries lies; `None` if the payload is no list of entries.
+    /// The places of its entries in the record; `None` if the payload is no list of entries.
     pub(super) fn entries(&self) -> Option<Vec<std::ops::Range<usize>>> {
         let (mut found, mut at) = (Vec::new(), 0);
         while at < self.payload.len() {
@@ -125,12 +125,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The number that a record's head claims to have. Nothing is checked but that it is one.
+/// The number in a record's head, not checked any further.
 pub(super) fn claimed_lsn(bytes: &[u8]) -> Option<u64> {
     RawHead::decode(bytes).map(|head| head.lsn)
 }
 
-/// A record as it is made.
+/// A record in the making.
 pub(super) struct Draft {
     bytes: Vec<u8>,
 }
@@ -155,7 +155,7 @@ impl Draft {
         Self { bytes }
     }
 
-    /// Adds an entry; where in the record it lies.
+    /// Adds an entry. Returns its place in the record.
     pub(super) fn push(&mut self, entry: &[u8]) -> std::ops::Range<usize> {
         // a segment, and so a record, is far below 4 GiB
         self.bytes.extend_from_slice(&(entry.len() as u32).to_le_bytes());
@@ -168,7 +168,7 @@ impl Draft {
         self.bytes.len()
     }
 
-    /// The record's bytes, whole sectors, and its checksum.
+    /// The record's bytes in whole sectors, and its checksum.
     pub(super) fn finish(mut self, key: &Key, lsn: u64, before: &Sum) -> (Vec<u8>, Sum) {
         let payload_bytes = (self.bytes.len() - RECORD_HEAD_BYTES) as u32;
         self.bytes[LSN_AT..][..8].copy_from_slice(&lsn.to_le_bytes());
@@ -181,12 +181,12 @@ impl Draft {
     }
 }
 
-/// How much room a record takes whose payload has so many bytes.
+/// The room of a record with a payload of this size, in bytes.
 pub(super) fn room(payload_bytes: usize) -> usize {
     (RECORD_HEAD_BYTES + payload_bytes).next_multiple_of(SECTOR_BYTES)
 }
 
-/// The checksum that an entry is read back with.
+/// The checksum for reading an entry back.
 pub(super) fn entry_sum(entry: &[u8]) -> [u8; 8] {
     let mut sum = [0; 8];
     sum.copy_from_slice(&blake3::hash(entry).as_bytes()[..8]);

@@ -5,26 +5,26 @@ use redb::StorageBackend;
 use super::*;
 use crate::store::disk::{Disk, Fault};
 
-/// Small, so that records often go to another segment.
+/// Small, so that records often need another segment.
 const SEGMENT: u32 = 4 * SECTOR_BYTES as u32;
 const ID: [u8; 16] = [7; 16];
 
 type Model = BTreeMap<u64, Vec<u8>>;
 
-/// A journal, what the store says of it, and what must be in it.
+/// A journal, its root in the store, and its expected entries.
 struct Bench {
     disk: Disk,
     journal: Option<Journal>,
     root: Root,
     purged: Option<u64>,
     model: Model,
-    /// The highest that was acknowledged, and the highest that was handed in.
+    /// The last index that was acknowledged, and the last that was handed in.
     committed: (Option<u64>, Option<u64>),
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Entries of these sizes, some of them in place of others.
+    /// Appends entries of these sizes, some of them in place of others.
     Append {
         back: u64,
         sizes: Vec<usize>,
@@ -32,7 +32,7 @@ enum Step {
     Truncate {
         back: u64,
     },
-    /// Of so many eighths of the entries, or beyond them.
+    /// Purges this number of eighths of the entries, or beyond them.
     Purge {
         eighths: u64,
         beyond: u64,
@@ -40,7 +40,7 @@ enum Step {
     Begin,
     Prepare,
     Reopen,
-    /// The power goes after so many more writes and syncs, or now if nothing is written until then.
+    /// Cuts the power after this number of writes and syncs, or now if there are none.
     PowerIn {
         steps: u64,
         seed: u64,
@@ -79,7 +79,7 @@ fn all(journal: &Journal) -> Result<Model, StoreError> {
     Ok(model)
 }
 
-/// Bytes that tell entries of one index apart.
+/// Bytes that differ for entries of one index.
 fn entry(index: u64, stamp: u64, bytes: usize) -> Vec<u8> {
     let text = format!("{index}/{stamp};");
     text.bytes().cycle().take(bytes).collect()
@@ -114,7 +114,7 @@ impl Bench {
         self.journal().let_go(root, upto);
     }
 
-    /// Does a step. If the power went meanwhile: what else may be there afterwards.
+    /// Does a step. If the power was cut: the entries that may be there afterwards.
     fn step(&mut self, step: &Step, stamp: u64) -> Result<(), Vec<Model>> {
         let (first, next) = (self.purged.map_or(0, |purged| purged + 1), self.next());
         match step {
@@ -167,11 +167,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Opens what is on the disk: one of these.
+    /// Opens the disk's content, which must be one of these.
     fn reopen(&mut self, expected: Vec<Model>) {
         let opened = match open(&self.disk, self.root, self.purged) {
             Ok(opened) => opened,
-            // the power is still counting down
+            // the power is not cut yet
             Err(StoreError::Disk { .. }) => return self.power_goes(1, expected),
             Err(error) => panic!("what a power loss left is refused: {error}"),
         };
@@ -197,6 +197,7 @@ impl Bench {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
+    /// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
     #[test]
     fn what_was_acknowledged_is_there_after_any_power_loss(steps in vec(step(), 1..60)) {
         let mut bench = Bench::new();
@@ -215,7 +216,8 @@ proptest! {
     }
 }
 
-/// A journal of several segments whose last record is larger than a sector, and the model before it.
+/// A journal of several segments whose last record is larger than a sector, and the expected entries
+/// before it.
 fn filled() -> (Bench, Model) {
     let mut bench = Bench::new();
     for stamp in 0..40 {
@@ -232,6 +234,7 @@ fn filled() -> (Bench, Model) {
     (bench, before)
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_flipped_byte_is_damage_or_reads_right_or_ends_the_log_before_its_last_record() {
     let (bench, before) = filled();
@@ -255,10 +258,11 @@ fn a_flipped_byte_is_damage_or_reads_right_or_ends_the_log_before_its_last_recor
         }
     }
     assert!(refused > 10_000, "only {refused} flips were noticed");
-    // what is in the last record, and in the head before it
+    // flips in the last record, and in the head before it
     assert_eq!(torn, RECORD_HEAD_BYTES + 4 + 700, "flips that ended the log early");
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_file_that_is_cut_off_is_refused() {
     let (bench, _) = filled();
@@ -270,6 +274,7 @@ fn a_file_that_is_cut_off_is_refused() {
     }
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_byte_that_flips_later_is_not_read() {
     let (mut bench, _) = filled();
@@ -286,6 +291,7 @@ fn a_byte_that_flips_later_is_not_read() {
     assert_eq!(all(bench.journal()).unwrap(), bench.model);
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn what_is_purged_makes_room_for_what_comes() {
     let mut bench = Bench::new();
@@ -303,6 +309,7 @@ fn what_is_purged_makes_room_for_what_comes() {
     bench.reopen(expected);
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     let (mut bench, _) = filled();
@@ -311,16 +318,17 @@ fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     bench.journal().append(0, &[entry(0, 1, 40)], None).unwrap();
     let opened = open(&bench.disk, root, None).unwrap();
     assert_eq!(all(&opened.journal).unwrap(), Model::from([(0, entry(0, 1, 40))]));
-    // and as long as the store does not say so, nothing has begun
+    // while the store does not have the root, nothing has begun
     let (bench, _) = filled();
     bench.journal.as_ref().unwrap().emptied();
     assert_eq!(all(&open(&bench.disk, bench.root, bench.purged).unwrap().journal).unwrap(), bench.model);
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_record_of_another_history_is_not_read() {
-    // what a disk that lied about a sync may have kept: the third record, but not the second, whose
-    // place was then written again
+    // the remains of a disk that lied about a sync: the third record is there, the second is not, and
+    // its place was reused
     let mut bench = Bench::new();
     bench.append(vec![entry(0, 1, 40)]);
     let beginning = Disk::from_image(bench.disk.image());
@@ -335,6 +343,7 @@ fn a_record_of_another_history_is_not_read() {
     assert!(matches!(open(&beginning, bench.root, None), Err(StoreError::Damaged { .. })));
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     let mut bench = Bench::new();
@@ -343,7 +352,7 @@ fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     let next = entry(1, 2, 40);
     assert!(bench.journal().append(1, std::slice::from_ref(&next), None).is_err());
     bench.disk.set_fault(Fault::None);
-    // the record was written and never synced; whoever reads it may count on it
+    // the record was written and never synced; a reader may count on it
     let opened = open(&bench.disk, bench.root, None).unwrap();
     assert_eq!(all(&opened.journal).unwrap().len(), 2);
     for seed in 0..40 {
@@ -352,6 +361,7 @@ fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     }
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn after_a_failed_write_nothing_more_is_written() {
     let mut bench = Bench::new();
@@ -367,9 +377,10 @@ fn after_a_failed_write_nothing_more_is_written() {
     assert_eq!(bench.disk.steps(), steps);
 }
 
+/// promise: Keys and locks | A value that looks like a part of the log is none
 #[test]
 fn a_value_that_looks_like_a_record_is_none() {
-    // somebody who knows the form, and how far the log is, writes the next record into a value
+    // somebody who knows the form and the length of the log writes the next record into a value
     let forged = Draft::new(Kind::Append, 0, None);
     let (forged, _) = forged.finish(&Key::new([8; 16], 0), 9, &[0; 16]);
     let mut value = vec![0; SECTOR_BYTES - RECORD_HEAD_BYTES - 4];
@@ -384,6 +395,7 @@ fn a_value_that_looks_like_a_record_is_none() {
     assert_eq!(all(&opened.journal).unwrap(), Model::from([(0, value)]));
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn one_commit_is_one_write_and_one_sync() {
     let mut bench = Bench::new();
@@ -392,6 +404,7 @@ fn one_commit_is_one_write_and_one_sync() {
     assert_eq!(bench.disk.steps() - steps, 2);
 }
 
+/// promise: Keys and locks | A value that looks like a part of the log is none
 #[test]
 fn an_entry_that_fits_no_segment_is_refused() {
     let mut bench = Bench::new();

@@ -117,6 +117,7 @@ fn before_the_journal(disks: &Disks) -> Kept {
     Kept { vote: Some(vote(9)), purged: Some(at(2, 1)), entries: (3..20).map(|index| (index, 4)).collect() }
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn entries_from_before_the_journal_are_moved_whatever_happens_meanwhile() {
     let mut cut_short = 0;
@@ -145,6 +146,7 @@ fn entries_from_before_the_journal_are_moved_whatever_happens_meanwhile() {
     assert!(cut_short > 10, "only {cut_short} moves were cut short");
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_store_without_its_journal_is_refused() {
     let disks = Disks::new();
@@ -163,6 +165,7 @@ fn a_store_without_its_journal_is_refused() {
     assert_eq!(Kept::of(&disks.open().unwrap().0).entries.len(), 1);
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn a_journal_without_its_store_is_begun_anew() {
     let disks = Disks::new();
@@ -172,6 +175,7 @@ fn a_journal_without_its_store_is_begun_anew() {
     assert_eq!(Kept::of(&lost.open().unwrap().0), Kept::default());
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn a_node_of_another_mesh_has_nothing_of_the_one_before() {
     let disks = Disks::new();
@@ -227,6 +231,7 @@ async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Ke
     (after, done)
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn votes_and_entries_survive_power_losses_of_both_files() {
     let mut losses = 0;
@@ -266,6 +271,7 @@ fn votes_and_entries_survive_power_losses_of_both_files() {
     assert!(losses > 100, "the power went {losses} times only");
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn nothing_is_purged_before_a_snapshot_has_it() {
     let disks = Disks::new();
@@ -296,6 +302,7 @@ fn nothing_is_purged_before_a_snapshot_has_it() {
     });
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn a_log_that_is_purged_keeps_its_file_small_and_opens_again() {
     const ENTRIES: u64 = 2_100;

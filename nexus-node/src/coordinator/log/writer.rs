@@ -1,5 +1,5 @@
-//! The one task that writes to Raft's store and its journal, in the order in which it is asked.
-//! What waits while the disk is busy goes into the next commit together.
+//! The one task that writes to Raft's store and its journal, in the order of the requests. Requests
+//! that wait during a commit share the next one.
 
 use std::io;
 
@@ -13,26 +13,26 @@ use crate::coordinator::raft::{Position, Types};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
-/// Something to write, and who waits for it.
+/// A request to write, and the receiver of its result.
 pub(super) struct Write {
     pub(super) ask: Ask,
-    /// Entries up to this one are on disk then.
+    /// The last entry that is on disk after it.
     pub(super) upto: Option<u64>,
-    pub(super) done: Done,
+    pub(super) done: WriteReceiver,
 }
 
-/// What to write.
+/// The content of a request.
 pub(super) enum Ask {
     /// Entries, from an index on.
     Append {
         first: u64,
         entries: Vec<Vec<u8>>,
-        /// How far entries are known to be committed.
+        /// The last index known to be committed.
         committed: Option<u64>,
     },
-    /// There are no entries from an index on.
+    /// Remove all entries from an index on.
     Truncate(u64),
-    /// Entries up to one are not needed any more.
+    /// Drop the entries up to this one.
     Purge(Position),
     /// Rows of the store.
     Rows(Batch),
@@ -40,10 +40,10 @@ pub(super) enum Ask {
     Begin(Batch),
 }
 
-/// Whom to tell.
-pub(super) enum Done {
+/// The receiver of a result.
+pub(super) enum WriteReceiver {
     Appended(LogFlushed<Types>),
-    /// Nobody: openraft was told before, and [`Log::wait_durable`] waits.
+    /// None: openraft was told before, and [`Log::wait_durable`] waits.
     Early,
     Tell(oneshot::Sender<Result<(), WriteFailed>>),
 }
@@ -55,19 +55,19 @@ pub(crate) struct Writer {
     pub(super) writes: mpsc::Receiver<Write>,
 }
 
-/// Both files.
+/// The store and the journal.
 pub(super) struct Disk {
     pub(super) store: Store,
     pub(super) journal: Journal,
 }
 
 impl Writer {
-    /// Writes until nobody is left who could ask, or the disk fails. `failed` is told why.
+    /// Writes until all senders are gone or the disk fails. `failed` gets the reason.
     pub(crate) async fn run(self, world: World, failed: impl Fn(String)) {
         let Self { log, mut disk, mut writes } = self;
         let mut waiting = Vec::new();
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
-            let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, Done)>) =
+            let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, WriteReceiver)>) =
                 waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
             let written = world.blocking(move || disk.write(asks).map(|()| disk)).await;
             let (result, kept) = match written {
@@ -80,12 +80,14 @@ impl Writer {
             }
             for (_, done) in rest {
                 match done {
-                    Done::Appended(flushed) => flushed.log_io_completed(result.clone().map_err(io::Error::other)),
-                    Done::Early => {}
-                    Done::Tell(tell) => drop(tell.send(result.clone())),
+                    WriteReceiver::Appended(flushed) => {
+                        flushed.log_io_completed(result.clone().map_err(io::Error::other))
+                    }
+                    WriteReceiver::Early => {}
+                    WriteReceiver::Tell(tell) => drop(tell.send(result.clone())),
                 }
             }
-            // nobody waits for the room that is made ahead
+            // no request waits while room is made ahead
             let kept = match kept {
                 Some(mut disk) if disk.journal.wants_room() => {
                     let made = world.blocking(move || disk.journal.prepare().map(|()| disk)).await;
@@ -106,8 +108,8 @@ impl Writer {
 }
 
 impl Disk {
-    /// Does all that is asked, in order: entries that follow each other in one record, rows that
-    /// do in one commit.
+    /// Does all requests in order. Entries that follow each other share a record, rows that do share a
+    /// commit.
     fn write(&mut self, asks: Vec<Ask>) -> Result<(), StoreError> {
         let mut batches = Vec::new();
         let mut asks = asks.into_iter().peekable();

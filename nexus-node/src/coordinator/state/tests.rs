@@ -73,6 +73,7 @@ fn waiter(outcome: Outcome) -> u64 {
     }
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_value_is_replaced_only_if_it_is_the_expected_one() {
     let mut log = Log::new();
@@ -86,6 +87,7 @@ fn a_value_is_replaced_only_if_it_is_the_expected_one() {
     assert_eq!((item.value.as_str(), item.created, item.revision), ("b", 1, 2));
 }
 
+/// promise: Keys and locks | A request that is repeated is applied once
 #[test]
 fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     let mut log = Log::new();
@@ -118,6 +120,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
 }
 
+/// promise: Keys and locks | A request that is repeated is applied once
 #[test]
 fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
     let mut log = Log::new();
@@ -139,6 +142,7 @@ fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
     assert_eq!(log.machine.get("k").unwrap().revision, 1);
 }
 
+/// promise: Keys and locks | The rest of a lost quorum begins anew when told to; the old group does not count
 #[test]
 fn another_groups_proposals_do_not_count() {
     let mut log = Log::new();
@@ -157,6 +161,7 @@ fn another_groups_proposals_do_not_count() {
     assert_eq!(log.machine.get("k"), None);
 }
 
+/// promise: Bad input | A proposal whose signature does not hold
 #[test]
 fn a_signature_that_does_not_hold_changes_nothing() {
     let key = nexus_identity::Keypair::from_seed(&[3; 32]);
@@ -191,6 +196,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     assert_eq!(machine.get("k").unwrap().by, key.did());
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_lock_goes_to_the_first_in_line() {
     let mut log = Log::new();
@@ -209,6 +215,7 @@ fn a_lock_goes_to_the_first_in_line() {
     assert_eq!(log.machine.lock("l"), None);
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_write_under_a_token_counts_only_while_its_lease_stands() {
     let mut log = Log::new();
@@ -231,6 +238,7 @@ fn a_write_under_a_token_counts_only_while_its_lease_stands() {
     assert_eq!(log.machine.get("a"), None);
 }
 
+/// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
 #[test]
 fn an_expiry_counts_from_the_leader_alone_and_not_after_a_renewal() {
     let mut log = Log::new();
@@ -244,6 +252,7 @@ fn an_expiry_counts_from_the_leader_alone_and_not_after_a_renewal() {
     assert!(log.machine.lock("l").is_none());
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_transaction_is_one_revision_or_nothing() {
     let mut log = Log::new();
@@ -263,6 +272,7 @@ fn a_transaction_is_one_revision_or_nothing() {
     assert_eq!(items[0].as_ref().unwrap().value, "2");
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn tokens_of_a_later_group_are_larger() {
     let mut log = Log::new();
@@ -405,6 +415,7 @@ proptest! {
     }
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_did_what_is_one_chain_on_every_copy() {
     let keys: Vec<_> = (1..4).map(|n| nexus_identity::Keypair::from_seed(&[n; 32])).collect();
@@ -452,6 +463,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
     assert!(records.iter().all(Record::is_signed));
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_votes_is_noted_when_it_changes() {
     let mut machine = Machine::new(GROUP);
@@ -465,6 +477,7 @@ fn who_votes_is_noted_when_it_changes() {
     assert_eq!(actions, [Action::VoterAdded, Action::VoterRemoved]);
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     let mut log = Log::new();

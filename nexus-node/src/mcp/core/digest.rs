@@ -34,7 +34,7 @@ pub(super) async fn digest(
     let warnings = status.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint));
     let mut answer = json!({
         "you": {
-            "agent": agent.stamp(),
+            "agent": agent.name(),
             "node": status.name,
             "author": status.did.to_string(),
             "project": project,

@@ -1,9 +1,11 @@
 //! A memory as a model reads it, without its empty fields.
 
+use nexus_crdt::{AgentName, Source};
 use serde_json::{Map, Value, json};
 
 use crate::Memory;
 use crate::mcp::answer::Budget;
+use crate::memory::Provenance;
 
 /// The length of a text's beginning that stands for it, in characters.
 const BEGINNING_CHARS: usize = 80;
@@ -22,8 +24,27 @@ impl Shown {
         put("space", memory.space.into());
         put("author", memory.author.to_string().into());
         put("created_at", memory.created_at.to_string().into());
-        if let Some(agent) = memory.meta.remove(super::AGENT) {
-            put("agent", agent);
+        if let Some(agent) = &memory.agent {
+            put("agent", agent.to_string().into());
+            // where older nodes kept it
+            let kept = memory.meta.get(super::AGENT).and_then(|kept| kept.get("name"));
+            if kept.is_some_and(|kept| *kept == agent.as_str()) {
+                memory.meta.remove(super::AGENT);
+            }
+        }
+        if let Some(source) = memory.source {
+            put("source", source.as_str().into());
+        }
+        if let Some(editor) = memory.edited_by {
+            put("edited_by", editor.to_string().into());
+        }
+        // most fields come with the text
+        let others = memory.fields.iter().filter(|(_, from)| {
+            (from.author, &from.agent, from.source) != (memory.author, &memory.agent, memory.source)
+        });
+        let others: Map<String, Value> = others.map(|(name, from)| ((*name).to_owned(), provenance(from))).collect();
+        if !others.is_empty() {
+            put("fields", Value::Object(others));
         }
         if !memory.tags.is_empty() {
             put("tags", memory.tags.into());
@@ -46,6 +67,7 @@ impl Shown {
                     json!({
                         "value": conflict.value,
                         "author": conflict.author.to_string(),
+                        "author_name": conflict.author_name,
                         "at": conflict.at.to_string(),
                     })
                 });
@@ -72,7 +94,7 @@ impl Shown {
         if !first {
             return None;
         }
-        for field in ["conflicts", "meta"] {
+        for field in ["fields", "conflicts", "meta"] {
             if self.chars() > budget.chars() {
                 self.0.remove(field);
             }
@@ -91,6 +113,16 @@ impl Shown {
     fn chars(&self) -> usize {
         serde_json::to_string(&self.0).map_or(0, |text| text.chars().count())
     }
+}
+
+fn provenance(from: &Provenance) -> Value {
+    json!({
+        "author": from.author.to_string(),
+        "author_name": from.author_name,
+        "agent": from.agent.as_ref().map(AgentName::as_str),
+        "source": from.source.map(Source::as_str),
+        "at": from.at.to_string(),
+    })
 }
 
 /// The beginning of a text, for recognising it.

@@ -37,6 +37,11 @@ pub(super) fn all() -> &'static [Tool] {
                     "space": text("In which space [default]"),
                     "key": text("A name of your own: remembering with the same key again replaces the memory"),
                     "ttl": text("Forget it after 30m, 12h, 7d, … [never]"),
+                    "source": {
+                        "type": "string",
+                        "enum": ["model", "tool", "import"],
+                        "description": "Whose words it is in: yours [model], a tool's output, a file's",
+                    },
                 }),
                 &["text"],
                 hints().read_only(false).destructive(false).idempotent(false),
@@ -120,6 +125,7 @@ fn max_tokens() -> Value {
 mod tests {
     use super::*;
 
+    /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
     #[test]
     fn descriptions_take_little_of_a_model_s_attention() {
         let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::INSTRUCTIONS.len();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE32_NOPAD;
+use nexus_crdt::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::mcp::core::AGENT;
 use crate::{Memory, NewMemory};
 
 const ENTITY: &str = "entity";
@@ -62,7 +62,7 @@ impl Item {
     }
 
     /// The memory for an item: a sentence for people and for search, with the parts in the metadata.
-    pub(super) fn into_memory(self, project: &str, stamp: &Value) -> NewMemory {
+    pub(super) fn into_memory(self, project: &str, origin: &Origin) -> NewMemory {
         let key = self.key(project);
         let (kind, text, parts) = match self {
             Self::Entity { name, kind } => (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)]),
@@ -80,8 +80,8 @@ impl Item {
         if !project.is_empty() {
             meta.insert("graph".to_owned(), project.into());
         }
-        meta.insert(AGENT.to_owned(), stamp.clone());
-        NewMemory { text, kind: Some(kind.to_owned()), meta, key: Some(key), ..NewMemory::default() }
+        let origin = origin.clone();
+        NewMemory { text, kind: Some(kind.to_owned()), meta, key: Some(key), origin, ..NewMemory::default() }
     }
 
     /// The key: equal for the same item on every machine. An entity's type is no part of it.

@@ -6,14 +6,16 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use nexus_crdt::{Origin, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Graph;
 use super::item::{Entity, Relation};
-use crate::api::{Api, Problem};
-use crate::mcp::agent::Agent;
-use crate::mcp::http::{Door, Kept};
+use crate::api::Api;
+use crate::api::caller::{Caller, user_agent};
+use crate::mcp::http::{Door, McpState};
+use crate::problem::Problem;
 
 /// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;
@@ -26,10 +28,10 @@ enum Line {
     Relation(Relation),
 }
 
-/// All entities, then all relations.
+/// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
@@ -54,16 +56,16 @@ struct ImportCounts {
     relations: usize,
 }
 
-/// Adds what is not there yet. What was taken in before a line that cannot be read stays.
+/// Adds the missing items. An unreadable line stops the import; items before it stay.
 pub(in crate::mcp) async fn import(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
     let graph = mcp.graph(&api.node()?);
     let line_max = api.body_bytes_max();
-    let agent = Agent::of(request.headers(), &json!({}));
+    let origin = Caller::new(user_agent(request.headers()), Source::Import).origin(None, None)?;
     let mut body = request.into_body().into_data_stream();
     let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, ImportCounts::default());
     loop {
@@ -81,7 +83,7 @@ pub(in crate::mcp) async fn import(
                 lines.push(read(line, number)?);
             }
             if lines.len() == LINES_AT_ONCE {
-                take(&graph, &project, std::mem::take(&mut lines), &agent, &mut taken).await?;
+                take(&graph, &project, std::mem::take(&mut lines), &origin, &mut taken).await?;
             }
         }
         if rest.len() > line_max {
@@ -91,7 +93,7 @@ pub(in crate::mcp) async fn import(
             break;
         }
     }
-    take(&graph, &project, lines, &agent, &mut taken).await?;
+    take(&graph, &project, lines, &origin, &mut taken).await?;
     let ImportCounts { entities, observations, relations } = taken;
     let counts = json!({ "entities": entities, "observations": observations, "relations": relations });
     Ok(axum::Json(counts).into_response())
@@ -108,7 +110,7 @@ async fn take(
     graph: &Graph,
     project: &str,
     lines: Vec<Line>,
-    agent: &Agent,
+    origin: &Origin,
     taken: &mut ImportCounts,
 ) -> Result<(), Problem> {
     let (mut entities, mut said, mut relations) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,12 +123,11 @@ async fn take(
             Line::Relation(relation) => relations.push(relation),
         }
     }
-    let stamp = agent.stamp();
-    let made = graph.create_entities(project, entities, &stamp).await?;
+    let made = graph.create_entities(project, entities, origin).await?;
     taken.entities += made.len();
     taken.observations += made.iter().map(|entity| entity.observations.len()).sum::<usize>();
-    let added = graph.add_observations(project, said, &stamp).await?;
+    let added = graph.add_observations(project, said, origin).await?;
     taken.observations += added.iter().map(|(_, added)| added.len()).sum::<usize>();
-    taken.relations += graph.create_relations(project, relations, &stamp).await?.len();
+    taken.relations += graph.create_relations(project, relations, origin).await?.len();
     Ok(())
 }

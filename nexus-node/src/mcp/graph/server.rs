@@ -23,11 +23,11 @@ use super::item::{Entity, Relation};
 use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
 use crate::WatchQuery;
-use crate::api::Problem;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
 use crate::mcp::{DESCRIPTION_TTL_MS, VERSIONS};
+use crate::problem::Problem;
 
 /// The graph as a resource.
 pub(super) const RESOURCE: &str = "memory://knowledge-graph";
@@ -72,19 +72,19 @@ impl GraphServer {
         };
         shape::check(tool, members, &given)?;
         let argument = members.first().and_then(|(name, _)| given.remove(*name)).unwrap_or_default();
-        let (project, stamp) = (self.project.as_str(), self.agent.stamp());
+        let (project, origin) = (self.project.as_str(), self.agent.caller().origin(None, None)?);
         match tool {
             "create_entities" => {
-                let entities = self.graph.create_entities(project, read(argument)?, &stamp).await?;
+                let entities = self.graph.create_entities(project, read(argument)?, &origin).await?;
                 Ok(given_back("entities", &entities))
             }
             "create_relations" => {
-                let relations = self.graph.create_relations(project, read(argument)?, &stamp).await?;
+                let relations = self.graph.create_relations(project, read(argument)?, &origin).await?;
                 Ok(given_back("relations", &relations))
             }
             "add_observations" => {
                 let asked = pairs(argument, "contents")?;
-                let added = self.graph.add_observations(project, asked, &stamp).await?;
+                let added = self.graph.add_observations(project, asked, &origin).await?;
                 let added = added
                     .into_iter()
                     .map(|(entity_name, added_observations)| Added { entity_name, added_observations });

@@ -2,7 +2,7 @@ use nexus_identity::Keypair;
 use proptest::prelude::*;
 
 use super::*;
-use crate::coordinator::audit::rows::Read;
+use crate::coordinator::audit::rows::AuditRows;
 use crate::coordinator::command::{Command, Group, Proposal, Put, Signed};
 use crate::coordinator::state::{At, Done, Machine, Source};
 
@@ -24,10 +24,11 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
     (made, chain.count, chain.head)
 }
 
-fn read(records: &[Record], count: u64, head: [u8; 32]) -> Read {
-    Read { records: records.to_vec(), more: false, count, head }
+fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
+    AuditRows { records: records.to_vec(), more: false, count, head }
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[test]
 fn a_chain_that_nobody_touched_is_whole_from_any_point() {
     let (records, count, head) = chain(12);
@@ -77,6 +78,7 @@ fn relink(records: &mut [Record]) {
 }
 
 proptest! {
+    /// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
     #[test]
     fn whatever_is_changed_left_out_or_exchanged_is_found(at in 0..12usize, change in tampered(), relinked: bool) {
         let (mut records, count, head) = chain(12);
@@ -98,6 +100,7 @@ proptest! {
         }
     }
 
+    /// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
     #[test]
     fn a_page_from_anybody_proves_itself_or_adds_nothing(
         from in 1..10usize,

@@ -40,6 +40,7 @@ fn rows(log: &Log) -> Vec<u64> {
     found
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[tokio::test]
 async fn records_that_come_again_with_the_log_are_kept_once() {
     let (log, applied, _tasks) = log();
@@ -59,6 +60,7 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
     assert_eq!(read_back(&log, &applied, u64::MAX).unwrap(), page);
 }
 
+/// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_what_was_written_before_a_crash_took_the_copy_back() {
     let (log, applied, _tasks) = log();

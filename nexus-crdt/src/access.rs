@@ -1,0 +1,154 @@
+//! Access to spaces: the one place that says who reads and who writes.
+//!
+//! Gossip, sync, indexes, answers and counts all ask here. The answer depends on the members and
+//! on the space alone, so every node that holds the same entries gives the same one.
+
+use nexus_identity::{Did, Role};
+
+use crate::members::Members;
+use crate::space::SpaceId;
+
+/// A space as its access rule sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceRule {
+    /// The space.
+    pub space: SpaceId,
+    /// The rule's number, as the space's definition has it.
+    pub access: u16,
+    /// The creator; the mesh itself for the spaces that come with it.
+    pub creator: Did,
+}
+
+/// The rule of open spaces: every member reads, every member but a reader writes.
+const OPEN: u16 = 0;
+
+/// The rule of spaces that readers do not see; tests alone know it.
+#[cfg(any(test, feature = "testing"))]
+pub const HIDDEN_FROM_READERS: u16 = u16::MAX;
+
+impl SpaceRule {
+    /// Whether this version knows the rule. Entries of a space with another one wait.
+    const fn is_known(&self) -> bool {
+        match self.access {
+            OPEN => true,
+            #[cfg(any(test, feature = "testing"))]
+            HIDDEN_FROM_READERS => true,
+            _ => false,
+        }
+    }
+}
+
+impl Members {
+    /// Whether entries count in a space: its rule is known, and its creator may write.
+    pub fn is_open(&self, space: &SpaceRule) -> bool {
+        space.is_known() && (space.creator == self.mesh() || self.allows(&space.creator, Role::Member))
+    }
+
+    /// Whether a member may see a space: its entries, and that it has any.
+    pub fn may_read(&self, member: &Did, space: &SpaceRule) -> bool {
+        let admitted = match space.access {
+            #[cfg(any(test, feature = "testing"))]
+            HIDDEN_FROM_READERS => self.allows(member, Role::Member),
+            _ => self.get(member).is_some(),
+        };
+        admitted && self.is_open(space)
+    }
+
+    /// Whether a member's entries count in a space. In the mesh's own space those of readers do, too.
+    pub fn may_write(&self, author: &Did, space: &SpaceRule) -> bool {
+        let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
+        let admitted = if of_mesh { self.get(author).is_some() } else { self.allows(author, Role::Member) };
+        admitted && self.is_open(space)
+    }
+
+    /// Whether every member may see a space: what goes to all of them may be of such spaces only.
+    pub fn all_read(&self, space: &SpaceRule) -> bool {
+        match space.access {
+            // as each member does
+            OPEN => self.is_open(space),
+            _ => self.iter().all(|(member, _)| self.may_read(member, space)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexus_identity::{Chain, Claims, Keypair, Timestamp};
+    use proptest::prelude::*;
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_seed(&[n; 32])
+    }
+
+    /// A mesh with an admin (1), a member (2) and a reader (3); nobody knows 4.
+    fn members() -> Members {
+        let claims = |issuer: u8, subject: u8, role| {
+            let (mesh, name) = (key(0).did(), format!("n{subject}").parse().unwrap());
+            let issued = Timestamp::from_ms(1);
+            Claims::new(mesh, key(subject).did(), name, [role], issued).issued_by(key(issuer).did())
+        };
+        let founder = Chain::found(claims(0, 1, Role::Admin).sign(&key(0))).unwrap();
+        let mut members = Members::of(key(0).did());
+        for (subject, role) in [(2, Role::Member), (3, Role::Reader)] {
+            members.admit(&founder.extend(claims(1, subject, role).sign(&key(1))).unwrap()).unwrap();
+        }
+        members
+    }
+
+    fn rule(access: u16, creator: u8) -> SpaceRule {
+        SpaceRule { space: SpaceId::from_bytes([7; 32]), access, creator: key(creator).did() }
+    }
+
+    fn who(of: impl Fn(&Did) -> bool) -> Vec<u8> {
+        (1..=4).filter(|n| of(&key(*n).did())).collect()
+    }
+
+    #[test]
+    fn every_member_reads_an_open_space_and_all_but_readers_write_in_it() {
+        let members = members();
+        let space = rule(0, 2);
+        assert_eq!(who(|did| members.may_read(did, &space)), [1, 2, 3]);
+        assert_eq!(who(|did| members.may_write(did, &space)), [1, 2]);
+        assert!(members.all_read(&space));
+    }
+
+    #[test]
+    fn every_member_writes_in_the_mesh_s_own_space() {
+        let members = members();
+        let mesh = SpaceRule { space: SpaceId::mesh(&key(0).did()), ..rule(0, 0) };
+        assert_eq!(who(|did| members.may_write(did, &mesh)), [1, 2, 3]);
+        assert_eq!(who(|did| members.may_read(did, &mesh)), [1, 2, 3]);
+        // another space of the mesh's making is not its own
+        assert_eq!(who(|did| members.may_write(did, &rule(0, 0))), [1, 2]);
+    }
+
+    #[test]
+    fn a_space_of_an_unknown_rule_or_of_somebody_who_may_not_write_is_closed_to_all() {
+        let members = members();
+        for space in [rule(1, 2), rule(0, 3), rule(0, 4)] {
+            assert!(!members.is_open(&space));
+            assert_eq!(who(|did| members.may_read(did, &space) || members.may_write(did, &space)), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn a_space_that_one_member_does_not_read_is_not_read_by_all() {
+        let members = members();
+        let space = rule(HIDDEN_FROM_READERS, 2);
+        assert_eq!(who(|did| members.may_read(did, &space)), [1, 2]);
+        assert!(!members.all_read(&space));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_reads_or_writes_where_nothing_counts(access in prop_oneof![0_u16..3, Just(u16::MAX)], creator in 0_u8..5, who in 0_u8..5) {
+            let (members, space, did) = (members(), rule(access, creator), key(who).did());
+            prop_assert!(members.is_open(&space) || !(members.may_read(&did, &space) || members.may_write(&did, &space)));
+            prop_assert!(members.get(&did).is_some() || !members.may_read(&did, &space));
+            prop_assert!(!members.may_write(&did, &space) || members.may_read(&did, &space), "who writes also reads");
+            let all = members.iter().all(|(member, _)| members.may_read(member, &space));
+            prop_assert_eq!(members.all_read(&space), all);
+        }
+    }
+}

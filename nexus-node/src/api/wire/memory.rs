@@ -1,0 +1,391 @@
+//! Memories on the wire.
+
+use std::collections::BTreeMap;
+
+use nexus_identity::Did;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Span;
+use crate::api::Problem;
+use crate::api::caller::Caller;
+
+/// A memory.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Memory {
+    /// Its id.
+    pub id: String,
+    /// Its former id, if it is a copy.
+    pub was: Option<String>,
+    /// Its space's name.
+    pub space: String,
+    /// The text.
+    pub text: String,
+    /// The kind.
+    pub kind: String,
+    /// The tags.
+    pub tags: Vec<String>,
+    /// The metadata.
+    pub meta: BTreeMap<String, Value>,
+    /// The DID of who wrote the text that is shown.
+    pub author: String,
+    /// The creator's name.
+    pub author_name: Option<String>,
+    /// The program that wrote this text, as it called itself.
+    pub agent: Option<String>,
+    /// On whose word this text was written, as its author's node says.
+    pub source: Option<Source>,
+    /// The DID of who wrote this text in place of another one; null for the text that it was created with.
+    pub edited_by: Option<String>,
+    /// The time of creation.
+    pub created_at: String,
+    /// The time of the last edit.
+    pub updated_at: String,
+    /// The time of expiry.
+    pub expires_at: Option<String>,
+    /// Equal on all nodes that hold the same edits.
+    pub version: String,
+    /// Where the value of each field comes from; fields of which nothing was ever said are left out.
+    #[serde(default)]
+    pub fields: BTreeMap<String, FieldOrigin>,
+    /// The fields with several concurrent values.
+    pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
+}
+
+/// A line of an export: the memory, and the data for writing it again.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Exported {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// The author's key, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// One of several concurrent values of a field.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConflictValue {
+    /// The value.
+    pub value: Value,
+    /// The DID of its author.
+    pub author: String,
+    /// What that member is called.
+    #[serde(default)]
+    pub author_name: Option<String>,
+    /// The time of the write.
+    pub at: String,
+}
+
+/// Where the value of a field comes from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FieldOrigin {
+    /// Who wrote it.
+    pub author: String,
+    /// What that member is called.
+    pub author_name: Option<String>,
+    /// The program that wrote it, as it called itself.
+    pub agent: Option<String>,
+    /// On whose word it was written.
+    pub source: Option<Source>,
+    /// When.
+    pub at: String,
+}
+
+/// On whose word something was written, from the most trusted on: a person's, a model's, a
+/// program's, a file's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A person's.
+    User,
+    /// A language model's.
+    Model,
+    /// A program's, or of its output.
+    Tool,
+    /// A file's that was read in.
+    Import,
+}
+
+impl From<nexus_crdt::Source> for Source {
+    fn from(source: nexus_crdt::Source) -> Self {
+        match source {
+            nexus_crdt::Source::User => Self::User,
+            nexus_crdt::Source::Model => Self::Model,
+            nexus_crdt::Source::Tool => Self::Tool,
+            nexus_crdt::Source::Import => Self::Import,
+        }
+    }
+}
+
+impl From<Source> for nexus_crdt::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::User => Self::User,
+            Source::Model => Self::Model,
+            Source::Tool => Self::Tool,
+            Source::Import => Self::Import,
+        }
+    }
+}
+
+impl Source {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Model => "model",
+            Self::Tool => "tool",
+            Self::Import => "import",
+        }
+    }
+}
+
+impl std::str::FromStr for Source {
+    type Err = nexus_crdt::NoSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<nexus_crdt::Source>().map(Self::from)
+    }
+}
+
+impl From<crate::Memory> for Memory {
+    fn from(memory: crate::Memory) -> Self {
+        let author = memory.author.to_string();
+        // nearly always all fields are of one author, and a DID's text takes a while to make
+        let name_of = |did: Did| if did == memory.author { author.clone() } else { did.to_string() };
+        let fields = memory.fields.into_iter().map(|(field, from)| {
+            let from = FieldOrigin {
+                author: name_of(from.author),
+                author_name: from.author_name,
+                agent: from.agent.map(|agent| agent.to_string()),
+                source: from.source.map(Source::from),
+                at: from.at.to_string(),
+            };
+            (field.to_owned(), from)
+        });
+        let conflicts = memory.conflicts.into_iter().map(|(field, values)| {
+            let values = values.into_iter().map(|conflict| ConflictValue {
+                value: conflict.value,
+                author: name_of(conflict.author),
+                author_name: conflict.author_name,
+                at: conflict.at.to_string(),
+            });
+            (field, values.collect())
+        });
+        Self {
+            id: memory.id.to_string(),
+            was: memory.was,
+            space: memory.space,
+            text: memory.text,
+            kind: memory.kind,
+            tags: memory.tags,
+            meta: memory.meta,
+            author_name: memory.author_name,
+            agent: memory.agent.map(|agent| agent.to_string()),
+            source: memory.source.map(Source::from),
+            edited_by: memory.edited_by.map(name_of),
+            created_at: memory.created_at.to_string(),
+            updated_at: memory.updated_at.to_string(),
+            expires_at: memory.expires_at.map(|at| at.to_string()),
+            version: memory.version,
+            fields: fields.collect(),
+            conflicts: conflicts.collect(),
+            author,
+        }
+    }
+}
+
+/// A memory to write.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMemory {
+    /// The text.
+    pub text: String,
+    /// The space; default `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
+    /// The kind; default `note`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, Value>,
+    /// A key of the caller's. A live memory with this key is edited instead of doubled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The lifetime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// What the program that writes it calls itself; else what its `User-Agent` begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// On whose word it is written: that of the connection, or a lower one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+impl NewMemory {
+    /// The memory, as written by whoever sent it.
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
+        let Self { text, space, kind, tags, meta, id: key, ttl, agent, source } = self;
+        let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
+        let ttl = ttl.map(|ttl| ttl.0);
+        Ok(crate::NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin })
+    }
+}
+
+/// The reach of a write at the time of its acknowledgement.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Durability {
+    /// Whether it is on this node's disk.
+    pub local: bool,
+    /// The number of other members that have it on disk.
+    pub replicated: usize,
+}
+
+/// The acknowledgement of a write.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Remembered {
+    /// The memory's id.
+    pub id: String,
+    /// Its space's name.
+    pub space: String,
+    /// The author's DID.
+    pub author: String,
+    /// The number of its entry in that author's log.
+    pub seq: u64,
+    /// The time of creation.
+    pub created_at: String,
+    /// The reach of the write.
+    pub durability: Durability,
+    /// The id of an older memory with nearly the same text.
+    #[serde(default)]
+    pub duplicate_of: Option<String>,
+}
+
+impl From<crate::Remembered> for Remembered {
+    fn from(remembered: crate::Remembered) -> Self {
+        let crate::Durability { local, replicated } = remembered.durability;
+        Self {
+            id: remembered.id.to_string(),
+            space: remembered.space,
+            author: remembered.author.to_string(),
+            seq: remembered.seq,
+            created_at: remembered.created_at.to_string(),
+            durability: Durability { local, replicated },
+            duplicate_of: remembered.duplicate_of.map(|id| id.to_string()),
+        }
+    }
+}
+
+/// Changes to a memory. Absent fields stay as they are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// A new text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// A new kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// New tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// New metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<BTreeMap<String, Value>>,
+    /// What the program that changes it calls itself; else what its `User-Agent` begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// On whose word it is changed: that of the connection, or a lower one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+impl Patch {
+    /// The changes, as made by whoever sent them.
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::Patch, Problem> {
+        let Self { text, kind, tags, meta, agent, source } = self;
+        let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
+        Ok(crate::Patch { text, kind, tags, meta, origin })
+    }
+}
+
+/// The answer to a forget.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Forgotten {
+    /// The memory's id as given in the request.
+    pub id: String,
+    /// Always true.
+    pub forgotten: bool,
+}
+
+/// A page of memories, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Listing {
+    /// The memories.
+    pub items: Vec<Memory>,
+    /// The cursor of the next page.
+    pub next: Option<String>,
+}
+
+impl From<crate::Listing> for Listing {
+    fn from(listing: crate::Listing) -> Self {
+        Self { items: listing.items.into_iter().map(Memory::from).collect(), next: listing.next }
+    }
+}
+
+/// A recalled memory.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Hit {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// The rank, higher is better. Comparable within one answer.
+    pub score: f64,
+    /// The reason for this result, in one sentence.
+    pub why: String,
+}
+
+impl From<crate::Hit> for Hit {
+    fn from(hit: crate::Hit) -> Self {
+        Self { memory: hit.memory.into(), score: hit.score, why: hit.why }
+    }
+}
+
+/// One step in a memory's history.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Revision {
+    /// The version after it.
+    pub version: String,
+    /// The time.
+    pub at: String,
+    /// The author's DID.
+    pub by: String,
+    /// The program that wrote it, as it called itself.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// On whose word it was written.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// The fields that it wrote.
+    pub changed: BTreeMap<String, Value>,
+}
+
+impl From<crate::Revision> for Revision {
+    fn from(revision: crate::Revision) -> Self {
+        Self {
+            version: revision.version,
+            at: revision.at.to_string(),
+            by: revision.by.to_string(),
+            agent: revision.agent.map(|agent| agent.to_string()),
+            source: revision.source.map(Source::from),
+            changed: revision.changed,
+        }
+    }
+}

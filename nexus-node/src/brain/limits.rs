@@ -1,0 +1,49 @@
+//! The limits of what callers of this node may write. Other nodes take whatever fits into an entry.
+
+use serde_json::Value;
+
+use crate::NodeError;
+
+/// The longest tag, kind or key, in bytes.
+const LABEL_BYTES_MAX: usize = 256;
+/// How many tags a memory has at most.
+const TAGS_MAX: usize = 64;
+/// How much JSON a memory's metadata may be, in bytes.
+const META_BYTES_MAX: usize = 8 * 1024;
+
+/// Checks the value of a field; null is no value.
+pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result<(), NodeError> {
+    match (field, value) {
+        (_, Value::Null) => Ok(()),
+        ("text", _) => bytes("text, as JSON,", value, text_bytes_max),
+        ("meta", _) => bytes("metadata", value, META_BYTES_MAX),
+        ("kind", Value::String(kind)) => label("kind", kind),
+        ("key", Value::String(key)) => label("id", key),
+        ("tags", Value::Array(tags)) if tags.len() > TAGS_MAX => {
+            Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())))
+        }
+        ("tags", Value::Array(tags)) => tags.iter().filter_map(Value::as_str).try_for_each(|tag| label("tag", tag)),
+        ("was", Value::Object(was)) => {
+            let longest = was.values().filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
+            at_most("former id", longest, LABEL_BYTES_MAX)
+        }
+        // all others are short by their form
+        _ => Ok(()),
+    }
+}
+
+fn bytes(what: &'static str, value: &Value, max: usize) -> Result<(), NodeError> {
+    at_most(what, value.to_string().len(), max)
+}
+
+fn at_most(what: &'static str, bytes: usize, max: usize) -> Result<(), NodeError> {
+    if bytes > max { Err(NodeError::TooLarge { what, bytes, max }) } else { Ok(()) }
+}
+
+fn label(what: &'static str, label: &str) -> Result<(), NodeError> {
+    at_most(what, label.len(), LABEL_BYTES_MAX)?;
+    if label.is_empty() || label.chars().any(char::is_control) {
+        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! A record as it is shown: which of its values, and who wrote them with which program.
+
+use std::collections::BTreeMap;
+
+use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, FieldSpec, Hlc, Origin, version_of};
+use nexus_identity::{Did, Timestamp};
+use serde_json::Value;
+
+use super::Reader;
+use crate::error::NodeError;
+use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
+use crate::ledger::{read_core, read_writes};
+use crate::memory::{ConflictValue, Memory, Provenance};
+use crate::store::{StoreError, Table};
+
+/// A record with all that is live in it.
+pub(super) struct Record {
+    pub(super) dot: Dot,
+    pub(super) row: RecordRow,
+    pub(super) author: Did,
+    pub(super) core: Core,
+    live: BTreeMap<Field, Vec<LiveWrite>>,
+}
+
+/// A live write and who made it.
+struct LiveWrite {
+    dot: Dot,
+    row: WriteRow,
+    author: Did,
+}
+
+/// One value of a field.
+#[derive(Clone)]
+struct FieldValue {
+    value: Value,
+    /// Whether a write or a core says it; else it is what a core has that says nothing of it.
+    said: bool,
+    /// Whether a write replaced what the record was created with.
+    edited: bool,
+    dot: Dot,
+    hlc: Hlc,
+    author: Did,
+    origin: Origin,
+}
+
+/// What is shown of a record, and of those that share its caller's key.
+pub(super) struct Resolved {
+    /// The record that stands for all.
+    pub(super) dot: Dot,
+    /// The values, as a record with just these would be created. Its origin is that of the text.
+    pub(super) core: Core,
+    row: RecordRow,
+    fields: BTreeMap<&'static str, Provenance>,
+    /// Who wrote the text.
+    author: Did,
+    /// Whether the text replaced another one.
+    edited: bool,
+    updated: Hlc,
+    version: String,
+    conflicts: BTreeMap<String, Vec<ConflictValue>>,
+}
+
+impl Reader<'_> {
+    /// The record of a row, with what is live in it.
+    pub(super) fn record_in(&self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
+        let core = read_core(self.view, place.eno, &row)?;
+        let author = self.author(row.log)?;
+        let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
+        for (field, dot, row) in read_writes(self.view, Table::Live, row.space, dot)? {
+            let author = self.author(row.log)?;
+            live.entry(field).or_default().push(LiveWrite { dot, row, author });
+        }
+        Ok(Record { dot, row, author, core, live })
+    }
+
+    /// A record as a memory, and the record that stands for it.
+    pub(super) fn memory_of(&self, record: Record) -> Result<(Dot, Memory), NodeError> {
+        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts } = self.resolved(record)?;
+        let memory = Memory {
+            id: dot.into(),
+            was: core.was.map(|was| was.id),
+            space: self.space_name(row.space),
+            text: core.text,
+            kind: core.kind,
+            tags: core.tags,
+            meta: core.meta,
+            author,
+            author_name: self.name_of(&author),
+            agent: core.agent,
+            source: core.source,
+            edited_by: edited.then_some(author),
+            created_at: row.hlc.time(),
+            updated_at: updated.time(),
+            expires_at: core.expires_at.map(Timestamp::from_ms),
+            version,
+            fields,
+            conflicts,
+        };
+        Ok((dot, memory))
+    }
+
+    /// What is shown of a record.
+    pub(super) fn resolved(&self, first: Record) -> Result<Resolved, NodeError> {
+        if first.core.key.is_none() && first.live.is_empty() {
+            // as it was written, and nobody else's: most are
+            return Ok(self.untouched(first));
+        }
+        let mut parts = Vec::new();
+        for other in self.group(&first)? {
+            if other != first.dot {
+                parts.extend(self.record(other)?);
+            }
+        }
+        parts.push(first);
+        parts.sort_by_key(|record| record.dot);
+        // it has at least the one that was asked for
+        let primary = parts.first().ok_or_else(|| rows::unreadable(Table::Records))?;
+        let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
+        let latest = writes().map(|write| write.row.hlc).fold(primary.row.hlc, Hlc::max);
+        let mut shown = Resolved {
+            dot: primary.dot,
+            core: primary.core.clone(),
+            row: primary.row,
+            fields: BTreeMap::new(),
+            author: primary.author,
+            edited: false,
+            updated: latest,
+            version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|record| record.dot))),
+            conflicts: BTreeMap::new(),
+        };
+        for field in FIELDS.iter().filter(|field| field.editable) {
+            let values = field_values(&parts, field)?;
+            if let [latest, ..] = values.as_slice() {
+                self.show(field, latest, &mut shown)?;
+            }
+            if values.len() > 1 {
+                let values = values.iter().map(|value| self.conflict_value(value));
+                shown.conflicts.insert(field.name.to_owned(), values.collect());
+            }
+        }
+        Ok(shown)
+    }
+
+    /// A record that nobody has edited.
+    fn untouched(&self, record: Record) -> Resolved {
+        let Record { dot, row, author, mut core, .. } = record;
+        let Origin { agent, source } = origin_of(&core);
+        let author_name = self.name_of(&author);
+        let from = Provenance { author, author_name, agent: agent.clone(), source, at: row.hlc.time() };
+        let said = FIELDS.iter().filter(|field| field.editable && field.is_said(&core));
+        let fields = said.map(|field| (field.name, from.clone())).collect();
+        (core.agent, core.source) = (agent, source);
+        let (updated, version, conflicts) = (row.hlc, version_of([dot]), BTreeMap::new());
+        Resolved { dot, core, row, fields, author, edited: false, updated, version, conflicts }
+    }
+
+    /// Takes over the value of a field that is shown.
+    fn show(&self, field: &FieldSpec, value: &FieldValue, shown: &mut Resolved) -> Result<(), StoreError> {
+        if !field.set(&mut shown.core, value.value.clone()) {
+            return Err(rows::unreadable(Table::Live));
+        }
+        let FieldValue { author, ref origin, .. } = *value;
+        if field.name == Field::TEXT {
+            (shown.author, shown.edited) = (author, value.edited);
+            (shown.core.agent, shown.core.source) = (origin.agent.clone(), origin.source);
+        }
+        if value.said {
+            let Origin { agent, source } = origin.clone();
+            let (author_name, at) = (self.name_of(&author), value.hlc.time());
+            shown.fields.insert(field.name, Provenance { author, author_name, agent, source, at });
+        }
+        Ok(())
+    }
+
+    fn conflict_value(&self, value: &FieldValue) -> ConflictValue {
+        let (author, author_name) = (value.author, self.name_of(&value.author));
+        ConflictValue { value: value.value.clone(), author, author_name, at: value.hlc.time() }
+    }
+}
+
+impl Record {
+    /// The origin of a live write: what was said beside it, in the same entry.
+    fn origin_of(&self, write: &LiveWrite) -> Origin {
+        let beside = |field| {
+            let writes = self.live.get(&Field::named(field)).into_iter().flatten();
+            writes.into_iter().find(|other| other.dot.entry == write.dot.entry)
+        };
+        let by = beside(Field::BY).map(|by| Origin::parse(&by.row.value)).unwrap_or_default();
+        if !by.is_empty() {
+            return by;
+        }
+        let meta = beside(Field::META).and_then(|meta| serde_json::from_str(&meta.row.value).ok());
+        Origin { agent: meta.and_then(|meta| agent_in(&meta)), source: None }
+    }
+}
+
+/// The distinct values of a field in records that are shown as one, latest first.
+fn field_values(parts: &[Record], field: &FieldSpec) -> Result<Vec<FieldValue>, StoreError> {
+    let mut values: Vec<FieldValue> = Vec::new();
+    for record in parts {
+        let Some(live) = record.live.get(&Field::named(field.name)) else {
+            values.push(FieldValue {
+                value: field.get(&record.core),
+                said: field.is_said(&record.core),
+                edited: false,
+                dot: record.dot,
+                hlc: record.row.hlc,
+                author: record.author,
+                origin: origin_of(&record.core),
+            });
+            continue;
+        };
+        for write in live {
+            values.push(FieldValue {
+                value: field.read(&write.row.value).ok_or_else(|| rows::unreadable(Table::Live))?,
+                said: true,
+                edited: true,
+                dot: write.dot,
+                hlc: write.row.hlc,
+                author: write.author,
+                origin: record.origin_of(write),
+            });
+        }
+    }
+    values.sort_by_key(|value| std::cmp::Reverse((value.hlc, value.dot)));
+    let mut distinct: Vec<FieldValue> = Vec::new();
+    for value in values {
+        if !distinct.iter().any(|known| known.value == value.value) {
+            distinct.push(value);
+        }
+    }
+    Ok(distinct)
+}
+
+/// The origin of what a record was created with.
+pub(super) fn origin_of(core: &Core) -> Origin {
+    let origin = core.origin();
+    if origin.is_empty() { Origin { agent: agent_in(&core.meta), source: None } } else { origin }
+}
+
+/// The agent's name where nodes kept it before a memory had an origin: in its metadata.
+fn agent_in(meta: &BTreeMap<String, Value>) -> Option<AgentName> {
+    AgentName::cut_from(meta.get("agent")?.get("name")?.as_str()?)
+}
