@@ -76,8 +76,9 @@ pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Origin,
-    Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Was,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
+    NewMemory, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Subject, Was,
+    WatchQuery,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,

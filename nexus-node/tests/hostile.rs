@@ -18,7 +18,7 @@ use nexus_crdt::{
     SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
 };
 use nexus_node::api::{Api, Problem, Settings, wire};
-use nexus_node::{ChangeKind, NewMemory, Node, Patch};
+use nexus_node::{ChangeKind, MemoryId, NewMemory, Node, Patch, WatchQuery};
 use rogue::{ENTRIES, Line, Rogue};
 use tracing::Subscriber;
 use tracing::field::Visit;
@@ -210,7 +210,7 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     stage.line.entries([&*base, &*first]).await.unwrap();
     has_text(&stage.node, "first").await;
     has_text(&stage.node, "edited").await;
-    let mut watch = stage.node.brain().watch(None, None).unwrap();
+    let mut watch = stage.node.brain().watch(WatchQuery::from_now()).await.unwrap();
     stage.line.entries([&*second, &*off, &*third]).await.unwrap();
     // whichever branch came first: neither counts, and what it overwrote is back
     until(&stage.node, "cut", |memories| {
@@ -220,10 +220,10 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     })
     .await;
     warned(&stage.node, "fork").await;
-    let id = dot(&first).to_string();
+    let id = MemoryId::from(dot(&first));
     loop {
         let change = watch.next().await.unwrap().unwrap();
-        if change.id == id {
+        if change.subject.memory() == Some(id) {
             assert_eq!(change.kind, ChangeKind::Forgotten);
             break;
         }
@@ -295,7 +295,7 @@ async fn what_breaks_a_rule_of_form_is_quarantined_and_the_log_goes_on() {
     stage.well("quarantined").await;
     let texts = texts(&stage.node);
     assert!(!texts.iter().any(|text| ["trailing", "x", "beside a bad one"].contains(&text.as_str())), "{texts:?}");
-    assert_eq!(stage.node.brain().get(&victim).unwrap().text, "victim");
+    assert_eq!(stage.node.brain().get(&victim).await.unwrap().text, "victim");
     assert_eq!(stage.node.members().unwrap().len(), 3, "nobody was made a member");
     assert!(*stage.rogue.open.borrow(), "the author is at fault, not who passes it on");
 }
@@ -329,7 +329,7 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
     stage.line.entries(log.iter().rev().map(|entry| &**entry)).await.unwrap();
     let folded = |memories: &[nexus_node::Memory]| {
         let is = |id: Dot, text: &str, kind: &str| {
-            memories.iter().any(|memory| memory.id == id.to_string() && memory.text == text && memory.kind == kind)
+            memories.iter().any(|memory| memory.id == MemoryId::from(id) && memory.text == text && memory.kind == kind)
         };
         is(record, "edited", "odd") && is(beside, "also edited", "note")
     };
@@ -340,7 +340,7 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
     // a write over unknown ones settles nothing: an honest edit stands beside it
     let brain = stage.node.brain();
     let mine = brain.remember(NewMemory::note("mine")).await.unwrap().id;
-    let edited = brain.edit(&mine, Patch { text: Some("mine, edited".to_owned()), ..Patch::default() }).await;
+    let edited = brain.edit(&mine, Patch::text("mine, edited")).await;
     assert_eq!(edited.unwrap().text, "mine, edited");
 }
 

@@ -8,7 +8,7 @@ use crate::ledger;
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow};
 use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::read::Known;
-use crate::memory::{Change, ChangeKind};
+use crate::memory::{Change, ChangeKind, Subject};
 use crate::store::{Order, Table, View};
 
 /// How many entries are looked at for one batch of changes.
@@ -57,14 +57,14 @@ pub(crate) fn changes_after(
         }
         let Some(space) = known.readable(header.space) else { continue };
         let space_name = space.name.to_string();
-        for (index, kind, id) in of_entry {
+        for (index, kind, subject) in of_entry {
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
                 changes.push(Change {
                     cursor,
                     kind,
-                    id,
+                    subject,
                     space: space_name.clone(),
                     author: header.author,
                     seq: header.seq,
@@ -76,7 +76,7 @@ pub(crate) fn changes_after(
 }
 
 /// What changed when entries stopped counting: each record is now out of sight, or another than it was.
-fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, String)>, NodeError> {
+fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, Subject)>, NodeError> {
     let mut changes = Vec::new();
     for other in ledger::enos_cut_by(view, eno, cut)? {
         let Some(entry) = ledger::read_entry(view, other)? else { continue };
@@ -85,8 +85,8 @@ fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, C
                 let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
                 // one that was in sight neither before nor after has not changed
                 if in_sight || kind != ChangeKind::Forgotten {
-                    changes
-                        .push((if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten }, record.to_string()));
+                    let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
+                    changes.push((kind, Subject::Memory(record.into())));
                 }
             }
         } else {
@@ -97,19 +97,19 @@ fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, C
 }
 
 /// What an entry changed: the writes of one record are one change, at the first one's place.
-fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, String)> {
+fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
     let payload = entry.payload();
     match entry.header().kind {
         Kind::WRITES => {
             let changes = changes_of_writes(entry).into_iter();
-            changes.map(|(index, kind, record)| (index, kind, record.to_string())).collect()
+            changes.map(|(index, kind, record)| (index, kind, Subject::Memory(record.into()))).collect()
         }
         Kind::CREDENTIAL => {
             let subject = payload.and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
-            subject.map(|claims| (0, ChangeKind::Member, claims.subject.to_string())).into_iter().collect()
+            subject.map(|claims| (0, ChangeKind::Member, Subject::Member(claims.subject))).into_iter().collect()
         }
-        Kind::PROFILE => vec![(0, ChangeKind::Member, entry.header().author.to_string())],
-        Kind::SPACE => vec![(0, ChangeKind::Space, SpaceId::created_by(entry.id()).to_string())],
+        Kind::PROFILE => vec![(0, ChangeKind::Member, Subject::Member(entry.header().author))],
+        Kind::SPACE => vec![(0, ChangeKind::Space, Subject::Space(SpaceId::created_by(entry.id())))],
         _ => Vec::new(),
     }
 }

@@ -33,7 +33,7 @@ fn memories(engine: &Engine, store: &Store) -> Vec<Memory> {
     let members = engine.members().clone();
     let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(0)).unwrap();
     let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
-    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all.sort_by_key(|memory| memory.id);
     all
 }
 
@@ -254,15 +254,15 @@ fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
     assert_eq!(bring_up_to_date(&key(0), &store).unwrap(), 0, "nothing derived is missing");
     let engine = Engine::open(key(0), &store.snapshot().unwrap()).unwrap();
     let found = memories(&engine, &store);
-    let by_id: BTreeMap<&str, &Memory> = found.iter().map(|memory| (memory.id.as_str(), memory)).collect();
+    let by_id: BTreeMap<String, &Memory> = found.iter().map(|memory| (memory.id.to_string(), memory)).collect();
     for (id, texts) in &mut outside.texts {
-        let there = by_id.get(id.as_str()).ok_or_else(|| format!("{id} is gone"))?;
+        let there = by_id.get(id).ok_or_else(|| format!("{id} is gone"))?;
         if !texts.contains(&there.text) {
             return Err(format!("{id}: {:?} instead of {texts:?}", there.text));
         }
         *texts = BTreeSet::from([there.text.clone()]);
     }
-    if let Some(id) = outside.forgotten.iter().find(|id| by_id.contains_key(id.as_str())) {
+    if let Some(id) = outside.forgotten.iter().find(|id| by_id.contains_key(*id)) {
         return Err(format!("{id} came back"));
     }
     let (fold, places) = reference(&store);
@@ -284,11 +284,11 @@ fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
         let entries = enos_of_log(&snapshot, no, 0, u64::MAX).unwrap().len() as u64;
         assert_eq!(head.map_or(0, |head| head.seq + 1), entries);
     }
-    let shown: BTreeSet<String> = found.iter().map(|memory| memory.id.clone()).collect();
+    let shown: BTreeSet<String> = found.iter().map(|memory| memory.id.to_string()).collect();
     assert_eq!(shown, fold.records().map(|record| record.to_string()).collect());
     for record in fold.records() {
         if let [live] = fold.live(record, "text").as_slice() {
-            let text = serde_json::Value::from(by_id[record.to_string().as_str()].text.clone());
+            let text = serde_json::Value::from(by_id[&record.to_string()].text.clone());
             assert_eq!(live.value, text.to_string());
         }
     }

@@ -372,7 +372,7 @@ impl<'a> Reader<'a> {
         let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
         let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
             space: row.name.to_string(),
-            id: id.to_string(),
+            id: *id,
             readers: all().filter(|did| members.may_read(did, &row.rule(*id))).collect(),
             writers: all().filter(|did| members.may_write(did, &row.rule(*id))).collect(),
             records: row.records,

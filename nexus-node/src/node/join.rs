@@ -254,7 +254,7 @@ impl<'a> Transfer<'a> {
             let mut memories = Vec::new();
             let mut after = None;
             loop {
-                let page = reader.list(&ListQuery { space: Some(space.id.clone()), limit: 1_000, after })?;
+                let page = reader.list(&ListQuery { space: Some(space.id.to_string()), limit: 1_000, after })?;
                 memories.extend(page.items);
                 after = page.next;
                 if after.is_none() {
@@ -265,7 +265,7 @@ impl<'a> Transfer<'a> {
             for chunk in memories.chunks(COPY_CHUNK) {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
-                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id)? };
+                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id.to_string())? };
                     records.push(NewRecord { space: to, core });
                 }
                 self.run(Command::Remember(records))?;
@@ -293,5 +293,5 @@ impl<'a> Transfer<'a> {
 
 /// The former id, author and time of a memory, for its copy.
 fn was(memory: &Memory) -> Was {
-    Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
+    Was { id: memory.id.to_string(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
 }

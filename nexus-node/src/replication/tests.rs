@@ -156,7 +156,7 @@ impl Peer {
         let members = self.engine.members().clone();
         let reader = Reader::new(&snapshot, [0; 8], self.key.did(), members, Timestamp::from_ms(0)).unwrap();
         let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
-        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.sort_by_key(|memory| memory.id);
         all
     }
 
@@ -331,7 +331,7 @@ impl Net {
 
     fn write(&mut self) {
         let n = usize::try_from(self.dice.roll(self.peers.len() as u64)).unwrap();
-        let known: Vec<String> = self.peers[n].memories().into_iter().map(|memory| memory.id).collect();
+        let known: Vec<String> = self.peers[n].memories().into_iter().map(|memory| memory.id.to_string()).collect();
         let pick = |dice: &mut Dice| usize::try_from(dice.roll(known.len() as u64)).unwrap();
         let text = format!("{n}-{}", self.dice.roll(1 << 30));
         match self.dice.roll(6) {
@@ -406,11 +406,11 @@ fn assert_converged(net: &Net) {
         assert_eq!(peer.memories(), first.memories());
     }
     let fold = first.reference();
-    let shown: BTreeSet<String> = first.memories().into_iter().map(|memory| memory.id).collect();
+    let shown: BTreeSet<String> = first.memories().into_iter().map(|memory| memory.id.to_string()).collect();
     let in_sight: BTreeSet<String> = fold.records().map(|dot| dot.to_string()).collect();
     assert!(shown.is_subset(&in_sight));
     for memory in first.memories() {
-        let record = net.dot(0, &memory.id);
+        let record = net.dot(0, &memory.id.to_string());
         let live = fold.live(record, "text");
         let texts: BTreeSet<&str> = live.iter().map(|live| live.value.as_str()).collect();
         if let Some(conflict) = memory.conflicts.get("text") {

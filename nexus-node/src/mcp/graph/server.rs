@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::item::{Entity, Relation};
 use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
+use crate::WatchQuery;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
@@ -189,7 +190,7 @@ impl GraphServer {
 
     /// Tells a subscriber of changes until it or the node goes.
     async fn tell(&self, context: &SubscriptionContext) -> Result<(), Refusal> {
-        let mut watch = self.graph.brain.reading(|brain| brain.watch(None, Some(SPACE))).await?;
+        let mut watch = self.graph.brain.watch(WatchQuery::from_now().space(SPACE)).await?;
         let mut known = self.graph.current().await?.projection().graph(&self.project).version();
         while watch.next().await?.is_some() {
             tokio::time::sleep(CHANGES_TOGETHER).await;
