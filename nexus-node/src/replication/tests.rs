@@ -4,11 +4,12 @@
 mod access;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{
-    Core, Dot, Draft, EntryFrame, EntryId, Fold, Frontier, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified,
-    Writes,
+    Core, Dot, Draft, EntryFrame, EntryId, Fold, Frontier, Hlc, Incarnation, Kind, LogId, Members, SpaceId, SyncFrame,
+    Verified, Writes,
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
@@ -180,6 +181,10 @@ impl Peer {
         let snapshot = self.store.snapshot().unwrap();
         let entries = (1..=self.engine.last_eno()).map(|eno| ledger::read_entry(&snapshot, eno).unwrap().unwrap());
         entries.map(|entry| EntryFrame::new(&entry)).collect()
+    }
+
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.engine.members().clone()
     }
 
     pub(crate) fn memories(&self) -> Vec<Memory> {
