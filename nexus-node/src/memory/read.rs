@@ -1,5 +1,7 @@
 mod history;
 mod resolved;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};

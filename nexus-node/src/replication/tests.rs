@@ -1,10 +1,14 @@
 //! Two and three engines over an injected transport: a node's own engine and session, stepped by a seed.
 
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{
-    Core, Draft, EntryFrame, Fold, Frontier, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified, Writes,
+    Core, Dot, Draft, EntryFrame, EntryId, Fold, Frontier, Hlc, Incarnation, Kind, LogId, Members, SpaceId, SyncFrame,
+    Verified, Writes,
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
@@ -46,12 +50,17 @@ pub(crate) fn mesh() -> Did {
 
 /// The founder is node 0; the others are its members.
 pub(crate) fn chain(n: u8) -> Chain {
+    chain_as(n, Role::Member)
+}
+
+/// The same, with a role for all but the founder.
+fn chain_as(n: u8, role: Role) -> Chain {
     let claims = |issuer: u8, subject: u8, role| {
         let name = format!("node{subject}").parse().unwrap();
         Claims::new(mesh(), key(subject).did(), name, [role], Timestamp::from_ms(1)).issued_by(key(issuer).did())
     };
     let founder = Chain::found(claims(ROOT, 0, Role::Admin).sign(&key(ROOT))).unwrap();
-    if n == 0 { founder } else { founder.extend(claims(0, n, Role::Member).sign(&key(0))).unwrap() }
+    if n == 0 { founder } else { founder.extend(claims(0, n, role).sign(&key(0))).unwrap() }
 }
 
 /// One node: the engine and its store, committed input by input.
@@ -64,23 +73,23 @@ pub(crate) struct Peer {
     next_command: CommandId,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) events: Vec<Event>,
-    published: Vec<EntryFrame>,
+    pub(crate) published: Vec<EntryFrame>,
 }
 
 impl Peer {
     pub(crate) fn new(n: u8) -> Self {
-        let store = Store::memory().unwrap();
-        let genesis = Genesis {
-            mesh: mesh(),
-            chain: chain(n),
-            incarnation: Incarnation([n; 8]),
-            store: [n; 8],
-            fingerprint: None,
-        };
-        store.commit(&[found(&genesis)]).unwrap();
-        let mut peer = Self::over(key(n), store);
+        let mut peer = Self::with(n, chain(n));
         peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
         peer
+    }
+
+    /// One that has published nothing, with a chain of its own.
+    fn with(n: u8, chain: Chain) -> Self {
+        let store = Store::memory().unwrap();
+        let genesis =
+            Genesis { mesh: mesh(), chain, incarnation: Incarnation([n; 8]), store: [n; 8], fingerprint: None };
+        store.commit(&[found(&genesis)]).unwrap();
+        Self::over(key(n), store)
     }
 
     fn over(key: Keypair, store: Store) -> Self {
@@ -117,7 +126,8 @@ impl Peer {
                     self.overlay.committed(self.commits).unwrap();
                 }
                 Effect::Reply(_, outcome) => self.outcomes.push(outcome),
-                Effect::Publish { entry, .. } => self.published.push(EntryFrame::new(&entry)),
+                Effect::Publish { entry, to_all: true, .. } => self.published.push(EntryFrame::new(&entry)),
+                Effect::Publish { to_all: false, .. } => {}
                 Effect::Emit(event) => self.events.push(event),
             }
         }
@@ -129,17 +139,31 @@ impl Peer {
         self.outcomes.pop().unwrap()
     }
 
-    pub(crate) fn remember(&mut self, text: &str, key: Option<&str>) -> nexus_crdt::Dot {
+    pub(crate) fn remember(&mut self, text: &str, key: Option<&str>) -> Dot {
         let core =
             Core { text: text.to_owned(), kind: "note".to_owned(), key: key.map(str::to_owned), ..Core::default() };
-        let record = NewRecord { space: SpaceId::default_of(&mesh()), core };
-        match self.command(Command::Remember(vec![record])) {
+        self.create(SpaceId::default_of(&mesh()), core)
+    }
+
+    pub(crate) fn create(&mut self, space: SpaceId, core: Core) -> Dot {
+        match self.command(Command::Remember(vec![NewRecord { space, core }])) {
             Outcome::Remembered(written) => written[0].record,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) fn edit(&mut self, record: nexus_crdt::Dot, text: &str) -> Outcome {
+    /// Takes the first entry of another member's log of a space.
+    pub(crate) fn take_first(&mut self, author: u8, space: SpaceId, kind: Kind, payload: Vec<u8>) -> EntryId {
+        let log = LogId { space, author: key(author).did(), incarnation: Incarnation([author; 8]) };
+        let hlc = Hlc::at(Timestamp::from_ms(900));
+        let draft = Draft { mesh: mesh(), log, after: None, hlc, kind, refs: vec![], payload };
+        let entry = Verified::write(draft, &key(author));
+        let id = entry.id();
+        self.input(Input::Entries { from: key(author).did(), entries: vec![entry] });
+        id
+    }
+
+    pub(crate) fn edit(&mut self, record: Dot, text: &str) -> Outcome {
         self.command(Command::Edit {
             record,
             edit: Edit { values: BTreeMap::from([("text", text.into())]), ..Edit::default() },
@@ -149,6 +173,17 @@ impl Peer {
     pub(crate) fn receive(&mut self, from: Did, entries: Vec<EntryFrame>) {
         let verified = |frame: EntryFrame| frame.parse().unwrap().verify(&mesh()).unwrap();
         self.input(Input::Entries { from, entries: entries.into_iter().map(verified).collect() });
+    }
+
+    /// All entries, in the order in which they were stored.
+    fn everything(&self) -> Vec<EntryFrame> {
+        let snapshot = self.store.snapshot().unwrap();
+        let entries = (1..=self.engine.last_eno()).map(|eno| ledger::read_entry(&snapshot, eno).unwrap().unwrap());
+        entries.map(|entry| EntryFrame::new(&entry)).collect()
+    }
+
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.engine.members().clone()
     }
 
     pub(crate) fn memories(&self) -> Vec<Memory> {
@@ -355,7 +390,7 @@ impl Net {
         }
     }
 
-    fn dot(&self, n: usize, id: &str) -> nexus_crdt::Dot {
+    fn dot(&self, n: usize, id: &str) -> Dot {
         let snapshot = self.peers[n].store.snapshot().unwrap();
         let members = self.peers[n].engine.members().clone();
         Reader::new(&snapshot, [0; 8], self.peers[n].key.did(), members, Timestamp::from_ms(0))
