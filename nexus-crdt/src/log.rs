@@ -8,8 +8,8 @@ use crate::entry::{EntryId, Header};
 use crate::frontier::Head;
 use crate::space::SpaceId;
 
-/// Which life of an author's store: eight random bytes, never a counter, so that a restored or
-/// copied store never continues a log that has moved on without it.
+/// The incarnation of an author's store: eight random bytes, never a counter. So a restored or copied
+/// store never continues a log that has moved on without it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Incarnation(pub [u8; 8]);
 
@@ -19,28 +19,28 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// Names a log: one author's entries in one space in one incarnation.
+/// The id of a log: one author's entries in one space in one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct LogId {
     /// The space.
     pub space: SpaceId,
-    /// Who writes it.
+    /// The author.
     pub author: Did,
-    /// Which life of the author's store.
+    /// The incarnation of the author's store.
     pub incarnation: Incarnation,
 }
 
-/// Entries of a log that are kept beside its longest branch at most: these suffice to prove a fork.
+/// The most entries of a log kept beside its longest branch. They suffice to prove a fork.
 pub const ASIDE_MAX: u64 = 64;
 
-/// How an entry stands to the log as it is held here.
+/// The relation of an entry to its log here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It follows the head.
     Next,
-    /// Its place is taken, or it follows another entry than the head: held already, or a branch.
+    /// Its place is taken, or it follows another entry than the head: a held entry or a branch.
     Aside,
-    /// Entries before it are missing.
+    /// Earlier entries are missing.
     Gap {
         /// The next seq that the log here can take.
         want: u64,
@@ -48,7 +48,7 @@ pub enum Admission {
 }
 
 impl Head {
-    /// How an entry stands to a log that ends in `head` (`None`: a log that is not held).
+    /// The relation of an entry to a log that ends in `head`; `None` for a log that is not held.
     pub fn admit(head: Option<&Self>, entry: &Header) -> Admission {
         let (want, last) = head.map_or((0, EntryId::ZERO), |head| (head.seq.saturating_add(1), head.id));
         match entry.seq.cmp(&want) {
@@ -59,22 +59,22 @@ impl Head {
     }
 }
 
-/// How much of a log is held, all its branches together.
+/// The held part of a log, with all its branches.
 ///
-/// A function of the set of entries, as long as each seq below the head's has one: the order in
-/// which they came decides nothing.
+/// It is a function of the set of entries if each seq below the head's has one. The order of their
+/// arrival decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Branches {
-    /// The entry with the greatest seq; of several the one with the lowest id.
+    /// The entry with the greatest seq; of several, the one with the lowest id.
     pub head: Head,
-    /// How many entries there are.
+    /// The number of entries.
     pub entries: u64,
-    /// The lowest seq at which there are two: no entry from there on counts.
+    /// The lowest seq with two entries. No entry from there on counts.
     pub cut: Option<u64>,
 }
 
 impl Branches {
-    /// The log with one more entry, which was not in it.
+    /// The log with one more entry that was not in it.
     pub fn with(held: Option<Self>, entry: Head) -> Self {
         let Some(Self { head, entries, cut }) = held else {
             return Self { head: entry, entries: 1, cut: None };
@@ -93,12 +93,12 @@ impl Branches {
         self.cut.is_none_or(|cut| seq < cut)
     }
 
-    /// How many entries there are beside the longest branch.
+    /// The number of entries beside the longest branch.
     pub const fn aside(&self) -> u64 {
         self.entries.saturating_sub(self.head.seq.saturating_add(1))
     }
 
-    /// Whether one more entry at this seq, which does not follow the head, is within the bound.
+    /// Whether there is room for one more entry at this seq that does not follow the head.
     pub const fn has_room_at(&self, seq: u64) -> bool {
         seq > self.head.seq || self.aside() < ASIDE_MAX
     }
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         /// promise: The engine | Nodes that hold the same show the same, whichever branch of a forked log came first
-        /// Two branches, each in its own order, mixed as they come.
+        /// Two branches, each in its own order, mixed.
         #[test]
         fn where_a_log_is_cut_depends_on_the_set_of_entries_alone(
             fork in 1_u64..6, long in 6_u64..12, other in 0_u64..6, turns in prop::collection::vec(any::<bool>(), 24)

@@ -8,11 +8,11 @@ use crate::entry::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
 
-/// What a member says of itself: the payload of an entry of kind [`crate::Kind::PROFILE`].
-/// Canonical bytes: borsh, fields in this order.
+/// The profile of a member: the payload of an entry of kind [`crate::Kind::PROFILE`]. Canonical bytes:
+/// borsh, fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Profile {
-    /// What it is called now.
+    /// Its current name.
     pub name: Name,
 }
 
@@ -32,7 +32,7 @@ impl Profile {
     }
 }
 
-/// One member, as the credentials held here say.
+/// One member, by the held credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its credentials, the latest last.
@@ -45,13 +45,13 @@ impl Member {
         Self { credentials: BTreeMap::new(), profile: None }
     }
 
-    /// What people call it: its latest profile's name, else its latest credential's.
+    /// Its name: that of its latest profile, else of its latest credential.
     pub fn name(&self) -> Option<&Name> {
         let latest = self.latest().map(|claims| &claims.name);
         self.profile.as_ref().map(|(_, _, name)| name).or(latest)
     }
 
-    /// Whether some credential allows what `role` allows.
+    /// Whether a credential includes the rights of `role`.
     pub fn allows(&self, role: Role) -> bool {
         self.credentials.values().any(|claims| claims.roles.allow(role))
     }
@@ -61,12 +61,12 @@ impl Member {
         self.credentials.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
     }
 
-    /// Who issued its latest credential.
+    /// The issuer of its latest credential.
     pub fn admitted_by(&self) -> Option<Did> {
         self.latest().map(|claims| claims.issuer)
     }
 
-    /// When its last credential ends; `None` if one does not.
+    /// The end of its last credential; `None` if one has no end.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.credentials.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
     }
@@ -76,8 +76,8 @@ impl Member {
     }
 }
 
-/// Who belongs to the mesh: the fold of credentials and profiles. It only grows, and depends on
-/// the set of entries alone.
+/// The members of the mesh: the fold of credentials and profiles. It only grows, and depends on the set
+/// of entries alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     mesh: Did,
@@ -87,11 +87,11 @@ pub struct Members {
 }
 
 impl Members {
-    /// How many credentials are kept for one member; beyond it the latest stay, so that the result
-    /// still depends on the set alone.
+    /// The most credentials kept for one member. The latest stay, so the result still depends only on
+    /// the set.
     const CREDENTIALS_MAX: usize = 16;
 
-    /// Nobody yet.
+    /// No members yet.
     pub const fn of(mesh: Did) -> Self {
         Self { mesh, members: BTreeMap::new(), strangers: BTreeMap::new() }
     }
@@ -101,7 +101,7 @@ impl Members {
         self.mesh
     }
 
-    /// Takes a chain and admits every link's subject. Returns whether that changed anything.
+    /// Adds a chain, and admits every link's subject. Returns whether that changed anything.
     ///
     /// # Errors
     /// The chain does not hold; nothing changed.
@@ -109,10 +109,10 @@ impl Members {
         Ok(self.insert(chain.verify_all(&self.mesh)?))
     }
 
-    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    /// Admits a chain into shared members. They are copied only if the chain adds something.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit).
+    /// Same as [`admit`](Self::admit).
     pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
         let all = chain.verify_all(&members.mesh)?;
         let known = |claims: &Claims| {
@@ -140,8 +140,8 @@ impl Members {
         changed
     }
 
-    /// Takes what an author says of itself in entry `id`; the latest counts. Returns whether that
-    /// changed a member; what others say is shown once they are members.
+    /// Takes an author's profile from entry `id`. The latest one counts. Returns whether a member
+    /// changed; profiles of strangers are kept until they are members.
     pub fn describe(&mut self, author: &Did, hlc: Hlc, id: EntryId, profile: Profile) -> bool {
         let said = (hlc, id, profile.name);
         let newer = |(at, by, _): &(Hlc, EntryId, Name)| (hlc, id) > (*at, *by);
@@ -158,7 +158,7 @@ impl Members {
         newer
     }
 
-    /// Forgets what an author said of itself: some of it does not count any more.
+    /// Drops an author's profile, since some of its profile entries no longer count.
     pub fn undescribe(&mut self, author: &Did) {
         self.strangers.remove(author);
         if let Some(member) = self.members.get_mut(author) {
@@ -171,7 +171,7 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether somebody is a member with a credential that allows what `role` allows.
+    /// Whether a member has a credential with the rights of `role`.
     pub fn allows(&self, did: &Did, role: Role) -> bool {
         self.get(did).is_some_and(|member| member.allows(role))
     }
@@ -181,18 +181,18 @@ impl Members {
         self.members.iter()
     }
 
-    /// How many members there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 }
 
-/// Orders credentials: the latest last, equally late ones by their bytes.
+/// The sort key of a credential: by time, then by bytes.
 #[expect(clippy::expect_used, reason = "borsh writes to memory")]
 fn credential_key(claims: &Claims) -> Vec<u8> {
     let bytes = borsh::to_vec(claims).expect("claims encode");

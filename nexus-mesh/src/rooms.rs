@@ -1,4 +1,4 @@
-//! The rooms, topics and the join door that a node serves, each registered by the code that serves it.
+//! The rooms, topics and the join door of a node, registered by the code that serves them.
 
 use libp2p::StreamProtocol;
 use nexus_identity::Did;
@@ -10,10 +10,10 @@ use crate::join::{JoinReply, JoinRequest};
 use crate::quota::{Bounds, Receiver, Refused, Sender, queue};
 use crate::stream::Stream;
 
-/// A node's register of all that it serves to others, made before its mesh starts.
+/// A node's register of everything that it serves, made before its mesh starts.
 ///
-/// Each room has a queue of its own, with bounds of its own and a share for each peer. One that nobody empties, or
-/// that a peer floods, drops what does not fit, and no other room notices.
+/// Each room has its own queue, its own bounds and a share for each peer. A room that nobody empties,
+/// or that a peer floods, drops what does not fit. Other rooms do not notice.
 ///
 /// ```
 /// use nexus_mesh::{Rooms, StreamProtocol};
@@ -30,21 +30,22 @@ pub struct Rooms {
     door: Option<Sender<Knock>>,
 }
 
-/// A gossip message that waits for its verdict: it is forwarded once it is accepted.
+/// A gossip message that waits for its verdict. An accepted message is forwarded.
 #[derive(Debug)]
 pub struct Message {
-    /// Its bytes, which anybody may have written.
+    /// Its bytes. Anybody may have written them.
     pub bytes: Vec<u8>,
-    /// For [`Mesh::settle`](crate::Mesh::settle). One that is not settled within some seconds is not forwarded.
+    /// The token for [`Mesh::settle`](crate::Mesh::settle). An unsettled message expires after some
+    /// seconds and is not forwarded.
     pub token: MessageToken,
 }
 
-/// A stranger at the join door. Dropped without an answer, it is told to try again.
+/// A stranger at the join door. If it is dropped without an answer, it is told to try again.
 #[derive(Debug)]
 pub struct Knock {
-    /// What it shows.
+    /// Its request.
     pub request: JoinRequest,
-    /// When the request was complete.
+    /// The time at which the request was complete.
     pub at: Instant,
     reply: oneshot::Sender<JoinReply>,
 }
@@ -52,7 +53,7 @@ pub struct Knock {
 impl Knock {
     /// Answers the stranger, within [`JOIN_ANSWER_TIMEOUT`](crate::JOIN_ANSWER_TIMEOUT).
     pub fn answer(self, reply: JoinReply) {
-        // a stranger that went away asks again, and gets the same answer
+        // a stranger that is gone asks again and gets the same answer
         let _ = self.reply.send(reply);
     }
 }
@@ -63,28 +64,28 @@ impl Rooms {
         Self::default()
     }
 
-    /// Serves a protocol: streams that open peers open arrive at the receiver, with their peer.
+    /// Serves a protocol. The receiver gets each stream that an open peer opens, with its peer.
     ///
-    /// At most `waiting_max` streams wait to be received, a quarter of them of one peer; others are reset, and
-    /// their peer may try again. Dropping the receiver resets every later stream.
+    /// At most `waiting_max` streams wait, a quarter of them from one peer. Others are reset, and their
+    /// peer may try again. A dropped receiver resets every later stream.
     pub fn register(&mut self, protocol: StreamProtocol, waiting_max: usize) -> Receiver<Stream> {
         let (sender, receiver) = queue(Bounds::items(waiting_max));
         self.streams.push((protocol, sender));
         receiver
     }
 
-    /// Subscribes to a gossip topic: messages arrive at the receiver, with the peer that passed them on.
+    /// Subscribes to a gossip topic. The receiver gets each message, with the peer that forwarded it.
     ///
-    /// Beyond the bounds messages are dropped: gossip is a hint.
+    /// Messages beyond the bounds are dropped: gossip is a hint.
     pub fn topic(&mut self, name: impl Into<String>, bounds: Bounds) -> Receiver<Message> {
         let (sender, receiver) = queue(bounds);
         self.topics.push((name.into(), sender));
         receiver
     }
 
-    /// Opens the join door: strangers that knock arrive at the receiver. Their key is proven, nothing else is.
+    /// Opens the join door. The receiver gets each stranger; only its key is proven.
     ///
-    /// Beyond `waiting_max` they are told to try again, as they are if no door was opened.
+    /// Strangers beyond `waiting_max` are told to try again. So are all strangers if no door is open.
     pub fn door(&mut self, waiting_max: usize) -> Receiver<Knock> {
         let (sender, receiver) = queue(Bounds::items(waiting_max).each(1));
         self.door = Some(sender);
@@ -101,7 +102,7 @@ impl Rooms {
         self.topics.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Hands a stream to its room. Without a place there it is dropped, which resets it.
+    /// Hands a stream to its room. Without a free place it is dropped, which resets it.
     pub(crate) fn enter(&self, peer: Did, protocol: &StreamProtocol, stream: Stream) {
         let room = self.streams.iter().find(|(known, _)| known == protocol);
         if room.is_none_or(|(_, room)| room.offer(peer, 0, stream).is_err()) {
@@ -109,7 +110,7 @@ impl Rooms {
         }
     }
 
-    /// Hands a message to its topic, or back if it found no place.
+    /// Hands a message to its topic, or returns it if there is no free place.
     pub(crate) fn hear(&self, from: Did, topic: &str, message: Message) -> Result<(), Message> {
         match self.topics.iter().find(|(name, _)| name == topic) {
             Some((_, room)) => {
@@ -120,7 +121,7 @@ impl Rooms {
         }
     }
 
-    /// Brings a stranger before the door.
+    /// Hands a stranger to the door.
     pub(crate) fn knock(&self, peer: Did, request: JoinRequest, reply: oneshot::Sender<JoinReply>) {
         let knock = Knock { request, at: Instant::now(), reply };
         match &self.door {

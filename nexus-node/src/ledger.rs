@@ -1,15 +1,15 @@
-//! The ledger: entries as they are held, and the tables that are derived from them.
+//! The ledger: the stored entries, and the tables derived from them.
 //!
-//! It reads rows and defines them; the engine alone decides what is written. Whoever answers
+//! It defines the rows and reads them. Only the engine decides about writes. Every room that answers
 //! questions reads here, too.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! |---|---|
 //! | `rows` | keys and rows of all tables |
 //! | `view` | reading entries, logs, records, writes |
-//! | `genesis` | the facts that a store begins with |
-//! | `members` | who belongs to the mesh of a store |
-//! | `migrate` | how rows of an earlier format are brought to this one |
+//! | `genesis` | the first facts of a store |
+//! | `members` | the members of a store's mesh |
+//! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
 mod members;
@@ -29,14 +29,14 @@ pub(crate) use view::{
 
 use crate::store::StoreError;
 
-/// Why a ledger does not read.
+/// The reason why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The store failed, or its rows do not read.
+    /// The store failed, or its rows cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store has no mesh in it.
+    /// The store has no mesh.
     #[error("the store holds no mesh: initialize it first")]
     NoGenesis,
     /// The chain in the store does not hold.

@@ -1,4 +1,4 @@
-//! A directory that an earlier version wrote: it opens, and shows the same.
+//! An earlier version's data directory opens and shows the same.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1").join(name)
 }
 
-/// Unpacks the directory of a node of format 1. It passes for the original: a copy would begin anew
-/// as another voter.
+/// Unpacks the directory of a node of format 1. It passes for the original, since a copy would start
+/// again as another voter.
 fn old_directory() -> Home {
     let home = Home::new();
     std::fs::create_dir(home.path()).unwrap();
@@ -35,11 +35,11 @@ fn old_directory() -> Home {
     home
 }
 
-/// Everything that was shown before is shown now; more may be.
+/// Everything that was shown before is shown now. More is allowed.
 fn assert_shown(before: &Value, now: &Value, place: &str) {
     match (before, now) {
         (Value::Object(before), Value::Object(now)) => {
-            // how long a lease still lasts is the only thing that goes on
+            // only the remaining time of a lease may differ
             for (member, value) in before.iter().filter(|(member, _)| *member != "expires_in_ms") {
                 let place = format!("{place}.{member}");
                 assert_shown(value, now.get(member).unwrap_or_else(|| panic!("{place} is gone")), &place);
@@ -80,7 +80,7 @@ fn a_directory_of_format_1_shows_what_it_showed() {
     assert_shown(&shown["audit"], &lines(&["audit", "--json"]), "audit");
     assert_shown(&shown["export"], &lines(&["export"]), "export");
     assert!(home.run(&["audit", "verify"]).stdout.starts_with("ok: "));
-    // what was forgotten is neither listed nor found, and the index was made anew
+    // the forgotten memory is neither listed nor found, and the index was rebuilt
     let found = home.json(&["recall", "staging database"]);
     assert!(found["hits"][0]["memory"]["text"].as_str().unwrap().contains("staging database"), "{found}");
     assert_eq!(home.json(&["recall", "secret that was forgotten"])["hits"].as_array().unwrap().len(), 0);
@@ -90,7 +90,7 @@ fn a_directory_of_format_1_shows_what_it_showed() {
     let format = store.snapshot().unwrap().get(Table::Meta, FORMAT_KEY).unwrap();
     assert_eq!(format.as_deref(), Some(FORMAT.to_le_bytes().as_slice()), "earlier versions refuse it");
     drop(store);
-    // nothing is left to be done at the next start
+    // the next start has nothing left to do
     let before = home.log().matches("derived tables were rebuilt").count();
     let node = home.up();
     assert_eq!(home.log().matches("derived tables were rebuilt").count(), before);

@@ -16,21 +16,22 @@ use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
 use super::state::{At, Change, Machine};
 
-/// Changes kept for watchers that come back; who was away longer starts from the keys as they are.
+/// The most changes kept for watchers that come back. A watcher that was away longer starts from the
+/// current keys.
 const CHANGES_MAX: usize = 4_096;
 
-/// What is applied, to read from: a handle, cheap to clone.
+/// A handle to the applied state, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Applied(Arc<AppliedMachine>);
 
-/// What the handles share.
+/// The state behind the handles.
 struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
     /// The highest format that any copy on this node was of.
     raised: watch::Sender<u16>,
-    /// Whoever writes records of the audit holds it.
+    /// Held by the task that writes records of the audit.
     keeping: tokio::sync::Mutex<()>,
 }
 
@@ -39,9 +40,9 @@ pub(crate) struct State {
     at: Option<LogId>,
     seats: StoredMembership,
     changes: VecDeque<Change>,
-    /// Up to this revision changes may be missing from `changes`.
+    /// The last revision of which changes may be missing from `changes`.
     missing: u64,
-    /// Who did what, as far as it is not on disk yet.
+    /// Records of the audit that are not on disk yet.
     pub(super) waiting: Waiting,
 }
 
@@ -76,22 +77,22 @@ impl Applied {
         });
     }
 
-    /// Reads what is applied now.
+    /// Reads the applied state.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index of the last applied entry, as it moves.
+    /// The index of the last applied entry, as a watch.
     pub(crate) fn index(&self) -> watch::Receiver<u64> {
         self.0.index.subscribe()
     }
 
-    /// Keeps others from writing records of the audit.
+    /// Keeps other tasks from writing records of the audit.
     pub(super) async fn keeping(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.keeping.lock().await
     }
 
-    /// Changes what waits to be written.
+    /// Changes the records that wait to be written.
     pub(super) fn waiting(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
     }
@@ -113,7 +114,7 @@ impl State {
         self.at.map_or(0, |at| at.index)
     }
 
-    /// The changes after a revision; `None` if some of them are not kept any more.
+    /// The changes after a revision; `None` if some of them are gone.
     pub(crate) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
         (revision >= self.missing).then(|| {
             let from = self.changes.partition_point(|change| change.revision <= revision);
@@ -135,7 +136,7 @@ impl State {
     }
 }
 
-/// The machine that entries are applied to.
+/// The machine that applies entries.
 pub(super) struct Applier {
     pub(super) applied: Applied,
     pub(super) log: Log,
@@ -162,10 +163,10 @@ impl RaftStateMachine<Types> for Applier {
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
-                    // between two sets of voters nothing is settled
+                    // during a joint change the voters are not settled
                     if let [voters] = membership.get_joint_config().as_slice() {
                         let voters: BTreeSet<Did> = voters.iter().map(|voter| voter.did).collect();
-                        // the first entry of all is nobody's: the founder wrote it before it was elected
+                        // the first entry has no leader: the founder wrote it before it was elected
                         let founder = voters.first().copied().filter(|_| at.index == 0);
                         let record = state.machine.seats(At { leader: founder.unwrap_or(at.leader), ..at }, voters);
                         state.waiting.add(record);
@@ -188,7 +189,7 @@ impl RaftStateMachine<Types> for Applier {
             Ok(outcomes)
         };
         let entries: Vec<Entry> = entries.into_iter().collect();
-        // The leader counts itself before its own disk has an entry.
+        // The leader counts itself before an entry is on its own disk.
         if let Some(last) = entries.last() {
             let durable = self.log.wait_durable(last.log_id.index).await;
             durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
@@ -251,7 +252,7 @@ impl RaftStateMachine<Types> for Applier {
     }
 }
 
-/// A snapshot that is being made; the machine goes on meanwhile.
+/// A snapshot in the making. The machine goes on meanwhile.
 pub(super) struct Builder {
     meta: SnapshotMeta,
     state: Vec<u8>,
@@ -262,7 +263,7 @@ pub(super) struct Builder {
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
-        // what the log would bring again after a crash is not in it any more then
+        // the log will lose the entries that would bring these records again after a crash
         audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         self.log.save_snapshot(&meta, &state).await?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })

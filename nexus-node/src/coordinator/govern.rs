@@ -1,4 +1,4 @@
-//! A leader's duties, and everybody's view of the others.
+//! A leader's duties, and every node's view of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -26,22 +26,22 @@ use super::{ANSWER_WITHIN, Coordinator};
 use crate::error::NodeError;
 use crate::world::random;
 
-/// Between two looks at the members.
+/// The time between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
-/// What a member said is asked for again after this.
+/// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
-/// How long a member may take to say it.
+/// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
-/// How long a change of the voters may take before the next is looked for.
+/// The longest change of the voters before the next is planned.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-/// Between two looks at what runs out of time.
+/// The time between two looks for expiries.
 const EXPIRY_TICK: Duration = Duration::from_millis(200);
 
-/// What is known of the other members.
+/// The reports of the other members.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     said: BTreeMap<Did, Said>,
-    /// Since when members have been up.
+    /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
     /// Since when others have been seen to be away.
     away: BTreeMap<Did, Instant>,
@@ -52,7 +52,7 @@ pub(super) struct Heard {
     looked: Option<Instant>,
 }
 
-/// What a member said.
+/// A member's report.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     at: Instant,
@@ -64,7 +64,7 @@ pub(super) struct Said {
     pub(super) term: u64,
     pub(super) seats: Option<Seats>,
     pub(super) machine: Vec<u8>,
-    /// How many deeds its copy has seen, and the hash of the last record.
+    /// The number of deeds in its copy, and the hash of the last record.
     pub(super) audit: Option<(u64, [u8; 32])>,
     /// The format of critical state, as it knows it.
     pub(super) format: u16,
@@ -73,30 +73,30 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// How long ago that was.
+    /// The age of the report.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
 }
 
-/// A change of who votes, by a person.
+/// A change of the voters by a person.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manage {
-    /// This member votes too.
+    /// Give this member a vote.
     Add(Did),
-    /// This member votes no more.
+    /// Take this member's vote.
     Remove(Did),
-    /// Another leads.
+    /// Let another voter lead.
     StepDown,
 }
 
-/// Why a change of who votes was not made.
+/// The reason why the voters were not changed.
 pub(super) enum ManageError {
     NotDone(NotDone),
     Refused(String),
 }
 
-/// Looks at the members now and then; as the leader, changes who votes.
+/// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -121,7 +121,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
     }
 }
 
-/// As the leader, proposes what has run out of time.
+/// As the leader, proposes expiries.
 pub(super) async fn expire(here: Arc<Coordinator>) {
     let mut deadlines = Deadlines::default();
     let mut led = None;
@@ -134,7 +134,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
         };
         let term = running.metrics().current_term;
         if led != Some((running.group, term)) {
-            // every time runs anew from when this node became the leader
+            // every time runs anew from the beginning of this leadership
             deadlines.clear();
             led = Some((running.group, term));
         }
@@ -153,7 +153,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
 }
 
 impl Coordinator {
-    /// What this node says of itself to others.
+    /// This node's report to others.
     pub(super) fn say(&self) -> Overview {
         let running = self.running();
         let metrics = running.as_ref().map(|running| running.metrics());
@@ -178,14 +178,14 @@ impl Coordinator {
         }
     }
 
-    /// The leader, if this node is in contact with it, or leads itself with a quorum behind it.
+    /// The leader, if this node is in contact with it, or leads with a quorum itself.
     pub(super) fn leader_in_contact(&self, running: &Running) -> Option<Did> {
         let lasts = self.timing.election_max() * 2;
         let leader = running.leader()?;
         running.contact().is_some_and(|contact| contact <= lasts).then_some(leader.did)
     }
 
-    /// Who leads, as far as this node or others can tell.
+    /// The leader, in the view of this node or of others.
     pub(super) fn leader(&self) -> Option<Did> {
         let here = self.running().and_then(|running| running.leader()).map(|leader| leader.did);
         here.or_else(|| {
@@ -209,7 +209,7 @@ impl Coordinator {
         Some(newest)
     }
 
-    /// What the others said last.
+    /// The last reports of the others.
     pub(super) fn said(&self) -> BTreeMap<Did, Said> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
@@ -220,12 +220,12 @@ impl Coordinator {
         heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
     }
 
-    /// The members that were up when this node last looked.
+    /// The members that were up at the last look.
     pub(super) fn up(&self) -> BTreeSet<Did> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).up.keys().copied().collect()
     }
 
-    /// Asks the members that are up what they know, if it was not done just now.
+    /// Asks the members that are up for their reports, unless that was just done.
     pub(super) async fn look_around(&self) {
         let now = Instant::now();
         {
@@ -262,7 +262,7 @@ impl Coordinator {
         heard.said.extend(said.into_iter().flatten());
     }
 
-    /// Asks a member what it knows.
+    /// Asks a member for its report.
     pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
         let body = Some(Body::Hello(Hello {}));
         let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
@@ -286,7 +286,7 @@ impl Coordinator {
         Some((member, said))
     }
 
-    /// Lets the rules look at the members as they are now.
+    /// Applies the rules for voters to the current members.
     async fn plan<T>(&self, running: &Running, decide: impl FnOnce(&Now<'_>) -> Option<T>) -> Option<T> {
         let metrics = running.metrics();
         let membership = metrics.membership_config.membership();
@@ -349,8 +349,8 @@ impl Coordinator {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
-                // who votes no more keeps a copy and so learns that it does not: it would stand for
-                // election otherwise. What is lost for good is dismissed afterwards.
+                // keep a removed voter as a learner, so that it hears of its removal: otherwise it
+                // keeps starting elections. A voter that is lost for good is dismissed afterwards.
                 Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
@@ -397,7 +397,7 @@ impl Coordinator {
         }
     }
 
-    /// Does as the leader what a person asked for.
+    /// Does a person's request, as the leader.
     pub(super) async fn manage_here(&self, running: &Running, manage: Manage) -> Result<(), ManageError> {
         running.prove().await.map_err(ManageError::NotDone)?;
         let refused = |why: &str| Err(ManageError::Refused(why.to_owned()));
@@ -453,8 +453,8 @@ impl Coordinator {
         }
     }
 
-    /// Hands over: falls silent, waits until followers may vote again, and has the one that is
-    /// most up to date elected.
+    /// Gives the leadership up: falls silent, waits until followers may vote again, and lets the most
+    /// up-to-date one be elected.
     async fn step_down(&self, running: &Running, voters: &BTreeSet<Voter>) -> Result<(), ManageError> {
         let metrics = running.metrics();
         let replication = metrics.replication.unwrap_or_default();
@@ -494,7 +494,7 @@ impl Coordinator {
         }
     }
 
-    /// Changes who votes, wherever the leader is.
+    /// Changes the voters, by way of the leader.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
@@ -515,12 +515,12 @@ impl Coordinator {
         Err(self.no_quorum())
     }
 
-    /// One try, at whom this node takes for the leader.
+    /// One try, at the presumed leader.
     async fn try_manage(&self, manage: Manage) -> Result<(), ManageError> {
         let nobody = || ManageError::NotDone(NotDone::NotLeader(None));
         let leader = self.leader().ok_or_else(nobody)?;
         if leader == self.identity.me() {
-            // others may say that this node leads while it has only just begun to take part anew
+            // others may still name this node as the leader, which has only just joined anew
             let running = self.running().ok_or_else(nobody)?;
             return self.manage_here(&running, manage).await;
         }
@@ -534,8 +534,8 @@ impl Coordinator {
         }
     }
 
-    /// Begins a new group from this node's copy, after the loss of the quorum for good. Whatever
-    /// was committed and is not in this copy is lost.
+    /// Begins a new group from this node's copy, after the quorum is lost for good. Committed changes
+    /// that are not in this copy are lost.
     ///
     /// # Errors
     /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.

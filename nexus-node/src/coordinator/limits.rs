@@ -1,5 +1,5 @@
-//! What may be proposed: sizes, counts and names, checked where a caller hands them in and again
-//! on every node before they are applied.
+//! The limits of proposals: sizes, counts and names. A caller's input is checked, and every node checks
+//! again before it applies.
 
 use super::command::{Command, Put, Step};
 
@@ -7,11 +7,11 @@ use super::command::{Command, Put, Step};
 pub const KEY_BYTES_MAX: usize = 512;
 /// The largest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
-/// Checks and steps in one transaction.
+/// The most checks and steps in one transaction.
 pub const TXN_STEPS_MAX: usize = 128;
-/// A proposal, in bytes: with what else an entry holds it fits a frame.
+/// The largest proposal, in bytes. With the rest of an entry it fits a frame.
 pub(super) const PROPOSAL_BYTES_MAX: usize = 512 * 1024;
-/// Commands in one proposal.
+/// The most commands in one proposal.
 pub(super) const COMMANDS_MAX: usize = 512;
 /// The shortest time to live of keys and leases, in milliseconds.
 pub const TTL_MS_MIN: u64 = 1_000;
@@ -19,9 +19,9 @@ pub const TTL_MS_MIN: u64 = 1_000;
 pub const TTL_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// The longest wait in line, in milliseconds: an hour.
 pub const WAIT_MS_MAX: u64 = 3_600 * 1_000;
-/// Log entries within which a proposal counts, and for which a silent session is kept.
+/// The log entries within which a proposal counts, and for which a silent session is kept.
 pub(super) const SESSION_SPAN: u64 = 100_000;
-/// Keys that begin so are the mesh's own.
+/// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
 
 /// The bounds that are looked at when a proposal is applied: copies with other ones would differ. So they
@@ -68,24 +68,24 @@ pub(super) const fn of(format: u16) -> &'static Limits {
     }
 }
 
-/// What breaks a rule of form.
+/// A broken rule of form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// A key or a lock's name is empty, or has control characters.
     #[error("{what} must have 1 to {KEY_BYTES_MAX} bytes and no control characters")]
     Name {
-        /// What it names.
+        /// The named thing.
         what: &'static str,
     },
-    /// A key is the mesh's own.
+    /// The key is the mesh's own.
     #[error("keys that begin with {RESERVED_PREFIX} are the mesh's own")]
     Reserved,
-    /// Too large.
+    /// A part is too large.
     #[error("{what} has {size}, at most {max} are allowed")]
     TooLarge {
-        /// What is.
+        /// The part.
         what: &'static str,
-        /// How large.
+        /// Its size.
         size: usize,
         /// The bound.
         max: usize,
@@ -93,13 +93,13 @@ pub enum FormError {
     /// A time is out of its range.
     #[error("{what} is {ms} ms, and must be {min} to {max} ms")]
     Time {
-        /// Which.
+        /// The time.
         what: &'static str,
-        /// What it is.
+        /// Its value, in milliseconds.
         ms: u64,
-        /// The shortest.
+        /// The shortest, in milliseconds.
         min: u64,
-        /// The longest.
+        /// The longest, in milliseconds.
         max: u64,
     },
     /// A command of another format than the proposal's.

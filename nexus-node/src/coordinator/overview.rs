@@ -1,4 +1,4 @@
-//! What is said of the coordinators: who leads, who votes, and what that allows.
+//! The summary of the coordinators: leader, voters, and mode.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -12,19 +12,19 @@ use super::format::TooNew;
 use super::raft::Seats;
 use crate::NodeError;
 
-/// What critical state allows just now.
+/// The mode of critical state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// All voters are up.
     Full,
-    /// A quorum is.
+    /// A quorum of the voters is up.
     Core,
-    /// Too few are: critical writes and linearizable reads are refused; everything else goes on.
+    /// Too few voters are up. Critical writes and linearizable reads are refused; everything else goes on.
     ReadOnly,
 }
 
 impl Mode {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -34,21 +34,21 @@ impl Mode {
     }
 }
 
-/// How a voter or learner is.
+/// The state of a voter or learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatState {
     /// It leads.
     Leader,
     /// It can be reached.
     Up,
-    /// It was not heard of lately.
+    /// There was no sign of life lately.
     Suspect,
     /// It cannot be reached.
     Down,
 }
 
 impl SeatState {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Leader => "leader",
@@ -62,36 +62,36 @@ impl SeatState {
 /// A voter or a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Who.
+    /// The member.
     pub did: Did,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How it is, as this node sees it.
+    /// Its state, as this node sees it.
     pub state: SeatState,
 }
 
 /// The coordinators as this node sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinators {
-    /// Who leads, if a quorum is behind it as far as can be told.
+    /// The leader, if a quorum seems to follow it.
     pub leader: Option<Did>,
-    /// Which election that was.
+    /// The term, which counts elections.
     pub term: u64,
-    /// The index of the last entry that is known to be committed.
+    /// The index of the last entry known to be committed.
     pub commit: u64,
-    /// The index of the last entry that is applied here; of the leader's where there is no copy.
+    /// The index of the last entry applied here; without a copy, by the leader.
     pub applied: u64,
-    /// Who votes.
+    /// The members with a vote.
     pub voters: Vec<Seat>,
-    /// Who has a copy without a vote.
+    /// The members with a copy and no vote.
     pub learners: Vec<Seat>,
-    /// Whether critical writes can be done.
+    /// Whether critical writes are possible.
     pub quorum: bool,
-    /// What this node is in it: `leader`, `voter` or `learner`; nothing without a copy.
+    /// This node's role: `leader`, `voter` or `learner`; `None` without a copy.
     pub role: Option<&'static str>,
-    /// The group's generation: how often the coordinators were begun anew.
+    /// The group's generation: the number of times that the coordinators began anew.
     pub generation: u32,
-    /// Whether all voters run on one machine, as far as they say.
+    /// Whether all voters run on one machine, by their own reports.
     pub one_machine: bool,
     /// The format of critical state, as far as this node knows it.
     pub format: u16,
@@ -116,7 +116,7 @@ pub struct OldMember {
 }
 
 impl Coordinators {
-    /// What this allows.
+    /// The mode that follows from this.
     pub fn mode(&self) -> Mode {
         let down = |seat: &Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
         match (self.quorum, self.voters.iter().any(down)) {
@@ -127,11 +127,11 @@ impl Coordinators {
     }
 }
 
-/// Applied lags behind commit for moments only; a leader's word on contact lasts this long.
+/// The validity of a leader's report on its quorum. Applied lags behind commit for moments only.
 const HEARSAY_MAX: Duration = Duration::from_secs(10);
 
 impl Coordinator {
-    /// The coordinators as this node sees them; `None` before it has heard of any.
+    /// The coordinators as this node sees them; `None` while it knows of none.
     pub(crate) async fn overview(&self) -> Option<Coordinators> {
         let peers = self.mesh.peers().await;
         let running = self.running();
@@ -227,7 +227,7 @@ impl Coordinator {
         stopped.into_iter().chain(met.map(|(did, too_new)| (Some(did), too_new))).chain(said).collect()
     }
 
-    /// Says that no quorum answered, and which voters this node does not reach.
+    /// The error without a quorum, with the voters that this node cannot reach.
     pub(super) fn no_quorum(&self) -> NodeError {
         let seats = match self.running() {
             Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),

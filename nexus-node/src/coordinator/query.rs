@@ -1,4 +1,4 @@
-//! What is asked of critical state, and the answers.
+//! Questions about critical state, and their answers.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -8,9 +8,9 @@ use super::applied::State;
 use super::network::encode;
 use super::state::{Change, Item, Lock};
 
-/// Keys in one page.
+/// The most keys of a page.
 pub(crate) const PAGE_MAX: usize = 1_000;
-/// Bytes of keys and values in one page, so that it fits a frame.
+/// The most bytes of keys and values in a page, so that it fits a frame.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// A question.
@@ -20,13 +20,13 @@ pub(crate) enum Query {
     Get(String),
     /// Keys that begin with a prefix, after a key.
     List { prefix: String, after: Option<String>, limit: u32 },
-    /// The locks that are held, after a name.
+    /// The held locks, after a name.
     Locks { after: Option<String> },
     /// One lock.
     Lock(String),
-    /// The changes of keys that begin with a prefix, after a revision.
+    /// The changes of keys with a prefix, after a revision.
     Changes { prefix: String, after: u64 },
-    /// Nothing but where things stand.
+    /// The revision alone.
     Revision,
 }
 
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-/// What an [`Answer`] holds.
+/// The content of an [`Answer`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Items {
@@ -79,13 +79,13 @@ pub(crate) enum Found {
         locks: Vec<(String, Lock)>,
         more: bool,
     },
-    /// `None`: some are not kept any more, and the asker must look at the keys themselves.
+    /// `None` if some are gone; the asker must read the keys themselves.
     Changes(Option<Vec<Change>>),
     Nothing,
 }
 
 impl State {
-    /// Answers from what is applied here.
+    /// Answers from the state applied here.
     pub(crate) fn answer(&self, index: u64, query: &Query) -> Answer {
         let machine = &self.machine;
         let found = match query {
@@ -118,7 +118,7 @@ impl State {
 }
 
 impl Change {
-    /// Whether it is of a key or a lock whose name begins so.
+    /// Whether it is of a key or a lock with this prefix.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         self.name().starts_with(prefix)
     }
@@ -140,7 +140,7 @@ fn page<'a, T: Clone + 'a>(
     (taken, false)
 }
 
-/// The first changes that fit a frame; those of one revision stay together.
+/// The first changes that fit a frame. Those of one revision stay together.
 fn batch<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
     let (mut taken, mut bytes): (Vec<Change>, usize) = (Vec::new(), 0);
     for change in changes {

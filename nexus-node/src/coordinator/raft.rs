@@ -1,4 +1,4 @@
-//! openraft's types for this overlay, and their bytes.
+//! openraft's types for the coordinators, and their bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +15,7 @@ use super::runtime::NodeRuntime;
 use super::state::Outcome;
 
 openraft::declare_raft_types!(
-    /// What openraft is told of our types.
+    /// The types for openraft.
     pub(crate) Types:
         D = Proposals,
         R = Outcomes,
@@ -36,8 +36,8 @@ pub(crate) type SnapshotMeta = openraft::SnapshotMeta<Voter, EmptyNode>;
 pub(crate) type StorageError = openraft::StorageError<Voter>;
 pub(crate) type Metrics = openraft::RaftMetrics<Voter, EmptyNode>;
 
-/// A node as a voter or learner: its key, and what was drawn when its Raft file was made. A node
-/// that lost that file comes back as another voter, which has promised nothing yet.
+/// A node as a voter or learner: its key, and the number drawn with its Raft file. A node that lost
+/// that file comes back as another voter, which has promised nothing yet.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Voter {
     pub(crate) did: Did,
@@ -62,11 +62,11 @@ impl fmt::Debug for Voter {
     }
 }
 
-/// What one entry of the log carries: signed proposals of one or several nodes, in their order.
+/// The content of one log entry: signed proposals of one or several nodes, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposals(pub(crate) Arc<Vec<Signed>>);
 
-/// What became of them: for each, the outcomes of its commands.
+/// The results of an entry: for each proposal, the outcomes of its commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcomes(pub(crate) Vec<Vec<Outcome>>);
 
@@ -89,7 +89,7 @@ impl PayloadBytes {
     const LAST: u8 = 2;
 }
 
-/// Where an entry stands: its leader's term and itself, and its index.
+/// The place of an entry: its leader's term, the leader, and its index.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
 pub(crate) struct Position {
     pub(crate) term: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Position {
     pub(crate) index: u64,
 }
 
-/// A vote: for whom, in which term, and whether a quorum gave it.
+/// A vote: the candidate, the term, and whether a quorum gave it.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
 pub(crate) struct Ballot {
     pub(crate) term: u64,
@@ -105,14 +105,14 @@ pub(crate) struct Ballot {
     pub(crate) committed: bool,
 }
 
-/// Who votes (two sets while they change) and who else has a copy.
+/// The voters (two sets during a change), and the learners.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
 pub(crate) struct Seats {
     pub(crate) voters: Vec<BTreeSet<Voter>>,
     pub(crate) all: BTreeSet<Voter>,
 }
 
-/// What a snapshot stands for.
+/// The place of a snapshot in the log.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
 pub(crate) struct SnapshotHead {
     pub(crate) at: Option<Position>,
@@ -228,7 +228,7 @@ pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, ReadError> {
     }
 }
 
-/// About how large an entry is as bytes.
+/// The size of an entry in bytes, about.
 pub(crate) fn entry_size(entry: &Entry) -> usize {
     const OVERHEAD: usize = 128;
     match &entry.payload {

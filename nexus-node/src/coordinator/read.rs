@@ -1,4 +1,4 @@
-//! Reading critical state: at the leader, after it proved that it leads, or here as it is.
+//! Reading critical state: at the leader, after it has proven that it leads, or from this node's copy.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl Coordinator {
     /// Answers as of some moment between the question and the answer.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`] if nobody could prove that in time.
+    /// [`NodeError::NoQuorum`] if no leader could prove itself in time.
     pub(crate) async fn read(&self, query: &Query) -> Result<Answer, NodeError> {
         let until = Instant::now() + ANSWER_WITHIN;
         let mut hint = None;
@@ -48,7 +48,7 @@ impl Coordinator {
         Some((self.look(&running, query), running.contact()))
     }
 
-    /// What is applied here.
+    /// Answers from the state applied here.
     pub(super) fn look(&self, running: &Running, query: &Query) -> Answer {
         let state = running.applied.read();
         state.answer(state.index(), query)
@@ -91,7 +91,7 @@ impl Coordinator {
     }
 }
 
-/// What one try came to.
+/// The result of one try.
 enum Tried {
     Done(Answer),
     Elsewhere(Option<Did>),

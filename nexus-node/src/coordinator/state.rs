@@ -1,8 +1,7 @@
-//! Critical state: a machine that every coordinator runs over the same log, so that all of them
-//! hold the same.
+//! Critical state: a machine that every coordinator runs over the same log, so that all hold the same state.
 //!
-//! It reads no clock and draws nothing at random. Time enters as commands: the leader proposes
-//! what has expired ([`Expiry`](super::Expiry)). Its own words are in [`Outcome`] and [`Change`].
+//! It reads no clock and draws no random numbers. Time enters as commands: the leader proposes expiries
+//! ([`Expiry`](super::Expiry)).
 
 mod audit;
 mod kv;
@@ -28,44 +27,44 @@ use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Tx
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done, as of this revision.
     Done {
-        /// The revision of all critical state after it.
+        /// The revision of critical state after it.
         revision: u64,
     },
     /// A transaction was done.
     Txn {
         /// Whether its checks held.
         held: bool,
-        /// The revision of all critical state after it.
+        /// The revision of critical state after it.
         revision: u64,
-        /// What its steps met: the key as it was after each.
+        /// For each step, the key after it; `None` for a key that does not exist.
         items: Vec<Option<Item>>,
     },
-    /// The lock is the caller's.
+    /// The caller has the lock.
     Granted {
-        /// What proves it. Later grants of any lock have larger ones.
+        /// The token that proves it. Later grants, of any lock, have larger tokens.
         token: u64,
     },
     /// The caller waits in line.
     Waiting {
-        /// The place, by number.
+        /// The number of the place in line.
         waiter: u64,
     },
     /// Not done; nothing changed.
     Refused(Refusal),
 }
 
-/// Why a command was not done.
+/// The reason why a command was not done.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The proposal is not what a member may propose: its form or its signature is wrong.
+    /// The proposal is not valid: its form or its signature is wrong.
     #[error("not a proposal that counts: {0}")]
     Malformed(Malformed),
-    /// It was made for another group of coordinators.
+    /// The proposal is for another group of coordinators.
     #[error("made for the coordinators {found}, these are {group}")]
     OtherGroup {
         /// These.
@@ -73,39 +72,39 @@ pub enum Refusal {
         /// Those it was made for.
         found: Group,
     },
-    /// It came too late, or was answered before and the answer is gone.
+    /// The proposal came too late, or its answer is gone already.
     #[error("came too late to count")]
     TooLate,
-    /// The key has another value than the one expected, or none.
+    /// The key has another value than the expected one, or none.
     #[error("the key {}", .found.as_ref().map_or_else(|| "does not exist".to_owned(), |item| format!("has another value, of revision {}", item.revision)))]
     Mismatch {
-        /// What it is.
+        /// The key as it is.
         found: Option<Item>,
     },
-    /// No such key.
+    /// The key does not exist.
     #[error("no such key")]
     NoKey,
-    /// The token is of no lease that stands.
+    /// The token's lease has ended.
     #[error("the token {token} is of no lease that stands")]
     StaleToken {
         /// The token.
         token: u64,
     },
-    /// Nobody holds such a lock.
+    /// The lock is not held.
     #[error("nobody holds this lock")]
     NoLock,
-    /// Somebody else holds the lock.
+    /// Another node holds the lock.
     #[error("the lock is held by {holder}")]
     Held {
-        /// Who.
+        /// The holder.
         holder: Did,
-        /// Under which token.
+        /// The holder's token.
         token: u64,
     },
-    /// No such place in line, and the lease is not the caller's.
+    /// There is no such place in line, and the caller has no lease.
     #[error("no such place in line")]
     NoWaiter,
-    /// There is no room for more.
+    /// There is no more room.
     #[error("there is no room for more: {0}")]
     Full(Full),
 }
@@ -174,44 +173,44 @@ impl Outcome {
     }
 }
 
-/// What changed, for those who watch.
+/// A change, for watchers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The revision that it made.
+    /// The revision of this change.
     pub revision: u64,
-    /// On whose behalf; of an expiry: whose key or lease it was.
+    /// The member that made it; for an expiry, the former owner.
     pub by: Did,
-    /// What.
+    /// The change itself.
     pub what: What,
 }
 
-/// What a [`Change`] is.
+/// The kind of a [`Change`], with its data.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A key has a value.
+    /// A key was written.
     Put {
         /// The key.
         key: String,
         /// The value.
         value: String,
     },
-    /// A key is gone.
+    /// A key was deleted.
     Deleted {
         /// The key.
         key: String,
-        /// Whether its time was up.
+        /// Whether it expired.
         expired: bool,
     },
-    /// A lock has a holder.
+    /// A lock was granted.
     Granted {
         /// The lock's name.
         name: String,
         /// The lease's token.
         token: u64,
-        /// Whose lease was taken away for it.
+        /// The former holder, if the lock was stolen.
         stolen_from: Option<Did>,
     },
-    /// A lease runs its whole time again.
+    /// A lease was renewed.
     Renewed {
         /// The lock's name.
         name: String,
@@ -224,7 +223,7 @@ pub enum What {
         name: String,
         /// The lease's token.
         token: u64,
-        /// Whether its time was up.
+        /// Whether it expired.
         expired: bool,
     },
     /// A place in line was taken or left.
@@ -233,13 +232,13 @@ pub enum What {
         name: String,
         /// The place.
         waiter: u64,
-        /// Whether somebody stands there now.
+        /// Whether it was taken.
         waits: bool,
     },
 }
 
 impl Change {
-    /// The key or the lock that it is about.
+    /// The key or the lock of the change.
     pub fn name(&self) -> &str {
         match &self.what {
             What::Put { key, .. } | What::Deleted { key, .. } => key,
@@ -250,26 +249,26 @@ impl Change {
         }
     }
 
-    /// About how many bytes it takes to tell.
+    /// Its size on the wire in bytes, about.
     pub(crate) fn size(&self) -> usize {
         let value = if let What::Put { value, .. } = &self.what { value.len() } else { 0 };
         self.name().len() + value + 64
     }
 }
 
-/// What applying one proposal gave.
+/// The result of applying one proposal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// One for each command; a single refusal when the proposal did not count.
+    /// One outcome for each command; a single refusal if the proposal did not count.
     pub(crate) outcomes: Vec<Outcome>,
-    /// What changed. Empty when a proposal came again.
+    /// The changes. Empty for a repeated proposal.
     pub(crate) changes: Vec<Change>,
-    /// What was done or refused, until a record is made of it. Empty when a proposal came again, or
-    /// does not count.
+    /// The deeds, done or refused, for the audit. Empty for a repeated proposal, and for one that does
+    /// not count.
     pub(crate) deeds: Vec<Deed>,
 }
 
-/// Keys, leases and the sessions of those who propose.
+/// Keys, leases and the sessions of proposers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// The format of its bytes, and the highest of proposals that count.
@@ -283,16 +282,16 @@ pub(crate) struct Machine {
     audit: Chain,
 }
 
-/// What must run out of time at some point, and after how long.
+/// Something with a limited time, and its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timed {
-    /// What the leader proposes then.
+    /// The leader's command at its end.
     pub(crate) expiry: Expiry,
     /// The whole time, in milliseconds.
     pub(crate) ms: u64,
 }
 
-/// Where in the log a proposal stands.
+/// The place of a proposal in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     /// The index of its entry.
@@ -307,8 +306,8 @@ impl Machine {
         Self { group, ..Self::default() }
     }
 
-    /// The same state under another group, after the loss of a quorum for good. Tokens go on
-    /// from its generation.
+    /// Continues the state in another group, after a quorum is lost for good. Tokens go on from its
+    /// generation.
     pub(crate) fn succeed(&mut self, group: Group, index: u64, by: Did, at_ms: u64) -> Option<Record> {
         self.group = group;
         self.sessions = Sessions::default();
@@ -377,12 +376,12 @@ impl Machine {
         limits::of(self.format)
     }
 
-    /// Takes who votes from now on.
+    /// Notes the new voters.
     pub(crate) fn seats(&mut self, at: At, voters: BTreeSet<Did>) -> Option<Record> {
         self.audit.seats(at.index, at.leader, voters)
     }
 
-    /// The end of the chain of who did what.
+    /// The end of the audit's chain.
     pub(crate) fn audit(&self) -> &Chain {
         &self.audit
     }
@@ -449,7 +448,7 @@ impl Machine {
         result.unwrap_or_else(Outcome::Refused)
     }
 
-    /// All of a transaction happens at one revision, or nothing of it.
+    /// Does a transaction at one revision, or nothing of it.
     fn txn(&mut self, txn: &Txn, by: Did, changes: &mut Vec<Change>) -> Result<Outcome, Refusal> {
         let held = txn.checks.iter().all(|check| self.kv.is(&check.key, &check.is));
         let steps = if held { &txn.then } else { &txn.otherwise };
@@ -496,17 +495,17 @@ impl Machine {
         self.group
     }
 
-    /// How many changes there have been.
+    /// The number of changes so far.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// A key as it is.
+    /// A key.
     pub(crate) fn get(&self, key: &str) -> Option<&Item> {
         self.kv.get(key)
     }
 
-    /// Keys that begin with a prefix, in order, from after a key on.
+    /// Keys with a prefix, in order, after a key.
     pub(crate) fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -520,17 +519,17 @@ impl Machine {
         self.locks.get(name)
     }
 
-    /// All locks that are held, by name.
+    /// All held locks, by name.
     pub(crate) fn locks(&self) -> impl Iterator<Item = (&String, &Lock)> {
         self.locks.iter()
     }
 
-    /// Everything that runs out of time by itself.
+    /// Everything with a limited time.
     pub(crate) fn timed(&self) -> impl Iterator<Item = Timed> {
         self.kv.timed().chain(self.locks.timed())
     }
 
-    /// Equal on all nodes that have applied the same log.
+    /// A digest, equal on all nodes that have applied the same log.
     pub(crate) fn digest(&self) -> [u8; 32] {
         blake3::derive_key("nexus critical state v1", &self.encode())
     }
@@ -564,7 +563,7 @@ impl Applied {
     }
 }
 
-/// Whoever writes under a token must hold a lease under it now.
+/// Checks that a write's token belongs to a lease that stands.
 fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     match fence {
         Some(token) if !locks.stands(token) => Err(Refusal::StaleToken { token }),
@@ -572,7 +571,7 @@ fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
-/// Counts revisions and notes what changed.
+/// Counts revisions and collects changes.
 struct Tell<'a> {
     revision: &'a mut u64,
     limits: &'static Limits,
@@ -581,7 +580,7 @@ struct Tell<'a> {
 }
 
 impl Tell<'_> {
-    /// The revision that the next change makes.
+    /// The revision of the next change.
     fn next(&mut self) -> u64 {
         *self.revision += 1;
         *self.revision

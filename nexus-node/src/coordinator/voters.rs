@@ -14,43 +14,43 @@ use nexus_identity::Did;
 
 use super::raft::Voter;
 
-/// How many members have a copy without a vote.
+/// The most members with a copy and no vote.
 pub(super) const LEARNERS_MAX: usize = 32;
-/// How many voters there are of themselves; more only by request.
+/// The number of voters without a person's request.
 const VOTERS: usize = 3;
-/// A learner is up to date when it lacks no more entries than this.
+/// The most missing entries of a learner that counts as up to date.
 const LAG_MAX: u64 = 1_000;
 
-/// A member as the leader sees it.
+/// A member in the leader's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Who it is, or would be, in the group.
+    /// The member as a voter, also outside of the group.
     pub(super) voter: Voter,
-    /// It may have a copy: it is no mere reader.
+    /// Whether it may have a copy: readers may not.
     pub(super) may_learn: bool,
-    /// It may vote: nobody labelled it as one that never does.
+    /// Whether it may vote: a label can forbid it.
     pub(super) may_vote: bool,
-    /// For how long it has been up without a break.
+    /// The time that it has been up without a break.
     pub(super) up: Option<Duration>,
-    /// How many entries its copy lacks, if it has one.
+    /// The number of entries that its copy lacks, if it has one.
     pub(super) lag: Option<u64>,
     /// The highest format of critical state that it says it reads; `None` while it is away, or while its
     /// copy has stopped at one that it cannot read.
     pub(super) reads: Option<u16>,
 }
 
-/// What there is now.
+/// The current situation.
 #[derive(Clone, Debug)]
 pub(super) struct Now<'a> {
     /// The leader: this node.
     pub(super) me: Voter,
     pub(super) voters: &'a BTreeSet<Voter>,
     pub(super) learners: &'a BTreeSet<Voter>,
-    /// The members that were heard of lately, this node excepted.
+    /// The members that were heard of lately, without this node.
     pub(super) members: &'a [Seen],
-    /// Those in seats whose membership ended.
+    /// Voters and learners whose membership ended.
     pub(super) ended: &'a BTreeSet<Voter>,
-    /// How long a member must have been up to become a voter.
+    /// The time that a member must have been up to become a voter.
     pub(super) settle: Duration,
     /// The format of critical state.
     pub(super) format: u16,
@@ -62,14 +62,14 @@ pub(super) struct Now<'a> {
     pub(super) away: &'a BTreeMap<Did, Duration>,
 }
 
-/// One step.
+/// A step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Give a member a copy.
     Learn(Voter),
-    /// Take a copy's seat away.
+    /// Remove a learner.
     Dismiss(Voter),
-    /// These vote from now on, and nobody else; those who did have copies.
+    /// Make these the only voters; the former ones keep copies.
     Vote(BTreeSet<Voter>),
     /// Critical state is of this format from now on.
     Raise(u16),
@@ -151,7 +151,7 @@ impl Now<'_> {
         voters
     }
 
-    /// A member that could take a voter's place, and has not been up for long enough.
+    /// A member that could replace a voter, but has not been up for long enough.
     pub(super) fn unsettled(&self, instead_of: &Voter) -> Option<Voter> {
         let fit = |seen: &&Seen| {
             let free = !self.voters.contains(&seen.voter) && seen.voter.did != instead_of.did;
@@ -160,7 +160,7 @@ impl Now<'_> {
         self.members.iter().find(fit).map(|seen| seen.voter)
     }
 
-    /// The voters without one: another takes its place if there is one that can.
+    /// The voters without one, which another member replaces if one can.
     pub(super) fn remove(&self, voter: &Voter) -> BTreeSet<Voter> {
         let mut voters = self.voters.clone();
         voters.remove(voter);
@@ -172,7 +172,7 @@ impl Now<'_> {
     }
 }
 
-/// Of two voters only the leader stays one.
+/// Reduces two voters to the leader alone.
 fn never_two(voters: BTreeSet<Voter>, me: Voter) -> BTreeSet<Voter> {
     if voters.len() == 2 { BTreeSet::from([me]) } else { voters }
 }
@@ -240,11 +240,11 @@ mod tests {
         let all = [seen(2, 60, 0), seen(3, 60, 0), seen(4, 60, 0)];
         let next = Some(Change::Vote(set(&[1, 2, 4])));
         assert_eq!(plan(&[1, 2, 3], &[4], &all, &[3]), next);
-        // drawn anew: its disk was lost, and its promises with it
+        // drawn anew: its disk was lost with its promises
         let anew = Seen { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), anew.clone(), seen(4, 60, 0)], &[]), next);
         assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(Change::Vote(set(&[1]))));
-        // merely being away takes no vote
+        // a mere absence takes no vote
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), seen(4, 60, 0)], &[]), None);
     }
 

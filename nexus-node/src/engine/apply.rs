@@ -9,7 +9,7 @@ use crate::ledger::rows::{self, CutRow, Eno, EntryRow, SpaceNo, SpaceRow, Standi
 use crate::store::Table;
 
 impl Engine {
-    /// Keeps an entry of a log, and settles what counts with it.
+    /// Stores an entry of a log and settles its effects.
     pub(super) fn store(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
         let eno = self.state.next_eno;
@@ -28,8 +28,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Brings the derived tables from the set of entries before this one to the set with it. A
-    /// rebuild does the same, entry by entry in the order of their enos.
+    /// Changes the derived tables from the set of entries before this one to the set with it. A rebuild
+    /// does the same, entry by entry in the order of their enos.
     pub(super) fn settle(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
         let held = self.place(eno, header.log(), Head { seq: header.seq, id: entry.id() }, turn)?;
@@ -54,7 +54,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives an entry its place in its log. If another one has that place, the log is cut there.
+    /// Gives an entry its place in its log. If another entry has that place, the log is cut there.
     fn place(&mut self, eno: Eno, id: LogId, at: Head, turn: &mut Turn<'_>) -> Result<Branches, LedgerError> {
         let log = self.state.log_mut(id, &mut turn.draft);
         let (no, below) = (log.no, log.held.and_then(|held| held.cut));
@@ -68,7 +68,7 @@ impl Engine {
         Ok(held)
     }
 
-    /// Folds what an entry says, if it counts. The inner error is the author's fault: quarantine.
+    /// Folds an entry's payload, if the entry counts. The inner error is the author's fault: quarantine.
     fn fold(
         &mut self,
         eno: Eno,
@@ -80,7 +80,7 @@ impl Engine {
         let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
         let payload = entry.payload();
         match header.kind {
-            // a chain proves itself, wherever it stands
+            // a chain proves itself at any place
             Kind::CREDENTIAL if in_mesh_space => {
                 let admitted = payload.ok_or(FormError::Absent).and_then(|payload| {
                     let chain = Chain::from_bytes(payload);
@@ -94,7 +94,7 @@ impl Engine {
                     Standing::Applied
                 }))
             }
-            // the space is known all the same: entries for it are taken wherever the fork is not seen
+            // the space is known nevertheless: nodes that do not see the fork send entries for it
             Kind::SPACE if in_mesh_space => {
                 let definition = payload.ok_or(FormError::Absent).and_then(SpaceDefinition::decode);
                 if let Ok(definition) = &definition {
@@ -159,7 +159,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers the latest stamp, so that stamps grow across restarts.
+    /// Notes the latest stamp, so that stamps grow across restarts.
     pub(super) fn note_stamp(&self, stamp: nexus_crdt::Hlc, turn: &mut Turn<'_>) {
         turn.draft.put(Table::Meta, meta::HLC, &stamp.0.to_le_bytes());
     }

@@ -10,7 +10,7 @@ use crate::ledger::{enos_cut_by, enos_of_log, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
-    /// Has entries of a log stop counting, since entry `eno` shows that it forked below them.
+    /// Makes entries of a log stop counting, since entry `eno` shows a fork below them.
     ///
     /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
     pub(super) fn cut(&mut self, eno: Eno, log: LogId, cut: CutRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
@@ -21,12 +21,12 @@ impl Engine {
         for other in enos_cut_by(&turn.draft, eno, &cut)? {
             let Some(entry) = read_entry(&turn.draft, other)? else { continue };
             match entry.header().kind {
-                // it proves itself, and counts still
+                // a credential proves itself and still counts
                 Kind::CREDENTIAL if in_mesh_space => continue,
                 Kind::PROFILE if in_mesh_space => described = true,
                 Kind::SPACE if in_mesh_space => self.close_space(SpaceId::created_by(entry.id()), turn),
                 Kind::WRITES if !in_mesh_space => {
-                    // what breaks a rule of form was never folded
+                    // an entry that breaks a rule of form was never folded
                     if let Ok(writes) = Writes::decode(entry.payload()) {
                         undone.add(other, entry.id(), writes);
                     }
@@ -49,7 +49,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a space out of sight whose definition does not count any more.
+    /// Hides a space whose definition no longer counts.
     fn close_space(&mut self, id: SpaceId, turn: &mut Turn<'_>) {
         if let Some(space) = self.state.spaces.get_mut(&id) {
             space.cut = true;
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// Folds an author's profiles before entry `eno` once more.
+    /// Folds an author's profiles before entry `eno` again.
     fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let members = Arc::make_mut(&mut self.state.members);
         members.undescribe(author);

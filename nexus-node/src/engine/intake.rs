@@ -8,19 +8,19 @@ use crate::ledger::find_entry;
 use crate::ledger::rows::{self, EntryRow};
 use crate::store::{Table, View};
 
-/// What becomes of an entry that arrives.
+/// The verdict on an arriving entry.
 #[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
 enum Verdict {
     /// It was stored.
     Stored,
-    /// It was here already, or is worth nothing.
+    /// It was here already, or is worthless.
     Nothing,
     /// It needs something that is not here yet.
     Wait(Verified),
 }
 
 impl Engine {
-    /// Takes entries from a peer: stores what continues its log, keeps what has to wait.
+    /// Takes entries from a peer: stores those that continue their logs, keeps those that must wait.
     pub(super) fn take_entries(
         &mut self,
         from: Did,
@@ -39,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
+    /// Takes one entry, and those that waited for it. Returns `false` if it must wait itself.
     fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let log = entry.header().log();
         let (spaces, events) = (self.state.spaces.len(), turn.events.len());
@@ -51,7 +51,7 @@ impl Engine {
             }
             Verdict::Stored => {
                 self.follow(log, turn)?;
-                // authors or spaces became known: everything that waits is looked at anew
+                // new authors or spaces: every waiting entry is tried again
                 if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
                     self.retry_waiting(turn)?;
                 }
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Takes what waited for the log's next places.
+    /// Takes the entries that waited for the log's next places.
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
@@ -78,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Looks at everything that waits until nothing moves any more.
+    /// Tries every waiting entry until nothing changes any more.
     fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let mut moved = false;
@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Decides about one entry, and stores it if its time has come.
+    /// Judges one entry, and stores it if it is due.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
         let Some(space) = self.state.rule_of(header.space) else {
@@ -106,7 +106,7 @@ impl Engine {
         if !self.may_speak(&entry, &space) {
             return Ok(Verdict::Wait(entry));
         }
-        // nobody is to send this node what it may not read, and it keeps nothing of it
+        // a peer must not send entries of a space that this node may not read; nothing of them is kept
         if !self.state.members.may_read(&self.state.me, &space) {
             return Ok(Verdict::Nothing);
         }
@@ -124,8 +124,8 @@ impl Engine {
         Ok(Verdict::Stored)
     }
 
-    /// Whether an entry that does not follow its log's head is kept: as a second one at a held
-    /// seq, or as the next of a branch that is held. Both are evidence, within a bound.
+    /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or
+    /// the next of a held branch. Both are evidence, within a bound.
     fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let header = entry.header();
         let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
@@ -142,7 +142,8 @@ impl Engine {
         Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
-    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    /// Whether the author's entries count in the space. In the mesh's own space a chain introduces its
+    /// author.
     fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
         let introduces_itself = || {
@@ -155,7 +156,7 @@ impl Engine {
                 && introduces_itself().is_some())
     }
 
-    /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
+    /// Takes a chain that a peer showed at the gate: its entries may arrive before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         if self.state.admit(chain).is_ok_and(|changed| changed) {
@@ -166,7 +167,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes on in a new incarnation: the old log is ahead elsewhere and must not be written twice.
+    /// Begins a new incarnation: another store is ahead in the old log, which must not be written twice.
     pub(super) fn renew_incarnation(&mut self, incarnation: Incarnation, fresh: Incarnation, turn: &mut Turn<'_>) {
         if self.state.incarnation != incarnation || fresh == incarnation {
             return;
@@ -179,7 +180,7 @@ impl Engine {
         turn.events.push(Event::Renewed(fresh));
     }
 
-    /// Says what was stored in this turn, and keeps the clock.
+    /// Reports the entries stored in this turn, and keeps the clock.
     pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) {
         if self.state.next_eno == before {
             return;
@@ -189,7 +190,7 @@ impl Engine {
         turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
     }
 
-    /// Writes the next entry of our own log of a space for these commands, stores and folds it.
+    /// Writes, stores and folds the next entry of our own log of a space for these commands.
     pub(super) fn append(
         &mut self,
         space: SpaceId,

@@ -5,7 +5,7 @@ use crate::ledger::rows::{Eno, VIEW_VERSION, meta};
 use crate::ledger::{LedgerError, read_entry, write_builtin_spaces};
 use crate::store::{Batch, Draft, Table, View};
 
-/// Empties the derived tables; until [`derived_stands`] is written they count as missing.
+/// Empties the derived tables. They count as missing until [`derived_stands`] is written.
 pub(crate) fn clear_derived(mesh: &Did) -> Batch {
     let mut batch = Batch::new();
     batch.delete(Table::Meta, meta::VIEW);
@@ -16,13 +16,13 @@ pub(crate) fn clear_derived(mesh: &Did) -> Batch {
     batch
 }
 
-/// Whether the derived tables are there, and of this version.
+/// Whether the derived tables are complete and of this version.
 pub(crate) fn is_derived(view: &dyn View) -> Result<bool, LedgerError> {
     let version = view.get(Table::Meta, meta::VIEW)?;
     Ok(version.as_deref() == Some(VIEW_VERSION.to_le_bytes().as_slice()))
 }
 
-/// Says that the derived tables are whole.
+/// Marks the derived tables as complete.
 pub(crate) fn derived_stands() -> Batch {
     let mut batch = Batch::new();
     batch.put(Table::Meta, meta::VIEW, &VIEW_VERSION.to_le_bytes());
@@ -30,7 +30,7 @@ pub(crate) fn derived_stands() -> Batch {
 }
 
 impl Engine {
-    /// Settles stored entries once more, in the order in which they came.
+    /// Settles stored entries again, in the order of their arrival.
     pub(crate) fn settle_again(&mut self, enos: &[Eno], view: &dyn View) -> Result<Batch, LedgerError> {
         let now = Timestamp::from_ms(0);
         let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };

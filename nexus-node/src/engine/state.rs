@@ -11,7 +11,7 @@ use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
-/// A log as the engine keeps it.
+/// The engine's state of a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     pub no: LogNo,
@@ -24,7 +24,7 @@ impl Log {
     }
 }
 
-/// The page that new records of a space go to.
+/// The page for new records of a space.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenPage {
     pub number: u32,
@@ -42,7 +42,7 @@ impl OpenPage {
     }
 }
 
-/// What the engine keeps in memory: small, and all of it read back from the store at start.
+/// The engine's state in memory: small, and read back from the store at the start.
 #[derive(Debug)]
 pub(super) struct State {
     pub me: Did,
@@ -85,7 +85,7 @@ impl State {
         Ok(state)
     }
 
-    /// Goes on with the page that our last record in a space is on.
+    /// Continues the page of our last record in a space.
     fn read_open_page(&self, space: SpaceId, view: &dyn View) -> Result<OpenPage, StoreError> {
         let Some(log) = self.logs.get(&self.own_log(space)) else {
             return Ok(OpenPage::default());
@@ -98,7 +98,7 @@ impl State {
             last = last_page_of(view, rows::read_eno(Table::LogIndex, value)?)?;
             Ok(if last.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        // how full it is would take a walk over its entries; a new page costs less
+        // counting its records would take a walk over its entries; a new page costs less
         Ok(last.map_or_else(OpenPage::default, |page| OpenPage { number: page + 1, records: 0 }))
     }
 
@@ -117,7 +117,7 @@ impl State {
         LogId { space, author: self.me, incarnation: self.incarnation }
     }
 
-    /// The number of a log, a new one if need be.
+    /// The log's state, with a new number if it has none.
     pub(super) fn log_mut(&mut self, log: LogId, draft: &mut crate::store::Draft<'_>) -> &mut Log {
         let next = LogNo::try_from(self.logs.len()).unwrap_or(LogNo::MAX);
         self.logs.entry(log).or_insert_with(|| {

@@ -37,7 +37,7 @@ fn memories(engine: &Engine, store: &Store) -> Vec<Memory> {
     all
 }
 
-/// The plain fold over the entries of a store, and which entry is at each place of each log.
+/// The plain fold over the entries of a store, and the entry at each place of each log.
 fn reference(store: &Store) -> (Fold, BTreeMap<(LogId, u64), EntryId>) {
     let snapshot = store.snapshot().unwrap();
     let (mut fold, mut places) = (Fold::default(), BTreeMap::new());
@@ -58,21 +58,21 @@ fn reference(store: &Store) -> (Fold, BTreeMap<(LogId, u64), EntryId>) {
     (fold, places)
 }
 
-/// What the world outside knows: all of it must still hold after a power loss.
+/// The knowledge of the world outside. All of it must still hold after a power loss.
 #[derive(Default)]
 struct Outside {
-    /// Acknowledged memories by id, with all texts that may stand there now.
+    /// Acknowledged memories by id, with all texts that may be there now.
     texts: BTreeMap<String, BTreeSet<String>>,
     forgotten: BTreeSet<String>,
     spaces: BTreeSet<SpaceId>,
     kept: BTreeSet<Vec<u8>>,
     sent: BTreeMap<(LogId, u64), EntryId>,
-    /// Another member's log, as it is at that member.
+    /// Another member's log, in that member's own store.
     others: Vec<Verified>,
     losses: u32,
 }
 
-/// What a commit that is under way stands for.
+/// The promises of a running commit.
 enum Promise {
     Remembered(String),
     Edited(String, String),
@@ -114,7 +114,7 @@ impl Life<'_> {
 
     fn input(&mut self, input: Input, promise: Option<Promise>) {
         self.no += 1;
-        // the wall clock jumps as it likes
+        // the wall clock jumps freely
         self.clock_ms = match self.dice.roll(12) {
             0 => self.clock_ms + 3_600_000,
             1 => self.clock_ms.saturating_sub(3_600_000),
@@ -198,7 +198,7 @@ impl Life<'_> {
         self.input(Input::Entries { from: key(1).did(), entries }, None);
     }
 
-    /// Commits what is in flight as one group; then lets out what depends on it.
+    /// Commits the inputs in flight as one group, then releases their effects.
     fn commit(&mut self) -> Result<(), StoreError> {
         let batches: Vec<Batch> = self.flying.iter_mut().filter_map(|flying| flying.batch.take()).collect();
         self.store.commit(&batches)?;
@@ -241,7 +241,7 @@ impl Life<'_> {
     }
 }
 
-/// What is on the disk now is what the world outside was told.
+/// Compares the disk with everything that the world outside was told.
 fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
     let store = Store::with_backend("simulated", disk.clone(), SMALL).map_err(|error| error.to_string())?;
     if read_genesis(&store.snapshot().unwrap()).unwrap().is_none() {
@@ -279,7 +279,7 @@ fn check(disk: &Disk, outside: &mut Outside) -> Result<(), String> {
     if outside.kept.iter().any(|row| snapshot.get(Table::Peers, row).unwrap().is_none()) {
         return Err("a kept row is gone".to_owned());
     }
-    // logs have no gaps, and what is shown is what the plain fold says
+    // logs have no gaps, and the tables equal the plain fold
     for (no, _, head) in ledger::read_logs(&snapshot).unwrap() {
         let entries = enos_of_log(&snapshot, no, 0, u64::MAX).unwrap().len() as u64;
         assert_eq!(head.map_or(0, |head| head.seq + 1), entries);
@@ -381,7 +381,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
         assert!(matches!(answers.as_slice(), [Outcome::Remembered(_)]), "{answers:?}");
     }
     assert!(stamps.is_sorted_by(|a, b| a < b), "stamps only grow: {stamps:?}");
-    // newest first, as written, whatever the clock said
+    // newest first, as written, whatever the clock showed
     let snapshot = store.snapshot().unwrap();
     let members = engine.members().clone();
     let reader = Reader::new(&snapshot, [0; 8], key(0).did(), members, Timestamp::from_ms(start_ms)).unwrap();

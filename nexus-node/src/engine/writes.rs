@@ -7,13 +7,13 @@ use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRo
 use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
 use crate::store::{self, Draft, StoreError, Table, View};
 
-/// The writes of a space on their way into the tables, or out of them.
+/// Puts the writes of a space into the tables, or takes them out.
 ///
-/// The tables are a function of the set of writes in them, so whatever went in can be taken out:
-/// *live = writes − the union of what they are over*, field by field.
+/// The tables are a function of the set of writes in them, so any write can be taken out again. For
+/// each field, *live = writes − the union of their `over`*.
 pub(super) struct FoldWrites<'a, 'b> {
     space: SpaceNo,
-    /// How many memories came (or went, if negative).
+    /// The number of new memories, less the forgotten ones.
     records: i64,
     draft: &'a mut Draft<'b>,
 }
@@ -23,7 +23,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Self { space, records: 0, draft }
     }
 
-    /// By how many the memories in sight changed.
+    /// The change of the number of visible memories.
     pub(super) const fn records(&self) -> i64 {
         self.records
     }
@@ -73,7 +73,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                 self.draft.delete(Table::Live, &key);
                 self.draft.put(Table::Past, &key, &row);
             } else if !self.draft.contains(Table::Past, &key)? {
-                // it may still come; it will be past then
+                // it may still arrive, and will be past then
                 self.draft.put(Table::Past, &key, &[]);
             }
         }
@@ -87,7 +87,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Ok(())
     }
 
-    /// Takes a record out of sight, if it is here and in sight.
+    /// Hides a record, if it is here and visible.
     fn forget(&mut self, record: Dot) -> Result<(), StoreError> {
         let Some((eno, row)) = self.record(record)?.filter(|(_, row)| !row.gone) else {
             return Ok(());
@@ -100,7 +100,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         self.take_out_of_sight(eno, record, &row)
     }
 
-    /// Takes writes out again: all of them at once, since they may be over one another.
+    /// Takes writes out. All of them go at once, since they may overwrite one another.
     pub(super) fn undo(&mut self, undone: &Undone) -> Result<(), StoreError> {
         for ((record, field), dots) in &undone.edits {
             self.fold_field_without(*record, field.as_str(), dots)?;
@@ -118,7 +118,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Ok(())
     }
 
-    /// Makes a field's rows anew from its writes but these.
+    /// Makes a field's rows anew, without these writes.
     fn fold_field_without(&mut self, record: Dot, field: &str, dots: &BTreeSet<Dot>) -> Result<(), StoreError> {
         let before: Vec<(Table, Dot, Option<WriteRow>)> = writes_of_field(self.draft, self.space, record, field)?;
         let stays = || {
@@ -151,7 +151,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Ok(())
     }
 
-    /// Brings a record back into sight if nothing that counts forgets it.
+    /// Shows a record again if no counting write forgets it.
     fn forget_no_more(&mut self, record: Dot) -> Result<(), StoreError> {
         let Some((eno, row)) = self.record(record)?.filter(|(_, row)| row.gone) else {
             return Ok(());
@@ -169,7 +169,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))
     }
 
-    /// A record of this space: it is forgotten from its own space alone.
+    /// A record of this space. Only writes in its own space can forget it.
     fn record(&self, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
         Ok(find_record(self.draft, record)?.filter(|(_, row)| row.space == self.space))
     }
@@ -197,7 +197,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     }
 }
 
-/// Writes that do not count any more.
+/// Writes that no longer count.
 #[derive(Default)]
 pub(super) struct Undone {
     created: Vec<(Eno, Dot)>,
@@ -219,18 +219,18 @@ impl Undone {
     }
 }
 
-/// Where each value lies in the encoded payload, so that records point there instead of copying.
+/// The place of each value in the encoded payload, so that records point there instead of copying.
 struct PayloadCursor {
     at: u32,
 }
 
 impl PayloadCursor {
-    /// Behind the count of writes.
+    /// The place after the count of writes.
     const fn start() -> Self {
         Self { at: 4 }
     }
 
-    /// The place of the next write's value; borsh lays out target, field, value, over.
+    /// The place of the next write's value. borsh lays out target, field, value, over.
     fn next(&mut self, write: &Write) -> u32 {
         let target = match write.target {
             Target::Create { .. } => 1 + 4,
@@ -248,9 +248,9 @@ fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
     TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
 }
 
-/// The rows under which a record is found besides its id: its caller's key, its former id.
+/// The rows by which a record is found besides its id: its caller's key, its former id.
 fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
-    // most records have neither, and reading JSON costs more than looking for the words
+    // most records have neither, and parsing JSON costs more than searching for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
         return Ok(Vec::new());
     }

@@ -5,12 +5,12 @@ use super::rows::Standing;
 use super::{Genesis, LedgerError, read_genesis, view};
 use crate::store::View;
 
-/// Who belongs to the mesh of a store: folds the mesh space's credentials and profiles.
+/// The members of a store's mesh: the fold of the mesh space's credentials and profiles.
 ///
-/// A credential proves itself: it counts wherever it stands, also where its log is cut.
+/// A credential proves itself. It counts at any place, also where its log is cut.
 ///
 /// # Errors
-/// The view's, or the node's own chain does not hold.
+/// An error of the view, or a chain of this node that does not hold.
 pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     let Genesis { mesh, chain, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
     chain.verify(&mesh)?;
@@ -23,7 +23,7 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
             let (header, payload) = (entry.header(), entry.payload().unwrap_or_default());
             match header.kind {
                 Kind::CREDENTIAL => {
-                    // what does not hold was quarantined when it came
+                    // a chain that does not hold was quarantined on arrival
                     let _ = Chain::from_bytes(payload).and_then(|chain| members.admit(&chain));
                 }
                 Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {

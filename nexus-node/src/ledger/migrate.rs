@@ -1,31 +1,31 @@
-//! Brings rows of an earlier format to the current one, some at a time.
+//! Brings rows of an earlier format to the current one, in steps.
 //!
 //! | format | rows |
 //! |---|---|
-//! | 1 | an entry's row said whether it counts, in one byte behind its seq |
-//! | 2 | it holds what was received; whether it counts is derived |
+//! | 1 | an entry's row has one byte after its seq: whether the entry counts |
+//! | 2 | an entry's row holds the received data; whether the entry counts is derived |
 //!
-//! The first step raises the store's format, so that no earlier version reads rows of both.
+//! The first step raises the store's format, so no earlier version reads rows of both formats.
 
 use std::ops::{Bound, ControlFlow};
 
 use super::rows::{self, meta, unreadable};
 use crate::store::{Batch, FORMAT, FORMAT_KEY, Order, StoreError, Table, View};
 
-/// Where the byte was in a row of format 1: behind log and seq.
+/// The place of that byte in a row of format 1: after log and seq.
 const STANDING_AT: usize = 12;
 
-/// The next step: a batch of at most so many rows. `None` if all are of the current format.
+/// The next step: a batch of at most `rows_max` rows. `None` if all rows have the current format.
 ///
 /// # Errors
-/// The view's, or rows that do not read.
+/// An error of the view, or unreadable rows.
 pub(crate) fn next_migration(view: &dyn View, rows_max: usize) -> Result<Option<Batch>, StoreError> {
     let mut batch = Batch::new();
     let format = view.get(Table::Meta, FORMAT_KEY)?.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
     if format.ok_or_else(|| unreadable(Table::Meta))? < FORMAT {
         batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
         batch.put(Table::Meta, meta::MIGRATED, &rows::eno_key(0));
-        // what was derived was derived by other rules
+        // the derived tables follow the rules of the earlier format
         batch.delete(Table::Meta, meta::VIEW);
         return Ok(Some(batch));
     }

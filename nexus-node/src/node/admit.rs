@@ -60,25 +60,25 @@ struct TicketRow {
     redeemed: Vec<(Did, Chain)>,
 }
 
-/// What a request to join comes to.
+/// The verdict on a request to join.
 enum Verdict {
-    /// This newcomer redeemed the ticket before: it gets the same credentials.
+    /// The newcomer redeemed the ticket before and gets the same credentials.
     Again(Chain),
     /// It may join in this role.
     Admit(Role),
     Refuse(Refusal),
 }
 
-/// Why a newcomer is not admitted: for programs, and for people.
+/// The reason of a refusal, for programs and for people.
 type Refusal = (JoinRefusal, &'static str);
 
-/// The ticket is not one that this node gave out; more is not said to whoever guesses.
+/// The ticket is not one of this node's. A guesser learns no more.
 const UNKNOWN: Refusal = (JoinRefusal::Unknown, "the inviter does not know this ticket");
 
 impl TicketRow {
-    /// Whether a newcomer who shows this secret may join now; `incarnation` is the store's present one.
+    /// Whether a newcomer with this secret may join now. `incarnation` is the store's current one.
     fn judge(&self, newcomer: Did, secret: &[u8; 16], incarnation: [u8; 8], now: Timestamp) -> Verdict {
-        // hashes are compared, so that the time it takes tells nothing about the secret
+        // comparing hashes keeps the time independent of the secret
         let knows_it = secret_hash(secret) == self.secret_hash || planted("tickets_need_no_secret");
         if !knows_it || self.incarnation != incarnation {
             return Verdict::Refuse(UNKNOWN);
@@ -102,7 +102,7 @@ fn secret_hash(secret: &[u8; 16]) -> [u8; 32] {
 }
 
 impl Node {
-    /// Makes a ticket, which is on disk when this returns.
+    /// Makes a ticket. It is on disk when this returns.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
@@ -140,9 +140,9 @@ fn genesis(store: &Store) -> Result<Genesis, NodeError> {
     Ok(ledger::read_genesis(&store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?)
 }
 
-/// Strangers that wait at the door, one request of each.
+/// Strangers that may wait at the door, one request each.
 const WAITING_MAX: usize = 16;
-/// A stranger has its answer within this time, if only that it should try again.
+/// The longest wait of a stranger for an answer, which may be to try again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Registers the join door.
@@ -150,7 +150,7 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Knock> {
     rooms.door(WAITING_MAX)
 }
 
-/// The answers at the join door.
+/// Answers strangers at the join door.
 pub(crate) struct Admitter {
     pub(crate) identity: Identity,
     pub(crate) store: Store,
@@ -163,8 +163,9 @@ pub(crate) struct Admitter {
 type Deciding<'a> = BoxFuture<'a, JoinReply>;
 
 impl Admitter {
-    /// Answers one stranger after the other, since a ticket's uses are counted. While the disk or the engine stands
-    /// still, everybody is told to try again: whoever was being admitted then gets the same credentials later.
+    /// Answers one stranger after the other, since a ticket's uses are counted. While the disk or the
+    /// engine is blocked, all are told to try again. A newcomer in progress then gets the same
+    /// credentials later.
     pub(crate) async fn serve(self, mut knocks: Receiver<Knock>) {
         let mut late: Option<Deciding<'_>> = None;
         loop {
@@ -196,8 +197,8 @@ impl Admitter {
         }
     }
 
-    /// Admits a newcomer that shows a good ticket. The ticket's use and the credentials are on disk before this
-    /// returns; the same newcomer asking again gets the same credentials.
+    /// Admits a newcomer with a valid ticket. The ticket's use and the credentials are on disk when
+    /// this returns. The same newcomer gets the same credentials again.
     async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
         match self.decide(newcomer, &request).await {
             Ok(Ok(chain)) => {

@@ -27,10 +27,10 @@ use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
 use crate::world::{Tasks, World};
 
-/// How long sockets may take to be bound.
+/// Longest wait for sockets to be bound.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
 
-/// What a node in the real world holds besides.
+/// The parts that only a node in the real world has.
 #[derive(Default)]
 pub(super) struct Origins {
     pub(super) tasks: Option<Arc<Tasks>>,
@@ -52,7 +52,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
-    // whatever is served to others: a line each
+    // one line for each room that serves others
     let sync_streams = runtime::sync::register(&mut rooms);
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
@@ -181,8 +181,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
 }
 
 impl Node {
-    /// Publishes what others must know of this node, if they do not yet. Not waited for: a node
-    /// whose peers are slow to answer is ready all the same.
+    /// Publishes this node's credential and name if others do not know them yet. Nothing waits for it:
+    /// slow peers do not delay the start.
     fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
         let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
         let tell = async move {
@@ -198,13 +198,13 @@ impl Node {
     }
 }
 
-/// Whether this node begins the coordinators: it is the mesh's first member, and never did.
+/// Whether this node founds the coordinators: the mesh's first member that has not done so.
 fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
     Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
-/// What the store says at start.
+/// State read from the store at start.
 struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,
@@ -234,7 +234,7 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState
     })
 }
 
-/// The search index; in memory where it cannot be on disk, which costs time and memory only.
+/// Opens the search index on disk, or in memory if that fails. In memory it only costs time and memory.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
     let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
         Ok(disk) => Some(disk),
@@ -265,13 +265,13 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
     mesh
 }
 
-/// Waits until every address was bound or failed.
+/// Waits until every address is bound or has failed.
 async fn all_bound(
     asked: &[Multiaddr],
     bound: &mut watch::Receiver<Vec<Multiaddr>>,
     failed: &mut watch::Receiver<Vec<String>>,
 ) {
-    /// The protocols of an address without the values: what tells sockets apart.
+    /// Protocols of an address without values, to tell sockets apart.
     fn shape(address: &Multiaddr) -> Vec<&'static str> {
         address.protocol_stack().collect()
     }

@@ -12,107 +12,107 @@ use crate::notices::Notice;
 use crate::runtime::Fill;
 use crate::store::Store;
 
-/// This node and its mesh at a glance.
+/// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// The node.
+    /// The node's DID.
     pub did: Did,
-    /// The node as libp2p knows it.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// What it is called.
+    /// The node's name.
     pub name: String,
-    /// Its mesh.
+    /// The node's mesh.
     pub mesh_did: Did,
-    /// The software's version.
+    /// Version of the software.
     pub version: String,
-    /// How long it has been up.
+    /// Time since the node started.
     pub uptime: Duration,
-    /// Whether its membership stands.
+    /// Whether the node's membership is valid.
     pub member: bool,
-    /// Whether it was told to be offline.
+    /// Whether the user took the node offline.
     pub offline: bool,
-    /// The coordinators as this node sees them; nothing before it has heard of any.
+    /// The coordinators as this node knows them. `None` until it hears of one.
     pub coordinators: Option<Coordinators>,
-    /// How many other members are up.
+    /// Number of other members that are up.
     pub peers: usize,
-    /// Which members lack entries that are held here, as far as is known.
+    /// Known members that lack entries that this node holds.
     pub behind: Vec<Behind>,
-    /// What a person should know.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
-    /// Resident memory in bytes, where the platform tells.
+    /// Resident memory in bytes, if the platform reports it.
     pub rss_bytes: Option<u64>,
 }
 
 /// A member that lacks entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// What it is called, once that is known.
+    /// The member's name, if known.
     pub name: Option<String>,
-    /// How many it lacks.
+    /// Number of entries that it lacks.
     pub entries: u64,
 }
 
-/// Something that a person should know.
+/// A warning for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// For scripts.
+    /// Code for scripts.
     pub code: &'static str,
-    /// What is the matter.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: String,
 }
 
 /// Another member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// As libp2p knows it.
+    /// The member's libp2p peer id.
     pub peer_id: String,
-    /// What it is called, once that is known.
+    /// The member's name, if known.
     pub name: Option<String>,
     /// `up`, `suspect` or `down`.
     pub state: &'static str,
-    /// Why it is not up.
+    /// Reason why it is not up.
     pub cause: Option<String>,
-    /// The last ping's round trip.
+    /// Round-trip time of the last ping.
     pub rtt: Option<Duration>,
     /// `direct` while a connection is open.
     pub path: Option<&'static str>,
-    /// Whether both hold the same entries.
+    /// Whether both nodes hold the same entries.
     pub synced: bool,
-    /// How many entries it lacks that are held here.
+    /// Number of entries held here that the member lacks.
     pub behind: u64,
-    /// When it last gave a sign of life, if it did since this node started.
+    /// Time of the member's last message since this node started.
     pub last_seen: Option<Timestamp>,
 }
 
-/// A member, as its credentials say.
+/// A member and its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// What it is called.
+    /// The member's name.
     pub name: String,
-    /// What it may do.
+    /// The member's roles.
     pub roles: Vec<Role>,
-    /// Who issued its credential.
+    /// Issuer of its credential.
     pub admitted_by: Did,
-    /// When its credential ends, if it does.
+    /// Time when its credential expires, if it does.
     pub expires_at: Option<Timestamp>,
 }
 
 /// A bounded queue of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// What it is for.
+    /// Name of the queue.
     pub name: &'static str,
-    /// How much waits in it.
+    /// Items that wait in it.
     pub length: usize,
-    /// How much may.
+    /// Bound of the waiting items.
     pub capacity: usize,
 }
 
@@ -121,7 +121,7 @@ fn frontier(store: &Store) -> Result<Frontier, NodeError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// The spaces that some member may not read.
+/// The spaces that at least one member may not read.
 fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
     let spaces = ledger::read_spaces(&store.snapshot()?)?;
     let rules = spaces.into_iter().map(|(space, row)| row.rule(space));
@@ -129,15 +129,15 @@ fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeEr
 }
 
 impl Node {
-    /// How far this node holds each log, on its disk.
+    /// The node's frontier: the part of each log that is on its disk without a gap.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's errors.
     pub fn frontier(&self) -> Result<Frontier, NodeError> {
         frontier(&self.0.store)
     }
 
-    /// This node and its mesh at a glance.
+    /// Overview of this node and its mesh.
     pub async fn status(&self) -> Status {
         let Inner { identity, world, notices, .. } = &*self.0;
         let peers = self.peers().await;
@@ -212,7 +212,7 @@ impl Node {
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
-            // a member lacks nothing of what it may not read, and neither does this node
+            // a space that one side may not read does not count as lacking
             let ends = [*did, identity.me()];
             let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
             let hidden = hidden.map(|rule| rule.space).collect();
@@ -237,7 +237,7 @@ impl Node {
         others.map(peer).collect()
     }
 
-    /// Who belongs to the mesh, this node included.
+    /// The members of the mesh, this node included.
     ///
     /// # Errors
     /// None today.
@@ -254,7 +254,7 @@ impl Node {
     }
 }
 
-/// What a person should know of the coordinators.
+/// The warnings about the coordinators.
 fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
     let away = |seat: &&Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
     let away: Vec<&str> = seen.voters.iter().filter(away).map(|seat| seat.name.as_str()).collect();

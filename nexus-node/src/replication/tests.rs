@@ -1,5 +1,4 @@
-//! Two and three engines over an injected transport: the very engine and session that run in a
-//! node, stepped by a seed.
+//! Two and three engines over an injected transport: a node's own engine and session, stepped by a seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
 
-/// A small generator (splitmix64, Steele et al. 2014): the same seed, the same run.
+/// A small generator (splitmix64, Steele et al. 2014): the same seed gives the same run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -193,7 +192,7 @@ struct Link {
     flying: [VecDeque<SyncFrame>; 2],
 }
 
-/// Peers, their connections, and gossip that may come in any order, twice or never.
+/// Peers, their connections, and gossip in any order, doubled or lost.
 struct Net {
     peers: Vec<Peer>,
     links: Vec<Link>,
@@ -295,7 +294,7 @@ impl Net {
                 if !self.gossip.is_empty() {
                     let at = usize::try_from(self.dice.roll(self.gossip.len() as u64)).unwrap();
                     let (from, to, frame) = self.gossip[at].clone();
-                    // sometimes it comes twice, sometimes never
+                    // sometimes it arrives twice, sometimes never
                     if self.dice.roll(3) > 0 {
                         self.gossip.swap_remove(at);
                     }
@@ -307,7 +306,7 @@ impl Net {
             }
             4 if !self.links.is_empty() && self.dice.roll(6) == 0 => {
                 let at = usize::try_from(self.dice.roll(self.links.len() as u64)).unwrap();
-                // a reset: what is in flight is lost
+                // a reset: frames in flight are lost
                 self.links.swap_remove(at);
             }
             5 if self.dice.roll(3) == 0 => self.connect_all(),
@@ -365,7 +364,7 @@ impl Net {
             .unwrap()
     }
 
-    /// Everybody connected, nothing lost any more, until nobody has anything to say.
+    /// Connects everybody without losses, until nobody has a frame to send.
     fn settle(&mut self) {
         self.gossip.clear();
         self.connect_all();
@@ -513,7 +512,7 @@ fn the_same_key_and_content_is_answered_as_the_first_time() {
     assert_eq!(peer.frontier(), entries);
 }
 
-/// An entry of any content in a log of node `n`, after the given one.
+/// An entry with any content in a log of node `n`, after the given one.
 fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
     let log = LogId { space: SpaceId::default_of(&mesh()), author: key(n).did(), incarnation: Incarnation([9; 8]) };
     let after = after.map(|entry| nexus_crdt::Head { seq: entry.header().seq, id: entry.id() });

@@ -1,4 +1,4 @@
-//! The topic of new entries: a hint for those whom sync reaches late.
+//! The gossip topic of new entries: a hint for members that sync reaches late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::store::Store;
 use crate::world::World;
 
 const ENTRIES: &str = "entries";
-/// Messages that wait to be judged; more are dropped.
+/// Messages that may wait for a verdict; more are dropped.
 const WAITING_MAX: Bounds = Bounds::items(1_024).bytes(4 << 20);
-/// Messages that are judged at a time.
+/// Bound of the messages judged at a time.
 const JUDGED_MAX: usize = 64;
-/// The largest entry that is gossiped whole.
+/// Bound of a gossiped entry, in bytes.
 const GOSSIPED_BYTES_MAX: usize = 32 * 1024;
 
 /// Registers the topic.
@@ -31,7 +31,7 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Message> {
     rooms.topic(ENTRIES, WAITING_MAX)
 }
 
-/// The parts of a node that judge what is gossiped.
+/// The parts of a node that judge gossip.
 pub(crate) struct Gossip {
     pub(crate) identity: Identity,
     pub(crate) mesh: Mesh,
@@ -40,11 +40,12 @@ pub(crate) struct Gossip {
     pub(crate) engine: EngineHandle,
 }
 
-/// Entries that one peer passed on.
+/// Entries that one peer forwarded.
 type Passed = (Vec<Verified>, Vec<Arrival>);
 
 impl Gossip {
-    /// Judges messages, and hands new entries to the engine as far as it has places: it never waits for the disk.
+    /// Judges messages and offers new entries to the engine. It never waits for the disk: without a
+    /// free place an entry is dropped.
     pub(crate) async fn hear(self, mut messages: Receiver<Message>) {
         while let Some(first) = messages.recv().await {
             let mut batch = vec![first];
@@ -80,7 +81,7 @@ impl Gossip {
     }
 }
 
-/// Whether a gossiped entry is worth passing on, and taking.
+/// Decides whether to take a gossiped entry and whether to forward it.
 fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
@@ -96,18 +97,18 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     });
     let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
     let members = identity.members();
-    // gossip goes to every member, so an entry goes on only if its space is known here and open to all
+    // gossip goes to every member: forward only entries of a known space that all members may read
     let to_all = rule.is_some_and(|rule| members.all_read(&rule));
     if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
         return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
-    // an emptied entry says nothing; entries of our own that are not here are accepted by sync alone
+    // an entry without payload has nothing to take; our own unknown entries are only accepted by sync
     if entry.payload().is_none() || entry.header().author == identity.me() {
         return (Verdict::Ignore, None);
     }
     match entry.verify(&identity.mesh()) {
         Ok(entry) => {
-            // a newcomer's credential may still be on its way; entries of unknown authors are not forwarded
+            // do not forward entries of unknown authors; a newcomer's credential may still arrive
             let known = members.get(&entry.header().author).is_some();
             let verdict = if known && to_all { Verdict::Accept } else { Verdict::Ignore };
             let of_traces = said.of(std::slice::from_ref(&entry), from, EntrySource::Gossip);
@@ -117,7 +118,7 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     }
 }
 
-/// Publishes our own new entries, as far as there is somebody who would not get them by sync.
+/// Publishes our own new entries while some members have no sync session here.
 pub(crate) async fn publish(
     identity: Identity,
     mesh: Mesh,
@@ -127,7 +128,7 @@ pub(crate) async fn publish(
     while let Some(entry) = entries.recv().await {
         let others = identity.members().len().saturating_sub(1);
         if entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
-            // a hint: whoever misses it gets it by sync
+            // gossip is a hint: sync brings the entry to everybody else
             let _ = mesh.publish(ENTRIES, entry).await;
         }
     }

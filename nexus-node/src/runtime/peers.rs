@@ -1,4 +1,4 @@
-//! News of the mesh: sockets, and peers that come and go. Nothing here waits, neither for the disk nor for the engine.
+//! Mesh news: sockets, and peers that come and go. Nothing here waits for the disk or the engine.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,17 +15,17 @@ use crate::engine::Command;
 use crate::ledger::rows;
 use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
 
-/// Addresses of peers that wait to be written down.
+/// Peer addresses that may wait to be stored.
 const KEPT_MAX: usize = 64;
 
-/// Sockets as they are bound, or fail.
+/// The sockets: bound or failed.
 pub(crate) struct Sockets {
     pub(crate) bound: watch::Sender<Vec<Multiaddr>>,
     pub(crate) failed: watch::Sender<Vec<String>>,
 }
 
-/// Follows the news: a sync with every peer that this node dialled, its chain for the engine, its addresses for the
-/// next start.
+/// Follows the mesh's news. For a new peer it starts a sync if this node dialled, gives its chain to
+/// the engine and keeps its addresses for the next start.
 pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, sockets: Sockets) {
     let Syncing { mesh, world, engine, notices, .. } = &*syncing;
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
@@ -54,7 +54,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 }
             }
             MeshEvent::PeerClosed { peer, cause } => {
-                // Two that dial each other at once have two connections for a moment: that is no news.
+                // two nodes that dial each other at once replace one of two connections: only debug
                 if matches!(cause, DownCause::Replaced) {
                     tracing::debug!(peer = %peer.short(), %cause, "disconnected");
                 } else {
@@ -67,7 +67,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 let mut batch = Batch::new();
                 batch.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
-                // beyond the bound it is dropped: a peer's addresses are told again
+                // a dropped address comes again
                 let _ = keep.try_send(batch);
             }
             MeshEvent::Beat { peer, body } if !open.contains_key(&peer) => {
@@ -90,7 +90,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
     }
 }
 
-/// Writes down where peers are, one after the other.
+/// Stores the addresses of peers, one batch after the other.
 async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     while let Some(batch) = kept.recv().await {
         if engine.run(Command::Keep(batch)).await.is_err() {
@@ -99,7 +99,7 @@ async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     }
 }
 
-/// The peers kept from earlier, to dial.
+/// Stored peers to dial.
 pub(crate) fn known_peers(view: &dyn View) -> Result<Vec<(Did, Vec<Multiaddr>)>, StoreError> {
     let mut peers = Vec::new();
     view.scan(Table::Peers, ALL_KEYS, Order::Forward, &mut |key, value| {

@@ -7,18 +7,18 @@ use crate::ledger::rows::{self, Eno};
 use crate::ledger::{LedgerError, last_eno, next_migration, read_genesis};
 use crate::store::{Order, Store, Table, View};
 
-/// How many entries are settled, or rows rewritten, per commit.
+/// Entries settled, or rows migrated, per commit.
 const CHUNK_ENTRIES: usize = 1_000;
-/// Stores of so many entries and more say how far they are.
+/// Stores with at least this many entries report their progress.
 const LARGE_ENTRIES: u64 = 20_000;
 
-/// Brings a store's rows to the current format, and makes its derived tables anew if they are
-/// missing or of another version. Returns how many entries were settled.
+/// Migrates a store's rows to the current format. Rebuilds the derived tables if they are missing or of
+/// another version. Returns the number of settled entries.
 ///
-/// Interrupted, it goes on at the next start.
+/// An interrupted run goes on at the next start.
 ///
 /// # Errors
-/// The store's, or entries that do not read.
+/// An error of the store, or unreadable entries.
 pub(crate) fn bring_up_to_date(key: &Keypair, store: &Store) -> Result<u64, LedgerError> {
     let genesis = read_genesis(&store.snapshot()?)?.ok_or(LedgerError::NoGenesis)?;
     let of = last_eno(&store.snapshot()?)?;
@@ -49,7 +49,7 @@ pub(crate) fn bring_up_to_date(key: &Keypair, store: &Store) -> Result<u64, Ledg
     Ok(settled)
 }
 
-/// Says how far a long task is, ten times at most.
+/// Logs the progress of a long task, at most ten times.
 struct Progress {
     task: &'static str,
     done: u64,

@@ -19,14 +19,14 @@ use crate::replication::{Audience, Session, SessionError};
 use crate::store::StoreError;
 use crate::world::Interrupted;
 
-/// An honest peer says something at least every five seconds.
+/// Longest silence of a peer. An honest peer sends at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
-/// How long one frame may take to be written: a peer that reads nothing ends the session.
+/// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
-/// Signatures that are checked on the spot; more go to the blocking pool.
+/// Signatures checked on the async task. Larger batches go to the blocking pool.
 const INLINE_VERIFIES: usize = 4;
 
-/// Why a sync ended.
+/// Reason why a sync ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub(crate) enum SyncError {
 }
 
 impl SyncError {
-    /// Whether the peer broke a rule: the connection ends, not the stream alone.
+    /// Whether the peer broke a rule. Then the connection closes, not only the stream.
     pub(crate) const fn is_misbehaviour(&self) -> bool {
         matches!(
             self,
@@ -77,7 +77,7 @@ impl From<StoreError> for SyncError {
     }
 }
 
-/// Keeps a peer in sync over one stream until it breaks.
+/// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
@@ -111,7 +111,7 @@ impl Sync<'_> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes frames from the peer, at most so many a second: over that, sync slows down.
+    /// Reads frames from the peer. At the bound per second it waits, so sync slows down.
     async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
         let (mut second, mut taken) = (Instant::now(), 0);
         let mut doubtful = false;
@@ -125,14 +125,14 @@ impl Sync<'_> {
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);
             }
-            // who claims to hold more of our own log than there is here is to show it first
+            // a peer that claims more of our own log than is here must show it first
             doubtful |= received.own_log_ahead.is_some();
             if progressed && !doubtful {
                 self.here.sessions.note_compared();
             }
             if !received.entries.is_empty() {
                 let entries = self.verify(received.entries).await?;
-                // signed with our key, and not here: this store is not the only one that has it
+                // an entry with our signature that is not here: another copy of this store has written
                 let own = entries
                     .iter()
                     .map(|entry| entry.header())
@@ -166,14 +166,14 @@ impl Sync<'_> {
         Ok(verified.map_err(SessionError::Entry)?)
     }
 
-    /// Resolves once another stream has taken this one's place. Swallows wakes: look again after it.
+    /// Resolves when another stream has replaced this one. It consumes wakes, so check again after it.
     async fn replaced(&self) {
         while self.here.sessions.is_current(self.peer, self.generation) {
             self.poke.woken().await;
         }
     }
 
-    /// Sends frames as the session has them; between, waits for what may bring the next.
+    /// Sends the session's frames. Between frames it waits for a commit, a frame or the timer.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
         let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
         loop {

@@ -1,4 +1,4 @@
-//! The room where frontiers and entries go.
+//! The sync room: frontiers and entries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::store::Store;
 use crate::world::World;
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
-/// Streams that wait for their task, which begins at once.
+/// Streams that may wait for their task, which begins at once.
 const STREAMS_MAX: usize = 64;
-/// The wait before a stream is opened again on a connection that stands.
+/// Wait before a stream is opened again on an open connection.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
 
 /// Registers the room.
@@ -28,7 +28,7 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
     rooms.register(SYNC, STREAMS_MAX)
 }
 
-/// The parts of a node that keep it in step with its peers.
+/// The parts of the node that sync uses.
 pub(crate) struct Syncing {
     pub(crate) identity: Identity,
     pub(crate) mesh: Mesh,
@@ -38,7 +38,7 @@ pub(crate) struct Syncing {
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
-    /// Frames a second that are read of one peer.
+    /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
 }
 
@@ -51,7 +51,7 @@ impl Syncing {
         }
     }
 
-    /// Opens a stream to a peer, and opens it again whenever it breaks, until the peer's connection has `closed`.
+    /// Opens a stream to a peer again and again until the peer's connection has `closed`.
     pub(super) async fn keep_in_sync(self: Arc<Self>, peer: Did, mut closed: watch::Receiver<()>) {
         loop {
             let once = async {
@@ -69,7 +69,7 @@ impl Syncing {
         }
     }
 
-    /// Says why a sync ended; one that broke a rule costs the peer its connection.
+    /// Logs the end of a sync. A broken rule also closes the peer's connection.
     fn report(&self, peer: Did, error: &SyncError) {
         if error.is_misbehaviour() {
             let hint = "update that node, or ask its owner what it runs";

@@ -1,5 +1,5 @@
-//! What is in Raft's store beside the journal: votes, who this node is in which group, how far the
-//! log is purged, the latest snapshot.
+//! The rows of Raft's store beside the journal: votes, this node's place in its group, the purged
+//! index, the latest snapshot.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
 use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
 use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
 
-/// One row of a snapshot.
+/// The size of one row of a snapshot, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 const TABLES: [Table; 3] = [Table::RaftLog, Table::RaftMeta, Table::RaftSnapshot];
@@ -24,17 +24,17 @@ const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
 const JOURNAL: &[u8] = b"journal";
 const HEAD: &[u8] = b"snapshot";
-/// How far commits were, from before the journal, whose records say it.
+/// The committed index in stores from before the journal, whose records have it now.
 const COMMITTED: &[u8] = b"committed";
 
-/// What Raft's store and its journal say.
+/// The content of Raft's store and its journal.
 pub(super) struct Found {
     pub(super) journal: Journal,
     pub(super) me: Voter,
     pub(super) group: Option<Group>,
     pub(super) vote: Option<Ballot>,
     pub(super) purged: Option<LogId>,
-    /// Of the snapshot.
+    /// The last entry in the snapshot.
     pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
@@ -42,7 +42,7 @@ pub(super) struct Found {
     pub(super) too_new: Option<TooNew>,
 }
 
-/// Reads Raft's store and its journal, or begins them; `redraw` makes this node another voter.
+/// Reads Raft's store and its journal, or begins them. With `redraw` this node becomes another voter.
 pub(super) fn open(
     store: &Store,
     journal: Box<dyn StorageBackend>,
@@ -56,7 +56,7 @@ pub(super) fn open(
     let meta = |key: &[u8]| if foreign { Ok(None) } else { view.get(Table::RaftMeta, key) };
     let mut batch = Batch::new();
     if foreign {
-        // of the mesh that this node belonged to before
+        // rows of the mesh to which this node belonged before
         clear(&mut batch);
         batch.clear(Table::RaftAudit);
     }
@@ -97,7 +97,7 @@ pub(super) fn open(
                 batch.clear(Table::RaftLog);
                 batch.delete(Table::RaftMeta, COMMITTED);
             }
-            // Whatever is in the journal counts from here on. A crash before leaves the rows.
+            // The journal's content is valid from here on. A crash before this leaves the rows.
             put_root(&mut batch, journal.root());
             (journal, committed)
         }
@@ -113,7 +113,7 @@ pub(super) fn open(
         found.transpose().map_err(|_| entries.damaged("an entry does not read"))
     };
     let last = entry(journal.entries().last())?.or(purged);
-    // those before are in the snapshot
+    // earlier entries are in the snapshot
     let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
     Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
 }
@@ -151,7 +151,7 @@ pub(super) fn read_snapshot(store: &Store) -> Result<Option<(SnapshotMeta, Vec<u
     Ok(Some((head.into(), state)))
 }
 
-/// Takes everything away that a log promised.
+/// Removes all promises of a log.
 pub(super) fn clear(batch: &mut Batch) {
     TABLES.iter().for_each(|table| batch.clear(*table));
 }
@@ -187,7 +187,7 @@ pub(super) fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8])
 }
 
 fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory does not fail
+    // writing into memory cannot fail
     borsh::to_vec(value).unwrap_or_default()
 }
 

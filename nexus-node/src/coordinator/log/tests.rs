@@ -46,7 +46,7 @@ impl Disks {
     }
 }
 
-/// What openraft would find.
+/// The content that openraft would find.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Kept {
     vote: Option<Vote>,
@@ -113,7 +113,7 @@ fn snapshot(at: LogId) -> SnapshotMeta {
     SnapshotMeta { last_log_id: Some(at), ..SnapshotMeta::default() }
 }
 
-/// Runs work on a log beside the task that writes.
+/// Works on a log beside the task that writes.
 fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
@@ -126,7 +126,7 @@ fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T 
     })
 }
 
-/// A store as it was before there was a journal, with the entries from 3 to 19.
+/// A store from before there was a journal, with the entries from 3 to 19.
 fn before_the_journal(disks: &Disks) -> Kept {
     let store = disks.store().unwrap();
     let mut batch = Batch::new();
@@ -153,7 +153,7 @@ fn entries_from_before_the_journal_are_moved_whatever_happens_meanwhile() {
     for steps in 0..60 {
         let mut disks = Disks::new();
         let kept = before_the_journal(&disks);
-        // half of the times one disk is gone first, half of the times the other
+        // each disk is gone first in half of the cases
         if steps % 2 == 0 {
             disks.journal.set_steps_left(steps / 2);
         } else {
@@ -221,7 +221,7 @@ fn a_node_of_another_mesh_has_nothing_of_the_one_before() {
     }
 }
 
-/// Does one thing to a log; what is there if it was done.
+/// Does one step on a log. Returns the content if it was done.
 async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Kept, bool) {
     let mut after = kept.clone();
     let (first, next) = (kept.purged.map_or(0, |purged| purged.index + 1), kept.next());
@@ -243,7 +243,7 @@ async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Ke
             after.purged = Some(at);
             after.entries = after.entries.split_off(&(upto + 1));
             let (saving, head) = (log.clone(), snapshot(at));
-            // in the order in which openraft's tasks may come to it
+            // in the order in which openraft's tasks may come
             let (purged, saved) = futures::join!(log.purge(at), saving.save_snapshot(&head, b"state"));
             saved.is_ok() && purged.is_ok()
         }

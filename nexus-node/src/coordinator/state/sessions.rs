@@ -16,13 +16,13 @@ use crate::coordinator::limits::Limits;
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
     pub(super) sessions: BTreeMap<(Did, u64), Session>,
-    /// The index at which the silent ones were last let go of.
+    /// The index at which silent sessions were last dropped.
     pub(super) swept: u64,
 }
 
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Session {
-    /// Up to here everything was answered, and the answers are gone.
+    /// The last proposal up to which all were answered. Their answers are dropped.
     pub(super) answered: u64,
     /// Answers beyond it, by seq.
     pub(super) done: BTreeMap<u64, Vec<Outcome>>,
@@ -30,15 +30,15 @@ pub(super) struct Session {
     pub(super) last: u64,
 }
 
-/// What is known of a proposal.
+/// The state of a proposal.
 pub(super) enum Known {
     /// It was not applied.
     New,
-    /// It was, and this is what came of it.
+    /// It was applied, with these outcomes.
     Answered(Vec<Outcome>),
     /// It does not count any more.
     TooLate,
-    /// Its session has too many answers that it did not let go of.
+    /// Its session has too many answers that it did not drop.
     TooMany,
 }
 

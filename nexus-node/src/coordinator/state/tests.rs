@@ -109,7 +109,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     assert_eq!(log.apply(&proposal), first);
     assert_eq!(log.changes.len(), changes);
 
-    // let go of, it does not count any more; nor does it after the span in which it counts
+    // a dropped proposal does not count again, nor after its span
     let next = Proposal { seq: 2, answered: 1, commands: vec![], ..proposal.clone() };
     log.apply(&next);
     assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
@@ -181,7 +181,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         commands: vec![Command::Put(put("k", "v"))],
     };
     let signed = Signed::new(&proposal, &key);
-    // as it comes from others: nothing is known of it
+    // a proposal from another node, which is not checked yet
     let with =
         |bytes: Vec<u8>| -> Signed { borsh::from_slice(&borsh::to_vec(&(bytes, signed.signature)).unwrap()).unwrap() };
     let mut forged = signed.bytes.clone();
@@ -192,7 +192,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         assert!(bad.clone().checked(1).is_err());
         let (applied, record) = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
-        // whoever leads has to answer for it
+        // the leader has to answer for it
         let record = record.unwrap();
         assert_eq!((record.by(), record.deeds[0].action), (LEADER, Action::Forged));
     }
@@ -269,7 +269,7 @@ fn a_lock_goes_to_the_first_in_line() {
     let lease = log.machine.lock("l").unwrap().lease.clone();
     assert_eq!((lease.by, lease.waiter), (Did::from_bytes([2; 32]), Some(second)));
     assert!(lease.token > first);
-    // who left the line before is passed over; who leaves too late has the lock
+    // a caller that left the line before is passed over; one that leaves too late has the lock
     assert_eq!(token(log.propose(2, Command::Withdraw { name: "l".to_owned(), waiter: second })), lease.token);
     log.propose(3, Command::Withdraw { name: "l".to_owned(), waiter: third });
     log.propose(2, Command::Release { name: "l".to_owned(), token: lease.token });
@@ -341,7 +341,7 @@ fn tokens_of_a_later_group_are_larger() {
         log.propose(1, Command::Put(put("k", "v")));
     }
     let before = token(log.propose(1, acquire(0)));
-    // a new group starts from an older state: what it did not know of may be granted again
+    // a new group starts from an older state, and may grant later leases again
     let mut machine = Machine::new(GROUP);
     let group = Group { generation: 2, id: 1 };
     machine.succeed(group, 1, LEADER, 0);
@@ -380,7 +380,7 @@ fn tokens_fit_what_json_numbers_carry() {
     assert!(token(applied.outcomes[0].clone()) < 1 << 53);
 }
 
-/// What a random history does.
+/// A step of a random history.
 #[derive(Clone, Debug)]
 enum Act {
     Put(u8, u8, bool),
@@ -407,8 +407,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Keys are those of a map; no lock has two holders; tokens and revisions only grow; the state
-    /// read back from its bytes goes on as the one that was never written.
+    /// Keys are those of a map, no lock has two holders, and tokens and revisions only grow. A state
+    /// read back from its bytes goes on like the original.
     #[test]
     fn any_history_keeps_the_laws(acts in proptest::collection::vec((1..4u8, act()), 1..80)) {
         let mut log = Log::new();
@@ -510,7 +510,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
     let log = [
         proposal(0, 1, vec![Command::Put(put("k", "v")), Command::Cas { expect: None, put: put("k", "w") }]),
         proposal(1, 1, vec![acquire(0)]),
-        // again: no deed
+        // a repetition: no deed
         proposal(1, 1, vec![acquire(0)]),
         proposal(2, 1, vec![acquire(1_000), steal]),
         proposal(0, 2, vec![Command::Txn(two)]),

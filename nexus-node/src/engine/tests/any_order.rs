@@ -1,4 +1,4 @@
-//! Whatever arrives, in whatever order: what is derived is a function of the set of entries held.
+//! The derived tables are a function of the set of entries held, for every order of arrival.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -21,7 +21,7 @@ fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])
 }
 
-/// Tables in memory, which can be compared.
+/// Tables in memory, to compare.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Tables(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
 
@@ -40,7 +40,7 @@ impl Tables {
         }
     }
 
-    /// The same, with all that is derived made anew, some entries at a time.
+    /// The same tables, with the derived ones rebuilt in steps of `some` entries.
     fn rebuilt(&self, some: usize) -> Self {
         let mut tables = self.clone();
         tables.apply(&clear_derived(&mesh()));
@@ -90,7 +90,7 @@ impl View for Tables {
     }
 }
 
-/// One node, to which entries are handed as they come.
+/// One node, with entries handed to it one by one.
 struct Node {
     engine: Engine,
     tables: Tables,
@@ -123,7 +123,7 @@ impl Node {
         self.take(Input::Entries { from: key(1).did(), entries })
     }
 
-    /// Starts again, and meets the same members at the gate.
+    /// Restarts the node and shows it the same members at the gate.
     fn restart(&mut self) {
         self.engine = Engine::open(key(0), &self.tables).unwrap();
         for n in 0..4 {
@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// What is kept in memory is what would be read back.
+    /// Compares the state in memory with the state that a restart would read.
     fn check_memory(&mut self) {
         let members = self.engine.members().clone();
         let logs = format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces);
@@ -140,7 +140,7 @@ impl Node {
         assert_eq!(format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces), logs);
     }
 
-    /// What it shows, in names that are the same on every node.
+    /// The visible state, in names that are the same on every node.
     fn shown(&self) -> Shown {
         let view: &dyn View = &self.tables;
         let spaces = ledger::read_spaces(view).unwrap();
@@ -176,7 +176,7 @@ impl Node {
     }
 }
 
-/// See [`Node::shown`].
+/// The visible state of a node; see [`Node::shown`].
 #[derive(Debug, Default, PartialEq)]
 struct Shown {
     heads: BTreeMap<LogId, Head>,
@@ -199,11 +199,11 @@ fn core(text: &str, caller_key: Option<String>) -> Write {
     Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value, over: vec![] }
 }
 
-/// What some members wrote: branches, edits of one another's records, and much that is hostile.
+/// Entries of some members: branches, edits of one another's records, and many hostile ones.
 struct Universe {
     dice: Dice,
     entries: Vec<Verified>,
-    /// Writes by the space and field they are of.
+    /// Writes with their space and field.
     dots: Vec<Dot>,
     stamp: u64,
 }
@@ -236,7 +236,7 @@ impl Universe {
         usize::try_from(self.dice.roll(len as u64)).unwrap()
     }
 
-    /// Adds entries to a log, most of them to its last one, some to an earlier one.
+    /// Adds entries to a log, most of them after its last entry, some after an earlier one.
     fn grow(&mut self, log: LogId, from: usize, most: u64) {
         for _ in 0..=self.dice.roll(most) {
             self.stamp += 1;
@@ -278,7 +278,7 @@ impl Universe {
             let caller_key = (self.dice.roll(3) == 0).then(|| format!("key {}", self.dice.roll(3)));
             return core(&format!("text {}", self.stamp), caller_key);
         }
-        // few records, so that many write to one
+        // few records, so many writes go to one
         let few = self.dots.len().min(12);
         let record = self.dot(few);
         let over: BTreeSet<Dot> = (0..self.dice.roll(4)).map(|_| self.dot(self.dots.len())).collect();
@@ -296,14 +296,14 @@ impl Universe {
         self.dots[at]
     }
 
-    /// Some entries, in no order.
+    /// Some entries, in random order.
     fn some(&mut self) -> Vec<Verified> {
         let places: Vec<usize> = (0..=self.dice.roll(6)).map(|_| self.pick(self.entries.len())).collect();
         places.into_iter().map(|at| self.entries[at].clone()).collect()
     }
 }
 
-/// What a node must show by the plainest reading of the rules.
+/// Compares a node with the rules in their plainest reading.
 fn check_against_the_rules(node: &Node) {
     let view: &dyn View = &node.tables;
     let mut held: BTreeMap<LogId, Vec<(u64, Verified)>> = BTreeMap::new();
@@ -352,7 +352,7 @@ fn check_against_the_rules(node: &Node) {
     }
 }
 
-/// Hands everything over until nothing is new any more.
+/// Hands over all entries until nothing changes.
 fn hand_over_all(node: &mut Node, universe: &Universe) {
     loop {
         let before = node.engine.last_eno();
@@ -476,7 +476,7 @@ fn what_a_cut_entry_overwrote_and_forgot_is_back_when_its_log_is_cut() {
     node.entries(vec![second]);
     let after = node.shown();
     assert_eq!((&after.records, &after.writes, after.lookups), (&before.records, &before.writes, before.lookups));
-    // and what comes later in that log never counts
+    // later entries of that log never count
     node.entries(vec![entry(log(), Some(&first), Kind::WRITES, writes(vec![core("later", None)]), 4)]);
     assert_eq!(node.shown().records, before.records);
 }
@@ -502,7 +502,7 @@ fn a_member_whose_log_is_cut_stays_one_and_goes_by_its_earlier_name() {
     let shown = node.shown();
     assert_eq!(shown.members[&key(1).did()].as_deref(), Some("early"));
     assert!(!shown.spaces[&id].1, "not shown any more");
-    // whoever has not seen the fork sends entries for it: they are taken, or sync would never end
+    // nodes that have not seen the fork send entries for it: refusing them would keep sync from ending
     node.entries(vec![written]);
     assert_eq!(node.shown().heads[&in_space].seq, 0);
     node.restart();
