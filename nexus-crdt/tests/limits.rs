@@ -147,7 +147,7 @@ fn a_log_takes_its_next_entry_and_knows_what_is_missing() {
 #[test]
 fn a_frontier_moves_forward_only_and_covers_up_to_its_heads() {
     let mut frontier = Frontier::default();
-    assert!(frontier.is_empty() && frontier.len() == 0 && !frontier.covers(&log(1), 0));
+    assert_eq!((frontier.is_empty(), frontier.len(), frontier.covers(&log(1), 0)), (true, 0, false));
     frontier.advance(log(1), Head { seq: 5, id: id(5) });
     for (seq, covered) in [(0, true), (4, true), (5, true), (6, false), (u64::MAX, false)] {
         assert_eq!(frontier.covers(&log(1), seq), covered, "{seq}");
