@@ -1,4 +1,4 @@
-//! The fields of a memory: one table that all who write, check, fold and show them go over.
+//! The fields of a memory: one table for writing, checking, folding and showing them.
 //!
 //! To add a field, add a member to [`Core`] and a row to [`FIELDS`]; what remains is how it is
 //! shown. Older nodes keep a field that they do not know, whatever its value. So a new one is
@@ -16,9 +16,9 @@ use crate::origin::{AgentName, Origin, Source, lenient};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Core {
-    /// What is remembered.
+    /// The text.
     pub text: String,
-    /// What kind of memory it is, `note` unless said otherwise.
+    /// The kind, `note` unless given.
     #[serde(default = "note")]
     pub kind: String,
     /// Tags, as given.
@@ -30,16 +30,16 @@ pub struct Core {
     /// The key (`--id`): a live record of the space that has it is edited instead of doubled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// When it expires, in milliseconds since the epoch; judged when it is read.
+    /// The time of expiry, in milliseconds since the epoch; judged when it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// What it was before it was written again.
+    /// The former record, if this one is a copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<Was>,
-    /// The program that wrote it, as it calls itself.
+    /// The program that wrote it, by its own name.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub agent: Option<AgentName>,
-    /// On whose word it was written.
+    /// The source.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub source: Option<Source>,
 }
@@ -191,7 +191,7 @@ impl Core {
         FIELDS.iter().find(|known| known.name == field).map_or(Value::Null, |known| known.get(self))
     }
 
-    /// Which program wrote it, and on whose word.
+    /// Its origin.
     pub fn origin(&self) -> Origin {
         Origin { agent: self.agent.clone(), source: self.source }
     }
@@ -298,7 +298,7 @@ mod tests {
                 prop_assert!(field.set(&mut again, field.get(&core)), "{}", field.name);
             }
             prop_assert_eq!(&again, &core);
-            // what is said is what a creating write spells out
+            // said are the members that a creating write spells out
             let written: BTreeMap<String, Value> = serde_json::from_str(&core.to_json()).unwrap();
             let said = FIELDS.iter().filter(|field| field.is_said(&core));
             let said: BTreeMap<String, Value> = said.map(|field| (field.name.to_owned(), field.get(&core))).collect();

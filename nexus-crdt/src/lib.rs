@@ -11,11 +11,11 @@
 //! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
 //! | [`Frontier`], [`plan`] | who lacks which entries |
 //! | [`Writes`], [`Dot`] | what an entry of memory writes says, and its rules of form |
-//! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and who wrote them with which program |
+//! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and the origin of their values |
 //! | [`Fold`] | which values of a record are live |
 //! | [`project`] | a page of records as an Automerge document |
 //! | [`Members`] | who belongs to the mesh |
-//! | [`SpaceRule`] | who reads and who writes which space |
+//! | [`SpaceRule`] | the readers and the writers of a space |
 
 mod access;
 mod entry;

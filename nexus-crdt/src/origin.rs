@@ -1,7 +1,7 @@
-//! The origin of a text: which program wrote it, and on whose word.
+//! The origin of a text: the program that wrote it, and the source of its words.
 //!
-//! Both are what the author's node says of the program that called it. They are labels for readers;
-//! no verdict depends on them, and a value of another form counts as absent.
+//! The author's node takes both from its caller. They are labels for readers: no verdict depends on
+//! them, and a value of another form counts as absent.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// On whose word something was written, in ascending order of trust.
+/// The source of a text, in ascending order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// A file that was read in: whoever made it.
+    /// A file that was read in.
     Import,
     /// A program, or the output of one.
     Tool,
@@ -58,7 +58,7 @@ impl FromStr for Source {
 #[error("a source is `user`, `model`, `tool` or `import`")]
 pub struct NoSource;
 
-/// The name of a program, as it calls itself: 1 to [`AgentName::CHARS_MAX`] characters, none of
+/// A program's own name: 1 to [`AgentName::CHARS_MAX`] characters, none of
 /// them a control character.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -122,16 +122,16 @@ impl FromStr for AgentName {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Origin {
-    /// The program, as it calls itself.
+    /// The program, by its own name.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub agent: Option<AgentName>,
-    /// On whose word it wrote.
+    /// The source of its words.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub source: Option<Source>,
 }
 
 impl Origin {
-    /// The origin that a JSON text says. Whatever is not of its form is absent.
+    /// Reads an origin. A member of another form is absent.
     pub fn parse(text: &str) -> Self {
         // serde would read an array as well
         text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten().unwrap_or_default()

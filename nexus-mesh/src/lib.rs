@@ -32,12 +32,14 @@
 //! simulator can drive a whole node.
 
 mod abilities;
+pub mod ask;
 mod clock;
 mod config;
 mod error;
 mod event;
 mod frame;
 mod gate;
+mod gather;
 mod health;
 mod join;
 mod limit;
@@ -59,6 +61,7 @@ pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, Tran
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
 pub use frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 pub use gate::door::JOIN_ANSWER_TIMEOUT;
+pub use gather::{BatchBounds, Gather};
 pub use join::{JoinRefusal, JoinReply, JoinRequest};
 pub use libp2p::{Multiaddr, PeerId, StreamProtocol};
 pub use limit::RateLimit;

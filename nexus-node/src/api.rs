@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`wire`] | the documents |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
-//! | `caller` | the program that calls, and on whose word it writes at most |
+//! | `caller` | the program that calls, and the highest source of what it writes |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
 //! | `guest` | other rooms on the same socket |

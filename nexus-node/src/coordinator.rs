@@ -9,9 +9,9 @@
 //! | `voters` | who votes: one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `journal` | the file that the log's entries are in |
-//! | `group`, `gather` | this node's part in a group, and what a leader gathers |
+//! | `group` | this node's part in a group, and what a leader gathers |
 //! | `audit` | who did what, kept and checked |
-//! | `wire`, `links` | requests and answers between members |
+//! | `wire` | requests and answers between members, and their room |
 //! | `serve` | what this node answers to others |
 //! | `propose`, `query`, `read` | what callers here ask, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
@@ -22,12 +22,10 @@ mod audit;
 mod command;
 mod expiry;
 mod format;
-mod gather;
 mod govern;
 mod group;
 mod journal;
 mod limits;
-mod links;
 mod log;
 mod network;
 mod overview;
@@ -49,6 +47,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
+use nexus_mesh::ask::Asker;
 use nexus_mesh::{Mesh, Spawner};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
@@ -56,6 +55,7 @@ use tokio::sync::{mpsc, watch};
 use self::group::{Raised, Running};
 use self::log::Log;
 use self::raft::Voter;
+use self::wire::Envelope;
 use crate::config::Config;
 use crate::error::{NodeError, Resource};
 use crate::failure::Failure;
@@ -74,8 +74,8 @@ pub use self::overview::{Coordinators, Mode, OldMember, Seat, SeatState};
 pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
-pub(crate) use self::links::register;
 pub(crate) use self::query::{Answer, Found, Query};
+pub(crate) use self::wire::register;
 
 /// Within this a critical request is done or refused.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
@@ -90,7 +90,7 @@ pub(crate) struct Coordinator {
     world: World,
     failure: Failure,
     key: Keypair,
-    links: Arc<links::Links>,
+    links: Arc<Asker<Envelope>>,
     ended: watch::Sender<bool>,
     log: Log,
     timing: Timing,
@@ -176,7 +176,7 @@ impl Coordinator {
         world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
-            links: Arc::new(links::Links::new(mesh.clone(), world.spawner().clone())),
+            links: Arc::new(wire::asker(mesh.clone(), world.spawner().clone())),
             identity,
             mesh,
             world,

@@ -230,9 +230,16 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     }
     // it is served all the same: a node that saw one branch goes on with it
     has_text(&stage.friend, "third").await;
+    let shown = texts(&stage.friend);
+    assert!(!shown.iter().any(|text| text == "second" || text == "off the branch"), "{shown:?}");
+    // once somebody shows it the other one, both agree
+    let witness = Rogue::meet(WORLD, 8, Link::Memory, &stage.friend).await;
+    let mut line = witness.line(stage.friend.did()).await;
+    line.entries([&*introduction(8), &*second]).await.unwrap();
+    warned(&stage.friend, "fork").await;
     stage.well("forked").await;
-    let texts = texts(&stage.friend);
-    assert!(!texts.iter().any(|text| text == "second" || text == "off the branch"), "{texts:?}");
+    let shown = texts(&stage.friend);
+    assert!(shown.iter().any(|text| text == "base") && !shown.iter().any(|text| text == "third"), "{shown:?}");
 }
 
 /// promise: Bad input | Payloads that break a rule of form: quarantined

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nexus_node::api::{Problem, code, wire};
+use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, code, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};
@@ -114,7 +114,10 @@ impl Client {
             .method(&method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.token))
-            .header("accept", "application/json");
+            .header("accept", "application/json")
+            .header("user-agent", concat!("nexus-node/", env!("CARGO_PKG_VERSION")))
+            // typed by a person, as far as this program can tell
+            .header(CLIENT, COMMAND_LINE);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

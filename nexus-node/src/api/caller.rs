@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 /// Header that the program sends with each request, so that a person's typing counts as the person's.
 pub const CLIENT: &str = "nexus-client";
-/// Its value from the command line.
+/// The header's value from the command line.
 pub const COMMAND_LINE: &str = "command-line";
 
 /// A caller, as shown by the connection.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
-use nexus_mesh::Spawner;
+use nexus_mesh::ask::Asker;
+use nexus_mesh::{BatchBounds, Gather, Spawner};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -17,14 +18,13 @@ use tokio::time::Instant;
 use super::applied::{Applied, Applier};
 use super::command::{Group, Signed};
 use super::format::ReadError;
-use super::gather::{BatchBounds, Gather};
 use super::limits::PROPOSAL_BYTES_MAX;
-use super::links::Links;
 use super::log::Log;
 use super::network::Network;
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
+use super::wire::Envelope;
 use crate::NodeError;
 
 /// Proposals that wait to be appended; then those who propose wait.
@@ -104,7 +104,7 @@ impl Running {
     /// Takes part in a group from what is on disk.
     pub(super) async fn start(
         log: &Log,
-        links: Arc<Links>,
+        links: Arc<Asker<Envelope>>,
         spawner: Arc<dyn Spawner>,
         timing: &Timing,
         me: Voter,
@@ -272,8 +272,8 @@ impl Running {
 /// Gathers what is proposed while entries are on their way into the next entry.
 async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
-    let most = BatchBounds { count: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
-    let mut submitted = Gather::new(submitted, most, |one: &Submission| one.signed.bytes.len());
+    let bounds = BatchBounds { items: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
+    let mut submitted = Gather::new(submitted, bounds, |one: &Submission| one.signed.bytes.len());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = submitted.next().await else { return };

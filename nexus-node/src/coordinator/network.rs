@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_identity::plants::planted;
+use nexus_mesh::ask::Asker;
 use openraft::error::{
     InstallSnapshotError, NetworkError, PayloadTooLarge, RPCError, RaftError, RemoteError, Unreachable,
 };
@@ -15,7 +16,6 @@ use openraft::raft::{
 use openraft::{AnyError, EmptyNode};
 
 use super::command::Group;
-use super::links::Links;
 use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Makes a client for each other voter and learner.
 pub(super) struct Network {
-    pub(super) links: Arc<Links>,
+    pub(super) links: Arc<Asker<Envelope>>,
     pub(super) group: Group,
     pub(super) log: Log,
 }
@@ -46,7 +46,7 @@ impl RaftNetworkFactory<Types> for Network {
 
 /// Asks one other voter or learner.
 pub(super) struct Client {
-    links: Arc<Links>,
+    links: Arc<Asker<Envelope>>,
     group: Group,
     log: Log,
     target: Voter,

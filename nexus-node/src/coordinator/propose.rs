@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use nexus_identity::Did;
+use nexus_mesh::ask::AskError;
+use nexus_mesh::{BatchBounds, Gather};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
 use super::format::FORMAT_MAX;
-use super::gather::{BatchBounds, Gather};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
-use super::links::LinkError;
 use super::network::encode;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
@@ -63,8 +63,8 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let most = BatchBounds { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
-    let mut wanted = Gather::new(wanted, most, |one: &Wanted| one.bytes);
+    let bounds = BatchBounds { items: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
+    let mut wanted = Gather::new(wanted, bounds, |one: &Wanted| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
@@ -206,13 +206,13 @@ impl Coordinator {
     }
 
     /// Asks a member something that is not Raft's own.
-    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Reply, LinkError> {
+    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Reply, AskError> {
         let format = self.formats.max.into();
         let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), format, body: Some(body) };
         let Envelope { format, body, .. } = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
         // one above what was asked for reads as none
         let format = u16::try_from(format).ok().filter(|format| *format <= self.formats.max);
-        Ok(Reply { format: format.ok_or(LinkError::Unreachable)?, body: body.ok_or(LinkError::Unreachable)? })
+        Ok(Reply { format: format.ok_or(AskError::Unreachable)?, body: body.ok_or(AskError::Unreachable)? })
     }
 
     /// The format in which a proposal for this group may be: lower ones than the group's count as well.

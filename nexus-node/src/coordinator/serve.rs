@@ -6,6 +6,7 @@ use futures::FutureExt;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
+use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
@@ -14,7 +15,6 @@ use super::command::{Group, Signed};
 use super::format::{self, ReadError, TooNew};
 use super::govern::Manage;
 use super::group::{NotDone, Running};
-use super::links::serve;
 use super::network::{decode_at, decode_vote, encode, encode_at};
 use super::raft::{Ballot, Voter, decode_entry, decode_head};
 use super::runtime::scope;
@@ -25,22 +25,13 @@ use super::wire::{
 
 impl Coordinator {
     /// Answers the peers that open streams.
-    pub(crate) async fn serve(self: Arc<Self>, mut streams: Receiver<Stream>) {
-        while let Some((peer, stream)) = streams.recv().await {
-            self.spawn("raft peer", self.clone().serve_one(peer, stream).boxed());
-        }
-    }
-
-    /// Answers a peer over a stream that it opened, for as long as it lasts.
-    async fn serve_one(self: Arc<Self>, peer: Did, stream: Stream) {
+    pub(crate) async fn serve(self: Arc<Self>, streams: Receiver<Stream>) {
         let spawner = self.world.spawner().clone();
-        let answer = |envelope| {
+        let answer = move |peer, envelope| {
             let here = self.clone();
             async move { here.answer(peer, envelope).await }.boxed()
         };
-        if let Err(error) = serve(stream, &*spawner, answer).await {
-            tracing::debug!(peer = %peer.short(), %error, "a coordinator's stream ended");
-        }
+        ask::serve(streams, "raft answer", spawner, AskLimits::default(), answer).await;
     }
 
     async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {

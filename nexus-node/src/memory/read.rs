@@ -24,14 +24,14 @@ pub(crate) struct Reader<'a> {
     now: Timestamp,
 }
 
-/// What nearly every question needs of a state: read once for all that are asked of it.
+/// The facts of a state that nearly every question needs, read once for all questions.
 pub(crate) struct Known {
     members: Arc<Members>,
     /// The spaces that this node may read, with mesh, by id.
     spaces: Vec<(SpaceId, SpaceRow)>,
     /// Their places in that list, by number.
     numbers: BTreeMap<rows::SpaceNo, usize>,
-    /// Who writes each log, as far as somebody has asked. A log never changes hands.
+    /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         Self { view, store, known, now }
     }
 
-    /// When it is for this question: what has expired by then is out of sight.
+    /// The time of this question: memories that have expired by then are out of sight.
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
     }
@@ -250,7 +250,7 @@ impl<'a> Reader<'a> {
         Ok(memory.map(|memory| Shown { record: shown, place, space, memory, key }))
     }
 
-    /// What a memory would be created with if it were written again: its key, and the values shown.
+    /// The core of a copy of a memory: its key, and the values shown.
     pub(crate) fn core_of(&self, id: &str) -> Result<Core, NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
         let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         self.known.author(self.view, log)
     }
 
-    /// What a member is called.
+    /// A member's name.
     fn name_of(&self, did: &Did) -> Option<String> {
         self.known.members.get(did).and_then(|member| member.name()).map(ToString::to_string)
     }

@@ -291,7 +291,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// What a memory was, for the record that says it again.
+/// The former id, author and time of a memory, for its copy.
 fn was(memory: &Memory) -> Was {
     Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
 }

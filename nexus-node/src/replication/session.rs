@@ -52,7 +52,7 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
-/// What is on a peer's disk, by its own word.
+/// The durable entries of a peer, by its own word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// All of it, whatever was known before.
@@ -61,12 +61,12 @@ pub enum Progress {
     Moved(Vec<(LogId, Head)>),
 }
 
-/// What a frame from the peer brought.
+/// The content of a frame from the peer.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Entries that are not held here, in order; not yet verified.
     pub entries: Vec<Entry>,
-    /// What the peer says is on its disk.
+    /// The peer's word on its durable entries.
     pub progress: Option<Progress>,
     /// The peer holds more of our own log than we do.
     pub own_log_ahead: Option<LogId>,
@@ -80,7 +80,7 @@ struct SessionLog {
     shared: bool,
 }
 
-/// What this node holds, as a session needs it.
+/// The logs of this node, as a session needs them.
 struct Ours {
     /// The logs of spaces that both ends may read.
     shared: Frontier,
@@ -104,7 +104,7 @@ pub struct Session {
     opening: Option<VecDeque<(LogId, Head)>>,
     /// The peer's frontier on its way in.
     incoming: Frontier,
-    /// What the peer has, said it has, or was sent. `None` until it said anything.
+    /// The entries that the peer has, claims to have, or was sent. `None` until its first frontier.
     theirs: Option<Frontier>,
     ranges: VecDeque<Sending>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
@@ -166,7 +166,7 @@ impl Session {
         }
         let frontier = self.ours(view)?.shared;
         self.opening = Some(frontier.iter().map(|(log, head)| (*log, *head)).collect());
-        // what the frontier says need not be acknowledged
+        // the frontier is an acknowledgement, too
         self.acks = ledger::last_eno(view)? + 1;
         self.last_frontier = now;
         Ok(())

@@ -24,7 +24,7 @@ pub enum Order {
 /// The visitor of a scan. [`ControlFlow::Break`] ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// What a scan of rows calls that may not read: the first error ends the scan, and is what it fails with.
+/// The visitor of a scan whose rows may be unreadable. Its first error ends the scan, and is returned.
 pub type TryVisit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
 
 /// One unchanging state of all tables, to read from.
@@ -78,7 +78,7 @@ pub trait View {
     /// Visits the keys of a range, as [`scan`](Self::scan) does, until `visit` breaks or fails.
     ///
     /// # Errors
-    /// What `visit` fails with, too.
+    /// An error of the scan, or the one of `visit`.
     fn try_scan(
         &self,
         table: Table,
@@ -99,7 +99,7 @@ pub trait View {
     /// Visits the keys that begin with a prefix, as [`try_scan`](Self::try_scan) does.
     ///
     /// # Errors
-    /// What `visit` fails with, too.
+    /// An error of the scan, or the one of `visit`.
     fn try_scan_prefix(
         &self,
         table: Table,

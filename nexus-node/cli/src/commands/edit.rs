@@ -11,12 +11,15 @@ pub(crate) struct Edit {
     id: String,
     /// The new text; `-` reads stdin
     text: String,
+    /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
+    #[arg(long)]
+    source: Option<wire::Source>,
 }
 
 impl Edit {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
-        let patch = wire::Patch { text: Some(text(self.text)?), ..wire::Patch::default() };
+        let patch = wire::Patch { text: Some(text(self.text)?), source: self.source, ..wire::Patch::default() };
         let memory: wire::Memory = client.patch(&format!("/v1/memories/{}", escape(&self.id)), &patch)?;
         session.printer.answer(&memory, || super::get::text(&memory, &session.printer))
     }

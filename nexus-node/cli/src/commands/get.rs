@@ -37,7 +37,7 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     for (key, value) in &memory.meta {
         line("meta", &format!("{key}={}", plain(value)));
     }
-    line("author", memory.author_name.as_deref().unwrap_or(&memory.author));
+    line("author", &author(memory));
     line("created", &moment(&memory.created_at));
     if memory.updated_at != memory.created_at {
         line("updated", &moment(&memory.updated_at));
@@ -49,11 +49,21 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     for (field, values) in &memory.conflicts {
         lines.push(printer.paint(Style::Odd, &format!("conflict on {field}: edit it to settle")));
         for conflict in values {
-            let who = format!("{} {}", short_did(&conflict.author), moment(&conflict.at));
+            let name = conflict.author_name.clone().unwrap_or_else(|| short_did(&conflict.author));
+            let who = format!("{name} {}", moment(&conflict.at));
             lines.push(format!("  {}  {}", sane(&plain(&conflict.value)), printer.paint(Style::Dim, &who)));
         }
     }
     lines.join("\n")
+}
+
+/// The author of the text that is shown, with the program and source: `laptop (nexus-node, user)`.
+fn author(memory: &wire::Memory) -> String {
+    let name = memory.author_name.as_deref().unwrap_or(&memory.author);
+    let source = memory.source.map(wire::Source::as_str);
+    let edit = memory.edited_by.as_ref().map(|_| "edit");
+    let more: Vec<&str> = [memory.agent.as_deref(), source, edit].into_iter().flatten().collect();
+    if more.is_empty() { name.to_owned() } else { format!("{name} ({})", more.join(", ")) }
 }
 
 /// A value in a person's form.

@@ -30,6 +30,9 @@ pub(crate) struct Remember {
     /// The lifetime [default: no end]
     #[arg(long)]
     ttl: Option<wire::Span>,
+    /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
+    #[arg(long)]
+    source: Option<wire::Source>,
 }
 
 /// `k=v`, split at the first `=`.
@@ -52,6 +55,7 @@ impl Remember {
             meta,
             id: self.id,
             ttl: self.ttl,
+            source: self.source,
             ..wire::NewMemory::default()
         };
         let remembered: wire::Remembered = client.post("/v1/memories", &memory)?;

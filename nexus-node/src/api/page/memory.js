@@ -1,7 +1,7 @@
 // One memory: read, edit, settle, forget, and its past.
 
 import { ask, memoryPath, send } from './api.js';
-import { byId, make, plain, shortDid, tags, time, toast } from './show.js';
+import { author, byId, make, plain, shortDid, tags, time, toast } from './show.js';
 
 const dialog = byId('memory');
 const text = byId('edit-text');
@@ -17,10 +17,10 @@ export function settling(memory, name, done) {
   return Object.entries(memory.conflicts).map(([field, values]) =>
     make('div', { class: 'conflict' },
       make('p', {}, `${values.length} values of `, make('b', {}, field), ' were written apart. Keep one:'),
-      make('ul', {}, values.map(({ value, author, at }) =>
+      make('ul', {}, values.map(({ value, author: did, author_name: called, at }) =>
         make('li', {},
           make('div', { class: 'value' }, plain(value)),
-          make('div', { class: 'dim' }, name(author), ', ', time(at)),
+          make('div', { class: 'dim' }, called ?? name(did), ', ', time(at)),
           make('button', { type: 'button', click: (event) => keep(event.target, memory.id, field, value, done) }, 'Keep this'))))));
 }
 
@@ -53,7 +53,7 @@ function show(memory) {
   byId('memory-conflicts').replaceChildren(...settling(memory, nameOf, (settled) => { text.value = settled.text; show(settled); past(); }));
   const facts = [
     ['Space', memory.space],
-    ['Author', memory.author_name ?? shortDid(memory.author)],
+    ['Author', author(memory)],
     ['Created', time(memory.created_at)],
     memory.updated_at !== memory.created_at && ['Edited', time(memory.updated_at)],
     memory.expires_at && ['Expires', new Date(memory.expires_at).toLocaleString()],
@@ -69,9 +69,9 @@ async function past() {
   const { id } = shown;
   const revisions = await ask(`${memoryPath(id)}/history`);
   if (shown?.id !== id) return;
-  byId('history').replaceChildren(...revisions.reverse().map(({ at, by, changed }) =>
+  byId('history').replaceChildren(...revisions.reverse().map(({ at, by, agent, source, changed }) =>
     make('li', {},
-      make('div', { class: 'dim' }, nameOf(by), ', ', time(at)),
+      make('div', { class: 'dim' }, author({ author_name: nameOf(by), agent, source }), ', ', time(at)),
       Object.entries(changed).map(([field, value]) =>
         make('div', {}, make('b', {}, field), ' ', make('span', { class: 'value' }, plain(value)))))));
 }

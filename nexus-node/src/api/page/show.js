@@ -38,6 +38,12 @@ export function time(moment) {
   return make('time', { datetime: moment, title: new Date(moment).toLocaleString() }, ago(moment));
 }
 
+/** The author of the text that is shown, with the program and source: `laptop (claude-code, model)`. */
+export function author({ author, author_name: name, agent, source, edited_by: editor }) {
+  const more = [agent, source, editor && 'edit'].filter(Boolean);
+  return `${name ?? shortDid(author)}${more.length ? ` (${more.join(', ')})` : ''}`;
+}
+
 export function bytes(count) {
   for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
     if (count >= size) return `${(count / size).toFixed(1)} ${unit}`;

@@ -28,15 +28,15 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
-    /// The DID of who wrote the text that is shown.
+    /// The DID of the author of the text that is shown.
     pub author: String,
-    /// The creator's name.
+    /// That member's name.
     pub author_name: Option<String>,
-    /// The program that wrote this text, as it called itself.
+    /// The program that wrote this text, by its own name.
     pub agent: Option<String>,
-    /// On whose word this text was written, as its author's node says.
+    /// The source of this text, by the word of its author's node.
     pub source: Option<Source>,
-    /// The DID of who wrote this text in place of another one; null for the text that it was created with.
+    /// The author again if this text replaced another; null for the text of the creation.
     pub edited_by: Option<String>,
     /// The time of creation.
     pub created_at: String,
@@ -46,7 +46,7 @@ pub struct Memory {
     pub expires_at: Option<String>,
     /// Equal on all nodes that hold the same edits.
     pub version: String,
-    /// Where the value of each field comes from; fields of which nothing was ever said are left out.
+    /// The origin of each field's value; fields that never had a value are left out.
     #[serde(default)]
     pub fields: BTreeMap<String, FieldOrigin>,
     /// The fields with several concurrent values.
@@ -71,40 +71,39 @@ pub struct ConflictValue {
     pub value: Value,
     /// The DID of its author.
     pub author: String,
-    /// What that member is called.
+    /// That member's name.
     #[serde(default)]
     pub author_name: Option<String>,
     /// The time of the write.
     pub at: String,
 }
 
-/// Where the value of a field comes from.
+/// The origin of a field's value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FieldOrigin {
-    /// Who wrote it.
+    /// The author's DID.
     pub author: String,
-    /// What that member is called.
+    /// That member's name.
     pub author_name: Option<String>,
-    /// The program that wrote it, as it called itself.
+    /// The program that wrote it, by its own name.
     pub agent: Option<String>,
-    /// On whose word it was written.
+    /// The source.
     pub source: Option<Source>,
-    /// When.
+    /// The time of the write.
     pub at: String,
 }
 
-/// On whose word something was written, from the most trusted on: a person's, a model's, a
-/// program's, a file's.
+/// The source of a text, the most trusted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// A person's.
+    /// A person.
     User,
-    /// A language model's.
+    /// A language model.
     Model,
-    /// A program's, or of its output.
+    /// A program, or its output.
     Tool,
-    /// A file's that was read in.
+    /// A file that was read in.
     Import,
 }
 
@@ -221,16 +220,16 @@ pub struct NewMemory {
     /// The lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
-    /// What the program that writes it calls itself; else what its `User-Agent` begins with.
+    /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// On whose word it is written: that of the connection, or a lower one.
+    /// The source: that of the connection, or a lower one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
 }
 
 impl NewMemory {
-    /// The memory, as written by whoever sent it.
+    /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
         let Self { text, space, kind, tags, meta, id: key, ttl, agent, source } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
@@ -299,16 +298,16 @@ pub struct Patch {
     /// New metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<BTreeMap<String, Value>>,
-    /// What the program that changes it calls itself; else what its `User-Agent` begins with.
+    /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// On whose word it is changed: that of the connection, or a lower one.
+    /// The source: that of the connection, or a lower one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
 }
 
 impl Patch {
-    /// The changes, as made by whoever sent them.
+    /// The changes, with their caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::Patch, Problem> {
         let Self { text, kind, tags, meta, agent, source } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
@@ -367,10 +366,10 @@ pub struct Revision {
     pub at: String,
     /// The author's DID.
     pub by: String,
-    /// The program that wrote it, as it called itself.
+    /// The program that wrote it, by its own name.
     #[serde(default)]
     pub agent: Option<String>,
-    /// On whose word it was written.
+    /// The source.
     #[serde(default)]
     pub source: Option<Source>,
     /// The fields that it wrote.

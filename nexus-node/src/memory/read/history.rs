@@ -66,7 +66,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a creating write wrote, by field; housekeeping left out.
+/// The fields of a creating write that people read.
 fn said_by(core: &Core) -> BTreeMap<String, Value> {
     let said = FIELDS.iter().filter(|field| field.editable && field.is_said(core));
     said.map(|field| (field.name.to_owned(), field.get(core))).collect()

@@ -1,4 +1,4 @@
-//! A record as it is shown: which of its values, and who wrote them with which program.
+//! Which values of a record are shown, and their origins.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) struct Record {
     live: BTreeMap<Field, Vec<LiveWrite>>,
 }
 
-/// A live write and who made it.
+/// A live write and its author.
 struct LiveWrite {
     dot: Dot,
     row: WriteRow,
@@ -43,7 +43,7 @@ struct FieldValue {
     origin: Origin,
 }
 
-/// What is shown of a record, and of those that share its caller's key.
+/// The values of a record, and of those that share its caller's key, that are shown.
 pub(super) struct Resolved {
     /// The record that stands for all.
     pub(super) dot: Dot,
@@ -51,7 +51,7 @@ pub(super) struct Resolved {
     pub(super) core: Core,
     row: RecordRow,
     fields: BTreeMap<&'static str, Provenance>,
-    /// Who wrote the text.
+    /// The author of the text.
     author: Did,
     /// Whether the text replaced another one.
     edited: bool,
@@ -99,7 +99,7 @@ impl Reader<'_> {
         Ok((dot, memory))
     }
 
-    /// What is shown of a record.
+    /// The values of a record that are shown.
     pub(super) fn resolved(&self, first: Record) -> Result<Resolved, NodeError> {
         if first.core.key.is_none() && first.live.is_empty() {
             // as it was written, and nobody else's: most are
