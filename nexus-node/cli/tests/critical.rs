@@ -243,7 +243,7 @@ fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothin
     assert_eq!((&theft["by_name"], &theft["stolen_from"]), (&json!("laptop"), &node.ready["did"]), "{theft}");
 }
 
-/// promise: Keys and locks | Whoever goes away while it waits does not end up with the lock
+/// promise: Keys and locks | A caller that goes away while it waits does not get the lock
 #[test]
 fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     use std::io::Write;

@@ -1,4 +1,4 @@
-//! The machine as openraft drives it: entries in, outcomes out, snapshots of the whole.
+//! The machine for openraft: entries in, outcomes out, snapshots of the whole state.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Cursor;
@@ -29,9 +29,9 @@ struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
-    /// The highest format that any copy on this node was of.
+    /// The highest format of any copy that this node had.
     raised: watch::Sender<u16>,
-    /// Held by the task that writes records of the audit.
+    /// Locked by the task that writes audit records.
     keeping: tokio::sync::Mutex<()>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct State {
     changes: VecDeque<Change>,
     /// The last revision of which changes may be missing from `changes`.
     missing: u64,
-    /// Records of the audit that are not on disk yet.
+    /// Audit records that are not on disk yet.
     pub(super) waiting: Waiting,
 }
 
@@ -87,7 +87,7 @@ impl Applied {
         self.0.index.subscribe()
     }
 
-    /// Keeps other tasks from writing records of the audit.
+    /// Keeps other tasks from writing audit records.
     pub(super) async fn keeping(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.keeping.lock().await
     }
@@ -136,7 +136,7 @@ impl State {
     }
 }
 
-/// The machine that applies entries.
+/// Applies entries to the machine.
 pub(super) struct Applier {
     pub(super) applied: Applied,
     pub(super) log: Log,
@@ -189,7 +189,7 @@ impl RaftStateMachine<Types> for Applier {
             Ok(outcomes)
         };
         let entries: Vec<Entry> = entries.into_iter().collect();
-        // The leader counts itself before an entry is on its own disk.
+        // the leader counts itself before an entry is on its own disk
         if let Some(last) = entries.last() {
             let durable = self.log.wait_durable(last.log_id.index).await;
             durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;

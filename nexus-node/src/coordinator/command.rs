@@ -40,7 +40,7 @@ pub enum Command {
         /// The longest wait in line, in milliseconds; 0 for no wait.
         wait_ms: u64,
     },
-    /// Starts a lease's time anew.
+    /// Restarts a lease's time.
     Renew {
         /// The lock's name.
         name: String,
@@ -70,11 +70,10 @@ pub enum Command {
         /// The time of the lease unless it is renewed, in milliseconds.
         ttl_ms: u64,
     },
-    /// Ends what has run out of time. Counts only from the leader that appended the entry.
+    /// Ends everything whose time is over. Counts only from the leader that appended the entry.
     Expire(Vec<Expiry>),
-    /// Critical state is of this format from now on, unless it is of a later one. Counts only from the
-    /// leader, and in a proposal of that very format, so that a copy which cannot read the format meets
-    /// bytes that it cannot read.
+    /// Raises critical state to this format, unless its format is later already. Counts only from the
+    /// leader, in a proposal of this format: a copy that cannot read the format stops at the bytes.
     Raise(u16),
 }
 
@@ -147,7 +146,7 @@ pub enum Expiry {
     Key {
         /// The key.
         key: String,
-        /// The revision it was last written at.
+        /// The revision of its last write.
         revision: u64,
     },
     /// A lease that has not been renewed since.
@@ -264,7 +263,7 @@ pub(super) struct Signed {
     checked: Option<Arc<Proposal>>,
 }
 
-/// The reason why a proposal's bytes are not taken.
+/// The reason why a proposal's bytes are refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProposalError {
     /// They are no proposal, or one of a later version.
@@ -287,11 +286,10 @@ impl Signed {
         Self { bytes, signature, checked: good.then(|| Arc::new(proposal.clone())) }
     }
 
-    /// The proposal, if it is of a format up to `max`, was signed by who it says and keeps the rules of
-    /// form.
+    /// The proposal, if its format is at most `max`, its signature is good and it keeps the rules of form.
     ///
     /// # Errors
-    /// [`ProposalError`]: [`TooNew`] depends on the version, all others are the same on every node.
+    /// [`ProposalError`]. [`TooNew`] depends on the version; all other errors are equal on every node.
     pub(super) fn open(&self, max: u16) -> Result<Arc<Proposal>, ProposalError> {
         if let Some(checked) = &self.checked {
             return Ok(checked.clone());
@@ -302,10 +300,10 @@ impl Signed {
         Ok(Arc::new(proposal))
     }
 
-    /// The same with the checked proposal.
+    /// This signed proposal with the checked proposal.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Same as [`open`](Self::open).
     pub(super) fn checked(self, max: u16) -> Result<Self, ProposalError> {
         let proposal = self.open(max)?;
         Ok(Self { checked: Some(proposal), ..self })

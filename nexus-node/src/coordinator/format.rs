@@ -1,56 +1,55 @@
 //! Formats of critical state: of proposals, snapshots, outcomes and answers.
 //!
-//! Format 0 has no mark: it is what there was before formats had numbers. Bytes of a later one begin
-//! with a mark that format 0 never begins with, and the number.
+//! Format 0 has no mark; it is older than format numbers. Bytes of a later format begin with a
+//! mark, which format 0 never begins with, and the number.
 //!
-//! A group begins with format 0. It is raised by a committed command, once every copy can read the
-//! later one, and never lowered. Bytes of a format that this version does not know are not refused:
-//! a copy that meets them stops, and goes on once the program is updated.
+//! A group begins with format 0. A committed command raises it once every copy can read the later
+//! format. It is never lowered. A copy that meets bytes of an unknown format does not refuse them: it
+//! stops, and goes on after an update of the program.
 
 use std::io;
 
 /// The highest format of critical state that this version reads and writes.
 pub const FORMAT_MAX: u16 = 1;
 
-/// Where format 0 has a group's generation, which never comes so far.
+/// The mark. Format 0 has a group's generation in this place, which never gets so large.
 const MARK: [u8; 4] = [0xff; 4];
 
-/// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
-/// updated.
+/// Data of a later version in the log or in a snapshot. It stays unchanged until the program is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooNew {
     /// Bytes of a later format.
     #[error("critical state is of format {found}, and this version reads up to format {max}")]
     Format {
-        /// The format.
+        /// Its format.
         found: u16,
-        /// The highest that this version reads.
+        /// The highest format that this version reads.
         max: u16,
     },
     /// Entries of a later format.
     #[error("entries are of format {found}, and this version reads up to format {max}")]
     Entries {
-        /// The format.
+        /// Their format.
         found: u16,
-        /// The highest that this version reads.
+        /// The highest format that this version reads.
         max: u16,
     },
-    /// A command that a later version knows.
+    /// A command of a later version.
     #[error("critical state has commands of a later version (number {0})")]
     Command(u8),
-    /// An entry of the log that a later version knows.
+    /// A log entry of a later version.
     #[error("the log of critical state has entries of a later version (number {0})")]
     LogEntry(u8),
-    /// A snapshot whose head a later version wrote.
+    /// A snapshot with a head of a later version.
     #[error("the snapshot of critical state is of a later version")]
     Snapshot,
 }
 
-/// Why bytes were not read.
+/// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {
-    /// They are for a later version to read.
+    /// Only a later version can read them.
     #[error(transparent)]
     TooNew(#[from] TooNew),
     /// They break the rules of their format, which this version knows.
@@ -64,7 +63,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// The format of some bytes and what comes after their mark, if `max` is not below it.
+/// The format of some bytes, and the bytes after the mark. The format must be at most `max`.
 pub(super) fn split(bytes: &[u8], max: u16) -> Result<(u16, &[u8]), ReadError> {
     let Some(rest) = bytes.strip_prefix(&MARK) else { return Ok((0, bytes)) };
     let (number, rest) = rest.split_first_chunk().ok_or(ReadError::Malformed)?;
@@ -75,7 +74,7 @@ pub(super) fn split(bytes: &[u8], max: u16) -> Result<(u16, &[u8]), ReadError> {
     }
 }
 
-/// The mark of a format, for bytes to come after it.
+/// The mark of a format.
 pub(super) fn begin(format: u16) -> Vec<u8> {
     match format {
         0 => Vec::new(),

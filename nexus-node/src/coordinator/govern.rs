@@ -43,9 +43,9 @@ pub(super) struct Heard {
     said: BTreeMap<Did, Said>,
     /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
-    /// Since when others have been seen to be away.
+    /// The time since which each absent member has been away.
     away: BTreeMap<Did, Instant>,
-    /// The highest format of critical state that each of those that are up says it reads.
+    /// The highest format of critical state that each present member can read, by its own word.
     reads: BTreeMap<Did, u16>,
     /// The highest format that this node proposed as a group's leader.
     asked: Option<(Group, u16)>,
@@ -66,9 +66,9 @@ pub(super) struct Said {
     pub(super) machine: Vec<u8>,
     /// The number of deeds in its copy, and the hash of the last record.
     pub(super) audit: Option<(u64, [u8; 32])>,
-    /// The format of critical state, as it knows it.
+    /// The format of critical state that it knows.
     pub(super) format: u16,
-    /// Its copy has stopped where a later version wrote.
+    /// Whether its copy has stopped at data of a later version.
     pub(super) stopped: bool,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         if leads.is_some() || alone {
             here.look_around().await;
         }
-        // a node without a copy asks the leader, once a member speaks of a later format
+        // a node without a copy asks the leader once a member reports a later format
         if alone && here.hinted() > *here.formats.raised.borrow() {
             let _ = here.read(&super::Query::Revision).await;
         }
@@ -199,7 +199,7 @@ impl Coordinator {
         })
     }
 
-    /// The group, and a log index that is known to be applied somewhere.
+    /// The group, and a log index that some member has applied.
     pub(super) fn where_it_stands(&self) -> Option<(Group, u64)> {
         if let Some(running) = self.running() {
             return Some((running.group, *running.applied.index().borrow()));
@@ -214,7 +214,8 @@ impl Coordinator {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
-    /// The highest format of critical state that other members speak of, at most the highest that this node reads.
+    /// The highest format of critical state that other members report, at most the highest that this
+    /// node reads.
     fn hinted(&self) -> u16 {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
@@ -295,7 +296,7 @@ impl Coordinator {
         }
         let voters: BTreeSet<Voter> = membership.voter_ids().collect();
         let learners: BTreeSet<Voter> = membership.learner_ids().collect();
-        // entries of earlier leaders may raise the format: nothing is decided before they are applied
+        // entries of earlier leaders may raise the format, so nothing is decided before they are applied
         let applied = metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term);
         if !applied {
             return None;
@@ -361,7 +362,7 @@ impl Coordinator {
         })
     }
 
-    /// Proposes as the leader that critical state is of a later format.
+    /// Proposes a later format of critical state, as the leader.
     async fn raise(&self, running: &Running, format: u16) -> Result<(), ManageError> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).asked = Some((running.group, format));
         let proposal = Proposal {

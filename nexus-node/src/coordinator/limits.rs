@@ -24,8 +24,8 @@ pub(super) const SESSION_SPAN: u64 = 100_000;
 /// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
 
-/// The bounds that are looked at when a proposal is applied: copies with other ones would differ. So they
-/// are part of a format, and whoever changes one does it in a later format.
+/// The bounds that count when a proposal is applied. Copies with different bounds would differ, so the
+/// bounds are part of a format. A change of one needs a later format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     key_bytes: usize,
@@ -36,17 +36,17 @@ pub(super) struct Limits {
     wait_ms: u64,
     /// All keys and values together, in bytes.
     pub(super) state_bytes: u64,
-    /// Locks that are held at one time.
+    /// Locks held at one time.
     pub(super) locks: usize,
     /// Places in the line for one lock.
     pub(super) waiters: usize,
-    /// Answers that are kept for one session; over it proposals are refused until some are let go of.
+    /// Answers kept for one session. Beyond that, proposals are refused until some answers are dropped.
     pub(super) answers: usize,
     /// Log entries within which a proposal counts, and for which a silent session is kept.
     pub(super) session_span: u64,
 }
 
-/// Of formats 0 and 1.
+/// The bounds of formats 0 and 1.
 const FIRST: Limits = Limits {
     key_bytes: 512,
     value_bytes: 65_536,
@@ -110,7 +110,7 @@ pub enum FormError {
     },
 }
 
-/// Whether the commands of a proposal keep the rules of form of its format.
+/// Checks the commands of a proposal by the rules of form of its format.
 ///
 /// # Errors
 /// The first [`FormError`].

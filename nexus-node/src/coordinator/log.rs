@@ -2,7 +2,7 @@
 //! files of their own, so that they never queue behind the brain's commits. Entries are in the journal.
 //! Everything else is rare, and in a store.
 //!
-//! | room | content |
+//! | module | content |
 //! |---|---|
 //! | `rows` | the rows of the store, and opening both files |
 //! | `writer` | the one task that writes |
@@ -57,7 +57,7 @@ struct Inner {
     state: Mutex<State>,
     /// Changes whenever more is on disk.
     flushed: watch::Sender<()>,
-    /// The first bytes of a later version that were met. The copy stops there.
+    /// The first bytes of a later version. The copy stopped there.
     too_new: OnceLock<TooNew>,
 }
 
@@ -107,10 +107,10 @@ impl Log {
     ) -> Result<(Self, Writer, Place), StoreError> {
         let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
         let rows::Found { journal, me, group, vote, purged, snapshot, committed, last, too_new } = found;
-        // openraft lets a restarted leader go on leading its term, without knowing all that it had
-        // committed. Its reads would be stale until the next write. Others may also hold entries of its
-        // that its own disk lacks, and it would give their places to others. Elected anew, it begins
-        // its term with an entry of its own.
+        // openraft lets a restarted leader continue its term without knowing all its committed entries.
+        // Its reads would be stale until the next write. Others may also hold entries of its term that
+        // its own disk lacks; it would reuse their places. A new election gives it a new term with a
+        // new entry.
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
         let durable = last.map(|last| last.index);
@@ -246,7 +246,7 @@ impl Log {
         self.0.store.snapshot()
     }
 
-    /// Stops the copy: it has met bytes of a later version.
+    /// Stops the copy at bytes of a later version.
     pub(super) fn stop_at(&self, too_new: TooNew) {
         let _ = self.0.too_new.set(too_new);
     }
@@ -375,7 +375,7 @@ impl RaftLogStorage<Types> for Log {
         Ok(self.state().vote)
     }
 
-    /// Travels with the next entries. It saves a start some waiting, and nothing depends on it.
+    /// Travels with the next entries. It only saves a start some waiting.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.state().committed = committed;
         Ok(())

@@ -93,12 +93,12 @@ pub struct Coordinators {
     pub generation: u32,
     /// Whether all voters run on one machine, by their own reports.
     pub one_machine: bool,
-    /// The format of critical state, as far as this node knows it.
+    /// The format of critical state that this node knows.
     pub format: u16,
     /// The highest format that this node reads.
     pub format_max: u16,
-    /// Members that read less than this node does, and while the format is below what this node reads, the
-    /// voters and learners that this node does not hear.
+    /// Members that read less than this node. While the format is below this node's highest, also the
+    /// voters and learners that this node cannot hear.
     pub old: Vec<OldMember>,
 }
 
@@ -109,9 +109,10 @@ pub struct OldMember {
     pub did: Did,
     /// Its name.
     pub name: String,
-    /// Whether it votes or has a copy.
+    /// Whether it has a vote or a copy.
     pub seated: bool,
-    /// The highest format of critical state that it says it reads; `None` if this node does not hear it.
+    /// The highest format of critical state that it reads, by its own word; `None` if this node cannot
+    /// hear it.
     pub reads: Option<u16>,
 }
 

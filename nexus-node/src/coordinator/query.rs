@@ -36,7 +36,7 @@ pub(crate) struct Answer {
     pub(crate) revision: u64,
     /// The index of the log entry it includes.
     pub(crate) index: u64,
-    /// The format of critical state; 0 in an answer of format 0, which does not say it.
+    /// The format of critical state; 0 in an answer of format 0, which does not carry it.
     pub(crate) raised: u16,
     pub(crate) found: Found,
 }
@@ -51,10 +51,10 @@ impl Answer {
         }
     }
 
-    /// The answer of bytes in this format.
+    /// The answer in bytes of this format.
     ///
     /// # Errors
-    /// If they are none.
+    /// The bytes are no answer.
     pub(super) fn decode(format: u16, bytes: &[u8]) -> io::Result<Self> {
         let (revision, index, raised, found) = match format {
             0 => {
@@ -118,7 +118,7 @@ impl State {
 }
 
 impl Change {
-    /// Whether it is of a key or a lock with this prefix.
+    /// Whether its key or lock has this prefix.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         self.name().starts_with(prefix)
     }

@@ -70,7 +70,7 @@ pub(crate) struct Proposals(pub(crate) Arc<Vec<Signed>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcomes(pub(crate) Vec<Vec<Outcome>>);
 
-/// An entry as it is kept and sent.
+/// An entry in stored and sent form.
 #[derive(BorshSerialize)]
 struct EntryBytes {
     at: Position,
@@ -190,10 +190,10 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     borsh::to_vec(&EntryBytes { at: entry.log_id.into(), payload }).unwrap_or_default()
 }
 
-/// The entry of some bytes.
+/// Decodes an entry.
 ///
 /// # Errors
-/// If they are none, or one that a later version knows.
+/// The bytes are no entry, or an entry of a later version.
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, ReadError> {
     let mut rest = bytes;
     let at = Position::deserialize(&mut rest)?;
@@ -208,20 +208,20 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, ReadError> {
     Ok(Entry { log_id: at.into(), payload })
 }
 
-/// Where the entry of some bytes stands, whatever else it says.
+/// The position of an entry in bytes of any version.
 ///
 /// # Errors
-/// If they are none.
+/// The bytes are no entry.
 pub(super) fn decode_log_id(mut bytes: &[u8]) -> Result<LogId, ReadError> {
     Ok(Position::deserialize(&mut bytes)?.into())
 }
 
-/// The head of a snapshot, from its bytes.
+/// Decodes the head of a snapshot.
 ///
 /// # Errors
-/// If they are none, or of a later version.
+/// The bytes are no head, or a head of a later version.
 pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, ReadError> {
-    // one of a later version begins otherwise than with the flag of a position
+    // a head of a later version does not begin with the flag of a position
     match bytes.first() {
         Some(2..) => Err(TooNew::Snapshot.into()),
         _ => Ok(borsh::from_slice(bytes)?),

@@ -79,7 +79,7 @@ impl Coordinator {
 }
 
 impl Coordinator {
-    /// Takes what a leader says of critical state, once it has proven that it leads.
+    /// Takes the format that a proven leader reports.
     fn learn_format(&self, group: Group, format: u16) {
         let format = format.min(self.formats.max);
         *self.exact.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, format));

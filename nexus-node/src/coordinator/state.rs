@@ -58,7 +58,7 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// The reason why a command was not done.
+/// The reason why a command was refused.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The proposal is not valid: its form or its signature is wrong.
@@ -67,9 +67,9 @@ pub enum Refusal {
     /// The proposal is for another group of coordinators.
     #[error("made for the coordinators {found}, these are {group}")]
     OtherGroup {
-        /// These.
+        /// This group.
         group: Group,
-        /// Those it was made for.
+        /// The proposal's group.
         found: Group,
     },
     /// The proposal came too late, or its answer is gone already.
@@ -78,7 +78,7 @@ pub enum Refusal {
     /// The key has another value than the expected one, or none.
     #[error("the key {}", .found.as_ref().map_or_else(|| "does not exist".to_owned(), |item| format!("has another value, of revision {}", item.revision)))]
     Mismatch {
-        /// The key as it is.
+        /// The key's content.
         found: Option<Item>,
     },
     /// The key does not exist.
@@ -109,14 +109,14 @@ pub enum Refusal {
     Full(Full),
 }
 
-/// Why a proposal, or a command of it, is none that counts.
+/// The reason why a proposal or a command does not count.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// Its bytes are no proposal.
+    /// The bytes are no proposal.
     #[error("not a proposal")]
     NotAProposal,
-    /// Its signature is not that of who it names.
+    /// The signature is not the named node's.
     #[error("not signed by who it says")]
     NotSigned,
     /// A command breaks a rule of form.
@@ -125,34 +125,34 @@ pub enum Malformed {
     /// Only the leader may propose this.
     #[error("not from the leader")]
     NotFromLeader,
-    /// Its format is later than that of critical state.
+    /// Its format is later than critical state's.
     #[error("its format is not raised yet")]
     NotRaised,
 }
 
-/// Which bound is reached.
+/// The bound that was reached.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Full {
-    /// That of all keys and values together.
+    /// The bound of all keys and values together.
     #[error("keys and values have {bytes} bytes, at most {} are allowed", limits::of(format::FORMAT_MAX).state_bytes)]
     Bytes {
-        /// How many bytes they have.
+        /// Their size, in bytes.
         bytes: u64,
     },
-    /// That of the locks that are held.
+    /// The bound of held locks.
     #[error("{} locks are held", limits::of(format::FORMAT_MAX).locks)]
     Locks,
-    /// That of the line for one lock.
+    /// The bound of the line for one lock.
     #[error("{} wait for this lock", limits::of(format::FORMAT_MAX).waiters)]
     Line,
-    /// That of the answers kept for one session.
+    /// The bound of the answers kept for one session.
     #[error("answers wait to be let go of")]
     Answers,
 }
 
 impl Outcome {
-    /// The bytes of a proposal's outcomes, for a reader of this format.
+    /// Encodes a proposal's outcomes in this format.
     pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
         match format {
             0 => zero::encode_outcomes(outcomes),
@@ -161,10 +161,10 @@ impl Outcome {
         }
     }
 
-    /// A proposal's outcomes, from bytes of this format.
+    /// Decodes a proposal's outcomes of this format.
     ///
     /// # Errors
-    /// If these bytes are none.
+    /// The bytes are no outcomes.
     pub(super) fn decode_all(format: u16, bytes: &[u8]) -> std::io::Result<Vec<Self>> {
         match format {
             0 => zero::decode_outcomes(bytes),
@@ -271,7 +271,7 @@ pub(crate) struct Applied {
 /// Keys, leases and the sessions of proposers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
-    /// The format of its bytes, and the highest of proposals that count.
+    /// The format of its bytes, and the highest format of proposals that count.
     #[borsh(skip)]
     format: u16,
     group: Group,
@@ -306,7 +306,7 @@ impl Machine {
         Self { group, ..Self::default() }
     }
 
-    /// Continues the state in another group, after a quorum is lost for good. Tokens go on from its
+    /// Continues the state in another group, after a quorum is lost for good. Tokens continue above its
     /// generation.
     pub(crate) fn succeed(&mut self, group: Group, index: u64, by: Did, at_ms: u64) -> Option<Record> {
         self.group = group;
@@ -315,11 +315,11 @@ impl Machine {
         self.audit.add(index, Source::Recovery { by, at_ms }, vec![deed])
     }
 
-    /// Takes an entry of the log: checks who signed each proposal, applies them in their order, and keeps
-    /// who did what.
+    /// Applies a log entry: checks the signature of each proposal, applies the proposals in order, and
+    /// records their deeds.
     ///
     /// # Errors
-    /// [`TooNew`] if one of them is of a format above `max`. Then nothing of the entry was applied.
+    /// [`TooNew`] for a proposal of a format above `max`. Then nothing of the entry is applied.
     pub(crate) fn apply_all(
         &mut self,
         at: At,
@@ -337,7 +337,7 @@ impl Machine {
         Ok(opened.into_iter().map(|(signed, proposal)| self.apply_opened(at, signed, proposal)).collect())
     }
 
-    /// Takes one proposal of this version.
+    /// Applies one proposal of a known format.
     #[cfg(test)]
     pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
         let all = self.apply_all(at, std::slice::from_ref(signed), format::FORMAT_MAX);
@@ -545,10 +545,10 @@ impl Machine {
         bytes
     }
 
-    /// The state of a snapshot of a format up to `max`.
+    /// Decodes a snapshot's state of a format up to `max`.
     ///
     /// # Errors
-    /// If these bytes are none, or of a later format.
+    /// The bytes are no state, or a state of a later format.
     pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
         Ok(match format::split(bytes, max)? {
             (0, bytes) => zero::decode(bytes)?,

@@ -1,7 +1,7 @@
 //! The vectors of `docs/vectors/critical.json`: bytes of critical state, made here and compared.
 //!
-//! `NEXUS_VECTORS=fill cargo test -p nexus-node --lib coordinator::vectors` adds those that are not in
-//! the file yet, and never changes one that is.
+//! `NEXUS_VECTORS=fill cargo test -p nexus-node --lib coordinator::vectors` adds missing vectors to the
+//! file and never changes existing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,10 +36,10 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-/// The vectors of one section: names, and what the file says of each.
+/// The vectors of one section: names with their JSON.
 type Section = Vec<(String, Value)>;
 
-/// A vector of a format: those of the first one do not name it.
+/// A vector of a format. Vectors of the first format do not name it.
 fn of_format(format: u16, name: &str, vector: Value) -> (String, Value) {
     let mut vector = vector;
     if format == 0 {
@@ -62,7 +62,7 @@ fn lock() -> String {
     "deploy".to_owned()
 }
 
-/// A command of each kind, by what it asks for.
+/// A command of each kind, by name.
 fn commands(format: u16) -> Vec<(&'static str, Command)> {
     let check = |name: &str, is| Check { key: name.to_owned(), is };
     let txn = Txn {
@@ -188,7 +188,7 @@ fn places() -> Section {
     ])
 }
 
-/// A machine, and the log that made it.
+/// A machine and the log that made it.
 struct Story {
     format: u16,
     machine: Machine,
@@ -198,7 +198,7 @@ struct Story {
 }
 
 impl Story {
-    /// Of a group whose leader has raised its format first.
+    /// A machine of a group whose leader first raised its format.
     fn new(format: u16) -> Self {
         let machine = Machine::new(GROUP);
         let mut story = Self { format, machine, index: 0, seqs: BTreeMap::new(), records: Vec::new() };
@@ -209,7 +209,7 @@ impl Story {
         story
     }
 
-    /// Applies a proposal of member `n`, who keeps its answers.
+    /// Applies a proposal of member `n`, which keeps its answers.
     fn tell(&mut self, n: u8, commands: Vec<Command>) -> Vec<Outcome> {
         self.tell_answered(n, 0, commands)
     }
@@ -263,7 +263,7 @@ fn machines(format: u16) -> Section {
             otherwise: Vec::new(),
         })],
     );
-    // everything that is refused one by one, and its answers kept
+    // every refusal once, with its answers kept
     used.tell(
         3,
         vec![
@@ -280,7 +280,7 @@ fn machines(format: u16) -> Section {
     let record = used.machine.seats(At { index: 90, leader: did(1) }, BTreeSet::from([did(1), did(2), did(3)]));
     used.records.extend(record);
 
-    // a full line, of which only the last one's answer stays
+    // a full line; only the last answer of it stays
     let mut full = Story::new(format);
     full.tell(1, vec![Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 0 }]);
     let wait = Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 10_000 };

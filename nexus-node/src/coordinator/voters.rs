@@ -1,9 +1,9 @@
-//! Who votes: decided by the leader, one step at a time, from what it sees of the members.
+//! The rules for voters. The leader applies them one step at a time, from its view of the members.
 //!
-//! One voter until two more members have settled, then three in one joint change; never two,
-//! because two that need each other are worse than one alone. Every member that can, has a copy
-//! as a learner. A voter whose membership ended, or whose disk was lost (it comes back drawn
-//! anew), is replaced. A later format is raised once every copy can read it.
+//! One member votes until two more have settled; then three vote, in one joint change. Two never vote,
+//! because two that need each other are worse than one alone. Every member that can has a copy as a
+//! learner. A voter is replaced when its membership ends, or when its disk is lost and it comes back
+//! with a new draw. A later format is raised once every copy can read it.
 
 mod raise;
 
@@ -34,8 +34,8 @@ pub(super) struct Seen {
     pub(super) up: Option<Duration>,
     /// The number of entries that its copy lacks, if it has one.
     pub(super) lag: Option<u64>,
-    /// The highest format of critical state that it says it reads; `None` while it is away, or while its
-    /// copy has stopped at one that it cannot read.
+    /// The highest format of critical state that it reads, by its own word. `None` while it is away, or
+    /// while its copy has stopped at data that it cannot read.
     pub(super) reads: Option<u16>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Now<'a> {
     pub(super) me: Voter,
     pub(super) voters: &'a BTreeSet<Voter>,
     pub(super) learners: &'a BTreeSet<Voter>,
-    /// The members that were heard of lately, without this node.
+    /// The members heard lately, without this node.
     pub(super) members: &'a [Seen],
     /// Voters and learners whose membership ended.
     pub(super) ended: &'a BTreeSet<Voter>,
@@ -56,9 +56,9 @@ pub(super) struct Now<'a> {
     pub(super) format: u16,
     /// The highest format that this node reads.
     pub(super) format_max: u16,
-    /// The highest format that this node, as the leader, ever proposed.
+    /// The highest format that this node ever proposed as the leader.
     pub(super) asked: u16,
-    /// For how long members have been away that are not up.
+    /// The time that each absent member has been away.
     pub(super) away: &'a BTreeMap<Did, Duration>,
 }
 
@@ -71,7 +71,7 @@ pub(super) enum Change {
     Dismiss(Voter),
     /// Make these the only voters; the former ones keep copies.
     Vote(BTreeSet<Voter>),
-    /// Critical state is of this format from now on.
+    /// Raise critical state to this format.
     Raise(u16),
 }
 
@@ -82,13 +82,13 @@ impl Now<'_> {
         self.replace().or_else(|| self.raise()).or_else(seats)
     }
 
-    /// Whether it has ended as a voter: its membership is over, or its disk was lost.
+    /// Whether it is lost as a voter: its membership is over, or its disk was lost.
     fn lost(&self, voter: &Voter) -> bool {
         let anew = |seen: &&Seen| seen.voter.did == voter.did && seen.voter.draw != voter.draw;
         self.ended.contains(voter) || self.members.iter().any(|seen| anew(&seen))
     }
 
-    /// Learners that could vote: those that read most first, then those that are up longest.
+    /// Learners that could vote: highest readable format first, then longest up.
     fn candidates(&self) -> Vec<Voter> {
         let mut fit: Vec<&Seen> = self
             .members
@@ -240,7 +240,7 @@ mod tests {
         let all = [seen(2, 60, 0), seen(3, 60, 0), seen(4, 60, 0)];
         let next = Some(Change::Vote(set(&[1, 2, 4])));
         assert_eq!(plan(&[1, 2, 3], &[4], &all, &[3]), next);
-        // drawn anew: its disk was lost with its promises
+        // a new draw: its disk was lost with its promises
         let anew = Seen { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), anew.clone(), seen(4, 60, 0)], &[]), next);
         assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(Change::Vote(set(&[1]))));

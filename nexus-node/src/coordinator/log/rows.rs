@@ -24,7 +24,7 @@ const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
 const JOURNAL: &[u8] = b"journal";
 const HEAD: &[u8] = b"snapshot";
-/// The committed index in stores from before the journal, whose records have it now.
+/// The committed index in stores without a journal. Records of the journal have it now.
 const COMMITTED: &[u8] = b"committed";
 
 /// The content of Raft's store and its journal.
@@ -38,7 +38,7 @@ pub(super) struct Found {
     pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
-    /// Bytes of a later version in the store.
+    /// The bytes of a later version in the store.
     pub(super) too_new: Option<TooNew>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn open(
     let meta = |key: &[u8]| if foreign { Ok(None) } else { view.get(Table::RaftMeta, key) };
     let mut batch = Batch::new();
     if foreign {
-        // rows of the mesh to which this node belonged before
+        // rows of the node's former mesh
         clear(&mut batch);
         batch.clear(Table::RaftAudit);
     }
@@ -97,7 +97,7 @@ pub(super) fn open(
                 batch.clear(Table::RaftLog);
                 batch.delete(Table::RaftMeta, COMMITTED);
             }
-            // The journal's content is valid from here on. A crash before this leaves the rows.
+            // the journal is valid from here on; a crash before this keeps the rows
             put_root(&mut batch, journal.root());
             (journal, committed)
         }

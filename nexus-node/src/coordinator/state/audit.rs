@@ -38,7 +38,7 @@ pub(crate) struct Record {
     pub(crate) deeds: Vec<Deed>,
 }
 
-/// The source of a record.
+/// The source of a record's deeds.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A proposal.
@@ -103,7 +103,7 @@ pub enum Action {
     Recover,
     /// The leader appended a proposal without a valid signature.
     Forged,
-    /// Critical state is of a later format from then on; the name is its number.
+    /// Critical state was raised to a later format; the name is its number.
     Raise,
 }
 
@@ -174,7 +174,7 @@ impl Chain {
         Some(record)
     }
 
-    /// Adds a record of the voters, if they are others than before.
+    /// Adds a record of the voters, if they changed.
     pub(super) fn seats(&mut self, index: u64, leader: Did, voters: BTreeSet<Did>) -> Option<Record> {
         let deed = |action, did: &Did| Deed { action, name: did.to_string(), whose: None, result: Done::Noted };
         let added = voters.difference(&self.voters).map(|did| deed(Action::VoterAdded, did));
@@ -231,7 +231,7 @@ pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
     blake3::derive_key("nexus audit v1", bytes)
 }
 
-/// Adds the deeds of a command: its own, and those that followed from it.
+/// Adds the deeds of a command: its own and its effects.
 pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], deeds: &mut Vec<Deed>) {
     let result = match outcome {
         Outcome::Done { revision } | Outcome::Txn { revision, .. } => Done::Revision(*revision),
@@ -270,7 +270,7 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
         }
         Command::Expire(_) if matches!(outcome, Outcome::Refused(_)) => own(Action::Expire, "", None),
         Command::Expire(_) => {}
-        // copies of format 0 know no such action
+        // copies of format 0 do not know this action
         Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
         Command::Raise(to) => {
             deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: Done::Noted });

@@ -8,11 +8,11 @@ use super::Outcome;
 use crate::coordinator::command::Proposal;
 use crate::coordinator::limits::Limits;
 
-/// Which proposals were applied, so that one that comes again is answered and not applied again.
+/// The applied proposals. A repeated proposal is answered and not applied again.
 ///
-/// A proposal counts only within so many entries of the log after the index it names, and
-/// what is known of a session is kept for as many entries after its last proposal. So nothing that
-/// is forgotten here can still count, however late somebody repeats it.
+/// A proposal counts only within a span of log entries after the index that it names. A session is kept
+/// for the same span after its last proposal. A proposal of a dropped session can therefore never
+/// count, however late it is repeated.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
     pub(super) sessions: BTreeMap<(Did, u64), Session>,
@@ -22,7 +22,7 @@ pub(super) struct Sessions {
 
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Session {
-    /// The last proposal up to which all were answered. Their answers are dropped.
+    /// The highest seq up to which all proposals were answered. Their answers are dropped.
     pub(super) answered: u64,
     /// Answers beyond it, by seq.
     pub(super) done: BTreeMap<u64, Vec<Outcome>>,

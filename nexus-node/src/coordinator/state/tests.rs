@@ -9,7 +9,7 @@ use crate::coordinator::limits::SESSION_SPAN;
 const GROUP: Group = Group { generation: 1, id: 42 };
 const LEADER: Did = Did::from_bytes([9; 32]);
 
-/// A log with one proposal an entry.
+/// A log with one proposal per entry.
 struct Log {
     machine: Machine,
     index: u64,
@@ -238,7 +238,7 @@ fn what_a_later_version_wrote_is_not_refused_and_changes_nothing() {
     let write = |format| Signed::new(&in_format(format, key.did(), 1, Command::Put(put("k", "v"))), &key);
     let mut machine = Machine::new(GROUP);
     let before = machine.clone();
-    // the first proposal of the entry could be read: nothing of it is applied either
+    // the first proposal of the entry is readable, and is not applied either
     let too_new = machine.apply_all(at, &[write(0), unknown(&write(2))], 1).unwrap_err();
     assert_eq!(too_new, TooNew::Format { found: 2, max: 1 });
     let with_command = |format, number: u8| {
@@ -250,7 +250,7 @@ fn what_a_later_version_wrote_is_not_refused_and_changes_nothing() {
     };
     assert_eq!(machine.apply_all(at, &[with_command(1, 99)], 1).unwrap_err(), TooNew::Command(99));
     assert_eq!(machine, before);
-    // format 0 is what it was: there every copy refuses it, also one that knows the command
+    // every copy of format 0 refuses the command, even a copy that knows it
     for number in [99, 10] {
         let refused = machine.apply_signed(at, &with_command(0, number)).0.outcomes;
         assert!(matches!(refused[..], [Outcome::Refused(Refusal::Malformed(_))]), "{refused:?}");

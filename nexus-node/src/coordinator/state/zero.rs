@@ -1,6 +1,6 @@
-//! Format 0 where it is not as later ones: there refusals were sentences, and they are kept in sessions.
+//! Format 0: its differences from later formats. Refusals are sentences there, and sessions keep them.
 //!
-//! These sentences are part of the format. Nobody reads them any more, and none may change.
+//! The sentences are part of the format. Nobody reads them any more, and none may change.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,9 +38,9 @@ enum Refusal0 {
     Full(String),
 }
 
-/// A session in format 0: up to where everything was answered, the answers beyond it, its latest index.
+/// A session in format 0: the answered seq, the answers beyond it, its latest index.
 type Session0 = (u64, BTreeMap<u64, Vec<Outcome0>>, u64);
-/// Sessions in format 0, and when silent ones were last let go of.
+/// Sessions in format 0, and the index at which silent ones were last dropped.
 type Sessions0 = (BTreeMap<(Did, u64), Session0>, u64);
 
 /// A machine's bytes in format 0.
@@ -56,7 +56,7 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
     borsh::to_vec(&(group, revision, kv, locks, sessions, audit)).unwrap_or_default()
 }
 
-/// The machine of bytes in format 0.
+/// Decodes a machine of format 0.
 pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
     let (group, revision, kv, locks, (sessions, swept), audit): (_, _, _, _, Sessions0, _) = borsh::from_slice(bytes)?;
     let answers = |done: BTreeMap<u64, Vec<Outcome0>>| -> io::Result<BTreeMap<u64, Vec<Outcome>>> {
@@ -70,13 +70,13 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
     Ok(Machine { format: 0, group, revision, kv, locks, sessions, audit })
 }
 
-/// The bytes of a proposal's outcomes, in format 0.
+/// Encodes a proposal's outcomes in format 0.
 pub(super) fn encode_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
     let outcomes: Vec<Outcome0> = outcomes.iter().map(Outcome0::from).collect();
     borsh::to_vec(&outcomes).unwrap_or_default()
 }
 
-/// A proposal's outcomes, from bytes in format 0.
+/// Decodes a proposal's outcomes of format 0.
 pub(super) fn decode_outcomes(bytes: &[u8]) -> io::Result<Vec<Outcome>> {
     read(borsh::from_slice(bytes)?)
 }
@@ -158,7 +158,7 @@ fn unknown() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a sentence that format 0 does not have")
 }
 
-/// The sentence of a refusal. Only the one about the leader is ever kept; the others are answers.
+/// The sentence of a refusal. Only the leader's is ever kept; the others are answers.
 const fn malformed(why: Malformed) -> &'static str {
     match why {
         Malformed::NotAProposal => "not a proposal",

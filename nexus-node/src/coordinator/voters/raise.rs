@@ -1,4 +1,4 @@
-//! When the format of critical state is raised, and which copies must go or be replaced before.
+//! The rules for raising the format of critical state, and for the copies that must go or be replaced first.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{Change, Now};
 use crate::coordinator::raft::Voter;
 
 impl Now<'_> {
-    /// The highest format that a copy reads, by its node's own word; `None` while it says nothing.
+    /// The highest format that a copy reads, by its node's own word; `None` while it is silent.
     fn reads(&self, seat: &Voter) -> Option<u16> {
         if *seat == self.me {
             return Some(self.format_max);
@@ -14,19 +14,19 @@ impl Now<'_> {
         self.members.iter().find(|seen| seen.voter == *seat)?.reads
     }
 
-    /// The highest format that this node and every voter read; the present one if a voter reads no other
-    /// or says nothing.
+    /// The highest format that this node and every voter read. It is the current one if a voter reads
+    /// no later one or is silent.
     fn reach(&self) -> u16 {
         let voters = self.voters.iter().map(|voter| self.reads(voter).unwrap_or(self.format));
         voters.min().unwrap_or(self.format).clamp(self.format, self.format_max.max(self.format))
     }
 
-    /// The format that a new copy must read: the present one, or the one that it is about to be.
+    /// The format that a new copy must read: the current one, or the one that is about to be raised.
     pub(super) fn floor(&self) -> u16 {
         self.format.max(self.asked).max(self.reach())
     }
 
-    /// Whether a copy reads all that this node does.
+    /// Whether a copy reads every format that this node reads.
     pub(super) fn is_current(&self, seat: &Voter) -> bool {
         self.reads(seat).is_some_and(|reads| reads >= self.format_max)
     }
@@ -47,8 +47,8 @@ impl Now<'_> {
         others.find(|learner| self.reads(learner).is_some() || gone(learner)).copied().map(Change::Dismiss)
     }
 
-    /// A voter that says it cannot read what this node can gives its place to a copy that does. There are
-    /// as many voters afterwards, and no fewer of them are up.
+    /// Replaces a voter that cannot read this node's highest format by a copy that can. The number of
+    /// voters stays, and no fewer of them are up.
     fn replace_old(&self) -> Option<Change> {
         let old = |voter: &&Voter| self.reads(voter).is_some_and(|reads| reads < self.format_max);
         let old = self.voters.iter().find(old)?;
@@ -81,7 +81,7 @@ mod tests {
     }
 
     impl Mesh {
-        /// Every other member as what it reads; `None` for one that says nothing.
+        /// Other members with the formats that they read; `None` for a silent one.
         fn new(format: u16, voters: &[u8], learners: &[u8], reads: &[(u8, Option<u16>)]) -> Self {
             let members = reads.iter().map(|(n, reads)| Seen { reads: *reads, ..seen(*n, 60, 0) }).collect();
             Self { format, voters: set(voters), learners: set(learners), members, away: BTreeMap::new() }
@@ -143,9 +143,9 @@ mod tests {
         let next = Some(Change::Vote(set(&[1, 3, 4])));
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(2)).plan(), next);
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(0)).plan(), None, "without one the raise waits");
-        // then it is a learner, and goes
+        // then it is a learner, and is dismissed
         assert_eq!(mesh(&[1, 3, 4], &[2], Some(2)).plan(), Some(Change::Dismiss(voter(2, 0))));
-        // whoever has not settled takes nobody's place
+        // an unsettled member replaces nobody
         let mut young = mesh(&[1, 2, 3], &[4], Some(2));
         young.members[2].up = Some(Duration::ZERO);
         assert_eq!(young.plan(), None);
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(mesh(0, Some(0)).plan(), Some(Change::Learn(voter(4, 0))), "a mesh of old members goes on");
         assert_eq!(mesh(1, Some(0)).plan(), None);
         assert_eq!(mesh(0, None).plan(), None);
-        // about to be raised: it would have to go at once
+        // about to be raised: a new copy of format 0 would have to go at once
         let raising = Mesh::new(0, &[1], &[2], &[(2, Some(0)), (3, Some(0))]);
         assert_eq!(raising.now(|now| now.learn()), None);
     }

@@ -448,7 +448,7 @@ fn a_branch_is_kept_as_far_as_its_beginning_is_held() {
     assert!(node.shown().records.is_empty());
 }
 
-/// promise: The engine | What a cut entry overwrote or forgot is back
+/// promise: The engine | The effects of a cut entry are undone
 #[test]
 fn what_a_cut_entry_overwrote_and_forgot_is_back_when_its_log_is_cut() {
     let mut node = Node::new();
@@ -481,7 +481,7 @@ fn what_a_cut_entry_overwrote_and_forgot_is_back_when_its_log_is_cut() {
     assert_eq!(node.shown().records, before.records);
 }
 
-/// promise: The engine | What a cut entry overwrote or forgot is back
+/// promise: The engine | The effects of a cut entry are undone
 #[test]
 fn a_member_whose_log_is_cut_stays_one_and_goes_by_its_earlier_name() {
     let mut node = Node::new();
