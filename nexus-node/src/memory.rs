@@ -375,7 +375,7 @@ pub struct Change {
     pub cursor: String,
     /// The kind of change.
     pub kind: ChangeKind,
-    /// What it happened to.
+    /// The memory, member or space that changed.
     pub subject: Subject,
     /// The space's name.
     pub space: String,
