@@ -1,6 +1,5 @@
-// A door to a node for clients that cannot send a token: it adds the token, and passes on
-// everything else as it is. What names the door itself as host or origin then names the node;
-// any other host or origin stays what it is, for the node to refuse.
+// A proxy to a node for clients that cannot send a token: it adds the token, and changes nothing else. A host or
+// origin that names the proxy then names the node. Any other host or origin stays, for the node to refuse.
 //
 //   node door.mjs DATA_DIR    prints its address, and serves until stdin closes
 

@@ -1,5 +1,5 @@
-// Call by call against the memory server whose place `--profile graph` takes: the same calls, valid
-// and invalid, to both, and the same answers, to the letter. Then what differs on purpose.
+// Compares `--profile graph` with the memory server that it replaces, call by call. Both get the same calls, valid and
+// invalid, and must give exactly the same answers. The intended differences are checked, too.
 //
 //   node graph.mjs SERVER_MEMORY_JS NEXUS_NODE DATA_DIR [SEQUENCES] [CALLS] [SEED]
 
@@ -120,7 +120,7 @@ const open = async (project, strict) => {
   return { theirs, ours, welcome };
 };
 
-// What is said of the tools.
+// The tools' descriptions.
 {
   const { theirs, ours, welcome } = await open("descriptions", true);
   const described = async (server) => {
@@ -168,7 +168,7 @@ for (let seed = firstSeed; seed < firstSeed + sequences; seed += 1) {
 }
 console.log(`answers: ${compared} calls in ${sequences} sequences (${invalid} spoilt), ${failures} differences`);
 
-// What differs on purpose.
+// Intended differences.
 {
   const { theirs, ours } = await open(`purpose-${process.pid}`, false);
   const both = async (tool, args) => (await Promise.all([theirs.call(tool, args), ours.call(tool, args)])).map((answer) => answer.result);

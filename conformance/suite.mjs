@@ -25,13 +25,13 @@ const FIXTURES = [
 ];
 // A server without resources has no list of them.
 const CORE = [/^resources-list$/, /^sep-2164-resource-not-found$/];
-// Checks inside other scenarios that ask for the same: for tools of the test server, or for lists of
-// what this server does not declare, which it refuses with "Method not found".
+// Checks inside other scenarios that need the same: tools of the test server, or lists that this server does not
+// declare and refuses with "Method not found".
 const needsFixture = (name, check) =>
   /Not testable|'test_[a-z_]+'/.test(check.errorMessage) ||
   (name === "caching" && /(prompts|resources).*-32601/.test(check.errorMessage));
 
-// Without these a run shows little, whatever else holds: the suite may rename a scenario or leave it out.
+// Without these a run proves little: the suite may rename a scenario or leave it out.
 const REQUIRED = ["dns-rebinding-protection", "tools-list"];
 
 const excused = [...FIXTURES, ...(url.endsWith("/graph") ? [] : CORE)];

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The leader of three nodes is killed with SIGKILL, again and again: how long until another node
+# Kills the leader of three nodes with SIGKILL, again and again, and measures the time until another node
 # acknowledges a write that began after that.
 #
 # benches/peers/failover.sh [--kills 30]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the coordinators cost while nobody writes: three nodes with three voters, and the same three
-# with a twentieth of the heartbeats.
+# The cost of idle coordinators: three nodes with three voters, and the same three with a twentieth of the
+# heartbeats.
 #
 # benches/peers/idle.sh [--seconds 60]
 set -euo pipefail
@@ -18,7 +18,7 @@ again() {
         node "$name"
     done
     "$load" settled --nexus "$dirs"
-    # what follows a start is over by then
+    # the work after a start is over by then
     sleep 5
 }
 again

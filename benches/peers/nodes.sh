@@ -27,7 +27,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# Builds what is measured and what measures it, unless it was named.
+# Builds the node and the load, unless they were named.
 build() {
     [ -n "${NEXUS_NODE:-}" ] || cargo build --quiet --release -p nexus-node-cli --manifest-path "$root/Cargo.toml"
     cargo build --quiet --release --manifest-path "$root/benches/peers/load/Cargo.toml" --target-dir "$target/peers"
@@ -40,10 +40,10 @@ node() {
         --listen /ip4/127.0.0.1/udp/0/quic-v1 --listen /ip4/127.0.0.1/tcp/0 \
         </dev/null >"$dir.out" 2>>"$dir.log" &
     local pid=$!
-    # killing it is no news
+    # the kill is expected
     disown "$pid"
     for _ in $(seq 300); do
-        # the file is of this run once the node has said that it is ready
+        # the file is of this run once the node is ready
         if [ -s "$dir.out" ] && [ -s "$dir/api-url" ]; then
             echo "$pid" >"$dir/pid"
             return

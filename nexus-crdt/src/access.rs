@@ -1,33 +1,33 @@
-//! Access to spaces: the one place that says who reads and who writes.
+//! Access to spaces: the only place that decides who reads and who writes.
 //!
-//! Gossip, sync, indexes, answers and counts all ask here. The answer depends on the members and
-//! on the space alone, so every node that holds the same entries gives the same one.
+//! Gossip, sync, indexes, answers and counts all ask here. The answer depends only on the members and
+//! on the space, so all nodes with the same entries give the same answer.
 
 use nexus_identity::{Did, Role};
 
 use crate::members::Members;
 use crate::space::SpaceId;
 
-/// A space as its access rule sees it.
+/// A space with its access rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpaceRule {
     /// The space.
     pub space: SpaceId,
-    /// The rule's number, as the space's definition has it.
+    /// The rule's number, from the space's definition.
     pub access: u16,
-    /// The creator; the mesh itself for the spaces that come with it.
+    /// The creator; the mesh itself for the built-in spaces.
     pub creator: Did,
 }
 
-/// The rule of open spaces: every member reads, every member but a reader writes.
+/// The rule of open spaces: every member reads, every member except a reader writes.
 const OPEN: u16 = 0;
 
-/// The rule of spaces that readers do not see; tests alone know it.
+/// The rule of spaces that are hidden from readers. Only tests use it.
 #[cfg(any(test, feature = "testing"))]
 pub const HIDDEN_FROM_READERS: u16 = u16::MAX;
 
 impl SpaceRule {
-    /// Whether this version knows the rule. Entries of a space with another one wait.
+    /// Whether this version knows the rule. Entries of spaces with an unknown rule wait.
     const fn is_known(&self) -> bool {
         match self.access {
             OPEN => true,
@@ -39,12 +39,12 @@ impl SpaceRule {
 }
 
 impl Members {
-    /// Whether entries count in a space: its rule is known, and its creator may write.
+    /// Whether entries count in a space: its rule is known and its creator may write.
     pub fn is_open(&self, space: &SpaceRule) -> bool {
         space.is_known() && (space.creator == self.mesh() || self.allows(&space.creator, Role::Member))
     }
 
-    /// Whether a member may see a space: its entries, and that it has any.
+    /// Whether a member may see a space: its entries and its existence.
     pub fn may_read(&self, member: &Did, space: &SpaceRule) -> bool {
         let admitted = match space.access {
             #[cfg(any(test, feature = "testing"))]
@@ -54,17 +54,17 @@ impl Members {
         admitted && self.is_open(space)
     }
 
-    /// Whether a member's entries count in a space. In the mesh's own space those of readers do, too.
+    /// Whether a member's entries count in a space. In the mesh's own space a reader's entries count, too.
     pub fn may_write(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
         let admitted = if of_mesh { self.get(author).is_some() } else { self.allows(author, Role::Member) };
         admitted && self.is_open(space)
     }
 
-    /// Whether every member may see a space: what goes to all of them may be of such spaces only.
+    /// Whether every member may see a space. Only entries of such spaces may go to all members.
     pub fn all_read(&self, space: &SpaceRule) -> bool {
         match space.access {
-            // as each member does
+            // the same for every member
             OPEN => self.is_open(space),
             _ => self.iter().all(|(member, _)| self.may_read(member, space)),
         }
@@ -81,7 +81,7 @@ mod tests {
         Keypair::from_seed(&[n; 32])
     }
 
-    /// A mesh with an admin (1), a member (2) and a reader (3); nobody knows 4.
+    /// A mesh with an admin (1), a member (2) and a reader (3). 4 is unknown.
     fn members() -> Members {
         let claims = |issuer: u8, subject: u8, role| {
             let (mesh, name) = (key(0).did(), format!("n{subject}").parse().unwrap());
@@ -119,7 +119,7 @@ mod tests {
         let mesh = SpaceRule { space: SpaceId::mesh(&key(0).did()), ..rule(0, 0) };
         assert_eq!(who(|did| members.may_write(did, &mesh)), [1, 2, 3]);
         assert_eq!(who(|did| members.may_read(did, &mesh)), [1, 2, 3]);
-        // another space of the mesh's making is not its own
+        // another space that the mesh created is not its own space
         assert_eq!(who(|did| members.may_write(did, &rule(0, 0))), [1, 2]);
     }
 

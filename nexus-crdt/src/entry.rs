@@ -15,17 +15,17 @@ use crate::space::SpaceId;
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest header, in bytes: the fixed fields and [`REFS_MAX`] references.
 pub const HEADER_BYTES_MAX: usize = 196 + 32 * REFS_MAX;
-/// How many entries of other logs a header refers to at most.
+/// The most references to entries of other logs in a header.
 pub const REFS_MAX: usize = 16;
 
 const FORMAT: u16 = 1;
 
-/// Names an entry: BLAKE3 in key-derivation mode, context `nexus entry v1`, over the header bytes.
+/// The id of an entry: BLAKE3 in key-derivation mode, context `nexus entry v1`, over the header bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct EntryId([u8; 32]);
 
 impl EntryId {
-    /// The id before every log's first entry, and a placeholder that names nothing.
+    /// The id before every log's first entry, and a placeholder.
     pub const ZERO: Self = Self([0; 32]);
 
     /// The id of header bytes.
@@ -55,8 +55,8 @@ impl fmt::Debug for EntryId {
     }
 }
 
-/// What kind of thing an entry says. Numbers are never reused; one that this version does not
-/// know is verified, kept and forwarded, and not applied.
+/// The kind of an entry. Numbers are never reused. An unknown kind is verified, kept and forwarded, and
+/// not applied.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Kind(pub u16);
 
@@ -87,7 +87,7 @@ impl Kind {
     pub const REFERENCES: Self = Self(12);
     /// Audits a command.
     pub const COMMAND: Self = Self(13);
-    /// What a member says of itself ([`crate::Profile`]).
+    /// The profile of a member ([`crate::Profile`]).
     pub const PROFILE: Self = Self(14);
 }
 
@@ -106,22 +106,22 @@ pub struct Header {
     pub mesh: Did,
     /// The space it belongs to.
     pub space: SpaceId,
-    /// Who wrote it.
+    /// The author.
     pub author: Did,
-    /// Which life of the author's store.
+    /// The incarnation of the author's store.
     pub incarnation: Incarnation,
-    /// Its place in the log, from 0 without gaps.
+    /// Its number in the log, from 0 without gaps.
     pub seq: u64,
     /// The entry before it; [`EntryId::ZERO`] at seq 0 and only there.
     pub prev: EntryId,
-    /// When it was written, by the author's clock. For people and recency alone.
+    /// The time by the author's clock. For people and recency alone.
     pub hlc: Hlc,
-    /// What kind of payload follows.
+    /// The kind of the payload.
     pub kind: Kind,
-    /// Entries of other logs that it depends on and that the payload does not name; ascending,
-    /// at most [`REFS_MAX`].
+    /// Entries of other logs on which it depends, besides those named in the payload. Ascending, at
+    /// most [`REFS_MAX`].
     pub refs: Vec<EntryId>,
-    /// The payload's size in bytes.
+    /// The payload's size, in bytes.
     pub payload_len: u32,
     /// BLAKE3 of the payload.
     pub payload_hash: [u8; 32],
@@ -132,7 +132,7 @@ pub fn payload_hash(payload: &[u8]) -> [u8; 32] {
     blake3::derive_key("nexus payload v1", payload)
 }
 
-/// The fields as they are read; [`Header`] adds the rules.
+/// The raw fields; [`Header`] adds the rules.
 #[derive(BorshDeserialize)]
 struct RawHeader {
     format: u16,
@@ -149,7 +149,7 @@ struct RawHeader {
     payload_hash: [u8; 32],
 }
 
-/// Reads no more references than a header may have, whatever the count claims.
+/// Reads no more references than a header may have, whatever the count is.
 struct Refs(Vec<EntryId>);
 
 impl BorshDeserialize for Refs {
@@ -220,9 +220,9 @@ impl Header {
     }
 }
 
-/// A header, its signature, and the payload unless that was left out: canonical, not yet verified.
+/// A header, its signature, and the payload unless it was left out: canonical, not yet verified.
 ///
-/// The exact header bytes are kept: they are what was signed, and what is forwarded.
+/// The exact header bytes are kept, since they were signed and will be forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     id: EntryId,
@@ -243,8 +243,7 @@ impl Entry {
         Ok(Self { id, header, header_bytes, signature, payload })
     }
 
-    /// Checks the mesh, that the payload (if here) is the header's, and the signature: the cheap
-    /// first.
+    /// Checks the mesh, the payload (if it is here) and the signature, the cheapest first.
     ///
     /// # Errors
     /// [`EntryError::OtherMesh`], [`EntryError::PayloadMismatch`] or [`EntryError::Signature`].
@@ -263,7 +262,7 @@ impl Entry {
         Ok(Verified(self))
     }
 
-    /// The entry's name.
+    /// The entry's id.
     pub const fn id(&self) -> EntryId {
         self.id
     }
@@ -273,7 +272,7 @@ impl Entry {
         &self.header
     }
 
-    /// The exact bytes that the id is over.
+    /// The exact bytes under the id.
     pub fn header_bytes(&self) -> &[u8] {
         &self.header_bytes
     }
@@ -294,10 +293,10 @@ impl Entry {
 pub struct Verified(Entry);
 
 impl Verified {
-    /// Writes and signs the next entry of a log of one's own.
+    /// Writes and signs the next entry of an own log.
     ///
     /// # Panics
-    /// If the payload or the references are larger than an entry's may be: callers check first.
+    /// If the payload or the references exceed an entry's limits: callers check first.
     pub fn write(draft: Draft<'_>, key: &Keypair) -> Self {
         let Draft { mesh, log, after, hlc, kind, refs, payload } = draft;
         assert!(payload.len() <= PAYLOAD_BYTES_MAX && refs.len() <= REFS_MAX, "an entry within its limits");
@@ -325,7 +324,7 @@ impl Verified {
         Self(Entry { id, header, header_bytes, signature, payload: Some(payload) })
     }
 
-    /// An entry that was verified before it was stored, read back from the store, whose own
+    /// An entry read back from the store. It was verified before it was stored, and the store's
     /// checksums vouch for it.
     pub const fn trusted(entry: Entry) -> Self {
         Self(entry)
@@ -340,7 +339,7 @@ impl Deref for Verified {
     }
 }
 
-/// What [`Verified::write`] needs to know.
+/// The data for [`Verified::write`].
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// The mesh.
@@ -353,7 +352,7 @@ pub struct Draft<'a> {
     pub hlc: Hlc,
     /// The payload's kind.
     pub kind: Kind,
-    /// Entries of other logs it depends on and that the payload does not name.
+    /// Entries of other logs on which it depends, besides those named in the payload.
     pub refs: Vec<EntryId>,
     /// The payload.
     pub payload: Vec<u8>,

@@ -142,6 +142,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | The fold depends on the set of entries alone
         #[test]
         fn the_fold_depends_on_the_set_of_entries_alone(
             (made, shuffled) in history().prop_flat_map(|made| {
@@ -166,6 +167,7 @@ mod tests {
         (Dot { entry, index: 0 }, (entry, Writes(vec![write])))
     }
 
+    /// promise: Entries and memories | Concurrent edits are a conflict in sight until a later write overwrites them
     #[test]
     fn concurrent_edits_are_a_conflict_until_a_later_write_overwrites_both() {
         let (record, creation) = created();
@@ -178,6 +180,7 @@ mod tests {
         assert_eq!(live.iter().map(|live| live.value.as_str()).collect::<Vec<_>>(), ["\"c\""]);
     }
 
+    /// promise: Entries and memories | Forget beats concurrent edits
     #[test]
     fn forget_beats_a_concurrent_edit_in_either_order() {
         let (record, creation) = created();
@@ -187,6 +190,7 @@ mod tests {
         assert!(view(&[later, gone, creation]).is_empty());
     }
 
+    /// promise: Bad input | Writes that overwrite what they do not know, or another field or record
     #[test]
     fn what_overwrites_a_write_of_another_field_or_record_has_no_effect() {
         let (record, creation) = created();

@@ -58,6 +58,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// promise: Entries and memories | Stamps only grow; one from the far future moves us ten minutes at most
+        /// promise: Bad input | A clock that jumps: stamps
         #[test]
         fn stamps_only_grow_whatever_the_clocks_do(steps in prop::collection::vec((any::<bool>(), 0_u64..1 << 40), 1..50)) {
             let mut clock = HlcClock::default();
@@ -75,6 +77,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | Stamps only grow; one from the far future moves us ten minutes at most
     #[test]
     fn a_stamp_from_the_far_future_moves_us_ten_minutes_at_most() {
         let mut clock = HlcClock::default();

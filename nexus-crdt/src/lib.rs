@@ -8,7 +8,7 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
-//! | [`Head::admit`] | whether an entry continues its log |
+//! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
 //! | [`Frontier`], [`plan`] | who lacks which entries |
 //! | [`Writes`], [`Dot`] | what an entry of memory writes says, and its rules of form |
 //! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and the origin of their values |
@@ -44,7 +44,7 @@ pub use fields::{Core, FIELDS, FieldSpec, Was};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
-pub use log::{Admission, Incarnation, LogId};
+pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
 pub use members::{Member, Members, Profile};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};

@@ -8,11 +8,11 @@ use crate::entry::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
 
-/// What a member says of itself: the payload of an entry of kind [`crate::Kind::PROFILE`].
-/// Canonical bytes: borsh, fields in this order.
+/// The profile of a member: the payload of an entry of kind [`crate::Kind::PROFILE`]. Canonical bytes:
+/// borsh, fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Profile {
-    /// What it is called now.
+    /// Its current name.
     pub name: Name,
 }
 
@@ -32,7 +32,7 @@ impl Profile {
     }
 }
 
-/// One member, as the credentials held here say.
+/// One member, by the held credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its credentials, the latest last.
@@ -45,13 +45,13 @@ impl Member {
         Self { credentials: BTreeMap::new(), profile: None }
     }
 
-    /// What people call it: its latest profile's name, else its latest credential's.
+    /// Its name: that of its latest profile, else of its latest credential.
     pub fn name(&self) -> Option<&Name> {
         let latest = self.latest().map(|claims| &claims.name);
         self.profile.as_ref().map(|(_, _, name)| name).or(latest)
     }
 
-    /// Whether some credential allows what `role` allows.
+    /// Whether a credential includes the rights of `role`.
     pub fn allows(&self, role: Role) -> bool {
         self.credentials.values().any(|claims| claims.roles.allow(role))
     }
@@ -61,12 +61,12 @@ impl Member {
         self.credentials.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
     }
 
-    /// Who issued its latest credential.
+    /// The issuer of its latest credential.
     pub fn admitted_by(&self) -> Option<Did> {
         self.latest().map(|claims| claims.issuer)
     }
 
-    /// When its last credential ends; `None` if one does not.
+    /// The end of its last credential; `None` if one has no end.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.credentials.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
     }
@@ -76,22 +76,24 @@ impl Member {
     }
 }
 
-/// Who belongs to the mesh: the fold of credentials and profiles. It only grows, and depends on
-/// the set of entries alone.
+/// The members of the mesh: the fold of credentials and profiles. It only grows, and depends on the set
+/// of entries alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     mesh: Did,
     members: BTreeMap<Did, Member>,
+    /// Profiles of authors whose credentials are not here yet.
+    strangers: BTreeMap<Did, (Hlc, EntryId, Name)>,
 }
 
 impl Members {
-    /// How many credentials are kept for one member; beyond it the latest stay, so that the result
-    /// still depends on the set alone.
+    /// The most credentials kept for one member. The latest stay, so the result still depends only on
+    /// the set.
     const CREDENTIALS_MAX: usize = 16;
 
-    /// Nobody yet.
+    /// No members yet.
     pub const fn of(mesh: Did) -> Self {
-        Self { mesh, members: BTreeMap::new() }
+        Self { mesh, members: BTreeMap::new(), strangers: BTreeMap::new() }
     }
 
     /// The mesh.
@@ -99,7 +101,7 @@ impl Members {
         self.mesh
     }
 
-    /// Takes a chain and admits every link's subject. Returns whether that changed anything.
+    /// Adds a chain, and admits every link's subject. Returns whether that changed anything.
     ///
     /// # Errors
     /// The chain does not hold; nothing changed.
@@ -107,10 +109,10 @@ impl Members {
         Ok(self.insert(chain.verify_all(&self.mesh)?))
     }
 
-    /// Takes a chain into members that others hold, too: these are copied if it says anything new.
+    /// Admits a chain into shared members. They are copied only if the chain adds something.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit).
+    /// Same as [`admit`](Self::admit).
     pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
         let all = chain.verify_all(&members.mesh)?;
         let known = |claims: &Claims| {
@@ -124,7 +126,11 @@ impl Members {
         let mut changed = false;
         for claims in all {
             let key = credential_key(&claims);
-            let member = self.members.entry(claims.subject).or_insert_with(Member::unknown);
+            let subject = claims.subject;
+            let member = self.members.entry(subject).or_insert_with(Member::unknown);
+            if let Some(profile) = self.strangers.remove(&subject) {
+                member.profile = Some(profile);
+            }
             let new = member.credentials.insert(key.clone(), claims).is_none();
             if member.credentials.len() > Self::CREDENTIALS_MAX {
                 member.credentials.pop_first();
@@ -134,17 +140,30 @@ impl Members {
         changed
     }
 
-    /// Takes what a member says of itself in entry `id`; the latest counts. One that is not a
-    /// member yet is not heard: credentials are folded first.
+    /// Takes an author's profile from entry `id`. The latest one counts. Returns whether a member
+    /// changed; profiles of strangers are kept until they are members.
     pub fn describe(&mut self, author: &Did, hlc: Hlc, id: EntryId, profile: Profile) -> bool {
+        let said = (hlc, id, profile.name);
+        let newer = |(at, by, _): &(Hlc, EntryId, Name)| (hlc, id) > (*at, *by);
         let Some(member) = self.members.get_mut(author) else {
+            if self.strangers.get(author).is_none_or(newer) {
+                self.strangers.insert(*author, said);
+            }
             return false;
         };
-        let newer = member.profile.as_ref().is_none_or(|(at, by, _)| (hlc, id) > (*at, *by));
+        let newer = member.profile.as_ref().is_none_or(newer);
         if newer {
-            member.profile = Some((hlc, id, profile.name));
+            member.profile = Some(said);
         }
         newer
+    }
+
+    /// Drops an author's profile, since some of its profile entries no longer count.
+    pub fn undescribe(&mut self, author: &Did) {
+        self.strangers.remove(author);
+        if let Some(member) = self.members.get_mut(author) {
+            member.profile = None;
+        }
     }
 
     /// One member.
@@ -152,7 +171,7 @@ impl Members {
         self.members.get(did)
     }
 
-    /// Whether somebody is a member with a credential that allows what `role` allows.
+    /// Whether a member has a credential with the rights of `role`.
     pub fn allows(&self, did: &Did, role: Role) -> bool {
         self.get(did).is_some_and(|member| member.allows(role))
     }
@@ -162,18 +181,18 @@ impl Members {
         self.members.iter()
     }
 
-    /// How many members there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 }
 
-/// Orders credentials: the latest last, equally late ones by their bytes.
+/// The sort key of a credential: by time, then by bytes.
 #[expect(clippy::expect_used, reason = "borsh writes to memory")]
 fn credential_key(claims: &Claims) -> Vec<u8> {
     let bytes = borsh::to_vec(claims).expect("claims encode");
@@ -194,6 +213,7 @@ mod tests {
         Claims::new(key(0).did(), key(subject).did(), name, [role], Timestamp::from_ms(at)).issued_by(key(issuer).did())
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn membership_depends_on_the_set_of_chains_alone() {
         let founder = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
@@ -211,6 +231,28 @@ mod tests {
         assert!(!fold(&[&reader]).allows(&key(2).did(), Role::Member));
         assert!(members.allows(&key(2).did(), Role::Member));
         assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-3");
+    }
+
+    #[test]
+    fn a_profile_that_comes_before_its_author_is_a_member_counts_from_then_on() {
+        let chain = Chain::found(claims(0, 1, Role::Admin, 1).sign(&key(0))).unwrap();
+        let profile = |name: &str| Profile { name: name.parse().unwrap() };
+        let describe = |members: &mut Members, at: u64, name| {
+            members.describe(&key(1).did(), Hlc(at), EntryId::of(&at.to_le_bytes()), profile(name))
+        };
+        let mut early = Members::of(key(0).did());
+        assert!(!describe(&mut early, 2, "later"));
+        assert!(!describe(&mut early, 1, "earlier"));
+        assert!(early.is_empty());
+        early.admit(&chain).unwrap();
+        let mut late = Members::of(key(0).did());
+        late.admit(&chain).unwrap();
+        assert!(describe(&mut late, 1, "earlier"));
+        assert!(describe(&mut late, 2, "later"));
+        assert_eq!(early, late);
+        assert_eq!(early.get(&key(1).did()).unwrap().name().unwrap().as_str(), "later");
+        early.undescribe(&key(1).did());
+        assert_eq!(early.get(&key(1).did()).unwrap().name().unwrap().as_str(), "n1-1");
     }
 
     #[test]
@@ -240,6 +282,7 @@ mod tests {
         assert_eq!(forwards.get(&key(2).did()).unwrap().name().unwrap().as_str(), "n2-39");
     }
 
+    /// promise: Entries and memories | Membership depends on the set of chains alone
     #[test]
     fn a_chain_of_another_mesh_changes_nothing() {
         let mut members = Members::of(key(9).did());

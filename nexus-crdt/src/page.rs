@@ -245,6 +245,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | A page is the fold, with equal heads wherever the same writes are held
         #[test]
         fn a_page_is_the_fold_and_its_heads_depend_on_the_set_alone(
             (made, shuffled) in history().prop_flat_map(|made| { let writes = page_writes(&made); (Just(made), Just(writes).prop_shuffle()) })

@@ -10,9 +10,9 @@ use crate::error::FormError;
 use crate::fields::{Core, FieldSpec};
 use crate::json;
 
-/// How many writes one entry carries at most.
+/// The most writes of one entry.
 pub const WRITES_MAX: usize = 1024;
-/// How many dots one write overwrites at most; more live values take more writes.
+/// The most dots that one write overwrites. More live values take more writes.
 pub const OVER_MAX: usize = 64;
 /// The longest field name, in bytes.
 pub const FIELD_BYTES_MAX: usize = 64;
@@ -21,11 +21,11 @@ pub const VALUE_BYTES_MAX: usize = 48 * 1024;
 /// The size of a [`Dot`]'s bytes.
 pub const DOT_BYTES: usize = 34;
 
-/// How many bytes of an entry id stand in a dot's text form.
+/// The number of bytes of an entry id in a dot's text form.
 const TEXT_ID_BYTES: usize = 15;
 
-/// Names one write: the entry that carries it and its index there. The dot of the write that
-/// created a record is the record's id.
+/// The id of one write: its entry, and its index there. The dot of the write that created a record is
+/// the record's id.
 ///
 /// Text form, for people and JSON: the first 15 bytes of the entry id in lower-case base32, then
 /// `.index` unless the index is 0.
@@ -38,7 +38,7 @@ pub struct Dot {
 }
 
 impl Dot {
-    /// Entry id, then index in big-endian order: bytes that sort as dots do.
+    /// Entry id, then index in big-endian order, so that bytes sort as dots do.
     pub fn to_bytes(self) -> [u8; DOT_BYTES] {
         let mut bytes = [0; DOT_BYTES];
         bytes[..32].copy_from_slice(self.entry.as_bytes());
@@ -46,19 +46,19 @@ impl Dot {
         bytes
     }
 
-    /// The dot of bytes as [`Dot::to_bytes`] makes them; `None` for another length.
+    /// The dot of bytes from [`Dot::to_bytes`]; `None` for another length.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (entry, index) = bytes.split_first_chunk::<32>()?;
         let index = u16::from_be_bytes(index.try_into().ok()?);
         Some(Self { entry: EntryId::from_bytes(*entry), index })
     }
 
-    /// All bytes in hexadecimal: what `was` holds, where a short form would not do.
+    /// All bytes in hexadecimal, for `was`, which needs the full id.
     pub fn to_hex(self) -> String {
         HEXLOWER.encode(&self.to_bytes())
     }
 
-    /// The dot of a text as [`Dot::to_hex`] makes it.
+    /// The dot of a text from [`Dot::to_hex`].
     pub fn from_hex(text: &str) -> Option<Self> {
         Self::from_bytes(&HEXLOWER.decode(text.as_bytes()).ok()?)
     }
@@ -81,8 +81,7 @@ impl fmt::Debug for Dot {
     }
 }
 
-/// What a person types for a [`Dot`]: its text form or a beginning of it (at least four
-/// characters).
+/// A person's form of a [`Dot`]: its text form, or at least its first four characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DotPrefix {
     letters: String,
@@ -90,7 +89,7 @@ pub struct DotPrefix {
 }
 
 impl DotPrefix {
-    /// The whole bytes that every matching entry id starts with.
+    /// The whole bytes with which every matching entry id starts.
     pub fn bytes(&self) -> Vec<u8> {
         let whole = self.letters.len() * 5 / 8;
         let padded = format!("{:a<24}", self.letters).to_ascii_uppercase();
@@ -99,7 +98,7 @@ impl DotPrefix {
         bytes
     }
 
-    /// The dot meant, if this entry matches.
+    /// The dot in this entry, if the entry matches.
     pub fn dot_in(&self, entry: EntryId) -> Option<Dot> {
         let text = Dot { entry, index: 0 }.to_string();
         text.starts_with(&self.letters).then_some(Dot { entry, index: self.index })
@@ -126,18 +125,18 @@ impl FromStr for DotPrefix {
 pub struct Field(String);
 
 impl Field {
-    /// What a record was created with: one JSON object, [`Core`].
+    /// The content of a new record: one JSON object, [`Core`].
     pub const CORE: &'static str = "core";
-    /// `true`: the record is forgotten, whatever else is written.
+    /// `true`: the record is forgotten, whatever other fields hold.
     pub const GONE: &'static str = "gone";
     /// The [`Origin`](crate::Origin) of the other writes to the record in the same entry.
     pub const BY: &'static str = "by";
-    /// The text, the one field that every memory has. All others are in [`FIELDS`](crate::FIELDS).
+    /// The text, which every memory has. [`FIELDS`](crate::FIELDS) lists the others.
     pub const TEXT: &'static str = "text";
-    /// The metadata, where older nodes kept an agent's name.
+    /// The metadata. Older nodes keep an agent's name there.
     pub const META: &'static str = "meta";
 
-    /// A field of this name; [`Writes::decode`] checks names that come from others.
+    /// A field of this name. [`Writes::decode`] checks the names of others.
     pub fn named(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -159,10 +158,10 @@ impl fmt::Debug for Field {
     }
 }
 
-/// Which record a write is for.
+/// The record of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Target {
-    /// A new record, named by this write's own dot, on this page of the author's log.
+    /// A new record with this write's own dot as its id, on this page of the author's log.
     Create {
         /// The page's number, counted by the author.
         page: u32,
@@ -183,8 +182,8 @@ pub struct Write {
     pub field: Field,
     /// The value: JSON text.
     pub value: String,
-    /// The writes of this field that the author saw and replaces; ascending. One that names no
-    /// write of the same field of the same record has no effect.
+    /// The writes of this field that the author saw and replaces, ascending. A dot that names no write
+    /// of the same field of the same record has no effect.
     pub over: Vec<Dot>,
 }
 
@@ -196,10 +195,10 @@ impl Writes {
     /// Reads a payload and checks its rules of form.
     ///
     /// # Errors
-    /// The first rule that it breaks: the entry is quarantined.
+    /// The first broken rule: the entry is quarantined.
     pub fn decode(payload: Option<&[u8]>) -> Result<Self, FormError> {
         let payload = payload.ok_or(FormError::Absent)?;
-        // a write takes at least 13 bytes, so the count is bounded by the payload's size
+        // a write takes at least 13 bytes, so the payload's size bounds the count
         let writes: Self = borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)?;
         writes.check()?;
         Ok(writes)
@@ -295,6 +294,7 @@ mod tests {
         assert_eq!(decode(writes.clone()).unwrap().0, writes);
     }
 
+    /// promise: Bad input | Payloads that break a rule of form: quarantined
     #[test]
     fn what_breaks_a_rule_of_form_is_named() {
         let core = |value: &str| Write { value: value.to_owned(), ..create("") };
@@ -329,6 +329,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn any_bytes_are_writes_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(writes) = Writes::decode(Some(&bytes)) {
@@ -336,6 +337,7 @@ mod tests {
             }
         }
 
+        /// promise: Bad input | Payloads that break a rule of form: quarantined
         #[test]
         fn a_claimed_count_takes_no_memory_ahead_of_its_bytes(count: u32) {
             let mut bytes = count.to_le_bytes().to_vec();
@@ -343,6 +345,7 @@ mod tests {
             let _ = Writes::decode(Some(&bytes));
         }
 
+        /// promise: Entries and memories | A memory is found by any beginning of its id
         #[test]
         fn a_dot_is_found_by_any_beginning_of_its_text(id: [u8; 32], index: u16, letters in 4_usize..=24) {
             let dot = Dot { entry: EntryId::from_bytes(id), index };
@@ -355,6 +358,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | A memory is found by any beginning of its id
     #[test]
     fn what_is_no_id_is_refused() {
         for text in ["", "abc", "abcd.", "abcd.x", "abcd.01", "abcd.70000", "abc1", "abcd efgh", "abcd.1.2"] {

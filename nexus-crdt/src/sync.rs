@@ -209,6 +209,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Entries and memories | Sync sends exactly what the other lacks, the mesh's own space first
         #[test]
         fn sending_what_is_planned_leaves_nobody_behind(ours in heads(), theirs in heads()) {
             let (ours, mut theirs) = (frontier(&ours), frontier(&theirs));

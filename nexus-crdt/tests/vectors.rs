@@ -100,6 +100,8 @@ fn header_bytes(vector: &Vector) -> Vec<u8> {
     refs.fold(front, |bytes, id| bytes.raw(&id)).u32(len).raw(&hash).raw(&trailing).0
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
+/// promise: Bad input | Forged entries: each kind of forgery in the vectors
 #[test]
 fn entries() {
     let mut book = Book::open("entry.json");
@@ -202,6 +204,7 @@ fn writes_json(writes: &Writes) -> Value {
     each.collect()
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn payloads_of_writes() {
     let mut book = Book::open("writes.json");
@@ -229,6 +232,7 @@ fn payloads_of_writes() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn spaces() {
     let mut book = Book::open("space.json");
@@ -250,6 +254,7 @@ fn spaces() {
     );
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn profiles() {
     let mut book = Book::open("profile.json");
@@ -266,6 +271,7 @@ fn profiles() {
     );
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn clocks() {
     let mut book = Book::open("hlc.json");
@@ -278,6 +284,7 @@ fn clocks() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn frontiers() {
     let mut book = Book::open("frontier.json");
@@ -297,6 +304,7 @@ fn frontiers() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn dots() {
     let mut book = Book::open("dot.json");
@@ -319,6 +327,7 @@ fn dots() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn versions() {
     let mut book = Book::open("version.json");
@@ -330,6 +339,9 @@ fn versions() {
     });
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
+/// promise: Bad input | Writes that overwrite what they do not know, or another field or record
+///
 /// The result of entries of one space: records, versions, and their page as an Automerge document.
 #[test]
 fn folds_and_pages() {
@@ -397,6 +409,7 @@ fn heads_json(heads: &[LogHead]) -> Value {
     each.collect()
 }
 
+/// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn sync_frames() {
     use sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};

@@ -243,6 +243,7 @@ mod tests {
         Chain::found(claims(0, 1, Role::Admin).sign(&key(0))).unwrap()
     }
 
+    /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused
     #[test]
     fn a_chain_leads_from_the_root_to_its_member() {
         let chain = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();
@@ -252,11 +253,13 @@ mod tests {
         assert_eq!(chain.verify_all(&key(0).did()).unwrap().len(), 2);
     }
 
+    /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused
     #[test]
     fn a_chain_of_another_mesh_is_refused() {
         assert!(matches!(founder().verify(&key(9).did()), Err(ChainError::OtherMesh { .. })));
     }
 
+    /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused
     #[test]
     fn a_member_cannot_admit() {
         let member = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!(refused, Err(ChainError::NotAdmin { issuer: key(2).did() }));
     }
 
+    /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused
     #[test]
     fn a_link_by_someone_outside_the_chain_is_refused() {
         let broken = founder().extend(claims(5, 2, Role::Member).sign(&key(5)));
@@ -272,6 +276,7 @@ mod tests {
         assert!(matches!(forged, Err(ChainError::Signature(_))));
     }
 
+    /// promise: Identities | A chain ends when the first of its links does
     #[test]
     fn the_earliest_end_of_any_link_is_the_chains() {
         let ends = |ms| Some(Timestamp::from_ms(ms));
@@ -280,6 +285,7 @@ mod tests {
         assert_eq!(chain.expires_at().unwrap(), ends(50));
     }
 
+    /// promise: Identities | A credential of a later format says so
     #[test]
     fn a_later_format_says_so() {
         let mut later = claims(0, 1, Role::Admin);
@@ -288,6 +294,7 @@ mod tests {
         assert_eq!(chain.verify(&key(0).did()), Err(ChainError::TooNew { format: 2 }));
     }
 
+    /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused
     #[test]
     fn too_many_links_and_none_are_refused() {
         let mut chain = founder();
@@ -299,6 +306,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Identities | No altered byte of a chain passes
         #[test]
         fn no_altered_byte_passes(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let chain = founder().extend(claims(1, 2, Role::Member).sign(&key(1))).unwrap();

@@ -97,6 +97,7 @@ mod tests {
             prop_assert_eq!(did.to_string().parse::<Did>().unwrap(), did);
         }
 
+        /// promise: Identities | A signature is good for one domain, digest and key only
         #[test]
         fn a_signature_is_good_for_one_domain_digest_and_key_only(seed: [u8; 32], digest: [u8; 32], bit in 0_usize..512) {
             let key = Keypair::from_seed(&seed);
@@ -111,6 +112,7 @@ mod tests {
             prop_assert!(key.did().verify(Domain::Entry, &other, &signature).is_err());
         }
 
+        /// promise: Identities | Any text is a DID or an error, never a panic
         #[test]
         fn any_text_is_a_did_or_an_error_and_never_a_panic(text in "(did:key:z)?[1-9A-Za-z]{0,60}") {
             if let Ok(did) = text.parse::<Did>() {
@@ -119,6 +121,7 @@ mod tests {
         }
     }
 
+    /// promise: Identities | Other DID methods, codecs, lengths and weak keys are refused
     #[test]
     fn other_methods_codecs_lengths_and_weak_keys_are_refused() {
         let good = Keypair::from_seed(&[7; 32]).did().to_string();

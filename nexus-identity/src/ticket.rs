@@ -146,6 +146,7 @@ mod tests {
         Ticket::new(mesh, inviter, addresses, Role::Member, Timestamp::from_ms(9), 1)
     }
 
+    /// promise: Identities | A ticket survives being written down, in either case
     #[test]
     fn a_ticket_survives_being_written_down() {
         let ticket = ticket();
@@ -156,6 +157,7 @@ mod tests {
         assert!(!format!("{ticket:?}").contains("secret"));
     }
 
+    /// promise: Bad input | A mistyped ticket, or something else: refused undialled
     #[test]
     fn what_is_no_ticket_says_so() {
         for text in ["", "nexus", "hello", "nexüs1abc", "did:key:z6Mk"] {
@@ -165,6 +167,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Bad input | A mistyped ticket, or something else: refused undialled
         #[test]
         fn a_mistyped_ticket_is_refused(position in any::<prop::sample::Index>(), letter in "[a-z2-7]", dropped: bool) {
             let text = ticket().to_string();

@@ -59,6 +59,7 @@ fn domain(vector: &Vector) -> Domain {
     }
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn dids() {
     let mut book = Book::open("did.json");
@@ -72,6 +73,7 @@ fn dids() {
     book.check("refused", |vector| json!({ "why": variant(&vector.text("did").parse::<Did>().unwrap_err()) }));
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn names() {
     let mut book = Book::open("name.json");
@@ -90,6 +92,7 @@ fn names() {
     });
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn signatures() {
     let mut book = Book::open("signature.json");
@@ -107,6 +110,8 @@ fn signatures() {
     });
 }
 
+/// promise: Identities | DIDs, DID documents and signatures are what another implementation makes
+///
 /// The vectors were made by another implementation, so no error of this crate hides in them.
 #[test]
 fn dids_and_signatures_are_what_another_implementation_makes() {
@@ -162,6 +167,7 @@ fn optional(timestamp: Option<Timestamp>) -> Value {
     timestamp.map_or(Value::Null, |timestamp| json!(timestamp.as_ms().to_string()))
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn credentials() {
     let mut book = Book::open("credential.json");
@@ -203,6 +209,7 @@ fn chain_bytes(vector: &Vector) -> Vec<u8> {
     links.iter().fold(count, |bytes, link| bytes.raw(&credential_bytes(link))).0
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn chains() {
     let mut book = Book::open("chain.json");
@@ -252,6 +259,7 @@ fn ticket_text(vector: &Vector) -> String {
     format!("nexus1{}", data_encoding::BASE32_NOPAD.encode(&whole).to_ascii_lowercase())
 }
 
+/// promise: Identities | Every vector of keys, names, credentials and tickets holds both ways
 #[test]
 fn tickets() {
     let mut book = Book::open("ticket.json");

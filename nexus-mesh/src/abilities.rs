@@ -108,6 +108,7 @@ mod tests {
         assert_eq!((nothing.entry_format_max, nothing.critical_format_max, nothing.rooms.len()), (1, 0, 0));
     }
 
+    /// promise: Keys and locks | A peer says in its hello what it reads and serves, within bounds; no stream is opened in a room that it did not name
     #[test]
     fn lists_and_names_beyond_their_bounds_are_cut() {
         let said = wire::Abilities {

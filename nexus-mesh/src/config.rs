@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::{Multiaddr, StreamProtocol};
+use libp2p::Multiaddr;
 use nexus_identity::{Chain, Did, Keypair};
 
 use crate::abilities::Abilities;
 use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
+use crate::rooms::Rooms;
 
 /// The topic of beats.
 pub(crate) const PRESENCE_TOPIC: &str = "presence";
@@ -24,10 +25,6 @@ pub struct MeshConfig {
     /// Whether to look for peers on the local network. Runs tasks of its own on tokio, past the
     /// injected spawner: off in simulations.
     pub mdns: bool,
-    /// The stream protocols served to open peers, such as `/nexus/sync/1`.
-    pub rooms: Vec<StreamProtocol>,
-    /// The gossip topics besides the mesh's own `presence`.
-    pub topics: Vec<String>,
     /// The time between two beats. Default 5 s.
     pub heartbeat: Duration,
     /// The silence after which a peer counts as down and its connection is closed. Default 15 s, three
@@ -39,22 +36,20 @@ pub struct MeshConfig {
     pub limits: Limits,
     /// The software's name and version, shown to members.
     pub agent: String,
-    /// This node's abilities. Their rooms are those of [`rooms`](Self::rooms).
+    /// This node's abilities. Its rooms are those registered in [`Rooms`](crate::Rooms).
     pub abilities: Abilities,
     /// Decides when credentials have expired. Default [`SystemClock`].
     pub clock: Arc<dyn Clock>,
 }
 
 impl MeshConfig {
-    /// The defaults for a key: no membership, no sockets, no rooms, no topics.
+    /// The defaults for a key: no membership, no sockets.
     pub fn new(keypair: Keypair) -> Self {
         Self {
             keypair,
             membership: None,
             listen: Vec::new(),
             mdns: false,
-            rooms: Vec::new(),
-            topics: Vec::new(),
             heartbeat: Duration::from_secs(5),
             down_after: Duration::from_secs(15),
             limits: Limits::default(),
@@ -69,7 +64,7 @@ impl MeshConfig {
         (self.down_after * 2 / 3).max(self.heartbeat + self.heartbeat / 2)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, rooms: &Rooms) -> Result<(), ConfigError> {
         let Self { heartbeat, down_after, limits, .. } = self;
         if *down_after <= *heartbeat * 2 {
             let (heartbeat, down_after) = (*heartbeat, *down_after);
@@ -89,9 +84,15 @@ impl MeshConfig {
             }
         }
         let mut seen = BTreeSet::from([PRESENCE_TOPIC]);
-        for topic in &self.topics {
+        for topic in rooms.topics() {
             if !seen.insert(topic) {
-                return Err(ConfigError::Topic(topic.clone()));
+                return Err(ConfigError::Topic(topic.to_owned()));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for room in rooms.protocols() {
+            if !seen.insert(room.as_ref()) {
+                return Err(ConfigError::Room(room.to_string()));
             }
         }
         Ok(())
@@ -143,17 +144,23 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Bounds;
+    use libp2p::StreamProtocol;
 
     #[test]
     fn a_configuration_that_contradicts_itself_is_refused() {
         let good = MeshConfig::new(Keypair::from_seed(&[1; 32]));
-        assert_eq!(good.check(), Ok(()));
+        assert_eq!(good.check(&Rooms::new()), Ok(()));
         let short = MeshConfig { down_after: Duration::from_secs(10), ..good.clone() };
-        assert!(matches!(short.check(), Err(ConfigError::SuspicionTooShort { .. })));
-        let reserved = MeshConfig { topics: vec!["presence".to_owned()], ..good.clone() };
-        assert!(matches!(reserved.check(), Err(ConfigError::Topic(_))));
+        assert!(matches!(short.check(&Rooms::new()), Err(ConfigError::SuspicionTooShort { .. })));
+        let mut reserved = Rooms::new();
+        let _presence = reserved.topic("presence", Bounds::items(1));
+        assert!(matches!(good.check(&reserved), Err(ConfigError::Topic(_))));
+        let mut twice = Rooms::new();
+        let _both = [1, 2].map(|places| twice.register(StreamProtocol::new("/test/room/1"), places));
+        assert!(matches!(good.check(&twice), Err(ConfigError::Room(_))));
         let mut zero = good;
         zero.limits.pending = 0;
-        assert_eq!(zero.check(), Err(ConfigError::Zero("pending")));
+        assert_eq!(zero.check(&Rooms::new()), Err(ConfigError::Zero("pending")));
     }
 }

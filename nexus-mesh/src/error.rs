@@ -38,6 +38,9 @@ pub enum ConfigError {
     /// The topic is reserved for beats.
     #[error("topic {0:?} is reserved or given twice")]
     Topic(String),
+    /// The room is registered twice.
+    #[error("room {0} is registered twice")]
+    Room(String),
     /// A limit is zero.
     #[error("limit {0} must not be zero")]
     Zero(&'static str),
@@ -91,7 +94,7 @@ pub enum PublishError {
         /// The longest allowed.
         max: usize,
     },
-    /// Not one of the configured topics.
+    /// Not one of the registered topics.
     #[error("no topic {0:?}")]
     NoSuchTopic(String),
     /// All peers are slow. Gossip is a hint: a peer that misses it syncs.

@@ -2,13 +2,11 @@ use std::fmt;
 use std::time::Duration;
 
 use libp2p::gossipsub::MessageId;
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId};
 use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::abilities::Abilities;
-use crate::join::{JoinReply, JoinRequest};
-use crate::stream::Stream;
 
 /// An event of the mesh. All bytes in here came over the wire: decode with care.
 #[derive(Debug)]
@@ -59,45 +57,19 @@ pub enum MeshEvent {
         /// The cause; `None` for `Up`.
         cause: Option<DownCause>,
     },
-    /// An open peer opened a stream.
-    Stream {
-        /// The peer.
-        peer: Did,
-        /// The room.
-        room: StreamProtocol,
-        /// The stream.
-        stream: Stream,
-    },
-    /// A gossip message that waits for [`Mesh::settle`](crate::Mesh::settle). Only an accepted message
-    /// is forwarded.
-    Gossip {
-        /// The open peer that passed it on, not its author.
-        from: Did,
-        /// The topic, as in [`MeshConfig::topics`](crate::MeshConfig::topics).
-        topic: String,
-        /// Its bytes.
-        bytes: Vec<u8>,
-        /// The token for `settle`.
-        token: MessageToken,
-    },
     /// A member's beat, verified and newer than all before. It may have come over several hops.
+    ///
+    /// A hint: left out while half of the events wait.
     Beat {
         /// The author of the beat.
         peer: Did,
         /// The body that its node set ([`Mesh::set_beat`](crate::Mesh::set_beat)).
         body: Vec<u8>,
     },
-    /// A request at the join door. Dropping `reply` refuses it as unavailable.
-    Join {
-        /// The newcomer. Only its key is proven.
-        peer: Did,
-        /// The request.
-        request: JoinRequest,
-        /// Takes the answer, within [`JOIN_ANSWER_TIMEOUT`](crate::JOIN_ANSWER_TIMEOUT).
-        reply: oneshot::Sender<JoinReply>,
-    },
     /// The addresses of a member, worth keeping: proven by a finished hello, or told by the member
     /// afterwards. They replace the ones before.
+    ///
+    /// A hint: left out while half of the events wait.
     Addresses {
         /// The member.
         peer: Did,
@@ -124,9 +96,10 @@ pub enum MeshEvent {
 
 /// The receiving end of a mesh: a bounded channel.
 ///
-/// When it is full, the mesh stops reading from the network until there is room. So a slow reader slows
-/// its peers and loses nothing. Commands on [`Mesh`](crate::Mesh) are still served meanwhile. Dropping
-/// the receiver ends the mesh.
+/// Only news of sockets and peers come here. Streams, gossip and newcomers go to the queues of their
+/// [`Rooms`](crate::Rooms), so no peer can fill this one with them. When it is full, the mesh stops reading from the
+/// network until there is room, since none of this news may be lost: read it without waiting for anything else.
+/// Commands on [`Mesh`](crate::Mesh) are still served meanwhile. Dropping the receiver ends the mesh.
 #[derive(Debug)]
 pub struct MeshEvents(pub(crate) mpsc::Receiver<MeshEvent>);
 

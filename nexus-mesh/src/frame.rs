@@ -92,6 +92,7 @@ mod tests {
             });
         }
 
+        /// promise: Bad input | Malformed frames
         #[test]
         fn any_bytes_are_frames_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut wire = Cursor::new(bytes);
@@ -101,6 +102,7 @@ mod tests {
         }
     }
 
+    /// promise: Bad input | Malformed frames
     #[test]
     fn a_claim_allocates_nothing_and_too_long_a_claim_is_refused() {
         let mut cut = Cursor::new(FRAME_BYTES_MAX.to_be_bytes()[4..].to_vec());

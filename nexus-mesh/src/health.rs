@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::event::{DownCause, PeerState};
@@ -59,7 +59,7 @@ impl Health {
         if !self.peers.contains_key(&peer) && self.peers.len() >= WATCHED_MAX {
             return None;
         }
-        if planted(Plant::DownForEver) && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
+        if planted("down_for_ever") && self.peers.get(&peer).is_some_and(|vital| vital.state == PeerState::Down) {
             return None;
         }
         let up = Vital { state: PeerState::Up, cause: None, heard_at: now };
@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(health.heard(did(1), start + DOWN).unwrap().state, PeerState::Up);
     }
 
+    /// promise: Meeting | A silent peer is suspect, then down, with its cause; one that is heard never is
     #[test]
     fn a_lost_connection_is_suspect_at_once_and_down_with_its_cause() {
         let (start, mut health) = (Instant::now(), Health::new(SUSPECT, DOWN));
@@ -188,6 +189,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | A silent peer is suspect, then down, with its cause; one that is heard never is
         #[test]
         fn a_peer_heard_within_the_limit_is_never_down_and_a_silent_one_always_is(
             gaps_ms in prop::collection::vec(0_u64..40_000, 1..50),

@@ -11,13 +11,13 @@
 //! ```no_run
 //! # async fn example(key: nexus_identity::Keypair, membership: nexus_mesh::Membership) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
-//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, TokioSpawner, tcp_quic_transport};
+//! use nexus_mesh::{Mesh, MeshConfig, MeshEvent, Rooms, TokioSpawner, tcp_quic_transport};
 //!
 //! let transport = tcp_quic_transport(&key)?;
 //! let mut config = MeshConfig::new(key);
 //! config.membership = Some(membership);
 //! config.listen = vec!["/ip4/0.0.0.0/udp/4002/quic-v1".parse()?, "/ip4/0.0.0.0/tcp/4002".parse()?];
-//! let (mesh, mut events) = Mesh::start(transport, config, Arc::new(TokioSpawner::current()))?;
+//! let (mesh, mut events) = Mesh::start(transport, config, Rooms::new(), Arc::new(TokioSpawner::current()))?;
 //! mesh.bootstrap("/ip4/192.0.2.1/tcp/4002".parse()?);
 //! while let Some(event) = events.recv().await {
 //!     if let MeshEvent::PeerOpen { name, .. } = event {
@@ -32,12 +32,14 @@
 //! simulator can drive a whole node.
 
 mod abilities;
+pub mod ask;
 mod clock;
 mod config;
 mod error;
 mod event;
 mod frame;
 mod gate;
+mod gather;
 mod health;
 mod join;
 mod limit;
@@ -45,7 +47,9 @@ mod mesh;
 mod net;
 mod peer;
 mod presence;
+pub mod quota;
 mod redial;
+mod rooms;
 mod spawner;
 mod stream;
 mod wire;
@@ -57,6 +61,7 @@ pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, Tran
 pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
 pub use frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 pub use gate::door::JOIN_ANSWER_TIMEOUT;
+pub use gather::{BatchBounds, Gather};
 pub use join::{JoinRefusal, JoinReply, JoinRequest};
 pub use libp2p::{Multiaddr, PeerId, StreamProtocol};
 pub use limit::RateLimit;
@@ -64,6 +69,7 @@ pub use mesh::Mesh;
 pub use net::{BoxedTransport, tcp_quic_transport};
 pub use peer::{did_of, peer_id_of};
 pub use presence::BEAT_BODY_BYTES_MAX;
+pub use rooms::{Knock, Message, Rooms};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stream::Stream;
 pub use wire::ADDRESSES_PER_PEER_MAX;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libp2p::{Multiaddr, StreamProtocol};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,7 @@ use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
 use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
 use crate::presence::BEAT_BODY_BYTES_MAX;
+use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
 
@@ -37,11 +38,12 @@ pub struct Mesh {
     shared: Arc<MeshShared>,
     me: Did,
     mesh: Option<Did>,
+    served: Arc<[StreamProtocol]>,
 }
 
 impl Mesh {
     /// Starts a node's mesh on a transport that [authenticates](crate::tcp_quic_transport) with
-    /// the same key.
+    /// the same key, with the rooms that were registered.
     ///
     /// # Errors
     /// [`MeshError`]; nothing was started then. A socket that cannot be bound is a
@@ -49,13 +51,14 @@ impl Mesh {
     pub fn start(
         transport: BoxedTransport,
         config: MeshConfig,
+        rooms: Rooms,
         spawner: Arc<dyn Spawner>,
     ) -> Result<(Self, MeshEvents), MeshError> {
-        config.check()?;
+        config.check(&rooms)?;
         let me = config.keypair.did();
         if let Some(membership) = &config.membership
             && membership.chain.verify(&membership.mesh)?.subject != me
-            && !planted(Plant::TakesBorrowedPapers)
+            && !planted("takes_borrowed_papers")
         {
             return Err(MeshError::NotOurs);
         }
@@ -63,14 +66,20 @@ impl Mesh {
         let shared = Arc::new(MeshShared::default());
         let (events, receiver) = mpsc::channel(config.limits.events);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
-        let net = Net::new(transport, config, spawner.clone(), shared.clone())?;
-        spawner.spawn("mesh", net.run(requests, events).boxed());
-        Ok((Self { commands, shared, me, mesh }, MeshEvents(receiver)))
+        let served = rooms.protocols().cloned().collect::<Vec<_>>().into();
+        let net = Net::new(transport, config, rooms, spawner.clone(), shared.clone(), events)?;
+        spawner.spawn("mesh", net.run(requests).boxed());
+        Ok((Self { commands, shared, me, mesh, served }, MeshEvents(receiver)))
     }
 
     /// This node's DID.
     pub fn me(&self) -> Did {
         self.me
+    }
+
+    /// The protocols that this node serves, in the order of their registration.
+    pub fn served(&self) -> &[StreamProtocol] {
+        &self.served
     }
 
     /// Opens a stream to an open peer, in a room that it said it serves.

@@ -3,8 +3,10 @@
 mod behaviour;
 mod book;
 mod discovery;
+mod posted;
 mod swarm;
 mod transport;
 
-pub(crate) use swarm::{MeshCommand, MeshShared, Net};
+pub(crate) use posted::MeshShared;
+pub(crate) use swarm::{MeshCommand, Net};
 pub use transport::{BoxedTransport, tcp_quic_transport};

@@ -144,6 +144,7 @@ mod tests {
         (key, Chain::found(claims.sign(&root)).unwrap(), root.did())
     }
 
+    /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
     #[test]
     fn a_beat_counts_once_and_in_order() {
         let (key, chain, mesh) = member(1);
@@ -167,6 +168,7 @@ mod tests {
         assert_eq!(Presence::new(mesh).hear(&long).unwrap_err(), BeatError::Invalid);
     }
 
+    /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
     #[test]
     fn nobody_beats_in_another_ones_name() {
         let ((key, chain, mesh), (_, other_chain, _)) = (member(1), member(2));
@@ -178,6 +180,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
         #[test]
         fn no_altered_beat_counts(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let (key, chain, mesh) = member(1);

@@ -54,6 +54,7 @@ mod tests {
         }
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn seeds_spread_the_waits() {
         let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| Backoff::default().wait(7, seed)).collect();

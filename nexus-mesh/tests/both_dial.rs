@@ -47,11 +47,13 @@ async fn both_dial(listen: &'static str) {
     join_all(pairs).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn both_sides_dialling_at_once_get_one_open_connection_over_tcp() {
     both_dial(TCP).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn both_sides_dialling_at_once_get_one_open_connection_over_quic() {
     both_dial(QUIC).await;
@@ -94,11 +96,13 @@ async fn chaos(listen: &'static str, seed: u64) {
     join_all(pairs).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn chaos_heals_over_tcp() {
     chaos(TCP, 1).await;
 }
 
+/// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
 #[tokio::test]
 async fn chaos_heals_over_quic() {
     chaos(QUIC, 2).await;

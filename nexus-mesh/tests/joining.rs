@@ -21,11 +21,9 @@ fn newcomer(n: u8, listen: &str) -> Node {
 
 /// Answers each request by `answer`; drops the reply if there is none.
 async fn serve(mut inviter: Node, answer: impl Fn(JoinRequest) -> Option<JoinReply>) {
-    while let Some(event) = inviter.events.recv().await {
-        if let MeshEvent::Join { request, reply, .. } = event
-            && let Some(answer) = answer(request)
-        {
-            let _ = reply.send(answer);
+    while let Some((_, knock)) = inviter.door.recv().await {
+        if let Some(reply) = answer(knock.request.clone()) {
+            knock.answer(reply);
         }
     }
 }
@@ -56,11 +54,13 @@ async fn join_through(listen: &'static str) {
     futures::future::select(serving, joining).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_tcp() {
     join_through(TCP).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_newcomer_joins_over_quic() {
     join_through(QUIC).await;
@@ -71,6 +71,7 @@ async fn a_newcomer_joins_in_memory() {
     join_through(MEMORY).await;
 }
 
+/// promise: Meeting | A newcomer joins by ticket; a refusal arrives with its reason
 #[tokio::test]
 async fn a_refusal_arrives_with_its_reason_every_time() {
     let world = World::new(200);
@@ -124,6 +125,7 @@ async fn nobody_there_and_somebody_else_there_are_unreachable() {
     assert_eq!(new.mesh.join(key(3).did(), vec![], request()).await, Err(JoinError::Offline));
 }
 
+/// promise: Bad input | Malformed frames
 #[tokio::test(start_paused = true)]
 async fn nonsense_at_the_join_door_ends_and_disturbs_nobody() {
     let world = World::new(200);
@@ -164,12 +166,10 @@ async fn a_member_joins_again_without_losing_its_connection() {
     meet(&mut inviter, &mut member).await;
     let reply = JoinReply::Admitted { chain: world.chain(2, None), addresses: vec![] };
     let serving = async {
-        while let Some(event) = inviter.events.recv().await {
-            if let MeshEvent::Join { reply: to, .. } = event {
-                // long enough for a hello on the same connection to end in a duplicate
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let _ = to.send(reply.clone());
-            }
+        while let Some((_, knock)) = inviter.door.recv().await {
+            // long enough for a hello on the same connection to end in a duplicate
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            knock.answer(reply.clone());
         }
     };
     let joining = async {

@@ -30,6 +30,7 @@ fn in_own_network(command: &str) -> std::io::Result<Output> {
         .output()
 }
 
+/// promise: Meeting | Nodes on one network find each other by mDNS
 #[test]
 fn nodes_on_one_network_find_each_other() {
     if std::env::var_os(INSIDE).is_some() {

@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use nexus_mesh::{MeshEvent, OpenError, PublishError, StreamProtocol, read_frame, write_frame};
+use nexus_mesh::{MeshEvent, OpenError, PublishError, Rooms, StreamProtocol, TokioSpawner, read_frame, write_frame};
 
 async fn meet_and_talk(listen: &str) {
     log();
@@ -18,13 +20,8 @@ async fn meet_and_talk(listen: &str) {
 
     let mut out = a.mesh.open(b.did(), &ROOM).await.unwrap();
     write_frame(&mut out, b"hello").await.unwrap();
-    let (from, room, mut stream) = b
-        .until("a stream", |event| match event {
-            MeshEvent::Stream { peer, room, stream } => Some((peer, room, stream)),
-            _ => None,
-        })
-        .await;
-    assert_eq!((from, room), (a.did(), ROOM));
+    let (from, mut stream) = b.until_stream().await;
+    assert_eq!(from, a.did());
     assert_eq!(read_frame(&mut stream, 100).await.unwrap().unwrap(), b"hello");
     stream.write_all(b"well met").await.unwrap();
     stream.close().await.unwrap();
@@ -41,6 +38,7 @@ async fn meet_and_talk(listen: &str) {
     assert!(matches!(no_topic, Err(PublishError::NoSuchTopic(_))));
 }
 
+/// promise: Meeting | Two nodes meet through the gate and talk over QUIC and over TCP
 #[tokio::test]
 async fn two_nodes_meet_and_talk_over_quic() {
     meet_and_talk(QUIC).await;
@@ -61,6 +59,7 @@ async fn tcp_is_dialled_from_a_port_of_its_own() {
     assert_ne!(from, listening);
 }
 
+/// promise: Meeting | Two nodes meet through the gate and talk over QUIC and over TCP
 #[tokio::test]
 async fn two_nodes_meet_and_talk_over_tcp() {
     meet_and_talk(TCP).await;
@@ -71,6 +70,7 @@ async fn two_nodes_meet_and_talk_in_memory() {
     meet_and_talk(MEMORY).await;
 }
 
+/// promise: Keys and locks | A peer says in its hello what it reads and serves, within bounds; no stream is opened in a room that it did not name
 #[tokio::test]
 async fn a_peer_says_what_it_can_do_and_is_asked_for_nothing_else() {
     let world = World::new(215);
@@ -78,9 +78,10 @@ async fn a_peer_says_what_it_can_do_and_is_asked_for_nothing_else() {
     config.abilities.critical_format_max = 3;
     let mut a = Node::start(config, MEMORY);
     a.mesh.set_formats(2, 1);
-    let mut config = world.config(2);
-    config.rooms = vec![ROOM, StreamProtocol::new("/test/other/1")];
-    let mut b = Node::start(config, MEMORY);
+    let (mut rooms, other) = (Rooms::new(), StreamProtocol::new("/test/other/1"));
+    let _streams = rooms.register(other.clone(), 1);
+    let mut b = Node::start_with(world.config(2), rooms, MEMORY, Arc::new(TokioSpawner::current()));
+    assert_eq!(b.mesh.served(), [other.clone(), ROOM]);
     b.mesh.bootstrap(a.address().await);
     let (a_did, b_did) = (a.did(), b.did());
     let said = |event| match event {
@@ -94,7 +95,6 @@ async fn a_peer_says_what_it_can_do_and_is_asked_for_nothing_else() {
     let status = b.mesh.peers().await.into_iter().find(|peer| peer.did == a_did).unwrap();
     assert_eq!(status.abilities, Some(of_a));
     // it serves the room only for those who know its name
-    let other = StreamProtocol::new("/test/other/1");
     assert!(matches!(b.mesh.open(a_did, &other).await, Err(OpenError::NoSuchRoom)));
     a.mesh.open(b_did, &other).await.unwrap();
 }

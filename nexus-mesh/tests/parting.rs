@@ -54,6 +54,7 @@ async fn a_revoked_peer_is_cut_off_and_refused() {
     }
 }
 
+/// promise: Bad input | Expired credentials
 #[tokio::test]
 async fn expired_credentials_are_refused_at_the_gate() {
     let world = World::new(200);
@@ -76,6 +77,7 @@ async fn expired_credentials_are_refused_at_the_gate() {
     }
 }
 
+/// promise: Meeting | `offline` closes all and refuses both ways; `online` is back at once
 #[tokio::test]
 async fn offline_closes_all_denies_all_and_online_is_back_at_once() {
     for listen in [TCP, QUIC, MEMORY] {
@@ -149,6 +151,7 @@ impl Spawner for Freezer {
     }
 }
 
+/// promise: Meeting | A silent peer is suspect, then down, with its cause; one that is heard never is
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_suspect_then_down_then_closed() {
     log();
@@ -237,6 +240,7 @@ async fn a_member_two_hops_away_is_up_and_named() {
     assert_eq!((status.name.unwrap().as_str(), status.state, status.open), ("n1", PeerState::Up, false));
 }
 
+/// promise: Bad input | Expired credentials
 #[tokio::test]
 async fn renewed_credentials_open_the_gate_again() {
     let world = World::new(200);
@@ -255,6 +259,7 @@ async fn renewed_credentials_open_the_gate_again() {
     meet(&mut a, &mut b).await;
 }
 
+/// promise: Meeting | A node that was slow itself blames nobody
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_slow_to_read_does_not_blame_its_peers() {
     let world = World::new(200);

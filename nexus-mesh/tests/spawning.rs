@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use common::*;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::{AsyncReadExt, FutureExt};
-use nexus_mesh::{MeshEvent, OpenError, Spawner, TokioSpawner};
+use nexus_mesh::{OpenError, Spawner, TokioSpawner};
 
 #[derive(Clone)]
 struct Killer {
@@ -45,6 +45,7 @@ impl Spawner for Killer {
     }
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn dropping_all_tasks_kills_a_node_whole() {
     log();
@@ -60,12 +61,7 @@ async fn dropping_all_tasks_kills_a_node_whole() {
     meet(&mut a, &mut b).await;
     healthy(&mut a, &mut b, "before").await;
     let _stream = b.mesh.open(a.did(), &ROOM).await.unwrap();
-    let mut entered = a
-        .until("a stream", |event| match event {
-            MeshEvent::Stream { stream, .. } => Some(stream),
-            _ => None,
-        })
-        .await;
+    let (_, mut entered) = a.until_stream().await;
     assert!(alive() > before);
 
     for task in tasks.lock().unwrap().drain(..) {
@@ -81,6 +77,7 @@ async fn dropping_all_tasks_kills_a_node_whole() {
     }
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn every_task_is_the_spawner_s() {
     let world = World::new(200);
@@ -101,18 +98,18 @@ async fn every_task_is_the_spawner_s() {
 async fn a_mesh_ends_with_its_events_and_with_its_last_handle() {
     let world = World::new(200);
     let a = Node::start(world.config(1), MEMORY);
-    let Node { mesh, events } = a;
+    let Node { mesh, events, .. } = a;
     drop(events);
     while mesh.open(key(2).did(), &ROOM).await.unwrap_err() != OpenError::Stopped {
         tokio::task::yield_now().await;
     }
-    let Node { mesh, mut events } = Node::start(world.config(1), MEMORY);
+    let Node { mesh, mut events, .. } = Node::start(world.config(1), MEMORY);
     drop(mesh);
     while events.recv().await.is_some() {}
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_read_its_events_still_answers_and_loses_none() {
+async fn a_node_that_does_not_read_its_events_still_answers_and_loses_no_stream() {
     let world = World::new(200);
     let mut config = world.config(1);
     config.limits.events = 2;
@@ -122,17 +119,16 @@ async fn a_node_that_does_not_read_its_events_still_answers_and_loses_none() {
     b.until_open(a.did()).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
-        // a reads nothing, so some of these wait for it
+        // a reads nothing: some of these wait for it
         let patience = std::time::Duration::from_millis(20);
         if let Ok(Ok(stream)) = tokio::time::timeout(patience, b.mesh.open(a.did(), &ROOM)).await {
             streams.push(stream);
         }
         a.mesh.peers().await;
     }
-    let mut entered = 0;
-    while entered < streams.len() {
-        a.until("a stream", |event| matches!(event, MeshEvent::Stream { .. }).then_some(())).await;
-        entered += 1;
+    while a.events.try_recv().is_some() {}
+    for _ in &streams {
+        a.until_stream().await;
     }
-    assert!(entered > 0);
+    assert!(!streams.is_empty());
 }

@@ -16,6 +16,7 @@ use nexus_mesh::{MeshEvent, OpenError, Refusal, peer_id_of};
 
 const HELLO: &str = "/nexus/hello/1";
 
+/// promise: Bad input | A foreign mesh
 #[tokio::test]
 async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
     log();
@@ -47,6 +48,7 @@ async fn a_node_of_another_mesh_is_told_so_and_gets_nothing() {
     assert!(!member.mesh.peers().await.iter().any(|peer| peer.open));
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test]
 async fn a_stock_node_sees_ping_and_the_doors_alone() {
     for listen in [TCP, QUIC, MEMORY] {
@@ -75,6 +77,7 @@ struct Stock {
     ping: libp2p::ping::Behaviour,
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test]
 async fn a_stock_gossip_node_hears_no_message() {
     let world = World::new(200);
@@ -145,6 +148,7 @@ async fn hello_with(bytes: &[u8]) -> Duration {
     started.elapsed()
 }
 
+/// promise: Bad input | Malformed frames
 #[tokio::test(start_paused = true)]
 async fn nonsense_instead_of_a_hello_ends_at_once() {
     let frame = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
@@ -164,6 +168,7 @@ async fn nonsense_instead_of_a_hello_ends_at_once() {
     }
 }
 
+/// promise: Bad input | A foreign mesh
 #[tokio::test]
 async fn a_wrong_tag_is_refused_before_anything_is_said() {
     let world = World::new(200);
@@ -177,6 +182,7 @@ async fn a_wrong_tag_is_refused_before_anything_is_said() {
     assert!(nexus_mesh::read_frame(&mut stream, 1_000).await.is_ok_and(|frame| frame.is_none()));
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(start_paused = true)]
 async fn a_stalling_hello_ends_by_its_deadline() {
     for bytes in [&[][..], &[0, 0], &[0, 0, 0, 40, 1, 2, 3]] {
@@ -185,6 +191,7 @@ async fn a_stalling_hello_ends_by_its_deadline() {
     }
 }
 
+/// promise: Bad input | A stream that stalls
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     let world = World::new(200);
@@ -211,6 +218,7 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     meet(&mut member, &mut friend).await;
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_streams_opens_nothing_and_breaks_nothing() {
     let world = World::new(200);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use futures::AsyncReadExt;
 use futures::future::join_all;
-use nexus_mesh::{MeshEvent, OpenError, StreamProtocol, Verdict};
+use nexus_mesh::{MeshEvent, Message, OpenError, StreamProtocol, Verdict};
 
 /// Three nodes in a row: the first and the last do not know each other.
 async fn row(world: &World) -> (Node, Node, Node) {
@@ -23,6 +23,7 @@ async fn row(world: &World) -> (Node, Node, Node) {
     (a, b, c)
 }
 
+/// promise: Meeting | Gossip is passed on only once it was accepted
 #[tokio::test]
 async fn a_message_is_passed_on_only_once_it_is_accepted() {
     log();
@@ -30,11 +31,9 @@ async fn a_message_is_passed_on_only_once_it_is_accepted() {
     // until the middle node has joined gossip both ways
     gossip_works(&b, &mut c, "warm").await;
     let judge = async {
-        while let Some(event) = b.events.recv().await {
-            if let MeshEvent::Gossip { bytes, token, .. } = event {
-                let good = bytes.starts_with(b"good");
-                b.mesh.settle(token, if good { Verdict::Accept } else { Verdict::Reject });
-            }
+        while let Some((_, Message { bytes, token })) = b.gossip.recv().await {
+            let good = bytes.starts_with(b"good");
+            b.mesh.settle(token, if good { Verdict::Accept } else { Verdict::Reject });
         }
     };
     let talk = async {
@@ -45,20 +44,19 @@ async fn a_message_is_passed_on_only_once_it_is_accepted() {
         }
     };
     let mut good = 0;
-    let hear = c.until("ten good messages", |event| {
-        if let MeshEvent::Gossip { bytes, .. } = event {
-            assert!(!bytes.starts_with(b"bad"), "passed on without being accepted");
-            good += u32::from(bytes.starts_with(b"good"));
-        }
-        (good >= 10).then_some(())
+    let hear = c.until_heard(|bytes| {
+        assert!(!bytes.starts_with(b"bad"), "passed on without being accepted");
+        good += u32::from(bytes.starts_with(b"good"));
+        good >= 10
     });
     tokio::select! {
         () = judge => panic!("the middle ended"),
         () = talk => {}
-        () = hear => {}
+        _ = hear => {}
     }
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_gossips_too_fast_is_ignored_beyond_its_rate() {
     let world = World::new(200);
@@ -75,13 +73,13 @@ async fn a_peer_that_gossips_too_fast_is_ignored_beyond_its_rate() {
     }
     // time goes on once every message has been judged
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let heard = std::iter::from_fn(|| b.events.try_recv());
-    let heard = heard.filter(|event| matches!(event, MeshEvent::Gossip { .. })).count();
+    let heard = std::iter::from_fn(|| b.gossip.try_recv()).count();
     let allowed = 20 + started.elapsed().as_millis() as usize * 20 / 1_000 + 1;
     assert!(heard <= allowed, "{heard} of 300, {allowed} allowed");
     healthy(&mut a, &mut b, "after the flood").await;
 }
 
+/// promise: Bad input | A flood
 #[tokio::test]
 async fn streams_are_bounded_and_places_come_back() {
     let world = World::new(200);
@@ -125,11 +123,11 @@ async fn two_hundred_streams_at_once_all_arrive() {
                 opened += batch.into_iter().map(Result::unwrap).count();
             }
         };
-        let mut entered = 0;
-        let entering = b.until("all streams", |event| {
-            entered += u32::from(matches!(event, MeshEvent::Stream { .. }));
-            (entered == 200).then_some(())
-        });
+        let entering = async {
+            for _ in 0..200 {
+                drop(b.until_stream().await);
+            }
+        };
         futures::join!(opening, entering);
         assert_eq!(opened, 200);
     }

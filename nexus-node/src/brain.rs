@@ -5,6 +5,7 @@
 
 mod export;
 mod limits;
+mod reading;
 mod recall;
 mod watch;
 
@@ -28,8 +29,8 @@ use crate::identity::Identity;
 use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::read::{Known, Reader};
 use crate::memory::{
-    Change, Durability, ListQuery, Listing, Memory, NewMemory, Patch, RecallQuery, Recalled, Remembered, Revision,
-    SpaceInfo,
+    Change, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery, Recalled,
+    Remembered, Revision, SpaceInfo, WatchQuery,
 };
 use crate::runtime::{EngineHandle, Sessions};
 use crate::search::Search;
@@ -185,13 +186,13 @@ impl Brain {
     }
 
     /// The id of a memory that says nearly the same as a new one would.
-    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Option<String>, NodeError> {
+    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Option<MemoryId>, NodeError> {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
         let space = reader.space(space)?.1.no;
         let same = self.here().search.similar(text, space, &reader, &snapshot)?;
         let same = same.map(|place| reader.dot_at(place)).transpose()?.flatten();
-        Ok(same.map(|dot| dot.to_string()))
+        Ok(same.map(MemoryId::from))
     }
 
     /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
@@ -220,7 +221,7 @@ impl Brain {
         let members = self.here().identity.members();
         let may_read = |peer: &Did| members.may_read(peer, rule);
         Remembered {
-            id: written.record.to_string(),
+            id: written.record.into(),
             space,
             author: written.log.author,
             seq: written.seq,
@@ -249,41 +250,36 @@ impl Brain {
         limits::check(field, value, self.0.limits.text_bytes_max.load(Ordering::Relaxed))
     }
 
-    /// One memory, by its id, the beginning of it, or a former id.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`], [`NodeError::Ambiguous`].
-    pub fn get(&self, id: &str) -> Result<Memory, NodeError> {
-        self.reader(&self.snapshot()?)?.get(id)
-    }
-
-    /// The caller's key of a memory, if it has one.
+    /// [`Brain::get`] where the caller may wait for the disk.
     ///
     /// # Errors
     /// As [`Brain::get`].
-    pub fn key_of(&self, id: &str) -> Result<Option<String>, NodeError> {
-        self.reader(&self.snapshot()?)?.key_of(id)
+    pub fn get_blocking(&self, id: impl Into<MemoryRef>) -> Result<Memory, NodeError> {
+        self.reader(&self.snapshot()?)?.get(id.into().as_str())
     }
 
-    /// The memories that speak of something, best first. What this node acknowledged is found at
-    /// once.
-    ///
-    /// Reads the disk and weighs what it finds: some milliseconds; call it where that may block.
+    /// [`Brain::key_of`] where the caller may wait for the disk.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] for a question without words or a limit out of range,
-    /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for a space or member.
-    pub fn recall(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
+    /// As [`Brain::get`].
+    pub fn key_of_blocking(&self, id: impl Into<MemoryRef>) -> Result<Option<String>, NodeError> {
+        self.reader(&self.snapshot()?)?.key_of(id.into().as_str())
+    }
+
+    /// [`Brain::recall`] where the caller may wait for the disk: some milliseconds.
+    ///
+    /// # Errors
+    /// As [`Brain::recall`].
+    pub fn recall_blocking(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
         let snapshot = self.snapshot()?;
         recall::recall(query, self.here().identity.me(), &self.here().search, &self.reader(&snapshot)?, &snapshot)
     }
 
-    /// A page of memories, newest first.
+    /// [`Brain::list`] where the caller may wait for the disk.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] for a limit out of range or a foreign cursor,
-    /// [`NodeError::NotFound`] for the space.
-    pub fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
+    /// As [`Brain::list`].
+    pub fn list_blocking(&self, query: &ListQuery) -> Result<Listing, NodeError> {
         self.reader(&self.snapshot()?)?.list(query)
     }
 
@@ -291,67 +287,68 @@ impl Brain {
     ///
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
-    pub async fn edit(&self, id: &str, patch: Patch) -> Result<Memory, NodeError> {
+    pub async fn edit(&self, id: impl Into<MemoryRef>, patch: Patch) -> Result<Memory, NodeError> {
+        let id = id.into();
         let edit = Edit { values: patch.values(), origin: said(patch.origin) };
         edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
         if edit.values.is_empty() {
-            let id = id.to_owned();
-            return self.reading(move |brain| brain.get(&id)).await;
+            return self.get(id).await;
         }
-        let record = self.resolve(id).await?;
+        let record = self.resolve(&id).await?;
         match self.here().engine.run(Command::Edit { record, edit }).await? {
-            Outcome::Done(_) => self.reading(move |brain| brain.get(&record.to_string())).await,
-            other => Err(refused(&other, id)),
+            Outcome::Done(_) => self.reading(move |brain| brain.get_blocking(MemoryId::from(record))).await,
+            other => Err(refused(&other, id.as_str())),
         }
     }
 
     /// The record that an id names.
-    async fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
-        let id = id.to_owned();
-        self.reading(move |brain| brain.reader(&brain.snapshot()?)?.resolve(&id)).await
+    async fn resolve(&self, id: &MemoryRef) -> Result<Dot, NodeError> {
+        let id = id.clone();
+        self.reading(move |brain| brain.reader(&brain.snapshot()?)?.resolve(id.as_str())).await
     }
 
     /// Forgets a memory, on every node, whatever is edited elsewhere meanwhile.
     ///
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
-    pub async fn forget(&self, id: &str) -> Result<(), NodeError> {
-        let record = self.resolve(id).await?;
+    pub async fn forget(&self, id: impl Into<MemoryRef>) -> Result<(), NodeError> {
+        let id = id.into();
+        let record = self.resolve(&id).await?;
         match self.here().engine.run(Command::Forget(record)).await? {
             Outcome::Done(_) => Ok(()),
-            other => Err(refused(&other, id)),
+            other => Err(refused(&other, id.as_str())),
         }
     }
 
-    /// A memory's past, oldest first.
+    /// [`Brain::history`] where the caller may wait for the disk.
     ///
     /// # Errors
     /// As [`Brain::get`].
-    pub fn history(&self, id: &str) -> Result<Vec<Revision>, NodeError> {
-        self.reader(&self.snapshot()?)?.history(id)
+    pub fn history_blocking(&self, id: impl Into<MemoryRef>) -> Result<Vec<Revision>, NodeError> {
+        self.reader(&self.snapshot()?)?.history(id.into().as_str())
     }
 
-    /// Follows changes in the order in which this node commits them: from now on, or from a
-    /// cursor on.
+    /// [`Brain::watch`] where the caller may wait for the disk.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] for a cursor of another node, [`NodeError::NotFound`] for the space.
-    pub fn watch(&self, from: Option<&str>, space: Option<&str>) -> Result<Watch, NodeError> {
+    /// As [`Brain::watch`].
+    pub fn watch_blocking(&self, query: &WatchQuery) -> Result<Watch, NodeError> {
         let snapshot = self.snapshot()?;
-        let at = match from {
+        let at = match &query.after {
             Some(text) => WatchCursor::parse(text, self.here().store_name)?,
             None => WatchCursor { eno: crate::ledger::last_eno(&snapshot)?, index: u32::MAX },
         };
+        let space = query.space.as_deref();
         let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
         let committed = self.here().engine.committed();
         Ok(Watch { brain: self.clone(), committed, at, space, ready: VecDeque::new() })
     }
 
-    /// The spaces that hold memories.
+    /// [`Brain::spaces`] where the caller may wait for the disk.
     ///
     /// # Errors
-    /// The store's.
-    pub fn spaces(&self) -> Result<Vec<SpaceInfo>, NodeError> {
+    /// As [`Brain::spaces`].
+    pub fn spaces_blocking(&self) -> Result<Vec<SpaceInfo>, NodeError> {
         Ok(self.reader(&self.snapshot()?)?.spaces())
     }
 
@@ -361,7 +358,7 @@ impl Brain {
     /// [`NodeError::Conflict`] if there is one of that name, [`NodeError::Refused`],
     /// [`NodeError::Invalid`] if there are too many.
     pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
-        let known = self.reading(Self::spaces).await?;
+        let known = self.reading(Self::spaces_blocking).await?;
         if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
             return Err(NodeError::Conflict(format!("there is a space {name} already")));
         }
@@ -374,31 +371,14 @@ impl Brain {
         let salt = random();
         match self.here().engine.run(Command::CreateSpace { name, salt }).await? {
             Outcome::Space(id) => {
-                let id = id.to_string();
-                let made = self.reading(Self::spaces).await?.into_iter().find(|space| space.id == id);
-                made.ok_or(NodeError::NotFound { what: Resource::Space, name: id })
+                let made = self.reading(Self::spaces_blocking).await?.into_iter().find(|space| space.id == id);
+                made.ok_or_else(|| NodeError::NotFound { what: Resource::Space, name: id.to_string() })
             }
             other => Err(refused(&other, "")),
         }
     }
 
-    /// The pages of a space as Automerge documents: a name and bytes for each.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`] for the space, or what `each` says.
-    pub fn pages(
-        &self,
-        space: &str,
-        each: &mut dyn FnMut(String, Vec<u8>) -> Result<(), NodeError>,
-    ) -> Result<(), NodeError> {
-        let mut pages = self.pages_of(space)?;
-        while let Some((page, automerge)) = pages.next()? {
-            each(page, automerge)?;
-        }
-        Ok(())
-    }
-
-    /// The same, page by page.
+    /// The pages of a space, one after the other.
     pub(crate) fn pages_of(&self, space: &str) -> Result<Pages, NodeError> {
         let snapshot = self.snapshot()?;
         let (id, _) = self.reader(&snapshot)?.space(Some(space))?;

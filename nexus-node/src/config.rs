@@ -87,6 +87,9 @@ macro_rules! keys {
         #[non_exhaustive]
         pub struct Config {
             $($(#[doc = $doc])+ pub $key: $type,)+
+            /// The highest formats that the node reads. Lower than its version's, it is as an older one.
+            #[cfg(feature = "testing")]
+            pub formats: crate::formats::Formats,
         }
 
         /// Every key, in the order in which they are shown.
@@ -99,7 +102,11 @@ macro_rules! keys {
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($key: $default,)+ }
+                Self {
+                    $($key: $default,)+
+                    #[cfg(feature = "testing")]
+                    formats: crate::formats::Formats::LATEST,
+                }
             }
         }
 
@@ -136,6 +143,14 @@ macro_rules! keys {
 }
 
 impl Config {
+    /// The highest formats that the node reads.
+    pub(crate) const fn formats(&self) -> crate::formats::Formats {
+        #[cfg(feature = "testing")]
+        return self.formats;
+        #[cfg(not(feature = "testing"))]
+        crate::formats::Formats::LATEST
+    }
+
     /// Checks the relations between keys. The doc of each key states its relation.
     ///
     /// # Errors

@@ -3,14 +3,15 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `command`, `limits` | what may be proposed, and its form |
+//! | `format` | which version of the bytes of all this there is |
 //! | `state` | the machine that committed proposals are applied to: keys, locks, sessions |
 //! | `expiry` | when a leader proposes that something has run out of time |
 //! | `voters` | who votes: one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `journal` | the file that the log's entries are in |
-//! | `group`, `gather` | this node's part in a group, and what a leader gathers |
+//! | `group` | this node's part in a group, and what a leader gathers |
 //! | `audit` | who did what, kept and checked |
-//! | `wire`, `links` | requests and answers between members |
+//! | `wire` | requests and answers between members, and their room |
 //! | `serve` | what this node answers to others |
 //! | `propose`, `query`, `read` | what callers here ask, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
@@ -20,12 +21,11 @@ mod applied;
 mod audit;
 mod command;
 mod expiry;
-mod gather;
+mod format;
 mod govern;
 mod group;
 mod journal;
 mod limits;
-mod links;
 mod log;
 mod network;
 mod overview;
@@ -47,15 +47,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_identity::{Did, Keypair, Role};
+use nexus_mesh::ask::Asker;
 use nexus_mesh::{Mesh, Spawner};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
 
-use self::group::Running;
+use self::group::{Raised, Running};
 use self::log::Log;
 use self::raft::Voter;
+use self::wire::Envelope;
 use crate::config::Config;
-use crate::error::NodeError;
+use crate::error::{NodeError, Resource};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::store::Store;
@@ -63,16 +65,17 @@ use crate::world::{World, random};
 
 pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
+pub use self::format::{FORMAT_MAX, TooNew};
 pub use self::govern::Manage;
 pub use self::limits::{
     FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
 };
-pub use self::overview::{Coordinators, Mode, Seat, SeatState};
-pub use self::state::{Action, Change, Deed, Done, Item, Lease, Lock, Outcome, Refusal, Waiter, What};
+pub use self::overview::{Coordinators, Mode, OldMember, Seat, SeatState};
+pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
-pub(crate) use self::links::RAFT;
 pub(crate) use self::query::{Answer, Found, Query};
+pub(crate) use self::wire::register;
 
 /// Within this a critical request is done or refused.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
@@ -87,7 +90,7 @@ pub(crate) struct Coordinator {
     world: World,
     failure: Failure,
     key: Keypair,
-    links: Arc<links::Links>,
+    links: Arc<Asker<Envelope>>,
     ended: watch::Sender<bool>,
     log: Log,
     timing: Timing,
@@ -95,6 +98,11 @@ pub(crate) struct Coordinator {
     may_vote: bool,
     /// What this machine is called, to see whether all voters share one.
     machine: Option<[u8; 32]>,
+    formats: Raised,
+    /// The format of a group, as its leader answered after it had proven that it leads.
+    exact: Mutex<Option<(Group, u16)>>,
+    /// The last bytes of a later version that a peer sent. They were not taken.
+    met: Mutex<Option<(Did, TooNew)>>,
     /// Who this node is, or would be, in a group.
     me: Mutex<Voter>,
     running: watch::Sender<Option<Arc<Running>>>,
@@ -102,6 +110,10 @@ pub(crate) struct Coordinator {
     changing: tokio::sync::Mutex<()>,
     heard: Mutex<govern::Heard>,
     proposals: mpsc::Sender<propose::Wanted>,
+}
+
+fn told_too_new(too_new: TooNew) {
+    tracing::warn!(error = %too_new, "this copy of critical state stops until the node is updated; memory goes on");
 }
 
 /// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
@@ -157,13 +169,14 @@ impl Coordinator {
         let draw = || u64::from_le_bytes(random());
         let (log, writer, place) = Log::open(store, journal, identity.me(), identity.mesh(), redraw, draw)?;
         let failing = failure.clone();
+        let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
         let ended = watch::Sender::new(false);
         let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
         let world = world.with_spawner(Arc::new(spawner));
         world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
-            links: Arc::new(links::Links::new(mesh.clone(), world.spawner().clone())),
+            links: Arc::new(wire::asker(mesh.clone(), world.spawner().clone())),
             identity,
             mesh,
             world,
@@ -178,6 +191,9 @@ impl Coordinator {
             },
             may_vote: config.labels.0.get("voter").is_none_or(|voter| voter != "never"),
             machine,
+            formats,
+            exact: Mutex::default(),
+            met: Mutex::default(),
             me: Mutex::new(place.me),
             running: watch::Sender::new(None),
             changing: tokio::sync::Mutex::default(),
@@ -192,6 +208,8 @@ impl Coordinator {
                 coordinator.take_part(group).await?;
                 if let Some(running) = coordinator.running() {
                     running.found().await?;
+                    // nobody else has a copy, so there is nothing to wait for
+                    coordinator.raise_alone(&running).await;
                 }
             }
             None => {}
@@ -213,21 +231,65 @@ impl Coordinator {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes part in a group; not at all where a later version wrote what is on the disk.
     async fn take_part(&self, group: Group) -> Result<(), NodeError> {
-        let (links, spawner) = (self.links.clone(), self.world.spawner().clone());
-        let running = Running::start(&self.log, links, spawner, &self.timing, self.me(), group).await?;
+        let (links, spawner, formats) = (self.links.clone(), self.world.spawner().clone(), self.formats.clone());
+        if let Some(too_new) = self.log.stopped() {
+            told_too_new(too_new);
+            return Ok(());
+        }
+        let running = match Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats).await {
+            Ok(running) => running,
+            Err(NodeError::TooNew(too_new)) => {
+                told_too_new(too_new);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         self.running.send_replace(Some(running.clone()));
-        let failing = self.failure.clone();
-        // half a node is worse than none: its peers count on what it promised
-        let watch = async move { failing.fail(format!("the coordinator ended: {}", running.failed().await)) };
+        let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
+        let watch = async move {
+            let why = running.clone().failed().await;
+            match log.stopped() {
+                // the writing of others is no reason for this node to end
+                Some(too_new) => {
+                    told_too_new(too_new);
+                    parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
+                }
+                // half a node is worse than none: its peers count on what it promised
+                None => failing.fail(format!("the coordinator ended: {why}")),
+            }
+        };
         self.spawn("raft watch", watch.boxed());
         Ok(())
+    }
+
+    /// The bytes of a later version at which this node's copy has stopped.
+    pub(crate) fn stopped(&self) -> Option<TooNew> {
+        self.log.stopped()
+    }
+
+    /// The format of critical state, as a copy of this node applied it or a leader answered: the format
+    /// in which this node may write.
+    pub(crate) fn raised(&self) -> watch::Receiver<u16> {
+        self.formats.raised.subscribe()
+    }
+
+    /// The error for a node without a copy to read.
+    pub(crate) fn no_copy(&self, of: &str) -> NodeError {
+        match self.stopped() {
+            Some(too_new) => NodeError::TooNew(too_new),
+            None => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
+        }
     }
 
     /// A member speaks for a group to which this node does not belong yet: it does from now on,
     /// if it belongs to none, or to one that the other has replaced.
     async fn adopt(&self, group: Group) -> Result<(), NodeError> {
         let _one = self.changing.lock().await;
+        if let Some(too_new) = self.stopped() {
+            return Err(NodeError::TooNew(too_new));
+        }
         let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
         match self.running() {
             Some(running) if running.group.generation >= group.generation => return Ok(()),

@@ -123,9 +123,11 @@ impl Critical {
     /// A key in this node's copy, and the time since this node's last contact with a quorum.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`] if this node has no copy.
+    /// [`NodeError::NotFound`] if this node has no copy, [`NodeError::TooNew`] if it has stopped where a
+    /// later version wrote.
     pub fn get_local(&self, key: &str) -> Result<(Option<Item>, Option<Duration>), NodeError> {
-        let read = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(no_copy)?;
+        let none = || self.coordinator.no_copy("on this node");
+        let read = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(none)?;
         Ok((first(read.0.found), read.1))
     }
 
@@ -391,8 +393,8 @@ impl Critical {
     }
 
     /// This node's copy, for waiting on its changes.
-    fn copy(&self) -> Copy {
-        Copy(self.coordinator.running().map(|running| running.applied_index()))
+    fn copy(&self) -> LocalCopy {
+        LocalCopy(self.coordinator.running().map(|running| running.applied_index()))
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
@@ -408,9 +410,9 @@ impl Critical {
 }
 
 /// Reads of the state of this node's copy; without a copy, of the leader's.
-struct Copy(Option<watch::Receiver<u64>>);
+struct LocalCopy(Option<watch::Receiver<u64>>);
 
-impl Copy {
+impl LocalCopy {
     async fn look(&mut self, critical: &Critical, query: &Query) -> Result<Answer, NodeError> {
         if let Some(index) = &mut self.0 {
             index.mark_unchanged();
@@ -464,10 +466,6 @@ fn first_lock(found: Found) -> Option<Lock> {
         Found::Locks { locks, .. } => locks.into_iter().next().map(|(_, lock)| lock),
         _ => None,
     }
-}
-
-fn no_copy() -> NodeError {
-    NodeError::NotFound { what: Resource::Replica, name: "on this node".to_owned() }
 }
 
 /// The error for an unexpected outcome.

@@ -1,24 +1,26 @@
-//! The engine: the one place where entries become state. Pure: no I/O, no clock, no randomness
-//! of its own.
+//! The engine: the only place that makes state from entries. It is pure: no I/O, no clock, no own randomness.
 //!
-//! **The drive contract**: one input to [`Engine::handle`], then drain [`Engine::poll_effect`] to
-//! `None`. The effects of an input belong together: its one [`Effect::Write`], which comes first,
-//! is a batch that must be on disk before any of the others is carried out. `now` may go back;
-//! stamps do not. After an error the engine is worthless: open the store again.
+//! **The drive contract**: pass one input to [`Engine::handle`], then drain [`Engine::poll_effect`] to
+//! `None`. The effects of an input belong together. Its one [`Effect::Write`] comes first and must be
+//! on disk before any other effect is carried out. `now` may go back; stamps do not. After an error the
+//! engine must not be used: open the store again.
 //!
-//! | room | what is decided there |
+//! | module | content |
 //! |---|---|
-//! | `io` | the whole vocabulary: inputs, effects, events |
-//! | `intake` | what becomes of an entry that arrives: next, held, waiting, forked |
-//! | `append` | how commands become entries of our own logs |
-//! | `edit` | which writes an edit of a record takes |
-//! | `apply` | what an entry changes in the tables |
-//! | `waiting` | entries that came before what they need, within a bound |
-//! | `state` | what is kept in memory, and how it is read back at start |
-//! | `rebuild` | how derived tables are made anew |
+//! | `io` | inputs, effects, events |
+//! | `intake` | the verdict on an arriving entry: next, held, waiting, a branch |
+//! | `append` | making entries of our own logs from commands |
+//! | `edit` | the writes for an edit of a record |
+//! | `apply` | the changes of the tables by an entry |
+//! | `cut` | entries that stop counting after a fork of their log |
+//! | `writes` | putting writes into the tables and taking them out |
+//! | `waiting` | entries that wait for something they need, within a bound |
+//! | `state` | the state in memory, and reading it at the start |
+//! | `rebuild` | rebuilding the derived tables |
 
 mod append;
 mod apply;
+mod cut;
 mod edit;
 mod intake;
 mod io;
@@ -27,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod writes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,7 +44,7 @@ pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
 use crate::store::{Draft, View};
 use state::State;
 
-/// The state machine of one node: see the module's drive contract.
+/// The state machine of one node. The module states its drive contract.
 #[derive(Debug)]
 pub struct Engine {
     key: Keypair,
@@ -53,17 +56,17 @@ impl Engine {
     /// Reads the engine's state from a store whose genesis was written by [`found`].
     ///
     /// # Errors
-    /// The store's, or [`LedgerError::NoGenesis`].
+    /// An error of the store, or [`LedgerError::NoGenesis`].
     pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
         let state = State::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
     }
 
-    /// Takes one input. `view` is the committed state with every batch on top that this engine
-    /// has handed out.
+    /// Takes one input. `view` must be the committed state with every batch on top that this engine has
+    /// handed out.
     ///
     /// # Errors
-    /// The view's. The engine must not be used any more then.
+    /// An error of the view. The engine must not be used any more then.
     pub fn handle(&mut self, now: Timestamp, input: Input, view: &dyn View) -> Result<(), LedgerError> {
         let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
         match input {
@@ -81,28 +84,28 @@ impl Engine {
         Ok(())
     }
 
-    /// The next thing to do for the last input.
+    /// The next effect of the last input.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Who belongs to the mesh, as this engine sees it.
+    /// The members that this engine knows.
     pub const fn members(&self) -> &Arc<nexus_crdt::Members> {
         &self.state.members
     }
 
-    /// The number of the last entry stored.
+    /// The number of the last stored entry.
     pub const fn last_eno(&self) -> u64 {
         self.state.next_eno - 1
     }
 
-    /// How many entries wait for something before them.
+    /// The number of waiting entries.
     pub fn waiting(&self) -> usize {
         self.state.waiting.len()
     }
 }
 
-/// One input on its way through the engine.
+/// The processing of one input.
 struct Turn<'a> {
     now: Timestamp,
     draft: Draft<'a>,

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nexus_identity::Keypair;
-use nexus_mesh::{BoxedTransport, Clock, Spawner, SystemClock};
+use nexus_mesh::{BoxedTransport, Clock, Rooms, Spawner, SystemClock};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
@@ -30,6 +30,8 @@ pub struct NodeEnv {
     pub raft: Option<RaftEnv>,
     /// The directory of the search index; `None` for an index in memory.
     pub search: Option<std::path::PathBuf>,
+    /// Protocols of the embedder, served to other members beside the node's own.
+    pub rooms: Rooms,
     /// The configuration.
     pub config: Config,
 }
@@ -46,6 +48,7 @@ impl NodeEnv {
             clock: Arc::new(SystemClock::new()),
             raft: None,
             search: None,
+            rooms: Rooms::new(),
             config: Config::default(),
         }
     }

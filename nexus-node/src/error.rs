@@ -114,6 +114,9 @@ pub enum NodeError {
         /// Whether this node knows the voters.
         known: bool,
     },
+    /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
+    #[error("{0}")]
+    TooNew(crate::coordinator::TooNew),
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -149,6 +152,7 @@ impl NodeError {
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
             Self::NoQuorum { .. } => "no_quorum",
+            Self::TooNew(_) => "too_new",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",

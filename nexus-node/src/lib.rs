@@ -50,6 +50,7 @@ mod engine;
 mod env;
 mod error;
 mod failure;
+mod formats;
 mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
@@ -69,13 +70,15 @@ mod trace;
 mod world;
 
 pub use brain::{Brain, Watch};
+pub use coordinator::TooNew;
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
 pub use datadir::DataDirError;
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{NodeError, Resource, SearchError};
 pub use memory::{
-    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, NewMemory, Origin,
-    Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Was,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
+    NewMemory, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Subject, Was,
+    WatchQuery,
 };
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
@@ -94,6 +97,10 @@ pub mod internals {
     }
     pub mod engine {
         pub use crate::engine::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod formats {
+        pub use crate::formats::*;
     }
     #[cfg(feature = "testing")]
     pub mod inspect {

@@ -3,21 +3,30 @@
 //! | room | content |
 //! |---|---|
 //! | `read` | answers to questions about memories, from a committed state |
+//! | `id` | the id and other names of a memory |
+//! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
 pub(crate) mod cursor;
+mod id;
+mod query;
 pub(crate) mod read;
+mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use nexus_crdt::SpaceId;
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
+pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
 pub use nexus_crdt::{AgentName, Origin, Source, Was};
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct NewMemory {
     /// The text, at most 32 KiB as JSON.
     pub text: String,
@@ -39,15 +48,9 @@ pub struct NewMemory {
     pub origin: Origin,
 }
 
-impl NewMemory {
-    /// A note with this text.
-    pub fn note(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-}
-
 /// The reach of a write at the time of its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Durability {
     /// Whether it is on this node's disk. Always true in an acknowledgement.
     pub local: bool,
@@ -57,9 +60,10 @@ pub struct Durability {
 
 /// The acknowledgement of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Remembered {
     /// The memory's id.
-    pub id: String,
+    pub id: MemoryId,
     /// Its space's name.
     pub space: String,
     /// The author: this node.
@@ -71,11 +75,12 @@ pub struct Remembered {
     /// The reach of the write.
     pub durability: Durability,
     /// An older memory with nearly the same text, if there is one.
-    pub duplicate_of: Option<String>,
+    pub duplicate_of: Option<MemoryId>,
 }
 
 /// One of several concurrent values of a field.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConflictValue {
     /// The value.
     pub value: Value,
@@ -104,9 +109,10 @@ pub struct Provenance {
 
 /// A memory in its current form.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Memory {
     /// Its id.
-    pub id: String,
+    pub id: MemoryId,
     /// Its former id, if it is a copy.
     pub was: Option<String>,
     /// Its space's name.
@@ -145,6 +151,7 @@ pub struct Memory {
 
 /// Changes to a memory. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Patch {
     /// A new text.
     pub text: Option<String>,
@@ -175,6 +182,7 @@ impl Patch {
 
 /// A listing of memories, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListQuery {
     /// The space's name or id; `None` for all readable ones.
     pub space: Option<String>,
@@ -190,8 +198,29 @@ impl Default for ListQuery {
     }
 }
 
+/// Changes to follow: of all readable spaces from now on, unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchQuery {
+    /// Go on after the change of this cursor.
+    pub after: Option<String>,
+    /// One space's name or id.
+    pub space: Option<String>,
+}
+
+/// A page of a space: memories of one author that were written one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// Its name, fit for a file.
+    pub name: String,
+    /// An Automerge document.
+    pub automerge: Vec<u8>,
+}
+
 /// A page of memories.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Listing {
     /// The memories, newest first.
     pub items: Vec<Memory>,
@@ -201,6 +230,7 @@ pub struct Listing {
 
 /// A recall.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RecallQuery {
     /// Words in a person's spelling. At most 8 KiB are read.
     pub text: String,
@@ -238,6 +268,7 @@ impl RecallQuery {
 
 /// A recalled memory.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
@@ -249,6 +280,7 @@ pub struct Hit {
 
 /// The result of a recall.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Recalled {
     /// The memories, best first.
     pub hits: Vec<Hit>,
@@ -258,6 +290,7 @@ pub struct Recalled {
 
 /// One step in a memory's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Revision {
     /// The version after it.
     pub version: String,
@@ -275,6 +308,7 @@ pub struct Revision {
 
 /// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChangeKind {
     /// A memory was created.
     Remembered,
@@ -301,15 +335,48 @@ impl ChangeKind {
     }
 }
 
+/// The memory, member or space that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A memory.
+    Memory(MemoryId),
+    /// A member of the mesh.
+    Member(Did),
+    /// A space.
+    Space(SpaceId),
+}
+
+impl Subject {
+    /// The memory, if it is one.
+    pub const fn memory(self) -> Option<MemoryId> {
+        match self {
+            Self::Memory(id) => Some(id),
+            Self::Member(_) | Self::Space(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(id) => id.fmt(f),
+            Self::Member(did) => did.fmt(f),
+            Self::Space(id) => id.fmt(f),
+        }
+    }
+}
+
 /// A change for a watcher, in the order of this node's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The cursor after this change.
     pub cursor: String,
     /// The kind of change.
     pub kind: ChangeKind,
-    /// The memory's id, the member's DID, or the space's id.
-    pub id: String,
+    /// What it happened to.
+    pub subject: Subject,
     /// The space's name.
     pub space: String,
     /// The author.
@@ -320,11 +387,12 @@ pub struct Change {
 
 /// A space at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SpaceInfo {
     /// Its name.
     pub space: String,
-    /// Its id, 64 hexadecimal digits.
-    pub id: String,
+    /// Its id.
+    pub id: SpaceId,
     /// The readers.
     pub readers: Vec<Did>,
     /// The writers.

@@ -1,19 +1,21 @@
-//! A node: the handle that an embedder holds, and how one is made.
+//! A node: the handle for embedders, and the ways to make one.
 //!
-//! | room | what is in it |
+//! | module | content |
 //! |---|---|
-//! | `builder` | the real world: data directory, sockets, ports |
+//! | `builder` | a node in the real world: data directory, sockets, ports |
 //! | `start` | a node over any world ([`NodeEnv`]) |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and who redeems them |
+//! | `raise` | writing in the formats that every member reads |
 //! | `status` | what the node says of itself and of the others |
 
-pub(crate) mod admit;
+mod admit;
 mod builder;
 mod found;
 mod join;
 mod ports;
+mod raise;
 mod start;
 mod status;
 
@@ -23,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_mesh::{Mesh, Multiaddr};
+use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 
 pub use admit::{Invitation, Invite};
@@ -40,25 +42,25 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::NodeEnv;
 use crate::error::NodeError;
+use crate::formats::Formats;
 use crate::identity::Identity;
 use crate::notices::Notices;
 use crate::runtime::{EngineHandle, Sessions};
 use crate::store::{Batch, Store};
 use crate::world::{Tasks, World};
 
-/// Why a node has ended.
+/// Reason why a node has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Somebody asked for it.
+    /// The user stopped it.
     Asked,
-    /// It joined another mesh: build it again on the same directory.
+    /// It joined another mesh. Build it again on the same directory.
     Rejoined,
-    /// It could not go on: its disk failed, most likely. Nothing acknowledged is lost.
+    /// It failed, most likely because of its disk. Nothing acknowledged is lost.
     Failed(String),
 }
 
-/// A running node: a handle, cheap to clone. The node ends with [`Node::shutdown`] or with its
-/// last handle.
+/// Handle to a running node, cheap to clone. The node ends with [`Node::shutdown`] or with its last handle.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -86,9 +88,11 @@ struct Inner {
     dir: Option<DataDir>,
     lock: Mutex<Option<Lock>>,
     listening: watch::Receiver<Vec<Multiaddr>>,
+    /// The highest formats that this node reads.
+    formats: Formats,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
-    /// On the monotonic clock.
+    /// Start time on the monotonic clock.
     started: Duration,
 }
 
@@ -101,45 +105,45 @@ impl Drop for Inner {
 }
 
 impl Node {
-    /// A node in the real world, on a data directory.
+    /// Builds a node in the real world, on a data directory.
     pub fn builder(data_dir: impl Into<std::path::PathBuf>) -> Builder {
         Builder::new(data_dir.into())
     }
 
-    /// A node in a world of the caller's.
+    /// Starts a node in the caller's world.
     ///
     /// # Errors
-    /// The store's, or the mesh's.
+    /// The store's errors, or the mesh's.
     pub async fn with_env(env: NodeEnv) -> Result<Self, NodeError> {
         start::start(env, start::Origins::default()).await
     }
 
-    /// This node.
+    /// The node's DID.
     pub fn did(&self) -> Did {
         self.0.identity.me()
     }
 
-    /// This node as libp2p knows it.
+    /// The node's libp2p peer id.
     pub fn peer_id(&self) -> String {
         peer_id(&self.did())
     }
 
-    /// What this node is called in the mesh.
+    /// The node's name in the mesh.
     pub fn name(&self) -> String {
         self.0.identity.name_of(&self.did()).unwrap_or_default()
     }
 
-    /// The mesh: the DID of its root key.
+    /// The mesh's DID: its root key.
     pub fn mesh_did(&self) -> Did {
         self.0.identity.mesh()
     }
 
-    /// The memory.
+    /// The node's memory.
     pub fn brain(&self) -> Brain {
         self.0.brain.clone()
     }
 
-    /// Critical state: the few writes that must not conflict.
+    /// The node's critical state, for the few writes that must not conflict.
     ///
     /// # Errors
     /// [`NodeError::Invalid`] if the node was made without a coordinator.
@@ -148,20 +152,28 @@ impl Node {
         Ok(Critical { coordinator: self.0.coordinator.clone().ok_or_else(none)? })
     }
 
-    /// Where other nodes can dial this one: multiaddresses that end in `/p2p/…`.
+    /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.
     pub fn listen_addresses(&self) -> Vec<String> {
         let id = self.peer_id();
         self.0.listening.borrow().iter().map(|address| format!("{address}/p2p/{id}")).collect()
     }
 
-    /// Puts changed settings into effect, as far as they can change while the node runs
-    /// (`text_bytes_max`, `spaces_max`); the others wait for the next start.
+    /// Applies the settings that may change while the node runs (`text_bytes_max`, `spaces_max`). The
+    /// others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
     }
 
-    /// Closes all connections and refuses new ones, both ways, while the node stays up; or comes
-    /// back and dials everybody at once.
+    /// Opens a stream to a member in a room that it serves ([`NodeEnv::rooms`](crate::NodeEnv)).
+    ///
+    /// # Errors
+    /// [`OpenError`], after 10 s at the latest.
+    pub async fn open_stream(&self, member: Did, room: &StreamProtocol) -> Result<Stream, OpenError> {
+        self.0.mesh.open(member, room).await
+    }
+
+    /// Takes the node offline: closes all connections and refuses new ones in both directions. `false`
+    /// takes it online, and it dials everybody at once.
     ///
     /// # Errors
     /// [`NodeError::Stopping`].
@@ -172,17 +184,17 @@ impl Node {
         Ok(())
     }
 
-    /// Whether the node was told to be offline.
+    /// Whether the user took the node offline.
     pub fn is_offline(&self) -> bool {
         self.0.offline.load(Ordering::Relaxed)
     }
 
-    /// Stops: takes no more writes, finishes those it has, closes. Returns when that is done.
+    /// Stops the node: refuses new writes, finishes those it has, closes. Returns when that is done.
     pub async fn shutdown(&self) {
         self.stop(Stopped::Asked).await;
     }
 
-    /// Resolves when the node has ended, with the reason.
+    /// Resolves with the reason when the node has ended.
     pub async fn stopped(&self) -> Stopped {
         let mut stopped = self.0.stopped.subscribe();
         tokio::select! {
@@ -193,24 +205,24 @@ impl Node {
         }
     }
 
-    /// The tasks that run for this node, by name; none for one in a world of the caller's.
+    /// Names of the node's running tasks. Empty for a node in the caller's world.
     pub fn tasks(&self) -> Vec<&'static str> {
         self.0.tasks.as_ref().map(|tasks| tasks.running()).unwrap_or_default()
     }
 
-    /// Ends the node whole: tasks, store, lock. Handles that remain answer that it stopped.
+    /// Ends the whole node: tasks, store, lock. Remaining handles answer that it stopped.
     async fn stop(&self, why: Stopped) {
         self.end_tasks().await;
         self.close(why);
     }
 
-    /// Finishes what was taken, then ends every task.
+    /// Finishes the writes that were taken, then ends every task.
     async fn end_tasks(&self) {
         if let Some(coordinator) = &self.0.coordinator {
             coordinator.stop().await;
         }
         self.0.mesh.shutdown().await;
-        // whatever was taken before this is on disk once it is answered
+        // when this is answered, every earlier write is on disk
         let _ = self.0.engine.run(Command::Keep(Batch::new())).await;
         self.0.engine.stop().await;
         if let Some(tasks) = &self.0.tasks {
@@ -245,7 +257,7 @@ impl fmt::Debug for Node {
     }
 }
 
-/// A DID as libp2p writes it; empty for bytes that are no key.
+/// The libp2p peer id of a DID. Empty if its bytes are no key.
 pub(crate) fn peer_id(did: &Did) -> String {
     nexus_mesh::peer_id_of(did).map_or_else(String::new, |peer| peer.to_string())
 }

@@ -1,8 +1,8 @@
-//! Replication: what a node and one peer tell each other so that both hold the same entries.
+//! Replication: the exchange between a node and one peer until both hold the same entries.
 //!
-//! [`Session`] is pure: it decides what the next frame to a peer is, and what a frame from it
-//! means, reading the committed store. There is no queue of entries to a peer: a session holds
-//! cursors over the store, so a slow peer costs no memory. The runtime moves its frames.
+//! [`Session`] is pure: it reads the committed store, decides the next frame to a peer, and interprets
+//! frames from it. No queue holds entries for a peer: a session has cursors over the store, so a slow
+//! peer costs no memory. The runtime moves its frames.
 
 mod audience;
 mod session;

@@ -1,24 +1,27 @@
-//! The shell around the engine: moves bytes and keeps the order *commit → send → emit*.
+//! Tasks and channels around the engine. They move bytes and keep the order *commit → send → emit*.
 //!
 //! | channel | length | when it is full |
 //! |---|---|---|
 //! | commands | [`COMMANDS_MAX`] | callers wait |
-//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending |
+//! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending; gossip is dropped |
+//! | chains (from the gate) | [`CHAINS_MAX`], one of each peer | dropped: shown again, and in sync |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
-//! | addresses of peers | 64 | dropped: they are told again |
+//! | addresses of peers | 64 | dropped: they come again |
 //!
-//! Upstream may wait on downstream, never the reverse: the committer waits for the disk alone.
-//! There is no queue of entries to a peer; watchers and sessions have cursors over the store and
-//! are woken by the number of the last committed entry.
+//! Upstream may wait for downstream, never the reverse: the committer waits for the disk alone. No
+//! queue holds entries for a peer. Watchers and sessions have cursors over the store, and the number of
+//! the last committed entry wakes them.
 
 mod committer;
 mod drive;
+pub(crate) mod gossip;
 mod handle;
 mod peers;
 mod rebuild;
 mod session;
 mod sessions;
+pub(crate) mod sync;
 mod traces;
 pub(crate) mod whereabouts;
 
@@ -26,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
+use nexus_mesh::quota::{Bounds, queue};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -40,39 +44,40 @@ use crate::store::{Overlay, Store};
 use crate::world::{World, random};
 
 pub(crate) use self::handle::{EngineHandle, Fill};
-pub(crate) use self::peers::{ENTRIES, SYNC, known_peers, publish, watch_mesh};
-pub(crate) use self::rebuild::rebuild;
-pub(crate) use self::session::Syncing;
+pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
+pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
 
-/// Commands of callers on this machine that wait for the engine.
+/// Commands of local callers that may wait for the engine.
 const COMMANDS_MAX: usize = 1_024;
-/// Batches of entries from peers that wait for the engine.
+/// Batches of entries from peers that may wait for the engine.
 const INTAKE_MAX: usize = 16;
-/// Batches that wait for the disk.
+/// Chains of peers that may wait for the engine. One has 9 KiB at most.
+const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
+/// Commits that may wait for the disk.
 const COMMITS_MAX: usize = 16;
-/// Entries of our own that wait to be published.
+/// Our own entries that may wait to be published.
 const GOSSIP_MAX: usize = 256;
-/// How long the first write waits for a peer's frontier.
+/// Longest wait of the first write for a peer's frontier.
 const COMPARE_MAX: Duration = Duration::from_secs(2);
 
-/// What the engine's tasks begin with.
+/// Inputs to [`Runtime::start`].
 pub(crate) struct Origin {
     pub(crate) engine: Engine,
     pub(crate) overlay: Overlay,
     pub(crate) store: Store,
-    /// Whether other members were known before this start: then one of them may hold more of our log.
+    /// Whether other members are known. One of them may hold more of our own log.
     pub(crate) has_peers: bool,
 }
 
-/// The engine and what moves around it.
+/// Handles to the engine and its tasks.
 pub(crate) struct Runtime {
     pub(crate) engine: EngineHandle,
-    /// The members as they are committed.
+    /// The committed members.
     pub(crate) members: watch::Receiver<Arc<Members>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
-    /// Entries of our own, for others.
+    /// Our own new entries, to publish.
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
 }
 
@@ -82,18 +87,20 @@ impl Runtime {
         let Origin { engine, overlay, store, has_peers } = origin;
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
+        let (chains, chains_in) = queue(CHAINS_MAX);
         let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
         let (done, done_seen) = watch::channel(0);
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
-        let compare = has_peers && !planted(Plant::WritesWithoutComparing);
+        let compare = has_peers && !planted("writes_without_comparing");
         let drive = Drive {
             engine,
             overlay,
             commands: commands_in,
             intake: intake_in,
+            chains: chains_in,
             commits,
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
@@ -117,7 +124,7 @@ impl Runtime {
         };
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
-        let engine = EngineHandle::new(commands, intake, committed_seen, failure);
+        let engine = EngineHandle::new(commands, intake, chains, committed_seen, failure);
         Self { engine, members: members_seen, sessions, traces, gossip: gossip_in }
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn current() -> Option<TraceParent> {
 mod tests {
     use super::*;
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn what_comes_beside_an_entry_is_taken_in_one_form_only() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

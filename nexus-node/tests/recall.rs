@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::{NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
+use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
 use tempfile::TempDir;
 
 async fn start(dir: &Path) -> Node {
@@ -13,12 +13,12 @@ async fn start(dir: &Path) -> Node {
     Node::builder(dir.join("data")).name("me".parse().unwrap()).mdns(false).listen([listen]).start().await.unwrap()
 }
 
-async fn remember(node: &Node, text: &str) -> String {
+async fn remember(node: &Node, text: &str) -> MemoryId {
     node.brain().remember(NewMemory::note(text)).await.unwrap().id
 }
 
 fn recall(node: &Node, words: &str) -> Recalled {
-    node.brain().recall(&RecallQuery::of(words)).unwrap()
+    node.brain().recall_blocking(&RecallQuery::of(words)).unwrap()
 }
 
 fn texts(recalled: &Recalled) -> Vec<&str> {
@@ -63,7 +63,7 @@ async fn edits_and_forgetting_are_seen_at_once_in_what_was_indexed_before() {
     let id = remember(&node, "the password rotates on mondays").await;
     let gone = remember(&node, "the password is written on a note").await;
     until_indexed(dir.path(), "3").await;
-    let patch = Patch { text: Some("the certificate rotates on tuesdays".to_owned()), ..Patch::default() };
+    let patch = Patch::text("the certificate rotates on tuesdays");
     node.brain().edit(&id, patch).await.unwrap();
     node.brain().forget(&gone).await.unwrap();
     assert!(texts(&recall(&node, "password")).is_empty());
@@ -99,23 +99,21 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     let node = start(dir.path()).await;
     let brain = node.brain();
     brain.create_space("work".parse().unwrap()).await.unwrap();
-    let memory = |text: &str, space: &str, kind: &str, tags: &[&str]| NewMemory {
-        space: Some(space.to_owned()),
-        kind: Some(kind.to_owned()),
-        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        ..NewMemory::note(text)
+    let memory = |text: &str, space: &str, kind: &str, tags: &[&str]| {
+        tags.iter().fold(NewMemory::note(text).space(space).kind(kind), |memory, tag| memory.tag(*tag))
     };
     brain.remember(memory("deploy on friday", "work", "decision", &["Ops", "risk"])).await.unwrap();
     brain.remember(memory("deploy with a canary", "default", "note", &["ops"])).await.unwrap();
-    let found =
-        |query: RecallQuery| texts(&brain.recall(&query).unwrap()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let found = |query: RecallQuery| {
+        texts(&brain.recall_blocking(&query).unwrap()).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
     let of = || RecallQuery::of("deploy");
     assert_eq!(found(of()).len(), 2);
-    assert_eq!(found(RecallQuery { spaces: vec!["work".to_owned()], ..of() }), ["deploy on friday"]);
-    assert_eq!(found(RecallQuery { kinds: vec!["note".to_owned()], ..of() }), ["deploy with a canary"]);
-    assert_eq!(found(RecallQuery { tags: vec!["ops".to_owned(), "RISK".to_owned()], ..of() }), ["deploy on friday"]);
-    assert_eq!(found(RecallQuery { by: Some("me".to_owned()), since: Some(Duration::from_secs(60)), ..of() }).len(), 2);
-    let nobody = brain.recall(&RecallQuery { by: Some("nobody".to_owned()), ..of() });
+    assert_eq!(found(of().space("work")), ["deploy on friday"]);
+    assert_eq!(found(of().kind("note")), ["deploy with a canary"]);
+    assert_eq!(found(of().tag("ops").tag("RISK")), ["deploy on friday"]);
+    assert_eq!(found(of().by("me").since(Duration::from_secs(60))).len(), 2);
+    let nobody = brain.recall(of().by("nobody")).await;
     assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::Resource::Member, .. })));
 }
 
@@ -128,15 +126,16 @@ async fn answers_fit_into_their_limit_and_their_tokens_and_say_when_they_were_cu
     }
     let ten = recall(&node, "harbour");
     assert_eq!((ten.hits.len(), ten.truncated), (10, true));
-    let few = node.brain().recall(&RecallQuery { tokens: Some(300), ..RecallQuery::of("harbour") }).unwrap();
+    let few = node.brain().recall(RecallQuery::of("harbour").tokens(300)).await.unwrap();
     assert!((1..10).contains(&few.hits.len()) && few.truncated);
-    let all = node.brain().recall(&RecallQuery { limit: 50, ..RecallQuery::of("harbour") }).unwrap();
+    let all = node.brain().recall(RecallQuery::of("harbour").limit(50)).await.unwrap();
     assert_eq!((all.hits.len(), all.truncated), (12, false));
     for limit in [0, 1_001] {
-        assert_eq!(node.brain().recall(&RecallQuery { limit, ..RecallQuery::of("x") }).unwrap_err().code(), "invalid");
+        let refused = node.brain().recall(RecallQuery::of("x").limit(limit)).await.unwrap_err();
+        assert_eq!(refused.code(), "invalid");
     }
-    assert_eq!(node.brain().recall(&RecallQuery::of(" …! ")).unwrap_err().code(), "invalid");
-    assert!(node.brain().recall(&RecallQuery::of("harbour ".repeat(20_000))).is_ok());
+    assert_eq!(node.brain().recall(" …! ").await.unwrap_err().code(), "invalid");
+    assert!(node.brain().recall("harbour ".repeat(20_000)).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +147,7 @@ async fn nearly_the_same_memory_is_reported_when_it_is_written_again() {
     let first = brain.remember_noting_duplicates(NewMemory::note(text)).await.unwrap();
     assert_eq!(first.duplicate_of, None);
     let again = NewMemory::note("The release build needs a C compiler, and about ten minutes on two cores!");
-    assert_eq!(brain.remember_noting_duplicates(again.clone()).await.unwrap().duplicate_of, Some(first.id.clone()));
+    assert_eq!(brain.remember_noting_duplicates(again.clone()).await.unwrap().duplicate_of, Some(first.id));
     until_indexed(dir.path(), "3").await;
     assert!(brain.remember_noting_duplicates(again).await.unwrap().duplicate_of.is_some());
     let other = NewMemory::note("the staging database is restored from the nightly backup at four in the morning");
@@ -160,28 +159,28 @@ async fn no_answer_is_older_than_what_was_acknowledged() {
     let dir = TempDir::new().unwrap();
     let node = start(dir.path()).await;
     let brain = node.brain();
-    let records = || brain.spaces().unwrap().iter().map(|space| space.records).sum::<u64>();
+    let records = || brain.spaces_blocking().unwrap().iter().map(|space| space.records).sum::<u64>();
     let id = remember(&node, "version 0 of the truth").await;
     for n in 1..=30 {
         // each question is asked before the change as well, so that a cached answer would be an old one
-        let (before, count) = (brain.get(&id).unwrap(), records());
+        let (before, count) = (brain.get(&id).await.unwrap(), records());
         assert_eq!(texts(&recall(&node, "truth")), [before.text.as_str()]);
         let text = format!("version {n} of the truth");
-        let patch = Patch { text: Some(text.clone()), ..Patch::default() };
+        let patch = Patch::text(text.clone());
         assert_eq!(brain.edit(&id, patch).await.unwrap().text, text);
-        assert_eq!(brain.get(&id).unwrap().text, text);
-        assert_ne!(brain.get(&id).unwrap().version, before.version);
+        assert_eq!(brain.get(&id).await.unwrap().text, text);
+        assert_ne!(brain.get(&id).await.unwrap().version, before.version);
         assert_eq!(texts(&recall(&node, "truth")), [text.as_str()]);
         remember(&node, "something else").await;
         assert_eq!(records(), count + 1);
         let space = format!("space-{n}");
-        let missing = brain.remember(NewMemory { space: Some(space.clone()), ..NewMemory::note("x") }).await;
+        let missing = brain.remember(NewMemory::note("x").space(space.clone())).await;
         assert!(matches!(missing, Err(NodeError::NotFound { .. })), "{missing:?}");
         brain.create_space(space.parse().unwrap()).await.unwrap();
-        let there = brain.remember(NewMemory { space: Some(space), ..NewMemory::note("x") }).await.unwrap();
-        assert_eq!(brain.get(&there.id).unwrap().text, "x");
+        let there = brain.remember(NewMemory::note("x").space(space)).await.unwrap();
+        assert_eq!(brain.get(there.id).await.unwrap().text, "x");
     }
     brain.forget(&id).await.unwrap();
-    assert!(matches!(brain.get(&id), Err(NodeError::NotFound { .. })));
+    assert!(matches!(brain.get(&id).await, Err(NodeError::NotFound { .. })));
     assert!(recall(&node, "truth").hits.is_empty());
 }

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
+use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, TokioSpawner,
+    JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Multiaddr, OpenError, Rooms,
+    TokioSpawner,
 };
 use nexus_node::{NewMemory, Node};
 use recorder::{Raw, Record};
@@ -63,16 +65,18 @@ fn nothing_got_out(record: &Record, node: &Node, friend: &Node) {
 fn mesh(record: &Record, n: u8, membership: Option<World>) -> (Mesh, MeshEvents) {
     let mut config = MeshConfig::new(key(n));
     config.membership = membership.map(|world| Membership { mesh: world.mesh(), chain: world.chain(n) });
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
+    let mut rooms = Rooms::new();
+    // it serves them by name, and drops all that comes
+    let _unread = (rooms.register(SYNC, 1), rooms.topic(ENTRIES, Bounds::items(1)));
     let transport = record.transport(Link::Tcp.transport(&key(n)));
-    Mesh::start(transport, config, Arc::new(TokioSpawner::current())).unwrap()
+    Mesh::start(transport, config, rooms, Arc::new(TokioSpawner::current())).unwrap()
 }
 
 fn tcp(address: &Multiaddr) -> Multiaddr {
     address.iter().take_while(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_does_get_what_a_stranger_must_not() {
     // shows that the recorder would see the canary
@@ -93,6 +97,7 @@ async fn a_member_does_get_what_a_stranger_must_not() {
     assert!(seen >= 4, "{seen}");
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     let (node, friend) = members().await;
@@ -127,6 +132,7 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     are_well(&node, &friend, "beside a stranger").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     let (node, friend) = members().await;
@@ -161,6 +167,7 @@ async fn a_bare_client_gets_nothing_whatever_it_asks_for() {
     are_well(&node, &friend, "asked by a bare client").await;
 }
 
+/// promise: Bad input | A non-member on every protocol and topic
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_on_a_bare_socket_get_nothing_either() {
     let (node, friend) = members().await;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nexus_node::{Invite, ListQuery, Memory, NewMemory, Node, Patch, Stopped, node};
+use nexus_node::{Invite, ListQuery, Memory, NewMemory, Node, Patch, RecallQuery, Stopped, WatchQuery, node};
 use tempfile::TempDir;
 
 /// A node on loopback in a directory of its own.
@@ -25,10 +25,10 @@ async fn join(inviter: &Node, dir: &TempDir, name: &str) -> Node {
 /// Waits, change by change, until a node's memories are as wanted.
 async fn until(node: &Node, wanted: impl Fn(&[Memory]) -> bool) -> Vec<Memory> {
     let brain = node.brain();
-    let mut watch = brain.watch(None, None).unwrap();
+    let mut watch = brain.watch(WatchQuery::from_now()).await.unwrap();
     let seen = async {
         loop {
-            let items = brain.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
+            let items = brain.list(ListQuery::newest().limit(1_000)).await.unwrap().items;
             if wanted(&items) {
                 return items;
             }
@@ -44,6 +44,7 @@ fn texts(memories: &[Memory]) -> Vec<&str> {
     texts
 }
 
+/// promise: Nodes | A memory written on one node is seen on the other and survives restarts
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -59,11 +60,12 @@ async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts
     assert_eq!(joiner.stopped().await, Stopped::Asked);
     drop(joiner);
     let again = start(&two, "ide").await;
-    assert_eq!(again.brain().list(&ListQuery::default()).unwrap().items.len(), 2);
+    assert_eq!(again.brain().list(ListQuery::newest()).await.unwrap().items.len(), 2);
     again.brain().remember(NewMemory::note("after the restart")).await.unwrap();
     until(&founder, |memories| memories.len() == 3).await;
 }
 
+/// promise: Nodes | `durability.replicated` counts the members that have it on disk
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -75,7 +77,7 @@ async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     let replicated = async {
         loop {
             // the same key and content is answered as the first time, with the current count
-            let memory = NewMemory { key: Some("k".to_owned()), ..NewMemory::note("counted") };
+            let memory = NewMemory::note("counted").key("k");
             if founder.brain().remember(memory).await.unwrap().durability.replicated == 1 {
                 return;
             }
@@ -87,6 +89,7 @@ async fn an_acknowledgement_counts_the_members_that_have_it_on_disk() {
     assert_eq!(apart.durability.replicated, 0);
 }
 
+/// promise: Nodes | Both sides write while apart, converge, and show the conflict
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -95,9 +98,8 @@ async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() 
     let id = left.brain().remember(NewMemory::note("plan")).await.unwrap().id;
     until(&right, |memories| memories.len() == 1).await;
     right.set_offline(true).await.unwrap();
-    let edit = |text: &str| Patch { text: Some(text.to_owned()), ..Patch::default() };
-    left.brain().edit(&id, edit("plan A")).await.unwrap();
-    right.brain().edit(&id, edit("plan B")).await.unwrap();
+    left.brain().edit(&id, Patch::text("plan A")).await.unwrap();
+    right.brain().edit(&id, Patch::text("plan B")).await.unwrap();
     right.brain().remember(NewMemory::note("written offline")).await.unwrap();
     right.set_offline(false).await.unwrap();
     let converged =
@@ -105,11 +107,12 @@ async fn both_sides_write_while_apart_and_converge_with_the_conflict_in_sight() 
     let (a, b) = (until(&left, converged).await, until(&right, converged).await);
     let version = |memories: &[Memory]| memories.iter().map(|memory| memory.version.clone()).collect::<Vec<_>>();
     assert_eq!(version(&a), version(&b));
-    left.brain().edit(&id, edit("plan C")).await.unwrap();
+    left.brain().edit(&id, Patch::text("plan C")).await.unwrap();
     let settled = |memories: &[Memory]| memories.iter().all(|memory| memory.conflicts.is_empty());
     assert_eq!(texts(&until(&right, settled).await), ["plan C", "written offline"]);
 }
 
+/// promise: Nodes | A node alone in its mesh joins another while it runs, and its memories come along
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -127,13 +130,15 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let both = |memories: &[Memory]| texts(memories) == ["of the mesh", "of the solo brain"];
     until(&moved, both).await;
     until(&founder, both).await;
-    let memory = founder.brain().get(&old.id).unwrap();
-    assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.as_str())));
+    let memory = founder.brain().get(old.id).await.unwrap();
+    assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.to_string().as_str())));
     // the mesh has two members now, so neither can move to another
     let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
     assert_eq!(moved.join(&ticket, None, Duration::from_secs(5)).await.unwrap_err().code(), "conflict");
 }
 
+/// promise: Nodes | A ticket works as often as it says; the same joiner may ask again
+/// promise: Bad input | A used ticket
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
@@ -155,6 +160,7 @@ async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     assert_eq!(elsewhere.code(), "conflict");
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_leaves_no_task_and_its_directory_free() {
     let dir = TempDir::new().unwrap();
@@ -182,6 +188,7 @@ async fn a_limit_that_is_changed_takes_effect_at_once() {
     assert_eq!(node.brain().remember(NewMemory::note(&text)).await.unwrap_err().code(), "too_large");
 }
 
+/// promise: Bad input | Names that fit several members
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -189,15 +196,16 @@ async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     founder.brain().remember(NewMemory::note("whose is it")).await.unwrap();
     let joiner = join(&founder, &two, "laptop").await;
     until(&joiner, |memories| memories.len() == 1).await;
-    let by = |name: String| nexus_node::RecallQuery { by: Some(name), ..nexus_node::RecallQuery::of("whose") };
-    let refused = joiner.brain().recall(&by("laptop".to_owned())).unwrap_err();
+    let by = |name: String| RecallQuery::of("whose").by(name);
+    let refused = joiner.brain().recall(by("laptop".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), "ambiguous");
     for node in [&founder, &joiner] {
         assert!(refused.to_string().contains(&node.did().to_string()), "{refused}");
     }
-    assert_eq!(joiner.brain().recall(&by(founder.did().to_string())).unwrap().hits.len(), 1);
+    assert_eq!(joiner.brain().recall(by(founder.did().to_string())).await.unwrap().hits.len(), 1);
 }
 
+/// promise: Nodes | Two whom a third one invited meet and stay in step without it
 #[tokio::test(flavor = "multi_thread")]
 async fn two_whom_a_third_invited_meet_and_stay_in_step_without_it() {
     let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();

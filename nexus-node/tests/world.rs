@@ -85,6 +85,7 @@ async fn two_nodes_over_memory_alone_keep_in_step() {
     has_text(&two, "while apart").await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node_whole() {
     let before = alive();
@@ -106,6 +107,7 @@ async fn nothing_is_spawned_past_the_spawner_and_dropping_its_tasks_kills_a_node
     eventually("nothing is left", || async { alive() == before }).await;
 }
 
+/// promise: Meeting | Nothing is spawned past the spawner; a node can be killed whole
 #[tokio::test]
 async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
     let before = alive();
@@ -142,10 +144,13 @@ async fn a_commit_that_was_not_carried_out_is_not_acknowledged() {
     env.blocking = pool.clone();
     let node = Node::with_env(env).await.unwrap();
     node.brain().remember(NewMemory::note("kept")).await.unwrap();
+    // spaces and members are read here, so that the commit is the first work that is refused
+    assert_eq!(texts(&node), ["kept"]);
     pool.0.store(true, Ordering::SeqCst);
     let brain = node.brain();
     let lost = tokio::time::timeout(Duration::from_secs(5), brain.remember(NewMemory::note("lost")));
     assert_eq!(lost.await.expect("an answer").unwrap_err().code(), "stopping");
-    assert!(matches!(node.stopped().await, Stopped::Failed(_)));
+    let stopped = tokio::time::timeout(Duration::from_secs(5), node.stopped());
+    assert!(matches!(stopped.await.expect("an end"), Stopped::Failed(_)));
     assert_eq!(texts(&node), ["kept"]);
 }

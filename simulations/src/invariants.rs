@@ -17,8 +17,7 @@ mod strangers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::{AgentName, Frontier, Source};
-use nexus_node::Memory;
+use nexus_crdt::Frontier;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -62,64 +61,6 @@ pub struct NodeContent {
     pub answers: BTreeSet<String>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
-}
-
-/// A digest of all that a memory shows.
-pub(crate) fn digest_of(memory: &Memory) -> [u8; 16] {
-    // no `..`: a new field must be compared, too
-    let Memory {
-        id,
-        was,
-        space,
-        text,
-        kind,
-        tags,
-        meta,
-        author,
-        author_name,
-        agent,
-        source,
-        edited_by,
-        created_at,
-        updated_at,
-        expires_at,
-        version,
-        fields,
-        conflicts,
-    } = memory;
-    let mut bytes = Vec::with_capacity(256 + text.len());
-    let texts = [id, space, text, kind, version].into_iter().chain(tags);
-    for text in texts.chain(was).chain(author_name) {
-        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes.extend_from_slice(author.as_bytes());
-    let written_by = [("", author, author_name, agent, source, created_at)].into_iter();
-    let of_fields =
-        fields.iter().map(|(name, from)| (*name, &from.author, &from.author_name, &from.agent, &from.source, &from.at));
-    for (name, author, called, agent, source, at) in written_by.chain(of_fields) {
-        let source = source.map_or("", Source::as_str);
-        let texts = [name, called.as_deref().unwrap_or_default(), agent.as_ref().map_or("", AgentName::as_str), source];
-        for text in texts {
-            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        bytes.extend_from_slice(author.as_bytes());
-        bytes.extend_from_slice(&at.as_ms().to_le_bytes());
-    }
-    bytes.extend_from_slice(edited_by.as_ref().map_or(&[0; 32], |editor| editor.as_bytes()));
-    let (was, named) = (u64::from(was.is_some()), u64::from(author_name.is_some()));
-    let ends_at = expires_at.map_or(u64::MAX, |at| at.as_ms());
-    for number in [tags.len() as u64, was, named, created_at.as_ms(), updated_at.as_ms(), ends_at] {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    // most memories have neither, and writing them out costs more than all the rest
-    if !meta.is_empty() || !conflicts.is_empty() {
-        bytes.extend_from_slice(format!("{meta:?} {conflicts:?}").as_bytes());
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..16]);
-    short
 }
 
 /// All running nodes at one moment.

@@ -689,7 +689,8 @@ impl<'a> Model<'a> {
             let Ok(memories) = inspect::memories(&peer.tables, peer.key.did(), engine.members().clone()) else {
                 continue;
             };
-            let view = memories.into_iter().map(|memory| (memory.id.clone(), invariants::digest_of(&memory))).collect();
+            let view =
+                memories.into_iter().map(|memory| (memory.id.to_string(), inspect::digest_of(&memory))).collect();
             let frontier = self.frontier(no);
             seen.push(NodeContent {
                 node: no,

@@ -8,9 +8,10 @@ use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId, SyncFrame};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, TicketId, Timestamp};
+use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{
-    FRAME_BYTES_MAX, JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Stream, Verdict,
-    read_frame, write_frame,
+    FRAME_BYTES_MAX, JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Rooms, Stream,
+    Verdict, read_frame, write_frame,
 };
 use nexus_node::Invite;
 use prost::Message;
@@ -38,12 +39,11 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: TapLog,
     let end = sim.now() + last;
     while sim.now() < end {
         let mut config = MeshConfig::new(outsider.key.clone());
-        config.rooms = vec![SYNC];
-        config.topics = vec![ENTRIES.to_owned()];
         let bare = config.clone();
         config.membership = papers.take();
         // its own library refuses to start with papers of another key
-        let Some((mesh, events)) = outsider.mesh(config, nodes).or_else(|| outsider.mesh(bare, nodes)) else { break };
+        let started = outsider.mesh(config, rooms().0, nodes).or_else(|| outsider.mesh(bare, rooms().0, nodes));
+        let Some((mesh, events)) = started else { break };
         let visit = async {
             tokio::select! {
                 () = eavesdrop(sim, &outsider, &mesh, events) => None,
@@ -58,6 +58,14 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: TapLog,
         sim.network().fire("strangers");
     }
     sim.crash(outsider.no, crate::world::Crash::Process);
+}
+
+/// The room and the topic of honest nodes. Streams that they open are reset.
+fn rooms() -> (Rooms, Receiver<nexus_mesh::Message>) {
+    let mut rooms = Rooms::new();
+    drop(rooms.register(SYNC, 1));
+    let gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
+    (rooms, gossip)
 }
 
 /// The things that a new member lost: the used ticket, and the credentials without the key. And the id
@@ -147,24 +155,29 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
     let Ok(chain) = sim.chain_for(machine) else { return };
     let mut config = MeshConfig::new(outsider.key.clone());
     config.membership = Some(Membership { mesh: sim.mesh(), chain });
-    config.rooms = vec![SYNC];
-    config.topics = vec![ENTRIES.to_owned()];
-    let Some((mesh, mut events)) = outsider.mesh(config, nodes) else { return };
+    let (rooms, mut gossip) = rooms();
+    let Some((mesh, mut events)) = outsider.mesh(config, rooms, nodes) else { return };
     let mut caught: Vec<EntryFrame> = Vec::new();
     let mut open: BTreeSet<Did> = BTreeSet::new();
     let end = sim.now() + last;
     let mut lies = 0;
     while sim.now() < end || (lies == 0 && sim.now() < end + LONGER_MAX) {
-        let event = tokio::time::timeout(Duration::from_millis(dice.between(50, 1_500)), events.recv()).await;
+        let pause = tokio::time::sleep(Duration::from_millis(dice.between(50, 1_500)));
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => Ok(event),
+            Some((_, message)) = gossip.recv() => {
+                caught.extend(EntryFrame::decode(message.bytes.as_slice()).ok());
+                // it forwards nothing
+                mesh.settle(message.token, Verdict::Ignore);
+                continue;
+            }
+            () = pause => Err(()),
+        };
         match event {
             Ok(None) => break,
             Ok(Some(MeshEvent::PeerOpen { peer, .. })) => drop(open.insert(peer)),
             Ok(Some(MeshEvent::PeerClosed { peer, .. })) => drop(open.remove(&peer)),
-            Ok(Some(MeshEvent::Gossip { token, bytes, .. })) => {
-                caught.extend(EntryFrame::decode(bytes.as_slice()).ok());
-                // it forwards nothing
-                mesh.settle(token, Verdict::Ignore);
-            }
             Ok(Some(_)) => {}
             Err(_) => {
                 let peers: Vec<Did> = open.iter().copied().collect();

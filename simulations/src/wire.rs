@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PutOptions};
 
@@ -355,7 +356,7 @@ impl Run {
                     self.write(no, (0..n).map(memory).collect()).await
                 }
                 OpKind::Keyed => {
-                    let memory = NewMemory { key: Some(format!("key {n}")), ..NewMemory::note(text) };
+                    let memory = NewMemory::note(text).key(format!("key {n}"));
                     self.write(no, vec![memory]).await
                 }
                 OpKind::Edit => self.edit(no, n, text).await,
@@ -392,14 +393,14 @@ impl Run {
         let mut ledger = self.ledger.borrow_mut();
         ledger.writes += written.len() as u64;
         for memory in written {
-            ledger.written.entry(memory.id).or_insert(Written { node: no, life, at, key: key.clone() });
+            ledger.written.entry(memory.id.to_string()).or_insert(Written { node: no, life, at, key: key.clone() });
         }
         Ok(())
     }
 
     /// One of the latest memories of a node.
     fn pick(&self, node: &Node, n: u64) -> Result<Option<Memory>, NodeError> {
-        let mut listing = node.brain().list(&ListQuery { limit: 24, ..ListQuery::default() })?;
+        let mut listing = node.brain().list_blocking(&ListQuery::newest().limit(24))?;
         let len = listing.items.len();
         Ok((len > 0).then(|| listing.items.swap_remove(usize::try_from(n).unwrap_or(0) % len)))
     }
@@ -407,12 +408,12 @@ impl Run {
     async fn edit(&self, no: NodeNo, n: u64, text: String) -> Result<(), SimError> {
         let edited = self.sim.on(no, async |node: Node| {
             let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
-            node.brain().edit(&memory.id, Patch { text: Some(text.clone()), ..Patch::default() }).await.map(Some)
+            node.brain().edit(memory.id, Patch::text(text.clone())).await.map(Some)
         });
         if let Some(memory) = edited.await? {
             let mut ledger = self.ledger.borrow_mut();
             ledger.writes += 1;
-            ledger.edited.push(Edited { id: memory.id, text, node: no, at: self.sim.now() });
+            ledger.edited.push(Edited { id: memory.id.to_string(), text, node: no, at: self.sim.now() });
         }
         Ok(())
     }
@@ -420,13 +421,13 @@ impl Run {
     async fn forget(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
         let forgotten = self.sim.on(no, async |node: Node| {
             let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
-            let key = node.brain().key_of(&memory.id)?;
+            let key = node.brain().key_of_blocking(memory.id)?;
             {
                 let mut ledger = self.ledger.borrow_mut();
-                ledger.forget_asked.insert(memory.id.clone());
+                ledger.forget_asked.insert(memory.id.to_string());
                 ledger.keys_forget_asked.extend(key);
             }
-            node.brain().forget(&memory.id).await.map(|()| Some(memory.id))
+            node.brain().forget(memory.id).await.map(|()| Some(memory.id.to_string()))
         });
         if let Some(id) = forgotten.await? {
             let now = self.sim.now();
@@ -444,7 +445,7 @@ impl Run {
         let view = view_of(&node).ok()?;
         let ledger = self.ledger.borrow();
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
-        let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get(id).is_ok()).cloned().collect();
+        let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
         Some(NodeContent { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
     }
 
@@ -500,7 +501,7 @@ impl Run {
             let Some(no) = up.get(place % up.len().max(1)) else { return };
             let Some(node) = self.sim.node(*no) else { continue };
             recovery.edits_looked_for += 1;
-            let found = node.brain().history(id).is_ok_and(|history| {
+            let found = node.brain().history_blocking(id).is_ok_and(|history| {
                 history
                     .iter()
                     .any(|revision| revision.changed.get("text").and_then(|value| value.as_str()) == Some(text))
@@ -592,10 +593,10 @@ fn view_of(node: &Node) -> Result<BTreeMap<String, [u8; 16]>, NodeError> {
     let mut view = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = brain.list(&ListQuery { limit: 1_000, after, ..ListQuery::default() })?;
+        let page = brain.list_blocking(&ListQuery::newest().limit(1_000).after(after))?;
         for memory in page.items {
-            let digest = invariants::digest_of(&memory);
-            view.insert(memory.id, digest);
+            let digest = inspect::digest_of(&memory);
+            view.insert(memory.id.to_string(), digest);
         }
         after = page.next;
         if after.is_none() {

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Frontier, Incarnation};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr};
+use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::formats::Formats;
 use nexus_node::internals::store::disk::{Disk, Fault};
 use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
 use nexus_node::{Invite, Node, NodeEnv, NodeError, RaftEnv, Stopped};
@@ -201,6 +202,8 @@ struct Inner {
     plant: Mutex<Option<Around>>,
     /// Whether nodes have coordinators.
     coordinators: AtomicBool,
+    /// The formats that the nodes of new machines read.
+    formats: Mutex<Formats>,
     /// The content of disks at the time of a plant.
     old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
 }
@@ -218,6 +221,8 @@ struct Machine {
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
+    /// The formats that its node reads from its next start on.
+    formats: Formats,
     starts: u64,
     dark: bool,
     most_tasks: usize,
@@ -245,6 +250,7 @@ impl Sim {
             heals: Mutex::default(),
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
+            formats: Mutex::default(),
             old: Mutex::default(),
         }))
     }
@@ -252,6 +258,12 @@ impl Sim {
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
+    }
+
+    /// Machines that come into the world from now on have nodes that read formats up to these: of another
+    /// version.
+    pub fn with_formats(&self, formats: Formats) {
+        *lock(&self.0.formats) = formats;
     }
 
     /// The seed.
@@ -314,6 +326,7 @@ impl Sim {
             life: None,
             node: None,
             bootstrap,
+            formats: *lock(&self.0.formats),
             starts: 0,
             dark: false,
             most_tasks: 0,
@@ -393,7 +406,7 @@ impl Sim {
             self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
         let transport = self.0.network.transport(no, &key, None).map_err(|error| failed(&error))?;
-        let started = Mesh::start(transport, MeshConfig::new(key), Arc::new(LifeSpawner(life.clone())));
+        let started = Mesh::start(transport, MeshConfig::new(key), Rooms::new(), Arc::new(LifeSpawner(life.clone())));
         let (mesh, mut events) = started.map_err(|error| failed(&error))?;
         let addresses = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned() };
@@ -469,6 +482,7 @@ impl Sim {
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
+        config.formats = self.with(no, |machine| machine.formats);
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
@@ -591,6 +605,11 @@ impl Sim {
     /// Limits the addresses that a machine knows, from its next start on.
     pub fn knows(&self, no: NodeNo, others: &[NodeNo]) {
         self.with(no, |machine| machine.bootstrap = others.iter().copied().map(address_of).collect());
+    }
+
+    /// From its next start on, a machine's node reads formats up to these: it is of another version.
+    pub fn reads(&self, no: NodeNo, formats: Formats) {
+        self.with(no, |machine| machine.formats = formats);
     }
 
     /// The disk of a machine.
@@ -877,9 +896,9 @@ pub(crate) struct Outsider {
 
 impl Outsider {
     /// Starts a swarm that knows the addresses of the first `nodes` machines.
-    pub(crate) fn mesh(&self, config: MeshConfig, nodes: usize) -> Option<(Mesh, MeshEvents)> {
+    pub(crate) fn mesh(&self, config: MeshConfig, rooms: Rooms, nodes: usize) -> Option<(Mesh, MeshEvents)> {
         let transport = self.network.transport(self.no, &self.key, Some(self.heard.clone())).ok()?;
-        let (mesh, events) = Mesh::start(transport, config, self.spawner.clone()).ok()?;
+        let (mesh, events) = Mesh::start(transport, config, rooms, self.spawner.clone()).ok()?;
         (0..nodes).for_each(|node| mesh.bootstrap(address_of(node)));
         Some((mesh, events))
     }

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use nexus_node::{ListQuery, NewMemory, Node};
+use nexus_node::{ListQuery, NewMemory, Node, WatchQuery};
 use nexus_sim::{Crash, SimError, World, isolated};
 
 /// An agent that answers the questions in the memory.
 async fn answers(node: Node) {
     let brain = node.brain();
-    let Ok(mut watch) = brain.watch(None, None) else { return };
+    let Ok(mut watch) = brain.watch(WatchQuery::from_now()).await else { return };
     while let Ok(Some(change)) = watch.next().await {
-        let Ok(memory) = brain.get(&change.id) else { continue };
+        let Some(id) = change.subject.memory() else { continue };
+        let Ok(memory) = brain.get(id).await else { continue };
         if let Some(question) = memory.text.strip_prefix("question: ") {
             let answer = NewMemory::note(format!("answer to {question}: 42"));
             if brain.remember(answer).await.is_err() {
@@ -24,7 +25,7 @@ async fn answers(node: Node) {
 }
 
 fn answered(node: &Node) -> usize {
-    let all = node.brain().list(&ListQuery::default()).unwrap().items;
+    let all = node.brain().list_blocking(&ListQuery::newest()).unwrap().items;
     all.iter().filter(|memory| memory.text.starts_with("answer")).count()
 }
 
@@ -67,7 +68,7 @@ fn what_was_acknowledged_survives_the_power() {
                 sim.crash(a, Crash::Power);
                 sim.sleep(Duration::from_secs(5)).await;
                 sim.start(a).await?;
-                assert_eq!(sim.node(a).unwrap().brain().get(&id).unwrap().text, "kept");
+                assert_eq!(sim.node(a).unwrap().brain().get_blocking(id).unwrap().text, "kept");
                 Ok::<_, SimError>(())
             })
             .unwrap();

@@ -24,6 +24,7 @@ async fn three_voters(sim: &Sim) -> Result<[usize; 3], SimError> {
     Err(SimError::Failed("three voters did not come about".to_owned()))
 }
 
+/// promise: Keys and locks | A write on a follower's disk alone is not acknowledged
 #[test]
 fn what_only_a_followers_disk_has_is_not_acknowledged() {
     isolated(1..4, |seed| {

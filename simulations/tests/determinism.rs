@@ -28,6 +28,7 @@ fn outcome(run: &str) -> Value {
     value
 }
 
+/// promise: Whole networks, by seed | The same seed is the same run, to the last byte that arrives
 #[test]
 fn the_same_seed_is_the_same_run() {
     let pairs = std::env::var("NEXUS_SIM_PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(PAIRS);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nexus_node::NewMemory;
 use nexus_sim::{SimError, World, isolated};
 
+/// promise: Nodes | Two whom a third one invited meet and stay in step without it
 #[test]
 fn members_whom_one_node_invited_stay_in_sync_without_it() {
     isolated(1..2, |seed| {
@@ -35,6 +36,7 @@ fn members_whom_one_node_invited_stay_in_sync_without_it() {
     });
 }
 
+/// promise: Whole networks, by seed | A task that never gives way is ended, and the run says so
 #[test]
 fn a_task_that_never_gives_way_ends_the_run_and_says_so() {
     isolated(1..2, |seed| {

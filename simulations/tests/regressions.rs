@@ -30,6 +30,7 @@ fn sim(arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), serde_json::from_str(line).unwrap())
 }
 
+/// promise: Whole networks, by seed | Runs that once broke hold
 #[test]
 fn runs_that_once_broke_hold() {
     for run in RUNS {
@@ -38,6 +39,7 @@ fn runs_that_once_broke_hold() {
     }
 }
 
+/// promise: Whole networks, by seed | Known bugs that are planted are caught, each by an invariant
 #[test]
 fn what_is_planted_is_caught_and_nothing_is_without_it() {
     // the long form is `nexus-sim plant all`
@@ -47,6 +49,7 @@ fn what_is_planted_is_caught_and_nothing_is_without_it() {
     }
 }
 
+/// promise: Whole networks, by seed | No program that is built to be used contains a planted bug
 #[test]
 fn a_bug_inside_of_the_node_is_in_no_build_but_one_that_asks_for_it() {
     for arguments in [

@@ -9,7 +9,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::temp_dir().join(format!("nexus-outside-{}", std::process::id()));
     let node = Node::builder(&directory).mdns(false).listen([]).start().await?;
     let written = node.brain().remember(NewMemory::note("hello from outside")).await?;
-    println!("{}", node.brain().get(&written.id)?.text);
+    // this build has no feature of the library, and finds it all the same
+    let found = node.brain().recall("hello").await?.hits;
+    assert_eq!(found.first().map(|hit| hit.memory.id), Some(written.id));
+    println!("{}", node.brain().get(written.id).await?.text);
     node.shutdown().await;
     std::fs::remove_dir_all(directory)?;
     Ok(())

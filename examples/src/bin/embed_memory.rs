@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use nexus_node::{NewMemory, Node, RecallQuery};
+use nexus_node::{NewMemory, Node, WatchQuery};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -15,17 +15,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let node = Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
     let brain = node.brain();
 
-    let mut changes = brain.watch(None, None)?;
+    let mut changes = brain.watch(WatchQuery::from_now()).await?;
     let written = brain.remember(NewMemory::note("the build needs a C compiler")).await?;
     println!("written: {} (on disk here: {})", written.id, written.durability.local);
 
     while let Some(change) = changes.next().await? {
-        println!("change:  {} {}", change.kind.as_str(), change.id);
-        if change.id == written.id {
+        println!("change:  {} {}", change.kind.as_str(), change.subject);
+        if change.subject.memory() == Some(written.id) {
             break;
         }
     }
-    for hit in brain.recall(&RecallQuery::of("what does the build need?"))?.hits {
+    for hit in brain.recall("what does the build need?").await?.hits {
         println!("recall:  {} | {}", hit.memory.text, hit.why);
     }
     node.shutdown().await;

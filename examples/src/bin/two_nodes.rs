@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::{Invite, Memory, NewMemory, Node, NodeError, Patch, node};
+use nexus_node::{Invite, Memory, MemoryId, NewMemory, Node, NodeError, Patch, WatchQuery, node};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -20,21 +20,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cloud = start(directory.path(), "cloud").await?;
 
     let id = laptop.brain().remember(NewMemory::note("deploy on friday")).await?.id;
-    until(&cloud, &id, |_| true).await?;
+    until(&cloud, id, |_| true).await?;
 
     cloud.set_offline(true).await?;
-    edit(&laptop, &id, "deploy on monday").await?;
-    edit(&cloud, &id, "deploy on tuesday").await?;
-    println!("apart:   laptop has {:?}, cloud {:?}", text(&laptop, &id)?, text(&cloud, &id)?);
+    edit(&laptop, id, "deploy on monday").await?;
+    edit(&cloud, id, "deploy on tuesday").await?;
+    println!("apart:   laptop has {:?}, cloud {:?}", text(&laptop, id).await?, text(&cloud, id).await?);
 
     cloud.set_offline(false).await?;
     for node in [&laptop, &cloud] {
-        let memory = until(node, &id, |memory| memory.conflicts.contains_key("text")).await?;
+        let memory = until(node, id, |memory| memory.conflicts.contains_key("text")).await?;
         let values: Vec<String> = memory.conflicts["text"].iter().map(|value| value.value.to_string()).collect();
         println!("healed:  {} sees {}", node.name(), values.join(" and "));
     }
-    edit(&laptop, &id, "deploy on wednesday").await?;
-    let settled = until(&cloud, &id, |memory| memory.conflicts.is_empty()).await?;
+    edit(&laptop, id, "deploy on wednesday").await?;
+    let settled = until(&cloud, id, |memory| memory.conflicts.is_empty()).await?;
     println!("settled: cloud has {:?}", settled.text);
     laptop.shutdown().await;
     cloud.shutdown().await;
@@ -46,20 +46,20 @@ async fn start(directory: &Path, name: &str) -> Result<Node, Box<dyn Error>> {
     Ok(Node::builder(directory.join(name)).name(name.parse()?).mdns(false).listen([loopback]).start().await?)
 }
 
-async fn edit(node: &Node, id: &str, text: &str) -> Result<(), NodeError> {
-    node.brain().edit(id, Patch { text: Some(text.to_owned()), ..Patch::default() }).await.map(|_| ())
+async fn edit(node: &Node, id: MemoryId, text: &str) -> Result<(), NodeError> {
+    node.brain().edit(id, Patch::text(text)).await.map(|_| ())
 }
 
-fn text(node: &Node, id: &str) -> Result<String, NodeError> {
-    node.brain().get(id).map(|memory| memory.text)
+async fn text(node: &Node, id: MemoryId) -> Result<String, NodeError> {
+    Ok(node.brain().get(id).await?.text)
 }
 
 /// Waits, change by change, until a memory is as wanted.
-async fn until(node: &Node, id: &str, wanted: impl Fn(&Memory) -> bool) -> Result<Memory, NodeError> {
+async fn until(node: &Node, id: MemoryId, wanted: impl Fn(&Memory) -> bool) -> Result<Memory, NodeError> {
     let brain = node.brain();
-    let mut changes = brain.watch(None, None)?;
+    let mut changes = brain.watch(WatchQuery::from_now()).await?;
     loop {
-        match brain.get(id) {
+        match brain.get(id).await {
             Ok(memory) if wanted(&memory) => return Ok(memory),
             Ok(_) | Err(NodeError::NotFound { .. }) => {}
             Err(error) => return Err(error),

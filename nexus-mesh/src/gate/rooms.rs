@@ -40,7 +40,7 @@ pub(crate) struct OpenRoom {
 }
 
 /// The behaviour of the rooms. The gate shows it only open connections.
-pub(crate) struct Rooms {
+pub(crate) struct RoomsBehaviour {
     served: Vec<StreamProtocol>,
     streams_max: usize,
     connections: BTreeMap<PeerId, ConnectionId>,
@@ -49,7 +49,7 @@ pub(crate) struct Rooms {
     waker: Option<Waker>,
 }
 
-impl Rooms {
+impl RoomsBehaviour {
     pub(crate) fn new(served: Vec<StreamProtocol>, streams_max: usize) -> Self {
         Self { served, streams_max, connections: BTreeMap::new(), actions: VecDeque::new(), waker: None }
     }
@@ -78,7 +78,7 @@ impl Rooms {
     }
 }
 
-impl NetworkBehaviour for Rooms {
+impl NetworkBehaviour for RoomsBehaviour {
     type ConnectionHandler = RoomsHandler;
     type ToSwarm = Entered;
 

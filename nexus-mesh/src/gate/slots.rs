@@ -205,6 +205,7 @@ mod tests {
     }
 
     proptest! {
+        /// promise: Meeting | At most one open connection a peer, also when both dial at once; chaos heals
         #[test]
         fn both_sides_agree_on_at_most_one_and_a_new_dial_heals(acts in prop::collection::vec(act(), 0..120)) {
             let mut pair = Pair { a: Slots::new(), b: Slots::new(), steps: Vec::new() };

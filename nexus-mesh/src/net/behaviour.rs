@@ -13,8 +13,9 @@ use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::error::MeshError;
 use crate::gate::door::Door;
-use crate::gate::rooms::Rooms;
+use crate::gate::rooms::RoomsBehaviour;
 use crate::gate::{Gate, Papers};
+use crate::rooms::Rooms;
 
 pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
@@ -23,7 +24,7 @@ pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscr
 pub(super) struct Inner {
     pub(super) gossip: Gossip,
     pub(super) identify: identify::Behaviour,
-    pub(super) rooms: Rooms,
+    pub(super) rooms: RoomsBehaviour,
 }
 
 /// All behaviours. The limits come first: a connection that they deny is unknown to the others.
@@ -48,7 +49,7 @@ pub(super) const TOPIC_PREFIX: &str = "/nexus/gossip/1/";
 const GOSSIP_OVERHEAD_BYTES: usize = 512;
 
 impl Outer {
-    pub(super) fn new(config: &MeshConfig, key: &identity::Keypair) -> Result<Self, MeshError> {
+    pub(super) fn new(config: &MeshConfig, rooms: &Rooms, key: &identity::Keypair) -> Result<Self, MeshError> {
         let limits = &config.limits;
         let me = key.public().to_peer_id();
         let counts = ConnectionLimits::default()
@@ -58,21 +59,21 @@ impl Outer {
             // one open connection, and a few that hello is still deciding about
             .with_max_established_per_peer(Some(8));
         let inner = Inner {
-            gossip: gossip(config)?,
+            gossip: gossip(config, rooms)?,
             identify: identify::Behaviour::new(
                 identify::Config::new("/nexus/1".to_owned(), key.public())
                     .with_agent_version(config.agent.clone())
                     .with_push_listen_addr_updates(true)
                     .with_cache_size(0),
             ),
-            rooms: Rooms::new(config.rooms.clone(), limits.streams_per_peer),
+            rooms: RoomsBehaviour::new(rooms.protocols().cloned().collect(), limits.streams_per_peer),
         };
         let papers = config.membership.as_ref().map(|membership| Papers {
             me: config.keypair.did(),
             mesh: membership.mesh,
             chain: membership.chain.clone(),
             abilities: Abilities {
-                rooms: config.rooms.iter().map(ToString::to_string).collect(),
+                rooms: rooms.protocols().map(ToString::to_string).collect(),
                 ..config.abilities.clone()
             },
             clock: config.clock.clone(),
@@ -90,7 +91,7 @@ impl Outer {
 
 /// Gossip without gossipsub's signatures: messages carry their own, and checking both would more than
 /// double the work. No message is passed on before the node has judged it.
-fn gossip(config: &MeshConfig) -> Result<Gossip, MeshError> {
+fn gossip(config: &MeshConfig, rooms: &Rooms) -> Result<Gossip, MeshError> {
     let broken = |error: String| MeshError::Protocol("gossipsub", error);
     let settings = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
@@ -104,7 +105,7 @@ fn gossip(config: &MeshConfig) -> Result<Gossip, MeshError> {
         })
         .build()
         .map_err(|error| broken(error.to_string()))?;
-    let topics: Vec<_> = config.topics.iter().map(String::as_str).chain([PRESENCE_TOPIC]).map(wire_topic).collect();
+    let topics: Vec<_> = rooms.topics().chain([PRESENCE_TOPIC]).map(wire_topic).collect();
     // subscriptions of a peer to other topics are not even remembered
     let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect());
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, settings, filter)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
 use crate::redial::Backoff;
@@ -165,7 +165,7 @@ impl Book {
     /// Notes the end of the open connection to a member.
     pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
         self.open.remove(peer);
-        if planted(Plant::NeverRedials) {
+        if planted("never_redials") {
             return;
         }
         let (backoff, seed) = (self.backoff, self.seed);
@@ -200,7 +200,7 @@ impl Book {
             attempts.failures = attempts.failures.max(REFUSED_FAILURES);
         }
         attempts.due = Some(now + backoff.wait(attempts.failures, seed));
-        if planted(Plant::RedialsAtOnce) {
+        if planted("redials_at_once") {
             attempts.due = Some(now);
         }
     }
@@ -366,6 +366,7 @@ mod tests {
         (Book::new(did(0), 7, Backoff::default()), Instant::now())
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_known_peer_is_dialled_for_ever_more_and_more_slowly() {
         let (mut book, mut now) = book();
@@ -427,6 +428,7 @@ mod tests {
         assert_eq!(book.told(did(2), &[address(1), lan.clone()], true), Some(vec![address(1), lan]));
     }
 
+    /// promise: Bad input | A flood
     #[test]
     fn what_peers_tell_is_bounded() {
         let (mut book, now) = book();
@@ -445,6 +447,7 @@ mod tests {
         assert!(book.due(now).len() <= DIALS_MAX);
     }
 
+    /// promise: Meeting | A known peer is redialled for ever, more and more slowly; a failing one delays no other
     #[test]
     fn a_failing_peer_does_not_delay_another() {
         let (mut book, now) = book();

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,13 +8,14 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
-use nexus_identity::{Chain, Did, Keypair};
-use tokio::sync::{Notify, mpsc, oneshot};
+use nexus_identity::{Did, Keypair};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
 use super::discovery::{self, Sighting};
+use super::posted::{MeshShared, lock};
 use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
@@ -29,6 +30,7 @@ use crate::limit::RateLimit;
 use crate::peer::{did_of, libp2p_keypair, peer_id_of};
 use crate::presence::{BeatError, Beats, Presence};
 use crate::redial::Backoff;
+use crate::rooms::{Message, Rooms};
 use crate::spawner::Spawner;
 
 /// The longest time of a closed connection without streams. The gate closes it long before.
@@ -43,10 +45,6 @@ const FIRST_BEAT: Duration = Duration::from_millis(500);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
-/// Verdicts that wait to be passed on. Older ones are lost, and their messages are not forwarded.
-const VERDICTS_MAX: usize = 8_192;
-/// Peers and bootstrap addresses that wait for the loop.
-const POSTED_MAX: usize = 1_024;
 
 /// A command of a handle, which waits for the answer.
 pub(crate) enum MeshCommand {
@@ -56,92 +54,6 @@ pub(crate) enum MeshCommand {
     SetOffline { offline: bool, reply: oneshot::Sender<()> },
     Peers { reply: oneshot::Sender<Vec<PeerStatus>> },
     Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// Notes of a handle, which does not wait.
-#[derive(Default)]
-struct Posted {
-    verdicts: VecDeque<(MessageToken, Verdict)>,
-    know: BTreeMap<Did, Vec<Multiaddr>>,
-    bootstraps: BTreeSet<Multiaddr>,
-    disconnect: BTreeSet<Did>,
-    beat: Option<Vec<u8>>,
-    chain: Option<Chain>,
-    revoked: Option<BTreeSet<Did>>,
-    formats: Option<(u16, u16)>,
-}
-
-/// The state between the handles and the loop.
-#[derive(Default)]
-pub(crate) struct MeshShared {
-    posted: Mutex<Posted>,
-    listening: Mutex<Vec<Multiaddr>>,
-    wake: Notify,
-}
-
-impl MeshShared {
-    fn post(&self, change: impl FnOnce(&mut Posted)) {
-        change(&mut lock(&self.posted));
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn settle(&self, token: MessageToken, verdict: Verdict) {
-        self.post(|posted| {
-            if posted.verdicts.len() >= VERDICTS_MAX {
-                posted.verdicts.pop_front();
-            }
-            posted.verdicts.push_back((token, verdict));
-        });
-    }
-
-    pub(crate) fn know(&self, peer: Did, addresses: Vec<Multiaddr>) {
-        self.post(|posted| {
-            if posted.know.len() < POSTED_MAX {
-                posted.know.insert(peer, addresses);
-            }
-        });
-    }
-
-    pub(crate) fn bootstrap(&self, address: Multiaddr) {
-        self.post(|posted| {
-            if posted.bootstraps.len() < POSTED_MAX {
-                posted.bootstraps.insert(address);
-            }
-        });
-    }
-
-    pub(crate) fn disconnect(&self, peer: Did) {
-        self.post(|posted| {
-            if posted.disconnect.len() < POSTED_MAX {
-                posted.disconnect.insert(peer);
-            }
-        });
-    }
-
-    pub(crate) fn set_beat(&self, body: Vec<u8>) {
-        self.post(|posted| posted.beat = Some(body));
-    }
-
-    pub(crate) fn set_chain(&self, chain: Chain) {
-        self.post(|posted| posted.chain = Some(chain));
-    }
-
-    pub(crate) fn set_formats(&self, entry: u16, critical: u16) {
-        self.post(|posted| posted.formats = Some((entry, critical)));
-    }
-
-    pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
-        self.post(|posted| posted.revoked = Some(revoked));
-    }
-
-    pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {
-        lock(&self.listening).clone()
-    }
-}
-
-/// Takes a lock. A panic elsewhere does not make plain data unusable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the other end is on this machine.
@@ -179,7 +91,8 @@ pub(crate) struct Net {
     offline: bool,
     messages_per_second: u32,
     message_bytes_max: usize,
-    topics: BTreeSet<String>,
+    rooms: Rooms,
+    events: mpsc::Sender<MeshEvent>,
     /// Events that the node has not taken yet. The swarm is not polled while there are any.
     out: VecDeque<MeshEvent>,
     /// The time since which the loop waits for the node; it hears no peer meanwhile.
@@ -192,11 +105,13 @@ impl Net {
     pub(crate) fn new(
         transport: BoxedTransport,
         config: MeshConfig,
+        rooms: Rooms,
         spawner: Arc<dyn Spawner>,
         shared: Arc<MeshShared>,
+        events: mpsc::Sender<MeshEvent>,
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
-        let behaviour = Outer::new(&config, &key)?;
+        let behaviour = Outer::new(&config, &rooms, &key)?;
         let executor = move |task| spawner.spawn("libp2p", task);
         let settings = libp2p::swarm::Config::with_executor(executor)
             .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -231,8 +146,9 @@ impl Net {
             offline: false,
             messages_per_second: config.limits.messages_per_second,
             message_bytes_max: config.limits.message_bytes_max,
-            topics: config.topics.into_iter().collect(),
+            rooms,
             key: config.keypair,
+            events,
             out,
             deaf_since: None,
             due: None,
@@ -240,13 +156,13 @@ impl Net {
     }
 
     /// Runs until all handles or the receiver of events are gone, or until a shutdown.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<MeshCommand>, events: mpsc::Sender<MeshEvent>) {
-        let shared = self.shared.clone();
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<MeshCommand>) {
+        let (shared, events) = (self.shared.clone(), self.events.clone());
         let stopped = loop {
             self.take_posted();
             for _ in 0..COMMANDS_AT_ONCE {
                 match commands.try_recv() {
-                    Ok(MeshCommand::Shutdown { reply }) => return self.shutdown(&events, reply).await,
+                    Ok(MeshCommand::Shutdown { reply }) => return self.shutdown(reply).await,
                     Ok(command) => self.on_command(command),
                     Err(_) => break,
                 }
@@ -280,11 +196,11 @@ impl Net {
             }
         };
         let reply = stopped.unwrap_or_else(|| oneshot::channel().0);
-        self.shutdown(&events, reply).await;
+        self.shutdown(reply).await;
     }
 
     /// Closes every connection, reports it, and waits a moment for the peers to notice.
-    async fn shutdown(mut self, events: &mpsc::Sender<MeshEvent>, reply: oneshot::Sender<()>) {
+    async fn shutdown(mut self, reply: oneshot::Sender<()>) {
         self.swarm.behaviour_mut().gate.close_all(&DownCause::Shutdown);
         let closing = async {
             while self.swarm.network_info().connection_counters().num_established() > 0 {
@@ -297,7 +213,7 @@ impl Net {
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, closing).await;
         for event in self.out.drain(..) {
             // the receiver may be gone
-            if events.try_send(event).is_err() {
+            if self.events.try_send(event).is_err() {
                 break;
             }
         }
@@ -358,6 +274,13 @@ impl Net {
         }
     }
 
+    /// Tells the node something that comes again, unless it is behind with its events already.
+    fn hint(&mut self, event: MeshEvent) {
+        if self.events.capacity() >= self.events.max_capacity() / 2 {
+            self.out.push_back(event);
+        }
+    }
+
     fn beat(&mut self) {
         let Some(beats) = &mut self.beats else { return };
         let bytes = beats.next(&self.key, &self.beat_body);
@@ -399,7 +322,7 @@ impl Net {
     }
 
     fn take_posted(&mut self) {
-        let posted = std::mem::take(&mut *lock(&self.shared.posted));
+        let posted = self.shared.take();
         let now = clock::now();
         if !posted.know.is_empty() || !posted.bootstraps.is_empty() {
             self.due = None;
@@ -479,7 +402,7 @@ impl Net {
         if self.presence.is_none() {
             return Err(PublishError::NotAMember);
         }
-        if !self.topics.contains(&topic) {
+        if !self.rooms.topics().any(|known| known == topic) {
             return Err(PublishError::NoSuchTopic(topic));
         }
         let (len, max) = (bytes.len(), self.message_bytes_max);
@@ -643,7 +566,7 @@ impl Net {
                 self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
                 self.out.push_back(open);
                 if let Some(addresses) = news {
-                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                    self.hint(MeshEvent::Addresses { peer, addresses });
                 }
                 let change = self.health.heard(peer, now);
                 self.report(change);
@@ -691,12 +614,12 @@ impl Net {
                     && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
                     && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near)
                 {
-                    self.out.push_back(MeshEvent::Addresses { peer, addresses });
+                    self.hint(MeshEvent::Addresses { peer, addresses });
                 }
             }
             InnerEvent::Rooms(entered) => {
                 if let Some(peer) = did_of(&entered.peer) {
-                    self.out.push_back(MeshEvent::Stream { peer, room: entered.room, stream: entered.stream });
+                    self.rooms.enter(peer, &entered.room, entered.stream);
                 }
             }
             _ => {}
@@ -717,8 +640,9 @@ impl Net {
             let verdict = self.on_beat(&message.data, now);
             return self.settle(&token, verdict);
         }
-        let (topic, bytes) = (topic.to_owned(), message.data);
-        self.out.push_back(MeshEvent::Gossip { from, topic, bytes, token });
+        if let Err(Message { token, .. }) = self.rooms.hear(from, topic, Message { bytes: message.data, token }) {
+            self.settle(&token, Verdict::Ignore);
+        }
     }
 
     fn on_beat(&mut self, bytes: &[u8], now: Instant) -> Verdict {
@@ -734,7 +658,7 @@ impl Net {
         }
         let change = self.health.heard(peer, now);
         self.report(change);
-        self.out.push_back(MeshEvent::Beat { peer, body: heard.body });
+        self.hint(MeshEvent::Beat { peer, body: heard.body });
         Verdict::Accept
     }
 
@@ -742,7 +666,7 @@ impl Net {
         match event {
             DoorEvent::Asked { peer, request, reply } => {
                 if let Some(peer) = did_of(&peer) {
-                    self.out.push_back(MeshEvent::Join { peer, request, reply });
+                    self.rooms.knock(peer, request, reply);
                 }
             }
             // the connection was dialled for this question alone

@@ -19,9 +19,10 @@ use libp2p::core::transport::MemoryTransport;
 use libp2p::core::upgrade::Version;
 use libp2p::{Multiaddr, StreamProtocol, noise, yamux};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{
-    BoxedTransport, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Spawner, TokioSpawner, Verdict,
-    tcp_quic_transport,
+    BoxedTransport, Knock, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Message, Rooms, Spawner, Stream,
+    TokioSpawner, Verdict, tcp_quic_transport,
 };
 
 pub const ROOM: StreamProtocol = StreamProtocol::new("/test/room/1");
@@ -51,8 +52,6 @@ impl World {
     pub fn config(&self, n: u8) -> MeshConfig {
         let mut config = MeshConfig::new(key(n));
         config.membership = Some(Membership { mesh: self.root.did(), chain: self.chain(n, None) });
-        config.rooms = vec![ROOM];
-        config.topics = vec![TOPIC.to_owned()];
         config.heartbeat = Duration::from_millis(500);
         config.down_after = Duration::from_millis(3_000);
         config
@@ -62,6 +61,9 @@ impl World {
 pub struct Node {
     pub mesh: Mesh,
     pub events: MeshEvents,
+    pub streams: Receiver<Stream>,
+    pub gossip: Receiver<Message>,
+    pub door: Receiver<Knock>,
 }
 
 pub fn memory_transport(keypair: &Keypair) -> BoxedTransport {
@@ -85,7 +87,8 @@ pub const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub const MEMORY: &str = "memory";
 
 impl Node {
-    pub fn start_on(mut config: MeshConfig, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
+    /// With one room, one topic and the door; `rooms` may have more.
+    pub fn start_with(mut config: MeshConfig, mut rooms: Rooms, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
         let transport = if listen == MEMORY {
             config.listen = vec![memory_address()];
             memory_transport(&config.keypair)
@@ -93,8 +96,15 @@ impl Node {
             config.listen = vec![listen.parse().unwrap()];
             tcp_quic_transport(&config.keypair).unwrap()
         };
-        let (mesh, events) = Mesh::start(transport, config, spawner).unwrap();
-        Self { mesh, events }
+        let streams = rooms.register(ROOM, 1_024);
+        let gossip = rooms.topic(TOPIC, Bounds::items(1_024));
+        let door = rooms.door(16);
+        let (mesh, events) = Mesh::start(transport, config, rooms, spawner).unwrap();
+        Self { mesh, events, streams, gossip, door }
+    }
+
+    pub fn start_on(config: MeshConfig, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
+        Self::start_with(config, Rooms::new(), listen, spawner)
     }
 
     pub fn start(config: MeshConfig, listen: &str) -> Self {
@@ -118,16 +128,18 @@ impl Node {
 
     /// Reads events until one is wanted. Accepts all gossip and drops the other events.
     pub async fn until<T>(&mut self, what: &str, mut want: impl FnMut(MeshEvent) -> Option<T>) -> T {
-        let (mesh, events) = (&self.mesh, &mut self.events);
+        let (mesh, events, gossip) = (&self.mesh, &mut self.events, &mut self.gossip);
         let found = async {
             loop {
-                let event = events.recv().await.expect("the mesh runs");
-                tracing::trace!(me = %mesh.me().short(), ?event);
-                if let MeshEvent::Gossip { token, .. } = &event {
-                    mesh.settle(token.clone(), Verdict::Accept);
-                }
-                if let Some(found) = want(event) {
-                    return found;
+                tokio::select! {
+                    event = events.recv() => {
+                        let event = event.expect("the mesh runs");
+                        tracing::trace!(me = %mesh.me().short(), ?event);
+                        if let Some(found) = want(event) {
+                            return found;
+                        }
+                    }
+                    Some((_, message)) = gossip.recv() => mesh.settle(message.token, Verdict::Accept),
                 }
             }
         };
@@ -151,12 +163,30 @@ impl Node {
         .await
     }
 
-    pub async fn until_gossip(&mut self, text: &[u8]) -> Did {
-        self.until("gossip", |event| match event {
-            MeshEvent::Gossip { from, bytes, .. } if bytes == text => Some(from),
-            _ => None,
-        })
-        .await
+    /// The next stream in the room, and its peer.
+    pub async fn until_stream(&mut self) -> (Did, Stream) {
+        let entered = tokio::time::timeout(Duration::from_secs(20), self.streams.recv()).await;
+        entered.expect("a stream in time").expect("the mesh runs")
+    }
+
+    /// Accepts gossip until a message is wanted. Drops events.
+    pub async fn until_heard(&mut self, mut want: impl FnMut(&[u8]) -> bool) -> Did {
+        let (mesh, events, gossip) = (&self.mesh, &mut self.events, &mut self.gossip);
+        let found = async {
+            loop {
+                tokio::select! {
+                    event = events.recv() => drop(event.expect("the mesh runs")),
+                    Some((from, message)) = gossip.recv() => {
+                        mesh.settle(message.token, Verdict::Accept);
+                        if want(&message.bytes) {
+                            return from;
+                        }
+                    }
+                }
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+        found.unwrap_or_else(|_| panic!("{} waits for gossip", mesh.me().short()))
     }
 }
 
@@ -175,10 +205,7 @@ pub async fn gossip_works(from: &Node, to: &mut Node, text: &str) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let heard = to.until("gossip", |event| match event {
-        MeshEvent::Gossip { bytes, .. } if bytes.starts_with(text.as_bytes()) => Some(()),
-        _ => None,
-    });
+    let heard = to.until_heard(|bytes| bytes.starts_with(text.as_bytes()));
     futures::pin_mut!(publish, heard);
     futures::future::select(publish, heard).await;
 }
@@ -205,10 +232,9 @@ impl Node {
     pub async fn settled(&mut self, with: Did, what: &str) {
         let started = std::time::Instant::now();
         loop {
-            while let Some(event) = self.events.try_recv() {
-                if let MeshEvent::Gossip { token, .. } = event {
-                    self.mesh.settle(token, Verdict::Accept);
-                }
+            while self.events.try_recv().is_some() {}
+            while let Some((_, message)) = self.gossip.try_recv() {
+                self.mesh.settle(message.token, Verdict::Accept);
             }
             let open = self.mesh.peers().await.into_iter().any(|peer| peer.did == with && peer.open);
             if open {

@@ -53,6 +53,7 @@ mod tests {
         }
     }
 
+    /// promise: Commands and API | A data directory's token goes to this machine and to its own node alone
     #[test]
     fn an_address_that_only_looks_local_is_not() {
         for text in [

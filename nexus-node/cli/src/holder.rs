@@ -50,6 +50,7 @@ mod linux {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | A port in use
     #[test]
     fn the_holder_of_a_port_is_named() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -231,6 +231,7 @@ pub(crate) fn moment(timestamp: &str) -> String {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | Texts of others that would move the cursor of a terminal
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
         assert_eq!(sane("a\u{1b}[2Jb\r\u{9b}c\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\td");

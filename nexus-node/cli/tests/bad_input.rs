@@ -41,6 +41,7 @@ fn a_mistyped_ticket_is_refused_undialled_and_leaves_nothing_behind() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_wrong_ticket_is_refused_by_the_inviter_and_leaves_nothing_behind() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -55,6 +56,7 @@ fn a_wrong_ticket_is_refused_by_the_inviter_and_leaves_nothing_behind() {
     cloud.json(&["join", &ticket]);
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn an_expired_ticket_is_refused() {
     let (_laptop, _node, ticket) = inviter(&["--ttl", "1ms"]);
@@ -64,6 +66,7 @@ fn an_expired_ticket_is_refused() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_used_ticket_is_refused() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -74,6 +77,7 @@ fn a_used_ticket_is_refused() {
     assert!(!second.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_running_node_whose_join_is_refused_goes_on_as_it_was() {
     let (_laptop, _node, ticket) = inviter(&["--ttl", "1ms"]);
@@ -86,6 +90,7 @@ fn a_running_node_whose_join_is_refused_goes_on_as_it_was() {
     assert_eq!(cloud.json(&["get", written["id"].as_str().unwrap()])["text"], "x");
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn a_ticket_that_names_another_mesh_is_not_believed() {
     let (_laptop, _node, ticket) = inviter(&[]);
@@ -96,6 +101,7 @@ fn a_ticket_that_names_another_mesh_is_not_believed() {
     assert!(!cloud.path().exists());
 }
 
+/// promise: Bad input | A wrong or expired ticket, through the commands
 #[test]
 fn an_inviter_that_is_gone_times_out() {
     let (_laptop, node, ticket) = inviter(&[]);
@@ -194,6 +200,7 @@ fn a_directory_of_a_newer_version_is_refused_unchanged() {
     refuses_to_start(&home, "brain.redb", 1);
 }
 
+/// promise: Bad input | A data directory that is unreadable
 #[test]
 fn an_unreadable_directory_is_refused_unchanged() {
     let home = used();

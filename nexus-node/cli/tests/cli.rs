@@ -66,6 +66,7 @@ fn has_fields(document: &Value, fields: &[&str]) {
     }
 }
 
+/// promise: Commands and API | Without a node, every command that needs one exits 3
 #[test]
 fn without_a_node_every_command_that_needs_one_exits_3() {
     let empty = Home::new();
@@ -80,6 +81,7 @@ fn without_a_node_every_command_that_needs_one_exits_3() {
     }
 }
 
+/// promise: Commands and API | `init` makes a node once
 #[test]
 fn init_makes_a_node_once() {
     let home = Home::new();
@@ -96,6 +98,7 @@ fn init_makes_a_node_once() {
     }
 }
 
+/// promise: Commands and API | `up` says that it is ready in one line and stops cleanly
 #[test]
 fn up_says_that_it_is_ready_in_one_line_and_stops_cleanly() {
     let home = Home::new();
@@ -135,6 +138,7 @@ fn token_address_and_ports_are_the_same_after_a_restart() {
     }
 }
 
+/// promise: Commands and API | Every answer has the fields of the contract
 #[test]
 fn every_answer_has_the_fields_of_the_contract() {
     let home = Home::new();
@@ -218,6 +222,7 @@ fn the_same_key_answers_as_the_first_time_or_edits() {
     assert_eq!(home.json(&["list"])["items"].as_array().unwrap().len(), 1);
 }
 
+/// promise: Commands and API | A watch goes on from its cursor, a list where a page ended
 #[test]
 fn a_list_goes_on_where_a_page_ended() {
     let home = Home::new();
@@ -254,6 +259,7 @@ fn the_ids_of_a_list_are_enough_to_get_each_memory() {
     assert_eq!(table.lines().count(), 4, "{table}");
 }
 
+/// promise: Bad input | Names that fit several spaces
 #[test]
 fn a_space_name_that_fits_several_exits_2_and_lists_them() {
     let ((laptop, _first), (cloud, _second)) = pair();
@@ -267,6 +273,7 @@ fn a_space_name_that_fits_several_exits_2_and_lists_them() {
     laptop.json(&["remember", "x", "--space", &ids[0]]);
 }
 
+/// promise: Commands and API | Exported memories are imported whole and only once
 #[test]
 fn what_is_exported_is_imported_whole_and_only_once() {
     let (from, to) = (Home::new(), Home::new());
@@ -293,6 +300,7 @@ fn what_is_exported_is_imported_whole_and_only_once() {
     assert_eq!(to.json(&["list"])["items"].as_array().unwrap().len(), 2, "the key came along");
 }
 
+/// promise: Bad input | Bad lines of an import: told by number, the rest is imported
 #[test]
 fn bad_lines_of_an_import_are_told_by_number_and_the_rest_is_imported() {
     let home = Home::new();
@@ -333,6 +341,7 @@ fn settings_say_where_they_come_from_and_change_at_once_where_they_can() {
     }
 }
 
+/// promise: Commands and API | The root key goes out, sealed by a passphrase, and comes back
 #[test]
 fn the_root_key_goes_out_and_comes_back() {
     let home = Home::new();
@@ -358,6 +367,7 @@ fn the_root_key_goes_out_and_comes_back() {
     assert_eq!(stranger.error(&["root", "import", path]).0, 7);
 }
 
+/// promise: Commands and API | A watch goes on from its cursor, a list where a page ended
 #[test]
 fn a_watch_shows_changes_as_they_come_and_goes_on_from_its_cursor() {
     let home = Home::new();
@@ -398,6 +408,7 @@ fn a_watch_shows_changes_as_they_come_and_goes_on_from_its_cursor() {
     child.wait().unwrap();
 }
 
+/// promise: Nodes | A node alone in its mesh joins another while it runs, and its memories come along
 #[test]
 fn a_running_node_alone_in_its_mesh_joins_another_and_takes_its_memories_along() {
     let (laptop, cloud) = (Home::new(), Home::new());
@@ -458,6 +469,7 @@ fn another_directory_talks_to_a_node_by_address_and_token() {
     );
 }
 
+/// promise: Commands and API | A data directory's token goes to this machine and to its own node alone
 #[test]
 fn the_token_of_a_directory_goes_to_this_machine_and_to_its_own_node_alone() {
     let home = Home::new();
@@ -471,6 +483,7 @@ fn the_token_of_a_directory_goes_to_this_machine_and_to_its_own_node_alone() {
     assert_eq!(status("http://0.0.0.0:2"), 4, "and not there");
 }
 
+/// promise: Commands and API | A command that is not there is absent from `--help`
 #[test]
 fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
     let home = Home::new();

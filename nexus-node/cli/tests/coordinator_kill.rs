@@ -288,6 +288,7 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
     }
 }
 
+/// promise: Keys and locks | `kill -9` of the leader under load loses nothing; each key stays linearizable
 #[test]
 fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() {
     let _alone = alone();
@@ -395,6 +396,7 @@ fn put(node: &Node, key: &str, value: &str) {
     until("a write", || (node.http("PUT", &format!("/v1/kv/{key}"), &body).status == 200).then_some(()));
 }
 
+/// promise: Keys and locks | A leader that was stopped and goes on reads nothing stale, and lets no old token write
 #[test]
 fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
     let _alone = alone();
@@ -468,6 +470,8 @@ fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
     eprintln!("{read} reads answered, {refused} refused, none stale");
 }
 
+/// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
+/// promise: Keys and locks | After two of three voters are gone for good the third begins anew
 #[test]
 fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_others_in_again() {
     let _alone = alone();

@@ -51,6 +51,8 @@ fn mesh(names: &[&str]) -> Vec<(Home, Node)> {
     nodes
 }
 
+/// promise: Keys and locks | A write of one node is read by every other right after the answer
+/// promise: Keys and locks | Commands for keys and locks have the fields and exit codes of their page
 #[test]
 fn keys_are_written_compared_listed_and_taken_away_over_http() {
     let home = Home::new();
@@ -87,6 +89,7 @@ fn keys_are_written_compared_listed_and_taken_away_over_http() {
     }
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_transaction_does_all_or_the_other_thing() {
     let home = Home::new();
@@ -120,6 +123,7 @@ fn a_transaction_does_all_or_the_other_thing() {
     assert_eq!(home.run_with(&["kv", "txn", "-"], b"[]").code, 2);
 }
 
+/// promise: Bad input | Critical requests over a limit or against a rule: refused, nothing changed
 #[test]
 fn what_breaks_a_rule_is_refused_and_changes_nothing() {
     let home = Home::new();
@@ -201,6 +205,7 @@ fn what_breaks_a_rule_is_refused_and_changes_nothing() {
     assert_eq!((seen["voters"].as_array().unwrap().len(), &seen["generation"]), (1, &json!(0)), "{seen}");
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothing() {
     let home = Home::new();
@@ -238,6 +243,7 @@ fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothin
     assert_eq!((&theft["by_name"], &theft["stolen_from"]), (&json!("laptop"), &node.ready["did"]), "{theft}");
 }
 
+/// promise: Keys and locks | A caller that goes away while it waits does not get the lock
 #[test]
 fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     use std::io::Write;
@@ -260,6 +266,7 @@ fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     until("nobody has it", || (good(&node, "GET", "/v1/locks", "") == json!([])).then_some(()));
 }
 
+/// promise: Keys and locks | Changes are told in order after any revision that is kept, with their author
 #[test]
 fn a_watch_goes_on_after_a_revision_and_says_who() {
     let home = Home::new();
@@ -296,6 +303,7 @@ fn a_watch_goes_on_after_a_revision_and_says_who() {
     assert_eq!(quiet["revision"], polled["revision"], "{quiet}");
 }
 
+/// promise: Keys and locks | Commands for keys and locks have the fields and exit codes of their page
 #[test]
 fn commands_answer_with_the_fields_and_exit_codes_of_the_contract() {
     let home = Home::new();
@@ -373,6 +381,7 @@ fn past(home: &Home, arguments: &[&str]) -> Vec<Value> {
     home.run(&all).ok().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_did_what_is_told_line_by_line_and_checked() {
     let home = Home::new();
@@ -386,20 +395,22 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         told,
         [
             (&json!("voter_added"), &json!("done")),
+            (&json!("raise"), &json!("done")),
             (&json!("put"), &json!("done")),
             (&json!("cas"), &json!("refused")),
             (&json!("acquire"), &json!("granted"))
         ]
     );
     assert_eq!(
-        (&lines[1]["name"], &lines[1]["by_name"], &lines[1]["revision"]),
+        (&lines[2]["name"], &lines[2]["by_name"], &lines[2]["revision"]),
         (&json!("k"), &json!("laptop"), &json!(1))
     );
     assert_eq!(
-        (&lines[1]["by"], &lines[2]["code"], &lines[3]["token"]),
+        (&lines[2]["by"], &lines[3]["code"], &lines[4]["token"]),
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("1")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;
@@ -407,9 +418,9 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     assert_eq!(past(&home, &["--since", "1d"])[..], lines[1..], "what the leader notes has no time of its own");
 
     let check = home.json(&["audit", "verify"]);
-    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(4), &Value::Null), "{check}");
+    assert_eq!((&check["ok"], &check["entries"], &check["broken"]), (&json!(true), &json!(5), &Value::Null), "{check}");
     assert_eq!(check["head"].as_str().unwrap().len(), 64);
-    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 4 entries checked"));
+    assert!(home.run(&["audit", "verify"]).ok().stdout.starts_with("ok: 5 entries checked"));
     for (path, status) in [("/v1/audit?limit=0", 422), ("/v1/audit?after=x", 422), ("/v1/audit?sinc=1d", 422)] {
         assert_eq!(node.http("GET", path, "").status, status, "{path}");
     }
@@ -423,6 +434,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
     assert_eq!((&again["head"], &again["entries"]), (&check["head"], &check["entries"]));
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[test]
 fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     let home = Home::new();
@@ -433,13 +445,13 @@ fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
         assert_eq!(node.http("PUT", &format!("/v1/kv/{}", key(n)), r#"{"value":"v"}"#).status, 200);
     }
     let before = home.json(&["audit", "verify"]);
-    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_501)), "{before}");
+    assert_eq!((&before["ok"], &before["entries"]), (&json!(true), &json!(1_502)), "{before}");
     let lines = past(&home, &[]);
     let numbers: Vec<u64> = lines.iter().map(|line| line["n"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=1_501).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=1_502).collect::<Vec<_>>());
     for n in [0, 1, 299, 1_499] {
-        assert_eq!(lines[n + 1]["name"], json!(key(n)));
-        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 1), "").json();
+        assert_eq!(lines[n + 2]["name"], json!(key(n)));
+        let page = node.http("GET", &format!("/v1/audit?after={}&limit=1", n + 2), "").json();
         assert_eq!(page["items"][0]["name"], json!(key(n)));
     }
     node.kill_9();
@@ -449,6 +461,7 @@ fn a_long_past_is_the_same_from_memory_and_from_disk_and_after_a_kill() {
     assert_eq!(past(&home, &[]), lines);
 }
 
+/// promise: Keys and locks | The mode is in `status`, `/readyz`, metrics, events and refusals
 #[test]
 fn a_minority_says_so_everywhere_and_the_others_go_on() {
     let nodes = mesh(&["terminal", "ide", "cloud"]);
@@ -531,6 +544,7 @@ fn a_minority_says_so_everywhere_and_the_others_go_on() {
     }
 }
 
+/// promise: Keys and locks | Another leads when the leader steps down; voters come and go by hand
 #[test]
 fn voters_come_and_go_by_name_and_another_leads() {
     let nodes = mesh(&["terminal", "ide", "cloud", "desk"]);
@@ -561,6 +575,7 @@ fn voters_come_and_go_by_name_and_another_leads() {
     assert_eq!((exit, &error["code"]), (4, &json!("refused")), "{error}");
 }
 
+/// promise: Keys and locks | The rest of a lost quorum begins anew when told to; the old group does not count
 #[test]
 fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
     let [one, two, three] = mesh(&["one", "two", "three"]).try_into().ok().unwrap();

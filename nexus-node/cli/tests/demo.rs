@@ -11,6 +11,7 @@ mod support;
 use serde_json::Value;
 use support::Home;
 
+/// promise: Demo and first pages | Every step of the demo holds
 #[test]
 fn every_step_of_the_demo_holds() {
     let home = Home::new();
@@ -30,6 +31,7 @@ fn every_step_of_the_demo_holds() {
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "the directory is gone");
 }
 
+/// promise: Demo and first pages | The nodes end with the demo, however it ends; a chosen port that is taken fails
 #[test]
 fn a_chosen_base_port_that_is_taken_fails() {
     let home = Home::new();
@@ -39,6 +41,8 @@ fn a_chosen_base_port_that_is_taken_fails() {
     assert_eq!((code, &error["code"]), (7, &Value::from("in_use")), "{error}");
 }
 
+/// promise: Demo and first pages | The nodes end with the demo, however it ends; a chosen port that is taken fails
+/// promise: Demo and first pages | The remains of a killed demo go with the next one; a running one's stay
 #[cfg(unix)]
 #[test]
 fn the_nodes_end_with_the_demo_however_it_ends() {
@@ -82,6 +86,7 @@ fn the_nodes_end_with_the_demo_however_it_ends() {
     }
 }
 
+/// promise: Demo and first pages | The remains of a killed demo go with the next one; a running one's stay
 #[cfg(unix)]
 #[test]
 fn a_demo_leaves_the_directory_of_a_living_one_alone() {
@@ -214,6 +219,7 @@ mod on_a_terminal {
         Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
     }
 
+    /// promise: Demo and first pages | On a terminal the demo is a live map with keys, and gives the terminal back
     #[test]
     fn the_map_is_live_and_keys_act_on_it() {
         let mut terminal = Terminal::start(80, 24, false);
@@ -241,6 +247,7 @@ mod on_a_terminal {
         assert!(last.contains("ok    stranger") && last.contains("your own mesh:"), "{last}");
     }
 
+    /// promise: Demo and first pages | On a terminal the demo is a live map with keys, and gives the terminal back
     #[test]
     fn the_terminal_is_given_back_at_signals_and_ctrl_c() {
         for by in ["-TERM", "-INT", "-HUP", "ctrl-c", "q"] {

@@ -141,6 +141,7 @@ async fn nothing_is_lost(disk: &Disk, mut acknowledged: Vec<String>) {
     again.brain().remember(NewMemory::note("after it was mended")).await.unwrap();
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     let (disk, acknowledged, why) = fails(Fault::SyncFails).await;
@@ -148,6 +149,7 @@ async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     nothing_is_lost(&disk, acknowledged).await;
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_ends_the_node_and_loses_nothing_acknowledged() {
     let (disk, acknowledged, why) = fails(Fault::Full).await;
@@ -177,6 +179,7 @@ impl Drop for Mounted {
     }
 }
 
+/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
 #[test]
 fn a_process_on_a_disk_that_fills_up_ends_with_a_clear_error_and_loses_nothing_acknowledged() {
     let home = Home::new();

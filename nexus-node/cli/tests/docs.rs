@@ -247,6 +247,7 @@ fn the_examples_do_what_they_say() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_commands_of_the_first_page_work() {
     let mut world = World::default();
@@ -257,6 +258,7 @@ fn the_commands_of_the_first_page_work() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_program_of_the_first_page_is_an_example_that_runs() {
     let (page, example) = (file("README.md"), file("examples/src/bin/embed_memory.rs"));
@@ -267,6 +269,7 @@ fn the_program_of_the_first_page_is_an_example_that_runs() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn what_the_first_page_links_to_is_there() {
     let page = file("README.md");

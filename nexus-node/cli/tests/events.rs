@@ -86,6 +86,7 @@ impl Socket {
     }
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_websocket_brings_changes_and_goes_on_from_a_cursor() {
     let home = Home::new();
@@ -105,6 +106,7 @@ fn a_websocket_brings_changes_and_goes_on_from_a_cursor() {
     assert_eq!((kind, &reason[..2]), (8, &1_001_u16.to_be_bytes()[..]));
 }
 
+/// promise: Bad input | A WebSocket is refused like any other request: wrong token, foreign or null `Origin`
 #[test]
 fn a_websocket_is_refused_like_any_other_request() {
     let home = Home::new();
@@ -132,6 +134,7 @@ fn a_websocket_is_refused_like_any_other_request() {
     assert_eq!(answer.status(), 422);
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     let home = Home::new();
@@ -170,6 +173,7 @@ fn a_poll_waits_for_the_first_change_and_goes_on_from_its_cursor() {
     assert_eq!(node.http("GET", "/v1/events?colour=red", "").problem(), "invalid");
 }
 
+/// promise: Commands and API | Changes come over WebSockets and long polls, and go on from a cursor of this mesh
 #[test]
 fn a_cursor_of_another_mesh_is_refused_everywhere() {
     let (ours, other) = (Home::new(), Home::new());

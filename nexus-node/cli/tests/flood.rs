@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Draft, EntryFrame, EntryId, Head, Hlc, Incarnation, Kind, LogHead, LogId, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Keypair, Ticket};
-use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, TokioSpawner};
+use nexus_mesh::{FRAME_BYTES_MAX, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, TokioSpawner};
 use rogue::Rogue;
 use support::{Home, Node};
 use world::{Link, key};
@@ -43,7 +43,7 @@ impl Stage {
         let address: Multiaddr = ticket.addresses[0].parse().unwrap();
         let config = MeshConfig::new(key(9));
         let (mesh, _events) =
-            Mesh::start(Link::Tcp.transport(&key(9)), config, Arc::new(TokioSpawner::current())).unwrap();
+            Mesh::start(Link::Tcp.transport(&key(9)), config, Rooms::new(), Arc::new(TokioSpawner::current())).unwrap();
         let name = "rogue".parse().unwrap();
         let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: String::new() };
         let reply = mesh.join(ticket.inviter, vec![address.clone()], request).await.unwrap();
@@ -86,6 +86,7 @@ fn rss_mib(node: &Node) -> u64 {
     line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() / 1_024
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_heads_and_more_are_bounded() {
     let stage = Stage::new().await;
@@ -111,6 +112,7 @@ async fn a_hundred_thousand_heads_and_more_are_bounded() {
     stage.well("more heads than a mesh has logs");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     let stage = Stage::new().await;
@@ -131,6 +133,7 @@ async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
     assert!(*rogue.open.borrow(), "their credentials might be on the way");
 }
 
+/// promise: Bad input | A flood
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     let stage = Stage::new().await;

@@ -86,6 +86,7 @@ const UPGRADE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn no_route_is_missing_in_the_list() {
     let home = Home::new();
@@ -101,6 +102,7 @@ fn no_route_is_missing_in_the_list() {
     }
 }
 
+/// promise: Commands and API | Token, `Host` and `Origin` are checked on every route
 #[test]
 fn host_origin_and_token_are_checked_on_every_route() {
     let home = Home::new();
@@ -197,6 +199,7 @@ fn on_all_interfaces_the_address_that_was_dialled_is_a_good_host_and_no_other() 
     }
 }
 
+/// promise: Commands and API | Memories are written, read, changed and forgotten over HTTP; refusals have codes
 #[test]
 fn what_cannot_be_answered_is_a_problem_with_its_code() {
     let home = Home::new();
@@ -240,6 +243,7 @@ fn what_cannot_be_answered_is_a_problem_with_its_code() {
     assert!(answer.head.to_ascii_lowercase().contains("www-authenticate: bearer"), "{answer:?}");
 }
 
+/// promise: Commands and API | Memories are written, read, changed and forgotten over HTTP; refusals have codes
 #[test]
 fn memories_are_written_read_changed_and_forgotten_over_http() {
     let home = Home::new();

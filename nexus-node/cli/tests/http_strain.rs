@@ -42,6 +42,7 @@ fn fill(node: &Node) {
     assert!(answers.iter().all(|answer| answer["error"].is_null()), "{:?}", answers.first());
 }
 
+/// promise: Bad input | Broken JSON, unknown fields, bodies too large, wrong content types: refused
 #[test]
 fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     let home = Home::new();
@@ -97,6 +98,7 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     }
 }
 
+/// promise: Bad input | Long questions are answered or refused; texts of any kind come back as they were
 #[test]
 fn texts_of_any_kind_come_back_as_they_were() {
     let home = Home::new();
@@ -110,6 +112,7 @@ fn texts_of_any_kind_come_back_as_they_were() {
     }
 }
 
+/// promise: Bad input | Long questions are answered or refused; texts of any kind come back as they were
 #[test]
 fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     let home = Home::new();
@@ -141,6 +144,7 @@ fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     assert_eq!(node.http("GET", "/healthz", "").status, 200);
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[test]
 fn clients_that_go_away_leave_nothing_behind() {
     let home = Home::new();
@@ -200,6 +204,7 @@ fn clients_that_go_away_leave_nothing_behind() {
     assert_eq!(node.terminate().0, Some(0));
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[test]
 fn readers_that_do_not_read_cost_little_and_hold_nobody_up() {
     let home = Home::new();
@@ -226,6 +231,7 @@ fn readers_that_do_not_read_cost_little_and_hold_nobody_up() {
     assert_eq!(node.terminate().0, Some(0));
 }
 
+/// promise: Bad input | Clients that go away, do not read or stay idle cost little and hold nobody up
 #[cfg(unix)]
 #[test]
 fn a_thousand_idle_connections_are_held_and_the_next_one_is_answered() {

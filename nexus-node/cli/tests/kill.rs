@@ -118,6 +118,7 @@ fn memories(node: &Node) -> BTreeMap<String, (String, String)> {
     }
 }
 
+/// promise: The whole | `kill -9` at random moments of any node under load loses nothing acknowledged
 #[test]
 fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     let kills = from_env("NEXUS_KILLS", 20);

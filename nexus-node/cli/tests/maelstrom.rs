@@ -247,6 +247,7 @@ impl Client {
     }
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_node_says_again_what_it_is_told_and_refuses_what_it_does_not_know() {
     let _alone = alone();
@@ -261,6 +262,7 @@ fn a_node_says_again_what_it_is_told_and_refuses_what_it_does_not_know() {
     harness.end();
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn ids_are_drawn_once_also_by_nodes_that_hear_nothing_of_each_other() {
     let _alone = alone();
@@ -306,18 +308,21 @@ fn spread(workload: &'static str, nodes: usize, write: &str, done: &str, field: 
     harness.end();
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn what_is_broadcast_reaches_every_node_after_the_heal() {
     let _alone = alone();
     spread("broadcast", 5, "broadcast", "broadcast_ok", "message", "messages");
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_set_has_all_elements_on_every_node_after_the_heal() {
     let _alone = alone();
     spread("g-set", 3, "add", "add_ok", "element", "value");
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn a_counter_is_the_sum_of_what_was_added_on_both_sides_of_a_cut() {
     let _alone = alone();
@@ -420,6 +425,7 @@ fn work(client: &Client, nodes: u64, stop: &AtomicBool, epoch: &AtomicU64, histo
     }
 }
 
+/// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
 #[test]
 fn keys_are_linearizable_while_the_network_cuts_loses_and_doubles() {
     let _alone = alone();

@@ -365,6 +365,7 @@ fn graph(client: &impl Speaks) {
 const NEWCOMER: &str = r#""newcomer""#;
 const VETERAN: &str = r#""veteran""#;
 
+/// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
 fn every_tool_works_over_http_in_both_eras() {
     let home = Home::new();
@@ -377,6 +378,7 @@ fn every_tool_works_over_http_in_both_eras() {
     assert!(!home.log().contains("rmcp"), "{}", home.log());
 }
 
+/// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
 fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     let home = Home::new();
@@ -393,6 +395,7 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
 /// Calls a tool.
 type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
 
+/// promise: Commands and API | A node that an agent started is told of and stopped by `stop`, not by a page
 #[test]
 fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     let home = Home::new();
@@ -424,6 +427,7 @@ fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     assert_eq!(node.ended(), Some(0));
 }
 
+/// promise: Agents | A client does not notice that the node was started again
 #[test]
 fn a_client_does_not_notice_that_the_node_was_started_again() {
     let home = Home::new();
@@ -452,6 +456,7 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     assert_eq!(stdio.tool("recall", json!({ "query": "after" }))["memories"].as_array().unwrap().len(), 3);
 }
 
+/// promise: Agents | Which instance, which agent and when is written by the node; nobody forges it
 #[test]
 fn nobody_forges_who_wrote_a_memory() {
     let home = Home::new();
@@ -478,6 +483,7 @@ fn nobody_forges_who_wrote_a_memory() {
     assert_eq!((&entity["agent"], &entity["source"]), (&json!("newcomer"), &json!("model")));
 }
 
+/// promise: Agents | Two machines that write to the graph at once keep everything
 #[test]
 fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
     let ((laptop, first), (cloud, second)) = pair();
@@ -520,6 +526,7 @@ fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
     });
 }
 
+/// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
 #[test]
 fn answers_are_bounded_and_go_on_where_they_ended() {
     let home = Home::new();
@@ -556,6 +563,7 @@ fn answers_are_bounded_and_go_on_where_they_ended() {
     assert!(cut.to_string().len() < 2_000, "{cut}");
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn what_does_not_fit_is_refused_in_words() {
     let home = Home::new();
@@ -618,6 +626,7 @@ fn what_does_not_fit_is_refused_in_words() {
     }
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn messages_that_are_none_are_answered_in_json_rpc() {
     let home = Home::new();
@@ -685,6 +694,7 @@ fn messages_that_are_none_are_answered_in_json_rpc() {
     assert_eq!(client.post(batch.to_string().as_bytes(), &[version(OLD), old[0].clone()]).0, 400);
 }
 
+/// promise: Agents | `Host`, `Origin` and token are checked for MCP as for everything else
 #[test]
 fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
     let home = Home::new();
@@ -728,6 +738,7 @@ fn mcp_answers_only_to_its_own_hosts_origins_and_token() {
     }
 }
 
+/// promise: Agents | A subscriber hears of changes to the graph, also across a restart
 #[test]
 fn a_subscriber_hears_of_changes_to_the_graph() {
     let home = Home::new();
@@ -775,6 +786,7 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     stdio.notified("notifications/resources/updated");
 }
 
+/// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     let home = Home::new();
@@ -813,6 +825,7 @@ fn stdio_answers_what_is_no_message_and_ends_with_its_client() {
     assert!(!nowhere.path().exists());
 }
 
+/// promise: Agents | The graph goes out and in as the memory server's JSON Lines
 #[test]
 fn the_graph_goes_out_and_in_as_lines() {
     let home = Home::new();

@@ -69,6 +69,7 @@ const VSCODE: &str = ".config/Code/User/mcp.json";
 #[cfg(target_os = "macos")]
 const VSCODE: &str = "Library/Application Support/Code/User/mcp.json";
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn each_program_gets_its_entry_where_it_looks_for_it() {
@@ -102,6 +103,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
     assert_eq!(person.json(&["all"]).as_array().unwrap().len(), 5);
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
@@ -134,6 +136,7 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
     assert_eq!(person.connect(&["emacs"]).code, 2);
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn all_means_what_is_on_this_machine_and_says_what_that_is() {
@@ -165,6 +168,7 @@ fn all_means_what_is_on_this_machine_and_says_what_that_is() {
     }
 }
 
+/// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
 #[cfg(unix)]
 #[test]
 fn the_entry_starts_a_server_that_works() {

@@ -34,6 +34,7 @@ fn read(node: &Node) -> BTreeMap<String, f64> {
     values
 }
 
+/// promise: Commands and API | Requests are counted by route; the lag of peers and a caller's trace are told
 #[test]
 fn requests_are_counted_by_route_method_and_status() {
     let home = Home::new();
@@ -65,6 +66,7 @@ fn requests_are_counted_by_route_method_and_status() {
     assert_eq!(node.raw("GET", "/metrics", &[("Host", &node.address())], b"").problem(), "unauthorized");
 }
 
+/// promise: Commands and API | Requests are counted by route; the lag of peers and a caller's trace are told
 #[test]
 fn the_lag_of_a_peer_is_there() {
     let ((laptop, first), (cloud, _second)) = pair();
@@ -80,6 +82,7 @@ fn the_lag_of_a_peer_is_there() {
     until("cloud lacks an entry", || (of("nexus_peer_behind_entries") == Some(1.0)).then_some(()));
 }
 
+/// promise: Commands and API | Requests are counted by route; the lag of peers and a caller's trace are told
 #[test]
 fn a_trace_of_the_caller_is_answered_and_found_in_the_log() {
     let home = Home::new();

@@ -26,6 +26,7 @@ fn methods(path: &Value) -> BTreeSet<String> {
     path.as_object().unwrap().keys().cloned().collect()
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     let home = Home::new();
@@ -49,6 +50,7 @@ fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     }
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn every_route_of_the_contract_is_described() {
     let home = Home::new();
@@ -115,6 +117,7 @@ fn fits(schema: &Value, value: &Value, whole: &Value) -> Result<(), String> {
     })
 }
 
+/// promise: Commands and API | Routes are those of `/openapi.json`; examples and answers fit its schemas
 #[test]
 fn examples_and_answers_fit_their_schemas() {
     let home = Home::new();

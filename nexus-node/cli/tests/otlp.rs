@@ -93,6 +93,7 @@ fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
     attributes.iter().find(|attribute| attribute["key"] == key).map(|found| &found["value"]).unwrap_or(&Value::Null)
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn the_trace_of_a_caller_goes_on_at_the_collector() {
     let (address, bodies) = collector(0);
@@ -124,6 +125,7 @@ fn the_trace_of_a_caller_goes_on_at_the_collector() {
     assert!(bodies.try_iter().all(|body| !body.to_string().contains(unwanted)));
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn the_trace_that_an_agent_names_in_a_message_goes_on_over_http_and_stdio() {
     let (address, bodies) = collector(0);
@@ -179,6 +181,7 @@ fn write(node: &Node, text: &str, traceparent: Option<&str>) -> (String, String)
     (answered[3..35].to_owned(), answered[36..52].to_owned())
 }
 
+/// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[test]
 fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away() {
     let ((here, at_first), (there, at_second)) = (collector(0), collector(0));
@@ -232,6 +235,7 @@ fn a_write_and_its_arrival_on_another_node_are_one_trace_also_when_that_was_away
     assert!(at_second.try_iter().all(|body| !body.to_string().contains(unwanted)));
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_is_busy_is_asked_again() {
     let (address, bodies) = collector(1);
@@ -243,6 +247,7 @@ fn a_collector_that_is_busy_is_asked_again() {
     assert!(metrics.contains("\nnexus_otlp_spans_dropped_total 0\n"), "{metrics}");
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() {
     const REQUESTS: usize = 4_000;
@@ -278,6 +283,7 @@ fn a_collector_that_never_answers_slows_nothing_and_what_it_misses_is_counted() 
     assert!(stopping.elapsed().as_secs() < 8, "the collector's {:?}", stopping.elapsed());
 }
 
+/// promise: Commands and API | Traces go to an OpenTelemetry collector, which slows nothing when it is silent
 #[test]
 fn a_collector_that_is_not_there_is_told_of_once_and_hinders_nobody() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -32,6 +32,7 @@ fn cookie(answer: &Answer) -> String {
     header(answer, "set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
+/// promise: Commands and API | The files of the page hold no data, need no token and load nothing else
 #[test]
 fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     let home = Home::new();
@@ -66,6 +67,7 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     }
 }
 
+/// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
 #[test]
 fn a_link_signs_one_browser_in_once() {
     let home = Home::new();
@@ -107,6 +109,7 @@ fn a_link_signs_one_browser_in_once() {
     assert!(header(&out, "set-cookie").unwrap().contains("Max-Age=0"), "{out:?}");
 }
 
+/// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
 #[test]
 fn the_token_is_traded_for_the_cookie_which_outlives_a_restart_but_not_the_token() {
     let home = Home::new();

@@ -5,6 +5,7 @@
 /// In every build with plants, and in no other; `.ci/simulator` looks for it in one that has them.
 const MARK: &str = "nexus_plants: there are known bugs here!";
 
+/// promise: Whole networks, by seed | No program that is built to be used contains a planted bug
 #[test]
 fn no_built_node_contains_a_plant() {
     assert!(include_str!("../../../nexus-identity/src/plants.rs").contains(MARK), "the mark has changed");

@@ -10,6 +10,7 @@ mod support;
 
 use support::{Home, pair, until};
 
+/// promise: The thread | Two processes join over QUIC, share a memory, and one survives `kill -9`
 #[test]
 fn two_processes_share_a_memory_and_one_survives_kill_9() {
     let (laptop, cloud) = (Home::new(), Home::new());
@@ -35,6 +36,7 @@ fn two_processes_share_a_memory_and_one_survives_kill_9() {
     until("cloud catches up", || (cloud.run(&["get", meanwhile]).code == 0).then_some(()));
 }
 
+/// promise: Nodes | `durability.replicated` counts the members that have it on disk
 #[test]
 fn an_acknowledgement_says_how_many_others_have_it() {
     let ((laptop, _first), (_cloud, _second)) = pair();
@@ -43,6 +45,7 @@ fn an_acknowledgement_says_how_many_others_have_it() {
     });
 }
 
+/// promise: The thread | Writes acknowledged under load are there after `kill -9`
 #[test]
 fn what_was_acknowledged_under_load_is_there_after_kill_9() {
     let home = Home::new();

@@ -34,6 +34,7 @@ fn pages(home: &Home, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (values, heads)
 }
 
+/// promise: Commands and API | `space export --automerge` is readable by any Automerge, from a running node
 #[test]
 fn an_exported_space_is_readable_by_any_automerge_and_equal_on_every_node() {
     let ((one, _first), (two, _second)) = pair();
@@ -49,6 +50,7 @@ fn an_exported_space_is_readable_by_any_automerge_and_equal_on_every_node() {
     assert_eq!(pages(&two, "pages"), (values, heads));
 }
 
+/// promise: Commands and API | `doctor`, `completions` and `man` are as in the contract
 #[test]
 fn doctor_says_what_is_wrong_and_how_to_mend_it() {
     let home = Home::new();
@@ -65,6 +67,7 @@ fn doctor_says_what_is_wrong_and_how_to_mend_it() {
     assert!(!home.json(&["doctor"]).as_array().unwrap().is_empty(), "it needs no running node");
 }
 
+/// promise: Commands and API | `doctor`, `completions` and `man` are as in the contract
 #[test]
 fn doctor_fails_when_a_check_failed_and_not_for_a_warning() {
     let home = Home::new();
@@ -85,6 +88,7 @@ fn doctor_fails_when_a_check_failed_and_not_for_a_warning() {
     assert!(error["error"]["message"].as_str().unwrap().contains("configuration"), "{error}");
 }
 
+/// promise: Commands and API | `doctor`, `completions` and `man` are as in the contract
 #[test]
 fn completions_and_the_manual_name_every_command() {
     let home = Home::new();

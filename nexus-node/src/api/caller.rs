@@ -1,7 +1,8 @@
-//! The caller of a request: its program, and the highest source of what it writes.
+//! The caller of a request: its program, and the highest source that it may claim.
 //!
-//! Both follow from the connection. A body may name a lower source, never a higher one. A program with
-//! the token can pass for the command line, so this is a label, no proof: its holder is the owner.
+//! The connection decides, not the body. A body may name a lower source, never a higher one. This is a
+//! label, not a proof: with the token any program may pass for the command line. A holder of the token
+//! is the owner.
 
 use std::convert::Infallible;
 
@@ -13,12 +14,12 @@ use nexus_crdt::{AgentName, Origin, Source};
 use super::guard::Shown;
 use super::problem::Problem;
 
-/// The header by which the command line marks its requests: what it sends is typed by a person.
+/// Header that the program sends with each request, so that a person's typing counts as the person's.
 pub const CLIENT: &str = "nexus-client";
 /// The header's value from the command line.
 pub const COMMAND_LINE: &str = "command-line";
 
-/// A caller, as far as the connection shows it.
+/// A caller, as shown by the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     agent: Option<AgentName>,
@@ -26,7 +27,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A caller of that name, and the highest source of what it writes.
+    /// A caller with this name and this highest source.
     pub(crate) const fn new(agent: Option<AgentName>, most: Source) -> Self {
         Self { agent, most }
     }
@@ -34,16 +35,16 @@ impl Caller {
     fn of(shown: Option<Shown>, headers: &HeaderMap) -> Self {
         let typed = headers.get(CLIENT).is_some_and(|client| client == COMMAND_LINE);
         match shown {
-            // a browser's name says nothing: what is written there is typed
+            // a browser's name tells nothing: its user types
             Some(Shown::Cookie) => Self::new(None, Source::User),
             _ => Self::new(user_agent(headers), if typed { Source::User } else { Source::Tool }),
         }
     }
 
-    /// The origin of what this caller writes, with the agent and source that it asks for.
+    /// The origin of this caller's writes, from the requested agent and source.
     ///
     /// # Errors
-    /// `invalid` for a name that is none, `refused` for a source above the connection's.
+    /// `invalid` for a malformed name, `refused` for a source above the connection's.
     pub(crate) fn origin(&self, agent: Option<&str>, source: Option<Source>) -> Result<Origin, Problem> {
         let given = agent.map(str::parse).transpose();
         let given = given.map_err(|error| Problem::new("invalid", format!("agent: {error}")))?;
@@ -64,7 +65,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The product that a `User-Agent` begins with.
+/// The product at the beginning of a `User-Agent`.
 pub(crate) fn user_agent(headers: &HeaderMap) -> Option<AgentName> {
     let product = headers.get(header::USER_AGENT)?.to_str().ok()?.split_whitespace().next()?;
     AgentName::cut_from(product.split_once('/').map_or(product, |(name, _)| name))

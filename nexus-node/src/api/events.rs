@@ -19,7 +19,7 @@ use super::extract::Parameters;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::coordinator::Mode;
-use crate::{Node, Watch};
+use crate::{Node, Watch, WatchQuery};
 
 /// The time between two signs of life of a silent stream. A client that vanished is noticed as soon.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ pub(super) async fn events(
     parameters.many("from");
     parameters.end()?;
     let follows_mode = space.is_none();
-    let watch = node.brain().reading(move |brain| brain.watch(from.as_deref(), space.as_deref())).await?;
+    let watch = node.brain().watch(WatchQuery { after: from, space }).await?;
     let feed = Feed::new(watch, node, follows_mode).await;
     if let Some(wait) = wait {
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);

@@ -193,6 +193,7 @@ mod tests {
         guard.check(&request(path, headers)).map_or_else(|problem| problem.code, |_| "ok")
     }
 
+    /// promise: Commands and API | Token, `Host` and `Origin` are checked on every route
     #[test]
     fn hosts_origins_and_tokens_are_compared_exactly_on_every_route() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
@@ -227,6 +228,7 @@ mod tests {
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
     }
 
+    /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
@@ -261,6 +263,7 @@ mod tests {
         assert_eq!(code(&other, "/v1/status", &headers), "unauthorized");
     }
 
+    /// promise: Bad input | A WebSocket is refused like any other request: wrong token, foreign or null `Origin`
     #[test]
     fn a_websocket_may_carry_the_token_as_a_subprotocol() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");

@@ -110,8 +110,8 @@ fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<
 
 /// The memory with exactly this id or former id. A shortened id does not count.
 fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
-    let memory = brain.get(id).ok()?;
-    (memory.id == id || memory.was.as_deref() == Some(id)).then_some(memory)
+    let memory = brain.get_blocking(id).ok()?;
+    (memory.id.to_string() == id || memory.was.as_deref() == Some(id)).then_some(memory)
 }
 
 struct Importer {
@@ -212,7 +212,7 @@ impl Importer {
                 }
                 Ok(Reading::Known(memory)) => Imported {
                     line,
-                    id: Some(memory.id),
+                    id: Some(memory.id.to_string()),
                     space: Some(memory.space),
                     known: true,
                     ..Imported::default()
@@ -256,7 +256,13 @@ impl Importer {
 }
 
 fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
-    Imported { line, id: Some(written.id), space: Some(written.space), seq: Some(written.seq), ..Imported::default() }
+    Imported {
+        line,
+        id: Some(written.id.to_string()),
+        space: Some(written.space),
+        seq: Some(written.seq),
+        ..Imported::default()
+    }
 }
 
 pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {

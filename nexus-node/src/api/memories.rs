@@ -58,7 +58,7 @@ async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Resu
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
     parameters.end()?;
-    let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
+    let recalled = brain.recall(query).await?;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
     Ok(([(TRUNCATED, truncated)], axum::Json(hits)).into_response())
@@ -68,12 +68,12 @@ async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Prob
     let limit = limit(&mut parameters, ListQuery::default().limit)?;
     let query = ListQuery { space: parameters.one("space")?, limit, after: parameters.one("after")? };
     parameters.end()?;
-    let listing = brain.reading(move |brain| brain.list(&query)).await?;
+    let listing = brain.list(query).await?;
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
 }
 
 pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.reading(move |brain| brain.get(&id)).await?.into()))
+    Ok(axum::Json(brain.get(id).await?.into()))
 }
 
 pub(super) async fn edit(
@@ -91,7 +91,7 @@ pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wi
 }
 
 pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<Vec<wire::Revision>>, Problem> {
-    let revisions = brain.reading(move |brain| brain.history(&id)).await?;
+    let revisions = brain.history(id).await?;
     Ok(axum::Json(revisions.into_iter().map(wire::Revision::from).collect()))
 }
 
@@ -137,11 +137,11 @@ pub(super) async fn export(
 
 /// A page as lines, and the cursor of the next one.
 fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
-    let listing = brain.list(query)?;
+    let listing = brain.list_blocking(query)?;
     let mut lines = Vec::new();
     for memory in listing.items {
         // A memory forgotten meanwhile is exported without its key.
-        let key = brain.key_of(&memory.id).unwrap_or_default();
+        let key = brain.key_of_blocking(memory.id).unwrap_or_default();
         put_line(&mut lines, &wire::Exported { memory: memory.into(), key });
     }
     Ok((lines.into(), listing.next))

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use crate::coordinator::{Coordinators, Mode, SeatState};
 use crate::problem::Problem;
-use crate::{Brain, Node, NodeError, Peer, SpaceInfo, Status};
+use crate::{Node, NodeError, Peer, SpaceInfo, Status};
 
 /// The upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -194,7 +194,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
 
 async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     let (status, peers) = (node.status().await, node.peers().await);
-    let spaces = node.brain().reading(Brain::spaces).await?;
+    let spaces = node.brain().spaces().await?;
     of_process(text, &status);
     if let Some(seen) = &status.coordinators {
         of_coordinators(text, seen);

@@ -16,7 +16,7 @@ use crate::brain::Pages;
 use crate::{Brain, NodeError};
 
 pub(super) async fn list(brain: Brain) -> Result<Answer<Vec<wire::Space>>, Problem> {
-    let spaces = brain.reading(Brain::spaces).await?;
+    let spaces = brain.spaces().await?;
     Ok(Answer(spaces.into_iter().map(wire::Space::from).collect()))
 }
 
@@ -53,8 +53,8 @@ async fn next_line(brain: &Brain, mut pages: Pages, count: u64) -> Result<Line, 
     let (page, pages) = brain.reading(move |_| Ok((pages.next()?, pages))).await?;
     let mut line = Vec::new();
     match page {
-        Some((page, automerge)) => {
-            put_line(&mut line, &wire::Page { page, automerge: BASE64.encode(&automerge) });
+        Some(page) => {
+            put_line(&mut line, &wire::Page { page: page.name, automerge: BASE64.encode(&page.automerge) });
             Ok((line.into(), Some((pages, count + 1))))
         }
         None => Ok((Bytes::from(format!("{{\"pages\":{count}}}\n")), None)),

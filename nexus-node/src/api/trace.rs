@@ -99,6 +99,7 @@ mod tests {
         assert!(of(&format!("{}-more", GOOD.replacen("00", "cc", 1))).parent.is_some(), "with more to it");
     }
 
+    /// promise: Commands and API | Requests are counted by route; the lag of peers and a caller's trace are told
     #[test]
     fn what_is_no_trace_is_ignored() {
         for text in [

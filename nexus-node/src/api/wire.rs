@@ -49,7 +49,7 @@ impl From<crate::Change> for Change {
         Self {
             cursor: change.cursor,
             kind: change.kind.as_str().to_owned(),
-            id: change.id,
+            id: change.subject.to_string(),
             space: change.space,
             author: change.author.to_string(),
             seq: change.seq,
@@ -98,7 +98,7 @@ impl From<crate::SpaceInfo> for Space {
     fn from(space: crate::SpaceInfo) -> Self {
         Self {
             space: space.space,
-            id: space.id,
+            id: space.id.to_string(),
             readers: space.readers.iter().map(ToString::to_string).collect(),
             writers: space.writers.iter().map(ToString::to_string).collect(),
             records: space.records,

@@ -6,6 +6,7 @@ use nexus_crdt::{Dot, LogId, PageWrite, SpaceId, Target, Verified, Writes, proje
 use crate::NodeError;
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::ledger::{self, enos_of_log};
+use crate::memory::Page;
 use crate::store::{StoreError, Table, View};
 
 /// Names a page of a space: the author's log and the number there.
@@ -24,14 +25,14 @@ impl Pages {
         Ok(Self(writes_by_page(view, space)?))
     }
 
-    /// The next page as an Automerge document: name, then bytes that any Automerge reads. Takes long for a large page.
-    pub(crate) fn next(&mut self) -> Result<Option<(String, Vec<u8>)>, NodeError> {
-        let Some((name, writes)) = self.0.pop_first() else { return Ok(None) };
+    /// The next page as an Automerge document: Takes long for a large page.
+    pub(crate) fn next(&mut self) -> Result<Option<Page>, NodeError> {
+        let Some((place, writes)) = self.0.pop_first() else { return Ok(None) };
         let document =
             project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
-        let file = format!("{}-{}-{}", name.log.author.short(), hex(&name.log.incarnation.0), name.number);
+        let name = format!("{}-{}-{}", place.log.author.short(), hex(&place.log.incarnation.0), place.number);
         let options = SaveOptions { deflate: true, ..SaveOptions::default() };
-        Ok(Some((file, document.save_with_options(options))))
+        Ok(Some(Page { name, automerge: document.save_with_options(options) }))
     }
 }
 
@@ -74,10 +75,10 @@ fn applied(view: &dyn View, eno: u64) -> Result<Option<Verified>, StoreError> {
     let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else {
         return Ok(None);
     };
-    let row: EntryRow = rows::decode(Table::Entries, &row)?;
-    if row.standing != Standing::Applied {
+    if ledger::standing(view, eno)? != Standing::Applied {
         return Ok(None);
     }
+    let row: EntryRow = rows::decode(Table::Entries, &row)?;
     let payload = view.get(Table::Payloads, &rows::eno_key(eno))?;
     row.into_entry(payload).map(Some)
 }

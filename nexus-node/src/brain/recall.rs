@@ -6,7 +6,7 @@ use nexus_identity::{Did, Timestamp};
 use crate::NodeError;
 use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::{Spoken, spelled_words};
+use crate::search::words::{WordMatches, spelled_words};
 use crate::search::{Filter, Found, Search};
 use crate::store::View;
 
@@ -125,7 +125,7 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
 }
 
 fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
-    let mut spoken = Spoken::of(wanted.iter().map(|(word, _)| word.as_str()));
+    let mut spoken = WordMatches::of(wanted.iter().map(|(word, _)| word.as_str()));
     spoken.look_in(&memory.text);
     memory.tags.iter().for_each(|tag| spoken.look_in(tag));
     memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| spoken.look_in(text));
@@ -197,15 +197,17 @@ fn fit(hits: &mut Vec<Hit>, tokens: usize) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
+    use nexus_crdt::{Dot, EntryId};
     use proptest::prelude::*;
 
     use super::*;
     use crate::ledger::rows::Place;
+    use crate::memory::MemoryId;
 
     /// A memory about which nothing matters but its id and its age.
     fn memory(id: u64, stamp: Timestamp) -> Memory {
         Memory {
-            id: format!("{id:04}"),
+            id: Dot { entry: EntryId::from_bytes([0; 32]), index: u16::try_from(id).unwrap() }.into(),
             was: None,
             space: String::new(),
             text: String::new(),
@@ -226,7 +228,7 @@ mod tests {
         }
     }
 
-    fn sorted(mut hits: Vec<Hit>) -> Vec<(String, f64)> {
+    fn sorted(mut hits: Vec<Hit>) -> Vec<(MemoryId, f64)> {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
         hits.into_iter().map(|hit| (hit.memory.id, hit.score)).collect()
     }

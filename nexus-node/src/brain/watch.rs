@@ -4,10 +4,11 @@ use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
 use nexus_identity::Chain;
 
 use crate::NodeError;
-use crate::ledger::rows::{self, EntryRow, Standing};
+use crate::ledger;
+use crate::ledger::rows::{self, CutRow, Eno, EntryRow};
 use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::read::Known;
-use crate::memory::{Change, ChangeKind};
+use crate::memory::{Change, ChangeKind, Subject};
 use crate::store::{Order, Table, View};
 
 /// How many entries are looked at for one batch of changes.
@@ -31,28 +32,39 @@ pub(crate) fn changes_after(
     })?;
     let mut changes = Vec::new();
     let mut at = after;
+    let last = rows_found.last().map_or(after.eno, |(eno, _)| *eno);
+    let (standings, cuts) = (ledger::standings(view, after.eno, last)?, ledger::cuts(view, after.eno, last)?);
     for (eno, row) in rows_found {
         let skip = if eno == after.eno { after.index } else { 0 };
         at = WatchCursor { eno, index: u32::MAX };
-        if row.standing != Standing::Applied {
+        let mut of_entry = Vec::new();
+        if let Some(cut) = cuts.get(&eno) {
+            of_entry = changes_of_cut(view, eno, cut)?;
+        }
+        let applied = !standings.contains_key(&eno);
+        if !applied && of_entry.is_empty() {
             continue;
         }
-        let payload = view.get(Table::Payloads, &rows::eno_key(eno))?;
-        let entry = row.into_entry(payload)?;
+        let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
+        if applied {
+            // changes of the entry itself come after those that it made to others
+            let before = of_entry.last().map_or(0, |(index, ..)| index + 1);
+            of_entry.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (before + index, kind, id)));
+        }
         let header = entry.header();
         if space.is_some_and(|space| space != header.space) {
             continue;
         }
         let Some(space) = known.readable(header.space) else { continue };
         let space_name = space.name.to_string();
-        for (index, kind, id) in changes_of(&entry) {
+        for (index, kind, subject) in of_entry {
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
                 changes.push(Change {
                     cursor,
                     kind,
-                    id,
+                    subject,
                     space: space_name.clone(),
                     author: header.author,
                     seq: header.seq,
@@ -63,34 +75,60 @@ pub(crate) fn changes_after(
     Ok((changes, at))
 }
 
+/// What changed when entries stopped counting: each record is now out of sight, or another than it was.
+fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, Subject)>, NodeError> {
+    let mut changes = Vec::new();
+    for other in ledger::enos_cut_by(view, eno, cut)? {
+        let Some(entry) = ledger::read_entry(view, other)? else { continue };
+        if entry.header().kind == Kind::WRITES {
+            for (_, kind, record) in changes_of_writes(&entry) {
+                let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
+                // one that was in sight neither before nor after has not changed
+                if in_sight || kind != ChangeKind::Forgotten {
+                    let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
+                    changes.push((kind, Subject::Memory(record.into())));
+                }
+            }
+        } else {
+            changes.extend(changes_of(&entry).into_iter().map(|(_, kind, id)| (kind, id)));
+        }
+    }
+    Ok((0..).zip(changes).map(|(index, (kind, id))| (index, kind, id)).collect())
+}
+
 /// What an entry changed: the writes of one record are one change, at the first one's place.
-fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, String)> {
+fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
     let payload = entry.payload();
     match entry.header().kind {
         Kind::WRITES => {
-            let Ok(writes) = Writes::decode(payload) else {
-                return Vec::new();
-            };
-            let mut changes: Vec<(u32, ChangeKind, Dot)> = Vec::new();
-            for (index, write) in (0_u16..).zip(&writes.0) {
-                let (record, kind) = match write.target {
-                    Target::Create { .. } => (Dot { entry: entry.id(), index }, ChangeKind::Remembered),
-                    Target::Edit { record } if write.field.as_str() == Field::GONE => (record, ChangeKind::Forgotten),
-                    Target::Edit { record } => (record, ChangeKind::Edited),
-                };
-                let again = changes.last().is_some_and(|(_, last, of)| *of == record && *last == kind);
-                if !again {
-                    changes.push((u32::from(index), kind, record));
-                }
-            }
-            changes.into_iter().map(|(index, kind, record)| (index, kind, record.to_string())).collect()
+            let changes = changes_of_writes(entry).into_iter();
+            changes.map(|(index, kind, record)| (index, kind, Subject::Memory(record.into()))).collect()
         }
         Kind::CREDENTIAL => {
             let subject = payload.and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
-            subject.map(|claims| (0, ChangeKind::Member, claims.subject.to_string())).into_iter().collect()
+            subject.map(|claims| (0, ChangeKind::Member, Subject::Member(claims.subject))).into_iter().collect()
         }
-        Kind::PROFILE => vec![(0, ChangeKind::Member, entry.header().author.to_string())],
-        Kind::SPACE => vec![(0, ChangeKind::Space, SpaceId::created_by(entry.id()).to_string())],
+        Kind::PROFILE => vec![(0, ChangeKind::Member, Subject::Member(entry.header().author))],
+        Kind::SPACE => vec![(0, ChangeKind::Space, Subject::Space(SpaceId::created_by(entry.id())))],
         _ => Vec::new(),
     }
+}
+
+fn changes_of_writes(entry: &Verified) -> Vec<(u32, ChangeKind, Dot)> {
+    let Ok(writes) = Writes::decode(entry.payload()) else {
+        return Vec::new();
+    };
+    let mut changes: Vec<(u32, ChangeKind, Dot)> = Vec::new();
+    for (index, write) in (0_u16..).zip(&writes.0) {
+        let (record, kind) = match write.target {
+            Target::Create { .. } => (Dot { entry: entry.id(), index }, ChangeKind::Remembered),
+            Target::Edit { record } if write.field.as_str() == Field::GONE => (record, ChangeKind::Forgotten),
+            Target::Edit { record } => (record, ChangeKind::Edited),
+        };
+        let again = changes.last().is_some_and(|(_, last, of)| *of == record && *last == kind);
+        if !again {
+            changes.push((u32::from(index), kind, record));
+        }
+    }
+    changes
 }

@@ -20,6 +20,7 @@ fn nothing_given_gives_the_defaults() {
     assert_eq!(settings.rows().len(), KEYS.len());
 }
 
+/// promise: Store and data directory | Flag over environment over file over default, and each value says its origin
 #[test]
 fn a_flag_wins_over_the_environment_over_the_file() {
     let file = "connections_max = 50\nstreams_per_peer_max = 50\nspaces_max = 50";
@@ -50,6 +51,7 @@ fn lists_come_as_arrays_with_commas_or_one_by_one() {
     assert!(resolve("listen = []", &[], &[]).unwrap().config().listen.0.is_empty());
 }
 
+/// promise: Bad input | Unknown or bad settings
 #[test]
 fn an_unknown_key_is_refused_with_what_was_meant() {
     assert_eq!(
@@ -73,6 +75,7 @@ fn other_programs_variables_are_no_mistake() {
     assert_eq!(settings.ignored(), ["NEXUS_HOME", "NEXUS_REPOSITORY_URL"]);
 }
 
+/// promise: Bad input | Unknown or bad settings
 #[test]
 fn a_bad_value_is_refused_with_its_origin_and_what_is_allowed() {
     assert_eq!(
@@ -109,6 +112,7 @@ fn a_bad_value_is_refused_even_where_another_hides_it() {
     complaint("mdns = 3", &[], &[("mdns", "true")]);
 }
 
+/// promise: Bad input | Unknown or bad settings
 #[test]
 fn values_that_do_not_go_together_are_refused() {
     for (file, rule) in [
@@ -122,6 +126,7 @@ fn values_that_do_not_go_together_are_refused() {
     assert!(resolve("connections_max = 8\nconnections_pending_max = 8", &[], &[]).is_ok());
 }
 
+/// promise: Store and data directory | Setting a key keeps the rest of the file; a refused change leaves it alone
 #[test]
 fn setting_a_key_keeps_everything_else_of_the_file() {
     let before = "# my node\nmdns = true # at home\n\n[labels] # where\nrole = 'ide'\n";
@@ -155,6 +160,7 @@ fn every_default_can_be_written_and_read_again() {
     }
 }
 
+/// promise: Store and data directory | Setting a key keeps the rest of the file; a refused change leaves it alone
 #[test]
 fn a_refused_change_leaves_the_file_alone() {
     let home = tempfile::tempdir().unwrap();
@@ -168,6 +174,7 @@ fn a_refused_change_leaves_the_file_alone() {
     assert_eq!(Settings::load(home.path(), &[]).unwrap().config().log.as_str(), "debug");
 }
 
+/// promise: Store and data directory | Flag over environment over file over default, and each value says its origin
 #[test]
 fn rows_are_what_config_show_prints() {
     let settings = resolve("name = 'laptop'", &[], &[("mdns", "false")]).unwrap();

@@ -1,4 +1,4 @@
-//! The machine as openraft drives it: entries in, outcomes out, snapshots of the whole.
+//! The machine for openraft: entries in, outcomes out, snapshots of the whole state.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Cursor;
@@ -11,23 +11,27 @@ use tokio::sync::watch;
 
 use super::audit::{self, KeepError, Waiting};
 use super::command::Group;
+use super::format::{ReadError, TooNew};
 use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
 use super::state::{At, Change, Machine};
 
-/// Changes kept for watchers that come back; who was away longer starts from the keys as they are.
+/// The most changes kept for watchers that come back. A watcher that was away longer starts from the
+/// current keys.
 const CHANGES_MAX: usize = 4_096;
 
-/// What is applied, to read from: a handle, cheap to clone.
+/// A handle to the applied state, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Applied(Arc<AppliedMachine>);
 
-/// What the handles share.
+/// The state behind the handles.
 struct AppliedMachine {
     state: RwLock<State>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
-    /// Whoever writes records of the audit holds it.
+    /// The highest format of any copy that this node had.
+    raised: watch::Sender<u16>,
+    /// Locked by the task that writes audit records.
     keeping: tokio::sync::Mutex<()>,
 }
 
@@ -36,42 +40,59 @@ pub(crate) struct State {
     at: Option<LogId>,
     seats: StoredMembership,
     changes: VecDeque<Change>,
-    /// Up to this revision changes may be missing from `changes`.
+    /// The last revision of which changes may be missing from `changes`.
     missing: u64,
-    /// Who did what, as far as it is not on disk yet.
+    /// Audit records that are not on disk yet.
     pub(super) waiting: Waiting,
 }
 
 impl Applied {
     /// The state of a snapshot, or of a group that has just begun.
-    pub(super) fn new(group: Group, snapshot: Option<(SnapshotMeta, Vec<u8>)>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        group: Group,
+        snapshot: Option<(SnapshotMeta, Vec<u8>)>,
+        format_max: u16,
+        raised: watch::Sender<u16>,
+    ) -> Result<Self, ReadError> {
         let (machine, at, seats) = match snapshot {
-            Some((meta, state)) => (Machine::decode(&state)?, meta.last_log_id, meta.last_membership),
+            Some((meta, state)) => (Machine::decode(&state, format_max)?, meta.last_log_id, meta.last_membership),
             None => (Machine::new(group), None, StoredMembership::default()),
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
         let state = State { machine, at, seats, changes, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
-        Ok(Self(Arc::new(AppliedMachine { state, index, keeping: tokio::sync::Mutex::default() })))
+        let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
+        applied.raise();
+        Ok(applied)
     }
 
-    /// Reads what is applied now.
+    /// Announces the machine's format, if it is the highest so far.
+    fn raise(&self) {
+        let format = self.read().machine.format();
+        self.0.raised.send_if_modified(|raised| {
+            let higher = format > *raised;
+            *raised = format.max(*raised);
+            higher
+        });
+    }
+
+    /// Reads the applied state.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index of the last applied entry, as it moves.
+    /// The index of the last applied entry, as a watch.
     pub(crate) fn index(&self) -> watch::Receiver<u64> {
         self.0.index.subscribe()
     }
 
-    /// Keeps others from writing records of the audit.
+    /// Keeps other tasks from writing audit records.
     pub(super) async fn keeping(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.keeping.lock().await
     }
 
-    /// Changes what waits to be written.
+    /// Changes the records that wait to be written.
     pub(super) fn waiting(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
     }
@@ -82,6 +103,7 @@ impl Applied {
         let index = state.at.map_or(0, |at| at.index);
         drop(state);
         self.0.index.send_replace(index);
+        self.raise();
         result
     }
 }
@@ -92,7 +114,7 @@ impl State {
         self.at.map_or(0, |at| at.index)
     }
 
-    /// The changes after a revision; `None` if some of them are not kept any more.
+    /// The changes after a revision; `None` if some of them are gone.
     pub(crate) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
         (revision >= self.missing).then(|| {
             let from = self.changes.partition_point(|change| change.revision <= revision);
@@ -114,10 +136,12 @@ impl State {
     }
 }
 
-/// The machine that entries are applied to.
+/// Applies entries to the machine.
 pub(super) struct Applier {
     pub(super) applied: Applied,
     pub(super) log: Log,
+    /// The highest format that it reads.
+    pub(super) format_max: u16,
 }
 
 impl RaftStateMachine<Types> for Applier {
@@ -133,16 +157,16 @@ impl RaftStateMachine<Types> for Applier {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let max = self.format_max;
         let apply = |state: &mut State, entry: Entry| {
-            state.at = Some(entry.log_id);
             let at = At { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
-            match entry.payload {
+            let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
-                    // between two sets of voters nothing is settled
+                    // during a joint change the voters are not settled
                     if let [voters] = membership.get_joint_config().as_slice() {
                         let voters: BTreeSet<Did> = voters.iter().map(|voter| voter.did).collect();
-                        // the first entry of all is nobody's: the founder wrote it before it was elected
+                        // the first entry has no leader: the founder wrote it before it was elected
                         let founder = voters.first().copied().filter(|_| at.index == 0);
                         let record = state.machine.seats(At { leader: founder.unwrap_or(at.leader), ..at }, voters);
                         state.waiting.add(record);
@@ -152,26 +176,33 @@ impl RaftStateMachine<Types> for Applier {
                 }
                 EntryPayload::Normal(proposals) => {
                     let mut outcomes = Vec::with_capacity(proposals.0.len());
-                    for signed in proposals.0.iter() {
-                        let (applied, record) = state.machine.apply_signed(at, signed);
+                    let all = state.machine.apply_all(at, &proposals.0, max);
+                    for (applied, record) in all.map_err(|too_new| (entry.log_id, too_new))? {
                         state.waiting.add(record);
                         state.keep(applied.changes);
                         outcomes.push(applied.outcomes);
                     }
                     Outcomes(outcomes)
                 }
-            }
+            };
+            state.at = Some(entry.log_id);
+            Ok(outcomes)
         };
         let entries: Vec<Entry> = entries.into_iter().collect();
-        // The leader counts itself before its own disk has an entry.
+        // the leader counts itself before an entry is on its own disk
         if let Some(last) = entries.last() {
             let durable = self.log.wait_durable(last.log_id.index).await;
             durable.map_err(|error| StorageIOError::apply(last.log_id, &error))?;
         }
         let (outcomes, full) = self.applied.change(|state| {
-            let outcomes = entries.into_iter().map(|entry| apply(state, entry)).collect();
+            let outcomes: Result<Vec<_>, (LogId, TooNew)> =
+                entries.into_iter().map(|entry| apply(state, entry)).collect();
             (outcomes, state.waiting.is_full())
         });
+        let outcomes = outcomes.map_err(|(at, too_new)| {
+            self.log.stop_at(too_new);
+            StorageIOError::apply(at, &too_new)
+        })?;
         if full {
             audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         }
@@ -194,8 +225,12 @@ impl RaftStateMachine<Types> for Applier {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let bytes = snapshot.into_inner();
-        let machine =
-            Machine::decode(&bytes).map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
+        let machine = Machine::decode(&bytes, self.format_max).map_err(|error| {
+            if let ReadError::TooNew(too_new) = error {
+                self.log.stop_at(too_new);
+            }
+            StorageIOError::read_snapshot(Some(meta.signature()), &error)
+        })?;
         let chain = machine.audit();
         audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         let have = self.applied.read().machine.audit().count;
@@ -217,7 +252,7 @@ impl RaftStateMachine<Types> for Applier {
     }
 }
 
-/// A snapshot that is being made; the machine goes on meanwhile.
+/// A snapshot in the making. The machine goes on meanwhile.
 pub(super) struct Builder {
     meta: SnapshotMeta,
     state: Vec<u8>,
@@ -228,7 +263,7 @@ pub(super) struct Builder {
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
-        // what the log would bring again after a crash is not in it any more then
+        // the log will lose the entries that would bring these records again after a crash
         audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         self.log.save_snapshot(&meta, &state).await?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })

@@ -1,9 +1,9 @@
-//! Who did what to critical state, as this node keeps it: the newest records in memory until there
-//! are enough for a commit or a snapshot is made, the others in rows beside the snapshot. What a
-//! crash takes from memory comes again with the log.
+//! The audit of critical state on this node. The newest records are in memory until there are enough
+//! for a commit, or a snapshot is made. The others are in rows beside the snapshot. Records lost in a
+//! crash come again with the log.
 //!
-//! A node that got a snapshot in place of log entries lacks their records. It asks the others for
-//! them, newest first: the hash that the state holds proves each page, whoever sent it.
+//! A node that got a snapshot instead of log entries lacks their records. It asks the others for them,
+//! newest first. The hash in the state proves each page, whichever member sent it.
 
 mod check;
 mod rows;
@@ -15,90 +15,91 @@ use futures::future::join_all;
 use nexus_identity::Did;
 
 use self::check::{check, proven};
-use self::rows::{GAPS, Read, batch, gaps, read, read_back};
+use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
 use super::govern::Said;
 use super::group::Running;
 use super::log::Log;
 use super::network::encode;
+use super::propose::Reply;
 use super::query::Query;
 use super::state::Deed;
 use super::wire::{Body, Bytes};
 use super::{AGAIN, Coordinator};
-use crate::error::{NodeError, Resource};
+use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
 pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
 
-/// Between two looks at whether records are missing.
+/// The time between two looks for missing records.
 const FILL_EVERY: Duration = Duration::from_secs(5);
-/// How long somebody who has just joined waits for a copy.
+/// The longest wait of a new member for its copy.
 const COPY_MAX: Duration = Duration::from_secs(5);
-/// How long a reader waits for its copy to hold what was done before.
+/// The longest wait of a reader until its copy has all earlier changes.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
-/// What an audit shows of one deed.
+/// One deed in an audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Its number, from 1.
     pub n: u64,
     /// The index of the log entry that brought it.
     pub index: u64,
-    /// When, by the clock of who did it, in milliseconds; `None` for what the leader notes.
+    /// The time by the requester's clock, in milliseconds; `None` for records of the leader.
     pub at_ms: Option<u64>,
-    /// Who: signed, except for what the leader notes.
+    /// The requester, who has signed, except for records of the leader.
     pub by: Did,
-    /// What.
+    /// The deed.
     pub deed: Deed,
 }
 
 /// A page of an audit, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditPage {
-    /// What was done.
+    /// The deeds.
     pub items: Vec<AuditEntry>,
-    /// The number to go on after, if there is more.
+    /// The number to continue after, if there is more.
     pub next: Option<u64>,
 }
 
-/// What a check of the chain found, or a step of it.
+/// The result of a check of the chain, or of a step of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditCheck {
-    /// How many deeds were checked.
+    /// The number of checked deeds.
     pub entries: u64,
     /// The first of them.
     pub first: Option<u64>,
-    /// The hash of the last record that was checked.
+    /// The hash of the last checked record.
     pub head: [u8; 32],
-    /// The first deed that is not what it was, and why.
+    /// The first changed deed, with the fault.
     pub broken: Option<(u64, &'static str)>,
-    /// Deeds of which this node has no record, from and to.
+    /// Deeds without a record on this node, from and to.
     pub missing: Vec<(u64, u64)>,
-    /// The deed to go on after, if this was not all.
+    /// The deed to continue after, if this was not all.
     pub next: Option<u64>,
-    /// What other members' copies say, once all was checked.
+    /// The other members' copies, at the end of the check.
     pub others: Vec<AuditOther>,
 }
 
-/// What another member's copy says.
+/// Another member's copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditOther {
-    /// Who.
+    /// The member.
     pub did: Did,
-    /// How many deeds its copy had.
+    /// The number of deeds in its copy.
     pub entries: u64,
-    /// Whether its past is this node's; `None` if that cannot be told yet.
+    /// Whether its records equal this node's; `None` if that is not known yet.
     pub agrees: Option<bool>,
 }
 
 impl AuditCheck {
-    /// Whether all that was looked at is as it was.
+    /// Whether everything checked is unchanged.
     pub fn ok(&self) -> bool {
         self.broken.is_none() && self.others.iter().all(|other| other.agrees != Some(false))
     }
 }
 
 impl Coordinator {
-    /// What was done after a deed, and since a time by the clocks of those who did it.
+    /// The deeds after one, and since a time by the requesters' clocks.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
@@ -106,11 +107,11 @@ impl Coordinator {
         let running = self.copy().await?;
         let (log, applied) = (self.log.clone(), running.applied.clone());
         let page = move || -> Result<AuditPage, StoreError> {
-            // with the record that the last page ended in, for its time
-            let Read { records, count, .. } = read(&log, &applied, after)?;
+            // with the last record of the page before, for its time
+            let AuditRows { records, count, .. } = read(&log, &applied, after)?;
             let mut page = AuditPage::default();
             let mut seen = after;
-            // what the leader notes is of the time of what stands before it
+            // a record of the leader has the time of the record before it
             let mut counts = since_ms.is_none();
             for record in records {
                 counts = record.at_ms().map_or(counts, |at_ms| since_ms.is_none_or(|since| at_ms >= since));
@@ -133,9 +134,9 @@ impl Coordinator {
         Ok(page??)
     }
 
-    /// Checks the chain after a deed: that each record names the one before, that whoever is said to
-    /// have proposed has signed, that the end is the one that the state holds; and at the end, that
-    /// the members that are up have the same past. Looks at so many records at a time.
+    /// Checks the chain after a deed. Each record must name the one before, each proposer must have
+    /// signed, and the end must be the one in the state. At the end the members that are up must have
+    /// the same past. One call checks a bounded number of records.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
@@ -159,15 +160,17 @@ impl Coordinator {
         Ok(check)
     }
 
-    /// This node's part in the group, once its copy holds what was done before, if somebody says in
-    /// time what that is.
+    /// This node's part in the group, once its copy has all earlier changes, as far as a member tells
+    /// in time.
     async fn copy(&self) -> Result<Arc<Running>, NodeError> {
-        let missing = || NodeError::NotFound { what: Resource::Replica, name: "on this node".to_owned() };
+        let missing = || self.no_copy("on this node");
         let mut part = self.running.subscribe();
-        // one that has just joined gets its copy in a moment; a reader never does
+        // a new member gets its copy in a moment; a reader never does
         let there = tokio::time::timeout(COPY_MAX, part.wait_for(Option::is_some));
         let running = match self.running() {
-            None if self.may_propose(&self.identity.me()) => there.await.ok().and_then(|part| part.ok()?.clone()),
+            None if self.stopped().is_none() && self.may_propose(&self.identity.me()) => {
+                there.await.ok().and_then(|part| part.ok()?.clone())
+            }
             running => running,
         };
         let running = running.ok_or_else(missing)?;
@@ -188,12 +191,12 @@ impl Coordinator {
         Ok(page??)
     }
 
-    /// Asks for the records of one page that this node lacks. Whether it got any.
+    /// Asks for one page of missing records. Returns whether it got any.
     async fn fill(&self, running: &Running) -> Result<bool, KeepError> {
         let Some(gap) = gaps(&self.log)?.pop() else { return Ok(false) };
         for member in self.up() {
             let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&gap.to) })).await;
-            let Ok(Body::Answer(answer)) = asked else { continue };
+            let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { continue };
             let page: Vec<Vec<u8>> = borsh::from_slice(&answer.bytes).unwrap_or_default();
             let (records, rest) = proven(gap, &page);
             if records.is_empty() {
@@ -201,7 +204,7 @@ impl Coordinator {
             }
             let _one = running.applied.keeping().await;
             let mut gaps = gaps(&self.log)?;
-            // a snapshot may have come meanwhile; its gap is another one
+            // a snapshot may have come meanwhile, with another gap
             let Some(place) = gaps.iter().position(|one| *one == gap) else { return Ok(true) };
             match rest {
                 Some(rest) => gaps[place] = rest,
@@ -216,21 +219,21 @@ impl Coordinator {
     }
 }
 
-/// What a member said of its copy, beside this one; `None` if it has none, or cannot be compared.
+/// A comparison with a member's copy; `None` if it has none, or cannot be compared.
 fn compare(log: &Log, running: &Running, (did, said): (Did, Said)) -> Option<AuditOther> {
     let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
-    let Read { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
+    let AuditRows { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
     let here = match records.first() {
         _ if entries == count => Some(own),
         Some(record) if record.first == entries.saturating_add(1) => Some(record.before),
-        // in the middle of a record: of another chain
+        // in the middle of a record: another chain
         Some(record) if record.first <= entries => Some([0; 32]),
         _ => None,
     };
     Some(AuditOther { did, entries, agrees: here.map(|here| here == head) })
 }
 
-/// Asks for what is missing, as long as there is any and somebody has it.
+/// Asks for missing records while there are any and a member has them.
 pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(FILL_EVERY).await;

@@ -1,8 +1,8 @@
-//! When the leader proposes that something has expired.
+//! The leader's deadlines: when it proposes that something has expired.
 //!
-//! Only a leader's own clock counts, and only forward: a time runs in full from its grant, from
-//! its renewal, or from when this node became the leader, whichever came last. So nobody loses a
-//! lease early, whatever the clocks of others say; after a change of leaders one may last longer.
+//! Only a leader's own clock counts, and only forward. A time runs in full from its grant, from its
+//! renewal, or from the beginning of this leadership, whichever was last. So no lease ends early,
+//! whatever the other clocks show. After a change of leaders a lease may last longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,21 +10,21 @@ use std::time::Duration;
 use super::command::Expiry;
 use super::state::{Machine, Timed};
 
-/// The expiries of one proposal.
+/// The most expiries of one proposal.
 const BATCH_MAX: usize = 256;
 
-/// A leader's deadlines. Times are since some moment of this node's own.
+/// A leader's deadlines. Times count from some moment of this node's own.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     due: BTreeSet<(Duration, Expiry)>,
     at: BTreeMap<Expiry, Duration>,
-    /// The revision that was last looked at: whatever is timed anew or renewed makes another.
+    /// The last revision looked at. Every new or renewed time makes another revision.
     seen: Option<u64>,
 }
 
 impl Deadlines {
-    /// Takes the state as it is now: what was not timed before gets its whole time from `now` on,
-    /// and what is gone, or was renewed, is let go of.
+    /// Follows the current state. A new time runs in full from `now` on. A time that is gone or was
+    /// renewed is dropped.
     pub(super) fn follow(&mut self, now: Duration, machine: &Machine) {
         if self.seen.replace(machine.revision()) == Some(machine.revision()) {
             return;
@@ -41,17 +41,17 @@ impl Deadlines {
         }
     }
 
-    /// Forgets all: this node is not the leader any more.
+    /// Drops all: this node is not the leader any more.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// What has run out by now, the oldest first, at most so many as fit one proposal.
+    /// The expiries that are due, oldest first, at most as many as fit one proposal.
     pub(super) fn due(&self, now: Duration) -> Vec<Expiry> {
         self.due.iter().take_while(|(at, _)| *at <= now).take(BATCH_MAX).map(|(_, expiry)| expiry.clone()).collect()
     }
 
-    /// When the next one runs out.
+    /// The time of the next expiry.
     #[cfg(test)]
     pub(super) fn next(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
@@ -75,11 +75,21 @@ mod tests {
         let by = Did::from_bytes([1; 32]);
         let put = Put { key: "k".into(), value: "v".into(), ttl_ms: Some(ttl_ms), fence: None };
         let commands = vec![Command::Put(put)];
-        let proposal =
-            Proposal { group: machine.group(), by, session: 1, seq, answered: 0, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: machine.group(),
+            by,
+            session: 1,
+            seq,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+        };
         machine.apply(At { index: seq, leader: by }, &proposal);
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_whole_time_runs_from_the_write_and_from_taking_over() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());
@@ -96,6 +106,7 @@ mod tests {
         assert_eq!(deadlines.next(), Some(9 * SECOND));
     }
 
+    /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
     #[test]
     fn a_renewal_in_between_starts_the_time_anew() {
         let (mut machine, mut deadlines) = (machine(), Deadlines::default());

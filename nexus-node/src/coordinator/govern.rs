@@ -1,4 +1,4 @@
-//! A leader's duties, and everybody's view of the others.
+//! A leader's duties, and every node's view of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -6,45 +6,53 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
 use tokio::time::Instant;
 
-use super::command::{Command, Group};
+use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
 use super::group::{NotDone, Running};
 use super::network::encode;
+use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
+use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator};
-use crate::error::{NodeError, Resource};
+use crate::error::NodeError;
 use crate::world::random;
 
-/// Between two looks at the members.
+/// The time between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
-/// What a member said is asked for again after this.
+/// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
-/// How long a member may take to say it.
+/// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
-/// How long a change of the voters may take before the next is looked for.
+/// The longest change of the voters before the next is planned.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-/// Between two looks at what runs out of time.
+/// The time between two looks for expiries.
 const EXPIRY_TICK: Duration = Duration::from_millis(200);
 
-/// What is known of the other members.
+/// The reports of the other members.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     said: BTreeMap<Did, Said>,
-    /// Since when members have been up.
+    /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
+    /// The time since which each absent member has been away.
+    away: BTreeMap<Did, Instant>,
+    /// The highest format of critical state that each present member can read, by its own word.
+    reads: BTreeMap<Did, u16>,
+    /// The highest format that this node proposed as a group's leader.
+    asked: Option<(Group, u16)>,
     looked: Option<Instant>,
 }
 
-/// What a member said.
+/// A member's report.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     at: Instant,
@@ -56,41 +64,50 @@ pub(super) struct Said {
     pub(super) term: u64,
     pub(super) seats: Option<Seats>,
     pub(super) machine: Vec<u8>,
-    /// How many deeds its copy has seen, and the hash of the last record.
+    /// The number of deeds in its copy, and the hash of the last record.
     pub(super) audit: Option<(u64, [u8; 32])>,
+    /// The format of critical state that it knows.
+    pub(super) format: u16,
+    /// Whether its copy has stopped at data of a later version.
+    pub(super) stopped: bool,
 }
 
 impl Said {
-    /// How long ago that was.
+    /// The age of the report.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
 }
 
-/// A change of who votes, by a person.
+/// A change of the voters by a person.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manage {
-    /// This member votes too.
+    /// Give this member a vote.
     Add(Did),
-    /// This member votes no more.
+    /// Take this member's vote.
     Remove(Did),
-    /// Another leads.
+    /// Let another voter lead.
     StepDown,
 }
 
-/// Why a change of who votes was not made.
+/// The reason why the voters were not changed.
 pub(super) enum ManageError {
     NotDone(NotDone),
     Refused(String),
 }
 
-/// Looks at the members now and then; as the leader, changes who votes.
+/// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(TICK).await;
         let leads = here.running().filter(|running| running.leads());
-        if leads.is_some() || here.running().is_none_or(|running| running.leader().is_none()) {
+        let alone = here.running().is_none_or(|running| here.leader_in_contact(&running).is_none());
+        if leads.is_some() || alone {
             here.look_around().await;
+        }
+        // a node without a copy asks the leader once a member reports a later format
+        if alone && here.hinted() > *here.formats.raised.borrow() {
+            let _ = here.read(&super::Query::Revision).await;
         }
         if let Some(running) = leads {
             let plan = here.plan(&running, |now| now.plan()).await;
@@ -104,7 +121,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
     }
 }
 
-/// As the leader, proposes what has run out of time.
+/// As the leader, proposes expiries.
 pub(super) async fn expire(here: Arc<Coordinator>) {
     let mut deadlines = Deadlines::default();
     let mut led = None;
@@ -117,11 +134,11 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
         };
         let term = running.metrics().current_term;
         if led != Some((running.group, term)) {
-            // every time runs anew from when this node became the leader
+            // every time runs anew from the beginning of this leadership
             deadlines.clear();
             led = Some((running.group, term));
         }
-        let now = match planted(Plant::LeasesByWallClock) {
+        let now = match planted("leases_by_wall_clock") {
             true => Duration::from_millis(here.world.wall().as_ms()),
             false => here.world.now(),
         };
@@ -136,7 +153,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
 }
 
 impl Coordinator {
-    /// What this node says of itself to others.
+    /// This node's report to others.
     pub(super) fn say(&self) -> Overview {
         let running = self.running();
         let metrics = running.as_ref().map(|running| running.metrics());
@@ -156,17 +173,19 @@ impl Coordinator {
             machine: self.machine.map(Vec::from).unwrap_or_default(),
             audit_count: audit.as_ref().map_or(0, |chain| chain.count),
             audit_head: audit.map(|chain| chain.head.to_vec()).unwrap_or_default(),
+            format: u32::from(*self.formats.raised.borrow()),
+            stopped: self.stopped().is_some(),
         }
     }
 
-    /// The leader, if this node is in contact with it, or leads itself with a quorum behind it.
+    /// The leader, if this node is in contact with it, or leads with a quorum itself.
     pub(super) fn leader_in_contact(&self, running: &Running) -> Option<Did> {
         let lasts = self.timing.election_max() * 2;
         let leader = running.leader()?;
         running.contact().is_some_and(|contact| contact <= lasts).then_some(leader.did)
     }
 
-    /// Who leads, as far as this node or others can tell.
+    /// The leader, in the view of this node or of others.
     pub(super) fn leader(&self) -> Option<Did> {
         let here = self.running().and_then(|running| running.leader()).map(|leader| leader.did);
         here.or_else(|| {
@@ -180,7 +199,7 @@ impl Coordinator {
         })
     }
 
-    /// The group, and a log index that is known to be applied somewhere.
+    /// The group, and a log index that some member has applied.
     pub(super) fn where_it_stands(&self) -> Option<(Group, u64)> {
         if let Some(running) = self.running() {
             return Some((running.group, *running.applied.index().borrow()));
@@ -190,17 +209,24 @@ impl Coordinator {
         Some(newest)
     }
 
-    /// What the others said last.
+    /// The last reports of the others.
     pub(super) fn said(&self) -> BTreeMap<Did, Said> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
-    /// The members that were up when this node last looked.
+    /// The highest format of critical state that other members report, at most the highest that this
+    /// node reads.
+    fn hinted(&self) -> u16 {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.said.values().map(|said| said.format).max().unwrap_or(0).min(self.formats.max)
+    }
+
+    /// The members that were up at the last look.
     pub(super) fn up(&self) -> BTreeSet<Did> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).up.keys().copied().collect()
     }
 
-    /// Asks the members that are up what they know, if it was not done just now.
+    /// Asks the members that are up for their reports, unless that was just done.
     pub(super) async fn look_around(&self) {
         let now = Instant::now();
         {
@@ -214,12 +240,19 @@ impl Coordinator {
         let peers = self.mesh.peers().await;
         let open: BTreeSet<Did> =
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
+        let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
+        let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
+            heard.away.retain(|did, _| members.contains(did) && !open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
+            for did in members.iter().filter(|did| !open.contains(did)) {
+                heard.away.entry(*did).or_insert(now);
+            }
+            heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let old =
                 |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
@@ -230,9 +263,10 @@ impl Coordinator {
         heard.said.extend(said.into_iter().flatten());
     }
 
-    /// Asks a member what it knows.
+    /// Asks a member for its report.
     pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
-        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), body: Some(Body::Hello(Hello {})) };
+        let body = Some(Body::Hello(Hello {}));
+        let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         let Some(Body::Overview(overview)) = answer.body else { return None };
         let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
@@ -247,11 +281,13 @@ impl Coordinator {
             seats: borsh::from_slice(&overview.seats).ok(),
             machine: overview.machine,
             audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
+            format: u16::try_from(overview.format).unwrap_or(u16::MAX),
+            stopped: overview.stopped,
         };
         Some((member, said))
     }
 
-    /// Lets the rules look at the members as they are now.
+    /// Applies the rules for voters to the current members.
     async fn plan<T>(&self, running: &Running, decide: impl FnOnce(&Now<'_>) -> Option<T>) -> Option<T> {
         let metrics = running.metrics();
         let membership = metrics.membership_config.membership();
@@ -260,11 +296,16 @@ impl Coordinator {
         }
         let voters: BTreeSet<Voter> = membership.voter_ids().collect();
         let learners: BTreeSet<Voter> = membership.learner_ids().collect();
+        // entries of earlier leaders may raise the format, so nothing is decided before they are applied
+        let applied = metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term);
+        if !applied {
+            return None;
+        }
         let last = metrics.last_log_index.unwrap_or(0);
         let replication = metrics.replication.unwrap_or_default();
         let ended: BTreeSet<Voter> =
             voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
-        let members: Vec<Seen> = {
+        let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let seen = |(did, said): (&Did, &Said)| Seen {
                 voter: said.voter,
@@ -275,24 +316,42 @@ impl Coordinator {
                     .get(&said.voter)
                     .and_then(|matched| matched.as_ref())
                     .map(|matched| last.saturating_sub(matched.index)),
+                reads: heard.reads.get(did).copied().filter(|_| !said.stopped),
             };
-            heard.said.iter().map(seen).collect()
+            let asked = heard.asked.filter(|(group, _)| *group == running.group).map_or(0, |(_, format)| format);
+            let away = heard.away.iter().map(|(did, since)| (*did, since.elapsed()));
+            (heard.said.iter().map(seen).collect(), away.collect(), asked)
         };
-        let settle = self.timing.settle;
-        decide(&Now { me: running.me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle })
+        let format = running.applied.read().machine.format();
+        decide(&Now {
+            me: running.me,
+            voters: &voters,
+            learners: &learners,
+            members: &members,
+            ended: &ended,
+            settle: self.timing.settle,
+            format,
+            format_max: self.formats.max,
+            asked,
+            away: &away,
+        })
     }
 
     async fn change(&self, running: &Running, change: Change) -> Result<(), ManageError> {
         let raft = running.raft.clone();
+        if let Change::Raise(format) = change {
+            return self.raise(running, format).await;
+        }
         let change = async move {
             match change {
+                Change::Raise(_) => Ok(()),
                 Change::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
                 Change::Dismiss(voter) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
-                // who votes no more keeps a copy and so learns that it does not: it would stand for
-                // election otherwise. What is lost for good is dismissed afterwards.
+                // keep a removed voter as a learner, so that it hears of its removal: otherwise it
+                // keeps starting elections. A voter that is lost for good is dismissed afterwards.
                 Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
@@ -303,7 +362,43 @@ impl Coordinator {
         })
     }
 
-    /// Does as the leader what a person asked for.
+    /// Proposes a later format of critical state, as the leader.
+    async fn raise(&self, running: &Running, format: u16) -> Result<(), ManageError> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).asked = Some((running.group, format));
+        let proposal = Proposal {
+            format,
+            group: running.group,
+            by: self.identity.me(),
+            session: u64::from_le_bytes(random()),
+            seq: 1,
+            answered: 0,
+            base: *running.applied.index().borrow(),
+            at_ms: self.world.wall().as_ms(),
+            commands: vec![Command::Raise(format)],
+        };
+        let raised = tokio::time::timeout(CHANGE_MAX, running.submit(Signed::new(&proposal, &self.key))).await;
+        let outcomes = raised.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(ManageError::NotDone)?;
+        match outcomes.as_slice() {
+            [Outcome::Refused(refusal)] => Err(ManageError::Refused(refusal.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises the format of a group that this node has just founded, as soon as it leads.
+    pub(super) async fn raise_alone(&self, running: &Running) {
+        let mut metrics = running.raft.server_metrics();
+        let leads = metrics.wait_for(|now| now.current_leader == Some(running.me));
+        let leads = tokio::time::timeout(CHANGE_MAX, leads).await.is_ok_and(|led| led.is_ok());
+        // a raise that fails here comes later, as in every other group
+        if leads
+            && self.formats.max > 0
+            && let Err(ManageError::NotDone(why)) = self.raise(running, self.formats.max).await
+        {
+            tracing::debug!(?why, "the format of critical state was not raised yet");
+        }
+    }
+
+    /// Does a person's request, as the leader.
     pub(super) async fn manage_here(&self, running: &Running, manage: Manage) -> Result<(), ManageError> {
         running.prove().await.map_err(ManageError::NotDone)?;
         let refused = |why: &str| Err(ManageError::Refused(why.to_owned()));
@@ -359,8 +454,8 @@ impl Coordinator {
         }
     }
 
-    /// Hands over: falls silent, waits until followers may vote again, and has the one that is
-    /// most up to date elected.
+    /// Gives the leadership up: falls silent, waits until followers may vote again, and lets the most
+    /// up-to-date one be elected.
     async fn step_down(&self, running: &Running, voters: &BTreeSet<Voter>) -> Result<(), ManageError> {
         let metrics = running.metrics();
         let replication = metrics.replication.unwrap_or_default();
@@ -375,8 +470,13 @@ impl Coordinator {
         };
         quiet(true);
         tokio::time::sleep(self.timing.election_max() + self.timing.heartbeat).await;
-        let envelope =
-            Envelope { id: 0, group: encode(&running.group), to: encode(&heir), body: Some(Body::Elect(Hello {})) };
+        let envelope = Envelope {
+            id: 0,
+            group: encode(&running.group),
+            to: encode(&heir),
+            format: 0,
+            body: Some(Body::Elect(Hello {})),
+        };
         let asked = self.links.ask(heir.did, envelope, SAY_MAX).await;
         let until = Instant::now() + self.timing.election_max() * 2;
         let mut metrics = running.raft.server_metrics();
@@ -395,7 +495,7 @@ impl Coordinator {
         }
     }
 
-    /// Changes who votes, wherever the leader is.
+    /// Changes the voters, by way of the leader.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
@@ -416,27 +516,27 @@ impl Coordinator {
         Err(self.no_quorum())
     }
 
-    /// One try, at whom this node takes for the leader.
+    /// One try, at the presumed leader.
     async fn try_manage(&self, manage: Manage) -> Result<(), ManageError> {
         let nobody = || ManageError::NotDone(NotDone::NotLeader(None));
         let leader = self.leader().ok_or_else(nobody)?;
         if leader == self.identity.me() {
-            // others may say that this node leads while it has only just begun to take part anew
+            // others may still name this node as the leader, which has only just joined anew
             let running = self.running().ok_or_else(nobody)?;
             return self.manage_here(&running, manage).await;
         }
         let (group, _) = self.where_it_stands().ok_or_else(nobody)?;
         match self.ask(leader, group, Body::Manage(Bytes { bytes: encode(&manage) })).await {
-            Ok(Body::Answer(_)) => Ok(()),
-            Ok(Body::Refused(refused)) if refused.reason() == super::wire::Reason::Forbidden => {
+            Ok(Reply { body: Body::Answer(_), .. }) => Ok(()),
+            Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == super::wire::Reason::Forbidden => {
                 Err(ManageError::Refused(refused.message))
             }
             _ => Err(ManageError::NotDone(NotDone::NoQuorum)),
         }
     }
 
-    /// Begins a new group from this node's copy, after the loss of the quorum for good. Whatever
-    /// was committed and is not in this copy is lost.
+    /// Begins a new group from this node's copy, after the quorum is lost for good. Committed changes
+    /// that are not in this copy are lost.
     ///
     /// # Errors
     /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.
@@ -449,7 +549,7 @@ impl Coordinator {
             return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
         }
         let _one = self.changing.lock().await;
-        let missing = || NodeError::NotFound { what: Resource::Replica, name: self.name(&self.identity.me()) };
+        let missing = || self.no_copy(&self.name(&self.identity.me()));
         let running = self.running().ok_or_else(missing)?;
         let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
         let metrics = running.metrics();

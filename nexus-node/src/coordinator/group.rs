@@ -7,23 +7,24 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
-use nexus_mesh::Spawner;
+use nexus_identity::plants::planted;
+use nexus_mesh::ask::Asker;
+use nexus_mesh::{BatchBounds, Gather, Spawner};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
 use super::command::{Group, Signed};
-use super::gather::{Gather, Most};
+use super::format::ReadError;
 use super::limits::PROPOSAL_BYTES_MAX;
-use super::links::Links;
 use super::log::Log;
 use super::network::Network;
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
+use super::wire::Envelope;
 use crate::NodeError;
 
 /// Proposals that wait to be appended; then those who propose wait.
@@ -57,6 +58,15 @@ impl Timing {
     pub(crate) fn election_max(&self) -> Duration {
         self.election * 7 / 4
     }
+}
+
+/// The formats of this node's copies.
+#[derive(Clone, Debug)]
+pub(super) struct Raised {
+    /// The highest that it reads.
+    pub(super) max: u16,
+    /// The highest that any of its copies was of.
+    pub(super) raised: watch::Sender<u16>,
 }
 
 /// Why a leader did not do something.
@@ -94,15 +104,25 @@ impl Running {
     /// Takes part in a group from what is on disk.
     pub(super) async fn start(
         log: &Log,
-        links: Arc<Links>,
+        links: Arc<Asker<Envelope>>,
         spawner: Arc<dyn Spawner>,
         timing: &Timing,
         me: Voter,
         group: Group,
+        formats: Raised,
     ) -> Result<Arc<Self>, NodeError> {
-        let failed = |error: &dyn std::fmt::Display| NodeError::Stopping(format!("the coordinator: {error}"));
+        let failed = |error: &dyn std::fmt::Display| match log.stopped() {
+            Some(too_new) => NodeError::TooNew(too_new),
+            None => NodeError::Stopping(format!("the coordinator: {error}")),
+        };
+        let Raised { max: format_max, raised } = formats;
         let snapshot = log.read_snapshot()?;
-        let applied = Applied::new(group, snapshot).map_err(|error| failed(&error))?;
+        let applied = Applied::new(group, snapshot, format_max, raised).map_err(|error| {
+            if let ReadError::TooNew(too_new) = error {
+                log.stop_at(too_new);
+            }
+            failed(&error)
+        })?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = openraft::Config {
             cluster_name: group.to_string(),
@@ -118,7 +138,7 @@ impl Running {
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
         let network = Network { links, group, log: log.clone() };
-        let applier = Applier { applied: applied.clone(), log: log.clone() };
+        let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(&error))?;
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
@@ -235,7 +255,7 @@ impl Running {
     /// Returns when what is applied here includes everything that was committed anywhere before
     /// the call.
     pub(super) async fn prove(&self) -> Result<(), NotDone> {
-        if planted(Plant::ReadsWithoutProof) && self.leads() {
+        if planted("reads_without_proof") && self.leads() {
             return Ok(());
         }
         let (answer, answered) = oneshot::channel();
@@ -252,8 +272,8 @@ impl Running {
 /// Gathers what is proposed while entries are on their way into the next entry.
 async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
-    let most = Most { count: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
-    let mut submitted = Gather::new(submitted, most, |one: &Submission| one.signed.bytes.len());
+    let bounds = BatchBounds { items: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
+    let mut submitted = Gather::new(submitted, bounds, |one: &Submission| one.signed.bytes.len());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = submitted.next().await else { return };

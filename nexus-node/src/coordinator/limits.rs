@@ -1,5 +1,5 @@
-//! What may be proposed: sizes, counts and names, checked where a caller hands them in and again
-//! on every node before they are applied.
+//! The limits of proposals: sizes, counts and names. A caller's input is checked, and every node checks
+//! again before it applies.
 
 use super::command::{Command, Put, Step};
 
@@ -7,49 +7,85 @@ use super::command::{Command, Put, Step};
 pub const KEY_BYTES_MAX: usize = 512;
 /// The largest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
-/// Checks and steps in one transaction.
+/// The most checks and steps in one transaction.
 pub const TXN_STEPS_MAX: usize = 128;
-/// A proposal, in bytes: with what else an entry holds it fits a frame.
+/// The largest proposal, in bytes. With the rest of an entry it fits a frame.
 pub(super) const PROPOSAL_BYTES_MAX: usize = 512 * 1024;
-/// Commands in one proposal.
+/// The most commands in one proposal.
 pub(super) const COMMANDS_MAX: usize = 512;
-/// All keys and values together, in bytes.
-pub(super) const STATE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Locks that are held at one time.
-pub(super) const LOCKS_MAX: usize = 10_000;
-/// Who may wait in line for one lock.
-pub(super) const WAITERS_MAX: usize = 256;
 /// The shortest time to live of keys and leases, in milliseconds.
 pub const TTL_MS_MIN: u64 = 1_000;
 /// The longest time to live, in milliseconds: 30 days.
 pub const TTL_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// The longest wait in line, in milliseconds: an hour.
 pub const WAIT_MS_MAX: u64 = 3_600 * 1_000;
-/// Answers that are kept for one session; over it proposals are refused until some are let go of.
-pub(super) const ANSWERS_MAX: usize = 1_024;
-/// Log entries within which a proposal counts, and for which a silent session is kept.
+/// The log entries within which a proposal counts, and for which a silent session is kept.
 pub(super) const SESSION_SPAN: u64 = 100_000;
-/// Keys that begin so are the mesh's own.
+/// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
 
-/// What breaks a rule of form.
+/// The bounds that count when a proposal is applied. Copies with different bounds would differ, so the
+/// bounds are part of a format. A change of one needs a later format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    key_bytes: usize,
+    value_bytes: usize,
+    txn_steps: usize,
+    commands: usize,
+    ttl_ms: (u64, u64),
+    wait_ms: u64,
+    /// All keys and values together, in bytes.
+    pub(super) state_bytes: u64,
+    /// Locks held at one time.
+    pub(super) locks: usize,
+    /// Places in the line for one lock.
+    pub(super) waiters: usize,
+    /// Answers kept for one session. Beyond that, proposals are refused until some answers are dropped.
+    pub(super) answers: usize,
+    /// Log entries within which a proposal counts, and for which a silent session is kept.
+    pub(super) session_span: u64,
+}
+
+/// The bounds of formats 0 and 1.
+const FIRST: Limits = Limits {
+    key_bytes: 512,
+    value_bytes: 65_536,
+    txn_steps: 128,
+    commands: 512,
+    ttl_ms: (1_000, 2_592_000_000),
+    wait_ms: 3_600_000,
+    state_bytes: 67_108_864,
+    locks: 10_000,
+    waiters: 256,
+    answers: 1_024,
+    session_span: 100_000,
+};
+
+/// The bounds of a format.
+pub(super) const fn of(format: u16) -> &'static Limits {
+    match format {
+        0.. => &FIRST,
+    }
+}
+
+/// A broken rule of form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// A key or a lock's name is empty, or has control characters.
     #[error("{what} must have 1 to {KEY_BYTES_MAX} bytes and no control characters")]
     Name {
-        /// What it names.
+        /// The named thing.
         what: &'static str,
     },
-    /// A key is the mesh's own.
+    /// The key is the mesh's own.
     #[error("keys that begin with {RESERVED_PREFIX} are the mesh's own")]
     Reserved,
-    /// Too large.
+    /// A part is too large.
     #[error("{what} has {size}, at most {max} are allowed")]
     TooLarge {
-        /// What is.
+        /// The part.
         what: &'static str,
-        /// How large.
+        /// Its size.
         size: usize,
         /// The bound.
         max: usize,
@@ -57,82 +93,95 @@ pub enum FormError {
     /// A time is out of its range.
     #[error("{what} is {ms} ms, and must be {min} to {max} ms")]
     Time {
-        /// Which.
+        /// The time.
         what: &'static str,
-        /// What it is.
+        /// Its value, in milliseconds.
         ms: u64,
-        /// The shortest.
+        /// The shortest, in milliseconds.
         min: u64,
-        /// The longest.
+        /// The longest, in milliseconds.
         max: u64,
+    },
+    /// A command of another format than the proposal's.
+    #[error("a command that format {format} does not have")]
+    Format {
+        /// The proposal's format.
+        format: u16,
     },
 }
 
-/// Whether commands keep the rules of form.
+/// Checks the commands of a proposal by the rules of form of its format.
 ///
 /// # Errors
 /// The first [`FormError`].
-pub(super) fn check(commands: &[Command]) -> Result<(), FormError> {
-    at_most("a proposal", commands.len(), COMMANDS_MAX)?;
-    commands.iter().try_for_each(check_one)
+pub(super) fn check(format: u16, commands: &[Command]) -> Result<(), FormError> {
+    let limits = of(format);
+    at_most("a proposal", commands.len(), limits.commands)?;
+    commands.iter().try_for_each(|command| limits.check_one(format, command))
 }
 
-fn check_one(command: &Command) -> Result<(), FormError> {
-    match command {
-        Command::Put(put) => check_put(put),
-        Command::Delete { key, .. } => check_key(key),
-        Command::Cas { expect, put } => {
-            expect.as_ref().map_or(Ok(()), |expect| check_value(expect))?;
-            check_put(put)
+impl Limits {
+    fn check_one(&self, format: u16, command: &Command) -> Result<(), FormError> {
+        match command {
+            Command::Put(put) => self.check_put(put),
+            Command::Delete { key, .. } => self.check_key(key),
+            Command::Cas { expect, put } => {
+                expect.as_ref().map_or(Ok(()), |expect| self.check_value(expect))?;
+                self.check_put(put)
+            }
+            Command::Txn(txn) => {
+                let steps = txn.checks.len() + txn.then.len() + txn.otherwise.len();
+                at_most("a transaction", steps, self.txn_steps)?;
+                txn.checks.iter().try_for_each(|check| self.check_name("a key", &check.key))?;
+                txn.then.iter().chain(&txn.otherwise).try_for_each(|step| match step {
+                    Step::Get(key) => self.check_name("a key", key),
+                    Step::Put(put) => self.check_put(put),
+                    Step::Delete(key) => self.check_key(key),
+                })
+            }
+            Command::Acquire { name, ttl_ms, wait_ms } => {
+                self.check_lock(name, Some(*ttl_ms))?;
+                check_time("the wait", *wait_ms, 0, self.wait_ms)
+            }
+            Command::Steal { name, ttl_ms } => self.check_lock(name, Some(*ttl_ms)),
+            Command::Renew { name, ttl_ms, .. } => self.check_lock(name, *ttl_ms),
+            Command::Release { name, .. } | Command::Withdraw { name, .. } => self.check_lock(name, None),
+            Command::Expire(expired) => at_most("an expiry", expired.len(), self.commands),
+            Command::Raise(to) if format > 0 && *to == format => Ok(()),
+            Command::Raise(_) => Err(FormError::Format { format }),
         }
-        Command::Txn(txn) => {
-            let steps = txn.checks.len() + txn.then.len() + txn.otherwise.len();
-            at_most("a transaction", steps, TXN_STEPS_MAX)?;
-            txn.checks.iter().try_for_each(|check| check_name("a key", &check.key))?;
-            txn.then.iter().chain(&txn.otherwise).try_for_each(|step| match step {
-                Step::Get(key) => check_name("a key", key),
-                Step::Put(put) => check_put(put),
-                Step::Delete(key) => check_key(key),
-            })
-        }
-        Command::Acquire { name, ttl_ms, wait_ms } => {
-            check_lock(name, Some(*ttl_ms))?;
-            check_time("the wait", *wait_ms, 0, WAIT_MS_MAX)
-        }
-        Command::Steal { name, ttl_ms } => check_lock(name, Some(*ttl_ms)),
-        Command::Renew { name, ttl_ms, .. } => check_lock(name, *ttl_ms),
-        Command::Release { name, .. } | Command::Withdraw { name, .. } => check_lock(name, None),
-        Command::Expire(expired) => at_most("an expiry", expired.len(), COMMANDS_MAX),
     }
-}
 
-fn check_put(put: &Put) -> Result<(), FormError> {
-    check_key(&put.key)?;
-    check_value(&put.value)?;
-    put.ttl_ms.map_or(Ok(()), |ms| check_time("the time to live", ms, TTL_MS_MIN, TTL_MS_MAX))
-}
+    fn check_put(&self, put: &Put) -> Result<(), FormError> {
+        self.check_key(&put.key)?;
+        self.check_value(&put.value)?;
+        self.check_ttl(put.ttl_ms)
+    }
 
-/// Whether a key may be written.
-///
-/// # Errors
-/// [`FormError::Name`] or [`FormError::Reserved`].
-pub(super) fn check_key(key: &str) -> Result<(), FormError> {
-    check_name("a key", key)?;
-    if key.starts_with(RESERVED_PREFIX) { Err(FormError::Reserved) } else { Ok(()) }
-}
+    /// Whether a key may be written.
+    fn check_key(&self, key: &str) -> Result<(), FormError> {
+        self.check_name("a key", key)?;
+        if key.starts_with(RESERVED_PREFIX) { Err(FormError::Reserved) } else { Ok(()) }
+    }
 
-fn check_value(value: &str) -> Result<(), FormError> {
-    at_most("a value", value.len(), VALUE_BYTES_MAX)
-}
+    fn check_value(&self, value: &str) -> Result<(), FormError> {
+        at_most("a value", value.len(), self.value_bytes)
+    }
 
-fn check_lock(name: &str, ttl_ms: Option<u64>) -> Result<(), FormError> {
-    check_name("a lock's name", name)?;
-    ttl_ms.map_or(Ok(()), |ms| check_time("the time to live", ms, TTL_MS_MIN, TTL_MS_MAX))
-}
+    fn check_lock(&self, name: &str, ttl_ms: Option<u64>) -> Result<(), FormError> {
+        self.check_name("a lock's name", name)?;
+        self.check_ttl(ttl_ms)
+    }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), FormError> {
-    let good = (1..=KEY_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
-    if good { Ok(()) } else { Err(FormError::Name { what }) }
+    fn check_name(&self, what: &'static str, name: &str) -> Result<(), FormError> {
+        let good = (1..=self.key_bytes).contains(&name.len()) && !name.chars().any(char::is_control);
+        if good { Ok(()) } else { Err(FormError::Name { what }) }
+    }
+
+    fn check_ttl(&self, ttl_ms: Option<u64>) -> Result<(), FormError> {
+        let (min, max) = self.ttl_ms;
+        ttl_ms.map_or(Ok(()), |ms| check_time("the time to live", ms, min, max))
+    }
 }
 
 fn check_time(what: &'static str, ms: u64, min: u64, max: u64) -> Result<(), FormError> {
@@ -141,4 +190,26 @@ fn check_time(what: &'static str, ms: u64, min: u64, max: u64) -> Result<(), For
 
 fn at_most(what: &'static str, size: usize, max: usize) -> Result<(), FormError> {
     if size <= max { Ok(()) } else { Err(FormError::TooLarge { what, size, max }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_are_told_the_bounds_of_the_latest_format() {
+        let latest = of(crate::coordinator::format::FORMAT_MAX);
+        assert_eq!((latest.key_bytes, latest.value_bytes), (KEY_BYTES_MAX, VALUE_BYTES_MAX));
+        assert_eq!((latest.txn_steps, latest.commands), (TXN_STEPS_MAX, COMMANDS_MAX));
+        assert_eq!((latest.ttl_ms, latest.wait_ms), ((TTL_MS_MIN, TTL_MS_MAX), WAIT_MS_MAX));
+        assert_eq!(latest.session_span, SESSION_SPAN);
+    }
+
+    #[test]
+    fn a_raise_stands_in_a_proposal_of_its_own_format_alone() {
+        assert_eq!(check(1, &[Command::Raise(1)]), Ok(()));
+        for (format, to) in [(0, 0), (0, 1), (1, 0), (1, 2)] {
+            assert_eq!(check(format, &[Command::Raise(to)]), Err(FormError::Format { format }));
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Raft's promises on disk, as openraft asks for them: votes, the log, the latest snapshot. In files
-//! of their own, so that they never queue behind the commits of the brain: entries in the journal,
-//! everything else, which is rare, in a store.
+//! Raft's promises on disk, in openraft's interface: votes, the log, the latest snapshot. They have
+//! files of their own, so that they never queue behind the brain's commits. Entries are in the journal.
+//! Everything else is rare, and in a store.
 //!
-//! | room | what is in it |
+//! | module | content |
 //! |---|---|
-//! | `rows` | what is in the store, and opening both files |
+//! | `rows` | the rows of the store, and opening both files |
 //! | `writer` | the one task that writes |
 
 mod rows;
@@ -15,18 +15,19 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::{Bound, ControlFlow, RangeBounds};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use openraft::storage::{LogFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, StorageIOError};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::writer::{Ask, Disk, Done, Write};
+use self::writer::{Ask, Disk, Write, WriteReceiver};
 use super::command::Group;
+use super::format::{ReadError, TooNew};
 use super::journal::Entries;
 use super::raft::{
     Ballot, Entry, LogId, SnapshotHead, SnapshotMeta, StorageError, Types, Vote, Voter, decode_entry, encode_entry,
@@ -36,16 +37,16 @@ use crate::store::{Batch, Snapshot, Store, StoreError, Table};
 
 pub(crate) use self::writer::Writer;
 
-/// Writes that wait for the disk; then openraft waits.
+/// Writes that wait for the disk. When they are full, openraft waits.
 const WAITING_MAX: usize = 256;
-/// Entries handed out at once stay under this, so that they fit a frame.
+/// The most bytes of entries returned at once, so that they fit a frame.
 pub(super) const READ_BYTES_MAX: usize = 768 * 1024;
-/// Entries kept in memory for peers that are nearly up to date.
+/// The most entries kept in memory, for peers that are nearly up to date.
 const TAIL_MAX: usize = 1_024;
-/// How long a snapshot may take to be on disk.
+/// The longest time until a snapshot is on disk.
 const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 
-/// A handle on the log; clones are handles on the same one.
+/// A handle to the log. Clones are handles to the same one.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Inner>);
 
@@ -54,46 +55,48 @@ struct Inner {
     entries: Entries,
     writes: mpsc::Sender<Write>,
     state: Mutex<State>,
-    /// Moves whenever more is on disk.
+    /// Changes whenever more is on disk.
     flushed: watch::Sender<()>,
+    /// The first bytes of a later version. The copy stopped there.
+    too_new: OnceLock<TooNew>,
 }
 
-/// What openraft asks for often, and what is not on the disk yet.
+/// Data that openraft asks for often, and entries that are not on disk yet.
 #[derive(Default)]
 struct State {
     /// This node as a voter.
     me: Voter,
     last: Option<LogId>,
     purged: Option<LogId>,
-    /// Of the snapshot on disk.
+    /// The last entry in the snapshot on disk.
     snapshot: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
-    /// The latest entries, all those included that are not on disk yet.
+    /// The latest entries, with all that are not on disk yet.
     tail: BTreeMap<u64, Entry>,
-    /// Up to here all are on disk.
+    /// The last entry up to which all are on disk.
     durable: Option<u64>,
 }
 
-/// The log cannot be written any more; its node ends.
+/// The log cannot be written any more; the node ends.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WriteFailed(String);
 
-/// What the file says of this node.
+/// This node's place in the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// This node as a voter.
     pub(crate) me: Voter,
-    /// The group it belongs to, if it was ever told of one.
+    /// Its group, if it was ever told of one.
     pub(crate) group: Option<Group>,
 }
 
 impl Log {
-    /// Reads Raft's files, or begins empty ones: then `draw` makes this node a new voter.
+    /// Reads Raft's files, or begins empty ones, with this node as the new voter `draw`.
     ///
     /// # Errors
-    /// The store's.
+    /// An error of the store.
     pub(crate) fn open(
         store: Store,
         journal: Box<dyn StorageBackend>,
@@ -103,18 +106,19 @@ impl Log {
         draw: impl Fn() -> u64,
     ) -> Result<(Self, Writer, Place), StoreError> {
         let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
-        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last } = found;
-        // openraft has a leader that starts again go on as the leader of its term, where it does
-        // not know what it had committed: its reads would be stale until the next write. Others may
-        // also hold entries of its that its own disk does not, and it would give their places to
-        // others. Elected anew, it begins its term with an entry of its own.
+        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last, too_new } = found;
+        // openraft lets a restarted leader continue its term without knowing all its committed entries.
+        // Its reads would be stale until the next write. Others may also hold entries of its term that
+        // its own disk lacks; it would reuse their places. A new election gives it a new term with a
+        // new entry.
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
         let durable = last.map(|last| last.index);
         let state = State { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
-        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed }));
+        let too_new = too_new.map_or_else(OnceLock::new, OnceLock::from);
+        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed, too_new }));
         let writer = Writer { log: log.clone(), disk: Disk { store, journal }, writes: receiver };
         Ok((log, writer, Place { me, group }))
     }
@@ -126,11 +130,11 @@ impl Log {
     async fn write(&self, ask: Ask) -> Result<(), WriteFailed> {
         let (tell, told) = oneshot::channel();
         let closed = || WriteFailed("the log is closed".to_owned());
-        self.0.writes.send(Write { ask, upto: None, done: Done::Tell(tell) }).await.map_err(|_| closed())?;
+        self.0.writes.send(Write { ask, upto: None, done: WriteReceiver::Tell(tell) }).await.map_err(|_| closed())?;
         told.await.map_err(|_| closed())?
     }
 
-    /// Entries up to this one are on disk: of those, the latest few stay in memory.
+    /// Notes that the entries up to this one are on disk. The latest few of them stay in memory.
     fn durable(&self, upto: Option<u64>) {
         let mut state = self.state();
         state.durable = state.durable.max(upto);
@@ -147,7 +151,7 @@ impl Log {
     /// Waits until the entries up to this one are on this node's disk.
     ///
     /// # Errors
-    /// If they will not be.
+    /// If they never will be.
     pub(super) async fn wait_durable(&self, upto: u64) -> Result<(), WriteFailed> {
         self.until(|state| state.durable.is_some_and(|durable| durable >= upto)).await
     }
@@ -167,8 +171,8 @@ impl Log {
         Ok(())
     }
 
-    /// What may be said to be committed: nothing that this node itself counts for and does not
-    /// have on its disk.
+    /// The index that may be reported as committed: without entries that this node counts for and that
+    /// are not on its disk.
     pub(super) fn sure(&self, committed: Option<LogId>) -> Option<LogId> {
         let state = self.state();
         let durable = state.durable?;
@@ -178,25 +182,25 @@ impl Log {
         state.tail.get(&durable).map(|entry| entry.log_id)
     }
 
-    /// Belongs to a group from now on, with an empty log.
+    /// Joins a group with an empty log.
     pub(super) async fn adopt(&self, group: Group) -> Result<(), WriteFailed> {
         let mut batch = Batch::new();
         rows::put_group(&mut batch, group);
         self.write(Ask::Rows(batch)).await
     }
 
-    /// Forgets everything but who this node is drawn to be now: it promised nothing yet.
+    /// Drops everything but this node's new draw: as this voter it has promised nothing yet.
     pub(super) async fn reset(&self, mesh: Did, draw: u64, group: Group) -> Result<(), WriteFailed> {
         let me = Voter { draw, ..self.state().me };
         let mut batch = Batch::new();
         rows::clear(&mut batch);
-        // of a past that is not this group's; others have that
+        // records of a past before this group; others have those
         batch.clear(Table::RaftAudit);
         rows::put_place(&mut batch, mesh, draw, group);
         self.begin(batch, State { me, ..State::default() }).await
     }
 
-    /// Begins a group that goes on from a state: `head` says where, and that this node alone votes.
+    /// Begins a group that continues a state. `head` names its place, and this node as the only voter.
     pub(super) async fn found(
         &self,
         mesh: Did,
@@ -222,33 +226,43 @@ impl Log {
     async fn begin(&self, batch: Batch, state: State) -> Result<(), WriteFailed> {
         *self.state() = state;
         self.write(Ask::Begin(batch)).await?;
-        // what was on its way until now was of the log before
+        // writes in progress until now belong to the log before
         self.state().durable = None;
         Ok(())
     }
 
-    /// Closes the store. The journal is closed when nobody writes and reads it any more.
+    /// Closes the store. The journal closes with its last reader and writer.
     pub(super) fn close(&self) {
         self.0.store.close();
     }
 
-    /// Writes what is not Raft's own, in its turn.
+    /// Writes rows that are not Raft's own, in their turn.
     pub(super) async fn keep(&self, batch: Batch) -> Result<(), WriteFailed> {
         self.write(Ask::Rows(batch)).await
     }
 
-    /// The file as it is now.
+    /// The current state of the store.
     pub(super) fn view(&self) -> Result<Snapshot, StoreError> {
         self.0.store.snapshot()
     }
 
-    /// Says that a row of a table does not read.
+    /// Stops the copy at bytes of a later version.
+    pub(super) fn stop_at(&self, too_new: TooNew) {
+        let _ = self.0.too_new.set(too_new);
+    }
+
+    /// The bytes of a later version at which the copy has stopped.
+    pub(super) fn stopped(&self) -> Option<TooNew> {
+        self.0.too_new.get().copied()
+    }
+
+    /// The error for an unreadable row of a table.
     pub(super) fn damaged(&self, table: Table) -> StoreError {
         let what = "a row does not read".to_owned();
         StoreError::Damaged { file: self.0.store.file().to_owned(), table: Some(table), what }
     }
 
-    /// Keeps a snapshot in place of the one before.
+    /// Replaces the snapshot.
     pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         rows::put_snapshot(&mut batch, &SnapshotHead::from(meta), state);
@@ -274,23 +288,28 @@ impl Log {
             }
             fits
         };
-        // what is not in memory is on disk; what is not on disk is in memory
+        // an entry that is not in memory is on disk, and the reverse
         let in_memory = self.state().tail.first_key_value().map_or(u64::MAX, |(first, _)| *first);
         if next < in_memory.min(until) {
-            let (mut sound, mut full) = (true, false);
+            let (mut unread, mut full) = (None, false);
             self.0.entries.scan(next..in_memory.min(until), &mut |_, bytes_of| match decode_entry(bytes_of) {
                 Ok(entry) => {
                     next = entry.log_id.index + 1;
                     full = !take(entry, &mut bytes);
                     if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 }
-                Err(_) => {
-                    sound = false;
+                Err(why) => {
+                    unread = Some(why);
                     ControlFlow::Break(())
                 }
             })?;
-            if !sound {
-                return Err(self.0.entries.damaged("an entry does not read"));
+            match unread {
+                None => {}
+                Some(ReadError::Malformed) => return Err(self.0.entries.damaged("an entry does not read")),
+                Some(ReadError::TooNew(too_new)) => {
+                    self.stop_at(too_new);
+                    return Err(self.0.entries.damaged("an entry is of a later version"));
+                }
             }
             if full {
                 return Ok(found);
@@ -344,7 +363,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        if !planted(Plant::ForgetsVotes) {
+        if !planted("forgets_votes") {
             rows::put_vote(&mut batch, Ballot::from(*vote));
         }
         self.write(Ask::Rows(batch)).await.map_err(|error| StorageIOError::write_vote(&error))?;
@@ -356,7 +375,7 @@ impl RaftLogStorage<Types> for Log {
         Ok(self.state().vote)
     }
 
-    /// Travels with the next entries: it spares a start some waiting, and nothing depends on it.
+    /// Travels with the next entries. It only saves a start some waiting.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.state().committed = committed;
         Ok(())
@@ -372,8 +391,9 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        // What this node appends as the leader goes to the others while its own disk writes it; it is
-        // applied and said to be committed only once it is on that disk. Who votes is not told early.
+        // A leader's new entries go to the others while its own disk writes them. They are applied and
+        // reported as committed only once they are on that disk. Changes of the voters are never sent
+        // early.
         let mut early = true;
         let (mut first, mut upto, mut bytes) = (None, None, Vec::new());
         let committed = {
@@ -391,11 +411,12 @@ impl RaftLogStorage<Types> for Log {
             }
             state.committed.map(|committed| committed.index)
         };
-        if planted(Plant::AppendsBeforeDisk) {
+        if planted("appends_before_disk") {
             bytes.clear();
         }
         let ask = Ask::Append { first: first.unwrap_or_default(), entries: bytes, committed };
-        let (done, callback) = if early { (Done::Early, Some(callback)) } else { (Done::Appended(callback), None) };
+        let (done, callback) =
+            if early { (WriteReceiver::Early, Some(callback)) } else { (WriteReceiver::Appended(callback), None) };
         let write = Write { ask, upto, done };
         let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
         self.0.writes.send(write).await.map_err(closed)?;
@@ -415,15 +436,15 @@ impl RaftLogStorage<Types> for Log {
         }
         let truncated = self.write(Ask::Truncate(from.index)).await;
         truncated.map_err(|error| StorageIOError::write_logs(&error))?;
-        // what this node appended as a leader before may have been on its way until now
+        // entries that this node appended as a leader may have been in progress until now
         let mut state = self.state();
         state.durable = state.durable.min(from.index.checked_sub(1));
         Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        // openraft asks for this while another task still writes the snapshot that was installed: a
-        // crash in between would leave neither the entries nor what became of them
+        // openraft asks for this while another task still writes the installed snapshot. A crash in
+        // between would lose both the entries and their effect.
         let saved = tokio::time::timeout(SNAPSHOT_MAX, self.until(|state| state.snapshot >= Some(upto))).await;
         let saved = saved.unwrap_or_else(|_| Err(WriteFailed("no snapshot has what is to be purged".to_owned())));
         saved.map_err(|error| StorageIOError::write_logs(&error))?;

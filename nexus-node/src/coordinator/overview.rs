@@ -1,28 +1,30 @@
-//! What is said of the coordinators: who leads, who votes, and what that allows.
+//! The summary of the coordinators: leader, voters, and mode.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_mesh::PeerState;
 
 use super::Coordinator;
+use super::format::TooNew;
 use super::raft::Seats;
 use crate::NodeError;
 
-/// What critical state allows just now.
+/// The mode of critical state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// All voters are up.
     Full,
-    /// A quorum is.
+    /// A quorum of the voters is up.
     Core,
-    /// Too few are: critical writes and linearizable reads are refused; everything else goes on.
+    /// Too few voters are up. Critical writes and linearizable reads are refused; everything else goes on.
     ReadOnly,
 }
 
 impl Mode {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -32,21 +34,21 @@ impl Mode {
     }
 }
 
-/// How a voter or learner is.
+/// The state of a voter or learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatState {
     /// It leads.
     Leader,
     /// It can be reached.
     Up,
-    /// It was not heard of lately.
+    /// There was no sign of life lately.
     Suspect,
     /// It cannot be reached.
     Down,
 }
 
 impl SeatState {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Leader => "leader",
@@ -60,41 +62,62 @@ impl SeatState {
 /// A voter or a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Who.
+    /// The member.
     pub did: Did,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How it is, as this node sees it.
+    /// Its state, as this node sees it.
     pub state: SeatState,
 }
 
 /// The coordinators as this node sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinators {
-    /// Who leads, if a quorum is behind it as far as can be told.
+    /// The leader, if a quorum seems to follow it.
     pub leader: Option<Did>,
-    /// Which election that was.
+    /// The term, which counts elections.
     pub term: u64,
-    /// The index of the last entry that is known to be committed.
+    /// The index of the last entry known to be committed.
     pub commit: u64,
-    /// The index of the last entry that is applied here; of the leader's where there is no copy.
+    /// The index of the last entry applied here; without a copy, by the leader.
     pub applied: u64,
-    /// Who votes.
+    /// The members with a vote.
     pub voters: Vec<Seat>,
-    /// Who has a copy without a vote.
+    /// The members with a copy and no vote.
     pub learners: Vec<Seat>,
-    /// Whether critical writes can be done.
+    /// Whether critical writes are possible.
     pub quorum: bool,
-    /// What this node is in it: `leader`, `voter` or `learner`; nothing without a copy.
+    /// This node's role: `leader`, `voter` or `learner`; `None` without a copy.
     pub role: Option<&'static str>,
-    /// The group's generation: how often the coordinators were begun anew.
+    /// The group's generation: the number of times that the coordinators began anew.
     pub generation: u32,
-    /// Whether all voters run on one machine, as far as they say.
+    /// Whether all voters run on one machine, by their own reports.
     pub one_machine: bool,
+    /// The format of critical state that this node knows.
+    pub format: u16,
+    /// The highest format that this node reads.
+    pub format_max: u16,
+    /// Members that read less than this node. While the format is below this node's highest, also the
+    /// voters and learners that this node cannot hear.
+    pub old: Vec<OldMember>,
+}
+
+/// A member that runs an older version, or may run one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldMember {
+    /// Its DID.
+    pub did: Did,
+    /// Its name.
+    pub name: String,
+    /// Whether it has a vote or a copy.
+    pub seated: bool,
+    /// The highest format of critical state that it reads, by its own word; `None` if this node cannot
+    /// hear it.
+    pub reads: Option<u16>,
 }
 
 impl Coordinators {
-    /// What this allows.
+    /// The mode that follows from this.
     pub fn mode(&self) -> Mode {
         let down = |seat: &Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
         match (self.quorum, self.voters.iter().any(down)) {
@@ -105,11 +128,11 @@ impl Coordinators {
     }
 }
 
-/// Applied lags behind commit for moments only; a leader's word on contact lasts this long.
+/// The validity of a leader's report on its quorum. Applied lags behind commit for moments only.
 const HEARSAY_MAX: Duration = Duration::from_secs(10);
 
 impl Coordinator {
-    /// The coordinators as this node sees them; `None` before it has heard of any.
+    /// The coordinators as this node sees them; `None` while it knows of none.
     pub(crate) async fn overview(&self) -> Option<Coordinators> {
         let peers = self.mesh.peers().await;
         let running = self.running();
@@ -167,7 +190,21 @@ impl Coordinator {
                 .map(Option::unwrap_or_default)
                 .collect();
         let one_machine = voters.len() > 1 && machines.len() == 1 && machines.iter().all(|machine| !machine.is_empty());
+        let (format, format_max) = (*self.formats.raised.borrow(), self.formats.max);
+        let reads = |did: &Did| peers.iter().find(|peer| peer.did == *did)?.abilities.as_ref();
+        let waits = |did: &Did, seated| format < format_max && seated && *did != me && reads(did).is_none();
+        let old = peers.iter().map(|peer| peer.did).chain(seats.all.iter().map(|voter| voter.did));
+        let old: BTreeSet<Did> = old.collect();
+        let old = old.into_iter().filter_map(|did| {
+            let seated = voters.contains(&did) || learners.contains(&did);
+            let reads = reads(&did).map(|abilities| abilities.critical_format_max);
+            let is_old = reads.is_some_and(|reads| reads < format_max) || waits(&did, seated);
+            is_old.then(|| OldMember { did, name: self.name(&did), seated, reads })
+        });
         Some(Coordinators {
+            old: old.collect(),
+            format,
+            format_max,
             leader,
             term,
             commit,
@@ -181,7 +218,17 @@ impl Coordinator {
         })
     }
 
-    /// Says that no quorum answered, and which voters this node does not reach.
+    /// The bytes of a later version that this node met, in its own copy or from a member.
+    pub(crate) fn too_new(&self) -> Vec<(Option<Did>, TooNew)> {
+        let stopped = self.stopped().map(|too_new| (None, too_new));
+        let met = *self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let max = self.formats.max;
+        let said = self.said().into_iter().filter(|(_, said)| said.format > max);
+        let said = said.map(|(did, said)| (Some(did), TooNew::Format { found: said.format, max }));
+        stopped.into_iter().chain(met.map(|(did, too_new)| (Some(did), too_new))).chain(said).collect()
+    }
+
+    /// The error without a quorum, with the voters that this node cannot reach.
     pub(super) fn no_quorum(&self) -> NodeError {
         let seats = match self.running() {
             Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use nexus_identity::Did;
+use nexus_mesh::ask::AskError;
+use nexus_mesh::{BatchBounds, Gather};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
-use super::gather::{Gather, Most};
+use super::format::FORMAT_MAX;
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
-use super::links::LinkError;
 use super::network::encode;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
@@ -42,7 +43,7 @@ impl Coordinator {
     /// is certain that it did not. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its
     /// form, [`NodeError::Refused`] if this node may not write.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
-        limits::check(std::slice::from_ref(&command))?;
+        limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
         if bytes > PROPOSAL_BYTES_MAX / 2 {
             return Err(NodeError::TooLarge { what: "a command", bytes, max: PROPOSAL_BYTES_MAX / 2 });
@@ -62,8 +63,8 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let most = Most { count: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
-    let mut wanted = Gather::new(wanted, most, |one: &Wanted| one.bytes);
+    let bounds = BatchBounds { items: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
+    let mut wanted = Gather::new(wanted, bounds, |one: &Wanted| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
@@ -74,7 +75,7 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
         };
         let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.command, one.answer)).unzip();
         let (group, by, at_ms) = (Group::default(), here.identity.me(), here.world.wall().as_ms());
-        let proposal = Proposal { group, by, session, seq, answered, base: 0, at_ms, commands };
+        let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands };
         let (deliverer, under_way) = (here.clone(), under_way.clone());
         let deliver = async move {
             let delivered = deliverer.deliver(proposal).await;
@@ -95,6 +96,12 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) 
         };
         here.spawn("proposal", deliver.boxed());
     }
+}
+
+/// A member's answer, and its format.
+pub(super) struct Reply {
+    pub(super) format: u16,
+    pub(super) body: Body,
 }
 
 /// Why a proposal was not committed, or is not known to be.
@@ -123,7 +130,7 @@ impl Coordinator {
         loop {
             if let Some((group, base)) = self.where_it_stands() {
                 if signed.is_none() || proposal.group != group {
-                    (proposal.group, proposal.base) = (group, base);
+                    (proposal.format, proposal.group, proposal.base) = (self.writes(group), group, base);
                     signed = Some(Signed::new(&proposal, &self.key));
                 }
                 let leader = hint.take().or_else(|| self.leader());
@@ -190,17 +197,33 @@ impl Coordinator {
         }
         let body = Body::Propose(Bytes { bytes: encode(&signed) });
         match self.ask(leader, group, body).await {
-            Ok(Body::Proposed(outcomes)) => borsh::from_slice(&outcomes.bytes).map_or(Tried::Nothing, Tried::Done),
-            Ok(Body::Refused(refused)) => refused.into(),
+            Ok(Reply { format, body: Body::Proposed(outcomes) }) => {
+                Outcome::decode_all(format, &outcomes.bytes).map_or(Tried::Nothing, Tried::Done)
+            }
+            Ok(Reply { body: Body::Refused(refused), .. }) => refused.into(),
             Ok(_) | Err(_) => Tried::Nothing,
         }
     }
 
     /// Asks a member something that is not Raft's own.
-    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Body, LinkError> {
-        let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), body: Some(body) };
-        let answer = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
-        answer.body.ok_or(LinkError::Unreachable)
+    pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Reply, AskError> {
+        let format = self.formats.max.into();
+        let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), format, body: Some(body) };
+        let Envelope { format, body, .. } = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
+        // one above what was asked for reads as none
+        let format = u16::try_from(format).ok().filter(|format| *format <= self.formats.max);
+        Ok(Reply { format: format.ok_or(AskError::Unreachable)?, body: body.ok_or(AskError::Unreachable)? })
+    }
+
+    /// The format in which a proposal for this group may be: lower ones than the group's count as well.
+    fn writes(&self, group: Group) -> u16 {
+        match self.running() {
+            Some(running) if running.group == group => running.applied.read().machine.format(),
+            _ => {
+                let exact = *self.exact.lock().unwrap_or_else(PoisonError::into_inner);
+                exact.filter(|(of, _)| *of == group).map_or(0, |(_, format)| format)
+            }
+        }
     }
 
     fn why(&self, undelivered: &Undelivered) -> NodeError {
@@ -227,7 +250,9 @@ impl From<FormError> for NodeError {
         match error {
             FormError::TooLarge { what, size, max } => Self::TooLarge { what, bytes: size, max },
             FormError::Reserved => Self::Refused(error.to_string()),
-            FormError::Name { .. } | FormError::Time { .. } => Self::Invalid(error.to_string()),
+            FormError::Name { .. } | FormError::Time { .. } | FormError::Format { .. } => {
+                Self::Invalid(error.to_string())
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
-//! What is asked of critical state, and the answers.
+//! Questions about critical state, and their answers.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use std::io;
+
 use super::applied::State;
+use super::network::encode;
 use super::state::{Change, Item, Lock};
 
-/// Keys in one page.
+/// The most keys of a page.
 pub(crate) const PAGE_MAX: usize = 1_000;
-/// Bytes of keys and values in one page, so that it fits a frame.
+/// The most bytes of keys and values in a page, so that it fits a frame.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// A question.
@@ -17,26 +20,54 @@ pub(crate) enum Query {
     Get(String),
     /// Keys that begin with a prefix, after a key.
     List { prefix: String, after: Option<String>, limit: u32 },
-    /// The locks that are held, after a name.
+    /// The held locks, after a name.
     Locks { after: Option<String> },
     /// One lock.
     Lock(String),
-    /// The changes of keys that begin with a prefix, after a revision.
+    /// The changes of keys with a prefix, after a revision.
     Changes { prefix: String, after: u64 },
-    /// Nothing but where things stand.
+    /// The revision alone.
     Revision,
 }
 
 /// An answer, as of a revision.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) revision: u64,
     /// The index of the log entry it includes.
     pub(crate) index: u64,
+    /// The format of critical state; 0 in an answer of format 0, which does not carry it.
+    pub(crate) raised: u16,
     pub(crate) found: Found,
 }
 
-/// What an [`Answer`] holds.
+impl Answer {
+    /// Its bytes, for a reader of this format.
+    pub(super) fn encode(&self, format: u16) -> Vec<u8> {
+        let Self { revision, index, raised, found } = self;
+        match format {
+            0 => encode(&(revision, index, found)),
+            _ => encode(&(revision, index, raised, found)),
+        }
+    }
+
+    /// The answer in bytes of this format.
+    ///
+    /// # Errors
+    /// The bytes are no answer.
+    pub(super) fn decode(format: u16, bytes: &[u8]) -> io::Result<Self> {
+        let (revision, index, raised, found) = match format {
+            0 => {
+                let (revision, index, found) = borsh::from_slice(bytes)?;
+                (revision, index, 0, found)
+            }
+            _ => borsh::from_slice(bytes)?,
+        };
+        Ok(Self { revision, index, raised, found })
+    }
+}
+
+/// The content of an [`Answer`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Items {
@@ -48,13 +79,13 @@ pub(crate) enum Found {
         locks: Vec<(String, Lock)>,
         more: bool,
     },
-    /// `None`: some are not kept any more, and the asker must look at the keys themselves.
+    /// `None` if some are gone; the asker must read the keys themselves.
     Changes(Option<Vec<Change>>),
     Nothing,
 }
 
 impl State {
-    /// Answers from what is applied here.
+    /// Answers from the state applied here.
     pub(crate) fn answer(&self, index: u64, query: &Query) -> Answer {
         let machine = &self.machine;
         let found = match query {
@@ -82,12 +113,12 @@ impl State {
             }
             Query::Revision => Found::Nothing,
         };
-        Answer { revision: machine.revision(), index, found }
+        Answer { revision: machine.revision(), index, raised: machine.format(), found }
     }
 }
 
 impl Change {
-    /// Whether it is of a key or a lock whose name begins so.
+    /// Whether its key or lock has this prefix.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         self.name().starts_with(prefix)
     }
@@ -109,7 +140,7 @@ fn page<'a, T: Clone + 'a>(
     (taken, false)
 }
 
-/// The first changes that fit a frame; those of one revision stay together.
+/// The first changes that fit a frame. Those of one revision stay together.
 fn batch<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
     let (mut taken, mut bytes): (Vec<Change>, usize) = (Vec::new(), 0);
     for change in changes {

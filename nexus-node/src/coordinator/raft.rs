@@ -1,4 +1,4 @@
-//! openraft's types for this overlay, and their bytes.
+//! openraft's types for the coordinators, and their bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,11 +10,12 @@ use nexus_identity::Did;
 use openraft::{CommittedLeaderId, EmptyNode, EntryPayload, LeaderId};
 
 use super::command::Signed;
+use super::format::{ReadError, TooNew};
 use super::runtime::NodeRuntime;
 use super::state::Outcome;
 
 openraft::declare_raft_types!(
-    /// What openraft is told of our types.
+    /// The types for openraft.
     pub(crate) Types:
         D = Proposals,
         R = Outcomes,
@@ -35,8 +36,8 @@ pub(crate) type SnapshotMeta = openraft::SnapshotMeta<Voter, EmptyNode>;
 pub(crate) type StorageError = openraft::StorageError<Voter>;
 pub(crate) type Metrics = openraft::RaftMetrics<Voter, EmptyNode>;
 
-/// A node as a voter or learner: its key, and what was drawn when its Raft file was made. A node
-/// that lost that file comes back as another voter, which has promised nothing yet.
+/// A node as a voter or learner: its key, and the number drawn with its Raft file. A node that lost
+/// that file comes back as another voter, which has promised nothing yet.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Voter {
     pub(crate) did: Did,
@@ -61,16 +62,16 @@ impl fmt::Debug for Voter {
     }
 }
 
-/// What one entry of the log carries: signed proposals of one or several nodes, in their order.
+/// The content of one log entry: signed proposals of one or several nodes, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposals(pub(crate) Arc<Vec<Signed>>);
 
-/// What became of them: for each, the outcomes of its commands.
+/// The results of an entry: for each proposal, the outcomes of its commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcomes(pub(crate) Vec<Vec<Outcome>>);
 
-/// An entry as it is kept and sent.
-#[derive(BorshSerialize, BorshDeserialize)]
+/// An entry in stored and sent form.
+#[derive(BorshSerialize)]
 struct EntryBytes {
     at: Position,
     payload: PayloadBytes,
@@ -83,7 +84,12 @@ enum PayloadBytes {
     Membership(Seats),
 }
 
-/// Where an entry stands: its leader's term and itself, and its index.
+impl PayloadBytes {
+    /// The number of the last variant.
+    const LAST: u8 = 2;
+}
+
+/// The place of an entry: its leader's term, the leader, and its index.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
 pub(crate) struct Position {
     pub(crate) term: u64,
@@ -91,7 +97,7 @@ pub(crate) struct Position {
     pub(crate) index: u64,
 }
 
-/// A vote: for whom, in which term, and whether a quorum gave it.
+/// A vote: the candidate, the term, and whether a quorum gave it.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
 pub(crate) struct Ballot {
     pub(crate) term: u64,
@@ -99,14 +105,14 @@ pub(crate) struct Ballot {
     pub(crate) committed: bool,
 }
 
-/// Who votes (two sets while they change) and who else has a copy.
+/// The voters (two sets during a change), and the learners.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
 pub(crate) struct Seats {
     pub(crate) voters: Vec<BTreeSet<Voter>>,
     pub(crate) all: BTreeSet<Voter>,
 }
 
-/// What a snapshot stands for.
+/// The place of a snapshot in the log.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug)]
 pub(crate) struct SnapshotHead {
     pub(crate) at: Option<Position>,
@@ -184,13 +190,17 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     borsh::to_vec(&EntryBytes { at: entry.log_id.into(), payload }).unwrap_or_default()
 }
 
-/// The entry of some bytes.
+/// Decodes an entry.
 ///
 /// # Errors
-/// If they are none.
-pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
-    let EntryBytes { at, payload } = borsh::from_slice(bytes)?;
-    let payload = match payload {
+/// The bytes are no entry, or an entry of a later version.
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, ReadError> {
+    let mut rest = bytes;
+    let at = Position::deserialize(&mut rest)?;
+    if let Some(number) = rest.first().filter(|number| **number > PayloadBytes::LAST) {
+        return Err(TooNew::LogEntry(*number).into());
+    }
+    let payload = match borsh::from_slice(rest)? {
         PayloadBytes::Blank => EntryPayload::Blank,
         PayloadBytes::Proposals(signed) => EntryPayload::Normal(Proposals(Arc::new(signed))),
         PayloadBytes::Membership(seats) => EntryPayload::Membership(seats.into()),
@@ -198,7 +208,27 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
     Ok(Entry { log_id: at.into(), payload })
 }
 
-/// About how large an entry is as bytes.
+/// The position of an entry in bytes of any version.
+///
+/// # Errors
+/// The bytes are no entry.
+pub(super) fn decode_log_id(mut bytes: &[u8]) -> Result<LogId, ReadError> {
+    Ok(Position::deserialize(&mut bytes)?.into())
+}
+
+/// Decodes the head of a snapshot.
+///
+/// # Errors
+/// The bytes are no head, or a head of a later version.
+pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, ReadError> {
+    // a head of a later version does not begin with the flag of a position
+    match bytes.first() {
+        Some(2..) => Err(TooNew::Snapshot.into()),
+        _ => Ok(borsh::from_slice(bytes)?),
+    }
+}
+
+/// The size of an entry in bytes, about.
 pub(crate) fn entry_size(entry: &Entry) -> usize {
     const OVERHEAD: usize = 128;
     match &entry.payload {

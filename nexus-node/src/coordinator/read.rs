@@ -1,12 +1,15 @@
-//! Reading critical state: at the leader, after it proved that it leads, or here as it is.
+//! Reading critical state: at the leader, after it has proven that it leads, or from this node's copy.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use nexus_identity::Did;
 use tokio::time::Instant;
 
+use super::command::Group;
 use super::group::{NotDone, Running};
 use super::network::encode;
+use super::propose::Reply;
 use super::query::{Answer, Query};
 use super::wire::{Body, Bytes, Reason};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
@@ -16,7 +19,7 @@ impl Coordinator {
     /// Answers as of some moment between the question and the answer.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`] if nobody could prove that in time.
+    /// [`NodeError::NoQuorum`] if no leader could prove itself in time.
     pub(crate) async fn read(&self, query: &Query) -> Result<Answer, NodeError> {
         let until = Instant::now() + ANSWER_WITHIN;
         let mut hint = None;
@@ -45,7 +48,7 @@ impl Coordinator {
         Some((self.look(&running, query), running.contact()))
     }
 
-    /// What is applied here.
+    /// Answers from the state applied here.
     pub(super) fn look(&self, running: &Running, query: &Query) -> Answer {
         let state = running.applied.read();
         state.answer(state.index(), query)
@@ -62,8 +65,12 @@ impl Coordinator {
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {
-            Ok(Body::Answer(answer)) => borsh::from_slice(&answer.bytes).map_or(Tried::Nothing, Tried::Done),
-            Ok(Body::Refused(refused)) if refused.reason() == Reason::NotLeader => {
+            Ok(Reply { format, body: Body::Answer(answer) }) => {
+                let Ok(answer) = Answer::decode(format, &answer.bytes) else { return Tried::Nothing };
+                self.learn_format(group, answer.raised);
+                Tried::Done(answer)
+            }
+            Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == Reason::NotLeader => {
                 Tried::Elsewhere(borsh::from_slice(&refused.leader).ok())
             }
             Ok(_) | Err(_) => Tried::Nothing,
@@ -71,7 +78,20 @@ impl Coordinator {
     }
 }
 
-/// What one try came to.
+impl Coordinator {
+    /// Takes the format that a proven leader reports.
+    fn learn_format(&self, group: Group, format: u16) {
+        let format = format.min(self.formats.max);
+        *self.exact.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, format));
+        self.formats.raised.send_if_modified(|raised| {
+            let higher = format > *raised;
+            *raised = format.max(*raised);
+            higher
+        });
+    }
+}
+
+/// The result of one try.
 enum Tried {
     Done(Answer),
     Elsewhere(Option<Did>),

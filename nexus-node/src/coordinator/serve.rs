@@ -1,49 +1,58 @@
 //! What this node answers to the members who ask.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures::FutureExt;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
+use nexus_mesh::ask::{self, AskLimits};
+use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
 use super::Coordinator;
 use super::command::{Group, Signed};
+use super::format::{self, ReadError, TooNew};
 use super::govern::Manage;
 use super::group::{NotDone, Running};
-use super::links::serve;
 use super::network::{decode_at, decode_vote, encode, encode_at};
-use super::raft::{Ballot, SnapshotHead, Voter, decode_entry};
+use super::raft::{Ballot, Voter, decode_entry, decode_head};
 use super::runtime::scope;
+use super::state::Outcome;
 use super::wire::{
     Append, AppendResult, Appended, Body, Bytes, Envelope, Hello, Install, Reason, Refused, VoteAsk, Voted,
 };
 
 impl Coordinator {
-    /// Answers a peer over a stream that it opened, for as long as it lasts.
-    pub(crate) async fn serve(self: Arc<Self>, peer: Did, stream: Stream) {
+    /// Answers the peers that open streams.
+    pub(crate) async fn serve(self: Arc<Self>, streams: Receiver<Stream>) {
         let spawner = self.world.spawner().clone();
-        let answer = |envelope| {
+        let answer = move |peer, envelope| {
             let here = self.clone();
             async move { here.answer(peer, envelope).await }.boxed()
         };
-        if let Err(error) = serve(stream, &*spawner, answer).await {
-            tracing::debug!(peer = %peer.short(), %error, "a coordinator's stream ended");
-        }
+        ask::serve(streams, "raft answer", spawner, AskLimits::default(), answer).await;
     }
 
     async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
-        let Envelope { id, group, to, body } = envelope;
-        let answer = match self.do_for(peer, &group, &to, body).await {
+        let Envelope { id, group, to, format, body } = envelope;
+        let format = u16::try_from(format).unwrap_or(u16::MAX).min(self.formats.max);
+        let answer = match self.do_for(peer, &group, &to, format, body).await {
             Ok(answer) => answer,
             Err(refused) => Body::Refused(refused),
         };
         let group = self.running().map(|running| encode(&running.group)).unwrap_or_default();
-        Envelope { id, group, to: Vec::new(), body: Some(answer) }
+        Envelope { id, group, to: Vec::new(), format: format.into(), body: Some(answer) }
     }
 
-    async fn do_for(&self, peer: Did, group: &[u8], to: &[u8], body: Option<Body>) -> Result<Body, Refused> {
+    async fn do_for(
+        &self,
+        peer: Did,
+        group: &[u8],
+        to: &[u8],
+        format: u16,
+        body: Option<Body>,
+    ) -> Result<Body, Refused> {
         let body = body.ok_or_else(|| refused(Reason::Forbidden, "not a request of this version"))?;
         if let Body::Hello(Hello {}) = body {
             return Ok(Body::Overview(self.say()));
@@ -72,11 +81,11 @@ impl Coordinator {
                 let _ = scope(self.world.spawner().clone(), running.raft.trigger().elect()).await;
                 Ok(Body::Answer(Bytes::default()))
             }
-            Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes).await,
+            Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes, format).await,
             Body::Query(query) => {
                 let query = borsh::from_slice(&query.bytes).map_err(|_| malformed())?;
                 running.prove().await.map_err(|why| not_done(&running, why))?;
-                Ok(Body::Answer(Bytes { bytes: encode(&self.look(&running, &query)) }))
+                Ok(Body::Answer(Bytes { bytes: self.look(&running, &query).encode(format) }))
             }
             Body::Audit(upto) => {
                 let upto: u64 = borsh::from_slice(&upto.bytes).map_err(|_| malformed())?;
@@ -100,14 +109,36 @@ impl Coordinator {
     }
 
     /// A proposal of a peer's own, checked before it enters the log.
-    async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8]) -> Result<Body, Refused> {
+    async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8], format: u16) -> Result<Body, Refused> {
         let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
-        let signed = signed.checked().map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
-        if signed.proposal().is_none_or(|proposal| proposal.by != peer) || !self.may_propose(&peer) {
+        let checked = signed.checked(self.formats.max);
+        let signed = checked.map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
+        let Some(proposal) = signed.proposal().filter(|proposal| proposal.by == peer && self.may_propose(&peer)) else {
             return Err(refused(Reason::Forbidden, "not the proposer's own, or a reader's"));
+        };
+        // this copy may not have applied yet what the proposer knows of
+        if proposal.format > running.applied.read().machine.format() {
+            return Err(refused(Reason::Busy, "of a format that is not raised here yet"));
         }
         let outcomes = running.submit(signed).await.map_err(|why| not_done(running, why))?;
-        Ok(Body::Proposed(Bytes { bytes: encode(&outcomes) }))
+        Ok(Body::Proposed(Bytes { bytes: Outcome::encode_all(format, &outcomes) }))
+    }
+
+    /// Notes that a peer sent bytes of a later version. They were not taken, and nothing stops for them.
+    fn meet(&self, peer: Did, too_new: TooNew) {
+        tracing::debug!(peer = %peer.short(), error = %too_new, "not taken");
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some((peer, too_new));
+    }
+
+    /// The refusal of bytes that were not read.
+    fn unread(&self, peer: Did, error: ReadError) -> Refused {
+        match error {
+            ReadError::TooNew(too_new) => {
+                self.meet(peer, too_new);
+                refused(Reason::Busy, "of a later version than this node")
+            }
+            ReadError::Malformed => malformed(),
+        }
     }
 }
 
@@ -117,7 +148,7 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
     let request = AppendEntriesRequest {
         vote,
         prev_log_id: decode_at(&append.previous).ok_or_else(malformed)?,
-        entries: entries.map_err(|_| malformed())?,
+        entries: entries.map_err(|error| here.unread(peer, error))?,
         leader_commit: decode_at(&append.committed).ok_or_else(malformed)?,
     };
     let answer = scope(here.world.spawner().clone(), running.raft.append_entries(request)).await;
@@ -136,7 +167,7 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
 
 async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) -> Result<Body, Refused> {
     let vote = decode_vote(&ask.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
-    if planted(Plant::VotesForEverybody) {
+    if planted("votes_for_everybody") {
         return Ok(Body::Voted(Voted { vote: ask.vote, granted: true, last: ask.last }));
     }
     let request = VoteRequest { vote, last_log_id: decode_at(&ask.last).ok_or_else(malformed)? };
@@ -148,7 +179,11 @@ async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) ->
 
 async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install) -> Result<Body, Refused> {
     let vote = decode_vote(&part.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
-    let head: SnapshotHead = borsh::from_slice(&part.head).map_err(|_| malformed())?;
+    let head = decode_head(&part.head).map_err(|error| here.unread(peer, error))?;
+    // bytes of a later version are not taken at all
+    if part.offset == 0 {
+        format::split(&part.data, here.formats.max).map_err(|error| here.unread(peer, error))?;
+    }
     let request =
         InstallSnapshotRequest { vote, meta: head.into(), offset: part.offset, data: part.data, done: part.done };
     match scope(here.world.spawner().clone(), running.raft.install_snapshot(request)).await {

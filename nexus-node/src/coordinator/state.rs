@@ -1,15 +1,16 @@
-//! Critical state: a machine that every coordinator runs over the same log, so that all of them
-//! hold the same.
+//! Critical state: a machine that every coordinator runs over the same log, so that all hold the same state.
 //!
-//! It reads no clock and draws nothing at random. Time enters as commands: the leader proposes
-//! what has expired ([`Expiry`](super::Expiry)). Its own words are in [`Outcome`] and [`Change`].
+//! It reads no clock and draws no random numbers. Time enters as commands: the leader proposes expiries
+//! ([`Expiry`](super::Expiry)).
 
 mod audit;
 mod kv;
 mod locks;
 mod sessions;
+mod zero;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -23,127 +24,193 @@ use self::kv::Kv;
 use self::locks::Locks;
 use self::sessions::{Known, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn};
+use super::format::{self, ReadError, TooNew};
+use super::limits::{self, Limits};
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done, as of this revision.
     Done {
-        /// The revision of all critical state after it.
+        /// The revision of critical state after it.
         revision: u64,
     },
     /// A transaction was done.
     Txn {
         /// Whether its checks held.
         held: bool,
-        /// The revision of all critical state after it.
+        /// The revision of critical state after it.
         revision: u64,
-        /// What its steps met: the key as it was after each.
+        /// For each step, the key after it; `None` for a key that does not exist.
         items: Vec<Option<Item>>,
     },
-    /// The lock is the caller's.
+    /// The caller has the lock.
     Granted {
-        /// What proves it. Later grants of any lock have larger ones.
+        /// The token that proves it. Later grants, of any lock, have larger tokens.
         token: u64,
     },
     /// The caller waits in line.
     Waiting {
-        /// The place, by number.
+        /// The number of the place in line.
         waiter: u64,
     },
     /// Not done; nothing changed.
     Refused(Refusal),
 }
 
-/// Why a command was not done.
+/// The reason why a command was refused.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The proposal is not what a member may propose: its form or its signature is wrong.
+    /// The proposal is not valid: its form or its signature is wrong.
     #[error("not a proposal that counts: {0}")]
-    Malformed(String),
-    /// It was made for another group of coordinators.
+    Malformed(Malformed),
+    /// The proposal is for another group of coordinators.
     #[error("made for the coordinators {found}, these are {group}")]
     OtherGroup {
-        /// These.
-        group: String,
-        /// Those it was made for.
-        found: String,
+        /// This group.
+        group: Group,
+        /// The proposal's group.
+        found: Group,
     },
-    /// It came too late, or was answered before and the answer is gone.
+    /// The proposal came too late, or its answer is gone already.
     #[error("came too late to count")]
     TooLate,
-    /// The key has another value than the one expected, or none.
+    /// The key has another value than the expected one, or none.
     #[error("the key {}", .found.as_ref().map_or_else(|| "does not exist".to_owned(), |item| format!("has another value, of revision {}", item.revision)))]
     Mismatch {
-        /// What it is.
+        /// The key's content.
         found: Option<Item>,
     },
-    /// No such key.
+    /// The key does not exist.
     #[error("no such key")]
     NoKey,
-    /// The token is of no lease that stands.
+    /// The token's lease has ended.
     #[error("the token {token} is of no lease that stands")]
     StaleToken {
         /// The token.
         token: u64,
     },
-    /// Nobody holds such a lock.
+    /// The lock is not held.
     #[error("nobody holds this lock")]
     NoLock,
-    /// Somebody else holds the lock.
+    /// Another node holds the lock.
     #[error("the lock is held by {holder}")]
     Held {
-        /// Who.
+        /// The holder.
         holder: Did,
-        /// Under which token.
+        /// The holder's token.
         token: u64,
     },
-    /// No such place in line, and the lease is not the caller's.
+    /// There is no such place in line, and the caller has no lease.
     #[error("no such place in line")]
     NoWaiter,
-    /// There is no room for more.
+    /// There is no more room.
     #[error("there is no room for more: {0}")]
-    Full(String),
+    Full(Full),
 }
 
-/// What changed, for those who watch.
+/// The reason why a proposal or a command does not count.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// The bytes are no proposal.
+    #[error("not a proposal")]
+    NotAProposal,
+    /// The signature is not the named node's.
+    #[error("not signed by who it says")]
+    NotSigned,
+    /// A command breaks a rule of form.
+    #[error("it breaks a rule of form")]
+    Form,
+    /// Only the leader may propose this.
+    #[error("not from the leader")]
+    NotFromLeader,
+    /// Its format is later than critical state's.
+    #[error("its format is not raised yet")]
+    NotRaised,
+}
+
+/// The bound that was reached.
+#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Full {
+    /// The bound of all keys and values together.
+    #[error("keys and values have {bytes} bytes, at most {} are allowed", limits::of(format::FORMAT_MAX).state_bytes)]
+    Bytes {
+        /// Their size, in bytes.
+        bytes: u64,
+    },
+    /// The bound of held locks.
+    #[error("{} locks are held", limits::of(format::FORMAT_MAX).locks)]
+    Locks,
+    /// The bound of the line for one lock.
+    #[error("{} wait for this lock", limits::of(format::FORMAT_MAX).waiters)]
+    Line,
+    /// The bound of the answers kept for one session.
+    #[error("answers wait to be let go of")]
+    Answers,
+}
+
+impl Outcome {
+    /// Encodes a proposal's outcomes in this format.
+    pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
+        match format {
+            0 => zero::encode_outcomes(outcomes),
+            // writing into memory does not fail
+            _ => borsh::to_vec(outcomes).unwrap_or_default(),
+        }
+    }
+
+    /// Decodes a proposal's outcomes of this format.
+    ///
+    /// # Errors
+    /// The bytes are no outcomes.
+    pub(super) fn decode_all(format: u16, bytes: &[u8]) -> std::io::Result<Vec<Self>> {
+        match format {
+            0 => zero::decode_outcomes(bytes),
+            _ => borsh::from_slice(bytes),
+        }
+    }
+}
+
+/// A change, for watchers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The revision that it made.
+    /// The revision of this change.
     pub revision: u64,
-    /// On whose behalf; of an expiry: whose key or lease it was.
+    /// The member that made it; for an expiry, the former owner.
     pub by: Did,
-    /// What.
+    /// The change itself.
     pub what: What,
 }
 
-/// What a [`Change`] is.
+/// The kind of a [`Change`], with its data.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A key has a value.
+    /// A key was written.
     Put {
         /// The key.
         key: String,
         /// The value.
         value: String,
     },
-    /// A key is gone.
+    /// A key was deleted.
     Deleted {
         /// The key.
         key: String,
-        /// Whether its time was up.
+        /// Whether it expired.
         expired: bool,
     },
-    /// A lock has a holder.
+    /// A lock was granted.
     Granted {
         /// The lock's name.
         name: String,
         /// The lease's token.
         token: u64,
-        /// Whose lease was taken away for it.
+        /// The former holder, if the lock was stolen.
         stolen_from: Option<Did>,
     },
-    /// A lease runs its whole time again.
+    /// A lease was renewed.
     Renewed {
         /// The lock's name.
         name: String,
@@ -156,7 +223,7 @@ pub enum What {
         name: String,
         /// The lease's token.
         token: u64,
-        /// Whether its time was up.
+        /// Whether it expired.
         expired: bool,
     },
     /// A place in line was taken or left.
@@ -165,13 +232,13 @@ pub enum What {
         name: String,
         /// The place.
         waiter: u64,
-        /// Whether somebody stands there now.
+        /// Whether it was taken.
         waits: bool,
     },
 }
 
 impl Change {
-    /// The key or the lock that it is about.
+    /// The key or the lock of the change.
     pub fn name(&self) -> &str {
         match &self.what {
             What::Put { key, .. } | What::Deleted { key, .. } => key,
@@ -182,28 +249,31 @@ impl Change {
         }
     }
 
-    /// About how many bytes it takes to tell.
+    /// Its size on the wire in bytes, about.
     pub(crate) fn size(&self) -> usize {
         let value = if let What::Put { value, .. } = &self.what { value.len() } else { 0 };
         self.name().len() + value + 64
     }
 }
 
-/// What applying one proposal gave.
+/// The result of applying one proposal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// One for each command; a single refusal when the proposal did not count.
+    /// One outcome for each command; a single refusal if the proposal did not count.
     pub(crate) outcomes: Vec<Outcome>,
-    /// What changed. Empty when a proposal came again.
+    /// The changes. Empty for a repeated proposal.
     pub(crate) changes: Vec<Change>,
-    /// What was done or refused, until a record is made of it. Empty when a proposal came again, or
-    /// does not count.
+    /// The deeds, done or refused, for the audit. Empty for a repeated proposal, and for one that does
+    /// not count.
     pub(crate) deeds: Vec<Deed>,
 }
 
-/// Keys, leases and the sessions of those who propose.
+/// Keys, leases and the sessions of proposers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
+    /// The format of its bytes, and the highest format of proposals that count.
+    #[borsh(skip)]
+    format: u16,
     group: Group,
     revision: u64,
     kv: Kv,
@@ -212,16 +282,16 @@ pub(crate) struct Machine {
     audit: Chain,
 }
 
-/// What must run out of time at some point, and after how long.
+/// Something with a limited time, and its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timed {
-    /// What the leader proposes then.
+    /// The leader's command at its end.
     pub(crate) expiry: Expiry,
     /// The whole time, in milliseconds.
     pub(crate) ms: u64,
 }
 
-/// Where in the log a proposal stands.
+/// The place of a proposal in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     /// The index of its entry.
@@ -231,13 +301,13 @@ pub(crate) struct At {
 }
 
 impl Machine {
-    /// The state of a group that has just begun.
+    /// The state of a group that has just begun, in format 0.
     pub(crate) fn new(group: Group) -> Self {
         Self { group, ..Self::default() }
     }
 
-    /// The same state under another group, after the loss of a quorum for good. Tokens go on
-    /// from its generation.
+    /// Continues the state in another group, after a quorum is lost for good. Tokens continue above its
+    /// generation.
     pub(crate) fn succeed(&mut self, group: Group, index: u64, by: Did, at_ms: u64) -> Option<Record> {
         self.group = group;
         self.sessions = Sessions::default();
@@ -245,19 +315,49 @@ impl Machine {
         self.audit.add(index, Source::Recovery { by, at_ms }, vec![deed])
     }
 
-    /// Takes what the log carries: checks who signed it, applies it, and keeps who did what.
+    /// Applies a log entry: checks the signature of each proposal, applies the proposals in order, and
+    /// records their deeds.
+    ///
+    /// # Errors
+    /// [`TooNew`] for a proposal of a format above `max`. Then nothing of the entry is applied.
+    pub(crate) fn apply_all(
+        &mut self,
+        at: At,
+        proposals: &[Signed],
+        max: u16,
+    ) -> Result<Vec<(Applied, Option<Record>)>, TooNew> {
+        let opened = proposals.iter().map(|signed| match signed.open(max) {
+            Ok(proposal) => Ok((signed, Ok(proposal))),
+            Err(ProposalError::Read(ReadError::TooNew(too_new))) => Err(too_new),
+            Err(ProposalError::Read(ReadError::Malformed)) => Ok((signed, Err(Malformed::NotAProposal))),
+            Err(ProposalError::Signature(_)) => Ok((signed, Err(Malformed::NotSigned))),
+            Err(ProposalError::Form(_)) => Ok((signed, Err(Malformed::Form))),
+        });
+        let opened = opened.collect::<Result<Vec<_>, TooNew>>()?;
+        Ok(opened.into_iter().map(|(signed, proposal)| self.apply_opened(at, signed, proposal)).collect())
+    }
+
+    /// Applies one proposal of a known format.
+    #[cfg(test)]
     pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
-        let (mut applied, source) = match signed.open() {
+        let all = self.apply_all(at, std::slice::from_ref(signed), format::FORMAT_MAX);
+        all.expect("it is of this version").remove(0)
+    }
+
+    fn apply_opened(
+        &mut self,
+        at: At,
+        signed: &Signed,
+        proposal: Result<Arc<Proposal>, Malformed>,
+    ) -> (Applied, Option<Record>) {
+        let (mut applied, source) = match proposal {
             Ok(proposal) => {
                 let (by, at_ms) = (proposal.by, proposal.at_ms);
                 let source = Source::Proposal { by, at_ms, digest: signed.digest(), signature: signed.signature };
                 (self.apply(at, &proposal), source)
             }
-            Err(error) => {
-                let refusal = Refusal::Malformed(match error {
-                    ProposalError::Signature(_) => "not signed by who it says".to_owned(),
-                    other => other.to_string(),
-                });
+            Err(why) => {
+                let refusal = Refusal::Malformed(why);
                 let result = Done::Refused(refusal.code().to_owned());
                 let deed = Deed { action: Action::Forged, name: String::new(), whose: None, result };
                 (Applied { deeds: vec![deed], ..Applied::refused(refusal) }, Source::Leader(at.leader))
@@ -267,12 +367,21 @@ impl Machine {
         (applied, record)
     }
 
-    /// Takes who votes from now on.
+    /// The format of critical state.
+    pub(crate) fn format(&self) -> u16 {
+        self.format
+    }
+
+    fn limits(&self) -> &'static Limits {
+        limits::of(self.format)
+    }
+
+    /// Notes the new voters.
     pub(crate) fn seats(&mut self, at: At, voters: BTreeSet<Did>) -> Option<Record> {
         self.audit.seats(at.index, at.leader, voters)
     }
 
-    /// The end of the chain of who did what.
+    /// The end of the audit's chain.
     pub(crate) fn audit(&self) -> &Chain {
         &self.audit
     }
@@ -280,14 +389,16 @@ impl Machine {
     /// Applies a proposal whose signature and form were checked.
     pub(crate) fn apply(&mut self, at: At, proposal: &Proposal) -> Applied {
         if proposal.group != self.group {
-            let (group, found) = (self.group.to_string(), proposal.group.to_string());
-            return Applied::refused(Refusal::OtherGroup { group, found });
+            return Applied::refused(Refusal::OtherGroup { group: self.group, found: proposal.group });
         }
-        match self.sessions.look_up(at.index, proposal) {
+        if proposal.format > self.format && !matches!(proposal.commands.as_slice(), [Command::Raise(_)]) {
+            return Applied::refused(Refusal::Malformed(Malformed::NotRaised));
+        }
+        match self.sessions.look_up(at.index, proposal, self.limits()) {
             Known::New => {}
             Known::Answered(outcomes) => return Applied { outcomes, ..Applied::default() },
             Known::TooLate => return Applied::refused(Refusal::TooLate),
-            Known::TooMany => return Applied::refused(Refusal::Full("answers wait to be let go of".to_owned())),
+            Known::TooMany => return Applied::refused(Refusal::Full(Full::Answers)),
         }
         let mut applied = Applied::default();
         let Applied { outcomes, changes, deeds } = &mut applied;
@@ -297,12 +408,13 @@ impl Machine {
             audit::deeds(command, &outcome, &changes[before..], deeds);
             outcomes.push(outcome);
         }
-        self.sessions.note(at.index, proposal, &applied.outcomes);
+        self.sessions.note(at.index, proposal, &applied.outcomes, self.limits());
         applied
     }
 
     fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<Change>) -> Outcome {
-        let mut tell = Tell { revision: &mut self.revision, by, changes };
+        let limits = self.limits();
+        let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
         let result = match command {
             Command::Put(put) => check_fence(&self.locks, put.fence).and_then(|()| self.kv.put(put, &mut tell)),
             Command::Delete { key, fence } => {
@@ -319,7 +431,13 @@ impl Machine {
             Command::Release { name, token } => self.locks.release(name, *token, self.group.generation, &mut tell),
             Command::Withdraw { name, waiter } => self.locks.withdraw(name, *waiter, &mut tell),
             Command::Steal { name, ttl_ms } => self.locks.steal(name, *ttl_ms, self.group.generation, &mut tell),
-            Command::Expire(_) if by != at.leader => Err(Refusal::Malformed("not from the leader".to_owned())),
+            Command::Expire(_) | Command::Raise(_) if by != at.leader => {
+                Err(Refusal::Malformed(Malformed::NotFromLeader))
+            }
+            Command::Raise(to) => {
+                self.format = self.format.max(*to);
+                Ok(Outcome::Done { revision: self.revision })
+            }
             Command::Expire(expired) => {
                 for expiry in expired {
                     self.expire(expiry, changes);
@@ -330,7 +448,7 @@ impl Machine {
         result.unwrap_or_else(Outcome::Refused)
     }
 
-    /// All of a transaction happens at one revision, or nothing of it.
+    /// Does a transaction at one revision, or nothing of it.
     fn txn(&mut self, txn: &Txn, by: Did, changes: &mut Vec<Change>) -> Result<Outcome, Refusal> {
         let held = txn.checks.iter().all(|check| self.kv.is(&check.key, &check.is));
         let steps = if held { &txn.then } else { &txn.otherwise };
@@ -339,7 +457,7 @@ impl Machine {
             _ => None,
         });
         fences.into_iter().try_for_each(|fence| check_fence(&self.locks, Some(fence)))?;
-        self.kv.check_room(steps)?;
+        self.kv.check_room(steps, self.limits())?;
         let mut revision = self.revision + 1;
         let mut made = Vec::new();
         let items = steps.iter().map(|step| self.kv.step(step, revision, by, &mut made)).collect();
@@ -352,19 +470,20 @@ impl Machine {
     }
 
     fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<Change>) {
+        let limits = self.limits();
         match expiry {
             Expiry::Key { key, revision } => {
                 let Some(by) = self.kv.owner_of(key, *revision) else { return };
-                self.kv.expire(key, &mut Tell { revision: &mut self.revision, by, changes });
+                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, by, changes });
             }
             Expiry::Lease { name, token, renewals } => {
                 let Some(by) = self.locks.owner_of(name, *token, *renewals) else { return };
-                let mut tell = Tell { revision: &mut self.revision, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
                 self.locks.expire(name, self.group.generation, &mut tell);
             }
             Expiry::Waiter { name, waiter } => {
                 let Some(by) = self.locks.waiter(name, *waiter).map(|waiter| waiter.by) else { return };
-                let mut tell = Tell { revision: &mut self.revision, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
                 let _ = self.locks.withdraw(name, *waiter, &mut tell);
             }
         }
@@ -376,17 +495,17 @@ impl Machine {
         self.group
     }
 
-    /// How many changes there have been.
+    /// The number of changes so far.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// A key as it is.
+    /// A key.
     pub(crate) fn get(&self, key: &str) -> Option<&Item> {
         self.kv.get(key)
     }
 
-    /// Keys that begin with a prefix, in order, from after a key on.
+    /// Keys with a prefix, in order, after a key.
     pub(crate) fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -400,33 +519,41 @@ impl Machine {
         self.locks.get(name)
     }
 
-    /// All locks that are held, by name.
+    /// All held locks, by name.
     pub(crate) fn locks(&self) -> impl Iterator<Item = (&String, &Lock)> {
         self.locks.iter()
     }
 
-    /// Everything that runs out of time by itself.
+    /// Everything with a limited time.
     pub(crate) fn timed(&self) -> impl Iterator<Item = Timed> {
         self.kv.timed().chain(self.locks.timed())
     }
 
-    /// Equal on all nodes that have applied the same log.
+    /// A digest, equal on all nodes that have applied the same log.
     pub(crate) fn digest(&self) -> [u8; 32] {
         blake3::derive_key("nexus critical state v1", &self.encode())
     }
 
     /// The whole state as bytes, for a snapshot.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        if self.format == 0 {
+            return zero::encode(self);
+        }
+        let mut bytes = format::begin(self.format);
         // writing into memory does not fail
-        borsh::to_vec(self).unwrap_or_default()
+        let _ = self.serialize(&mut bytes);
+        bytes
     }
 
-    /// The state of a snapshot.
+    /// Decodes a snapshot's state of a format up to `max`.
     ///
     /// # Errors
-    /// If these bytes are none.
-    pub(crate) fn decode(bytes: &[u8]) -> std::io::Result<Self> {
-        borsh::from_slice(bytes)
+    /// The bytes are no state, or a state of a later format.
+    pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
+        Ok(match format::split(bytes, max)? {
+            (0, bytes) => zero::decode(bytes)?,
+            (format, bytes) => Self { format, ..borsh::from_slice(bytes)? },
+        })
     }
 }
 
@@ -436,7 +563,7 @@ impl Applied {
     }
 }
 
-/// Whoever writes under a token must hold a lease under it now.
+/// Checks that a write's token belongs to a lease that stands.
 fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     match fence {
         Some(token) if !locks.stands(token) => Err(Refusal::StaleToken { token }),
@@ -444,15 +571,16 @@ fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
-/// Counts revisions and notes what changed.
+/// Counts revisions and collects changes.
 struct Tell<'a> {
     revision: &'a mut u64,
+    limits: &'static Limits,
     by: Did,
     changes: &'a mut Vec<Change>,
 }
 
 impl Tell<'_> {
-    /// The revision that the next change makes.
+    /// The revision of the next change.
     fn next(&mut self) -> u64 {
         *self.revision += 1;
         *self.revision

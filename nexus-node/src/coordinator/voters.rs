@@ -1,85 +1,103 @@
-//! Who votes: decided by the leader, one step at a time, from what it sees of the members.
+//! The rules for voters. The leader applies them one step at a time, from its view of the members.
 //!
-//! One voter until two more members have settled, then three in one joint change; never two,
-//! because two that need each other are worse than one alone. Every member that can, has a copy
-//! as a learner. A voter whose membership ended, or whose disk was lost (it comes back drawn
-//! anew), is replaced.
+//! One member votes until two more have settled; then three vote, in one joint change. Two never vote,
+//! because two that need each other are worse than one alone. Every member that can has a copy as a
+//! learner. A voter is replaced when its membership ends, or when its disk is lost and it comes back
+//! with a new draw. A later format is raised once every copy can read it.
 
-use std::collections::BTreeSet;
+mod raise;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use nexus_identity::Did;
 
 use super::raft::Voter;
 
-/// How many members have a copy without a vote.
+/// The most members with a copy and no vote.
 pub(super) const LEARNERS_MAX: usize = 32;
-/// How many voters there are of themselves; more only by request.
+/// The number of voters without a person's request.
 const VOTERS: usize = 3;
-/// A learner is up to date when it lacks no more entries than this.
+/// The most missing entries of a learner that counts as up to date.
 const LAG_MAX: u64 = 1_000;
 
-/// A member as the leader sees it.
+/// A member in the leader's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Who it is, or would be, in the group.
+    /// The member as a voter, also outside of the group.
     pub(super) voter: Voter,
-    /// It may have a copy: it is no mere reader.
+    /// Whether it may have a copy: readers may not.
     pub(super) may_learn: bool,
-    /// It may vote: nobody labelled it as one that never does.
+    /// Whether it may vote: a label can forbid it.
     pub(super) may_vote: bool,
-    /// For how long it has been up without a break.
+    /// The time that it has been up without a break.
     pub(super) up: Option<Duration>,
-    /// How many entries its copy lacks, if it has one.
+    /// The number of entries that its copy lacks, if it has one.
     pub(super) lag: Option<u64>,
+    /// The highest format of critical state that it reads, by its own word. `None` while it is away, or
+    /// while its copy has stopped at data that it cannot read.
+    pub(super) reads: Option<u16>,
 }
 
-/// What there is now.
+/// The current situation.
 #[derive(Clone, Debug)]
 pub(super) struct Now<'a> {
     /// The leader: this node.
     pub(super) me: Voter,
     pub(super) voters: &'a BTreeSet<Voter>,
     pub(super) learners: &'a BTreeSet<Voter>,
-    /// The members that were heard of lately, this node excepted.
+    /// The members heard lately, without this node.
     pub(super) members: &'a [Seen],
-    /// Those in seats whose membership ended.
+    /// Voters and learners whose membership ended.
     pub(super) ended: &'a BTreeSet<Voter>,
-    /// How long a member must have been up to become a voter.
+    /// The time that a member must have been up to become a voter.
     pub(super) settle: Duration,
+    /// The format of critical state.
+    pub(super) format: u16,
+    /// The highest format that this node reads.
+    pub(super) format_max: u16,
+    /// The highest format that this node ever proposed as the leader.
+    pub(super) asked: u16,
+    /// The time that each absent member has been away.
+    pub(super) away: &'a BTreeMap<Did, Duration>,
 }
 
-/// One step.
+/// A step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Give a member a copy.
     Learn(Voter),
-    /// Take a copy's seat away.
+    /// Remove a learner.
     Dismiss(Voter),
-    /// These vote from now on, and nobody else; those who did have copies.
+    /// Make these the only voters; the former ones keep copies.
     Vote(BTreeSet<Voter>),
+    /// Raise critical state to this format.
+    Raise(u16),
 }
 
 impl Now<'_> {
     /// The next step, if there is one to take.
     pub(super) fn plan(&self) -> Option<Change> {
-        self.replace().or_else(|| self.grow()).or_else(|| self.dismiss()).or_else(|| self.learn())
+        let seats = || self.grow().or_else(|| self.dismiss()).or_else(|| self.learn());
+        self.replace().or_else(|| self.raise()).or_else(seats)
     }
 
-    /// Whether it has ended as a voter: its membership is over, or its disk was lost.
+    /// Whether it is lost as a voter: its membership is over, or its disk was lost.
     fn lost(&self, voter: &Voter) -> bool {
         let anew = |seen: &&Seen| seen.voter.did == voter.did && seen.voter.draw != voter.draw;
         self.ended.contains(voter) || self.members.iter().any(|seen| anew(&seen))
     }
 
-    /// Learners that could vote, those that are up longest first.
+    /// Learners that could vote: highest readable format first, then longest up.
     fn candidates(&self) -> Vec<Voter> {
         let mut fit: Vec<&Seen> = self
             .members
             .iter()
             .filter(|seen| seen.may_learn && seen.may_vote && self.learners.contains(&seen.voter))
             .filter(|seen| seen.up.is_some_and(|up| up >= self.settle) && seen.lag.is_some_and(|lag| lag <= LAG_MAX))
-            .filter(|seen| !self.ended.contains(&seen.voter))
+            .filter(|seen| !self.ended.contains(&seen.voter) && seen.reads >= Some(self.floor()))
             .collect();
-        fit.sort_by_key(|seen| (std::cmp::Reverse(seen.up), seen.voter));
+        fit.sort_by_key(|seen| (!self.is_current(&seen.voter), std::cmp::Reverse(seen.up), seen.voter));
         fit.iter().map(|seen| seen.voter).collect()
     }
 
@@ -102,7 +120,9 @@ impl Now<'_> {
     }
 
     fn dismiss(&self) -> Option<Change> {
-        let barred = |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && !seen.may_learn);
+        let old = |seen: &Seen| seen.reads.is_some_and(|reads| reads < self.format);
+        let barred =
+            |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && (!seen.may_learn || old(seen)));
         self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(Change::Dismiss)
     }
 
@@ -112,7 +132,8 @@ impl Now<'_> {
         }
         let new = |seen: &&Seen| {
             let seated = self.voters.contains(&seen.voter) || self.learners.contains(&seen.voter);
-            !seated && seen.may_learn && seen.up.is_some() && !self.ended.contains(&seen.voter)
+            let able = seen.may_learn && seen.reads >= Some(self.floor());
+            !seated && able && seen.up.is_some() && !self.ended.contains(&seen.voter)
         };
         self.members.iter().find(new).map(|seen| Change::Learn(seen.voter))
     }
@@ -130,7 +151,7 @@ impl Now<'_> {
         voters
     }
 
-    /// A member that could take a voter's place, and has not been up for long enough.
+    /// A member that could replace a voter, but has not been up for long enough.
     pub(super) fn unsettled(&self, instead_of: &Voter) -> Option<Voter> {
         let fit = |seen: &&Seen| {
             let free = !self.voters.contains(&seen.voter) && seen.voter.did != instead_of.did;
@@ -139,7 +160,7 @@ impl Now<'_> {
         self.members.iter().find(fit).map(|seen| seen.voter)
     }
 
-    /// The voters without one: another takes its place if there is one that can.
+    /// The voters without one, which another member replaces if one can.
     pub(super) fn remove(&self, voter: &Voter) -> BTreeSet<Voter> {
         let mut voters = self.voters.clone();
         voters.remove(voter);
@@ -151,7 +172,7 @@ impl Now<'_> {
     }
 }
 
-/// Of two voters only the leader stays one.
+/// Reduces two voters to the leader alone.
 fn never_two(voters: BTreeSet<Voter>, me: Voter) -> BTreeSet<Voter> {
     if voters.len() == 2 { BTreeSet::from([me]) } else { voters }
 }
@@ -159,29 +180,40 @@ fn never_two(voters: BTreeSet<Voter>, me: Voter) -> BTreeSet<Voter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nexus_identity::Did;
     use proptest::prelude::*;
 
-    const SETTLE: Duration = Duration::from_secs(10);
+    pub(super) const SETTLE: Duration = Duration::from_secs(10);
 
-    fn voter(n: u8, draw: u64) -> Voter {
+    pub(super) fn voter(n: u8, draw: u64) -> Voter {
         Voter { did: Did::from_bytes([n; 32]), draw }
     }
 
-    fn seen(n: u8, up: u64, lag: u64) -> Seen {
-        Seen { voter: voter(n, 0), may_learn: true, may_vote: true, up: Some(Duration::from_secs(up)), lag: Some(lag) }
+    pub(super) fn seen(n: u8, up: u64, lag: u64) -> Seen {
+        let (up, lag) = (Some(Duration::from_secs(up)), Some(lag));
+        Seen { voter: voter(n, 0), may_learn: true, may_vote: true, up, lag, reads: Some(0) }
     }
 
-    fn set(ns: &[u8]) -> BTreeSet<Voter> {
+    pub(super) fn set(ns: &[u8]) -> BTreeSet<Voter> {
         ns.iter().map(|n| voter(*n, 0)).collect()
     }
 
     fn plan(voters: &[u8], learners: &[u8], members: &[Seen], ended: &[u8]) -> Option<Change> {
         let (voters, learners, ended) = (set(voters), set(learners), set(ended));
-        let me = voter(1, 0);
-        Now { me, voters: &voters, learners: &learners, members, ended: &ended, settle: SETTLE }.plan()
+        now(&voters, &learners, members, &ended).plan()
     }
 
+    fn now<'a>(
+        voters: &'a BTreeSet<Voter>,
+        learners: &'a BTreeSet<Voter>,
+        members: &'a [Seen],
+        ended: &'a BTreeSet<Voter>,
+    ) -> Now<'a> {
+        static AWAY: BTreeMap<Did, Duration> = BTreeMap::new();
+        let (me, settle, away) = (voter(1, 0), SETTLE, &AWAY);
+        Now { me, voters, learners, members, ended, settle, format: 0, format_max: 0, asked: 0, away }
+    }
+
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn one_voter_becomes_three_when_two_more_have_settled() {
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0)], &[]), None);
@@ -192,6 +224,7 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), seen(3, 10, 0)], &[]), three);
     }
 
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn who_may_not_vote_has_a_copy_and_who_may_not_read_all_has_none() {
         let never = Seen { may_vote: false, ..seen(3, 60, 0) };
@@ -201,16 +234,17 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(Change::Dismiss(voter(3, 0))));
     }
 
+    /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn a_voter_that_is_lost_is_replaced_or_one_stays() {
         let all = [seen(2, 60, 0), seen(3, 60, 0), seen(4, 60, 0)];
         let next = Some(Change::Vote(set(&[1, 2, 4])));
         assert_eq!(plan(&[1, 2, 3], &[4], &all, &[3]), next);
-        // drawn anew: its disk was lost, and its promises with it
+        // a new draw: its disk was lost with its promises
         let anew = Seen { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), anew.clone(), seen(4, 60, 0)], &[]), next);
         assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(Change::Vote(set(&[1]))));
-        // merely being away takes no vote
+        // a mere absence takes no vote
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), seen(4, 60, 0)], &[]), None);
     }
 
@@ -231,7 +265,7 @@ mod tests {
             }).collect();
             let (voters, learners, ended) = (set(&voters), set(&learners), set(&ended.into_iter().collect::<Vec<_>>()));
             let me = voter(1, 0);
-            let now = Now { me, voters: &voters, learners: &learners, members: &members, ended: &ended, settle: SETTLE };
+            let now = now(&voters, &learners, &members, &ended);
             let planned = match now.plan() {
                 Some(Change::Vote(planned)) => {
                     prop_assert!(planned.iter().all(|voter| !ended.contains(voter)));

@@ -1,6 +1,26 @@
 //! What goes over `/nexus/raft/1`: requests and answers, matched by number, several at a time.
 
+use std::sync::Arc;
+
+use nexus_mesh::ask::{AskLimits, Asker, Numbered};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{Mesh, Rooms, Spawner, Stream, StreamProtocol};
 use prost::Message;
+
+/// The room of the coordinators.
+const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
+/// Streams that members opened and that were not taken yet.
+const STREAMS_MAX: usize = 64;
+
+/// Registers the room.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
+    rooms.register(RAFT, STREAMS_MAX)
+}
+
+/// Asks others in this room.
+pub(super) fn asker(mesh: Mesh, spawner: Arc<dyn Spawner>) -> Asker<Envelope> {
+    Asker::new(mesh, RAFT, "raft link", spawner, AskLimits::default())
+}
 
 /// One frame.
 #[derive(Clone, PartialEq, Message)]
@@ -15,8 +35,22 @@ pub(crate) struct Envelope {
     /// what it was before.
     #[prost(bytes = "vec", tag = "18")]
     pub(crate) to: Vec<u8>,
+    /// Of a request: the highest format of critical state in which it may be answered. Of an answer: the
+    /// format it is in.
+    #[prost(uint32, tag = "20")]
+    pub(crate) format: u32,
     #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19")]
     pub(crate) body: Option<Body>,
+}
+
+impl Numbered for Envelope {
+    fn number(&self) -> u64 {
+        self.id
+    }
+
+    fn set_number(&mut self, number: u64) {
+        self.id = number;
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -166,6 +200,12 @@ pub(crate) struct Overview {
     pub(crate) audit_count: u64,
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) audit_head: Vec<u8>,
+    /// The format of critical state as it knows it: a hint to ask the leader.
+    #[prost(uint32, tag = "10")]
+    pub(crate) format: u32,
+    /// Its copy has stopped where a later version wrote.
+    #[prost(bool, tag = "11")]
+    pub(crate) stopped: bool,
 }
 
 /// Why a request was not done.

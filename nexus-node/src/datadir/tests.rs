@@ -16,6 +16,7 @@ fn bytes_in(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     entries.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
 }
 
+/// promise: Store and data directory | The directory is for its owner alone; keys, token and ports stay
 #[test]
 fn what_was_created_opens_with_the_same_keys() {
     let home = temporary();
@@ -31,6 +32,7 @@ fn what_was_created_opens_with_the_same_keys() {
     assert!(!opened.remove_root().unwrap());
 }
 
+/// promise: Store and data directory | The directory is for its owner alone; keys, token and ports stay
 #[cfg(unix)]
 #[test]
 fn everything_is_for_its_owner_alone() {
@@ -53,6 +55,7 @@ fn everything_is_for_its_owner_alone() {
     assert_eq!(directory.exposed(), [path.join(IDENTITY)]);
 }
 
+/// promise: Bad input | A data directory that is locked
 #[test]
 fn a_second_node_is_refused_and_told_the_first_ones_pid() {
     let home = temporary();
@@ -76,6 +79,7 @@ fn a_directory_with_a_node_is_not_initialized_again() {
     assert_eq!(bytes_in(home.path()), before);
 }
 
+/// promise: Commands and API | `init` makes a node once
 #[test]
 fn of_many_that_start_at_once_one_makes_the_node() {
     let home = temporary();
@@ -94,6 +98,7 @@ fn of_many_that_start_at_once_one_makes_the_node() {
     assert_eq!(made, [DataDir::open(&path).unwrap().identity().did()]);
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn somebody_elses_directory_is_left_alone() {
     let home = temporary();
@@ -112,6 +117,7 @@ fn a_configuration_may_be_there_before_the_node() {
     DataDir::create(home.path(), key(1)).unwrap();
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn a_store_without_its_key_is_damage_and_names_the_file() {
     let home = temporary();
@@ -122,6 +128,7 @@ fn a_store_without_its_key_is_damage_and_names_the_file() {
     assert_eq!(bytes_in(home.path()).len(), 1);
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn any_changed_character_of_a_key_is_noticed() {
     let text = key_to_text(KeyKind::Identity, &key(7)).to_string();
@@ -136,6 +143,7 @@ fn any_changed_character_of_a_key_is_noticed() {
     assert_eq!(key_from_text(KeyKind::Identity, &text.replace('\n', "\r\n")).unwrap().did(), key(7).did());
 }
 
+/// promise: Bad input | A data directory of a newer version: refused, unchanged
 #[test]
 fn a_key_of_another_kind_or_of_a_later_version_is_refused_as_such() {
     let text = key_to_text(KeyKind::Root, &key(7));
@@ -155,6 +163,7 @@ fn a_key_of_another_kind_or_of_a_later_version_is_refused_as_such() {
     assert!(matches!(&error, DataDirError::Damaged { file, .. } if file.ends_with(IDENTITY)), "{error}");
 }
 
+/// promise: Store and data directory | The directory is for its owner alone; keys, token and ports stay
 #[test]
 fn token_address_and_ports_stay_across_restarts() {
     let home = temporary();
@@ -178,6 +187,7 @@ fn token_address_and_ports_stay_across_restarts() {
     assert_eq!(directory.ports(), Ports::default());
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn an_empty_token_file_is_damage() {
     let home = temporary();
@@ -186,6 +196,7 @@ fn an_empty_token_file_is_damage() {
     assert!(matches!(directory.ensure_api_token(), Err(DataDirError::Damaged { .. })));
 }
 
+/// promise: Store and data directory | A copied directory is noticed
 #[cfg(unix)]
 #[test]
 fn a_copied_directory_has_another_fingerprint() {

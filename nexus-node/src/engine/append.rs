@@ -12,22 +12,22 @@ use crate::ledger::rows;
 use crate::ledger::{find_record, read_entry, records_with_key};
 use crate::store::{Batch, Change, StoreError, Table};
 
-/// Room for the count of writes at the front of a payload.
+/// The bytes of the count of writes at the front of a payload.
 const PAYLOAD_FRONT_BYTES: usize = 4;
-/// How much is written into one entry if there is more than one write, in bytes. Whoever reads one
-/// memory reads its whole payload: with its frame in the database's file this is just under 16 KiB,
-/// a power of two as its pages are. An entry of [`PAYLOAD_BYTES_MAX`] took 60 µs to read from.
+/// The most bytes of one entry with several writes. A read of one memory reads its whole payload. With
+/// its frame in the database's file this is just under 16 KiB, a power of two like the file's pages.
+/// Reading from an entry of [`PAYLOAD_BYTES_MAX`] took 60 µs.
 const PAYLOAD_FILL_BYTES: usize = 16_000;
 const _: () = assert!(PAYLOAD_FILL_BYTES <= PAYLOAD_BYTES_MAX);
 
-/// Writes of several commands on their way into one entry of a space.
+/// Writes of several commands for one entry of a space.
 #[derive(Default)]
 pub(super) struct Pending {
     writes: Vec<Write>,
     bytes: usize,
-    /// Which command's which record each creating write is.
+    /// For each creating write: the command, the record in the command, the write.
     slots: Vec<(usize, usize, u16)>,
-    /// Caller's keys of the records in it: a second one must see the first.
+    /// Callers' keys of the records in it: a second record with a key must see the first.
     keys: Vec<String>,
     /// Commands whose edits are in it.
     pub(super) edits: Vec<usize>,
@@ -56,7 +56,7 @@ fn encoded_bytes(write: &Write) -> usize {
     target + 4 + write.field.as_str().len() + 4 + write.value.len() + 4 + write.over.len() * nexus_crdt::DOT_BYTES
 }
 
-/// One input's commands: what they wait for, and the answers so far.
+/// The commands of one input: their progress, and the answers so far.
 pub(super) struct Commands {
     ids: Vec<CommandId>,
     pub(super) pending: BTreeMap<SpaceId, Pending>,
@@ -69,7 +69,7 @@ pub(super) enum Answer {
 }
 
 impl Engine {
-    /// Runs commands together: their writes share entries, one per space as far as they fit.
+    /// Runs commands together. Their writes share entries, one per space as far as they fit.
     pub(super) fn run_commands(
         &mut self,
         commands: Vec<(CommandId, Command)>,
@@ -125,7 +125,7 @@ impl Engine {
                 keep(&with, turn);
                 done(self.publish_chain(&chain, run.ids[place], turn)?)
             }
-            // handled above: it takes no right
+            // handled above: it needs no right
             Command::Keep(_) => done(Outcome::Done(None)),
             Command::Describe(name) => {
                 let payload = Profile { name }.encode();
@@ -136,7 +136,7 @@ impl Engine {
         }
     }
 
-    /// Whether this node may do what a command asks for; of an edit only its record tells.
+    /// Whether this node may run a command. For an edit only the record decides, later.
     fn permits(&self, command: &Command) -> bool {
         match command {
             Command::Remember(records) => {
@@ -145,7 +145,7 @@ impl Engine {
             }
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
-            // a chain of our own is published before anybody, ourselves included, knows of it
+            // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Keep(_) | Command::Edit { .. } | Command::Forget(_) => true,
         }
     }
@@ -210,7 +210,7 @@ impl Engine {
             pending.keys.extend(core.key);
             pending.push(write);
         }
-        // earlier seals may have filled slots of this command already
+        // earlier entries may have filled places of this command already
         let mut answer = std::mem::replace(&mut run.answers[place], Answer::Other(None));
         if let Answer::Remembered(slots) = &mut answer {
             for (slot, value) in written {
@@ -220,7 +220,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// The record in sight that has a caller's key: of several, the one with the lowest dot.
+    /// The visible record with a caller's key; of several, the one with the lowest dot.
     fn keyed(&self, space: SpaceId, key: &str, turn: &Turn<'_>) -> Result<Option<Dot>, StoreError> {
         let Some(space) = self.state.spaces.get(&space) else {
             return Ok(None);
@@ -228,7 +228,7 @@ impl Engine {
         Ok(records_with_key(&turn.draft, space.no, key)?.first().copied())
     }
 
-    /// Where a record was written.
+    /// The place of a record's creation.
     fn written(&self, space: SpaceId, record: Dot, turn: &Turn<'_>) -> Result<Option<Written>, LedgerError> {
         let Some((eno, row)) = find_record(&turn.draft, record)? else {
             return Ok(None);
@@ -238,7 +238,7 @@ impl Engine {
         Ok(Some(Written { record, log, seq: entry.header().seq, created_at: row.hlc.time() }))
     }
 
-    /// Makes one entry of what is pending for a space, and answers those whose writes are in it.
+    /// Makes one entry of the pending writes of a space, and answers the commands in it.
     pub(super) fn seal(&mut self, space: SpaceId, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(pending) = run.pending.remove(&space) else {
             return Ok(());
@@ -265,7 +265,7 @@ impl Engine {
     }
 }
 
-/// Has rows of others become durable with this turn.
+/// Makes rows of other rooms durable with this turn.
 fn keep(rows: &Batch, turn: &mut Turn<'_>) {
     for change in rows.changes() {
         match change {

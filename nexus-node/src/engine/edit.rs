@@ -13,7 +13,7 @@ use crate::store::{StoreError, Table, View};
 type LiveWrites = BTreeMap<Field, Vec<(Dot, WriteRow)>>;
 
 impl Engine {
-    /// Writes a keyed memory once more: equal fields stay, others are edited.
+    /// Writes a keyed memory again: equal fields stay, different ones are edited.
     pub(super) fn write_again(
         &mut self,
         place: usize,
@@ -27,7 +27,7 @@ impl Engine {
         self.edit(place, record, &edit, run, turn).map(|_| ())
     }
 
-    /// Edits a record, or all that share its caller's key: they are shown as one.
+    /// Edits a record and all records that share its caller's key; they are one memory to readers.
     pub(super) fn edit(
         &mut self,
         place: usize,
@@ -47,7 +47,7 @@ impl Engine {
             return answer(Outcome::NotPermitted);
         }
         let records = shown_as_one(&turn.draft, record)?;
-        // edits by earlier commands of this turn must be seen
+        // effects of earlier commands in this turn must be visible
         let touched = |record: &Dot| {
             run.pending.get(&space).is_some_and(|pending| pending.writes_to(Target::Edit { record: *record }))
         };
@@ -67,8 +67,7 @@ impl Engine {
         Ok(Answer::Other((!waits).then_some(Outcome::Done(None))))
     }
 
-    /// Has a write wait for its entry, with the origin beside it if no other write to the record has
-    /// brought that.
+    /// Queues a write for the next entry. Adds the origin once per record.
     fn push_edit(
         &mut self,
         space: SpaceId,
@@ -116,8 +115,7 @@ fn shown_as_one(view: &dyn View, record: Dot) -> Result<Vec<(Dot, Core)>, StoreE
     Ok(records)
 }
 
-/// The writes that give a record the values of an edit, as far as it has others, and the write of
-/// their origin.
+/// The writes that give a record the values of an edit where they differ, and the write of the origin.
 fn differing(
     view: &dyn View,
     (space, record): (SpaceNo, Dot),
@@ -152,7 +150,7 @@ fn differing(
     Ok((writes, by))
 }
 
-/// The live origins whose entries have nothing else that lives once these writes are made.
+/// The live origins whose entries have no other live write after these writes.
 fn outlived(live: &LiveWrites, writes: &[Write]) -> Vec<Dot> {
     let replaced: BTreeSet<Dot> = writes.iter().flat_map(|write| write.over.iter().copied()).collect();
     let others = live.iter().filter(|(field, _)| field.as_str() != Field::BY).flat_map(|(_, writes)| writes);

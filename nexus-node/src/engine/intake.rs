@@ -1,26 +1,26 @@
 use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
-use super::state::OpenPage;
+use super::state::{Log, OpenPage};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::find_entry;
-use crate::ledger::rows;
-use crate::store::Table;
+use crate::ledger::rows::{self, EntryRow};
+use crate::store::{Table, View};
 
-/// What becomes of an entry that arrives.
+/// The verdict on an arriving entry.
 #[expect(clippy::large_enum_variant, reason = "an entry that waits is moved once; boxing it would cost more")]
 enum Verdict {
     /// It was stored.
     Stored,
-    /// It was here already, or is worth nothing.
+    /// It was here already, or is worthless.
     Nothing,
     /// It needs something that is not here yet.
     Wait(Verified),
 }
 
 impl Engine {
-    /// Takes entries from a peer: stores what continues its log, keeps what has to wait.
+    /// Takes entries from a peer: stores those that continue their logs, keeps those that must wait.
     pub(super) fn take_entries(
         &mut self,
         from: Did,
@@ -39,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes one entry and whatever waited for it. Returns false if it has to wait itself.
+    /// Takes one entry, and those that waited for it. Returns `false` if it must wait itself.
     fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let log = entry.header().log();
         let (spaces, events) = (self.state.spaces.len(), turn.events.len());
@@ -51,7 +51,7 @@ impl Engine {
             }
             Verdict::Stored => {
                 self.follow(log, turn)?;
-                // authors or spaces became known: everything that waits is looked at anew
+                // new authors or spaces: every waiting entry is tried again
                 if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
                     self.retry_waiting(turn)?;
                 }
@@ -60,10 +60,10 @@ impl Engine {
         }
     }
 
-    /// Takes what waited for the log's next places.
+    /// Takes the entries that waited for the log's next places.
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
-            let next = self.state.logs.get(&log).and_then(|log| log.head).map_or(0, |head| head.seq + 1);
+            let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
             let Some(entry) = self.state.waiting.take(log, next) else {
                 return Ok(());
             };
@@ -78,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Looks at everything that waits until nothing moves any more.
+    /// Tries every waiting entry until nothing changes any more.
     fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let mut moved = false;
@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Decides about one entry, and stores it if its time has come.
+    /// Judges one entry, and stores it if it is due.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
         let Some(space) = self.state.rule_of(header.space) else {
@@ -106,33 +106,44 @@ impl Engine {
         if !self.may_speak(&entry, &space) {
             return Ok(Verdict::Wait(entry));
         }
-        // nobody is to send this node what it may not read, and it keeps nothing of it
+        // a peer must not send entries of a space that this node may not read; nothing of them is kept
         if !self.state.members.may_read(&self.state.me, &space) {
             return Ok(Verdict::Nothing);
         }
-        let head = self.state.logs.get(&header.log()).and_then(|log| log.head);
-        match Head::admit(head.as_ref(), header) {
-            Admission::Gap { .. } if planted(Plant::SkipsGaps) => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Next => {
-                self.store_next(&entry, turn)?;
-                Ok(Verdict::Stored)
-            }
-            Admission::Gap { .. } => Ok(Verdict::Wait(entry)),
-            // a branch below what is held here; its first entry, at a held seq, is the evidence
-            Admission::Detached => Ok(Verdict::Nothing),
-            Admission::Held => {
-                if find_entry(&turn.draft, entry.id())?.is_none() {
-                    self.store_fork(&entry, turn);
-                }
-                Ok(Verdict::Nothing)
-            }
+        let head = self.state.logs.get(&header.log()).and_then(Log::head);
+        let stored = match Head::admit(head.as_ref(), header) {
+            Admission::Next => true,
+            Admission::Gap { .. } if planted("skips_gaps") => true,
+            Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
+            Admission::Aside => self.is_branch(&entry, turn)?,
+        };
+        if !stored {
+            return Ok(Verdict::Nothing);
         }
+        self.store(&entry, turn)?;
+        Ok(Verdict::Stored)
     }
 
-    /// Whether the author's entries count in the space. In the mesh's own a chain introduces its author.
+    /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or
+    /// the next of a held branch. Both are evidence, within a bound.
+    fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        let header = entry.header();
+        let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
+            return Ok(false);
+        };
+        if !held.has_room_at(header.seq) || find_entry(&turn.draft, entry.id())?.is_some() {
+            return Ok(false);
+        }
+        if header.seq <= held.head.seq {
+            return Ok(true);
+        }
+        let Some(before) = find_entry(&turn.draft, header.prev)? else { return Ok(false) };
+        let row = turn.draft.get(Table::Entries, &rows::eno_key(before))?;
+        Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
+    }
+
+    /// Whether the author's entries count in the space. In the mesh's own space a chain introduces its
+    /// author.
     fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
         let introduces_itself = || {
@@ -145,7 +156,7 @@ impl Engine {
                 && introduces_itself().is_some())
     }
 
-    /// Takes a chain that a peer showed at the gate: its entries may come before the credential.
+    /// Takes a chain that a peer showed at the gate: its entries may arrive before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         if self.state.admit(chain).is_ok_and(|changed| changed) {
@@ -156,7 +167,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes on in a new incarnation: the old log is ahead elsewhere and must not be written twice.
+    /// Begins a new incarnation: another store is ahead in the old log, which must not be written twice.
     pub(super) fn renew_incarnation(&mut self, incarnation: Incarnation, fresh: Incarnation, turn: &mut Turn<'_>) {
         if self.state.incarnation != incarnation || fresh == incarnation {
             return;
@@ -169,7 +180,7 @@ impl Engine {
         turn.events.push(Event::Renewed(fresh));
     }
 
-    /// Says what was stored in this turn, and keeps the clock.
+    /// Reports the entries stored in this turn, and keeps the clock.
     pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) {
         if self.state.next_eno == before {
             return;
@@ -179,7 +190,7 @@ impl Engine {
         turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
     }
 
-    /// Writes the next entry of our own log of a space for these commands, stores and folds it.
+    /// Writes, stores and folds the next entry of our own log of a space for these commands.
     pub(super) fn append(
         &mut self,
         space: SpaceId,
@@ -189,11 +200,11 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
-        let head = self.state.logs.get(&log).and_then(|log| log.head);
+        let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
-        self.store_next(&entry, turn)?;
+        self.store(&entry, turn)?;
         let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
         turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), to_all, of });
         Ok(entry)

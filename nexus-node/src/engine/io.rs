@@ -5,43 +5,42 @@ use std::collections::BTreeMap;
 
 use crate::store::Batch;
 
-/// What the engine takes.
+/// An input of the engine.
 #[derive(Debug)]
 pub enum Input {
-    /// What callers on this machine want; taken together, they share entries.
+    /// Commands of callers on this machine. Taken together, they share entries.
     Commands(Vec<(CommandId, Command)>),
-    /// Entries that a peer sent, each verified.
+    /// Verified entries from a peer.
     Entries {
         /// The peer that sent them, not their author.
         from: Did,
-        /// The entries, in the order in which they came.
+        /// The entries, in the order of their arrival.
         entries: Vec<Verified>,
     },
-    /// A peer showed this chain at the gate; it was verified there.
+    /// A verified chain that a peer showed at the gate.
     Chain(Chain),
     /// A peer holds more of our own log than we do: this store was restored or copied.
     OwnLogAhead {
-        /// The incarnation whose log is ahead elsewhere; another one of ours is none of our
-        /// business any more.
+        /// The incarnation whose log is ahead elsewhere. An older one of ours no longer matters.
         incarnation: Incarnation,
         /// Eight random bytes for the next one.
         fresh: Incarnation,
     },
 }
 
-/// Names a command until it is answered.
+/// The id of a command until its answer.
 pub type CommandId = u64;
 
-/// What a caller on this machine wants.
+/// A command of a caller on this machine.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Write memories.
     Remember(Vec<NewRecord>),
     /// Change fields of a record.
     Edit {
-        /// Which one.
+        /// The record.
         record: Dot,
-        /// What to write.
+        /// The new values.
         edit: Edit,
     },
     /// Forget a record.
@@ -57,10 +56,10 @@ pub enum Command {
     Admit {
         /// The chain.
         chain: Chain,
-        /// Rows of other tables that must become durable with it (a ticket's redemption).
+        /// Rows of other tables that must become durable with it (the redemption of a ticket).
         with: Batch,
     },
-    /// Say what this node is called now.
+    /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
     Keep(Batch),
@@ -69,9 +68,9 @@ pub enum Command {
 /// A memory to write.
 #[derive(Clone, Debug)]
 pub struct NewRecord {
-    /// The space, which exists.
+    /// The space, which must exist.
     pub space: SpaceId,
-    /// The core's members; sizes were checked.
+    /// The content, with checked sizes.
     pub core: nexus_crdt::Core,
 }
 
@@ -80,7 +79,7 @@ pub struct NewRecord {
 pub struct Edit {
     /// The new values, by the names of editable fields.
     pub values: BTreeMap<&'static str, Value>,
-    /// Which program writes them, and on whose word.
+    /// The origin of the values: program and source.
     pub origin: Origin,
 }
 
@@ -91,56 +90,56 @@ pub struct Written {
     pub record: Dot,
     /// The log of the entry that carries it.
     pub log: LogId,
-    /// Its place there.
+    /// Its number there.
     pub seq: u64,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Timestamp,
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The records, in the command's order.
     Remembered(Vec<Written>),
-    /// The edit, or the forget, stands. Where it changed nothing there is no entry for it.
+    /// The edit or the forget stands. Without a change there is no entry.
     Done(Option<EntryId>),
     /// The space was created.
     Space(SpaceId),
-    /// No such record, or it is forgotten.
+    /// The record does not exist, or is forgotten.
     NoRecord,
     /// This node's entries do not count: it is a reader, or no member.
     NotPermitted,
 }
 
-/// What is to be done after an input. The batch first, on disk; then the others.
+/// An effect of an input. The batch must be on disk before the others.
 #[derive(Debug)]
 pub enum Effect {
     /// Commit this batch.
     Write(Batch),
     /// Answer a command.
     Reply(CommandId, Outcome),
-    /// Tell others of an entry of our own.
+    /// Send an entry of our own to others.
     Publish {
         /// The entry.
         entry: Box<Entry>,
         /// Whether every member may read its space. If not, it goes by sync alone.
         to_all: bool,
-        /// The commands whose writes are in it, each once. Their answers come after this.
+        /// The commands with writes in it, each once. Their answers come after this.
         of: Vec<CommandId>,
     },
-    /// Something happened that others may want to know.
+    /// Emit an event.
     Emit(Event),
 }
 
-/// What happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Entries were stored; the last one has this number.
+    /// Entries were stored.
     Stored {
-        /// The last number given.
+        /// The number of the last one.
         eno: u64,
     },
-    /// Members came or changed.
+    /// Members were admitted or changed.
     Members,
     /// Two entries have one place in a log.
     Fork {
@@ -153,17 +152,17 @@ pub enum Event {
     Quarantined {
         /// The entry.
         entry: EntryId,
-        /// Who wrote it.
+        /// The author.
         author: Did,
-        /// The rule.
+        /// The broken rule.
         why: String,
     },
-    /// Entries from this peer had to wait, or were dropped, since something before them is
-    /// missing: compare frontiers again.
+    /// Entries from this peer had to wait, or were dropped, since earlier ones are missing: compare
+    /// frontiers again.
     Behind {
         /// The peer.
         from: Did,
     },
-    /// This node goes on in a new incarnation.
+    /// This node began a new incarnation.
     Renewed(Incarnation),
 }

@@ -2,25 +2,29 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
-use nexus_identity::plants::{Plant, planted};
+use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceNo, SpaceRow, meta};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
 use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
-/// A log as the engine keeps it.
+/// The engine's state of a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     pub no: LogNo,
-    pub head: Option<Head>,
-    /// How many second entries at a held seq are kept.
-    pub forks: u32,
+    pub held: Option<Branches>,
 }
 
-/// The page that new records of a space go to.
+impl Log {
+    pub(super) fn head(&self) -> Option<Head> {
+        self.held.map(|held| held.head)
+    }
+}
+
+/// The page for new records of a space.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenPage {
     pub number: u32,
@@ -38,7 +42,7 @@ impl OpenPage {
     }
 }
 
-/// What the engine keeps in memory: small, and all of it read back from the store at start.
+/// The engine's state in memory: small, and read back from the store at the start.
 #[derive(Debug)]
 pub(super) struct State {
     pub me: Did,
@@ -58,8 +62,10 @@ impl State {
         let Genesis { mesh, incarnation, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
         let last =
             store.get(Table::Meta, meta::HLC)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let logs = ledger::read_logs(store)?;
-        let logs = logs.into_iter().map(|(no, log, head)| (log, Log { no, head, forks: 0 })).collect();
+        let mut logs = BTreeMap::new();
+        for (no, log, _) in ledger::read_logs(store)? {
+            logs.insert(log, Log { no, held: ledger::read_branches(store, no)? });
+        }
         let mut state = Self {
             me,
             mesh,
@@ -69,7 +75,7 @@ impl State {
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
-            next_eno: ledger::last_eno(store)? + u64::from(!planted(Plant::ReusesLastNumber)),
+            next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
             waiting: Waiting::default(),
         };
         for space in state.spaces.keys().copied().collect::<Vec<_>>() {
@@ -79,7 +85,7 @@ impl State {
         Ok(state)
     }
 
-    /// Goes on with the page that our last record in a space is on.
+    /// Continues the page of our last record in a space.
     fn read_open_page(&self, space: SpaceId, view: &dyn View) -> Result<OpenPage, StoreError> {
         let Some(log) = self.logs.get(&self.own_log(space)) else {
             return Ok(OpenPage::default());
@@ -92,7 +98,7 @@ impl State {
             last = last_page_of(view, rows::read_eno(Table::LogIndex, value)?)?;
             Ok(if last.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        // how full it is would take a walk over its entries; a new page costs less
+        // counting its records would take a walk over its entries; a new page costs less
         Ok(last.map_or_else(OpenPage::default, |page| OpenPage { number: page + 1, records: 0 }))
     }
 
@@ -111,18 +117,13 @@ impl State {
         LogId { space, author: self.me, incarnation: self.incarnation }
     }
 
-    /// The number of a log, a new one if need be.
+    /// The log's state, with a new number if it has none.
     pub(super) fn log_mut(&mut self, log: LogId, draft: &mut crate::store::Draft<'_>) -> &mut Log {
         let next = LogNo::try_from(self.logs.len()).unwrap_or(LogNo::MAX);
         self.logs.entry(log).or_insert_with(|| {
             draft.put(Table::Logs, &rows::log_key(next), &rows::encode(&log));
-            Log { no: next, head: None, forks: 0 }
+            Log { no: next, held: None }
         })
-    }
-
-    /// The number for a space that comes into view.
-    pub(super) fn next_space_no(&self) -> SpaceNo {
-        SpaceNo::try_from(self.spaces.len()).unwrap_or(SpaceNo::MAX)
     }
 }
 

@@ -5,22 +5,22 @@ use super::LedgerError;
 use super::rows::{self, SpaceRow, VIEW_VERSION, meta, unreadable};
 use crate::store::{Batch, Table, View};
 
-/// What a store begins with.
+/// The first facts of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
     /// The mesh.
     pub mesh: Did,
     /// This node's chain of credentials.
     pub chain: Chain,
-    /// Which life of this node's store it is.
+    /// The incarnation of this node's store.
     pub incarnation: Incarnation,
-    /// Eight random bytes that name the store in cursors.
+    /// The store's name in cursors: eight random bytes.
     pub store: [u8; 8],
-    /// Where the store is, if that can be told.
+    /// The fingerprint of the store's directory, if there is one.
     pub fingerprint: Option<[u8; 32]>,
 }
 
-/// The batch that begins a store.
+/// The first batch of a store.
 pub fn found(genesis: &Genesis) -> Batch {
     let mut batch = Batch::new();
     batch.put(Table::Meta, meta::MESH, genesis.mesh.as_bytes());
@@ -40,15 +40,15 @@ pub(crate) fn write_builtin_spaces(batch: &mut Batch, mesh: &Did) {
     for (no, id, name) in [(0, SpaceId::mesh(mesh), "mesh"), (1, SpaceId::default_of(mesh), "default")] {
         #[expect(clippy::expect_used, reason = "constant names")]
         let name: Name = name.parse().expect("a name");
-        let row = SpaceRow { no, name, access: 0, author: *mesh, records: 0, entries: 0, bytes: 0 };
+        let row = SpaceRow { no, name, access: 0, author: *mesh, records: 0, entries: 0, bytes: 0, cut: false };
         batch.put(Table::Spaces, id.as_bytes(), &rows::encode(&row));
     }
 }
 
-/// What a store began with; `None` if it is empty.
+/// The first facts of a store; `None` if it is empty.
 ///
 /// # Errors
-/// The view's, or rows that do not read.
+/// An error of the view, or unreadable rows.
 pub fn read_genesis(view: &dyn View) -> Result<Option<Genesis>, LedgerError> {
     let Some(mesh) = view.get(Table::Meta, meta::MESH)? else {
         return Ok(None);

@@ -1,8 +1,8 @@
-//! How facts lie in the store's tables: keys, rows, and how they are encoded.
+//! The rows of the store's tables: their keys, and their encoding.
 //!
-//! Entries get a local number, the *eno*, in the order in which they were stored; whatever hangs
-//! on an entry is keyed by it, so new rows go to the end of their tables. Integers in keys are
-//! big-endian: keys sort as numbers do.
+//! Entries get a local number, the *eno*, in the order in which they are stored. Keys of rows about an
+//! entry begin with it, so new rows go to the end of their tables. Integers in keys are big-endian, so
+//! keys sort as numbers do.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -11,14 +11,16 @@
 //! | `Ids` | entry id | eno |
 //! | `Logs` | log no | the log's name |
 //! | `LogIndex` | log no, seq, entry id | eno |
-//! | `Frontier` | log no | the log's head |
+//! | `Frontier` | log no | [`Branches`](nexus_crdt::Branches) |
+//! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
+//! | `Cuts` | eno | [`CutRow`] |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
 //! | `Was` | former id, 0, record's dot | – |
-//! | `Quarantine` | eno | why |
+//! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, SpaceId, SpaceRule, Verified};
@@ -26,8 +28,8 @@ use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreError, Table};
 
-/// The version of the derived tables: another one found at start has them rebuilt.
-pub(crate) const VIEW_VERSION: u32 = 3;
+/// The version of the derived tables. Tables of another version are rebuilt at the start.
+pub(crate) const VIEW_VERSION: u32 = 4;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -39,13 +41,15 @@ pub(crate) mod meta {
     pub(crate) const INCARNATION: &[u8] = b"incarnation";
     /// The latest stamp given or seen, 8 bytes.
     pub(crate) const HLC: &[u8] = b"hlc";
-    /// Names this store in cursors, 8 bytes.
+    /// The store's name in cursors, 8 bytes.
     pub(crate) const STORE: &[u8] = b"store";
     /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
     pub(crate) const VIEW: &[u8] = b"view";
-    /// There once were coordinators: this node does not begin them a second time.
+    /// The last migrated entry, 8 bytes; only present during a migration.
+    pub(crate) const MIGRATED: &[u8] = b"migrated";
+    /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
-    /// Where the store was when its incarnation began.
+    /// The fingerprint of the store's directory at the beginning of its incarnation.
     pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 }
 
@@ -53,10 +57,11 @@ pub(crate) mod meta {
 pub(crate) type Eno = u64;
 /// The number of a log in this store.
 pub(crate) type LogNo = u32;
-/// The number of a space in this store.
+/// The number of a space in this store: 0 and 1 come with the mesh, others are the eno of their
+/// definition and 1.
 pub(crate) type SpaceNo = u32;
 
-/// A row that exists but does not read: a defect of ours or another version's leftover.
+/// The error for an unreadable row: a defect of ours, or a remainder of another version.
 pub(crate) fn unreadable(table: Table) -> StoreError {
     StoreError::Damaged { file: "brain.redb".into(), table: Some(table), what: "a row does not read".to_owned() }
 }
@@ -72,30 +77,39 @@ pub(crate) fn encode<T: BorshSerialize>(row: &T) -> Vec<u8> {
     borsh::to_vec(row).expect("a row encodes")
 }
 
-/// What became of an entry when it was stored.
+/// Whether an entry counts: a function of the set of entries held and of nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub(crate) enum Standing {
-    /// In its log, and folded.
+    /// It counts, and is folded.
     Applied = 0,
-    /// A second entry at its seq: kept, applied nowhere.
-    Fork = 1,
-    /// In its log, but its payload breaks a rule of form: what it says does not count.
+    /// Its log forked at or below it. It is kept and sent on, and does not count.
+    Cut = 1,
+    /// Its payload breaks a rule of form and does not count.
     Quarantined = 2,
-    /// In its log, of a kind that this version does not know.
+    /// This version does not know its kind.
     Unknown = 3,
 }
 
-/// An entry without its payload.
+/// A forked log: its entries from one seq on stopped counting when the fork was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct CutRow {
+    /// The log.
+    pub log: LogNo,
+    /// The first seq that does not count.
+    pub from: u64,
+    /// The first seq that did not count before; `None` if all did.
+    pub below: Option<u64>,
+}
+
+/// An entry without its payload, as it was received.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(crate) struct EntryRow {
     /// Its log.
     pub log: LogNo,
-    /// Its place there.
+    /// Its number there.
     pub seq: u64,
-    /// What became of it.
-    pub standing: Standing,
     /// The header's exact bytes.
     pub header: Vec<u8>,
     /// The author's signature.
@@ -103,78 +117,79 @@ pub(crate) struct EntryRow {
 }
 
 impl EntryRow {
-    /// The parts that most readers want, without reading the rest.
-    pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64, u8)> {
+    /// The fields that most readers need.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(LogNo, u64)> {
         let (log, rest) = bytes.split_first_chunk()?;
-        let (seq, rest) = rest.split_first_chunk()?;
-        Some((LogNo::from_le_bytes(*log), u64::from_le_bytes(*seq), *rest.first()?))
+        let (seq, _) = rest.split_first_chunk()?;
+        Some((LogNo::from_le_bytes(*log), u64::from_le_bytes(*seq)))
     }
 
-    /// The entry, with its payload if that is here.
+    /// The entry, with its payload if it is here.
     pub(crate) fn into_entry(self, payload: Option<Vec<u8>>) -> Result<Verified, StoreError> {
         let entry = Entry::decode(self.header, self.signature, payload).map_err(|_| unreadable(Table::Entries))?;
         Ok(Verified::trusted(entry))
     }
 }
 
-/// A space as it is shown.
+/// A space for display.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct SpaceRow {
-    /// Its number here.
+    /// Its local number.
     pub no: SpaceNo,
-    /// What people call it.
+    /// Its name, for people.
     pub name: Name,
-    /// Its access rule's number.
+    /// The number of its access rule.
     pub access: u16,
-    /// Who created it; the mesh itself for those that come with it.
+    /// Its creator; the mesh itself for the spaces that come with it.
     pub author: Did,
-    /// How many memories it has.
+    /// The number of its memories.
     pub records: u64,
-    /// How many entries its logs have here.
+    /// The number of its entries here.
     pub entries: u64,
-    /// The size of their payloads.
+    /// The size of their payloads, in bytes.
     pub bytes: u64,
+    /// Whether the entry that created it no longer counts. Entries for the space are still kept.
+    pub cut: bool,
 }
 
 impl SpaceRow {
-    /// Its access rule, for [`Members`](nexus_crdt::Members) to judge.
+    /// Its access rule, as input to [`Members`](nexus_crdt::Members).
     pub(crate) const fn rule(&self, space: SpaceId) -> SpaceRule {
         SpaceRule { space, access: self.access, creator: self.author }
     }
 }
 
-/// A record: where its core is.
+/// A record, with the place of its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct RecordRow {
     /// Its space.
     pub space: SpaceNo,
-    /// Its log, which says who wrote it.
+    /// Its log, which gives the author.
     pub log: LogNo,
     /// Its page in that log.
     pub page: u32,
-    /// When it was written.
+    /// The stamp of its entry.
     pub hlc: Hlc,
-    /// Where in the entry's payload the core's JSON starts.
+    /// The start of the core's JSON in the entry's payload.
     pub offset: u32,
-    /// How long it is.
+    /// The length of that JSON, in bytes.
     pub len: u32,
-    /// The checksum of these bytes: reading them does not take reading the whole payload.
+    /// The checksum of these bytes, so that reading them does not need the whole payload.
     pub check: Checksum,
     /// Whether it is forgotten.
     pub gone: bool,
 }
 
-/// A write to a field. An empty value in `Past` stands for a write that was overwritten before
-/// it came.
+/// A write to a field. An empty value in `Past` stands for a write that was overwritten before it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct WriteRow {
-    /// The log it came in, which says who wrote it.
+    /// Its log, which gives the author.
     pub log: LogNo,
-    /// When it was written.
+    /// The stamp of its entry.
     pub hlc: Hlc,
     /// The value: JSON text.
     pub value: String,
-    /// What it overwrites.
+    /// The dots that it overwrites.
     pub over: Vec<Dot>,
 }
 
@@ -204,6 +219,12 @@ pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
     key
 }
 
+/// The seq and the entry of a key of `LogIndex`.
+pub(crate) fn read_log_index_key(key: &[u8]) -> Option<(u64, EntryId)> {
+    let (seq, id) = key.get(4..)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*seq), EntryId::from_bytes(id.try_into().ok()?)))
+}
+
 pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {
     let mut key = [0; 10];
     key[..8].copy_from_slice(&eno.to_be_bytes());
@@ -211,7 +232,7 @@ pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {
     key
 }
 
-/// Where a record is in this store: the number of its entry, and its index there.
+/// The place of a record in this store: the number of its entry, and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub eno: Eno,
@@ -219,19 +240,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Both as one number, which sorts as places do: a store does not live to see 2^48 entries.
+    /// Both as one number, which sorts as places do. No store lives to see 2^48 entries.
     pub(crate) fn to_number(self) -> u64 {
         self.eno << 16 | u64::from(self.index)
     }
 
-    /// The place of a number as [`Self::to_number`] makes it.
+    /// The place of a number from [`Self::to_number`].
     pub(crate) const fn from_number(number: u64) -> Self {
         let [.., high, low] = number.to_be_bytes();
         Self { eno: number >> 16, index: u16::from_be_bytes([high, low]) }
     }
 }
 
-/// A key of `ByTime`, taken apart.
+/// The parts of a key of `ByTime`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimeKey {
     pub space: SpaceNo,
@@ -262,8 +283,8 @@ impl TimeKey {
     }
 }
 
-/// The beginning of all write keys of a record. Writes are looked up under the space they were
-/// made in: one made in another space than its record's is never seen.
+/// The prefix of all write keys of a record. Writes are found under the space of their entry, so a
+/// write in another space than its record's is never seen.
 pub(crate) fn record_prefix(space: SpaceNo, record: Dot) -> [u8; 4 + DOT_BYTES] {
     let mut key = [0; 4 + DOT_BYTES];
     key[..4].copy_from_slice(&space.to_be_bytes());
@@ -271,7 +292,7 @@ pub(crate) fn record_prefix(space: SpaceNo, record: Dot) -> [u8; 4 + DOT_BYTES] 
     key
 }
 
-/// The beginning of all write keys of a field of a record.
+/// The prefix of all write keys of a field of a record.
 pub(crate) fn field_prefix(space: SpaceNo, record: Dot, field: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(4 + 2 * DOT_BYTES + 1 + field.len());
     key.extend(record_prefix(space, record));
@@ -294,7 +315,7 @@ pub(crate) fn read_write_key(key: &[u8]) -> Option<(Field, Dot)> {
     Some((Field::named(std::str::from_utf8(field).ok()?), Dot::from_bytes(dot)?))
 }
 
-/// The beginning of the `Keys` rows of a caller's key.
+/// The prefix of the `Keys` rows of a caller's key.
 pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     let mut prefix = [0; 20];
     prefix[..4].copy_from_slice(&space.to_be_bytes());
@@ -302,14 +323,14 @@ pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     prefix
 }
 
-/// The beginning of the `Was` rows of a former id.
+/// The prefix of the `Was` rows of a former id.
 pub(crate) fn was_prefix(former: &str) -> Vec<u8> {
     let mut key = former.as_bytes().to_vec();
     key.push(0);
     key
 }
 
-/// Appends a record's dot to the beginning of a `Keys` or `Was` key.
+/// Appends a record's dot to the prefix of a `Keys` or `Was` key.
 pub(crate) fn with_dot(prefix: &[u8], record: Dot) -> Vec<u8> {
     [prefix, &record.to_bytes()].concat()
 }

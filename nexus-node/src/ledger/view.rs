@@ -1,11 +1,14 @@
-//! How facts are read: entries and logs as they are held, records and writes as they were folded.
+//! Reading: the stored entries and logs, the folded records and writes.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Core, Dot, EntryId, Field, Head, LogId, SpaceId, Verified};
+use borsh::BorshDeserialize;
+use nexus_crdt::{Branches, Core, Dot, EntryId, Field, Head, LogId, SpaceId, Verified};
 
-use super::rows::{self, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, WriteRow, decode, unreadable};
+use super::rows::{
+    self, CutRow, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, WriteRow, decode, unreadable,
+};
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
 /// The logs of this store with their heads, by number.
@@ -17,14 +20,61 @@ pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Hea
         Ok(ControlFlow::Continue(()))
     })?;
     for (no, _, head) in &mut logs {
-        if let Some(row) = view.get(Table::Frontier, &rows::log_key(*no))? {
-            *head = Some(decode(Table::Frontier, &row)?);
-        }
+        *head = read_branches(view, *no)?.map(|held| held.head);
     }
     Ok(logs)
 }
 
-/// The eno of an entry, if it is held.
+/// The held part of a log; `None` if nothing is held.
+pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branches>, StoreError> {
+    view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
+}
+
+/// Whether an entry counts.
+pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError> {
+    view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
+}
+
+/// The entries between two enos that do not count, with the reason.
+pub(crate) fn standings(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, Standing>, StoreError> {
+    by_eno(view, Table::Standing, from, to)
+}
+
+/// The cuts that the entries between two enos caused.
+pub(crate) fn cuts(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, CutRow>, StoreError> {
+    by_eno(view, Table::Cuts, from, to)
+}
+
+/// The entries that stopped counting when entry `eno` showed a fork of their log.
+pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<Eno>, StoreError> {
+    let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
+    let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
+    enos.retain(|other| *other < eno);
+    Ok(enos)
+}
+
+fn by_eno<T: BorshDeserialize>(
+    view: &dyn View,
+    table: Table,
+    from: Eno,
+    to: Eno,
+) -> Result<BTreeMap<Eno, T>, StoreError> {
+    let mut found = BTreeMap::new();
+    let (start, end) = (rows::eno_key(from), rows::eno_key(to));
+    let mut bad = false;
+    view.scan(table, (Bound::Included(&start), Bound::Included(&end)), Order::Forward, &mut |key, value| {
+        match (rows::read_eno(table, key), decode(table, value)) {
+            (Ok(eno), Ok(row)) => {
+                found.insert(eno, row);
+            }
+            _ => bad = true,
+        }
+        ControlFlow::Continue(())
+    })?;
+    if bad { Err(unreadable(table)) } else { Ok(found) }
+}
+
+/// The number of an entry, if it is held.
 pub(crate) fn find_entry(view: &dyn View, id: EntryId) -> Result<Option<Eno>, StoreError> {
     view.get(Table::Ids, id.as_bytes())?.map(|row| rows::read_eno(Table::Ids, &row)).transpose()
 }
@@ -54,13 +104,13 @@ pub(crate) fn read_entry(view: &dyn View, eno: Eno) -> Result<Option<Verified>, 
     decode::<EntryRow>(Table::Entries, &row)?.into_entry(payload).map(Some)
 }
 
-/// The last eno given.
+/// The last number given to an entry.
 pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
     let last = view.first(Table::Entries, ALL_KEYS, Order::Backward)?;
     last.map_or(Ok(0), |(key, _)| rows::read_eno(Table::Entries, &key))
 }
 
-/// The applied and unapplied entries of a log between two seqs, in order, forks included.
+/// The entries of a log between two seqs in order, including those that do not count.
 pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<Eno>, StoreError> {
     let mut enos = Vec::new();
     let start = rows::log_index_prefix(log, from);
@@ -85,7 +135,7 @@ pub(crate) fn read_core(view: &dyn View, eno: Eno, row: &RecordRow) -> Result<Co
     Core::parse(&read_core_text(view, eno, row)?).ok_or_else(|| unreadable(Table::Payloads))
 }
 
-/// Whether any key begins with a prefix.
+/// Whether there is a key with this prefix.
 pub(crate) fn has_any(view: &dyn View, table: Table, prefix: &[u8]) -> Result<bool, StoreError> {
     let mut any = false;
     view.scan_prefix(table, prefix, Order::Forward, &mut |_, _| {
@@ -106,7 +156,7 @@ pub(crate) fn live_writes(
     Ok(live.into_iter().map(|(_, dot, row)| (dot, row)).collect())
 }
 
-/// The writes of a record in `Live` or `Past`; those that never came are left out.
+/// The writes of a record in `Live` or `Past`, without those that never arrived.
 pub(crate) fn read_writes(
     view: &dyn View,
     table: Table,
@@ -128,7 +178,34 @@ fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Fie
     Ok(writes)
 }
 
-/// A record's row and its eno, if it was created here.
+/// All writes of a field with their tables. A row without a write stands for one that was overwritten
+/// before it arrived.
+pub(crate) fn writes_of_field(
+    view: &dyn View,
+    space: SpaceNo,
+    record: Dot,
+    field: &str,
+) -> Result<Vec<(Table, Dot, Option<WriteRow>)>, StoreError> {
+    let mut writes = Vec::new();
+    let prefix = rows::field_prefix(space, record, field);
+    for table in [Table::Live, Table::Past] {
+        let mut bad = false;
+        view.scan_prefix(table, &prefix, Order::Forward, &mut |key, value| {
+            let row = (!value.is_empty()).then(|| decode(table, value)).transpose();
+            match (rows::read_write_key(key), row) {
+                (Some((_, dot)), Ok(row)) => writes.push((table, dot, row)),
+                _ => bad = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if bad {
+            return Err(unreadable(table));
+        }
+    }
+    Ok(writes)
+}
+
+/// A record's row and the number of its entry, if it was created here.
 pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
     let Some(eno) = find_entry(view, record.entry)? else {
         return Ok(None);
@@ -137,7 +214,7 @@ pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, R
     row.map(|row| Ok((eno, rows::decode(Table::Records, &row)?))).transpose()
 }
 
-/// The records in sight that have a caller's key, lowest dot first.
+/// The visible records with a caller's key, lowest dot first.
 pub(crate) fn records_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Result<Vec<Dot>, StoreError> {
     let mut records = Vec::new();
     view.try_scan_prefix(Table::Keys, &rows::caller_key_prefix(space, key), Order::Forward, &mut |key, _| {

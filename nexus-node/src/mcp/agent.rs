@@ -68,6 +68,7 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
+    /// promise: Agents | Which instance, which agent and when is written by the node; nobody forges it
     #[test]
     fn a_program_is_known_by_what_it_says_with_the_request_or_said_at_the_handshake() {
         let meta = json!({ "params": { "_meta": { CLIENT_INFO: { "name": "ide", "version": "2" } } } });

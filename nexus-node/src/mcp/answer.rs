@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::NodeError;
-use crate::api::Problem;
+use crate::problem::Problem;
 
 /// The number of characters that count as a token.
 const CHARS_PER_TOKEN: usize = 4;

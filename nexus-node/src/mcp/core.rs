@@ -30,7 +30,7 @@ use super::agent::Agent;
 use super::answer::{self, Refusal, arguments, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, VERSIONS};
-use crate::api::Problem;
+use crate::problem::Problem;
 use crate::{NewMemory, Node, RecallQuery};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
@@ -102,7 +102,7 @@ impl Core {
         let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin };
         let remembered = self.node.brain().remember(memory).await.map_err(refused)?;
         let mut answer = json!({
-            "id": remembered.id,
+            "id": remembered.id.to_string(),
             "space": remembered.space,
             "author": remembered.author.to_string(),
             "agent": self.agent.name(),
@@ -114,7 +114,7 @@ impl Core {
             },
         });
         if let Some(of) = remembered.duplicate_of {
-            answer["duplicate_of"] = of.into();
+            answer["duplicate_of"] = of.to_string().into();
         }
         Ok(answer)
     }
@@ -136,8 +136,7 @@ impl Core {
             since: asked.since.map(|since| since.0),
             tokens: None,
         };
-        let brain = self.node.brain();
-        let recalled = brain.reading(move |brain| brain.recall(&query)).await?;
+        let recalled = self.node.brain().recall(query).await?;
         let found = recalled.hits.len();
         let mut budget = asked.budget()?;
         let mut memories = Vec::new();
@@ -160,13 +159,12 @@ impl Core {
             return Err(Problem::new("invalid", message).hint("give the whole id, as recall shows it"));
         }
         let brain = self.node.brain();
-        let id = id.to_owned();
-        let memory = brain.reading(move |brain| brain.get(&id)).await.map_err(refused)?;
-        brain.forget(&memory.id).await.map_err(refused)?;
+        let memory = brain.get(id).await.map_err(refused)?;
+        brain.forget(memory.id).await.map_err(refused)?;
         let peers = self.node.peers().await;
         let replicated = peers.iter().filter(|peer| peer.synced).count();
         Ok(json!({
-            "id": memory.id,
+            "id": memory.id.to_string(),
             "forgotten": true,
             "text": shown::beginning(&memory.text),
             "durability": { "local": true, "replicated": replicated },

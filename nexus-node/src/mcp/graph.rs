@@ -36,8 +36,8 @@ pub(super) use self::server::GraphServer;
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;
 use super::answer::Refusal;
-use crate::api::Problem;
-use crate::{Brain, ChangeKind, ListQuery, NodeError, Watch};
+use crate::problem::Problem;
+use crate::{Brain, ListQuery, NodeError, Watch, WatchQuery};
 
 /// The space of the graph's memories.
 const SPACE: &str = "default";
@@ -228,11 +228,11 @@ impl Graph {
 /// Reads the whole graph.
 fn load(brain: &Brain) -> Result<Live, NodeError> {
     // The cursor first, then the memories: an entry in between is seen twice, which is harmless.
-    let watch = brain.watch(None, Some(SPACE))?;
+    let watch = brain.watch_blocking(&WatchQuery::from_now().space(SPACE))?;
     let mut memories = Vec::new();
     let mut after = None;
     loop {
-        let page = brain.list(&ListQuery { space: Some(SPACE.to_owned()), limit: PAGE, after })?;
+        let page = brain.list_blocking(&ListQuery { space: Some(SPACE.to_owned()), limit: PAGE, after })?;
         memories.extend(page.items.into_iter().filter(|memory| is_graph_kind(&memory.kind)));
         after = page.next;
         if after.is_none() {
@@ -241,7 +241,7 @@ fn load(brain: &Brain) -> Result<Live, NodeError> {
     }
     let mut projection = Projection::new();
     for memory in memories.iter().rev() {
-        projection.set(&memory.id, Some(memory));
+        projection.set(&memory.id.to_string(), Some(memory));
     }
     Ok(Live { projection, watch })
 }
@@ -249,15 +249,13 @@ fn load(brain: &Brain) -> Result<Live, NodeError> {
 /// Adds the changes committed since.
 fn catch_up(brain: &Brain, live: &mut Live) -> Result<(), NodeError> {
     while let Some(change) = live.watch.committed()? {
-        let memory = match change.kind {
-            ChangeKind::Member | ChangeKind::Space => continue,
-            ChangeKind::Remembered | ChangeKind::Edited | ChangeKind::Forgotten => match brain.get(&change.id) {
-                Ok(memory) => Some(memory),
-                Err(NodeError::NotFound { .. }) => None,
-                Err(error) => return Err(error),
-            },
+        let Some(id) = change.subject.memory() else { continue };
+        let memory = match brain.get_blocking(id) {
+            Ok(memory) => Some(memory),
+            Err(NodeError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
         };
-        live.projection.set(&change.id, memory.as_ref());
+        live.projection.set(&id.to_string(), memory.as_ref());
     }
     Ok(())
 }

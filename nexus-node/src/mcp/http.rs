@@ -23,7 +23,8 @@ use super::Mcp;
 use super::agent::Agent;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
-use crate::api::{Api, Problem};
+use crate::api::Api;
+use crate::problem::Problem;
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// The most messages of a batch.
@@ -41,7 +42,7 @@ pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
 }
 
 /// The servers' state, as an extension of a request.
-pub(super) type Kept = Extension<Arc<Mcp>>;
+pub(super) type McpState = Extension<Arc<Mcp>>;
 
 /// The parameters of the address.
 #[derive(Debug, Default, Deserialize)]
@@ -68,13 +69,13 @@ impl Door {
     }
 }
 
-async fn core(State(api): State<Api>, Extension(mcp): Kept, request: Request) -> Result<Response, Problem> {
+async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
     let max = api.body_bytes_max();
     Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
 }
 
-async fn graph(State(api): State<Api>, Extension(mcp): Kept, request: Request) -> Result<Response, Problem> {
+async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
     let (graph, max) = (mcp.graph(&node), api.body_bytes_max());
     let project = door.project.unwrap_or_default();

@@ -41,7 +41,8 @@ impl Known {
     /// Of the state that a view shows, as one of these members may see it.
     pub(crate) fn read(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Self, StoreError> {
         let spaces = ledger::read_spaces(view)?.into_iter();
-        let spaces: Vec<_> = spaces.filter(|(space, row)| members.may_read(&me, &row.rule(*space))).collect();
+        let spaces: Vec<_> =
+            spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
         Ok(Self { members, spaces, numbers, authors: Mutex::default() })
     }
@@ -373,7 +374,7 @@ impl<'a> Reader<'a> {
         let shown = self.known.spaces.iter().filter(|(_, row)| row.no != 0);
         let info = |(id, row): &(SpaceId, SpaceRow)| SpaceInfo {
             space: row.name.to_string(),
-            id: id.to_string(),
+            id: *id,
             readers: all().filter(|did| members.may_read(did, &row.rule(*id))).collect(),
             writers: all().filter(|did| members.may_write(did, &row.rule(*id))).collect(),
             records: row.records,

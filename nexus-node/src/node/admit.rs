@@ -1,15 +1,18 @@
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_identity::plants::{Plant, planted};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
 
-use super::Node;
+use super::{Inner, Node};
 use crate::engine::Command;
 use crate::error::NodeError;
 use crate::identity::Identity;
-use crate::ledger::{self, rows};
+use crate::ledger::{self, Genesis, rows};
 use crate::runtime::EngineHandle;
 use crate::store::{Batch, Store, Table, View};
 use crate::world::World;
@@ -57,12 +60,49 @@ struct TicketRow {
     redeemed: Vec<(Did, Chain)>,
 }
 
+/// The verdict on a request to join.
+enum Verdict {
+    /// The newcomer redeemed the ticket before and gets the same credentials.
+    Again(Chain),
+    /// It may join in this role.
+    Admit(Role),
+    Refuse(Refusal),
+}
+
+/// The reason of a refusal, for programs and for people.
+type Refusal = (JoinRefusal, &'static str);
+
+/// The ticket is not one of this node's. A guesser learns no more.
+const UNKNOWN: Refusal = (JoinRefusal::Unknown, "the inviter does not know this ticket");
+
+impl TicketRow {
+    /// Whether a newcomer with this secret may join now. `incarnation` is the store's current one.
+    fn judge(&self, newcomer: Did, secret: &[u8; 16], incarnation: [u8; 8], now: Timestamp) -> Verdict {
+        // comparing hashes keeps the time independent of the secret
+        let knows_it = secret_hash(secret) == self.secret_hash || planted("tickets_need_no_secret");
+        if !knows_it || self.incarnation != incarnation {
+            return Verdict::Refuse(UNKNOWN);
+        }
+        if let Some((_, chain)) = self.redeemed.iter().find(|(did, _)| *did == newcomer) {
+            return Verdict::Again(chain.clone());
+        }
+        if self.expires_at < now {
+            return Verdict::Refuse((JoinRefusal::Expired, "the ticket has expired: ask for a new one"));
+        }
+        if self.redeemed.len() >= self.uses as usize && !planted("tickets_never_used_up") {
+            return Verdict::Refuse((JoinRefusal::Used, "the ticket was used already: ask for a new one"));
+        }
+        let role = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == self.role);
+        role.map_or(Verdict::Refuse(UNKNOWN), Verdict::Admit)
+    }
+}
+
 fn secret_hash(secret: &[u8; 16]) -> [u8; 32] {
     blake3::derive_key("nexus ticket secret v1", secret)
 }
 
 impl Node {
-    /// Makes a ticket, which is on disk when this returns.
+    /// Makes a ticket. It is on disk when this returns.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
@@ -74,6 +114,8 @@ impl Node {
         if invite.uses == 0 {
             return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
         }
+        let held = store.clone();
+        let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;
         let expires_at = world.wall().saturating_add(invite.ttl);
         let addresses = crate::runtime::whereabouts::dialable(&self.0.listening.borrow());
         let ticket = Ticket::new(identity.mesh(), identity.me(), addresses, invite.role, expires_at, invite.uses);
@@ -83,7 +125,7 @@ impl Node {
             expires_at,
             uses: invite.uses,
             valid_ms: invite.valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX)),
-            incarnation: incarnation(store)?,
+            incarnation,
             redeemed: Vec::new(),
         };
         let mut batch = Batch::new();
@@ -94,36 +136,70 @@ impl Node {
     }
 }
 
-use super::Inner;
-
-fn incarnation(store: &Store) -> Result<[u8; 8], NodeError> {
-    let genesis = ledger::read_genesis(&store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
-    Ok(genesis.incarnation.0)
+fn genesis(store: &Store) -> Result<Genesis, NodeError> {
+    Ok(ledger::read_genesis(&store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?)
 }
 
-/// The answers at the join door.
+/// Strangers that may wait at the door, one request each.
+const WAITING_MAX: usize = 16;
+/// The longest wait of a stranger for an answer, which may be to try again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Registers the join door.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Knock> {
+    rooms.door(WAITING_MAX)
+}
+
+/// Answers strangers at the join door.
 pub(crate) struct Admitter {
-    identity: Identity,
-    store: Store,
-    engine: EngineHandle,
-    world: World,
-    key: Keypair,
+    pub(crate) identity: Identity,
+    pub(crate) store: Store,
+    pub(crate) engine: EngineHandle,
+    pub(crate) world: World,
+    pub(crate) key: Keypair,
 }
+
+/// A decision about one newcomer, until it is on disk.
+type Deciding<'a> = BoxFuture<'a, JoinReply>;
 
 impl Admitter {
-    pub(crate) const fn new(
-        identity: Identity,
-        store: Store,
-        engine: EngineHandle,
-        world: World,
-        key: Keypair,
-    ) -> Self {
-        Self { identity, store, engine, world, key }
+    /// Answers one stranger after the other, since a ticket's uses are counted. While the disk or the
+    /// engine is blocked, all are told to try again. A newcomer in progress then gets the same
+    /// credentials later.
+    pub(crate) async fn serve(self, mut knocks: Receiver<Knock>) {
+        let mut late: Option<Deciding<'_>> = None;
+        loop {
+            let next = match &mut late {
+                None => knocks.recv().await,
+                Some(deciding) => tokio::select! {
+                    biased;
+                    _ = deciding => {
+                        late = None;
+                        continue;
+                    }
+                    next = knocks.recv() => next,
+                },
+            };
+            let Some((newcomer, knock)) = next else { return };
+            if late.is_some() {
+                knock.answer(try_again());
+                continue;
+            }
+            let until = knock.at + ANSWER_WITHIN;
+            let mut deciding = self.admit(newcomer, knock.request.clone()).boxed();
+            match tokio::time::timeout_at(until, &mut deciding).await {
+                Ok(reply) => knock.answer(reply),
+                Err(_) => {
+                    knock.answer(try_again());
+                    late = Some(deciding);
+                }
+            }
+        }
     }
 
-    /// Admits a newcomer with a good ticket. The ticket's use and the credential are on disk before the
-    /// answer. The same newcomer asking again gets the same credential.
-    pub(crate) async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
+    /// Admits a newcomer with a valid ticket. The ticket's use and the credentials are on disk when
+    /// this returns. The same newcomer gets the same credentials again.
+    async fn admit(&self, newcomer: Did, request: JoinRequest) -> JoinReply {
         match self.decide(newcomer, &request).await {
             Ok(Ok(chain)) => {
                 tracing::info!(did = %newcomer, name = %request.name, "admitted");
@@ -135,41 +211,26 @@ impl Admitter {
             }
             Err(error) => {
                 tracing::warn!(%error, "a newcomer could not be admitted");
-                JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
+                try_again()
             }
         }
     }
 
-    async fn decide(
-        &self,
-        newcomer: Did,
-        request: &JoinRequest,
-    ) -> Result<Result<Chain, (JoinRefusal, &'static str)>, NodeError> {
-        let unknown = Ok(Err((JoinRefusal::Unknown, "the inviter does not know this ticket")));
-        let Some(row) = self.store.snapshot()?.get(Table::Tickets, &request.ticket_id)? else {
-            return unknown;
+    async fn decide(&self, newcomer: Did, request: &JoinRequest) -> Result<Result<Chain, Refusal>, NodeError> {
+        let (store, ticket) = (self.store.clone(), request.ticket_id);
+        let read = move || -> Result<_, NodeError> {
+            let row = store.snapshot()?.get(Table::Tickets, &ticket)?;
+            let row: Option<TicketRow> = row.map(|row| rows::decode(Table::Tickets, &row)).transpose()?;
+            Ok((row, genesis(&store)?))
         };
-        let mut row: TicketRow = rows::decode(Table::Tickets, &row)?;
-        // hashes are compared, so that the time reveals nothing about the secret
-        let knows_it = secret_hash(&request.secret) == row.secret_hash || planted(Plant::TicketsNeedNoSecret);
-        if !knows_it || row.incarnation != incarnation(&self.store)? {
-            return unknown;
-        }
-        if let Some((_, chain)) = row.redeemed.iter().find(|(did, _)| *did == newcomer) {
-            return Ok(Ok(chain.clone()));
-        }
+        let (row, genesis) = self.world.blocking(read).await??;
         let now = self.world.wall();
-        if row.expires_at < now {
-            return Ok(Err((JoinRefusal::Expired, "the ticket has expired: ask for a new one")));
-        }
-        if row.redeemed.len() >= row.uses as usize && !planted(Plant::TicketsNeverUsedUp) {
-            return Ok(Err((JoinRefusal::Used, "the ticket was used already: ask for a new one")));
-        }
-        let Some(role) = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == row.role)
-        else {
-            return unknown;
+        let Some(mut row) = row else { return Ok(Err(UNKNOWN)) };
+        let role = match row.judge(newcomer, &request.secret, genesis.incarnation.0, now) {
+            Verdict::Again(chain) => return Ok(Ok(chain)),
+            Verdict::Refuse(refusal) => return Ok(Err(refusal)),
+            Verdict::Admit(role) => role,
         };
-        let genesis = ledger::read_genesis(&self.store.snapshot()?)?.ok_or(ledger::LedgerError::NoGenesis)?;
         let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())
@@ -183,4 +244,8 @@ impl Admitter {
         self.engine.run(Command::Admit { chain: chain.clone(), with }).await?;
         Ok(Ok(chain))
     }
+}
+
+fn try_again() -> JoinReply {
+    JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
 use nexus_mesh::{
-    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, SystemClock, tcp_quic_transport,
+    Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, SystemClock, tcp_quic_transport,
 };
 
 use super::found::{genesis, machine_name, open_store};
@@ -16,6 +16,7 @@ use crate::error::NodeError;
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
+use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
@@ -54,7 +55,10 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
         Some(dir) if dir.store_path().exists() => Some(open_store(dir, StoreOptions::default())?),
         _ => None,
     };
-    if let Some(store) = &old {
+    if let (Some(store), Some(dir)) = (&old, &existing) {
+        if ledger::read_genesis(&store.snapshot()?)?.is_some() {
+            bring_up_to_date(dir.identity(), store)?;
+        }
         check_alone(store)?;
     }
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
@@ -62,7 +66,7 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
 
     let tasks = Arc::new(Tasks::current());
     let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), tasks.clone())
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())
         .map_err(|error| NodeError::Mesh(error.to_string()))?;
     let knocked = tokio::select! {
         knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
@@ -250,7 +254,7 @@ impl<'a> Transfer<'a> {
             let mut memories = Vec::new();
             let mut after = None;
             loop {
-                let page = reader.list(&ListQuery { space: Some(space.id.clone()), limit: 1_000, after })?;
+                let page = reader.list(&ListQuery { space: Some(space.id.to_string()), limit: 1_000, after })?;
                 memories.extend(page.items);
                 after = page.next;
                 if after.is_none() {
@@ -261,7 +265,7 @@ impl<'a> Transfer<'a> {
             for chunk in memories.chunks(COPY_CHUNK) {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
-                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id)? };
+                    let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id.to_string())? };
                     records.push(NewRecord { space: to, core });
                 }
                 self.run(Command::Remember(records))?;
@@ -289,5 +293,5 @@ impl<'a> Transfer<'a> {
 
 /// The former id, author and time of a memory, for its copy.
 fn was(memory: &Memory) -> Was {
-    Was { id: memory.id.clone(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
+    Was { id: memory.id.to_string(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
 }

@@ -109,6 +109,7 @@ mod tests {
         drop(holder);
     }
 
+    /// promise: Bad input | A port in use
     #[test]
     fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_crdt::SpaceId;
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::{Inner, Node};
+use super::admit::{self, Admitter};
+use super::{Inner, Node, raise};
 use crate::brain::{self, Brain};
 use crate::config::Config;
-use crate::coordinator::{self, Coordinator, RAFT};
+use crate::coordinator::{self, Coordinator};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
 use crate::env::{NodeEnv, RaftEnv};
@@ -19,18 +20,17 @@ use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
 use crate::notices::Notices;
-use crate::runtime::{self, ENTRIES, Runtime, SYNC, Syncing, known_peers, publish, watch_mesh};
+use crate::runtime::gossip::{Gossip, publish};
+use crate::runtime::sync::Syncing;
+use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{DiskIndex, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
 use crate::world::{Tasks, World};
 
-/// How long sockets may take to be bound.
+/// Longest wait for sockets to be bound.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
 
-/// Streams that members opened to the coordinator here and that it did not take yet.
-const RAFT_STREAMS_MAX: usize = 64;
-
-/// What a node in the real world holds besides.
+/// The parts that only a node in the real world has.
 #[derive(Default)]
 pub(super) struct Origins {
     pub(super) tasks: Option<Arc<Tasks>>,
@@ -40,20 +40,25 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, blocking, clock, search, config } = env;
+    let NodeEnv { keypair, transport, spawner, store, raft, blocking, clock, search, mut rooms, config } = env;
     let world = World::new(spawner.clone(), blocking, clock);
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
-    let State { genesis, engine, overlay, peers, introduced } = state;
+    let StartState { genesis, engine, overlay, peers, introduced } = state;
 
     let store_name = genesis.store;
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
+    // one line for each room that serves others
+    let sync_streams = runtime::sync::register(&mut rooms);
+    let gossiped = runtime::gossip::register(&mut rooms);
+    let knocks = admit::register(&mut rooms);
+    let raft_streams = raft.is_some().then(|| coordinator::register(&mut rooms));
     let (mesh, events) =
-        Mesh::start(transport, mesh_config, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        Mesh::start(transport, mesh_config, rooms, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
@@ -71,12 +76,27 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         traces,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
-    let (listening, listening_seen) = watch::channel(Vec::new());
-    let (failed_to_listen, mut failed_seen) = watch::channel(Vec::new());
-    world.spawn("gossip", publish(syncing.clone(), gossip));
-    let (raft_streams, mut raft_opened) = mpsc::channel(RAFT_STREAMS_MAX);
-    let watching = watch_mesh(syncing, keypair.clone(), events, listening, failed_to_listen, raft_streams);
-    world.spawn("mesh events", watching);
+    let (bound, listening) = watch::channel(Vec::new());
+    let (failed, mut failed_to_listen) = watch::channel(Vec::new());
+    let hearing = Gossip {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        store: store.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+    };
+    let admitter = Admitter {
+        identity: identity.clone(),
+        store: store.clone(),
+        engine: engine.clone(),
+        world: world.clone(),
+        key: keypair.clone(),
+    };
+    world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
+    world.spawn("gossip in", hearing.hear(gossiped));
+    world.spawn("sync streams", syncing.clone().serve(sync_streams));
+    world.spawn("join door", admitter.serve(knocks));
+    world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
 
     let source = Source {
         store: store.clone(),
@@ -93,9 +113,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     for address in config.bootstrap.0.iter().cloned() {
         mesh.bootstrap(address);
     }
-    let mut bound = listening_seen.clone();
-    tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_seen)).await.ok();
-    let failures = failed_seen.borrow().clone();
+    let mut bound = listening.clone();
+    tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_to_listen)).await.ok();
+    let failures = failed_to_listen.borrow().clone();
     if !asked.is_empty() && bound.borrow().is_empty() {
         mesh.shutdown().await;
         engine.stop().await;
@@ -105,10 +125,11 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
     }
 
-    let coordinator = match raft {
-        Some(RaftEnv { store: raft, journal, redraw, machine }) => {
+    let coordinator = match raft.zip(raft_streams) {
+        Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
             let founder = founds(&store, &genesis.chain)?;
             let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
+            let raising = mesh.clone();
             let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
             let handles = coordinator::Handles { identity, mesh, world, failure };
             let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
@@ -117,13 +138,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
                 store.commit(&[batch])?;
             }
-            let serving = coordinator.clone();
-            let serve = async move {
-                while let Some((peer, stream)) = raft_opened.recv().await {
-                    serving.spawn("raft peer", serving.clone().serve(peer, stream).boxed());
-                }
-            };
-            coordinator.spawn("raft peers", serve.boxed());
+            coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
+            let raised = raise::follow(raising, config.formats(), coordinator.raised());
+            coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
         None => None,
@@ -153,7 +170,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         tasks,
         dir,
         lock: Mutex::new(lock),
-        listening: listening_seen,
+        listening,
+        formats: config.formats(),
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
         started,
@@ -163,8 +181,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
 }
 
 impl Node {
-    /// Publishes what others must know of this node, if they do not yet. Not waited for: a node
-    /// whose peers are slow to answer is ready all the same.
+    /// Publishes this node's credential and name if others do not know them yet. Nothing waits for it:
+    /// slow peers do not delay the start.
     fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
         let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
         let tell = async move {
@@ -180,14 +198,14 @@ impl Node {
     }
 }
 
-/// Whether this node begins the coordinators: it is the mesh's first member, and never did.
+/// Whether this node founds the coordinators: the mesh's first member that has not done so.
 fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
     let first = chain.len() == 1;
     Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
-/// What the store says at start.
-struct State {
+/// State read from the store at start.
+struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
@@ -195,10 +213,10 @@ struct State {
     introduced: bool,
 }
 
-fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, NodeError> {
-    let folded = runtime::rebuild(key, store)?;
-    if folded > 0 {
-        tracing::info!(entries = folded, "derived tables were rebuilt");
+fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState, NodeError> {
+    let settled = runtime::bring_up_to_date(key, store)?;
+    if settled > 0 {
+        tracing::info!(entries = settled, "derived tables were rebuilt");
     }
     let snapshot = store.snapshot()?;
     let genesis = ledger::read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
@@ -207,10 +225,16 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<State, Nod
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
-    Ok(State { genesis, engine, overlay: Overlay::new(store.clone())?, peers: known_peers(&snapshot)?, introduced })
+    Ok(StartState {
+        genesis,
+        engine,
+        overlay: Overlay::new(store.clone())?,
+        peers: known_peers(&snapshot)?,
+        introduced,
+    })
 }
 
-/// The search index; in memory where it cannot be on disk, which costs time and memory only.
+/// Opens the search index on disk, or in memory if that fails. In memory it only costs time and memory.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
     let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
         Ok(disk) => Some(disk),
@@ -227,8 +251,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
     mesh.clock = world.clock().clone();
     mesh.listen = config.listen.0.clone();
     mesh.mdns = config.mdns;
-    mesh.rooms = vec![SYNC, RAFT];
-    mesh.topics = vec![ENTRIES.to_owned()];
+    mesh.abilities = config.formats().abilities();
     mesh.heartbeat = Duration::from_millis(config.heartbeat_ms.get());
     mesh.down_after = Duration::from_millis(config.down_after_ms.get());
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -242,13 +265,13 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
     mesh
 }
 
-/// Waits until every address was bound or failed.
+/// Waits until every address is bound or has failed.
 async fn all_bound(
     asked: &[Multiaddr],
     bound: &mut watch::Receiver<Vec<Multiaddr>>,
     failed: &mut watch::Receiver<Vec<String>>,
 ) {
-    /// The protocols of an address without the values: what tells sockets apart.
+    /// Protocols of an address without values, to tell sockets apart.
     fn shape(address: &Multiaddr) -> Vec<&'static str> {
         address.protocol_stack().collect()
     }

@@ -5,114 +5,114 @@ use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::PeerState;
 
 use super::{Inner, Node, peer_id};
-use crate::coordinator::{Coordinators, Mode, Seat, SeatState};
+use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{NodeError, listed};
 use crate::ledger;
 use crate::notices::Notice;
 use crate::runtime::Fill;
 use crate::store::Store;
 
-/// This node and its mesh at a glance.
+/// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// The node.
+    /// The node's DID.
     pub did: Did,
-    /// The node as libp2p knows it.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// What it is called.
+    /// The node's name.
     pub name: String,
-    /// Its mesh.
+    /// The node's mesh.
     pub mesh_did: Did,
-    /// The software's version.
+    /// Version of the software.
     pub version: String,
-    /// How long it has been up.
+    /// Time since the node started.
     pub uptime: Duration,
-    /// Whether its membership stands.
+    /// Whether the node's membership is valid.
     pub member: bool,
-    /// Whether it was told to be offline.
+    /// Whether the user took the node offline.
     pub offline: bool,
-    /// The coordinators as this node sees them; nothing before it has heard of any.
+    /// The coordinators as this node knows them. `None` until it hears of one.
     pub coordinators: Option<Coordinators>,
-    /// How many other members are up.
+    /// Number of other members that are up.
     pub peers: usize,
-    /// Which members lack entries that are held here, as far as is known.
+    /// Known members that lack entries that this node holds.
     pub behind: Vec<Behind>,
-    /// What a person should know.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
-    /// Resident memory in bytes, where the platform tells.
+    /// Resident memory in bytes, if the platform reports it.
     pub rss_bytes: Option<u64>,
 }
 
 /// A member that lacks entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// What it is called, once that is known.
+    /// The member's name, if known.
     pub name: Option<String>,
-    /// How many it lacks.
+    /// Number of entries that it lacks.
     pub entries: u64,
 }
 
-/// Something that a person should know.
+/// A warning for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// For scripts.
+    /// Code for scripts.
     pub code: &'static str,
-    /// What is the matter.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: String,
 }
 
 /// Another member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// As libp2p knows it.
+    /// The member's libp2p peer id.
     pub peer_id: String,
-    /// What it is called, once that is known.
+    /// The member's name, if known.
     pub name: Option<String>,
     /// `up`, `suspect` or `down`.
     pub state: &'static str,
-    /// Why it is not up.
+    /// Reason why it is not up.
     pub cause: Option<String>,
-    /// The last ping's round trip.
+    /// Round-trip time of the last ping.
     pub rtt: Option<Duration>,
     /// `direct` while a connection is open.
     pub path: Option<&'static str>,
-    /// Whether both hold the same entries.
+    /// Whether both nodes hold the same entries.
     pub synced: bool,
-    /// How many entries it lacks that are held here.
+    /// Number of entries held here that the member lacks.
     pub behind: u64,
-    /// When it last gave a sign of life, if it did since this node started.
+    /// Time of the member's last message since this node started.
     pub last_seen: Option<Timestamp>,
 }
 
-/// A member, as its credentials say.
+/// A member and its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// Who.
+    /// The member's DID.
     pub did: Did,
-    /// What it is called.
+    /// The member's name.
     pub name: String,
-    /// What it may do.
+    /// The member's roles.
     pub roles: Vec<Role>,
-    /// Who issued its credential.
+    /// Issuer of its credential.
     pub admitted_by: Did,
-    /// When its credential ends, if it does.
+    /// Time when its credential expires, if it does.
     pub expires_at: Option<Timestamp>,
 }
 
 /// A bounded queue of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// What it is for.
+    /// Name of the queue.
     pub name: &'static str,
-    /// How much waits in it.
+    /// Items that wait in it.
     pub length: usize,
-    /// How much may.
+    /// Bound of the waiting items.
     pub capacity: usize,
 }
 
@@ -121,7 +121,7 @@ fn frontier(store: &Store) -> Result<Frontier, NodeError> {
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
 }
 
-/// The spaces that some member may not read.
+/// The spaces that at least one member may not read.
 fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
     let spaces = ledger::read_spaces(&store.snapshot()?)?;
     let rules = spaces.into_iter().map(|(space, row)| row.rule(space));
@@ -129,15 +129,15 @@ fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeEr
 }
 
 impl Node {
-    /// How far this node holds each log, on its disk.
+    /// The node's frontier: the part of each log that is on its disk without a gap.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's errors.
     pub fn frontier(&self) -> Result<Frontier, NodeError> {
         frontier(&self.0.store)
     }
 
-    /// This node and its mesh at a glance.
+    /// Overview of this node and its mesh.
     pub async fn status(&self) -> Status {
         let Inner { identity, world, notices, .. } = &*self.0;
         let peers = self.peers().await;
@@ -149,7 +149,7 @@ impl Node {
             None => None,
         };
         let warnings = notices.all().into_iter().map(warning);
-        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).collect();
+        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -165,6 +165,32 @@ impl Node {
             warnings,
             rss_bytes: resident_bytes(),
         }
+    }
+
+    /// That something is of a later version than this node, once, whoever says so.
+    async fn too_new(&self) -> Option<Warning> {
+        let Inner { identity, mesh, formats, .. } = &*self.0;
+        let met = self.0.coordinator.iter().flat_map(|coordinator| coordinator.too_new());
+        let met: Vec<(Option<Did>, TooNew)> = met.collect();
+        let peers = if met.is_empty() { mesh.peers().await } else { Vec::new() };
+        let said = peers.iter().filter_map(|peer| {
+            let abilities = peer.abilities.as_ref()?;
+            let (critical, entries) = (abilities.critical_format_now, abilities.entry_format_now);
+            let critical =
+                (critical > formats.critical).then_some(TooNew::Format { found: critical, max: formats.critical });
+            let entries = (entries > formats.entry).then_some(TooNew::Entries { found: entries, max: formats.entry });
+            Some((Some(peer.did), critical.or(entries)?))
+        });
+        let (did, what) = met.into_iter().chain(said).next()?;
+        let message = match did {
+            None => format!("{what}: this copy stopped there, and memory goes on"),
+            Some(did) => {
+                let name = identity.name_of(&did).unwrap_or_else(|| did.short());
+                format!("{name} says so: {what}")
+            }
+        };
+        let hint = "update this node: it keeps what it has, and catches up then".to_owned();
+        Some(Warning { code: "too_new", message, hint })
     }
 
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
@@ -186,7 +212,7 @@ impl Node {
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
-            // a member lacks nothing of what it may not read, and neither does this node
+            // a space that one side may not read does not count as lacking
             let ends = [*did, identity.me()];
             let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
             let hidden = hidden.map(|rule| rule.space).collect();
@@ -211,7 +237,7 @@ impl Node {
         others.map(peer).collect()
     }
 
-    /// Who belongs to the mesh, this node included.
+    /// The members of the mesh, this node included.
     ///
     /// # Errors
     /// None today.
@@ -228,7 +254,7 @@ impl Node {
     }
 }
 
-/// What a person should know of the coordinators.
+/// The warnings about the coordinators.
 fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
     let away = |seat: &&Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
     let away: Vec<&str> = seen.voters.iter().filter(away).map(|seat| seat.name.as_str()).collect();
@@ -253,6 +279,7 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
         }),
         Mode::Full => {}
     }
+    warnings.extend(old_members(seen));
     if seen.one_machine {
         warnings.push(Warning {
             code: "one_machine",
@@ -262,6 +289,36 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
         });
     }
     warnings
+}
+
+/// That members run an older version, and what waits for them or what they miss.
+fn old_members(seen: &Coordinators) -> Option<Warning> {
+    let raised = seen.format >= seen.format_max;
+    let names = |heard: bool| -> Vec<&str> {
+        let old = seen.old.iter().filter(|old| (raised || old.seated) && old.reads.is_some() == heard);
+        old.map(|old| old.name.as_str()).collect()
+    };
+    let (old, away) = (names(true), names(false));
+    let run = |names: &[&str]| if names.len() == 1 { "runs" } else { "run" };
+    let old_run = (!old.is_empty()).then(|| format!("{} {} an older version", listed(&old), run(&old)));
+    let not_heard = (!away.is_empty()).then(|| format!("{} cannot be reached", listed(&away)));
+    let why: Vec<String> = old_run.into_iter().chain(not_heard).collect();
+    if why.is_empty() {
+        return None;
+    }
+    let why = why.join(", and ");
+    let (message, hint) = if raised {
+        (
+            format!("{why}, and cannot read what is written now"),
+            "update what is old: it keeps what it has, and catches up then",
+        )
+    } else {
+        (
+            format!("keys and locks stay at format {}: {why}", seen.format),
+            "update what is old; a voter that is lost for good is replaced with `nexus-node coordinator voters remove`",
+        )
+    };
+    Some(Warning { code: "old_members", message, hint: hint.to_owned() })
 }
 
 /// Resident memory of this process, where `/proc` tells.

@@ -7,10 +7,9 @@ use nexus_identity::Did;
 use crate::ledger;
 use crate::store::{StoreError, View};
 
-/// The two ends of a sync, and the members: the spaces that both may read are all it speaks of.
+/// The two ends of a sync, and the members. A sync only covers the spaces that both ends may read.
 ///
-/// Either end takes the same spaces out of its frontier, so their digests are equal when they hold
-/// the same of these.
+/// Both ends leave the same spaces out of their frontiers, so equal entries give equal digests.
 #[derive(Clone, Debug)]
 pub struct Audience {
     me: Did,
@@ -19,7 +18,7 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// This node and a peer, as these members have it.
+    /// This node and a peer, among these members.
     pub const fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
         Self { me, peer, members }
     }
@@ -32,12 +31,12 @@ impl Audience {
         self.members.mesh()
     }
 
-    /// Whether the peer is known as a member: nothing is said before that.
+    /// Whether the peer is a known member. Nothing is sent before that.
     pub(super) fn is_known(&self) -> bool {
         self.members.get(&self.peer).is_some()
     }
 
-    /// Takes other members. Returns whether they are others than before.
+    /// Takes a new set of members. Returns whether it differs from the former one.
     pub(super) fn follow(&mut self, members: &Arc<Members>) -> bool {
         let new = !Arc::ptr_eq(&self.members, members);
         if new {

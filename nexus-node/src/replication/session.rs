@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    Entry, EntryError, EntryFrame, Frontier, FrontierPart, Head, LogHead, LogId, Members, Range, SpaceId, SyncFrame,
-    plan,
+    Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members, Range, SpaceId,
+    SyncFrame, plan,
 };
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use super::Audience;
 use crate::ledger;
-use crate::ledger::rows::{self, Eno, EntryRow, LogNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
@@ -106,7 +106,7 @@ pub struct Session {
     incoming: Frontier,
     /// The entries that the peer has, claims to have, or was sent. `None` until its first frontier.
     theirs: Option<Frontier>,
-    ranges: VecDeque<Range>,
+    ranges: VecDeque<Sending>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
     tail: Eno,
     acks: Eno,
@@ -193,7 +193,8 @@ impl Session {
     /// Plans what the peer lacks by what it said, and has the cursors go on after it.
     fn plan_sending(&mut self, ours: &Frontier, view: &dyn View) -> Result<(), StoreError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
-        self.ranges = plan(ours, theirs, SpaceId::mesh(&self.audience.mesh())).into();
+        let ranges = plan(ours, theirs, SpaceId::mesh(&self.audience.mesh()));
+        self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
         let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
         self.marks.clear();
@@ -333,7 +334,7 @@ impl Session {
                 self.fill_from_tail(&mut parcel, last, view)?;
                 self.fill_from_relay(&mut parcel, now, view)?;
             }
-            if planted(Plant::DeliversByGossipAlone) {
+            if planted("delivers_by_gossip_alone") {
                 parcel.entries.clear();
             }
             if !parcel.entries.is_empty() {
@@ -375,51 +376,51 @@ impl Session {
         let mut moved = BTreeSet::new();
         while self.acks <= last {
             let (peeks, next) = peek_entries(view, self.acks, last)?;
-            moved.extend(peeks.iter().filter(|peek| peek.standing != Standing::Fork as u8).map(|peek| peek.log));
+            moved.extend(peeks.iter().map(|peek| peek.log));
             self.acks = next;
         }
         let mut heads = Vec::with_capacity(moved.len());
         for no in moved {
             let log = self.log(no, view)?;
             if log.shared
-                && let Some(head) = view.get(Table::Frontier, &rows::log_key(no))?
+                && let Some(held) = ledger::read_branches(view, no)?
             {
-                heads.push(LogHead::new(&log.id, &rows::decode(Table::Frontier, &head)?));
+                heads.push(LogHead::new(&log.id, &held.head));
             }
         }
         Ok((!heads.is_empty()).then_some(AckFrame { heads }))
     }
 
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
-        while let Some(range) = self.ranges.front_mut() {
-            let known = self.logs.iter().find(|(_, log)| log.id == range.log && log.shared).map(|(no, _)| *no);
-            let covered = self
-                .theirs
-                .as_ref()
-                .and_then(|theirs| theirs.head(&range.log))
-                .map_or(0, |head| head.seq.saturating_add(1));
-            range.from = range.from.max(covered);
-            let Some(no) = known.filter(|_| range.from <= range.to) else {
-                self.ranges.pop_front();
-                continue;
-            };
-            for (seq, eno) in log_entries(view, no, range.from, range.to)? {
-                if parcel.is_full() {
-                    return Ok(());
-                }
-                range.from = seq + 1;
-                let log = range.log;
-                if let Some(head) = parcel.add(eno, view)?
-                    && let Some(theirs) = &mut self.theirs
-                {
-                    theirs.advance(log, head);
-                }
-            }
+        while let Some(sending) = self.ranges.front_mut() {
             if parcel.is_full() {
                 return Ok(());
             }
-            if range.from > range.to || log_entries(view, no, range.from, range.to)?.is_empty() {
+            let log = sending.range.log;
+            let known = self.logs.iter().find(|(_, held)| held.id == log && held.shared).map(|(no, _)| *no);
+            let Some(theirs) = &mut self.theirs else { return Ok(()) };
+            sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
+            let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
                 self.ranges.pop_front();
+                continue;
+            };
+            let entries = log_entries(view, no, sending)?;
+            if entries.is_empty() {
+                if let Some(last) = sending.last() {
+                    theirs.advance(log, last);
+                }
+                self.ranges.pop_front();
+                continue;
+            }
+            for (at, eno) in entries {
+                if parcel.is_full() {
+                    return Ok(());
+                }
+                parcel.add(eno, view)?;
+                // the peer has all that there is at a seq once another one begins
+                if let Some(before) = sending.sent(at) {
+                    theirs.advance(log, before);
+                }
             }
         }
         Ok(())
@@ -427,7 +428,7 @@ impl Session {
 
     /// Our own new entries, at once.
     fn fill_from_tail(&mut self, parcel: &mut Parcel, last: Eno, view: &dyn View) -> Result<(), StoreError> {
-        if planted(Plant::LosesTailCursor) {
+        if planted("loses_tail_cursor") {
             self.tail = last + 1;
         }
         while self.tail <= last && !parcel.is_full() {
@@ -464,14 +465,13 @@ impl Session {
         view: &dyn View,
         wanted: impl Fn(&LogId, Did) -> bool,
     ) -> Result<Eno, StoreError> {
-        for Peek { eno, log, seq, standing } in peeks {
+        for Peek { eno, log, seq } in peeks {
             if parcel.is_full() {
                 return Ok(eno);
             }
             let log = self.log(log, view)?;
             let Some(theirs) = &mut self.theirs else { continue };
-            let unwanted = standing == Standing::Fork as u8 || !wanted(&log.id, self.audience.me());
-            if !log.shared || unwanted || theirs.covers(&log.id, seq) {
+            if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
                 continue;
             }
             if let Some(head) = parcel.add(eno, view)? {
@@ -526,7 +526,6 @@ struct Peek {
     eno: Eno,
     log: LogNo,
     seq: u64,
-    standing: u8,
 }
 
 /// Some entries from `from` on, up to `last`, and the first one not among them.
@@ -536,29 +535,57 @@ fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno
     let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
     view.try_scan(Table::Entries, range, Order::Forward, &mut |key, value| {
         let eno = rows::read_eno(Table::Entries, key)?;
-        let (log, seq, standing) = EntryRow::peek(value).ok_or_else(|| rows::unreadable(Table::Entries))?;
-        peeks.push(Peek { eno, log, seq, standing });
+        let (log, seq) = EntryRow::peek(value).ok_or_else(|| rows::unreadable(Table::Entries))?;
+        peeks.push(Peek { eno, log, seq });
         Ok(if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     let next = if peeks.len() < SCAN_ENTRIES { last + 1 } else { peeks.last().map_or(last, |peek| peek.eno) + 1 };
     Ok((peeks, next))
 }
 
-/// Some entries of a log between two seqs, forks left out: seq and eno.
-fn log_entries(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<(u64, Eno)>, StoreError> {
-    let mut found: Vec<(u64, Eno)> = Vec::new();
-    let start = rows::log_index_prefix(log, from);
-    let end = rows::log_index_key(log, to, nexus_crdt::EntryId::from_bytes([0xff; 32]));
-    let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
-    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |key, value| {
-        let seq = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-        let seq = seq.ok_or_else(|| rows::unreadable(Table::LogIndex))?;
-        let eno = rows::read_eno(Table::LogIndex, value)?;
-        match found.last_mut() {
-            // of several at one seq, the one stored first is the log's
-            Some((last, first)) if *last == seq => *first = eno.min(*first),
-            _ => found.push((seq, eno)),
+/// A range on its way to the peer, with all branches of its log.
+#[derive(Debug)]
+struct Sending {
+    /// What is left of it.
+    range: Range,
+    /// The last entry that was sent at its first seq.
+    after: Option<EntryId>,
+}
+
+impl Sending {
+    /// Leaves out what the peer got elsewhere. Where it acknowledges what it was just sent, the rest
+    /// of that seq still goes out.
+    fn skip_to(&mut self, seq: u64) {
+        let first = self.range.from + u64::from(self.after.is_some());
+        if seq > first {
+            (self.range.from, self.after) = (seq, None);
         }
+    }
+
+    /// Notes what was sent. Returns the last entry of the seq before, if another one begins.
+    fn sent(&mut self, at: Head) -> Option<Head> {
+        let before = self.last().filter(|_| at.seq > self.range.from);
+        (self.range.from, self.after) = (at.seq, Some(at.id));
+        before
+    }
+
+    /// The last entry that was sent.
+    fn last(&self) -> Option<Head> {
+        self.after.map(|id| Head { seq: self.range.from, id })
+    }
+}
+
+/// Some entries of a log from what was sent last on, by seq and id.
+fn log_entries(view: &dyn View, log: LogNo, sending: &Sending) -> Result<Vec<(Head, Eno)>, StoreError> {
+    let mut found: Vec<(Head, Eno)> = Vec::new();
+    let Sending { range, after } = sending;
+    let (first, last) = (after.unwrap_or(EntryId::ZERO), EntryId::from_bytes([0xff; 32]));
+    let (first, last) = (rows::log_index_key(log, range.from, first), rows::log_index_key(log, range.to, last));
+    let start = if after.is_some() { Bound::Excluded(first.as_slice()) } else { Bound::Included(first.as_slice()) };
+    let bounds = (start, Bound::Included(last.as_slice()));
+    view.try_scan(Table::LogIndex, bounds, Order::Forward, &mut |key, value| {
+        let (seq, id) = rows::read_log_index_key(key).ok_or_else(|| rows::unreadable(Table::LogIndex))?;
+        found.push((Head { seq, id }, rows::read_eno(Table::LogIndex, value)?));
         Ok(if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(found)

@@ -1,5 +1,4 @@
-//! Two and three engines over an injected transport: the very engine and session that run in a
-//! node, stepped by a seed.
+//! Two and three engines over an injected transport: a node's own engine and session, stepped by a seed.
 
 mod access;
 
@@ -22,7 +21,7 @@ use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::store::{ALL_KEYS, Order, Overlay, Store, Table, View};
 
-/// A small generator (splitmix64, Steele et al. 2014): the same seed, the same run.
+/// A small generator (splitmix64, Steele et al. 2014): the same seed gives the same run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -192,7 +191,7 @@ impl Peer {
         let members = self.engine.members().clone();
         let reader = Reader::new(&snapshot, [0; 8], self.key.did(), members, Timestamp::from_ms(0)).unwrap();
         let mut all = reader.list(&ListQuery { limit: 1_000, ..ListQuery::default() }).unwrap().items;
-        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.sort_by_key(|memory| memory.id);
         all
     }
 
@@ -209,7 +208,7 @@ impl Peer {
             .scan(Table::Entries, ALL_KEYS, Order::Forward, &mut |key, value| {
                 let row: EntryRow = rows::decode(Table::Entries, value).unwrap();
                 let payload = snapshot.get(Table::Payloads, key).unwrap();
-                let standing = row.standing;
+                let standing = ledger::standing(&snapshot, rows::read_eno(Table::Entries, key).unwrap()).unwrap();
                 let entry = row.into_entry(payload).unwrap();
                 if standing == Standing::Applied && entry.header().kind == Kind::WRITES {
                     fold.insert(entry.id(), &Writes::decode(entry.payload()).unwrap());
@@ -228,7 +227,7 @@ struct Link {
     flying: [VecDeque<SyncFrame>; 2],
 }
 
-/// Peers, their connections, and gossip that may come in any order, twice or never.
+/// Peers, their connections, and gossip in any order, doubled or lost.
 struct Net {
     peers: Vec<Peer>,
     links: Vec<Link>,
@@ -330,7 +329,7 @@ impl Net {
                 if !self.gossip.is_empty() {
                     let at = usize::try_from(self.dice.roll(self.gossip.len() as u64)).unwrap();
                     let (from, to, frame) = self.gossip[at].clone();
-                    // sometimes it comes twice, sometimes never
+                    // sometimes it arrives twice, sometimes never
                     if self.dice.roll(3) > 0 {
                         self.gossip.swap_remove(at);
                     }
@@ -342,7 +341,7 @@ impl Net {
             }
             4 if !self.links.is_empty() && self.dice.roll(6) == 0 => {
                 let at = usize::try_from(self.dice.roll(self.links.len() as u64)).unwrap();
-                // a reset: what is in flight is lost
+                // a reset: frames in flight are lost
                 self.links.swap_remove(at);
             }
             5 if self.dice.roll(3) == 0 => self.connect_all(),
@@ -367,7 +366,7 @@ impl Net {
 
     fn write(&mut self) {
         let n = usize::try_from(self.dice.roll(self.peers.len() as u64)).unwrap();
-        let known: Vec<String> = self.peers[n].memories().into_iter().map(|memory| memory.id).collect();
+        let known: Vec<String> = self.peers[n].memories().into_iter().map(|memory| memory.id.to_string()).collect();
         let pick = |dice: &mut Dice| usize::try_from(dice.roll(known.len() as u64)).unwrap();
         let text = format!("{n}-{}", self.dice.roll(1 << 30));
         match self.dice.roll(6) {
@@ -400,7 +399,7 @@ impl Net {
             .unwrap()
     }
 
-    /// Everybody connected, nothing lost any more, until nobody has anything to say.
+    /// Connects everybody without losses, until nobody has a frame to send.
     fn settle(&mut self) {
         self.gossip.clear();
         self.connect_all();
@@ -442,11 +441,11 @@ fn assert_converged(net: &Net) {
         assert_eq!(peer.memories(), first.memories());
     }
     let fold = first.reference();
-    let shown: BTreeSet<String> = first.memories().into_iter().map(|memory| memory.id).collect();
+    let shown: BTreeSet<String> = first.memories().into_iter().map(|memory| memory.id.to_string()).collect();
     let in_sight: BTreeSet<String> = fold.records().map(|dot| dot.to_string()).collect();
     assert!(shown.is_subset(&in_sight));
     for memory in first.memories() {
-        let record = net.dot(0, &memory.id);
+        let record = net.dot(0, &memory.id.to_string());
         let live = fold.live(record, "text");
         let texts: BTreeSet<&str> = live.iter().map(|live| live.value.as_str()).collect();
         if let Some(conflict) = memory.conflicts.get("text") {
@@ -461,16 +460,19 @@ fn assert_converged(net: &Net) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn two_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(2, 250, seed));
     }
 
+    /// promise: The engine | Two and three replicas converge under any order, loss and duplication of delivery
     #[test]
     fn three_replicas_converge_under_any_order_loss_and_duplication(seed: u64) {
         assert_converged(&run(3, 350, seed));
     }
 
+    /// promise: The engine | Equal seeds give equal traces
     #[test]
     fn the_same_seed_gives_the_same_trace(seed: u64) {
         let (a, b) = (run(3, 200, seed), run(3, 200, seed));
@@ -478,6 +480,7 @@ proptest! {
     }
 }
 
+/// promise: Entries and memories | Forget beats concurrent edits
 #[test]
 fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     let mut net = Net::new(2, 1);
@@ -492,6 +495,7 @@ fn a_forgotten_memory_never_returns_whatever_was_edited_meanwhile() {
     assert!(net.peers[0].memories().is_empty());
 }
 
+/// promise: Entries and memories | Concurrent edits are a conflict in sight until a later write overwrites them
 #[test]
 fn concurrent_edits_show_both_values_until_one_settles_them() {
     let mut net = Net::new(2, 1);
@@ -515,6 +519,7 @@ fn concurrent_edits_show_both_values_until_one_settles_them() {
     }
 }
 
+/// promise: The engine | A key written twice apart is one memory with a conflict
 #[test]
 fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     let mut net = Net::new(2, 1);
@@ -532,6 +537,7 @@ fn a_key_written_twice_apart_is_one_memory_with_a_conflict() {
     assert_eq!((memories.len(), memories[0].text.as_str(), memories[0].conflicts.len()), (1, "both", 0));
 }
 
+/// promise: The engine | The same key and content is answered as the first time
 #[test]
 fn the_same_key_and_content_is_answered_as_the_first_time() {
     let mut peer = Peer::new(0);
@@ -541,7 +547,7 @@ fn the_same_key_and_content_is_answered_as_the_first_time() {
     assert_eq!(peer.frontier(), entries);
 }
 
-/// An entry of any content in a log of node `n`, after the given one.
+/// An entry with any content in a log of node `n`, after the given one.
 fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
     let log = LogId { space: SpaceId::default_of(&mesh()), author: key(n).did(), incarnation: Incarnation([9; 8]) };
     let after = after.map(|entry| nexus_crdt::Head { seq: entry.header().seq, id: entry.id() });
@@ -549,8 +555,9 @@ fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verif
     Verified::write(draft, &key(n))
 }
 
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[test]
-fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
+fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     let mut peer = Peer::new(0);
     peer.input(Input::Chain(chain(1)));
     let payload = |text: &str| {
@@ -559,20 +566,96 @@ fn a_second_entry_at_a_held_seq_is_kept_applied_nowhere_and_reported() {
         Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }])
             .encode()
     };
-    let (one, two) = (forge(1, None, Kind::WRITES, payload("one")), forge(1, None, Kind::WRITES, payload("two")));
-    peer.input(Input::Entries { from: key(1).did(), entries: vec![one.clone()] });
+    let base = forge(1, None, Kind::WRITES, payload("base"));
+    let one = forge(1, Some(&base), Kind::WRITES, payload("one"));
+    let two = forge(1, Some(&base), Kind::WRITES, payload("two"));
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![base, one.clone()] });
+    assert_eq!(peer.memories().len(), 2);
     peer.input(Input::Entries { from: key(1).did(), entries: vec![two.clone(), one.clone(), two.clone()] });
-    let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 0, .. })).count();
+    let forks = peer.events.iter().filter(|event| matches!(event, Event::Fork { seq: 1, .. })).count();
     assert_eq!(forks, 1);
-    assert_eq!(peer.memories().iter().map(|memory| memory.text.as_str()).collect::<Vec<_>>(), ["one"]);
+    let texts = |peer: &Peer| peer.memories().into_iter().map(|memory| memory.text).collect::<Vec<_>>();
+    assert_eq!(texts(&peer), ["base"]);
     assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), two.id()).unwrap().is_some());
-    // the log goes on after the first
+    // both branches go on, and neither counts
     let next = forge(1, Some(&one), Kind::WRITES, payload("three"));
     let off = forge(1, Some(&two), Kind::WRITES, payload("off the branch"));
-    peer.input(Input::Entries { from: key(1).did(), entries: vec![off, next] });
-    assert_eq!(peer.memories().len(), 2);
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![off.clone(), next] });
+    assert_eq!(texts(&peer), ["base"]);
+    assert!(ledger::find_entry(&peer.store.snapshot().unwrap(), off.id()).unwrap().is_some());
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
+#[test]
+fn a_newcomer_is_sent_all_branches_of_a_log_and_counts_as_little_of_it() {
+    let mut net = Net::new(2, 7);
+    let payload = |n: usize| {
+        let value = Core { text: format!("{n} {}", "x".repeat(30_000)), ..Core::default() }.to_json();
+        let field = nexus_crdt::Field::named("core");
+        Writes(vec![nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] }])
+            .encode()
+    };
+    let base = forge(2, None, Kind::WRITES, payload(0));
+    // more at one seq than a frame takes
+    let branches: Vec<Verified> = (1..40).map(|n| forge(2, Some(&base), Kind::WRITES, payload(n))).collect();
+    let after: Vec<Verified> = branches.iter().map(|entry| forge(2, Some(entry), Kind::WRITES, payload(99))).collect();
+    for peer in &mut net.peers {
+        peer.input(Input::Chain(chain(2)));
+    }
+    let entries = [vec![base.clone()], branches, after].concat();
+    net.peers[0].input(Input::Entries { from: key(2).did(), entries });
+    net.settle();
+    assert_eq!(net.peers[0].frontier(), net.peers[1].frontier());
+    for peer in &net.peers {
+        let snapshot = peer.store.snapshot().unwrap();
+        let (no, ..) =
+            ledger::read_logs(&snapshot).unwrap().into_iter().find(|(_, log, _)| *log == base.header().log()).unwrap();
+        let held = ledger::read_branches(&snapshot, no).unwrap().unwrap();
+        assert_eq!((held.cut, held.aside()), (Some(1), nexus_crdt::ASIDE_MAX));
+        assert_eq!(peer.memories().len(), 1);
+    }
+}
+
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
+#[test]
+fn two_that_hold_different_branches_go_on_talking_and_do_not_spin() {
+    let mut net = Net::new(2, 11);
+    let entry = |after: Option<&Verified>, text: &str| forge(2, after, Kind(4_000), text.as_bytes().to_vec());
+    let (a, b) = (entry(None, "a"), entry(None, "b"));
+    let (on_a, on_b) = (entry(Some(&a), "on a"), entry(Some(&b), "on b"));
+    let further = entry(Some(&on_b), "further");
+    for peer in &mut net.peers {
+        peer.input(Input::Chain(chain(2)));
+    }
+    net.peers[0].input(Input::Entries { from: key(2).did(), entries: vec![a, on_a] });
+    net.peers[1].input(Input::Entries { from: key(2).did(), entries: vec![b, on_b, further] });
+    net.connect_all();
+    let (mut frames, minute) = (0, Duration::from_secs(60));
+    while net.now < minute {
+        for side in 0..2 {
+            while net.pump(0, side) {
+                frames += 1;
+                assert!(frames < 400, "{frames} frames in {:?}", net.now);
+                while net.deliver(0, side) {}
+            }
+        }
+        net.now += Duration::from_millis(100);
+    }
+    // and what both write meanwhile arrives
+    net.peers[0].remember("from the one", None);
+    net.peers[1].remember("from the other", None);
+    for _ in 0..20 {
+        for side in 0..2 {
+            while net.pump(0, side) {
+                while net.deliver(0, side) {}
+            }
+        }
+        net.now += Duration::from_millis(100);
+    }
+    assert!(net.peers.iter().all(|peer| peer.memories().len() == 2));
+}
+
+/// promise: Bad input | Payloads that break a rule of form: quarantined
 #[test]
 fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     let mut peer = Peer::new(0);
@@ -585,6 +668,7 @@ fn what_breaks_a_rule_of_form_stays_in_the_chain_and_does_not_count() {
     assert!(peer.memories().is_empty());
 }
 
+/// promise: Bad input | Entries of strangers: wait within a bound
 #[test]
 fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     let mut peer = Peer::new(0);
@@ -603,6 +687,7 @@ fn entries_of_strangers_wait_within_a_bound_and_count_once_they_are_members() {
     assert_eq!(peer.engine.waiting(), 0);
 }
 
+/// promise: The engine | Derived tables can be deleted and are rebuilt
 #[test]
 fn derived_tables_can_be_deleted_and_are_rebuilt() {
     let net = run(3, 300, 7);
@@ -614,12 +699,13 @@ fn derived_tables_can_be_deleted_and_are_rebuilt() {
         batch.clear(*table);
     }
     peer.store.commit(&[batch]).unwrap();
-    assert!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap() > 0);
-    assert_eq!(crate::runtime::rebuild(&peer.key, &peer.store).unwrap(), 0);
+    assert!(crate::runtime::bring_up_to_date(&peer.key, &peer.store).unwrap() > 0);
+    assert_eq!(crate::runtime::bring_up_to_date(&peer.key, &peer.store).unwrap(), 0);
     assert!(!before.is_empty());
     assert_eq!(peer.memories(), before);
 }
 
+/// promise: The engine | A log of ours that is ahead elsewhere is not continued: a new incarnation begins
 #[test]
 fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let mut peer = Peer::new(0);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use nexus_crdt::{EntryFrame, Members};
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -12,10 +12,10 @@ use crate::notices::Notices;
 use crate::store::{Batch, Store};
 use crate::world::World;
 
-/// How many batches are committed together at most.
+/// Bound of the batches that share one commit.
 const GROUP_MAX: usize = 16;
 
-/// An input's effects: the batch, and what may be done once it is on disk.
+/// Effects of one input: its batch, and the effects that wait until it is on disk.
 pub(crate) struct Commit {
     pub(crate) no: u64,
     pub(crate) batch: Option<Batch>,
@@ -23,23 +23,23 @@ pub(crate) struct Commit {
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
-    /// Of entries of traces that peers brought: each ends when its entry is on disk.
+    /// Spans of traced entries from peers. A span ends when its entry is on disk.
     pub(crate) arrivals: Vec<tracing::Span>,
 }
 
 impl Commit {
     fn answer(&mut self) {
         for (caller, outcome) in self.answers.drain(..) {
-            // a caller that went away does not need its answer
+            // a caller that is gone needs no answer
             let _ = caller.send(outcome);
         }
     }
 }
 
-/// Commits, then lets out what depends on it: acknowledgements, messages, events, in order.
+/// Commits batches, then releases the effects that depend on them: answers, messages, events, in order.
 pub(crate) struct Committer {
     pub(crate) commits: mpsc::Receiver<Commit>,
-    /// The last commit on disk, for the engine.
+    /// Number of the last commit on disk, for the engine.
     pub(crate) done: watch::Sender<u64>,
     pub(crate) committed: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Arc<Members>>,
@@ -58,20 +58,20 @@ impl Committer {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
-            if planted(Plant::AcksBeforeCommit) {
+            if planted("acks_before_commit") {
                 group.iter_mut().for_each(Commit::answer);
             }
-            if planted(Plant::SendsBeforeCommit) {
+            if planted("sends_before_commit") {
                 group.iter_mut().for_each(|commit| self.publish(commit));
             }
             let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
-            if planted(Plant::DropsFromGroup) {
+            if planted("drops_from_group") {
                 batches.truncate(1);
             }
             if !batches.is_empty() {
                 let store = self.store.clone();
                 let result = self.world.blocking(move || store.commit(&batches)).await;
-                // nothing of this group is acknowledged; what is on disk shows at the next start
+                // nothing of this group is acknowledged; the next start reads the part that reached the disk
                 match result {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return self.failure.fail(error.to_string()),
@@ -116,7 +116,10 @@ impl Committer {
             Event::Fork { log, seq } => self.notices.note(
                 "fork",
                 log.author.to_string(),
-                format!("{} wrote two entries with seq {seq} in one log; the second does not count", log.author),
+                format!(
+                    "{} wrote two entries with seq {seq} in one log; nothing counts there from then on",
+                    log.author
+                ),
                 "was that machine's data directory copied or restored? one copy must go",
             ),
             Event::Quarantined { entry, author, why } => self.notices.note(

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nexus_crdt::EntryFrame;
+use nexus_identity::Chain;
+use nexus_mesh::quota::Receiver;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -16,32 +18,33 @@ use crate::store::Overlay;
 use crate::trace::TraceParent;
 use crate::world::World;
 
-/// Commands that one input takes at most.
+/// Bound of the commands in one input.
 const COMMANDS_PER_INPUT: usize = 1_024;
 
-/// Feeds the engine: one input at a time, its effects to the committer as one.
+/// Feeds the engine one input at a time and sends the effects of each to the committer as one commit.
 ///
-/// Commands wait while the disk works on earlier ones, so that under load many share an entry;
-/// an idle node takes each at once.
+/// Commands wait while the disk works on earlier ones, so under load many share an entry. An idle node
+/// takes each command at once.
 pub(crate) struct Drive {
     pub(crate) engine: Engine,
     pub(crate) overlay: Overlay,
     pub(crate) commands: mpsc::Receiver<Call>,
     pub(crate) intake: mpsc::Receiver<Intake>,
+    pub(crate) chains: Receiver<Chain>,
     pub(crate) commits: mpsc::Sender<Commit>,
     pub(crate) done: watch::Receiver<u64>,
-    /// Until when the first command waits for a peer's frontier: a restored store must not write
-    /// a log anew that is further elsewhere.
+    /// Deadline for hearing one peer's frontier before our first write. Without it a restored store
+    /// would fork its own log.
     pub(crate) hold_until: Option<Instant>,
     pub(crate) compared: watch::Receiver<bool>,
-    /// Entries of traces that wait for something before them.
+    /// Traced entries that wait for an earlier entry.
     pub(crate) arrivals: Arrivals,
     pub(crate) traces: Arc<Traces>,
     pub(crate) world: World,
     pub(crate) failure: Failure,
 }
 
-/// Who waits for a command's answer, and the trace that they work for.
+/// A waiting caller and its trace.
 struct Caller {
     answer: oneshot::Sender<Outcome>,
     parent: Option<TraceParent>,
@@ -58,13 +61,13 @@ impl Drive {
 
     async fn turn(&mut self) -> Result<(), LedgerError> {
         let mut no = 0;
-        // the last commit that holds callers' writes
+        // number of the last commit with callers' writes
         let mut own_commit = 0;
         let mut calls = Vec::new();
         let failed = self.failure.failed();
         tokio::pin!(failed);
         loop {
-            // room downstream first: what is taken is carried through
+            // room downstream first: an input that was taken is always carried through
             let Ok(room) = self.commits.clone().reserve_owned().await else { return Ok(()) };
             let settled = *self.done.borrow_and_update();
             self.overlay.committed(settled)?;
@@ -89,9 +92,8 @@ impl Drive {
                             of_traces = some;
                             Input::Entries { from, entries }
                         }
-                        Intake::Chain(chain) => Input::Chain(chain),
                         Intake::OwnLogAhead(incarnation) => {
-                            // what the first write waited for
+                            // a peer answered, so the first write may go
                             self.hold_until = None;
                             Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() }
                         }
@@ -102,7 +104,13 @@ impl Drive {
                     room.send(commit);
                     continue;
                 }
-                // committed, or compared: look again
+                Some((_, chain)) = self.chains.recv() => {
+                    no += 1;
+                    let commit = self.handle(no, Input::Chain(chain), Callers::new())?;
+                    room.send(commit);
+                    continue;
+                }
+                // a commit or a comparison is done: check again
                 changed = self.done.changed(), if !free => {
                     if changed.is_err() {
                         return Ok(());
@@ -121,7 +129,7 @@ impl Drive {
         }
     }
 
-    /// One input through the engine, its effects bundled.
+    /// Passes one input through the engine and bundles its effects.
     fn handle(&mut self, no: u64, input: Input, mut callers: Callers) -> Result<Commit, LedgerError> {
         self.engine.handle(self.world.wall(), input, &self.overlay)?;
         let mut commit = Commit {
@@ -144,7 +152,7 @@ impl Drive {
                 }
                 Effect::Publish { entry, to_all, of } => {
                     let mut frame = EntryFrame::new(&entry);
-                    // of several that share an entry the first one of a trace has it
+                    // of several traces that share an entry, the first one gets it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
                         self.traces.note(entry.id(), parent);
                         frame.traceparent = parent.to_string().into_bytes();
@@ -162,7 +170,8 @@ impl Drive {
         Ok(commit)
     }
 
-    /// Notes which entries of traces were stored by an input, or by what it brought, after `last`.
+    /// Notes the traced entries that this input stored, directly or by filling a gap, after entry
+    /// number `last`.
     fn welcome(&mut self, of_traces: Vec<Arrival>, last: u64, commit: &mut Commit) -> Result<(), LedgerError> {
         let stored = self.engine.last_eno() > last;
         if of_traces.is_empty() && (!stored || self.arrivals.is_empty()) {

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Chain, Did};
+use nexus_mesh::quota::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Arrival;
@@ -20,8 +23,6 @@ pub(crate) struct Call {
 pub(crate) enum Intake {
     /// Verified entries. The sender is told when the engine has taken them.
     Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
-    /// A chain that was shown at the gate.
-    Chain(Chain),
     /// The node stops: no later input is taken.
     Stop,
     /// A peer has entries of our own log that are not here.
@@ -33,11 +34,17 @@ pub(crate) enum Intake {
 #[error("the engine takes nothing any more")]
 pub(crate) struct Ended;
 
-/// A handle to the engine's tasks, cheap to clone. They end with its last clone.
+/// The engine has no place just now, or takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has no place just now")]
+pub(crate) struct Busy;
+
+/// A handle on the engine's tasks, cheap to clone. They end with its last clone.
 #[derive(Clone)]
 pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Call>,
     intake: mpsc::Sender<Intake>,
+    chains: Arc<Sender<Chain>>,
     /// The number of the last committed entry.
     committed: watch::Receiver<u64>,
     failure: Failure,
@@ -52,13 +59,14 @@ pub(crate) struct Fill {
 }
 
 impl EngineHandle {
-    pub(super) const fn new(
+    pub(super) fn new(
         commands: mpsc::Sender<Call>,
         intake: mpsc::Sender<Intake>,
+        chains: Sender<Chain>,
         committed: watch::Receiver<u64>,
         failure: Failure,
     ) -> Self {
-        Self { commands, intake, committed, failure }
+        Self { commands, intake, chains: Arc::new(chains), committed, failure }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
@@ -81,6 +89,23 @@ impl EngineHandle {
     /// [`Ended`].
     pub(crate) async fn take(&self, intake: Intake) -> Result<(), Ended> {
         self.intake.send(intake).await.map_err(|_| Ended)
+    }
+
+    /// Hands over what a peer brought, if there is a place for it now.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(crate) fn offer(&self, intake: Intake) -> Result<(), Busy> {
+        self.intake.try_send(intake).map_err(|_| Busy)
+    }
+
+    /// Hands over the chain that a peer showed at the gate. Never waits: a chain that finds no place is shown again at
+    /// the next hello, and its credentials come by sync besides.
+    pub(crate) fn introduce(&self, peer: Did, chain: Chain) {
+        let bytes = chain.to_bytes().len();
+        if self.chains.offer(peer, bytes, chain).is_err() {
+            tracing::debug!(peer = %peer.short(), "the engine is busy: a chain is left for later");
+        }
     }
 
     /// Ends the engine after all earlier input.

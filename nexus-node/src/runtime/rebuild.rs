@@ -4,40 +4,71 @@ use nexus_identity::Keypair;
 
 use crate::engine::{self, Engine};
 use crate::ledger::rows::{self, Eno};
-use crate::ledger::{LedgerError, read_genesis};
+use crate::ledger::{LedgerError, last_eno, next_migration, read_genesis};
 use crate::store::{Order, Store, Table, View};
 
-/// How many entries are folded per commit.
+/// Entries settled, or rows migrated, per commit.
 const CHUNK_ENTRIES: usize = 1_000;
+/// Stores with at least this many entries report their progress.
+const LARGE_ENTRIES: u64 = 20_000;
 
-/// Makes the derived tables anew from the entries, if they are missing or of another version.
-/// Returns how many entries were folded.
+/// Migrates a store's rows to the current format. Rebuilds the derived tables if they are missing or of
+/// another version. Returns the number of settled entries.
 ///
-/// Interrupted, it starts over at the next start: the version is written last.
+/// An interrupted run goes on at the next start.
 ///
 /// # Errors
-/// The store's, or entries that do not read.
-pub(crate) fn rebuild(key: &Keypair, store: &Store) -> Result<u64, LedgerError> {
-    let snapshot = store.snapshot()?;
-    let genesis = read_genesis(&snapshot)?.ok_or(LedgerError::NoGenesis)?;
-    if engine::is_derived(&snapshot)? {
+/// An error of the store, or unreadable entries.
+pub(crate) fn bring_up_to_date(key: &Keypair, store: &Store) -> Result<u64, LedgerError> {
+    let genesis = read_genesis(&store.snapshot()?)?.ok_or(LedgerError::NoGenesis)?;
+    let of = last_eno(&store.snapshot()?)?;
+    let mut progress = Progress::of("rows are brought to this version's format", of);
+    while let Some(batch) = next_migration(&store.snapshot()?, CHUNK_ENTRIES)? {
+        progress.more(batch.len() as u64);
+        store.commit(&[batch])?;
+    }
+    if engine::is_derived(&store.snapshot()?)? {
         return Ok(0);
     }
     store.commit(&[engine::clear_derived(&genesis.mesh)])?;
 
+    let mut progress = Progress::of("memories are derived anew from their entries", of);
     let mut engine = Engine::open(key.clone(), &store.snapshot()?)?;
-    let mut folded = 0;
+    let mut settled = 0;
     let mut next = 1;
     loop {
         let snapshot = store.snapshot()?;
         let enos = some_enos(&snapshot, next)?;
         let Some(last) = enos.last() else { break };
         next = last + 1;
-        folded += enos.len() as u64;
-        store.commit(&[engine.fold_again(&enos, &snapshot)?])?;
+        settled += enos.len() as u64;
+        store.commit(&[engine.settle_again(&enos, &snapshot)?])?;
+        progress.more(enos.len() as u64);
     }
     store.commit(&[engine::derived_stands()])?;
-    Ok(folded)
+    Ok(settled)
+}
+
+/// Logs the progress of a long task, at most ten times.
+struct Progress {
+    task: &'static str,
+    done: u64,
+    of: u64,
+}
+
+impl Progress {
+    const fn of(task: &'static str, of: u64) -> Self {
+        Self { task, done: 0, of }
+    }
+
+    fn more(&mut self, entries: u64) {
+        let tenth = |done: u64| done.saturating_mul(10) / self.of.max(1);
+        let before = tenth(self.done);
+        self.done += entries;
+        if self.of >= LARGE_ENTRIES && tenth(self.done) > before {
+            tracing::info!(done = self.done.min(self.of), of = self.of, "{}", self.task);
+        }
+    }
 }
 
 fn some_enos(view: &dyn View, from: Eno) -> Result<Vec<Eno>, LedgerError> {

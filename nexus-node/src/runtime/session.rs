@@ -7,27 +7,26 @@ use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
 use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, Mesh, read_frame, write_frame};
+use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
 use tokio::time::Instant;
 
-use super::handle::{Ended, EngineHandle, Intake};
-use super::sessions::{Poke, Sessions};
-use super::traces::{Said, Traces, Way};
-use crate::identity::Identity;
-use crate::notices::Notices;
+use super::handle::{Ended, Intake};
+use super::sessions::Poke;
+use super::sync::Syncing;
+use super::traces::{EntrySource, NamedTraces};
 use crate::replication::{Audience, Session, SessionError};
-use crate::store::{Store, StoreError};
-use crate::world::{Interrupted, World};
+use crate::store::StoreError;
+use crate::world::Interrupted;
 
-/// An honest peer says something at least every five seconds.
+/// Longest silence of a peer. An honest peer sends at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
-/// How long one frame may take to be written: a peer that reads nothing ends the session.
+/// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
-/// Signatures that are checked on the spot; more go to the blocking pool.
+/// Signatures checked on the async task. Larger batches go to the blocking pool.
 const INLINE_VERIFIES: usize = 4;
 
-/// Why a sync ended.
+/// Reason why a sync ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
     #[error(transparent)]
@@ -49,7 +48,7 @@ pub(crate) enum SyncError {
 }
 
 impl SyncError {
-    /// Whether the peer broke a rule: the connection ends, not the stream alone.
+    /// Whether the peer broke a rule. Then the connection closes, not only the stream.
     pub(crate) const fn is_misbehaviour(&self) -> bool {
         matches!(
             self,
@@ -78,21 +77,7 @@ impl From<StoreError> for SyncError {
     }
 }
 
-/// What keeping in step with peers takes of a node.
-pub(crate) struct Syncing {
-    pub(crate) identity: Identity,
-    pub(crate) mesh: Mesh,
-    pub(crate) store: Store,
-    pub(crate) world: World,
-    pub(crate) engine: EngineHandle,
-    pub(crate) notices: Notices,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) traces: Arc<Traces>,
-    /// Frames a second that are read of one peer.
-    pub(crate) frames_per_second: u32,
-}
-
-/// Keeps a peer in sync over one stream until it breaks.
+/// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
@@ -126,7 +111,7 @@ impl Sync<'_> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes frames from the peer, at most so many a second: over that, sync slows down.
+    /// Reads frames from the peer. At the bound per second it waits, so sync slows down.
     async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
         let (mut second, mut taken) = (Instant::now(), 0);
         let mut doubtful = false;
@@ -134,20 +119,20 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            let said = Said::in_frame(&frame);
+            let said = NamedTraces::in_frame(&frame);
             let received = self.session().receive(frame, &self.here.store.snapshot()?)?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);
             }
-            // who claims to hold more of our own log than there is here is to show it first
+            // a peer that claims more of our own log than is here must show it first
             doubtful |= received.own_log_ahead.is_some();
             if progressed && !doubtful {
                 self.here.sessions.note_compared();
             }
             if !received.entries.is_empty() {
                 let entries = self.verify(received.entries).await?;
-                // signed with our key, and not here: this store is not the only one that has it
+                // an entry with our signature that is not here: another copy of this store has written
                 let own = entries
                     .iter()
                     .map(|entry| entry.header())
@@ -156,7 +141,7 @@ impl Sync<'_> {
                 for incarnation in elsewhere {
                     self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
                 }
-                let of_traces = said.of(&entries, self.peer, Way::Sync);
+                let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
                 self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
             }
             self.poke.wake();
@@ -181,14 +166,14 @@ impl Sync<'_> {
         Ok(verified.map_err(SessionError::Entry)?)
     }
 
-    /// Resolves once another stream has taken this one's place. Swallows wakes: look again after it.
+    /// Resolves when another stream has replaced this one. It consumes wakes, so check again after it.
     async fn replaced(&self) {
         while self.here.sessions.is_current(self.peer, self.generation) {
             self.poke.woken().await;
         }
     }
 
-    /// Sends frames as the session has them; between, waits for what may bring the next.
+    /// Sends the session's frames. Between frames it waits for a commit, a frame or the timer.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
         let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
         loop {

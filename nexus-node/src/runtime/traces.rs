@@ -24,11 +24,11 @@ const WAITING_MAX: usize = 64;
 pub(crate) struct Traces {
     /// Whether there are any. Without traces nothing else is looked at.
     any: AtomicBool,
-    known: Mutex<Known>,
+    known: Mutex<KnownTraces>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownTraces {
     parents: BTreeMap<EntryId, TraceParent>,
     /// The same entries, oldest first.
     order: VecDeque<EntryId>,
@@ -69,12 +69,12 @@ impl Traces {
 
 /// The path of an entry to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum EntrySource {
     Gossip,
     Sync,
 }
 
-impl Way {
+impl EntrySource {
     const fn name(self) -> &'static str {
         match self {
             Self::Gossip => "gossip",
@@ -85,9 +85,9 @@ impl Way {
 
 /// The traces that a peer named, before it is known whether there are such entries.
 #[derive(Default)]
-pub(crate) struct Said(BTreeMap<EntryId, TraceParent>);
+pub(crate) struct NamedTraces(BTreeMap<EntryId, TraceParent>);
 
-impl Said {
+impl NamedTraces {
     /// The traces in a frame of a sync.
     pub(crate) fn in_frame(frame: &SyncFrame) -> Self {
         match &frame.body {
@@ -105,7 +105,7 @@ impl Said {
     }
 
     /// The traces of these entries.
-    pub(crate) fn of(&self, entries: &[Verified], from: Did, way: Way) -> Vec<Arrival> {
+    pub(crate) fn of(&self, entries: &[Verified], from: Did, way: EntrySource) -> Vec<Arrival> {
         if self.0.is_empty() {
             return Vec::new();
         }
@@ -134,7 +134,7 @@ pub(crate) struct Arrival {
     space: nexus_crdt::SpaceId,
     seq: u64,
     from: Did,
-    way: Way,
+    way: EntrySource,
 }
 
 impl Arrival {
@@ -215,6 +215,7 @@ mod tests {
         frame.entries.remove(0).traceparent
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn only_the_newest_traces_are_known_and_what_was_said_first_stays() {
         let traces = Traces::default();
@@ -233,6 +234,7 @@ mod tests {
         }
     }
 
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
     #[test]
     fn entries_that_never_come_into_the_store_take_a_few_places_only() {
         let store = crate::store::Store::memory().unwrap();
@@ -243,7 +245,7 @@ mod tests {
             seq: n,
             parent: parent(n + 1),
             from: Did::from_bytes([3; 32]),
-            way: Way::Sync,
+            way: EntrySource::Sync,
         };
         let mut arrivals = Arrivals::default();
         let more = WAITING_MAX as u64 + 10;

@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Dot, Kind, Target, Writes};
+use nexus_crdt::{Core, Dot, Kind, Target, Verified, Write, Writes};
 
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
 use crate::NodeError;
-use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo, Standing};
+use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
+use crate::ledger::{self, records_with_key};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -179,24 +180,55 @@ fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, St
         found.push((rows::read_eno(Table::Entries, key)?, row));
         Ok(if found.len() < ENTRIES_PER_SCAN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    let touched = |(eno, row): (Eno, EntryRow)| {
-        if row.standing != Standing::Applied {
-            return Ok((eno, Vec::new()));
-        }
-        let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
-        if entry.header().kind != Kind::WRITES {
-            return Ok((eno, Vec::new()));
-        }
-        let writes = Writes::decode(entry.payload()).map_err(|_| rows::unreadable(Table::Payloads))?;
-        let mut dots: Vec<Dot> = (0..)
-            .zip(&writes.0)
-            .map(|(index, write)| match write.target {
-                Target::Create { .. } => Dot { entry: entry.id(), index },
-                Target::Edit { record } => record,
-            })
-            .collect();
-        dots.dedup();
-        Ok((eno, dots))
+    let Some((first, last)) = found.first().zip(found.last()).map(|(first, last)| (first.0, last.0)) else {
+        return Ok(Vec::new());
     };
-    found.into_iter().map(touched).collect()
+    let (standings, cuts) = (ledger::standings(view, first, last)?, ledger::cuts(view, first, last)?);
+    let mut touched = Vec::with_capacity(found.len());
+    for (eno, row) in found {
+        let mut dots = Vec::new();
+        if let Some(cut) = cuts.get(&eno) {
+            for other in ledger::enos_cut_by(view, eno, cut)? {
+                let Some(entry) = ledger::read_entry(view, other)? else { continue };
+                dots.extend(touched_by(&entry));
+                dots.extend(shown_instead(view, &entry)?);
+            }
+        }
+        if !standings.contains_key(&eno) {
+            let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
+            dots.extend(touched_by(&entry));
+        }
+        dots.dedup();
+        touched.push((eno, dots));
+    }
+    Ok(touched)
+}
+
+/// The records that an entry writes to.
+fn touched_by(entry: &Verified) -> Vec<Dot> {
+    if entry.header().kind != Kind::WRITES {
+        return Vec::new();
+    }
+    let writes = Writes::decode(entry.payload()).unwrap_or_default();
+    let record = |(index, write): (u16, &Write)| match write.target {
+        Target::Create { .. } => Dot { entry: entry.id(), index },
+        Target::Edit { record } => record,
+    };
+    (0..).zip(&writes.0).map(record).collect()
+}
+
+/// The records that share a caller's key with one that an entry created: they are shown in its place.
+fn shown_instead(view: &dyn View, entry: &Verified) -> Result<Vec<Dot>, StoreError> {
+    let Some(space) = ledger::find_space(view, entry.header().space)?.filter(|_| entry.header().kind == Kind::WRITES)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut dots = Vec::new();
+    for write in Writes::decode(entry.payload()).unwrap_or_default().0 {
+        let key = matches!(write.target, Target::Create { .. }).then(|| Core::parse(&write.value)?.key).flatten();
+        if let Some(key) = key {
+            dots.extend(records_with_key(view, space.no, &key)?);
+        }
+    }
+    Ok(dots)
 }

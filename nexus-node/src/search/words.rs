@@ -32,14 +32,14 @@ pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
 }
 
 /// A search for some words in several texts, without cutting all of each text into words.
-pub(crate) struct Spoken<'a> {
+pub(crate) struct WordMatches<'a> {
     words: Vec<&'a str>,
     found: Vec<bool>,
     /// The first bytes of the words that are not found yet.
     beginnings: BTreeSet<u8>,
 }
 
-impl<'a> Spoken<'a> {
+impl<'a> WordMatches<'a> {
     /// Words as [`words`] makes them; none is found yet.
     pub(crate) fn of(words: impl Iterator<Item = &'a str>) -> Self {
         let words: Vec<&str> = words.collect();
@@ -158,12 +158,12 @@ mod tests {
             question in "([a-eA-Eéß0-9 ]{0,6}|[分散型]{0,3}|fly|die|earli|youth|sky|general){0,5}",
         ) {
             let (here, wanted) = (words(&text), words(&question));
-            let mut spoken = Spoken::of(wanted.iter().map(String::as_str));
+            let mut spoken = WordMatches::of(wanted.iter().map(String::as_str));
             spoken.look_in(&text);
             let expected: Vec<bool> = wanted.iter().map(|word| here.contains(word)).collect();
             prop_assert_eq!(spoken.found(), expected);
             // and each word of the text is found in it
-            let mut spoken = Spoken::of(here.iter().map(String::as_str));
+            let mut spoken = WordMatches::of(here.iter().map(String::as_str));
             spoken.look_in(&text);
             prop_assert!(spoken.found().iter().all(|found| *found));
         }

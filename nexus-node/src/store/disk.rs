@@ -25,7 +25,7 @@ pub const SECTOR_BYTES: usize = 512;
 
 /// A simulated disk; clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<DiskState>>);
 
 /// A fault of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-struct State {
+struct DiskState {
     /// Synced bytes, which survive a power loss.
     kept: Vec<u8>,
     /// The bytes that reads return.
@@ -71,7 +71,7 @@ impl Disk {
 
     /// A disk that holds these bytes.
     pub fn from_image(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(State { kept: image.clone(), seen: image, ..State::default() })))
+        Self(Arc::new(Mutex::new(DiskState { kept: image.clone(), seen: image, ..DiskState::default() })))
     }
 
     /// The bytes that reads return.
@@ -150,12 +150,12 @@ impl Disk {
         Self::from_image(image)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl DiskState {
     fn step(&mut self) -> io::Result<()> {
         if self.steps_left == Some(0) {
             self.off = true;
@@ -178,7 +178,7 @@ impl State {
     }
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for DiskState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
             .field("bytes", &self.seen.len())
@@ -228,7 +228,7 @@ impl StorageBackend for Disk {
             Fault::SyncFails => Err(io::Error::other("the disk cannot keep what was written")),
             Fault::SyncLies => Ok(()),
             _ => {
-                let State { kept, unsynced, .. } = &mut *state;
+                let DiskState { kept, unsynced, .. } = &mut *state;
                 for step in unsynced.drain(..) {
                     match step {
                         Step::SetLen(len) => kept.resize(len, 0),

@@ -24,11 +24,11 @@ struct Inner {
     backend: Box<dyn StorageBackend>,
     /// Whether the examination is over. Set once, after the held writes were played.
     open: AtomicBool,
-    held: Mutex<Held>,
+    held: Mutex<HeldBytes>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldBytes {
     steps: Vec<Step>,
     /// The blocks that differ from the backend's.
     blocks: BTreeMap<u64, Box<[u8]>>,
@@ -48,7 +48,7 @@ impl Hold {
     /// Starts the examination of a backend. With `reset` its content counts as absent.
     pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
         let len = backend.len()?;
-        let mut held = Held { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
+        let mut held = HeldBytes { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
         if reset {
             held.set_len(0);
         }
@@ -74,12 +74,12 @@ impl Hold {
         self.0.open.load(Ordering::Acquire)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldBytes> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl HeldBytes {
     fn set_len(&mut self, len: u64) {
         if len < self.len {
             self.floor = self.floor.min(len);

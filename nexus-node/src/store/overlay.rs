@@ -14,12 +14,12 @@ pub struct Overlay {
     store: Store,
     snapshot: Snapshot,
     changes: Changes,
-    pending: VecDeque<Touched>,
+    pending: VecDeque<PushedKeys>,
 }
 
 /// The keys of one pushed batch, so that it can be dropped without a search.
 #[derive(Debug)]
-struct Touched {
+struct PushedKeys {
     commit_no: u64,
     keys: Vec<(Table, Arc<[u8]>)>,
     cleared: Vec<Table>,
@@ -41,7 +41,7 @@ impl Overlay {
     /// In debug builds, if `commit_no` is smaller than that of a batch pushed before.
     pub fn push(&mut self, commit_no: u64, batch: &Batch) {
         debug_assert!(self.pending.back().is_none_or(|last| last.commit_no <= commit_no), "commit numbers go up");
-        let mut touched = Touched { commit_no, keys: Vec::with_capacity(batch.len()), cleared: Vec::new() };
+        let mut touched = PushedKeys { commit_no, keys: Vec::with_capacity(batch.len()), cleared: Vec::new() };
         for change in batch.changes() {
             match change {
                 Change::Put { table, key, value } => {

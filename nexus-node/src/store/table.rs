@@ -1,12 +1,12 @@
 use std::fmt;
 
-/// Declares the tables once: variant, name on disk, derived or not, what it is for.
+/// Declares each table once: variant, name on disk, derived or kept, and purpose.
 macro_rules! tables {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident;)+) => {
-        /// One ordered table of byte keys and byte values.
+        /// An ordered table of byte keys and byte values.
         ///
-        /// What the bytes mean is the business of whoever writes them. A name on disk is never
-        /// used again for something else; a new table is one more line in the list.
+        /// Its writer decides the meaning of the bytes. A name on disk is never reused for something
+        /// else. A new table is one more line in the list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Table {
@@ -14,17 +14,17 @@ macro_rules! tables {
         }
 
         impl Table {
-            /// Every table, in a fixed order.
+            /// All tables, in a fixed order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name of the table in the database file.
+            /// Name of the table in the database file.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
                 }
             }
 
-            /// Whether the table can be deleted at any time and rebuilt from the others.
+            /// Whether the table can be deleted and rebuilt from the others.
             pub const fn derived(self) -> bool {
                 match self {
                     $(Self::$variant => tables!(@$kind),)+
@@ -37,55 +37,59 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Facts about the store itself (its format) and about this node's place in the world.
+    /// Facts about the store (its format) and about this node's place in the mesh.
     Meta = "meta", kept;
     /// Headers and signatures of entries.
     Entries = "entries", kept;
-    /// Payloads of entries, apart so that they can be erased while the chain still verifies.
+    /// Payloads of entries. They are separate so that one can be erased while the chain still verifies.
     Payloads = "payloads", kept;
-    /// From an entry's id to where it is.
+    /// Entry id to entry number.
     Ids = "ids", kept;
-    /// From a place in a log to the entries held there.
+    /// Place in a log to the entries held there.
     LogIndex = "log_index", kept;
-    /// From the short number of a log to its name.
+    /// Short number of a log to its name.
     Logs = "logs", kept;
-    /// How far each log of a space is held without a gap.
-    Frontier = "frontier", kept;
-    /// Spaces and who may read or write them.
+    /// The held part of each log, and the place where it is cut.
+    Frontier = "frontier", derived;
+    /// Entries that do not count, with the reason.
+    Standing = "standing", derived;
+    /// Entries that showed a fork, and the entries that stopped counting then.
+    Cuts = "cuts", derived;
+    /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
     /// Folded records.
     Records = "records", derived;
     /// Records by time.
     ByTime = "by_time", derived;
-    /// Writes that are live.
+    /// Live writes.
     Live = "live", derived;
-    /// Writes that were replaced.
+    /// Replaced writes.
     Past = "past", derived;
-    /// From a caller's key to the records that have it.
+    /// Caller's key to the records with that key.
     Keys = "keys", derived;
-    /// From a former id to the record that took its place.
+    /// Former id to the record that replaced it.
     Was = "was", derived;
-    /// Tickets handed out and who redeemed them.
+    /// Issued tickets and the newcomers that redeemed them.
     Tickets = "tickets", kept;
     /// Known peers and their addresses.
     Peers = "peers", kept;
-    /// What was left out of the fold and why.
+    /// Which rule of form an entry breaks.
     Quarantine = "quarantine", derived;
-    /// Raft's log, in a file of its own.
+    /// Raft's log, in a separate file.
     RaftLog = "raft_log", kept;
-    /// What Raft promised: votes, who this node is in which group.
+    /// Raft's promises: votes, and this node's place in each group.
     RaftMeta = "raft_meta", kept;
-    /// The latest snapshot of critical state, in parts.
+    /// Latest snapshot of critical state, in parts.
     RaftSnapshot = "raft_snapshot", kept;
-    /// Who did what to critical state.
+    /// Audit trail of critical state.
     RaftAudit = "raft_audit", kept;
 }
 
 impl Table {
-    /// How many tables there are.
+    /// Number of tables.
     pub(super) const COUNT: usize = Self::ALL.len();
 
-    /// The place of the table in [`ALL`](Self::ALL).
+    /// Index of the table in [`ALL`](Self::ALL).
     pub(super) const fn index(self) -> usize {
         self as usize
     }

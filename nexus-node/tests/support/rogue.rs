@@ -17,9 +17,10 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use nexus_crdt::sync_frame::{AckFrame, Body, EntriesFrame};
 use nexus_crdt::{Entry, EntryFrame, FrontierPart, LogHead, SyncFrame};
 use nexus_identity::{Chain, Did, Keypair};
+use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Stream, StreamProtocol, TokioSpawner, Verdict,
-    read_frame,
+    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Rooms, Stream, StreamProtocol, TokioSpawner,
+    Verdict, read_frame,
 };
 use nexus_node::Node;
 use prost::Message;
@@ -48,25 +49,26 @@ impl Rogue {
     pub async fn start(mesh: Did, chain: Chain, key: &Keypair, link: Link, address: Multiaddr) -> Self {
         let mut config = MeshConfig::new(key.clone());
         config.membership = Some(Membership { mesh, chain });
-        config.rooms = vec![SYNC];
-        config.topics = vec![ENTRIES.to_owned()];
+        let mut rooms = Rooms::new();
+        // streams that the node opens are let go at once: this one speaks on its own
+        drop(rooms.register(SYNC, 1));
+        let mut messages = rooms.topic(ENTRIES, Bounds::items(4_096));
         let spawner = Arc::new(TokioSpawner::current());
-        let (mesh, mut events) = Mesh::start(link.transport(key), config, spawner).unwrap();
+        let (mesh, mut events) = Mesh::start(link.transport(key), config, rooms, spawner).unwrap();
         let (opened, open) = watch::channel(false);
         let (heard, gossip) = mpsc::unbounded_channel();
         let settling = mesh.clone();
         tokio::spawn(async move {
-            // streams that the node opens are dropped at once: this member speaks on its own
+            while let Some((_, message)) = messages.recv().await {
+                settling.settle(message.token, Verdict::Accept);
+                let _ = heard.send(message.bytes);
+            }
+        });
+        tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 match event {
                     MeshEvent::PeerOpen { .. } => drop(opened.send_replace(true)),
                     MeshEvent::PeerClosed { .. } => drop(opened.send_replace(false)),
-                    MeshEvent::Gossip { topic, bytes, token, .. } => {
-                        settling.settle(token, Verdict::Accept);
-                        if topic == ENTRIES {
-                            let _ = heard.send(bytes);
-                        }
-                    }
                     _ => {}
                 }
             }

@@ -25,7 +25,7 @@ use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_tran
 use nexus_node::config::Config;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv};
+use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv, WatchQuery};
 
 /// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -150,11 +150,11 @@ pub fn memories(node: &Node) -> Vec<Memory> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let page = node.brain().list(&ListQuery { limit: 1_000, after, ..ListQuery::default() }).unwrap();
+        let page = node.brain().list_blocking(&ListQuery::newest().limit(1_000).after(after)).unwrap();
         all.extend(page.items);
         after = page.next;
         if after.is_none() {
-            all.sort_by(|a, b| a.id.cmp(&b.id));
+            all.sort_by_key(|memory| memory.id);
             return all;
         }
     }
@@ -168,7 +168,7 @@ pub fn texts(node: &Node) -> Vec<String> {
 
 /// Waits, commit by commit, until a node's memories are as wanted.
 pub async fn until(node: &Node, what: &str, wanted: impl Fn(&[Memory]) -> bool) -> Vec<Memory> {
-    let mut watch = node.brain().watch(None, None).unwrap();
+    let mut watch = node.brain().watch(WatchQuery::from_now()).await.unwrap();
     let seen = async {
         loop {
             let items = memories(node);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::held::Held;
+use super::held::HeldRuns;
 use super::{BROKEN, OK, RunOptions, complain, plan, say};
 
 /// The longest real time of a seed; a longer one is a loop without end.
@@ -44,7 +44,7 @@ pub(super) fn fuzz(fuzz: &Fuzz) -> Result<u8, String> {
     };
     let began = now();
     let until = fuzz.minutes.map(|minutes| began + Duration::from_secs(minutes * 60));
-    let mut held = fuzz.into.as_ref().map(|into| Held::open(into, fuzz.commit.as_deref())).transpose()?;
+    let mut held = fuzz.into.as_ref().map(|into| HeldRuns::open(into, fuzz.commit.as_deref())).transpose()?;
     let runs = format!(
         "{}:",
         plan(&fuzz.scenario, 0, &RunOptions { nodes: fuzz.nodes, ..RunOptions::default() })?

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 /// The record of runs that held, one line of JSON each, with the commit they held at. A line that was
 /// cut off by the end of a process is no line: its seed runs again.
-pub(super) struct Held {
+pub(super) struct HeldRuns {
     file: File,
     commit: String,
     runs: BTreeSet<String>,
 }
 
-impl Held {
+impl HeldRuns {
     /// Opens the record or begins it.
     ///
     /// # Errors

@@ -76,7 +76,11 @@ fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -
         _ => String::new(),
     };
     let votes = entry.action.starts_with("voter_");
-    let name = if votes { called(&entry.name) } else { sane(&entry.name) };
+    let name = match entry.action.as_str() {
+        _ if votes => called(&entry.name),
+        "raise" => format!("format {}", sane(&entry.name)),
+        _ => sane(&entry.name),
+    };
     let action = printer.paint(Style::Bold, &format!("{:<13}", entry.action));
     format!(
         "{:>6}  {at:<19}  {by:<12}  {action}  {name}  {}",

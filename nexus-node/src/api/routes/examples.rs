@@ -402,6 +402,7 @@ pub(super) fn coordinator() -> wire::Coordinator {
         generation: 0,
         role: Some("leader".into()),
         one_machine: false,
+        format: 1,
     }
 }
 

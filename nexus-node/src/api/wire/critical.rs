@@ -356,6 +356,9 @@ pub struct Coordinator {
     pub role: Option<String>,
     /// Whether all voters run on one machine, by their own reports.
     pub one_machine: bool,
+    /// The format of critical state: a later one is raised once every copy can read it.
+    #[serde(default)]
+    pub format: u16,
 }
 
 /// A voter or a learner.
@@ -385,6 +388,7 @@ impl From<coordinator::Coordinators> for Coordinator {
             generation: seen.generation,
             role: seen.role.map(str::to_owned),
             one_machine: seen.one_machine,
+            format: seen.format,
         }
     }
 }

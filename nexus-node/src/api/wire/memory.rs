@@ -174,7 +174,7 @@ impl From<crate::Memory> for Memory {
             (field, values.collect())
         });
         Self {
-            id: memory.id,
+            id: memory.id.to_string(),
             was: memory.was,
             space: memory.space,
             text: memory.text,
@@ -271,13 +271,13 @@ impl From<crate::Remembered> for Remembered {
     fn from(remembered: crate::Remembered) -> Self {
         let crate::Durability { local, replicated } = remembered.durability;
         Self {
-            id: remembered.id,
+            id: remembered.id.to_string(),
             space: remembered.space,
             author: remembered.author.to_string(),
             seq: remembered.seq,
             created_at: remembered.created_at.to_string(),
             durability: Durability { local, replicated },
-            duplicate_of: remembered.duplicate_of,
+            duplicate_of: remembered.duplicate_of.map(|id| id.to_string()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::AuditCheck;
-use super::rows::{Gap, Read};
+use super::rows::{AuditRows, Gap};
 use crate::coordinator::state::{Record, audit_hash};
 
 /// The part of a gap that a page proves, newest first: the records that lead back from the gap's end,
@@ -26,7 +26,7 @@ pub(super) fn proven(mut gap: Gap, page: &[Vec<u8>]) -> (Vec<Record>, Option<Gap
 }
 
 /// Checks the records read after a deed.
-pub(super) fn check(read: &Read, after: u64, gaps: &[Gap]) -> AuditCheck {
+pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
     let mut check = AuditCheck { head: read.head, ..AuditCheck::default() };
     if after >= read.count {
         return check;

@@ -171,7 +171,7 @@ const FIRST: [u8; 8] = [0; 8];
 const LAST: [u8; 8] = NUMBER_MAX.to_be_bytes();
 
 /// Records that were read, and the end of the chain at that moment.
-pub(super) struct Read {
+pub(super) struct AuditRows {
     pub(super) records: Vec<Record>,
     /// Whether more records follow.
     pub(super) more: bool,
@@ -180,7 +180,7 @@ pub(super) struct Read {
 }
 
 /// The records from a deed on.
-pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, StoreError> {
+pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<AuditRows, StoreError> {
     let from = from.min(NUMBER_MAX);
     let (waiting, count, head) = {
         let state = applied.read();
@@ -214,7 +214,7 @@ pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<Read, Stor
     if !more {
         records.extend(waiting);
     }
-    Ok(Read { records, more, count, head })
+    Ok(AuditRows { records, more, count, head })
 }
 
 /// The records up to a deed that fit a page, newest first.

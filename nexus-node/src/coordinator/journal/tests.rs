@@ -197,6 +197,7 @@ impl Bench {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
+    /// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
     #[test]
     fn what_was_acknowledged_is_there_after_any_power_loss(steps in vec(step(), 1..60)) {
         let mut bench = Bench::new();
@@ -233,6 +234,7 @@ fn filled() -> (Bench, Model) {
     (bench, before)
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_flipped_byte_is_damage_or_reads_right_or_ends_the_log_before_its_last_record() {
     let (bench, before) = filled();
@@ -260,6 +262,7 @@ fn a_flipped_byte_is_damage_or_reads_right_or_ends_the_log_before_its_last_recor
     assert_eq!(torn, RECORD_HEAD_BYTES + 4 + 700, "flips that ended the log early");
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_file_that_is_cut_off_is_refused() {
     let (bench, _) = filled();
@@ -271,6 +274,7 @@ fn a_file_that_is_cut_off_is_refused() {
     }
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_byte_that_flips_later_is_not_read() {
     let (mut bench, _) = filled();
@@ -287,6 +291,7 @@ fn a_byte_that_flips_later_is_not_read() {
     assert_eq!(all(bench.journal()).unwrap(), bench.model);
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn what_is_purged_makes_room_for_what_comes() {
     let mut bench = Bench::new();
@@ -304,6 +309,7 @@ fn what_is_purged_makes_room_for_what_comes() {
     bench.reopen(expected);
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     let (mut bench, _) = filled();
@@ -318,6 +324,7 @@ fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     assert_eq!(all(&open(&bench.disk, bench.root, bench.purged).unwrap().journal).unwrap(), bench.model);
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_record_of_another_history_is_not_read() {
     // the remains of a disk that lied about a sync: the third record is there, the second is not, and
@@ -336,6 +343,7 @@ fn a_record_of_another_history_is_not_read() {
     assert!(matches!(open(&beginning, bench.root, None), Err(StoreError::Damaged { .. })));
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     let mut bench = Bench::new();
@@ -353,6 +361,7 @@ fn what_is_read_after_a_kill_stays_after_a_power_loss() {
     }
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn after_a_failed_write_nothing_more_is_written() {
     let mut bench = Bench::new();
@@ -368,6 +377,7 @@ fn after_a_failed_write_nothing_more_is_written() {
     assert_eq!(bench.disk.steps(), steps);
 }
 
+/// promise: Keys and locks | A value that looks like a part of the log is none
 #[test]
 fn a_value_that_looks_like_a_record_is_none() {
     // somebody who knows the form and the length of the log writes the next record into a value
@@ -385,6 +395,7 @@ fn a_value_that_looks_like_a_record_is_none() {
     assert_eq!(all(&opened.journal).unwrap(), Model::from([(0, value)]));
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn one_commit_is_one_write_and_one_sync() {
     let mut bench = Bench::new();
@@ -393,6 +404,7 @@ fn one_commit_is_one_write_and_one_sync() {
     assert_eq!(bench.disk.steps() - steps, 2);
 }
 
+/// promise: Keys and locks | A value that looks like a part of the log is none
 #[test]
 fn an_entry_that_fits_no_segment_is_refused() {
     let mut bench = Bench::new();

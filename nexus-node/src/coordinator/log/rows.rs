@@ -1,5 +1,5 @@
-//! What is in Raft's store beside the journal: votes, who this node is in which group, how far the
-//! log is purged, the latest snapshot.
+//! The rows of Raft's store beside the journal: votes, this node's place in its group, the purged
+//! index, the latest snapshot.
 
 use std::ops::ControlFlow;
 
@@ -7,11 +7,12 @@ use nexus_identity::Did;
 use redb::StorageBackend;
 
 use super::super::command::Group;
+use super::super::format::{ReadError, TooNew};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
-use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_entry};
+use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
 use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
 
-/// One row of a snapshot.
+/// The size of one row of a snapshot, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 const TABLES: [Table; 3] = [Table::RaftLog, Table::RaftMeta, Table::RaftSnapshot];
@@ -23,23 +24,25 @@ const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
 const JOURNAL: &[u8] = b"journal";
 const HEAD: &[u8] = b"snapshot";
-/// How far commits were, from before the journal, whose records say it.
+/// The committed index in stores without a journal. Records of the journal have it now.
 const COMMITTED: &[u8] = b"committed";
 
-/// What Raft's store and its journal say.
+/// The content of Raft's store and its journal.
 pub(super) struct Found {
     pub(super) journal: Journal,
     pub(super) me: Voter,
     pub(super) group: Option<Group>,
     pub(super) vote: Option<Ballot>,
     pub(super) purged: Option<LogId>,
-    /// Of the snapshot.
+    /// The last entry in the snapshot.
     pub(super) snapshot: Option<LogId>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
+    /// The bytes of a later version in the store.
+    pub(super) too_new: Option<TooNew>,
 }
 
-/// Reads Raft's store and its journal, or begins them; `redraw` makes this node another voter.
+/// Reads Raft's store and its journal, or begins them. With `redraw` this node becomes another voter.
 pub(super) fn open(
     store: &Store,
     journal: Box<dyn StorageBackend>,
@@ -53,7 +56,7 @@ pub(super) fn open(
     let meta = |key: &[u8]| if foreign { Ok(None) } else { view.get(Table::RaftMeta, key) };
     let mut batch = Batch::new();
     if foreign {
-        // of the mesh that this node belonged to before
+        // rows of the node's former mesh
         clear(&mut batch);
         batch.clear(Table::RaftAudit);
     }
@@ -70,7 +73,11 @@ pub(super) fn open(
     let vote = meta(VOTE)?.map(|bytes| decode::<Ballot>(store, &bytes)).transpose()?;
     let position = |bytes: Vec<u8>| decode::<Position>(store, &bytes).map(LogId::from);
     let purged = meta(PURGED)?.map(position).transpose()?;
-    let head = meta(HEAD)?.map(|bytes| decode::<SnapshotHead>(store, &bytes)).transpose()?;
+    let (head, too_new) = match meta(HEAD)?.map(|bytes| decode_head(&bytes)).transpose() {
+        Ok(head) => (head, None),
+        Err(ReadError::TooNew(too_new)) => (None, Some(too_new)),
+        Err(ReadError::Malformed) => return Err(damaged(store)),
+    };
     let snapshot = head.and_then(|head| head.at).map(LogId::from);
     let name = store.file().with_extension("log");
     let (journal, committed) = match meta(JOURNAL)? {
@@ -90,7 +97,7 @@ pub(super) fn open(
                 batch.clear(Table::RaftLog);
                 batch.delete(Table::RaftMeta, COMMITTED);
             }
-            // Whatever is in the journal counts from here on. A crash before leaves the rows.
+            // the journal is valid from here on; a crash before this keeps the rows
             put_root(&mut batch, journal.root());
             (journal, committed)
         }
@@ -100,16 +107,15 @@ pub(super) fn open(
         let (mut found, entries) = (None, journal.entries());
         let Some(index) = index else { return Ok(None) };
         entries.scan(index..index + 1, &mut |_, bytes| {
-            found = Some(decode_entry(bytes));
+            found = Some(decode_log_id(bytes));
             ControlFlow::Break(())
         })?;
-        let found = found.transpose().map_err(|_| entries.damaged("an entry does not read"))?;
-        Ok(found.map(|entry| entry.log_id))
+        found.transpose().map_err(|_| entries.damaged("an entry does not read"))
     };
     let last = entry(journal.entries().last())?.or(purged);
-    // those before are in the snapshot
+    // earlier entries are in the snapshot
     let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
-    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal })
+    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
 }
 
 /// Moves the entries of a store from before the journal into it.
@@ -145,7 +151,7 @@ pub(super) fn read_snapshot(store: &Store) -> Result<Option<(SnapshotMeta, Vec<u
     Ok(Some((head.into(), state)))
 }
 
-/// Takes everything away that a log promised.
+/// Removes all promises of a log.
 pub(super) fn clear(batch: &mut Batch) {
     TABLES.iter().for_each(|table| batch.clear(*table));
 }
@@ -181,7 +187,7 @@ pub(super) fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8])
 }
 
 fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory does not fail
+    // writing into memory cannot fail
     borsh::to_vec(value).unwrap_or_default()
 }
 

@@ -46,7 +46,7 @@ impl Disks {
     }
 }
 
-/// What openraft would find.
+/// The content that openraft would find.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Kept {
     vote: Option<Vote>,
@@ -68,6 +68,35 @@ impl Kept {
     }
 }
 
+/// promise: Keys and locks | A copy that meets the writing of a later version stops and says `too_new`; its node and the next start go on, and the copy does after its upgrade
+#[test]
+fn a_log_that_a_later_version_wrote_opens_as_far_as_it_reads() {
+    let disks = Disks::new();
+    let found = rows::open(&disks.store().unwrap(), Box::new(disks.journal.clone()), ME, MESH, false, || 7).unwrap();
+    let mut journal = found.journal;
+    let known = encode_entry(&blank(0, 3));
+    let mut unknown = encode_entry(&blank(1, 3));
+    let tag = unknown.len() - 1;
+    unknown[tag] = 99;
+    unknown.extend([1, 2, 3]);
+    journal.append(0, &[known, unknown], None).unwrap();
+    drop(journal);
+    let (log, ..) = disks.open().unwrap();
+    assert_eq!((log.state().last, log.stopped()), (Some(at(1, 3)), None));
+    assert_eq!(log.entries(0, 1, usize::MAX).unwrap(), [blank(0, 3)]);
+    log.entries(0, 2, usize::MAX).unwrap_err();
+    assert_eq!(log.stopped(), Some(TooNew::LogEntry(99)));
+    log.close();
+
+    let store = disks.store().unwrap();
+    let mut batch = Batch::new();
+    batch.put(Table::RaftMeta, b"snapshot", &[2, 0, 0]);
+    store.commit(&[batch]).unwrap();
+    store.close();
+    let (log, ..) = disks.open().unwrap();
+    assert_eq!(log.stopped(), Some(TooNew::Snapshot));
+}
+
 fn at(index: u64, term: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(term, OTHER), index)
 }
@@ -84,7 +113,7 @@ fn snapshot(at: LogId) -> SnapshotMeta {
     SnapshotMeta { last_log_id: Some(at), ..SnapshotMeta::default() }
 }
 
-/// Runs work on a log beside the task that writes.
+/// Works on a log beside the task that writes.
 fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
@@ -97,7 +126,7 @@ fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T 
     })
 }
 
-/// A store as it was before there was a journal, with the entries from 3 to 19.
+/// A store from before there was a journal, with the entries from 3 to 19.
 fn before_the_journal(disks: &Disks) -> Kept {
     let store = disks.store().unwrap();
     let mut batch = Batch::new();
@@ -117,13 +146,14 @@ fn before_the_journal(disks: &Disks) -> Kept {
     Kept { vote: Some(vote(9)), purged: Some(at(2, 1)), entries: (3..20).map(|index| (index, 4)).collect() }
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn entries_from_before_the_journal_are_moved_whatever_happens_meanwhile() {
     let mut cut_short = 0;
     for steps in 0..60 {
         let mut disks = Disks::new();
         let kept = before_the_journal(&disks);
-        // half of the times one disk is gone first, half of the times the other
+        // each disk is gone first in half of the cases
         if steps % 2 == 0 {
             disks.journal.set_steps_left(steps / 2);
         } else {
@@ -145,6 +175,7 @@ fn entries_from_before_the_journal_are_moved_whatever_happens_meanwhile() {
     assert!(cut_short > 10, "only {cut_short} moves were cut short");
 }
 
+/// promise: Keys and locks | A log with a flipped byte is refused or right, or ends before its last record
 #[test]
 fn a_store_without_its_journal_is_refused() {
     let disks = Disks::new();
@@ -163,6 +194,7 @@ fn a_store_without_its_journal_is_refused() {
     assert_eq!(Kept::of(&disks.open().unwrap().0).entries.len(), 1);
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn a_journal_without_its_store_is_begun_anew() {
     let disks = Disks::new();
@@ -172,6 +204,7 @@ fn a_journal_without_its_store_is_begun_anew() {
     assert_eq!(Kept::of(&lost.open().unwrap().0), Kept::default());
 }
 
+/// promise: Keys and locks | A log from before it had a file of its own is moved into one
 #[test]
 fn a_node_of_another_mesh_has_nothing_of_the_one_before() {
     let disks = Disks::new();
@@ -188,7 +221,7 @@ fn a_node_of_another_mesh_has_nothing_of_the_one_before() {
     }
 }
 
-/// Does one thing to a log; what is there if it was done.
+/// Does one step on a log. Returns the content if it was done.
 async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Kept, bool) {
     let mut after = kept.clone();
     let (first, next) = (kept.purged.map_or(0, |purged| purged.index + 1), kept.next());
@@ -210,7 +243,7 @@ async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Ke
             after.purged = Some(at);
             after.entries = after.entries.split_off(&(upto + 1));
             let (saving, head) = (log.clone(), snapshot(at));
-            // in the order in which openraft's tasks may come to it
+            // in the order in which openraft's tasks may come
             let (purged, saved) = futures::join!(log.purge(at), saving.save_snapshot(&head, b"state"));
             saved.is_ok() && purged.is_ok()
         }
@@ -227,6 +260,7 @@ async fn step(log: &mut Log, kept: &Kept, random: &mut Random, term: u64) -> (Ke
     (after, done)
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn votes_and_entries_survive_power_losses_of_both_files() {
     let mut losses = 0;
@@ -266,6 +300,7 @@ fn votes_and_entries_survive_power_losses_of_both_files() {
     assert!(losses > 100, "the power went {losses} times only");
 }
 
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
 fn nothing_is_purged_before_a_snapshot_has_it() {
     let disks = Disks::new();
@@ -296,6 +331,7 @@ fn nothing_is_purged_before_a_snapshot_has_it() {
     });
 }
 
+/// promise: Keys and locks | A commit is one write and one sync, and the log's file stays small
 #[test]
 fn a_log_that_is_purged_keeps_its_file_small_and_opens_again() {
     const ENTRIES: u64 = 2_100;

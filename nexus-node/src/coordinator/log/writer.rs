@@ -18,7 +18,7 @@ pub(super) struct Write {
     pub(super) ask: Ask,
     /// The last entry that is on disk after it.
     pub(super) upto: Option<u64>,
-    pub(super) done: Done,
+    pub(super) done: WriteReceiver,
 }
 
 /// The content of a request.
@@ -41,7 +41,7 @@ pub(super) enum Ask {
 }
 
 /// The receiver of a result.
-pub(super) enum Done {
+pub(super) enum WriteReceiver {
     Appended(LogFlushed<Types>),
     /// None: openraft was told before, and [`Log::wait_durable`] waits.
     Early,
@@ -67,7 +67,7 @@ impl Writer {
         let Self { log, mut disk, mut writes } = self;
         let mut waiting = Vec::new();
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
-            let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, Done)>) =
+            let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, WriteReceiver)>) =
                 waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
             let written = world.blocking(move || disk.write(asks).map(|()| disk)).await;
             let (result, kept) = match written {
@@ -80,9 +80,11 @@ impl Writer {
             }
             for (_, done) in rest {
                 match done {
-                    Done::Appended(flushed) => flushed.log_io_completed(result.clone().map_err(io::Error::other)),
-                    Done::Early => {}
-                    Done::Tell(tell) => drop(tell.send(result.clone())),
+                    WriteReceiver::Appended(flushed) => {
+                        flushed.log_io_completed(result.clone().map_err(io::Error::other))
+                    }
+                    WriteReceiver::Early => {}
+                    WriteReceiver::Tell(tell) => drop(tell.send(result.clone())),
                 }
             }
             // no request waits while room is made ahead

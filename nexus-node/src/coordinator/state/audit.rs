@@ -1,10 +1,10 @@
-//! Who did what to critical state: records that every copy makes alike from the log, each holding
-//! the hash of the one before. The last hash is part of the state, so copies that hold the same
-//! state hold the same past.
+//! The audit of critical state: records that every copy makes alike from the log, each with the hash of
+//! the one before. The last hash is part of the state, so copies with the same state have the same
+//! past.
 //!
-//! A record has no values, so it may be kept for long. It has the hash of what was proposed and the
-//! proposer's signature over it: a coordinator can neither add a proposal of somebody else nor
-//! change one.
+//! A record has no values, so it may be kept for long. It has the hash of the proposal and the
+//! proposer's signature over it. So a coordinator can neither add nor change a proposal of another
+//! node.
 
 use std::collections::BTreeSet;
 
@@ -17,15 +17,15 @@ use crate::coordinator::command::Command;
 /// The end of the chain.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chain {
-    /// How many deeds there have been.
+    /// The number of deeds so far.
     pub(crate) count: u64,
-    /// The hash of the last record, and with it of all before.
+    /// The hash of the last record, which covers all before it.
     pub(crate) head: [u8; 32],
-    /// Who voted at the last look.
+    /// The voters at the last record of them.
     voters: BTreeSet<Did>,
 }
 
-/// Deeds of one proposal, or of one change of the coordinators themselves.
+/// The deeds of one proposal, or of one change of the coordinators themselves.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The hash of the record before.
@@ -38,77 +38,79 @@ pub(crate) struct Record {
     pub(crate) deeds: Vec<Deed>,
 }
 
-/// Where a record comes from.
+/// The source of a record's deeds.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A proposal.
     Proposal {
         by: Did,
-        /// When, by the proposer's clock.
+        /// The time, by the proposer's clock.
         at_ms: u64,
-        /// The hash of its bytes, and what was signed.
+        /// The hash of its bytes, which was signed.
         digest: [u8; 32],
         signature: Signature,
     },
-    /// The leader, as the leader.
+    /// The leader itself.
     Leader(Did),
-    /// The coordinators were begun anew from this node's copy.
+    /// The coordinators began anew from this node's copy.
     Recovery { by: Did, at_ms: u64 },
 }
 
-/// One thing that was done, or refused.
+/// A deed: done or refused.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Deed {
-    /// What.
+    /// The action.
     pub action: Action,
-    /// The key or the lock; of voters: whose vote it is, by DID.
+    /// The key or the lock; for voters, the voter's DID.
     pub name: String,
-    /// Whose it was or became, where that is not who did it: a lease's that was stolen or that the
-    /// line passed on, what expired.
+    /// The affected owner, if not the actor: the former holder of a stolen lease, the next in line, the
+    /// owner of what expired.
     pub whose: Option<Did>,
-    /// What came of it.
+    /// The result.
     pub result: Done,
 }
 
-/// What was done.
+/// The action of a deed.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A key was given a value.
+    /// A key was written.
     Put,
-    /// A key was taken away.
+    /// A key was deleted.
     Delete,
-    /// A key was given a value if it had the expected one.
+    /// A key was written if it had the expected value.
     Cas,
-    /// A transaction that wrote nothing. What one writes is told key by key.
+    /// A transaction wrote nothing. Others have a deed for each key.
     Txn,
-    /// A lock was asked for.
+    /// A lock was requested.
     Acquire,
     /// A lease was renewed.
     Renew,
-    /// A lock was given back.
+    /// A lock was released.
     Release,
-    /// A place in line was given up.
+    /// A place in line was left.
     Withdraw,
     /// A lock was taken from its holder.
     Steal,
-    /// A lock went to the next in line.
+    /// A lock was granted to the next in line.
     Grant,
-    /// The time of a key, a lease or a place in line was up.
+    /// A key, a lease or a place in line expired.
     Expire,
     /// A member got a vote.
     VoterAdded,
     /// A member lost its vote.
     VoterRemoved,
-    /// The coordinators were begun anew after the loss of their quorum for good.
+    /// The coordinators began anew after their quorum was lost for good.
     Recover,
-    /// The leader put something into the log that nobody signed.
+    /// The leader appended a proposal without a valid signature.
     Forged,
+    /// Critical state was raised to a later format; the name is its number.
+    Raise,
 }
 
-/// What came of a [`Deed`].
+/// The result of a [`Deed`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// It was done; the revision of critical state after it.
+    /// It was done; with the revision of critical state after it.
     Revision(u64),
     /// The lock was granted under this token.
     Granted(u64),
@@ -116,12 +118,12 @@ pub enum Done {
     Waiting,
     /// It was refused, with this code, and nothing changed.
     Refused(String),
-    /// It was done, and is no change of critical state.
+    /// It was done, without a change of critical state.
     Noted,
 }
 
 impl Action {
-    /// The word for it on the command line and in JSON.
+    /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Put => "put",
@@ -139,12 +141,13 @@ impl Action {
             Self::VoterRemoved => "voter_removed",
             Self::Recover => "recover",
             Self::Forged => "forged",
+            Self::Raise => "raise",
         }
     }
 }
 
 impl Refusal {
-    /// A short word for it.
+    /// The word of the refusal.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
@@ -171,7 +174,7 @@ impl Chain {
         Some(record)
     }
 
-    /// Adds a record of who votes from now on, if that is somebody else than before.
+    /// Adds a record of the voters, if they changed.
     pub(super) fn seats(&mut self, index: u64, leader: Did, voters: BTreeSet<Did>) -> Option<Record> {
         let deed = |action, did: &Did| Deed { action, name: did.to_string(), whose: None, result: Done::Noted };
         let added = voters.difference(&self.voters).map(|did| deed(Action::VoterAdded, did));
@@ -193,20 +196,20 @@ impl Record {
         self.first.saturating_add(self.deeds.len() as u64).saturating_sub(1)
     }
 
-    /// As it is kept and sent.
+    /// The bytes for storing and sending.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // writing into memory does not fail
+        // writing into memory cannot fail
         borsh::to_vec(self).unwrap_or_default()
     }
 
-    /// Who is said to have done it.
+    /// The claimed actor.
     pub(crate) fn by(&self) -> Did {
         match self.source {
             Source::Proposal { by, .. } | Source::Leader(by) | Source::Recovery { by, .. } => by,
         }
     }
 
-    /// When, as far as anybody says.
+    /// The time, if the record has one.
     pub(crate) fn at_ms(&self) -> Option<u64> {
         match self.source {
             Source::Proposal { at_ms, .. } | Source::Recovery { at_ms, .. } => Some(at_ms),
@@ -214,7 +217,7 @@ impl Record {
         }
     }
 
-    /// Whether the proposer's signature is good, where there is one.
+    /// Whether the proposer's signature is good, or the record needs none.
     pub(crate) fn is_signed(&self) -> bool {
         match &self.source {
             Source::Proposal { by, digest, signature, .. } => by.verify(Domain::Proposal, digest, signature).is_ok(),
@@ -228,7 +231,7 @@ pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
     blake3::derive_key("nexus audit v1", bytes)
 }
 
-/// What a command did: itself, and what followed from it.
+/// Adds the deeds of a command: its own and its effects.
 pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], deeds: &mut Vec<Deed>) {
     let result = match outcome {
         Outcome::Done { revision } | Outcome::Txn { revision, .. } => Done::Revision(*revision),
@@ -267,6 +270,11 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
         }
         Command::Expire(_) if matches!(outcome, Outcome::Refused(_)) => own(Action::Expire, "", None),
         Command::Expire(_) => {}
+        // copies of format 0 do not know this action
+        Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
+        Command::Raise(to) => {
+            deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: Done::Noted });
+        }
     }
     let expires = matches!(command, Command::Expire(_));
     let asked_for = matches!(command, Command::Acquire { .. } | Command::Steal { .. });

@@ -4,22 +4,22 @@ use std::ops::Bound;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::{Change, Outcome, Refusal, Tell, Timed, What};
+use super::{Change, Full, Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::{Condition, Expiry, Put, Step};
-use crate::coordinator::limits::STATE_BYTES_MAX;
+use crate::coordinator::limits::Limits;
 
-/// What a key holds.
+/// The content of a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its value.
     pub value: String,
-    /// The revision it was last written at.
+    /// The revision of its last write.
     pub revision: u64,
-    /// The revision it came to be at.
+    /// The revision of its creation.
     pub created: u64,
-    /// Who wrote it last.
+    /// The last writer.
     pub by: Did,
-    /// How long it lives from its last write on, in milliseconds; for ever if not given.
+    /// The lifetime from its last write on, in milliseconds; `None` for no end.
     pub ttl_ms: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub struct Item {
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kv {
     items: BTreeMap<String, Item>,
-    /// Which of them live for a time only, so that finding them need not look at all.
+    /// The keys with a limited lifetime, so that finding them needs no search.
     mortal: BTreeSet<String>,
     bytes: u64,
 }
@@ -58,7 +58,7 @@ impl Kv {
         }
     }
 
-    /// Whether a key has the expected value; `None`: whether it does not exist.
+    /// Checks that a key has the expected value; with `None`, that it does not exist.
     pub(super) fn expect(&self, key: &str, expected: Option<&str>) -> Result<(), Refusal> {
         let found = self.items.get(key);
         match (expected, found) {
@@ -69,7 +69,7 @@ impl Kv {
     }
 
     pub(super) fn put(&mut self, put: &Put, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
-        self.check_room(std::slice::from_ref(&Step::Put(put.clone())))?;
+        self.check_room(std::slice::from_ref(&Step::Put(put.clone())), tell.limits)?;
         let revision = tell.next();
         self.write(put, revision, tell.by);
         tell.change(revision, tell.by, What::Put { key: put.key.clone(), value: put.value.clone() });
@@ -86,7 +86,7 @@ impl Kv {
         Ok(tell.done())
     }
 
-    /// One step of a transaction, which makes the given revision. What it met, after it.
+    /// Does one step of a transaction at the given revision. Returns the key after it.
     pub(super) fn step(&mut self, step: &Step, revision: u64, by: Did, changes: &mut Vec<Change>) -> Option<Item> {
         match step {
             Step::Get(key) => self.items.get(key).cloned(),
@@ -105,17 +105,17 @@ impl Kv {
         }
     }
 
-    /// Whether there is room for all that these steps put, without counting what they free.
-    pub(super) fn check_room(&self, steps: &[Step]) -> Result<(), Refusal> {
+    /// Checks that there is room for all that these steps put, without counting what they free.
+    pub(super) fn check_room(&self, steps: &[Step], limits: &Limits) -> Result<(), Refusal> {
         let more: u64 =
             steps.iter().map(|step| if let Step::Put(put) = step { size(&put.key, &put.value) } else { 0 }).sum();
-        if self.bytes + more <= STATE_BYTES_MAX {
+        if self.bytes + more <= limits.state_bytes {
             return Ok(());
         }
-        Err(Refusal::Full(format!("keys and values have {} bytes, at most {STATE_BYTES_MAX} are allowed", self.bytes)))
+        Err(Refusal::Full(Full::Bytes { bytes: self.bytes }))
     }
 
-    /// Who wrote a key last, if that was at this revision and it lives for a time only.
+    /// The last writer of a key, if it wrote at this revision and the key has a limited lifetime.
     pub(super) fn owner_of(&self, key: &str, revision: u64) -> Option<Did> {
         let item = self.items.get(key).filter(|item| item.revision == revision && item.ttl_ms.is_some())?;
         Some(item.by)
@@ -154,7 +154,7 @@ impl Kv {
     }
 }
 
-/// What a key and its value count for.
+/// The size of a key and its value for the limit, in bytes.
 fn size(key: &str, value: &str) -> u64 {
     (key.len() + value.len()) as u64
 }

@@ -2,61 +2,60 @@ use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
-use super::{Outcome, Refusal, Tell, Timed, What};
+use super::{Full, Outcome, Refusal, Tell, Timed, What};
 use crate::coordinator::command::Expiry;
-use crate::coordinator::limits::{LOCKS_MAX, WAITERS_MAX};
 
-/// How many tokens a group may hand out: below it lies the number of the change that granted it,
-/// above it the group's generation. Both fit what JSON numbers carry exactly (2^53).
+/// The tokens of one generation. The lower part of a token is the number of its change, the upper part
+/// the group's generation. Both fit into the integers of JSON (2^53).
 const TOKENS_PER_GENERATION: u64 = 1 << 40;
-/// How much longer than it said somebody is kept in line, in milliseconds: the caller ends its
-/// wait itself, and this is for callers that are gone.
+/// The time that a place in line outlives its wait, in milliseconds. A caller ends its own wait; this
+/// is for callers that are gone.
 const WAITER_GRACE_MS: u64 = 2_000;
 
-/// A lock that somebody holds.
+/// A held lock.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
-    /// By what right.
+    /// The lease of its holder.
     pub lease: Lease,
-    /// Who comes next, the first first.
+    /// The line, the next holder first.
     pub line: VecDeque<Waiter>,
 }
 
 /// The right to a lock for a time.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// What proves it.
+    /// The token that proves it.
     pub token: u64,
-    /// Whose it is.
+    /// The holder.
     pub by: Did,
-    /// How long it runs from its grant or last renewal on, in milliseconds.
+    /// The time from its grant or last renewal, in milliseconds.
     pub ttl_ms: u64,
-    /// How often it was renewed.
+    /// The number of renewals.
     pub renewals: u64,
     /// The place in line that it was granted to, if its holder had to wait.
     pub waiter: Option<u64>,
 }
 
-/// Somebody in line for a lock.
+/// A place in line for a lock.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
-    /// The number of the place: never used again.
+    /// Its number, which is never used again.
     pub id: u64,
-    /// Who.
+    /// The waiting node.
     pub by: Did,
-    /// How long the lease is to run, in milliseconds.
+    /// The time of the lease, in milliseconds.
     pub ttl_ms: u64,
-    /// How long it waits, in milliseconds.
+    /// The longest wait, in milliseconds.
     pub wait_ms: u64,
 }
 
-/// The locks that are held; the others need no row.
+/// The held locks; free ones have no row.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Locks {
     locks: BTreeMap<String, Lock>,
-    /// Which lock each token that stands is of.
+    /// The lock of each token that stands.
     tokens: BTreeMap<u64, String>,
 }
 
@@ -69,7 +68,7 @@ impl Locks {
         self.locks.iter()
     }
 
-    /// Whether a token is of a lease that stands.
+    /// Whether a token's lease stands.
     pub(super) fn stands(&self, token: u64) -> bool {
         self.tokens.contains_key(&token)
     }
@@ -83,8 +82,8 @@ impl Locks {
         tell: &mut Tell<'_>,
     ) -> Result<Outcome, Refusal> {
         let Some(lock) = self.locks.get_mut(name) else {
-            if self.locks.len() >= LOCKS_MAX {
-                return Err(Refusal::Full(format!("{LOCKS_MAX} locks are held")));
+            if self.locks.len() >= tell.limits.locks {
+                return Err(Refusal::Full(Full::Locks));
             }
             let token =
                 self.grant(name, Claim { by: tell.by, ttl_ms, waiter: None }, VecDeque::new(), generation, tell);
@@ -93,8 +92,8 @@ impl Locks {
         if wait_ms == 0 {
             return Err(Refusal::Held { holder: lock.lease.by, token: lock.lease.token });
         }
-        if lock.line.len() >= WAITERS_MAX {
-            return Err(Refusal::Full(format!("{WAITERS_MAX} wait for this lock")));
+        if lock.line.len() >= tell.limits.waiters {
+            return Err(Refusal::Full(Full::Line));
         }
         let waiter = tell.next();
         lock.line.push_back(Waiter { id: waiter, by: tell.by, ttl_ms, wait_ms });
@@ -166,7 +165,7 @@ impl Locks {
         Ok(Outcome::Granted { token })
     }
 
-    /// Whose lease it is, if it stands under this token and was renewed that often.
+    /// The holder of a lease, if it stands with this token and this number of renewals.
     pub(super) fn owner_of(&self, name: &str, token: u64, renewals: u64) -> Option<Did> {
         let lease = &self.locks.get(name)?.lease;
         (lease.token == token && lease.renewals == renewals).then_some(lease.by)
@@ -193,7 +192,7 @@ impl Locks {
         if lock.lease.token == token { Ok(lock) } else { Err(Refusal::StaleToken { token }) }
     }
 
-    /// Ends a lease; whoever is first in line has the lock then.
+    /// Ends a lease. The first in line gets the lock.
     fn end(&mut self, name: &str, expired: bool, generation: u32, tell: &mut Tell<'_>) {
         let Some(mut lock) = self.locks.remove(name) else { return };
         let (token, by) = (lock.lease.token, lock.lease.by);
@@ -221,7 +220,7 @@ impl Locks {
     ) -> u64 {
         let revision = tell.next();
         let mut token = u64::from(generation) * TOKENS_PER_GENERATION + revision;
-        if planted(Plant::ReusesTokens) {
+        if planted("reuses_tokens") {
             token = self.locks.len() as u64 + 1;
         }
         let Claim { by, ttl_ms, waiter } = claim;
@@ -232,7 +231,7 @@ impl Locks {
     }
 }
 
-/// Who is to have a lock.
+/// A claim to a lock.
 struct Claim {
     by: Did,
     ttl_ms: u64,

@@ -2,62 +2,62 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::{Plant, planted};
+use nexus_identity::plants::planted;
 
 use super::Outcome;
 use crate::coordinator::command::Proposal;
-use crate::coordinator::limits::{ANSWERS_MAX, SESSION_SPAN};
+use crate::coordinator::limits::Limits;
 
-/// Which proposals were applied, so that one that comes again is answered and not applied again.
+/// The applied proposals. A repeated proposal is answered and not applied again.
 ///
-/// A proposal counts only within [`SESSION_SPAN`] entries of the log after the index it names, and
-/// what is known of a session is kept for as many entries after its last proposal. So nothing that
-/// is forgotten here can still count, however late somebody repeats it.
+/// A proposal counts only within a span of log entries after the index that it names. A session is kept
+/// for the same span after its last proposal. A proposal of a dropped session can therefore never
+/// count, however late it is repeated.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
-    sessions: BTreeMap<(Did, u64), Session>,
-    /// The index at which the silent ones were last let go of.
-    swept: u64,
+    pub(super) sessions: BTreeMap<(Did, u64), Session>,
+    /// The index at which silent sessions were last dropped.
+    pub(super) swept: u64,
 }
 
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
-struct Session {
-    /// Up to here everything was answered, and the answers are gone.
-    answered: u64,
+pub(super) struct Session {
+    /// The highest seq up to which all proposals were answered. Their answers are dropped.
+    pub(super) answered: u64,
     /// Answers beyond it, by seq.
-    done: BTreeMap<u64, Vec<Outcome>>,
+    pub(super) done: BTreeMap<u64, Vec<Outcome>>,
     /// The index of its latest proposal.
-    last: u64,
+    pub(super) last: u64,
 }
 
-/// What is known of a proposal.
+/// The state of a proposal.
 pub(super) enum Known {
     /// It was not applied.
     New,
-    /// It was, and this is what came of it.
+    /// It was applied, with these outcomes.
     Answered(Vec<Outcome>),
     /// It does not count any more.
     TooLate,
-    /// Its session has too many answers that it did not let go of.
+    /// Its session has too many answers that it did not drop.
     TooMany,
 }
 
 impl Sessions {
-    pub(super) fn look_up(&self, index: u64, proposal: &Proposal) -> Known {
-        if proposal.base.saturating_add(SESSION_SPAN) < index || proposal.base > index || proposal.seq == 0 {
+    pub(super) fn look_up(&self, index: u64, proposal: &Proposal, limits: &Limits) -> Known {
+        if proposal.base.saturating_add(limits.session_span) < index || proposal.base > index || proposal.seq == 0 {
             return Known::TooLate;
         }
         let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Known::New };
         match session.done.get(&proposal.seq) {
-            Some(_) if planted(Plant::AppliesTwice) => Known::New,
+            Some(_) if planted("applies_twice") => Known::New,
             Some(outcomes) => Known::Answered(outcomes.clone()),
             None if proposal.seq <= session.answered => Known::TooLate,
-            None if session.done.len() >= ANSWERS_MAX && proposal.answered <= session.answered => Known::TooMany,
+            None if session.done.len() >= limits.answers && proposal.answered <= session.answered => Known::TooMany,
             None => Known::New,
         }
     }
 
-    pub(super) fn note(&mut self, index: u64, proposal: &Proposal, outcomes: &[Outcome]) {
+    pub(super) fn note(&mut self, index: u64, proposal: &Proposal, outcomes: &[Outcome], limits: &Limits) {
         let session = self.sessions.entry((proposal.by, proposal.session)).or_default();
         session.last = index;
         if proposal.answered > session.answered {
@@ -67,9 +67,9 @@ impl Sessions {
         if proposal.seq > session.answered {
             session.done.insert(proposal.seq, outcomes.to_vec());
         }
-        if index >= self.swept.saturating_add(SESSION_SPAN / 8) {
+        if index >= self.swept.saturating_add(limits.session_span / 8) {
             self.swept = index;
-            self.sessions.retain(|_, session| session.last.saturating_add(SESSION_SPAN) >= index);
+            self.sessions.retain(|_, session| session.last.saturating_add(limits.session_span) >= index);
         }
     }
 }

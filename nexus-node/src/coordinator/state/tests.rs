@@ -9,7 +9,7 @@ use crate::coordinator::limits::SESSION_SPAN;
 const GROUP: Group = Group { generation: 1, id: 42 };
 const LEADER: Did = Did::from_bytes([9; 32]);
 
-/// A log with one proposal an entry.
+/// A log with one proposal per entry.
 struct Log {
     machine: Machine,
     index: u64,
@@ -27,6 +27,7 @@ impl Log {
         let seq = self.seqs.entry(by).or_default();
         *seq += 1;
         let proposal = Proposal {
+            format: 0,
             group: GROUP,
             by,
             session: 1,
@@ -73,6 +74,7 @@ fn waiter(outcome: Outcome) -> u64 {
     }
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_value_is_replaced_only_if_it_is_the_expected_one() {
     let mut log = Log::new();
@@ -86,11 +88,13 @@ fn a_value_is_replaced_only_if_it_is_the_expected_one() {
     assert_eq!((item.value.as_str(), item.created, item.revision), ("b", 1, 2));
 }
 
+/// promise: Keys and locks | A request that is repeated is applied once
 #[test]
 fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     let mut log = Log::new();
     let by = Did::from_bytes([1; 32]);
     let mut proposal = Proposal {
+        format: 0,
         group: GROUP,
         by,
         session: 5,
@@ -105,7 +109,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     assert_eq!(log.apply(&proposal), first);
     assert_eq!(log.changes.len(), changes);
 
-    // let go of, it does not count any more; nor does it after the span in which it counts
+    // a dropped proposal does not count again, nor after its span
     let next = Proposal { seq: 2, answered: 1, commands: vec![], ..proposal.clone() };
     log.apply(&next);
     assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
@@ -118,10 +122,12 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
     assert_eq!(log.apply(&proposal), [Outcome::Refused(Refusal::TooLate)]);
 }
 
+/// promise: Keys and locks | A request that is repeated is applied once
 #[test]
 fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
     let mut log = Log::new();
     let of = |session, base| Proposal {
+        format: 0,
         group: GROUP,
         by: Did::from_bytes([1; 32]),
         session,
@@ -139,11 +145,13 @@ fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
     assert_eq!(log.machine.get("k").unwrap().revision, 1);
 }
 
+/// promise: Keys and locks | The rest of a lost quorum begins anew when told to; the old group does not count
 #[test]
 fn another_groups_proposals_do_not_count() {
     let mut log = Log::new();
     let group = Group { generation: 1, id: 43 };
     let proposal = Proposal {
+        format: 0,
         group,
         by: LEADER,
         session: 1,
@@ -157,10 +165,12 @@ fn another_groups_proposals_do_not_count() {
     assert_eq!(log.machine.get("k"), None);
 }
 
+/// promise: Bad input | A proposal whose signature does not hold
 #[test]
 fn a_signature_that_does_not_hold_changes_nothing() {
     let key = nexus_identity::Keypair::from_seed(&[3; 32]);
     let proposal = Proposal {
+        format: 0,
         group: GROUP,
         by: key.did(),
         session: 1,
@@ -171,7 +181,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         commands: vec![Command::Put(put("k", "v"))],
     };
     let signed = Signed::new(&proposal, &key);
-    // as it comes from others: nothing is known of it
+    // a proposal from another node, which is not checked yet
     let with =
         |bytes: Vec<u8>| -> Signed { borsh::from_slice(&borsh::to_vec(&(bytes, signed.signature)).unwrap()).unwrap() };
     let mut forged = signed.bytes.clone();
@@ -179,10 +189,10 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     forged[at] ^= 1;
     let mut machine = Machine::new(GROUP);
     for bad in [with(forged), with(vec![1, 2, 3])] {
-        assert!(bad.clone().checked().is_err());
+        assert!(bad.clone().checked(1).is_err());
         let (applied, record) = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
-        // whoever leads has to answer for it
+        // the leader has to answer for it
         let record = record.unwrap();
         assert_eq!((record.by(), record.deeds[0].action), (LEADER, Action::Forged));
     }
@@ -191,6 +201,63 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     assert_eq!(machine.get("k").unwrap().by, key.did());
 }
 
+/// A proposal of one command, in a format.
+fn in_format(format: u16, by: Did, seq: u64, command: Command) -> Proposal {
+    let commands = vec![command];
+    Proposal { format, group: GROUP, by, session: 7, seq, answered: 0, base: 0, at_ms: 0, commands }
+}
+
+/// promise: Keys and locks | A later format is raised by a committed command once every copy reads it, and is never lowered
+#[test]
+fn a_raise_counts_from_the_leader_alone_and_is_never_taken_back() {
+    let mut log = Log::new();
+    let member = Did::from_bytes([1; 32]);
+    let refused = |why| [Outcome::Refused(Refusal::Malformed(why))];
+    let write = |seq| in_format(1, member, seq, Command::Put(put("k", "v")));
+    assert_eq!(log.apply(&write(1)), refused(Malformed::NotRaised));
+    assert_eq!(log.apply(&in_format(1, member, 2, Command::Raise(1))), refused(Malformed::NotFromLeader));
+    assert_eq!((log.machine.format(), log.machine.get("k")), (0, None));
+
+    assert_eq!(log.apply(&in_format(1, LEADER, 1, Command::Raise(1))), [Outcome::Done { revision: 0 }]);
+    assert_eq!(log.apply(&write(1)), [Outcome::Done { revision: 1 }], "what did not count may come again");
+    // earlier formats go on counting
+    assert_eq!(log.apply(&in_format(0, member, 3, Command::Put(put("k", "w")))), [Outcome::Done { revision: 2 }]);
+    assert_eq!(log.apply(&in_format(1, LEADER, 2, Command::Raise(1))), [Outcome::Done { revision: 2 }]);
+    assert_eq!(log.machine.format(), 1);
+    let again = Machine::decode(&log.machine.encode(), 1).unwrap();
+    assert_eq!((again.format(), &again), (1, &log.machine));
+    assert_eq!(Machine::decode(&log.machine.encode(), 0), Err(TooNew::Format { found: 1, max: 0 }.into()));
+}
+
+/// promise: Keys and locks | A copy that meets the writing of a later version stops and says `too_new`; its node and the next start go on, and the copy does after its upgrade
+#[test]
+fn what_a_later_version_wrote_is_not_refused_and_changes_nothing() {
+    let key = nexus_identity::Keypair::from_seed(&[8; 32]);
+    let at = At { index: 1, leader: LEADER };
+    let unknown = |signed: &Signed| -> Signed { borsh::from_slice(&borsh::to_vec(signed).unwrap()).unwrap() };
+    let write = |format| Signed::new(&in_format(format, key.did(), 1, Command::Put(put("k", "v"))), &key);
+    let mut machine = Machine::new(GROUP);
+    let before = machine.clone();
+    // the first proposal of the entry is readable, and is not applied either
+    let too_new = machine.apply_all(at, &[write(0), unknown(&write(2))], 1).unwrap_err();
+    assert_eq!(too_new, TooNew::Format { found: 2, max: 1 });
+    let with_command = |format, number: u8| {
+        let mut bytes = write(format).bytes;
+        let place = bytes.windows(9).rposition(|window| window == [1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap() + 4;
+        bytes[place] = number;
+        let signature = key.sign(nexus_identity::Domain::Proposal, &blake3::derive_key("nexus proposal v1", &bytes));
+        borsh::from_slice::<Signed>(&borsh::to_vec(&(bytes, signature)).unwrap()).unwrap()
+    };
+    assert_eq!(machine.apply_all(at, &[with_command(1, 99)], 1).unwrap_err(), TooNew::Command(99));
+    assert_eq!(machine, before);
+    // every copy of format 0 refuses the command, even a copy that knows it
+    for number in [99, 10] {
+        let refused = machine.apply_signed(at, &with_command(0, number)).0.outcomes;
+        assert!(matches!(refused[..], [Outcome::Refused(Refusal::Malformed(_))]), "{refused:?}");
+    }
+}
+
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_lock_goes_to_the_first_in_line() {
     let mut log = Log::new();
@@ -202,13 +269,14 @@ fn a_lock_goes_to_the_first_in_line() {
     let lease = log.machine.lock("l").unwrap().lease.clone();
     assert_eq!((lease.by, lease.waiter), (Did::from_bytes([2; 32]), Some(second)));
     assert!(lease.token > first);
-    // who left the line before is passed over; who leaves too late has the lock
+    // a caller that left the line before is passed over; one that leaves too late has the lock
     assert_eq!(token(log.propose(2, Command::Withdraw { name: "l".to_owned(), waiter: second })), lease.token);
     log.propose(3, Command::Withdraw { name: "l".to_owned(), waiter: third });
     log.propose(2, Command::Release { name: "l".to_owned(), token: lease.token });
     assert_eq!(log.machine.lock("l"), None);
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn a_write_under_a_token_counts_only_while_its_lease_stands() {
     let mut log = Log::new();
@@ -231,6 +299,7 @@ fn a_write_under_a_token_counts_only_while_its_lease_stands() {
     assert_eq!(log.machine.get("a"), None);
 }
 
+/// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
 #[test]
 fn an_expiry_counts_from_the_leader_alone_and_not_after_a_renewal() {
     let mut log = Log::new();
@@ -244,6 +313,7 @@ fn an_expiry_counts_from_the_leader_alone_and_not_after_a_renewal() {
     assert!(log.machine.lock("l").is_none());
 }
 
+/// promise: Keys and locks | A comparison writes if it holds; a transaction has one revision or none
 #[test]
 fn a_transaction_is_one_revision_or_nothing() {
     let mut log = Log::new();
@@ -263,6 +333,7 @@ fn a_transaction_is_one_revision_or_nothing() {
     assert_eq!(items[0].as_ref().unwrap().value, "2");
 }
 
+/// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
 #[test]
 fn tokens_of_a_later_group_are_larger() {
     let mut log = Log::new();
@@ -270,13 +341,22 @@ fn tokens_of_a_later_group_are_larger() {
         log.propose(1, Command::Put(put("k", "v")));
     }
     let before = token(log.propose(1, acquire(0)));
-    // a new group starts from an older state: what it did not know of may be granted again
+    // a new group starts from an older state, and may grant later leases again
     let mut machine = Machine::new(GROUP);
     let group = Group { generation: 2, id: 1 };
     machine.succeed(group, 1, LEADER, 0);
     let by = Did::from_bytes([2; 32]);
-    let proposal =
-        Proposal { group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands: vec![acquire(0)] };
+    let proposal = Proposal {
+        format: 0,
+        group,
+        by,
+        session: 1,
+        seq: 1,
+        answered: 0,
+        base: 0,
+        at_ms: 0,
+        commands: vec![acquire(0)],
+    };
     let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) > before);
 }
@@ -286,6 +366,7 @@ fn tokens_fit_what_json_numbers_carry() {
     let mut machine = Machine::new(Group { generation: 8_000, id: 1 });
     let by = Did::from_bytes([2; 32]);
     let proposal = Proposal {
+        format: 0,
         group: machine.group(),
         by,
         session: 1,
@@ -299,7 +380,7 @@ fn tokens_fit_what_json_numbers_carry() {
     assert!(token(applied.outcomes[0].clone()) < 1 << 53);
 }
 
-/// What a random history does.
+/// A step of a random history.
 #[derive(Clone, Debug)]
 enum Act {
     Put(u8, u8, bool),
@@ -326,8 +407,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Keys are those of a map; no lock has two holders; tokens and revisions only grow; the state
-    /// read back from its bytes goes on as the one that was never written.
+    /// Keys are those of a map, no lock has two holders, and tokens and revisions only grow. A state
+    /// read back from its bytes goes on like the original.
     #[test]
     fn any_history_keeps_the_laws(acts in proptest::collection::vec((1..4u8, act()), 1..80)) {
         let mut log = Log::new();
@@ -398,20 +479,30 @@ proptest! {
             }
             let standing: Vec<u64> = log.machine.locks().map(|(_, lock)| lock.lease.token).collect();
             prop_assert!(standing.iter().all(|token| log.machine.locks.stands(*token)));
-            let again = Machine::decode(&log.machine.encode()).unwrap();
+            let again = Machine::decode(&log.machine.encode(), 1).unwrap();
             prop_assert_eq!(&again, &log.machine);
             prop_assert_eq!(again.digest(), log.machine.digest());
         }
     }
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_did_what_is_one_chain_on_every_copy() {
     let keys: Vec<_> = (1..4).map(|n| nexus_identity::Keypair::from_seed(&[n; 32])).collect();
     let proposal = |who: usize, seq, commands| {
         let by = keys[who].did();
-        let proposal =
-            Proposal { group: GROUP, by, session: 1, seq, answered: 0, base: 0, at_ms: 1_000 + seq, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: GROUP,
+            by,
+            session: 1,
+            seq,
+            answered: 0,
+            base: 0,
+            at_ms: 1_000 + seq,
+            commands,
+        };
         Signed::new(&proposal, &keys[who])
     };
     let steal = Command::Steal { name: "l".to_owned(), ttl_ms: 5_000 };
@@ -419,7 +510,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
     let log = [
         proposal(0, 1, vec![Command::Put(put("k", "v")), Command::Cas { expect: None, put: put("k", "w") }]),
         proposal(1, 1, vec![acquire(0)]),
-        // again: no deed
+        // a repetition: no deed
         proposal(1, 1, vec![acquire(0)]),
         proposal(2, 1, vec![acquire(1_000), steal]),
         proposal(0, 2, vec![Command::Txn(two)]),
@@ -452,6 +543,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
     assert!(records.iter().all(Record::is_signed));
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn who_votes_is_noted_when_it_changes() {
     let mut machine = Machine::new(GROUP);
@@ -465,6 +557,7 @@ fn who_votes_is_noted_when_it_changes() {
     assert_eq!(actions, [Action::VoterAdded, Action::VoterRemoved]);
 }
 
+/// promise: Keys and locks | The audit has every request with its outcome, in order, equal on every node
 #[test]
 fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     let mut log = Log::new();
@@ -472,6 +565,7 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     log.propose(2, acquire(1_000));
     let release = Command::Release { name: "l".to_owned(), token: first };
     let proposal = Proposal {
+        format: 0,
         group: GROUP,
         by: Did::from_bytes([1; 32]),
         session: 2,

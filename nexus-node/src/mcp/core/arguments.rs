@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{Problem, wire};
+use crate::api::wire;
 use crate::mcp::answer::{Budget, Refusal};
+use crate::problem::Problem;
 
 /// The default number of memories of a read.
 const LIMIT_DEFAULT: usize = 10;

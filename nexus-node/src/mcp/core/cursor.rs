@@ -4,8 +4,8 @@ use data_encoding::HEXLOWER;
 use nexus_identity::Did;
 
 use super::arguments::Recall;
-use crate::api::Problem;
 use crate::mcp::answer::Refusal;
+use crate::problem::Problem;
 
 /// A cursor has the number of shown memories. It is good for the same question on the same node only.
 pub(super) struct RecallCursor;

@@ -26,7 +26,7 @@ pub(super) async fn digest(
     let (limit, mut budget) = (asked.limit()?, asked.budget()?);
     let status = node.status().await;
     let members = node.members().map_err(refused)?;
-    let spaces = node.brain().reading(Brain::spaces).await.map_err(refused)?;
+    let spaces = node.brain().spaces().await.map_err(refused)?;
     let behind = status
         .behind
         .iter()
@@ -91,7 +91,7 @@ impl Place {
     fn cursor(self, brain: &Brain) -> Result<Option<String>, NodeError> {
         match self.index {
             0 => Ok(self.page),
-            index => Ok(brain.list(&ListQuery { space: None, limit: index, after: self.page })?.next),
+            index => Ok(brain.list_blocking(&ListQuery { space: None, limit: index, after: self.page })?.next),
         }
     }
 }
@@ -107,7 +107,7 @@ fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<
     let mut memories = Vec::new();
     let mut looked_at = 0;
     loop {
-        let page = brain.list(&ListQuery { space: None, limit: PAGE, after: after.clone() })?;
+        let page = brain.list_blocking(&ListQuery { space: None, limit: PAGE, after: after.clone() })?;
         looked_at += page.items.len();
         for (index, memory) in page.items.into_iter().enumerate() {
             if of_project(&memory) && !is_graph_kind(&memory.kind) && memories.len() < limit {

@@ -18,7 +18,7 @@ impl Shown {
         let mut put = |name: &str, value: Value| {
             shown.insert(name.to_owned(), value);
         };
-        put("id", memory.id.into());
+        put("id", memory.id.to_string().into());
         put("text", memory.text.into());
         put("kind", memory.kind.into());
         put("space", memory.space.into());

@@ -125,6 +125,7 @@ fn max_tokens() -> Value {
 mod tests {
     use super::*;
 
+    /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
     #[test]
     fn descriptions_take_little_of_a_model_s_attention() {
         let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::INSTRUCTIONS.len();

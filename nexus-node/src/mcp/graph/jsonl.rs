@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::Graph;
 use super::item::{Entity, Relation};
+use crate::api::Api;
 use crate::api::caller::{Caller, user_agent};
-use crate::api::{Api, Problem};
-use crate::mcp::http::{Door, Kept};
+use crate::mcp::http::{Door, McpState};
+use crate::problem::Problem;
 
 /// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;
@@ -30,7 +31,7 @@ enum Line {
 /// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
@@ -58,7 +59,7 @@ struct ImportCounts {
 /// Adds the missing items. An unreadable line stops the import; items before it stay.
 pub(in crate::mcp) async fn import(
     State(api): State<Api>,
-    Extension(mcp): Kept,
+    Extension(mcp): McpState,
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();

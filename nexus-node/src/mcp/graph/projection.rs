@@ -288,6 +288,7 @@ mod tests {
         Relation { from: from.into(), to: to.into(), relation_type: "likes".into() }
     }
 
+    /// promise: Agents | Two machines that write to the graph at once keep everything
     #[test]
     fn what_comes_in_any_order_and_twice_is_there_once_and_goes_with_its_last_memory() {
         let mut state = ProjectGraph::new();

@@ -22,11 +22,12 @@ use serde_json::{Map, Value, json};
 use super::item::{Entity, Relation};
 use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
-use crate::api::Problem;
+use crate::WatchQuery;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
 use crate::mcp::{DESCRIPTION_TTL_MS, VERSIONS};
+use crate::problem::Problem;
 
 /// The graph as a resource.
 pub(super) const RESOURCE: &str = "memory://knowledge-graph";
@@ -189,7 +190,7 @@ impl GraphServer {
 
     /// Tells a subscriber of changes until it or the node goes.
     async fn tell(&self, context: &SubscriptionContext) -> Result<(), Refusal> {
-        let mut watch = self.graph.brain.reading(|brain| brain.watch(None, Some(SPACE))).await?;
+        let mut watch = self.graph.brain.watch(WatchQuery::from_now().space(SPACE)).await?;
         let mut known = self.graph.current().await?.projection().graph(&self.project).version();
         while watch.next().await?.is_some() {
             tokio::time::sleep(CHANGES_TOGETHER).await;

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::Problem;
 use crate::mcp::answer::Refusal;
+use crate::problem::Problem;
 
 /// The shape of one argument.
 pub(super) enum Shape {

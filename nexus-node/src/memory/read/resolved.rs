@@ -77,7 +77,7 @@ impl Reader<'_> {
     pub(super) fn memory_of(&self, record: Record) -> Result<(Dot, Memory), NodeError> {
         let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts } = self.resolved(record)?;
         let memory = Memory {
-            id: dot.to_string(),
+            id: dot.into(),
             was: core.was.map(|was| was.id),
             space: self.space_name(row.space),
             text: core.text,

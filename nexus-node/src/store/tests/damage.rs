@@ -31,6 +31,7 @@ fn read_back(disk: &Disk) -> Result<Model, StoreError> {
     everything(&store.snapshot()?)
 }
 
+/// promise: Bad input | A byte that flips on disk: the right value or an error
 #[test]
 fn a_flipped_byte_reads_right_or_is_an_error() {
     let (_, after, clean, _) = two_commits();
@@ -56,6 +57,7 @@ fn a_flipped_byte_reads_right_or_is_an_error() {
     assert!(refused > 100, "only {refused} flips were noticed");
 }
 
+/// promise: Bad input | A byte that flips on disk: the right value or an error
 #[test]
 fn a_flipped_byte_after_a_crash_never_gives_half_a_commit() {
     let (before, after, _, unclean) = two_commits();
@@ -70,6 +72,7 @@ fn a_flipped_byte_after_a_crash_never_gives_half_a_commit() {
     }
 }
 
+/// promise: Bad input | A byte that flips on disk: the right value or an error
 #[test]
 fn a_byte_that_flips_while_the_store_is_open_is_never_a_wrong_value() {
     let (_, after, clean, _) = two_commits();
@@ -144,6 +147,7 @@ fn part_of_a_value_ends_within_it_and_is_what_was_asked_for() {
     assert_eq!(snapshot.get_part(Table::Records, b"other", 0..1, checksum(b"")).unwrap(), None);
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn a_truncated_file_is_an_error() {
     let (_, after, clean, _) = two_commits();

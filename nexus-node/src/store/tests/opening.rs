@@ -1,5 +1,6 @@
 use super::*;
 
+/// promise: Store and data directory | Committed rows are there after reopening; a snapshot does not see later ones
 #[test]
 fn what_was_committed_is_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
@@ -31,6 +32,7 @@ fn a_file_that_is_open_is_not_opened_twice() {
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
 }
 
+/// promise: Bad input | A data directory of a newer version: refused, unchanged
 #[test]
 fn a_newer_format_is_refused_and_the_file_unchanged() {
     let disk = Disk::new();
@@ -43,12 +45,13 @@ fn a_newer_format_is_refused_and_the_file_unchanged() {
     for image in [disk.image(), unclean] {
         let disk = Disk::from_image(image.clone());
         let error = open(&disk).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { format: 2, known: FORMAT, .. }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { format: 3, known: FORMAT, .. }), "{error}");
         assert!(disk.image() == image, "a refused file changed");
         assert_eq!(disk.steps(), 0);
     }
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn something_else_is_refused_and_unchanged() {
     for image in [b"a letter to a friend".to_vec(), vec![0; 9 << 20], [vec![0; 8192], vec![1; 10]].concat()] {
@@ -59,6 +62,7 @@ fn something_else_is_refused_and_unchanged() {
     }
 }
 
+/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
 #[test]
 fn a_database_of_another_program_is_refused_and_unchanged() {
     let disk = Disk::new();
@@ -92,6 +96,7 @@ fn a_batch_of_many_tables_clears_and_fills_again() {
     assert_eq!(rows.into_iter().collect::<Vec<_>>(), [((Table::Records, b"late".to_vec()), b"2".to_vec())]);
 }
 
+/// promise: Store and data directory | Committed rows are there after reopening; a snapshot does not see later ones
 #[test]
 fn a_snapshot_does_not_see_what_comes_later() {
     let store = Store::memory().unwrap();
@@ -111,6 +116,7 @@ fn everything_can_move_to_another_thread() {
     moves::<Batch>();
 }
 
+/// promise: Store and data directory | Many threads commit in groups and read together
 #[test]
 fn handles_on_many_threads_commit_and_read_together() {
     let store = Store::memory().unwrap();

@@ -38,6 +38,8 @@ fn commits_with_power_losses(seed: u64, fault: Fault) -> Result<(), String> {
     Ok(())
 }
 
+/// promise: Store and data directory | Nothing acknowledged is lost in power losses on a disk that drops or tears
+/// promise: The whole | 200 power losses lose nothing that was acknowledged or sent, and sign nothing twice
 #[test]
 fn nothing_acknowledged_is_lost_in_600_power_losses() {
     for seed in 0..200 {
@@ -45,6 +47,7 @@ fn nothing_acknowledged_is_lost_in_600_power_losses() {
     }
 }
 
+/// promise: Store and data directory | Nothing acknowledged is lost in power losses on a disk that drops or tears
 #[test]
 fn a_disk_whose_sync_lies_is_caught_by_that_test() {
     let caught = (0..20).filter(|&seed| commits_with_power_losses(seed, Fault::SyncLies).is_err()).count();

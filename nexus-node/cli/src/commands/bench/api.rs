@@ -152,7 +152,7 @@ async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
 
 /// Memories a second through the import, until the last acknowledgement.
 async fn import(node: &Node, words: &Words, address: SocketAddr) -> Result<f64, Problem> {
-    let before = held(node)?;
+    let before = held(node).await?;
     let mut lines = Vec::new();
     for n in 0..IMPORTED {
         lines.extend_from_slice(format!("{}\n", json!({ "text": words.text(1_000_000 + n) })).as_bytes());
@@ -173,7 +173,7 @@ async fn import(node: &Node, words: &Words, address: SocketAddr) -> Result<f64, 
     }
     let took = begin.elapsed();
     let _ = sending.await;
-    if held(node)? != before + IMPORTED {
+    if held(node).await? != before + IMPORTED {
         return Err(failed("import", "not everything is there"));
     }
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

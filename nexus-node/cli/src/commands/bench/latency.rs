@@ -1,3 +1,4 @@
+use nexus_node::WatchQuery;
 use nexus_node::api::Problem;
 use tokio::time::Instant;
 
@@ -15,14 +16,14 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let there = join(&here, dir.path(), "there").await?;
     here.brain().remember(memory(0)).await?;
     until_held(&there, 1).await?;
-    let mut watch = there.brain().watch(None, None)?;
+    let mut watch = there.brain().watch(WatchQuery::from_now()).await?;
     let (mut seen, mut acknowledged) = (Vec::new(), Vec::new());
     let bar = printer.progress("latency", Some(WRITES));
     for n in 1..=WRITES {
         let begin = Instant::now();
         let written = here.brain().remember(memory(n)).await?;
         acknowledged.push(begin.elapsed().as_secs_f64() * 1e3);
-        while watch.next().await?.is_some_and(|change| change.id != written.id) {}
+        while watch.next().await?.is_some_and(|change| change.subject.memory() != Some(written.id)) {}
         seen.push(begin.elapsed().as_secs_f64() * 1e3);
         bar.inc(1);
     }

@@ -47,7 +47,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
     for n in 0..QUESTIONS {
         let question = words.question(n);
         let begin = Instant::now();
-        let found = node.brain().recall(&RecallQuery { limit: LIMIT, ..RecallQuery::of(question.as_str()) })?;
+        let found = node.brain().recall_blocking(&RecallQuery::of(question.as_str()).limit(LIMIT))?;
         ours.push(begin.elapsed().as_secs_f64() * 1e3);
         let begin = Instant::now();
         let raw_found = raw.find(&question)?;
@@ -71,7 +71,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
 
 /// Waits until the node's index on disk is complete, by its files.
 async fn until_indexed(node: &Node, dir: &Path) -> Result<(), Problem> {
-    let entries: u64 = node.brain().spaces()?.iter().map(|space| space.entries).sum();
+    let entries: u64 = node.brain().spaces().await?.iter().map(|space| space.entries).sum();
     let meta = dir.join("recall/search/meta.json");
     let reached = async {
         loop {

@@ -1,5 +1,5 @@
 use nexus_node::api::Problem;
-use nexus_node::{Node, NodeError, Patch};
+use nexus_node::{MemoryId, Node, NodeError, Patch};
 use tokio::time::Instant;
 
 use super::rows::{Goal, Row, quantile};
@@ -56,7 +56,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
 }
 
 /// Writes memories. Returns the ids of some of them.
-async fn fill(node: &Node, records: u64, mut done: impl FnMut(u64)) -> Result<Vec<String>, NodeError> {
+async fn fill(node: &Node, records: u64, mut done: impl FnMut(u64)) -> Result<Vec<MemoryId>, NodeError> {
     let mut ids = Vec::new();
     let mut n = 0;
     while n < records {
@@ -71,9 +71,9 @@ async fn fill(node: &Node, records: u64, mut done: impl FnMut(u64)) -> Result<Ve
 }
 
 /// The milliseconds of one edit of one memory.
-async fn update(node: &Node, ids: &[String], n: usize) -> Result<f64, NodeError> {
-    let id = &ids[n * 7 % ids.len()];
-    let patch = Patch { text: Some(format!("updated {n}")), ..Patch::default() };
+async fn update(node: &Node, ids: &[MemoryId], n: usize) -> Result<f64, NodeError> {
+    let id = ids[n * 7 % ids.len()];
+    let patch = Patch::text(format!("updated {n}"));
     let begin = Instant::now();
     node.brain().edit(id, patch).await?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
-use nexus_node::{Invite, NewMemory, Node, NodeError, node};
+use nexus_node::{Invite, NewMemory, Node, NodeError, WatchQuery, node};
 use tempfile::TempDir;
 
 /// The longest wait for anything.
@@ -41,18 +41,18 @@ pub(super) fn memory(n: u64) -> NewMemory {
 }
 
 /// The number of memories on a node.
-pub(super) fn held(node: &Node) -> Result<u64, NodeError> {
-    Ok(node.brain().spaces()?.iter().map(|space| space.records).sum())
+pub(super) async fn held(node: &Node) -> Result<u64, NodeError> {
+    Ok(node.brain().spaces().await?.iter().map(|space| space.records).sum())
 }
 
 /// Waits, commit by commit, until a node holds this many memories.
 pub(super) async fn until_held(node: &Node, wanted: u64) -> Result<(), NodeError> {
-    let mut watch = node.brain().watch(None, None)?;
+    let mut watch = node.brain().watch(WatchQuery::from_now()).await?;
     let reached = async {
-        while held(node)? < wanted {
+        while held(node).await? < wanted {
             // some changes at a time: counting costs more than waiting
             for _ in 0..64 {
-                if held(node)? >= wanted || watch.next().await?.is_none() {
+                if held(node).await? >= wanted || watch.next().await?.is_none() {
                     break;
                 }
             }

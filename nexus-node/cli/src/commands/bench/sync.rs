@@ -23,7 +23,7 @@ pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Pro
     until_held(&there, 1).await?;
 
     let bar = printer.progress("sync", Some(seconds));
-    let before = held(&here)?;
+    let before = held(&here).await?;
     let written = Arc::new(AtomicU64::new(0));
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);

@@ -184,6 +184,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// promise: Keys and locks | Maelstrom's workloads hold on a network that loses, doubles and cuts
         #[test]
         fn every_byte_arrives_once_and_in_order(
             text in proptest::collection::vec(any::<u8>(), 0..400),

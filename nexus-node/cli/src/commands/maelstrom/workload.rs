@@ -78,12 +78,12 @@ impl Service {
                 self.remember(field(body, "message")?.to_string()).await?;
                 Ok(json!({ "type": "broadcast_ok" }))
             }
-            (Workload::Broadcast, "read") => Ok(json!({ "type": "read_ok", "messages": self.once_each()? })),
+            (Workload::Broadcast, "read") => Ok(json!({ "type": "read_ok", "messages": self.once_each().await? })),
             (Workload::GSet, "add") => {
                 self.remember(field(body, "element")?.to_string()).await?;
                 Ok(json!({ "type": "add_ok" }))
             }
-            (Workload::GSet, "read") => Ok(json!({ "type": "read_ok", "value": self.once_each()? })),
+            (Workload::GSet, "read") => Ok(json!({ "type": "read_ok", "value": self.once_each().await? })),
             (Workload::PnCounter, "add") => {
                 let delta = field(body, "delta")?.as_i64().ok_or_else(|| Failure::lacks("delta"))?;
                 if delta != 0 {
@@ -92,7 +92,7 @@ impl Service {
                 Ok(json!({ "type": "add_ok" }))
             }
             (Workload::PnCounter, "read") => {
-                let sum: i128 = self.values()?.iter().filter_map(Value::as_i64).map(i128::from).sum();
+                let sum: i128 = self.values().await?.iter().filter_map(Value::as_i64).map(i128::from).sum();
                 let sum = i64::try_from(sum).map_err(|_| Failure::new(CRASH, "the sum is too large".to_owned()))?;
                 Ok(json!({ "type": "read_ok", "value": sum }))
             }
@@ -134,15 +134,15 @@ impl Service {
     /// Writes a memory. Returns its id.
     async fn remember(&self, text: String) -> Result<String, Failure> {
         let written = self.brain.remember(NewMemory::note(text)).await;
-        written.map(|written| written.id).map_err(|error| unwritten(&error))
+        written.map(|written| written.id.to_string()).map_err(|error| unwritten(&error))
     }
 
     /// The values of the memories on this node.
-    fn values(&self) -> Result<Vec<Value>, Failure> {
+    async fn values(&self) -> Result<Vec<Value>, Failure> {
         let (mut values, mut after) = (Vec::new(), None);
         loop {
-            let query = ListQuery { limit: 1_000, after, ..ListQuery::default() };
-            let page = self.brain.list(&query).map_err(|error| unread(&error))?;
+            let query = ListQuery::newest().limit(1_000).after(after);
+            let page = self.brain.list(query).await.map_err(|error| unread(&error))?;
             for memory in page.items {
                 values.push(value_of(&memory.text)?);
             }
@@ -154,9 +154,9 @@ impl Service {
     }
 
     /// The same, each value once.
-    fn once_each(&self) -> Result<Vec<Value>, Failure> {
+    async fn once_each(&self) -> Result<Vec<Value>, Failure> {
         let mut values: Vec<(String, Value)> =
-            self.values()?.into_iter().map(|value| (value.to_string(), value)).collect();
+            self.values().await?.into_iter().map(|value| (value.to_string(), value)).collect();
         values.sort_by(|(a, _), (b, _)| a.cmp(b));
         values.dedup_by(|(a, _), (b, _)| a == b);
         Ok(values.into_iter().map(|(_, value)| value).collect())

@@ -73,6 +73,7 @@ fn line(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    /// promise: Commands and API | The root key goes out, sealed by a passphrase, and comes back
     #[test]
     fn a_sealed_key_opens_with_its_passphrase_alone() {
         let sealed = seal("the key", "did:key:z6Mk", "correct horse").unwrap();

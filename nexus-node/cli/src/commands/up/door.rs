@@ -51,6 +51,7 @@ pub(super) fn url(address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | A port in use
     #[tokio::test]
     async fn a_taken_default_moves_on_and_a_taken_choice_is_refused() {
         let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();

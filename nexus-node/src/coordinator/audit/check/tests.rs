@@ -2,21 +2,30 @@ use nexus_identity::Keypair;
 use proptest::prelude::*;
 
 use super::*;
-use crate::coordinator::audit::rows::Read;
+use crate::coordinator::audit::rows::AuditRows;
 use crate::coordinator::command::{Command, Group, Proposal, Put, Signed};
 use crate::coordinator::state::{At, Done, Machine, Source};
 
 const GROUP: Group = Group { generation: 0, id: 7 };
 
-/// A chain of so many records, of one to three deeds each.
+/// A chain of records with one to three deeds each.
 fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
     let key = Keypair::from_seed(&[1; 32]);
     let mut machine = Machine::new(GROUP);
     let made = (1..=records as u64).filter_map(|seq| {
         let put = |n| Command::Put(Put { key: format!("k{n}"), value: "v".into(), ttl_ms: None, fence: None });
         let commands = (0..=seq % 3).map(put).collect();
-        let proposal =
-            Proposal { group: GROUP, by: key.did(), session: 1, seq, answered: seq - 1, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 0,
+            group: GROUP,
+            by: key.did(),
+            session: 1,
+            seq,
+            answered: seq - 1,
+            base: 0,
+            at_ms: 0,
+            commands,
+        };
         machine.apply_signed(At { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
     });
     let made = made.collect();
@@ -24,26 +33,27 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
     (made, chain.count, chain.head)
 }
 
-fn read(records: &[Record], count: u64, head: [u8; 32]) -> Read {
-    Read { records: records.to_vec(), more: false, count, head }
+fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
+    AuditRows { records: records.to_vec(), more: false, count, head }
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[test]
 fn a_chain_that_nobody_touched_is_whole_from_any_point() {
     let (records, count, head) = chain(12);
     let whole = check(&read(&records, count, head), 0, &[]);
     assert_eq!((whole.broken, whole.entries, whole.head, whole.first), (None, count, head, Some(1)));
-    // a step begins with the record that the last one ended with
+    // a step begins with the last record of the step before
     let after = records[4].last();
     let rest = check(&read(&records[4..], count, head), after, &[]);
     assert_eq!((rest.broken, rest.entries, rest.head), (None, count - after, head));
-    // what is older was let go of
+    // older records were dropped
     let kept = check(&read(&records[3..], count, head), 0, &[]);
     assert_eq!((kept.broken, kept.first), (None, Some(records[3].first)));
     assert!(check(&read(&[], 0, [0; 32]), 0, &[]).ok());
 }
 
-/// What may be done to a record.
+/// A forbidden change of a record.
 fn tampered() -> impl Strategy<Value = fn(&mut Record)> {
     prop_oneof![
         Just((|record: &mut Record| record.deeds[0].name.push('x')) as fn(&mut Record)),
@@ -68,7 +78,7 @@ fn tampered() -> impl Strategy<Value = fn(&mut Record)> {
     ]
 }
 
-/// Whoever can write the rows can also make the chain fit again, up to the hash that the state holds.
+/// Repairs the chain as a writer of the rows could, up to the hash in the state.
 fn relink(records: &mut [Record]) {
     for n in 1..records.len() {
         records[n].before = records[n - 1].hash();
@@ -77,6 +87,7 @@ fn relink(records: &mut [Record]) {
 }
 
 proptest! {
+    /// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
     #[test]
     fn whatever_is_changed_left_out_or_exchanged_is_found(at in 0..12usize, change in tampered(), relinked: bool) {
         let (mut records, count, head) = chain(12);
@@ -84,13 +95,13 @@ proptest! {
         if relinked {
             relink(&mut records);
         }
-        // making it fit again may undo the change
+        // the repair may undo the change
         let changed = records != chain(12).0;
         prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), changed);
 
         let (mut records, count, head) = chain(12);
         records.remove(at);
-        // the first may have been let go of; in the middle and at the end nothing may be gone
+        // the first records may be dropped; none in the middle or at the end
         prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), at > 0);
         if relinked && at > 0 {
             relink(&mut records);
@@ -98,6 +109,7 @@ proptest! {
         }
     }
 
+    /// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
     #[test]
     fn a_page_from_anybody_proves_itself_or_adds_nothing(
         from in 1..10usize,

@@ -11,13 +11,13 @@ use crate::world::{Tasks, World};
 
 const ME: Did = Did::from_bytes([2; 32]);
 
-/// A log that is written to, and a copy of nothing yet.
+/// A log with its writer, and an empty copy.
 fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
     let (log, writer, _) = Log::open(store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
     tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
-    (log, Applied::new(Group::default(), None).unwrap(), tasks)
+    (log, Applied::new(Group::default(), None, 0, Default::default()).unwrap(), tasks)
 }
 
 /// A record of two deeds.
@@ -40,6 +40,7 @@ fn rows(log: &Log) -> Vec<u64> {
     found
 }
 
+/// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[tokio::test]
 async fn records_that_come_again_with_the_log_are_kept_once() {
     let (log, applied, _tasks) = log();
@@ -51,7 +52,7 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
     assert_eq!(rows(&log), [1, 3, 5]);
     let bytes: u64 = [1, 3, 5].into_iter().map(|first| record(first).encode().len() as u64).sum();
     assert_eq!(kept_bytes(&log, &log.view().unwrap()).unwrap(), bytes);
-    // backwards, as a member asks for them, from the disk and from memory
+    // backwards, as a member asks, from the disk and from memory
     applied.waiting(|waiting| waiting.add(Some(record(7))));
     let page = read_back(&log, &applied, 8).unwrap();
     assert_eq!(page, [7, 5, 3, 1].map(|first| record(first).encode()));
@@ -59,6 +60,7 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
     assert_eq!(read_back(&log, &applied, u64::MAX).unwrap(), page);
 }
 
+/// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_what_was_written_before_a_crash_took_the_copy_back() {
     let (log, applied, _tasks) = log();

@@ -93,6 +93,7 @@ fn a_step_that_does_not_hold_says_why() {
     same(&view, 80, 24, "failed-80x24");
 }
 
+/// promise: Demo and first pages | On a terminal the demo is a live map with keys, and gives the terminal back
 #[test]
 fn every_size_and_number_of_nodes_can_be_drawn() {
     for nodes in [3, 4, 16] {

@@ -3,39 +3,43 @@
 use tokio::sync::mpsc;
 
 /// The bounds of a batch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
-    pub(super) count: usize,
-    pub(super) bytes: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchBounds {
+    /// Items in one batch, at least one.
+    pub items: usize,
+    /// Bytes in one batch. An item that is larger goes alone.
+    pub bytes: usize,
 }
 
 /// A queue that is emptied in batches.
-pub(super) struct Gather<T> {
+#[derive(Debug)]
+pub struct Gather<T> {
     waiting: mpsc::Receiver<T>,
     /// An item that did not fit the last batch.
     left: Option<T>,
-    most: Most,
+    bounds: BatchBounds,
     size: fn(&T) -> usize,
 }
 
 impl<T> Gather<T> {
-    pub(super) fn new(waiting: mpsc::Receiver<T>, most: Most, size: fn(&T) -> usize) -> Self {
-        Self { waiting, left: None, most, size }
+    /// A queue with a function for the size of an item, in bytes.
+    pub const fn new(waiting: mpsc::Receiver<T>, bounds: BatchBounds, size: fn(&T) -> usize) -> Self {
+        Self { waiting, left: None, bounds, size }
     }
 
     /// The next batch, as soon as there is an item, with all waiting items that fit. An item that is
-    /// too large goes alone. `None` once all senders are gone.
-    pub(super) async fn next(&mut self) -> Option<Vec<T>> {
+    /// too large goes alone. `None` once all senders are gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Vec<T>> {
         let first = match self.left.take() {
             Some(first) => first,
             None => self.waiting.recv().await?,
         };
         let (mut bytes, mut batch) = ((self.size)(&first), vec![first]);
-        while batch.len() < self.most.count
+        while batch.len() < self.bounds.items
             && let Ok(next) = self.waiting.try_recv()
         {
-            bytes += (self.size)(&next);
-            if bytes > self.most.bytes {
+            bytes = bytes.saturating_add((self.size)(&next));
+            if bytes > self.bounds.bytes {
                 self.left = Some(next);
                 break;
             }
@@ -52,7 +56,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_together_as_far_as_it_fits_and_in_its_order() {
         let (sender, waiting) = mpsc::channel(16);
-        let mut gather = Gather::new(waiting, Most { count: 3, bytes: 10 }, |size: &usize| *size);
+        let mut gather = Gather::new(waiting, BatchBounds { items: 3, bytes: 10 }, |size: &usize| *size);
         for size in [4, 4, 4, 99, 1, 1, 1, 1] {
             sender.try_send(size).unwrap();
         }

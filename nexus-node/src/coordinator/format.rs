@@ -1,0 +1,108 @@
+//! Formats of critical state: of proposals, snapshots, outcomes and answers.
+//!
+//! Format 0 has no mark; it is older than format numbers. Bytes of a later format begin with a
+//! mark, which format 0 never begins with, and the number.
+//!
+//! A group begins with format 0. A committed command raises it once every copy can read the later
+//! format. It is never lowered. A copy that meets bytes of an unknown format does not refuse them: it
+//! stops, and goes on after an update of the program.
+
+use std::io;
+
+/// The highest format of critical state that this version reads and writes.
+pub const FORMAT_MAX: u16 = 1;
+
+/// The mark. Format 0 has a group's generation in this place, which never gets so large.
+const MARK: [u8; 4] = [0xff; 4];
+
+/// Data of a later version in the log or in a snapshot. It stays unchanged until the program is updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TooNew {
+    /// Bytes of a later format.
+    #[error("critical state is of format {found}, and this version reads up to format {max}")]
+    Format {
+        /// Its format.
+        found: u16,
+        /// The highest format that this version reads.
+        max: u16,
+    },
+    /// Entries of a later format.
+    #[error("entries are of format {found}, and this version reads up to format {max}")]
+    Entries {
+        /// Their format.
+        found: u16,
+        /// The highest format that this version reads.
+        max: u16,
+    },
+    /// A command of a later version.
+    #[error("critical state has commands of a later version (number {0})")]
+    Command(u8),
+    /// A log entry of a later version.
+    #[error("the log of critical state has entries of a later version (number {0})")]
+    LogEntry(u8),
+    /// A snapshot with a head of a later version.
+    #[error("the snapshot of critical state is of a later version")]
+    Snapshot,
+}
+
+/// The reason why bytes were not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ReadError {
+    /// Only a later version can read them.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
+    /// They break the rules of their format, which this version knows.
+    #[error("the bytes break the rules of their format")]
+    Malformed,
+}
+
+impl From<io::Error> for ReadError {
+    fn from(_: io::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+/// The format of some bytes, and the bytes after the mark. The format must be at most `max`.
+pub(super) fn split(bytes: &[u8], max: u16) -> Result<(u16, &[u8]), ReadError> {
+    let Some(rest) = bytes.strip_prefix(&MARK) else { return Ok((0, bytes)) };
+    let (number, rest) = rest.split_first_chunk().ok_or(ReadError::Malformed)?;
+    match u16::from_le_bytes(*number) {
+        0 => Err(ReadError::Malformed),
+        found if found > max => Err(TooNew::Format { found, max }.into()),
+        format => Ok((format, rest)),
+    }
+}
+
+/// The mark of a format.
+pub(super) fn begin(format: u16) -> Vec<u8> {
+    match format {
+        0 => Vec::new(),
+        format => [&MARK[..], &format.to_le_bytes()].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_mark_is_read_as_it_was_written(format in 0..10u16, body in proptest::collection::vec(any::<u8>(), 0..20)) {
+            prop_assume!(!body.starts_with(&MARK));
+            let bytes = [begin(format), body.clone()].concat();
+            prop_assert_eq!(split(&bytes, 9), Ok((format, body.as_slice())));
+            let low = split(&bytes, 0);
+            if format > 0 {
+                prop_assert_eq!(low, Err(TooNew::Format { found: format, max: 0 }.into()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_without_a_later_format_is_malformed() {
+        assert_eq!(split(&[0xff; 4], 1), Err(ReadError::Malformed));
+        assert_eq!(split(&[0xff, 0xff, 0xff, 0xff, 0, 0, 7], 1), Err(ReadError::Malformed));
+    }
+}

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use nexus_crdt::{Kind, LogId, Profile, SpaceId, Writes};
+use nexus_identity::Did;
+
+use super::writes::{FoldWrites, Undone};
+use super::{Engine, Event, LedgerError, Turn};
+use crate::ledger::rows::{self, CutRow, Eno, Standing};
+use crate::ledger::{enos_cut_by, enos_of_log, read_entry, standing};
+use crate::store::Table;
+
+impl Engine {
+    /// Makes entries of a log stop counting, since entry `eno` shows a fork below them.
+    ///
+    /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
+    pub(super) fn cut(&mut self, eno: Eno, log: LogId, cut: CutRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&cut));
+        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
+        let mut undone = Undone::default();
+        let mut described = false;
+        for other in enos_cut_by(&turn.draft, eno, &cut)? {
+            let Some(entry) = read_entry(&turn.draft, other)? else { continue };
+            match entry.header().kind {
+                // a credential proves itself and still counts
+                Kind::CREDENTIAL if in_mesh_space => continue,
+                Kind::PROFILE if in_mesh_space => described = true,
+                Kind::SPACE if in_mesh_space => self.close_space(SpaceId::created_by(entry.id()), turn),
+                Kind::WRITES if !in_mesh_space => {
+                    // an entry that breaks a rule of form was never folded
+                    if let Ok(writes) = Writes::decode(entry.payload()) {
+                        undone.add(other, entry.id(), writes);
+                    }
+                }
+                _ => {}
+            }
+            if standing(&turn.draft, other)? == Standing::Quarantined {
+                turn.draft.delete(Table::Quarantine, &rows::eno_key(other));
+            }
+            turn.draft.put(Table::Standing, &rows::eno_key(other), &rows::encode(&Standing::Cut));
+        }
+        if let Some(space) = self.state.spaces.get_mut(&log.space) {
+            let mut fold = FoldWrites::new(space.no, &mut turn.draft);
+            fold.undo(&undone)?;
+            space.records = space.records.saturating_add_signed(fold.records());
+        }
+        if described {
+            self.describe_again(&log.author, eno, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Hides a space whose definition no longer counts.
+    fn close_space(&mut self, id: SpaceId, turn: &mut Turn<'_>) {
+        if let Some(space) = self.state.spaces.get_mut(&id) {
+            space.cut = true;
+            turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(space));
+        }
+    }
+
+    /// Folds an author's profiles before entry `eno` again.
+    fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let members = Arc::make_mut(&mut self.state.members);
+        members.undescribe(author);
+        turn.events.push(Event::Members);
+        let space = SpaceId::mesh(&self.state.mesh);
+        let logs = self.state.logs.iter().filter(|(id, _)| id.space == space && id.author == *author);
+        for (_, log) in logs {
+            for other in enos_of_log(&turn.draft, log.no, 0, u64::MAX)?.into_iter().filter(|other| *other < eno) {
+                let Some(entry) = read_entry(&turn.draft, other)? else { continue };
+                let header = entry.header();
+                if header.kind == Kind::PROFILE
+                    && log.held.is_some_and(|held| held.counts(header.seq))
+                    && let Some(Ok(profile)) = entry.payload().map(Profile::decode)
+                {
+                    members.describe(author, header.hlc, entry.id(), profile);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,525 @@
+//! The derived tables are a function of the set of entries held, for every order of arrival.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use nexus_crdt::{
+    Core, Dot, Draft as EntryDraft, Field, Fold, Head, Hlc, Incarnation, Kind, LogId, Profile, SpaceDefinition,
+    SpaceId, Target, Verified, Write, Writes,
+};
+use nexus_identity::{Did, Keypair, Timestamp};
+use proptest::prelude::*;
+
+use super::genesis;
+use crate::engine::{Effect, Engine, Event, Input, clear_derived, derived_stands};
+use crate::ledger::rows::{self, Standing};
+use crate::ledger::{self, found};
+use crate::replication::tests::{Dice, chain, mesh};
+use crate::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
+
+fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&[n; 32])
+}
+
+/// Tables in memory, to compare.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Tables(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
+
+impl Tables {
+    fn apply(&mut self, batch: &Batch) {
+        for change in batch.changes() {
+            match change {
+                Change::Put { table, key, value } => {
+                    self.0.insert((table, key.to_vec()), value.to_vec());
+                }
+                Change::Delete { table, key } => {
+                    self.0.remove(&(table, key.to_vec()));
+                }
+                Change::Clear { table } => self.0.retain(|(of, _), _| *of != table),
+            }
+        }
+    }
+
+    /// The same tables, with the derived ones rebuilt in steps of `some` entries.
+    fn rebuilt(&self, some: usize) -> Self {
+        let mut tables = self.clone();
+        tables.apply(&clear_derived(&mesh()));
+        let mut engine = Engine::open(key(0), &tables).unwrap();
+        let enos: Vec<u64> = (1..=ledger::last_eno(self).unwrap()).collect();
+        for enos in enos.chunks(some) {
+            let batch = engine.settle_again(enos, &tables).unwrap();
+            tables.apply(&batch);
+        }
+        tables.apply(&derived_stands());
+        tables
+    }
+
+    /// The keys of a table.
+    fn keys(&self, table: Table) -> impl Iterator<Item = &[u8]> {
+        self.0.keys().filter(move |(of, _)| *of == table).map(|(_, key)| key.as_slice())
+    }
+}
+
+impl View for Tables {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let within = |key: &[u8]| {
+            let from = match range.0 {
+                Bound::Included(start) => key >= start,
+                Bound::Excluded(start) => key > start,
+                Bound::Unbounded => true,
+            };
+            let to = match range.1 {
+                Bound::Included(end) => key <= end,
+                Bound::Excluded(end) => key < end,
+                Bound::Unbounded => true,
+            };
+            from && to
+        };
+        let from = (table, Vec::new());
+        let rows = self.0.range(from..).take_while(|((of, _), _)| *of == table).filter(|((_, key), _)| within(key));
+        let mut rows: Vec<_> = rows.collect();
+        if order == Order::Backward {
+            rows.reverse();
+        }
+        let _ = rows.into_iter().try_for_each(|((_, key), value)| visit(key, value));
+        Ok(())
+    }
+}
+
+/// One node, with entries handed to it one by one.
+struct Node {
+    engine: Engine,
+    tables: Tables,
+}
+
+impl Node {
+    fn new() -> Self {
+        let mut tables = Tables::default();
+        tables.apply(&found(&genesis()));
+        let engine = Engine::open(key(0), &tables).unwrap();
+        let mut node = Self { engine, tables };
+        node.restart();
+        node
+    }
+
+    fn take(&mut self, input: Input) -> Vec<Event> {
+        self.engine.handle(Timestamp::from_ms(1), input, &self.tables).unwrap();
+        let mut events = Vec::new();
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Write(batch) => self.tables.apply(&batch),
+                Effect::Emit(event) => events.push(event),
+                Effect::Reply(..) | Effect::Publish { .. } => {}
+            }
+        }
+        events
+    }
+
+    fn entries(&mut self, entries: Vec<Verified>) -> Vec<Event> {
+        self.take(Input::Entries { from: key(1).did(), entries })
+    }
+
+    /// Restarts the node and shows it the same members at the gate.
+    fn restart(&mut self) {
+        self.engine = Engine::open(key(0), &self.tables).unwrap();
+        for n in 0..4 {
+            self.take(Input::Chain(chain(n)));
+        }
+    }
+
+    /// Compares the state in memory with the state that a restart would read.
+    fn check_memory(&mut self) {
+        let members = self.engine.members().clone();
+        let logs = format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces);
+        self.restart();
+        assert_eq!(*self.engine.members(), members);
+        assert_eq!(format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces), logs);
+    }
+
+    /// The visible state, in names that are the same on every node.
+    fn shown(&self) -> Shown {
+        let view: &dyn View = &self.tables;
+        let spaces = ledger::read_spaces(view).unwrap();
+        let names: BTreeMap<u32, SpaceId> = spaces.iter().map(|(id, row)| (row.no, *id)).collect();
+        let mut shown = Shown::default();
+        for (id, row) in &spaces {
+            let open = !row.cut && self.engine.members().is_open(&row.rule(*id));
+            shown.spaces.insert(*id, (row.name.to_string(), open, row.records, row.entries, row.bytes));
+        }
+        for (did, member) in self.engine.members().iter() {
+            shown.members.insert(*did, member.name().map(ToString::to_string));
+        }
+        for key in self.tables.keys(Table::ByTime) {
+            let at = rows::TimeKey::from_bytes(key).unwrap();
+            let entry = ledger::entry_id_of(view, at.eno).unwrap().unwrap();
+            assert!(shown.records.insert((names[&at.space], Dot { entry, index: at.index })));
+        }
+        for table in [Table::Live, Table::Past] {
+            for key in self.tables.keys(table) {
+                let space = names[&u32::from_be_bytes(key[..4].try_into().unwrap())];
+                let record = Dot::from_bytes(&key[4..38]).unwrap();
+                let (field, dot) = rows::read_write_key(key).unwrap();
+                let value = view.get(table, key).unwrap().unwrap();
+                let value = (!value.is_empty()).then(|| rows::decode::<rows::WriteRow>(table, &value).unwrap().value);
+                shown.writes.insert((table, space, record, field, dot), value);
+            }
+        }
+        shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
+        for (_, log, head) in ledger::read_logs(view).unwrap() {
+            shown.heads.extend(head.map(|head| (log, head)));
+        }
+        shown
+    }
+}
+
+/// The visible state of a node; see [`Node::shown`].
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    heads: BTreeMap<LogId, Head>,
+    spaces: BTreeMap<SpaceId, (String, bool, u64, u64, u64)>,
+    members: BTreeMap<Did, Option<String>>,
+    records: BTreeSet<(SpaceId, Dot)>,
+    writes: BTreeMap<(Table, SpaceId, Dot, Field, Dot), Option<String>>,
+    lookups: usize,
+}
+
+fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>, stamp: u64) -> Verified {
+    let n = (0..4).find(|n| key(*n).did() == log.author).unwrap();
+    let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
+    let draft = EntryDraft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(stamp), kind, refs: vec![], payload };
+    Verified::write(draft, &key(n))
+}
+
+fn core(text: &str, caller_key: Option<String>) -> Write {
+    let value = Core { text: text.to_owned(), kind: "note".to_owned(), key: caller_key, ..Core::default() }.to_json();
+    Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value, over: vec![] }
+}
+
+/// Entries of some members: branches, edits of one another's records, and many hostile ones.
+struct Universe {
+    dice: Dice,
+    entries: Vec<Verified>,
+    /// Writes with their space and field.
+    dots: Vec<Dot>,
+    stamp: u64,
+}
+
+impl Universe {
+    fn new(seed: u64) -> Self {
+        let mut universe = Self { dice: Dice::new(seed), entries: vec![], dots: vec![], stamp: 0 };
+        let log = |n: u8, space| LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
+        let mut spaces = vec![SpaceId::default_of(&mesh())];
+        for n in 0..4 {
+            let introduction = entry(log(n, SpaceId::mesh(&mesh())), None, Kind::CREDENTIAL, chain(n).to_bytes(), 1);
+            let from = universe.entries.len();
+            universe.entries.push(introduction);
+            universe.grow(log(n, SpaceId::mesh(&mesh())), from, 5);
+            let made = universe.entries[from..].iter().filter(|entry| entry.header().kind == Kind::SPACE);
+            spaces.extend(made.map(|entry| SpaceId::created_by(entry.id())));
+        }
+        for (at, space) in spaces.into_iter().enumerate() {
+            for n in 0..4 {
+                if at == 0 || universe.dice.roll(2) == 0 {
+                    let from = universe.entries.len();
+                    universe.grow(log(n, space), from, if at == 0 { 12 } else { 4 });
+                }
+            }
+        }
+        universe
+    }
+
+    fn pick(&mut self, len: usize) -> usize {
+        usize::try_from(self.dice.roll(len as u64)).unwrap()
+    }
+
+    /// Adds entries to a log, most of them after its last entry, some after an earlier one.
+    fn grow(&mut self, log: LogId, from: usize, most: u64) {
+        for _ in 0..=self.dice.roll(most) {
+            self.stamp += 1;
+            let held = self.entries.len() - from;
+            let after = match self.dice.roll(8) {
+                _ if held == 0 => None,
+                0 => Some(self.pick(held)),
+                // a log that begins twice
+                1 if self.dice.roll(8) == 0 => None,
+                _ => Some(held - 1),
+            };
+            let (kind, payload) = self.payload(log.space == SpaceId::mesh(&mesh()));
+            let after = after.map(|at| self.entries[from + at].clone());
+            let entry = entry(log, after.as_ref(), kind, payload, self.stamp);
+            self.dots.extend((0..3).map(|index| Dot { entry: entry.id(), index }));
+            self.entries.push(entry);
+        }
+    }
+
+    fn payload(&mut self, in_mesh_space: bool) -> (Kind, Vec<u8>) {
+        let name = || format!("n{}", self.stamp).parse().unwrap();
+        match self.dice.roll(12) {
+            0 => (Kind::WRITES, b"no writes".to_vec()),
+            1 => (Kind(4_000), b"of a later version".to_vec()),
+            2 if in_mesh_space => (Kind::CREDENTIAL, b"no chain".to_vec()),
+            3..=5 if in_mesh_space => {
+                (Kind::SPACE, SpaceDefinition { name: name(), access: 0, salt: [0; 16] }.encode())
+            }
+            _ if in_mesh_space => (Kind::PROFILE, Profile { name: name() }.encode()),
+            _ => {
+                let writes = (0..=self.dice.roll(3)).map(|_| self.write()).collect();
+                (Kind::WRITES, Writes(writes).encode())
+            }
+        }
+    }
+
+    fn write(&mut self) -> Write {
+        if self.dots.is_empty() || self.dice.roll(3) == 0 {
+            let caller_key = (self.dice.roll(3) == 0).then(|| format!("key {}", self.dice.roll(3)));
+            return core(&format!("text {}", self.stamp), caller_key);
+        }
+        // few records, so many writes go to one
+        let few = self.dots.len().min(12);
+        let record = self.dot(few);
+        let over: BTreeSet<Dot> = (0..self.dice.roll(4)).map(|_| self.dot(self.dots.len())).collect();
+        let (field, value) = match self.dice.roll(5) {
+            0 => (Field::GONE, "true".to_owned()),
+            1 => ("mood", format!("\"{}\"", self.stamp)),
+            _ => (Field::TEXT, format!("\"{}\"", self.stamp)),
+        };
+        Write { target: Target::Edit { record }, field: Field::named(field), value, over: over.into_iter().collect() }
+    }
+
+    /// One of the first dots.
+    fn dot(&mut self, of: usize) -> Dot {
+        let at = self.pick(of);
+        self.dots[at]
+    }
+
+    /// Some entries, in random order.
+    fn some(&mut self) -> Vec<Verified> {
+        let places: Vec<usize> = (0..=self.dice.roll(6)).map(|_| self.pick(self.entries.len())).collect();
+        places.into_iter().map(|at| self.entries[at].clone()).collect()
+    }
+}
+
+/// Compares a node with the rules in their plainest reading.
+fn check_against_the_rules(node: &Node) {
+    let view: &dyn View = &node.tables;
+    let mut held: BTreeMap<LogId, Vec<(u64, Verified)>> = BTreeMap::new();
+    for eno in 1..=ledger::last_eno(view).unwrap() {
+        let entry = ledger::read_entry(view, eno).unwrap().unwrap();
+        held.entry(entry.header().log()).or_default().push((eno, entry));
+    }
+    let mut folds: BTreeMap<SpaceId, Fold> = BTreeMap::new();
+    for entries in held.values() {
+        let mut seqs: Vec<u64> = entries.iter().map(|(_, entry)| entry.header().seq).collect();
+        seqs.sort_unstable();
+        let cut = seqs.windows(2).find(|pair| pair[0] == pair[1]).map_or(u64::MAX, |pair| pair[0]);
+        for (eno, entry) in entries {
+            let header = entry.header();
+            let standing = ledger::standing(view, *eno).unwrap();
+            let in_mesh_space = header.space == SpaceId::mesh(&mesh());
+            if header.seq >= cut && !(in_mesh_space && header.kind == Kind::CREDENTIAL) {
+                assert_eq!(standing, Standing::Cut);
+            } else if header.kind == Kind::WRITES && !in_mesh_space {
+                match Writes::decode(entry.payload()) {
+                    Ok(writes) => folds.entry(header.space).or_default().insert(entry.id(), &writes),
+                    Err(_) => assert_eq!(standing, Standing::Quarantined),
+                }
+            } else {
+                assert_ne!(standing, Standing::Cut);
+            }
+        }
+    }
+    let shown = node.shown();
+    let records: BTreeSet<(SpaceId, Dot)> =
+        folds.iter().flat_map(|(space, fold)| fold.records().map(|record| (*space, record))).collect();
+    assert_eq!(shown.records, records);
+    for (space, (_, _, count, ..)) in &shown.spaces {
+        assert_eq!(*count, records.iter().filter(|(of, _)| of == space).count() as u64);
+    }
+    for (space, record) in records {
+        for (field, live) in folds[&space].fields(record).into_iter().filter(|(field, _)| field.as_str() != Field::CORE)
+        {
+            let expected: BTreeSet<Dot> = live.into_iter().map(|live| live.dot).collect();
+            let of_field = |(table, of, about, named, _): &&(Table, SpaceId, Dot, Field, Dot)| {
+                (*table, *of, *about, named) == (Table::Live, space, record, &field)
+            };
+            let found = shown.writes.keys().filter(of_field).map(|(.., dot)| *dot).collect();
+            assert_eq!(expected, found, "{field:?} of {record}");
+        }
+    }
+}
+
+/// Hands over all entries until nothing changes.
+fn hand_over_all(node: &mut Node, universe: &Universe) {
+    loop {
+        let before = node.engine.last_eno();
+        node.entries(universe.entries.clone());
+        node.restart();
+        if node.engine.last_eno() == before {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// promise: The engine | After every step of any delivery, what is derived equals a rebuild from nothing
+    #[test]
+    fn what_is_derived_equals_a_rebuild_after_every_step(seed in any::<u64>()) {
+        let mut universe = Universe::new(seed);
+        let mut node = Node::new();
+        for step in 0..40 {
+            let some = universe.some();
+            node.entries(some);
+            if universe.dice.roll(4) == 0 {
+                node.check_memory();
+            }
+            prop_assert_eq!(&node.tables, &node.tables.rebuilt(1 + step % 7));
+        }
+        hand_over_all(&mut node, &universe);
+        prop_assert_eq!(&node.tables, &node.tables.rebuilt(1_000));
+        check_against_the_rules(&node);
+    }
+
+    /// promise: The engine | Nodes that hold the same show the same, whichever branch of a forked log came first
+    #[test]
+    fn nodes_that_hold_the_same_show_the_same_whatever_came_first(seed in any::<u64>()) {
+        let mut universe = Universe::new(seed);
+        let (mut one, mut other) = (Node::new(), Node::new());
+        for _ in 0..20 {
+            let some = universe.some();
+            one.entries(some);
+            let some = universe.some();
+            other.entries(some);
+        }
+        hand_over_all(&mut one, &universe);
+        hand_over_all(&mut other, &universe);
+        prop_assert_eq!(one.engine.last_eno(), universe.entries.iter().map(|entry| entry.id()).collect::<BTreeSet<_>>().len() as u64);
+        prop_assert_eq!(one.shown(), other.shown());
+    }
+}
+
+/// A member's log in the default space.
+fn log() -> LogId {
+    LogId { space: SpaceId::default_of(&mesh()), author: key(1).did(), incarnation: Incarnation([7; 8]) }
+}
+
+fn writes(writes: Vec<Write>) -> Vec<u8> {
+    Writes(writes).encode()
+}
+
+/// promise: Bad input | A second entry at a held seq cuts the log there, is kept within a bound, and is reported
+#[test]
+fn at_most_64_entries_of_a_log_stand_aside_whatever_is_restarted_in_between() {
+    let mut node = Node::new();
+    let first = entry(log(), None, Kind::WRITES, writes(vec![core("first", None)]), 1);
+    node.entries(vec![first.clone()]);
+    for n in 0..200 {
+        node.entries(vec![entry(log(), None, Kind::WRITES, writes(vec![core(&format!("{n}"), None)]), 1)]);
+        if n % 20 == 0 {
+            node.restart();
+        }
+    }
+    assert_eq!(node.engine.last_eno(), 65);
+    // the longest branch goes on
+    node.entries(vec![entry(log(), Some(&first), Kind::WRITES, writes(vec![core("second", None)]), 1)]);
+    let head = ledger::read_logs(&node.tables).unwrap()[0].2.unwrap();
+    assert_eq!((node.engine.last_eno(), head.seq), (66, 1));
+}
+
+#[test]
+fn a_branch_is_kept_as_far_as_its_beginning_is_held() {
+    let mut node = Node::new();
+    let write = |text: &str| writes(vec![core(text, None)]);
+    let a0 = entry(log(), None, Kind::WRITES, write("a0"), 1);
+    let b0 = entry(log(), None, Kind::WRITES, write("b0"), 1);
+    let b1 = entry(log(), Some(&b0), Kind::WRITES, write("b1"), 1);
+    let b2 = entry(log(), Some(&b1), Kind::WRITES, write("b2"), 1);
+    let events = node.entries(vec![a0, b1.clone()]);
+    assert!(!events.iter().any(|event| matches!(event, Event::Fork { .. } | Event::Behind { .. })), "{events:?}");
+    assert_eq!(node.engine.last_eno(), 1);
+    let events = node.entries(vec![b0, b1, b2]);
+    assert!(events.contains(&Event::Fork { log: log(), seq: 0 }));
+    assert_eq!(node.engine.last_eno(), 4);
+    assert!(node.shown().records.is_empty());
+}
+
+/// promise: The engine | The effects of a cut entry are undone
+#[test]
+fn what_a_cut_entry_overwrote_and_forgot_is_back_when_its_log_is_cut() {
+    let mut node = Node::new();
+    let others = LogId { author: key(2).did(), ..log() };
+    let base =
+        entry(others, None, Kind::WRITES, writes(vec![core("base", Some("k".to_owned())), core("beside", None)]), 1);
+    let (record, beside) = (Dot { entry: base.id(), index: 0 }, Dot { entry: base.id(), index: 1 });
+    let edit = |record, field: &str, value: &str, over| Write {
+        target: Target::Edit { record },
+        field: Field::named(field),
+        value: value.to_owned(),
+        over,
+    };
+    let text = entry(others, Some(&base), Kind::WRITES, writes(vec![edit(record, "text", "\"one\"", vec![])]), 2);
+    node.entries(vec![base.clone(), text.clone()]);
+    let before = node.shown();
+    let over = vec![Dot { entry: text.id(), index: 0 }];
+    let ours =
+        writes(vec![edit(record, "text", "\"two\"", over), edit(beside, "gone", "true", vec![]), core("x", None)]);
+    let first = entry(log(), None, Kind::WRITES, ours, 3);
+    node.entries(vec![first.clone()]);
+    let between = node.shown();
+    assert_eq!(between.records.len(), 2, "one is gone, one is new");
+    let second = entry(log(), None, Kind::WRITES, writes(vec![core("another first", None)]), 3);
+    node.entries(vec![second]);
+    let after = node.shown();
+    assert_eq!((&after.records, &after.writes, after.lookups), (&before.records, &before.writes, before.lookups));
+    // later entries of that log never count
+    node.entries(vec![entry(log(), Some(&first), Kind::WRITES, writes(vec![core("later", None)]), 4)]);
+    assert_eq!(node.shown().records, before.records);
+}
+
+/// promise: The engine | The effects of a cut entry are undone
+#[test]
+fn a_member_whose_log_is_cut_stays_one_and_goes_by_its_earlier_name() {
+    let mut node = Node::new();
+    let mesh_log = LogId { space: SpaceId::mesh(&mesh()), ..log() };
+    let profile = |name: &str| Profile { name: name.parse().unwrap() }.encode();
+    let first = entry(mesh_log, None, Kind::PROFILE, profile("early"), 1);
+    let second = entry(mesh_log, Some(&first), Kind::PROFILE, profile("late"), 2);
+    let chain_entry = entry(mesh_log, Some(&second), Kind::CREDENTIAL, chain(1).to_bytes(), 3);
+    let space = SpaceDefinition { name: "plans".parse().unwrap(), access: 0, salt: [0; 16] }.encode();
+    let defined = entry(mesh_log, Some(&chain_entry), Kind::SPACE, space, 4);
+    let id = SpaceId::created_by(defined.id());
+    node.entries(vec![first.clone(), second, chain_entry, defined]);
+    assert_eq!(node.shown().members[&key(1).did()].as_deref(), Some("late"));
+    assert!(node.shown().spaces[&id].1, "open");
+    let in_space = LogId { space: id, ..log() };
+    let written = entry(in_space, None, Kind::WRITES, writes(vec![core("a plan", None)]), 5);
+    node.entries(vec![entry(mesh_log, Some(&first), Kind::PROFILE, profile("other"), 2)]);
+    let shown = node.shown();
+    assert_eq!(shown.members[&key(1).did()].as_deref(), Some("early"));
+    assert!(!shown.spaces[&id].1, "not shown any more");
+    // nodes that have not seen the fork send entries for it: refusing them would keep sync from ending
+    node.entries(vec![written]);
+    assert_eq!(node.shown().heads[&in_space].seq, 0);
+    node.restart();
+    assert_eq!(node.shown().members[&key(1).did()].as_deref(), Some("early"));
+}
+
+#[test]
+fn every_table_that_is_derived_is_looked_at() {
+    let mut filled = BTreeSet::new();
+    let mut cuts = 0;
+    for seed in 0..4 {
+        let mut node = Node::new();
+        hand_over_all(&mut node, &Universe::new(seed));
+        filled.extend(node.tables.0.keys().map(|(table, _)| *table));
+        cuts += node.tables.keys(Table::Cuts).count();
+    }
+    let empty: Vec<&Table> = Table::ALL.iter().filter(|table| table.derived() && !filled.contains(table)).collect();
+    assert_eq!(empty, [&Table::Was]);
+    assert!(cuts > 8, "{cuts}");
+}

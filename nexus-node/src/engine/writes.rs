@@ -1,0 +1,261 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use nexus_crdt::{Core, DOT_BYTES, Dot, EntryId, Field, Hlc, Target, Verified, Write, Writes};
+use nexus_identity::plants::planted;
+
+use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
+use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
+use crate::store::{self, Draft, StoreError, Table, View};
+
+/// Puts the writes of a space into the tables, or takes them out.
+///
+/// The tables are a function of the set of writes in them, so any write can be taken out again. For
+/// each field, *live = writes − the union of their `over`*.
+pub(super) struct FoldWrites<'a, 'b> {
+    space: SpaceNo,
+    /// The number of new memories, less the forgotten ones.
+    records: i64,
+    draft: &'a mut Draft<'b>,
+}
+
+impl<'a, 'b> FoldWrites<'a, 'b> {
+    pub(super) const fn new(space: SpaceNo, draft: &'a mut Draft<'b>) -> Self {
+        Self { space, records: 0, draft }
+    }
+
+    /// The change of the number of visible memories.
+    pub(super) const fn records(&self) -> i64 {
+        self.records
+    }
+
+    /// Folds the writes of one entry.
+    pub(super) fn entry(&mut self, eno: Eno, log: LogNo, entry: &Verified, writes: &Writes) -> Result<(), StoreError> {
+        let hlc = entry.header().hlc;
+        let mut cursor = PayloadCursor::start();
+        for (index, write) in (0..).zip(&writes.0) {
+            let offset = cursor.next(write);
+            let dot = Dot { entry: entry.id(), index };
+            match write.target {
+                Target::Create { page } => {
+                    let len = u32::try_from(write.value.len()).unwrap_or(u32::MAX);
+                    let check = store::checksum(write.value.as_bytes());
+                    let row = RecordRow { space: self.space, log, page, hlc, offset, len, check, gone: false };
+                    self.create(eno, dot, row, &write.value)?;
+                }
+                Target::Edit { record } => self.edit(log, hlc, dot, record, write)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, eno: Eno, record: Dot, row: RecordRow, core: &str) -> Result<(), StoreError> {
+        let gone = self.is_gone(record)? && !planted("late_creation_returns");
+        let row = RecordRow { gone, ..row };
+        self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
+        if !gone {
+            self.bring_into_sight(eno, record, &row, core)?;
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, log: LogNo, hlc: Hlc, dot: Dot, record: Dot, write: &Write) -> Result<(), StoreError> {
+        let field = write.field.as_str();
+        let key = rows::write_key(self.space, record, field, dot);
+        let row = rows::encode(&WriteRow { log, hlc, value: write.value.clone(), over: write.over.clone() });
+        if field == Field::GONE {
+            // nothing overwrites it
+            self.draft.put(Table::Live, &key, &row);
+            return self.forget(record);
+        }
+        for over in &write.over {
+            let key = rows::write_key(self.space, record, field, *over);
+            if let Some(row) = self.draft.get(Table::Live, &key)? {
+                self.draft.delete(Table::Live, &key);
+                self.draft.put(Table::Past, &key, &row);
+            } else if !self.draft.contains(Table::Past, &key)? {
+                // it may still arrive, and will be past then
+                self.draft.put(Table::Past, &key, &[]);
+            }
+        }
+        if planted("last_arrival_wins") {
+            for (other, _) in live_writes(self.draft, self.space, record, field)? {
+                self.draft.delete(Table::Live, &rows::write_key(self.space, record, field, other));
+            }
+        }
+        let overwritten = self.draft.contains(Table::Past, &key)? && !planted("counts_what_was_replaced");
+        self.draft.put(if overwritten { Table::Past } else { Table::Live }, &key, &row);
+        Ok(())
+    }
+
+    /// Hides a record, if it is here and visible.
+    fn forget(&mut self, record: Dot) -> Result<(), StoreError> {
+        let Some((eno, row)) = self.record(record)?.filter(|(_, row)| !row.gone) else {
+            return Ok(());
+        };
+        let edits = rows::field_prefix(self.space, record, Field::TEXT);
+        if planted("forget_loses_to_edit") && has_any(self.draft, Table::Live, &edits)? {
+            return Ok(());
+        }
+        self.put_record(eno, record, RecordRow { gone: true, ..row });
+        self.take_out_of_sight(eno, record, &row)
+    }
+
+    /// Takes writes out. All of them go at once, since they may overwrite one another.
+    pub(super) fn undo(&mut self, undone: &Undone) -> Result<(), StoreError> {
+        for ((record, field), dots) in &undone.edits {
+            self.fold_field_without(*record, field.as_str(), dots)?;
+            if field.as_str() == Field::GONE {
+                self.forget_no_more(*record)?;
+            }
+        }
+        for (eno, record) in &undone.created {
+            let Some((_, row)) = self.record(*record)? else { continue };
+            if !row.gone {
+                self.take_out_of_sight(*eno, *record, &row)?;
+            }
+            self.draft.delete(Table::Records, &rows::record_key(*eno, record.index));
+        }
+        Ok(())
+    }
+
+    /// Makes a field's rows anew, without these writes.
+    fn fold_field_without(&mut self, record: Dot, field: &str, dots: &BTreeSet<Dot>) -> Result<(), StoreError> {
+        let before: Vec<(Table, Dot, Option<WriteRow>)> = writes_of_field(self.draft, self.space, record, field)?;
+        let stays = || {
+            before
+                .iter()
+                .filter(|(_, dot, _)| !dots.contains(dot))
+                .filter_map(|(_, dot, row)| Some((*dot, row.as_ref()?)))
+        };
+        let mut over = BTreeSet::new();
+        if field != Field::GONE {
+            over.extend(stays().flat_map(|(_, row)| row.over.iter().copied()));
+        }
+        let mut after: BTreeMap<Dot, (Table, Vec<u8>)> =
+            over.iter().map(|dot| (*dot, (Table::Past, Vec::new()))).collect();
+        for (dot, row) in stays() {
+            let table = if over.contains(&dot) { Table::Past } else { Table::Live };
+            after.insert(dot, (table, rows::encode(row)));
+        }
+        for (table, dot, row) in &before {
+            let same = |(now, bytes): &(Table, Vec<u8>)| now == table && bytes.is_empty() == row.is_none();
+            if after.get(dot).is_some_and(same) {
+                after.remove(dot);
+            } else {
+                self.draft.delete(*table, &rows::write_key(self.space, record, field, *dot));
+            }
+        }
+        for (dot, (table, row)) in after {
+            self.draft.put(table, &rows::write_key(self.space, record, field, dot), &row);
+        }
+        Ok(())
+    }
+
+    /// Shows a record again if no counting write forgets it.
+    fn forget_no_more(&mut self, record: Dot) -> Result<(), StoreError> {
+        let Some((eno, row)) = self.record(record)?.filter(|(_, row)| row.gone) else {
+            return Ok(());
+        };
+        if self.is_gone(record)? {
+            return Ok(());
+        }
+        let row = RecordRow { gone: false, ..row };
+        self.put_record(eno, record, row);
+        let core = read_core_text(self.draft, eno, &row)?;
+        self.bring_into_sight(eno, record, &row, &core)
+    }
+
+    fn is_gone(&self, record: Dot) -> Result<bool, StoreError> {
+        has_any(self.draft, Table::Live, &rows::field_prefix(self.space, record, Field::GONE))
+    }
+
+    /// A record of this space. Only writes in its own space can forget it.
+    fn record(&self, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
+        Ok(find_record(self.draft, record)?.filter(|(_, row)| row.space == self.space))
+    }
+
+    fn put_record(&mut self, eno: Eno, record: Dot, row: RecordRow) {
+        self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
+    }
+
+    fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
+        self.draft.put(Table::ByTime, &time_key(eno, record, row), &[]);
+        for (table, prefix) in lookups(self.space, core)? {
+            self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
+        }
+        self.records += 1;
+        Ok(())
+    }
+
+    fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
+        self.draft.delete(Table::ByTime, &time_key(eno, record, row));
+        for (table, prefix) in lookups(self.space, &read_core_text(self.draft, eno, row)?)? {
+            self.draft.delete(table, &rows::with_dot(&prefix, record));
+        }
+        self.records -= 1;
+        Ok(())
+    }
+}
+
+/// Writes that no longer count.
+#[derive(Default)]
+pub(super) struct Undone {
+    created: Vec<(Eno, Dot)>,
+    edits: BTreeMap<(Dot, Field), BTreeSet<Dot>>,
+}
+
+impl Undone {
+    /// Adds the writes of an entry.
+    pub(super) fn add(&mut self, eno: Eno, entry: EntryId, writes: Writes) {
+        for (index, write) in (0..).zip(writes.0) {
+            let dot = Dot { entry, index };
+            match write.target {
+                Target::Create { .. } => self.created.push((eno, dot)),
+                Target::Edit { record } => {
+                    self.edits.entry((record, write.field)).or_default().insert(dot);
+                }
+            }
+        }
+    }
+}
+
+/// The place of each value in the encoded payload, so that records point there instead of copying.
+struct PayloadCursor {
+    at: u32,
+}
+
+impl PayloadCursor {
+    /// The place after the count of writes.
+    const fn start() -> Self {
+        Self { at: 4 }
+    }
+
+    /// The place of the next write's value. borsh lays out target, field, value, over.
+    fn next(&mut self, write: &Write) -> u32 {
+        let target = match write.target {
+            Target::Create { .. } => 1 + 4,
+            Target::Edit { .. } => 1 + DOT_BYTES,
+        };
+        let before_value = target + 4 + write.field.as_str().len() + 4;
+        let after_value = 4 + write.over.len() * DOT_BYTES;
+        let value_at = self.at + u32::try_from(before_value).unwrap_or(u32::MAX);
+        self.at = value_at + u32::try_from(write.value.len() + after_value).unwrap_or(u32::MAX);
+        value_at
+    }
+}
+
+fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
+    TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
+}
+
+/// The rows by which a record is found besides its id: its caller's key, its former id.
+fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
+    // most records have neither, and parsing JSON costs more than searching for the words
+    if !core.contains("\"key\"") && !core.contains("\"was\"") {
+        return Ok(Vec::new());
+    }
+    let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
+    let key = core.key.map(|key| (Table::Keys, rows::caller_key_prefix(space, &key).to_vec()));
+    let was = core.was.map(|was| (Table::Was, rows::was_prefix(&was.id)));
+    Ok(key.into_iter().chain(was).collect())
+}

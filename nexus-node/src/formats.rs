@@ -1,0 +1,44 @@
+//! The formats that this version reads, and which of them it writes.
+
+use nexus_mesh::Abilities;
+
+use crate::coordinator;
+
+/// The highest format of entries that this version reads.
+const ENTRY_FORMAT_MAX: u16 = 1;
+
+/// The highest formats that a node reads: those of its version, or lower ones in a test of upgrades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// Of entries, from 1.
+    pub entry: u16,
+    /// Of critical state, from 0.
+    pub critical: u16,
+}
+
+impl Formats {
+    /// The formats of this version.
+    pub const LATEST: Self = Self { entry: ENTRY_FORMAT_MAX, critical: coordinator::FORMAT_MAX };
+    /// The formats of nodes that do not say which they read.
+    pub const FIRST: Self = Self { entry: 1, critical: 0 };
+
+    /// The format in which entries are written while critical state is of this one: a mesh raises both
+    /// together, so that nobody writes what the members cannot read.
+    pub(crate) const fn written_at(self, critical: u16) -> u16 {
+        match critical {
+            0 => 1,
+            _ => self.entry,
+        }
+    }
+
+    /// The abilities that a node names in its hello. The mesh adds the rooms.
+    pub(crate) fn abilities(self) -> Abilities {
+        Abilities { entry_format_max: self.entry, critical_format_max: self.critical, ..Abilities::first() }
+    }
+}
+
+impl Default for Formats {
+    fn default() -> Self {
+        Self::LATEST
+    }
+}

@@ -1,0 +1,127 @@
+//! Questions, made step by step: `RecallQuery::of("harbour").limit(5).tag("ops")`.
+
+use std::time::Duration;
+
+use super::{ListQuery, RecallQuery, WatchQuery};
+
+impl ListQuery {
+    /// The 100 newest memories of all readable spaces.
+    pub fn newest() -> Self {
+        Self::default()
+    }
+
+    /// Of one space alone, by name or id.
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.space = Some(space.into());
+        self
+    }
+
+    /// At most this many, 1 to 1,000.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// From where an earlier page ended, its [`next`](super::Listing::next); from the newest for `None`.
+    #[must_use]
+    pub fn after(mut self, cursor: impl Into<Option<String>>) -> Self {
+        self.after = cursor.into();
+        self
+    }
+}
+
+impl RecallQuery {
+    /// Of this space, and of those named before, by name or id.
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.spaces.push(space.into());
+        self
+    }
+
+    /// At most this many, 1 to 1,000.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// With this tag, and those named before.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Of this kind, or of one named before.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kinds.push(kind.into());
+        self
+    }
+
+    /// Of this author, by DID or name.
+    #[must_use]
+    pub fn by(mut self, author: impl Into<String>) -> Self {
+        self.by = Some(author.into());
+        self
+    }
+
+    /// Edited or created within this time.
+    #[must_use]
+    pub fn since(mut self, since: Duration) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// As many as fit into so many tokens, four characters to a token.
+    #[must_use]
+    pub fn tokens(mut self, tokens: usize) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+}
+
+impl From<&str> for RecallQuery {
+    fn from(text: &str) -> Self {
+        Self::of(text)
+    }
+}
+
+impl From<String> for RecallQuery {
+    fn from(text: String) -> Self {
+        Self::of(text)
+    }
+}
+
+impl From<&Self> for RecallQuery {
+    fn from(query: &Self) -> Self {
+        query.clone()
+    }
+}
+
+impl From<&Self> for ListQuery {
+    fn from(query: &Self) -> Self {
+        query.clone()
+    }
+}
+
+impl WatchQuery {
+    /// Changes of all readable spaces from now on.
+    pub fn from_now() -> Self {
+        Self::default()
+    }
+
+    /// Changes of all readable spaces after the one of a [`cursor`](super::Change::cursor).
+    pub fn after(cursor: impl Into<String>) -> Self {
+        Self { after: Some(cursor.into()), space: None }
+    }
+
+    /// Of one space alone, by name or id.
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.space = Some(space.into());
+        self
+    }
+}

@@ -1,0 +1,135 @@
+//! The gossip topic of new entries: a hint for members that sync reaches late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_crdt::{EntryError, EntryFrame, Verified};
+use nexus_identity::Did;
+use nexus_mesh::quota::{Bounds, Receiver};
+use nexus_mesh::{Mesh, Message, Rooms, Verdict};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::handle::{EngineHandle, Intake};
+use super::sessions::Sessions;
+use super::traces::{Arrival, EntrySource, NamedTraces};
+use crate::identity::Identity;
+use crate::ledger;
+use crate::store::Store;
+use crate::world::World;
+
+const ENTRIES: &str = "entries";
+/// Messages that may wait for a verdict; more are dropped.
+const WAITING_MAX: Bounds = Bounds::items(1_024).bytes(4 << 20);
+/// Bound of the messages judged at a time.
+const JUDGED_MAX: usize = 64;
+/// Bound of a gossiped entry, in bytes.
+const GOSSIPED_BYTES_MAX: usize = 32 * 1024;
+
+/// Registers the topic.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Message> {
+    rooms.topic(ENTRIES, WAITING_MAX)
+}
+
+/// The parts of a node that judge gossip.
+pub(crate) struct Gossip {
+    pub(crate) identity: Identity,
+    pub(crate) mesh: Mesh,
+    pub(crate) store: Store,
+    pub(crate) world: World,
+    pub(crate) engine: EngineHandle,
+}
+
+/// Entries that one peer forwarded.
+type Passed = (Vec<Verified>, Vec<Arrival>);
+
+impl Gossip {
+    /// Judges messages and offers new entries to the engine. It never waits for the disk: without a
+    /// free place an entry is dropped.
+    pub(crate) async fn hear(self, mut messages: Receiver<Message>) {
+        while let Some(first) = messages.recv().await {
+            let mut batch = vec![first];
+            while batch.len() < JUDGED_MAX
+                && let Some(next) = messages.try_recv()
+            {
+                batch.push(next);
+            }
+            let (identity, store) = (self.identity.clone(), self.store.clone());
+            let judge = move || {
+                let judged = batch.into_iter().map(|(from, message)| {
+                    let (verdict, entry) = judge(&identity, &store, from, &message.bytes);
+                    (from, message.token, verdict, entry)
+                });
+                judged.collect::<Vec<_>>()
+            };
+            let Ok(judged) = self.world.blocking(judge).await else { return };
+            let mut passed: BTreeMap<Did, Passed> = BTreeMap::new();
+            for (from, token, verdict, entry) in judged {
+                self.mesh.settle(token, verdict);
+                if let Some((entry, of_traces)) = entry {
+                    let (entries, arrivals) = passed.entry(from).or_default();
+                    entries.push(entry);
+                    arrivals.extend(of_traces);
+                }
+            }
+            for (from, (entries, of_traces)) in passed {
+                if self.engine.offer(Intake::Entries { from, entries, of_traces }).is_err() {
+                    tracing::debug!(from = %from.short(), "the engine is busy: sync brings what was gossiped");
+                }
+            }
+        }
+    }
+}
+
+/// Decides whether to take a gossiped entry and whether to forward it.
+fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
+    let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
+    let said = NamedTraces::beside(std::slice::from_ref(&frame));
+    let entry = match frame.parse() {
+        Ok(entry) => entry,
+        Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
+        Err(_) => return (Verdict::Reject, None),
+    };
+    let space = entry.header().space;
+    let looked_up = store.snapshot().and_then(|snapshot| {
+        let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
+        Ok((ledger::find_entry(&snapshot, entry.id())?.is_some(), rule))
+    });
+    let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
+    let members = identity.members();
+    // gossip goes to every member: forward only entries of a known space that all members may read
+    let to_all = rule.is_some_and(|rule| members.all_read(&rule));
+    if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
+        return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
+    }
+    // an entry without payload has nothing to take; our own unknown entries are only accepted by sync
+    if entry.payload().is_none() || entry.header().author == identity.me() {
+        return (Verdict::Ignore, None);
+    }
+    match entry.verify(&identity.mesh()) {
+        Ok(entry) => {
+            // do not forward entries of unknown authors; a newcomer's credential may still arrive
+            let known = members.get(&entry.header().author).is_some();
+            let verdict = if known && to_all { Verdict::Accept } else { Verdict::Ignore };
+            let of_traces = said.of(std::slice::from_ref(&entry), from, EntrySource::Gossip);
+            (verdict, Some((entry, of_traces)))
+        }
+        Err(_) => (Verdict::Reject, None),
+    }
+}
+
+/// Publishes our own new entries while some members have no sync session here.
+pub(crate) async fn publish(
+    identity: Identity,
+    mesh: Mesh,
+    sessions: Arc<Sessions>,
+    mut entries: mpsc::Receiver<Vec<u8>>,
+) {
+    while let Some(entry) = entries.recv().await {
+        let others = identity.members().len().saturating_sub(1);
+        if entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
+            // gossip is a hint: sync brings the entry to everybody else
+            let _ = mesh.publish(ENTRIES, entry).await;
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Rooms of the crate name only the rooms below them: a table, and a look at every source file.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room with the rooms that it may name, all of which stand above it here: so there is no circle.
+///
+/// A room is a file or folder right under `src`. Tests may name what they like. To add an arrow is to argue for it;
+/// to add one upward is not possible, since a room knows only those before it.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("trace", &[]),
+    ("store", &[]),
+    ("datadir", &[]),
+    ("world", &[]),
+    ("failure", &[]),
+    ("identity", &[]),
+    ("notices", &[]),
+    ("config", &["datadir"]),
+    ("ledger", &["store"]),
+    ("engine", &["store", "ledger"]),
+    ("replication", &["store", "ledger"]),
+    ("error", &["store", "datadir", "world", "ledger"]),
+    ("env", &["store", "world", "config"]),
+    ("memory", &["store", "ledger", "error"]),
+    ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
+    (
+        "runtime",
+        &["trace", "store", "world", "failure", "identity", "notices", "ledger", "engine", "replication", "error"],
+    ),
+    ("coordinator", &["store", "world", "failure", "identity", "config", "error"]),
+    ("critical", &["world", "error", "coordinator"]),
+    ("brain", &["store", "world", "identity", "config", "ledger", "engine", "error", "memory", "search", "runtime"]),
+    ("inspect", &["store", "ledger", "error", "memory"]),
+    (
+        "node",
+        &[
+            "store",
+            "datadir",
+            "world",
+            "failure",
+            "identity",
+            "notices",
+            "config",
+            "ledger",
+            "engine",
+            "error",
+            "env",
+            "memory",
+            "search",
+            "runtime",
+            "coordinator",
+            "critical",
+            "brain",
+        ],
+    ),
+    ("problem", &["store", "datadir", "error"]),
+    ("api", &["trace", "world", "error", "memory", "coordinator", "critical", "brain", "node", "problem"]),
+    ("mcp", &["trace", "error", "memory", "brain", "node", "problem", "api"]),
+];
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// All source files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The modules from the root of the crate down to a file: `memory/read.rs` is `["memory", "read"]`.
+fn module(file: &Path) -> Vec<String> {
+    let path = file.strip_prefix(sources()).unwrap().with_extension("");
+    let mut parts: Vec<String> = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod" || last == "lib") {
+        parts.pop();
+    }
+    parts
+}
+
+fn is_test(file: &Path) -> bool {
+    module(file).iter().any(|part| part == "tests")
+}
+
+/// A source without comments and texts, and without what is only there for tests.
+fn code(source: &str) -> String {
+    let code = without_texts(source);
+    let Some(at) = code.find("#[cfg(test)]\nmod tests {") else { return code };
+    code[..at].to_owned()
+}
+
+/// A source with its comments left out and its texts emptied.
+fn without_texts(source: &str) -> String {
+    let (mut code, mut rest) = (String::new(), source);
+    while let Some(first) = rest.chars().next() {
+        let skipped = match first {
+            _ if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            'r' if rest.starts_with("r#\"") => rest[3..].find("\"#").map_or(rest.len(), |end| end + 5),
+            '"' => text_length(rest),
+            '\'' if rest.starts_with("'\\") => 2 + rest[2..].find('\'').map_or(0, |end| end + 1),
+            '\'' if rest.starts_with("'\"'") => 3,
+            _ => 0,
+        };
+        if skipped == 0 {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            rest = &rest[skipped..];
+        }
+    }
+    code
+}
+
+/// How many bytes a text in quotes has, with both.
+fn text_length(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in rest.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// The first parts of all paths that begin with a word: of `crate::{a::b, C}` they are `a` and `C`.
+fn first_parts(code: &str, word: &str) -> Vec<String> {
+    let begins = format!("{word}::");
+    let is_name = |character: char| character.is_alphanumeric() || character == '_';
+    let mut parts = Vec::new();
+    for (at, _) in code.match_indices(&begins) {
+        let preceded =
+            code[..at].chars().next_back().is_some_and(|before| is_name(before) || before == ':' || before == '$');
+        if preceded {
+            continue;
+        }
+        let rest = &code[at + begins.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let (mut depth, mut begun) = (0, 0);
+            for (end, character) in group.char_indices() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth > 0 => depth -= 1,
+                    '}' | ',' if depth == 0 => {
+                        parts.push(group[begun..end].trim().chars().take_while(|c| is_name(*c)).collect());
+                        begun = end + 1;
+                        if character == '}' {
+                            break;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            parts.push(rest.chars().take_while(|c| is_name(*c)).collect());
+        }
+    }
+    parts.retain(|part: &String| !part.is_empty());
+    parts
+}
+
+/// The room of each name that `lib.rs` lends to the whole crate: `NodeError` is of `error`.
+fn lent() -> BTreeMap<String, String> {
+    let code = code(&fs::read_to_string(sources().join("lib.rs")).unwrap());
+    let mut lent = BTreeMap::new();
+    for statement in code.split("pub use ").skip(1) {
+        let statement = statement.split(';').next().unwrap();
+        let (room, names) = statement.split_once("::").unwrap();
+        if room == "crate" {
+            continue;
+        }
+        for name in names.split(|character: char| !character.is_alphanumeric() && character != '_') {
+            lent.insert(name.to_owned(), room.trim().to_owned());
+        }
+    }
+    lent
+}
+
+/// The rooms that a file names, with its own.
+fn named(file: &Path, lent: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let code = code(&fs::read_to_string(file).unwrap());
+    let mut parts = first_parts(&code, "crate");
+    // `super` leaves the room only from its topmost file
+    if module(file).len() == 1 {
+        parts.extend(first_parts(&code, "super"));
+    }
+    parts.into_iter().map(|part| lent.get(&part).cloned().unwrap_or(part)).collect()
+}
+
+#[test]
+fn every_room_names_only_the_rooms_below_it() {
+    let (lent, mut wrong) = (lent(), Vec::new());
+    let rooms: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    for file in files(&sources()) {
+        let module = module(&file);
+        let Some(room) = module.first().filter(|_| !is_test(&file)) else { continue };
+        let Some(below) = rooms.get(room.as_str()) else {
+            wrong.push(format!("{room} is not in the table"));
+            continue;
+        };
+        for name in named(&file, &lent) {
+            if name != *room && !below.contains(&name.as_str()) {
+                wrong.push(format!("{}: {room} names {name}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_circle_and_no_arrow_that_nobody_needs() {
+    let mut above: BTreeSet<&str> = BTreeSet::new();
+    for (room, below) in ROOMS {
+        for name in *below {
+            assert!(above.contains(name), "{room} may name {name}, which does not stand above it");
+        }
+        assert!(above.insert(room), "{room} is there twice");
+    }
+    let lent = lent();
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files(&sources()).iter().filter(|file| !is_test(file)) {
+        if let Some(room) = module(file).first() {
+            used.entry(room.clone()).or_default().extend(named(file, &lent));
+        }
+    }
+    let mut idle = Vec::new();
+    for (room, below) in ROOMS {
+        let used = used.get(*room).unwrap_or_else(|| panic!("{room} is no room"));
+        idle.extend(below.iter().filter(|name| !used.contains(**name)).map(|name| format!("{room} -> {name}")));
+    }
+    assert!(idle.is_empty(), "in the table and nowhere else: {}", idle.join(", "));
+}
+
+#[test]
+fn paths_are_found_in_whatever_form_they_are_written() {
+    let code = code(
+        "use crate::{a, b::{c, d}, E};\n// use crate::f;\nlet x = \"crate::g\"; crate::h::i();\n\
+         pub(in crate::j) fn k() {}\nmy_crate::l();\n#[cfg(test)]\nmod tests {\n use crate::m; }",
+    );
+    assert_eq!(first_parts(&code, "crate"), ["a", "b", "E", "h", "j"]);
+}
