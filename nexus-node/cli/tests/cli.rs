@@ -164,14 +164,15 @@ fn every_answer_has_the_fields_of_the_contract() {
     assert_eq!(written["durability"], json!({"local": true, "replicated": 0}));
     let id = written["id"].as_str().unwrap();
     let memory = home.json(&["get", id]);
-    let fields =
-        "id was space text kind tags meta author author_name created_at updated_at expires_at version conflicts";
+    let fields = "id was space text kind tags meta author author_name agent source edited_by created_at updated_at \
+                  expires_at version fields conflicts";
     has_fields(&memory, &fields.split(' ').collect::<Vec<_>>());
     assert_eq!(
         (&memory["text"], &memory["kind"], &memory["tags"]),
         (&json!("the text"), &json!("fact"), &json!(["a", "b"]))
     );
     assert_eq!((&memory["meta"], &memory["author_name"]), (&json!({"k": "v=w"}), &json!("laptop")));
+    assert_eq!((&memory["agent"], &memory["source"]), (&json!("nexus-node"), &json!("user")));
     assert!(memory["expires_at"].is_string() && memory["was"].is_null() && memory["version"].is_string());
     let listing = home.json(&["list", "--limit", "1"]);
     assert_eq!(listing, json!({"items": [memory], "next": null}));

@@ -362,8 +362,8 @@ fn graph(client: &impl Speaks) {
     client.tool("delete_entities", json!({ "entityNames": ["Ann"] }));
 }
 
-const NEWCOMER: &str = r#"{ "name": "newcomer", "version": "2.0" }"#;
-const VETERAN: &str = r#"{ "name": "veteran", "version": "1.0" }"#;
+const NEWCOMER: &str = r#""newcomer""#;
+const VETERAN: &str = r#""veteran""#;
 
 /// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
@@ -447,7 +447,7 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     node.kill_9();
     let node = home.up_with(&["--api-addr", &address]);
     for (tool, agent) in &clients {
-        assert_eq!(tool("remember", json!({ "text": "after" }))["agent"]["name"], *agent);
+        assert_eq!(tool("remember", json!({ "text": "after" }))["agent"], *agent);
         assert_eq!(tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 3);
     }
     // and it may move to another port
@@ -473,14 +473,14 @@ fn nobody_forges_who_wrote_a_memory() {
     let written = client.tool("remember", json!({ "text": "x", "meta": { "author": "me", "Agent": "me" } }));
     let stored = node.http("GET", &format!("/v1/memories/{}", written["id"].as_str().unwrap()), "").json();
     assert_eq!(stored["author"], node.text("did"));
-    assert_eq!(stored["meta"]["agent"], json!({ "name": "newcomer", "version": "2.0" }));
+    assert_eq!((&stored["agent"], &stored["source"]), (&json!("newcomer"), &json!("model")));
     Http::to(&node, "/mcp/graph", NEW).tool(
         "create_entities",
         json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [], "agent": "x" }] }),
     );
     let listed = node.http("GET", "/v1/memories", "").json();
     let entity = listed["items"].as_array().unwrap().iter().find(|memory| memory["kind"] == "entity").unwrap();
-    assert_eq!(entity["meta"]["agent"]["name"], "newcomer");
+    assert_eq!((&entity["agent"], &entity["source"]), (&json!("newcomer"), &json!("model")));
 }
 
 /// promise: Agents | Two machines that write to the graph at once keep everything

@@ -83,7 +83,7 @@ impl Peer {
         peer
     }
 
-    /// One that has published nothing, with a chain of its own.
+    /// A node with a chain of its own, before it has published anything.
     fn with(n: u8, chain: Chain) -> Self {
         let store = Store::memory().unwrap();
         let genesis =
