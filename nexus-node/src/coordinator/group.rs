@@ -1,5 +1,5 @@
-//! A Raft group as this node takes part in it: openraft with our log, machine and network, and
-//! what only a leader does: gathering proposals into entries, and proving that it still leads.
+//! This node's part in a Raft group: openraft with our log, machine and network. Only a leader gathers
+//! proposals into entries, and proves that it still leads.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,34 +27,34 @@ use super::state::Outcome;
 use super::wire::Envelope;
 use crate::NodeError;
 
-/// Proposals that wait to be appended; then those who propose wait.
+/// Proposals that wait to be appended. When they are full, proposers wait.
 const SUBMITTED_MAX: usize = 1_024;
-/// Entries that are on their way at one time: one to the disks while another goes to the peers.
+/// The most entries in progress: one goes to the disks while another goes to the peers.
 const ENTRIES_MAX: usize = 2;
-/// Proposals in one entry.
+/// The most proposals in one entry.
 const PROPOSALS_MAX: usize = 64;
-/// Readers that wait for the next proof.
+/// The most readers that wait for the next proof.
 const READERS_MAX: usize = 4_096;
-/// How long a proof may take.
+/// The longest proof of leadership.
 const PROOF_MAX: Duration = Duration::from_millis(1_500);
-/// Entries after which the machine is written down whole.
+/// The number of entries after which a snapshot is made.
 const SNAPSHOT_EVERY: u64 = 10_000;
-/// Entries that are kept before a snapshot, for peers that are nearly up to date.
+/// The entries kept before a snapshot, for peers that are nearly up to date.
 const KEPT: u64 = 1_000;
 
-/// How often and how fast.
+/// The timing of a group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
-    /// Between two heartbeats of a leader.
+    /// The time between two heartbeats of a leader.
     pub(crate) heartbeat: Duration,
-    /// The shortest silence after which another is elected; the longest is 7/4 of it.
+    /// The shortest silence before another leader is elected; the longest is 7/4 of it.
     pub(crate) election: Duration,
-    /// How long a member must have been up to become a voter.
+    /// The time that a member must have been up to become a voter.
     pub(crate) settle: Duration,
 }
 
 impl Timing {
-    /// The longest silence before an election, and how long a leader may rely on its followers.
+    /// The longest silence before an election, and the time for which a leader may rely on its followers.
     pub(crate) fn election_max(&self) -> Duration {
         self.election * 7 / 4
     }
@@ -69,10 +69,10 @@ pub(super) struct Raised {
     pub(super) raised: watch::Sender<u16>,
 }
 
-/// Why a leader did not do something.
+/// The reason why a leader did not do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotDone {
-    /// Another one leads, perhaps this one.
+    /// Another node leads; with its name, if it is known.
     NotLeader(Option<Voter>),
     /// A quorum did not answer.
     NoQuorum,
@@ -95,13 +95,13 @@ pub(crate) struct Running {
     pub(super) me: Voter,
     submissions: mpsc::Sender<Submission>,
     readers: mpsc::Sender<Reader>,
-    /// When a leader was last heard.
+    /// The time of the leader's last sign of life.
     heard: Mutex<Option<Instant>>,
     spawner: Arc<dyn Spawner>,
 }
 
 impl Running {
-    /// Takes part in a group from what is on disk.
+    /// Joins a group with the content of the disk.
     pub(super) async fn start(
         log: &Log,
         links: Arc<Asker<Envelope>>,
@@ -148,7 +148,7 @@ impl Running {
             Self { raft: raft.clone(), applied, group, me, submissions, readers, heard, spawner: spawner.clone() };
         spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
-        // nobody else could be elected, so there is nothing to wait for
+        // no other node could be elected, so there is nothing to wait for
         let alone = running.raft.with_raft_state(move |state| {
             let mut voters = state.membership_state.effective().voter_ids();
             voters.next() == Some(me) && voters.next().is_none()
@@ -160,10 +160,10 @@ impl Running {
         Ok(Arc::new(running))
     }
 
-    /// Resolves when openraft has ended without being told to; why it did.
+    /// Resolves with the reason when openraft has ended by itself.
     pub(super) async fn failed(self: Arc<Self>) -> String {
-        // These change when who leads does, and are closed when openraft ends. What says why changes
-        // several times with each entry, and would wake this task each time.
+        // These change with the leader, and close when openraft ends. The metrics with the reason
+        // change several times with each entry, and would wake this task each time.
         let mut rare = self.raft.server_metrics();
         while rare.changed().await.is_ok() {}
         let why = self.raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
@@ -180,7 +180,7 @@ impl Running {
         founded.map_err(|error| NodeError::Stopping(format!("the coordinator: {error}")))
     }
 
-    /// The index of the last applied entry, as it moves.
+    /// The index of the last applied entry, as a watch.
     pub(crate) fn applied_index(&self) -> tokio::sync::watch::Receiver<u64> {
         self.applied.index()
     }
@@ -196,7 +196,7 @@ impl Running {
         self.group.generation
     }
 
-    /// What openraft says of itself now.
+    /// openraft's current metrics.
     pub(super) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow().clone()
     }
@@ -205,13 +205,13 @@ impl Running {
         self.raft.server_metrics().borrow().state == ServerState::Leader
     }
 
-    /// The leader, as far as this node knows.
+    /// The leader, if this node knows it.
     pub(super) fn leader(&self) -> Option<Voter> {
         self.raft.server_metrics().borrow().current_leader
     }
 
-    /// Resolves once this node learns of another leader than this one: of one that it did not know
-    /// when this began, since what it knew then may be older than what named this one.
+    /// Resolves when a leader other than `than` is elected in a later term. The leader known at call
+    /// time is ignored: it may be stale.
     pub(super) async fn another_leads(&self, than: Did) -> Did {
         let mut metrics = self.raft.server_metrics();
         let term = metrics.borrow_and_update().vote.leader_id.term;
@@ -227,12 +227,12 @@ impl Running {
         }
     }
 
-    /// A leader gave a sign of life.
+    /// Notes a leader's sign of life.
     pub(super) fn hear(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// How long ago this node was in contact with a quorum: as its leader, or with its leader.
+    /// The time since this node's last contact with a quorum: as its leader, or with its leader.
     pub(super) fn contact(&self) -> Option<Duration> {
         let metrics = self.raft.data_metrics();
         if self.leads() {
@@ -245,15 +245,14 @@ impl Running {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).map(|heard| heard.elapsed())
     }
 
-    /// Has a proposal appended and committed; what became of its commands.
+    /// Appends and commits a proposal. Returns the outcomes of its commands.
     pub(super) async fn submit(&self, signed: Signed) -> Result<Vec<Outcome>, NotDone> {
         let (answer, answered) = oneshot::channel();
         self.submissions.send(Submission { signed, answer }).await.map_err(|_| NotDone::Stopping)?;
         answered.await.map_err(|_| NotDone::Stopping)?
     }
 
-    /// Returns when what is applied here includes everything that was committed anywhere before
-    /// the call.
+    /// Returns when the state applied here includes everything committed anywhere before the call.
     pub(super) async fn prove(&self) -> Result<(), NotDone> {
         if planted("reads_without_proof") && self.leads() {
             return Ok(());
@@ -269,7 +268,7 @@ impl Running {
     }
 }
 
-/// Gathers what is proposed while entries are on their way into the next entry.
+/// Gathers proposals into the next entry while entries are in progress.
 async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
     let bounds = BatchBounds { items: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
@@ -306,8 +305,8 @@ async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver
     }
 }
 
-/// Proves that this node leads, once for all who wait: a quorum answers a heartbeat that is sent
-/// after they asked.
+/// Proves that this node leads, once for all waiting readers: a quorum answers a heartbeat sent after
+/// their questions.
 async fn prove(raft: Raft, spawner: Arc<dyn Spawner>, mut reading: mpsc::Receiver<Reader>) {
     use openraft::error::CheckIsLeaderError::{ForwardToLeader, QuorumNotEnough};
     let mut waiting = Vec::new();

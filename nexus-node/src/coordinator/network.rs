@@ -20,16 +20,16 @@ use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
-/// How long to wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk
-/// or another continent, and what it would gain is done by the stream: when the peer is gone,
-/// requests fail at once.
+/// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
+/// another continent. It would gain nothing either: when the peer is gone, the stream ends and requests
+/// fail at once.
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
-/// Part of a snapshot may take longer.
+/// The longest wait for a part of a snapshot.
 const INSTALL_MAX: Duration = Duration::from_secs(20);
-/// How soon a peer that was not reached is tried again.
+/// The wait before an unreachable peer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Makes a client for each other voter and learner.
+/// The source of clients for the other voters and learners.
 pub(super) struct Network {
     pub(super) links: Arc<Asker<Envelope>>,
     pub(super) group: Group,
@@ -44,7 +44,7 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-/// Asks one other voter or learner.
+/// The client of one other voter or learner.
 pub(super) struct Client {
     links: Arc<Asker<Envelope>>,
     group: Group,
@@ -150,13 +150,13 @@ impl RaftNetwork<Types> for Client {
     }
 }
 
-/// An answer that is none.
+/// The error for an answer that makes no sense.
 fn nonsense<E: std::error::Error>() -> Failed<E> {
     RPCError::Network(NetworkError::new(&AnyError::error("the answer does not read")))
 }
 
 pub(super) fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory does not fail
+    // writing into memory cannot fail
     borsh::to_vec(value).unwrap_or_default()
 }
 

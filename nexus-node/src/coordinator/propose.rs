@@ -1,5 +1,5 @@
-//! What callers on this node want changed: gathered, signed, and brought to the leader, again and
-//! again until it is done or the time is over. A session's numbers make sure that it is done once.
+//! The changes that callers on this node want: gathered, signed, and sent to the leader until they are
+//! done or the time is over. The numbers of the session make sure that each is done once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +22,13 @@ use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::NodeError;
 use crate::world::random;
 
-/// Commands that wait to be proposed; then callers wait.
+/// Commands that wait to be proposed. When they are full, callers wait.
 pub(super) const WANTED_MAX: usize = 4_096;
-/// Proposals of this node that are on their way: while one is, the next gathers more, and each costs
-/// a signature, its checks and a commit on every disk.
+/// The most proposals of this node in progress. Meanwhile the next one gathers more. Each costs a
+/// signature, its checks and a commit on every disk.
 const UNDER_WAY_MAX: usize = 2;
 
-/// A command and where its outcome goes.
+/// A command, and the receiver of its outcome.
 pub(super) struct Wanted {
     command: Command,
     bytes: usize,
@@ -36,12 +36,12 @@ pub(super) struct Wanted {
 }
 
 impl Coordinator {
-    /// Has a command committed; what became of it.
+    /// Commits a command. Returns its outcome.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`] if that was not possible in time: it may still happen, unless it
-    /// is certain that it did not. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its
-    /// form, [`NodeError::Refused`] if this node may not write.
+    /// [`NodeError::NoQuorum`] if that was not possible in time. The command may still happen, unless
+    /// the error says that it did not. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its form,
+    /// [`NodeError::Refused`] if this node may not write.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
         limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
@@ -58,7 +58,7 @@ impl Coordinator {
     }
 }
 
-/// Gathers what is wanted while proposals are on their way into the next one.
+/// Gathers commands into the next proposal while proposals are in progress.
 pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) {
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
@@ -104,25 +104,25 @@ pub(super) struct Reply {
     pub(super) body: Body,
 }
 
-/// Why a proposal was not committed, or is not known to be.
+/// The reason why a proposal was not committed, or is not known to be.
 enum Undelivered {
     NoQuorum,
     Refused(String),
     Stopping,
 }
 
-/// What one try came to.
+/// The result of one try.
 enum Tried {
     Done(Vec<Outcome>),
-    /// Somebody else leads, perhaps this one.
+    /// Another node leads; with its name, if it is known.
     Elsewhere(Option<Did>),
-    /// No answer, or one that says so.
+    /// There was no answer, or an empty one.
     Nothing,
     Refused(String),
 }
 
 impl Coordinator {
-    /// Brings a proposal to the leader until it is committed.
+    /// Sends a proposal to the leader until it is committed.
     async fn deliver(&self, mut proposal: Proposal) -> Result<Vec<Outcome>, Undelivered> {
         let until = Instant::now() + ANSWER_WITHIN;
         let mut signed: Option<Signed> = None;
@@ -135,7 +135,8 @@ impl Coordinator {
                 }
                 let leader = hint.take().or_else(|| self.leader());
                 if let (Some(leader), Some(signed)) = (leader, signed.clone()) {
-                    // one that died with the proposal answers nobody; brought to another it is done once
+                    // a leader that dies never answers; sending it to another is safe: the session
+                    // makes it happen once
                     let brought = async {
                         tokio::select! {
                             tried = self.bring(leader, group, signed) => tried,
@@ -145,7 +146,7 @@ impl Coordinator {
                     let tried = tokio::time::timeout_at(until, brought).await;
                     match tried.unwrap_or(Tried::Nothing) {
                         Tried::Done(outcomes) => match refusal_of_all(&outcomes) {
-                            // it was signed too long ago to count, and so it did not and will not
+                            // the proposal expired unapplied and never will be applied: sign it again
                             Some(Refusal::TooLate) if base_moved(&proposal, self.where_it_stands()) => {
                                 proposal.base = 0;
                                 proposal.group = Group::default();
@@ -178,7 +179,7 @@ impl Coordinator {
         }
     }
 
-    /// Resolves once this node follows another leader than this one.
+    /// Resolves once this node follows a leader other than `than`.
     async fn another_leads(&self, than: Did) -> Did {
         let Some(running) = self.running() else { return std::future::pending().await };
         running.another_leads(than).await
@@ -257,7 +258,7 @@ impl From<FormError> for NodeError {
     }
 }
 
-/// The refusal that a proposal as a whole met.
+/// The refusal of a proposal as a whole.
 fn refusal_of_all(outcomes: &[Outcome]) -> Option<&Refusal> {
     match outcomes {
         [Outcome::Refused(refusal @ (Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Malformed(_)))] => {
@@ -267,7 +268,7 @@ fn refusal_of_all(outcomes: &[Outcome]) -> Option<&Refusal> {
     }
 }
 
-/// Whether a proposal that came too late would count if it named a later index.
+/// Whether a proposal that came too late would count with a later index.
 fn base_moved(proposal: &Proposal, stands: Option<(Group, u64)>) -> bool {
     stands.is_some_and(|(_, base)| base > proposal.base + limits::SESSION_SPAN / 2)
 }

@@ -1,4 +1,4 @@
-//! What this node answers to the members who ask.
+//! This node's answers to other members.
 
 use std::sync::{Arc, PoisonError};
 
@@ -64,7 +64,7 @@ impl Coordinator {
                 return Err(refused(Reason::Forbidden, "a reader does not coordinate"));
             }
             self.adopt(group).await.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
-            // looked at after adopting, which may draw this node anew
+            // compared after adopting the group, which may draw this node anew
             if borsh::from_slice::<Voter>(to).ok() != Some(self.me()) {
                 return Err(refused(Reason::Forbidden, "for another voter than this node is now"));
             }
@@ -108,7 +108,7 @@ impl Coordinator {
         }
     }
 
-    /// A proposal of a peer's own, checked before it enters the log.
+    /// Takes a peer's own proposal, checked before it enters the log.
     async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8], format: u16) -> Result<Body, Refused> {
         let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
         let checked = signed.checked(self.formats.max);
@@ -191,7 +191,7 @@ async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install
             running.hear();
             Ok(Body::Installed(Bytes { bytes: encode(&Ballot::from(answer.vote)) }))
         }
-        // the parts do not follow each other: from the beginning, please
+        // the parts do not follow each other: ask for the snapshot from its beginning
         Err(openraft::error::RaftError::APIError(_)) => Ok(Body::Answer(Bytes::default())),
         Err(error) => Err(refused(Reason::Busy, &error.to_string())),
     }

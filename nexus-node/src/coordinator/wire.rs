@@ -1,4 +1,4 @@
-//! What goes over `/nexus/raft/1`: requests and answers, matched by number, several at a time.
+//! The messages of `/nexus/raft/1`: requests and answers, matched by number, several at a time.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ pub(super) fn asker(mesh: Mesh, spawner: Arc<dyn Spawner>) -> Asker<Envelope> {
 /// One frame.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Envelope {
-    /// Which request it is, or answers.
+    /// The number of the request.
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
-    /// The group it speaks of: `Group` in borsh; empty if the sender knows of none.
+    /// The sender's group: `Group` in borsh; empty if it knows of none.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) group: Vec<u8>,
-    /// `Voter` that Raft's own requests are for: a node that was drawn anew must not answer for
-    /// what it was before.
+    /// The `Voter` to which Raft's own requests go: a node that was drawn anew must not answer for its
+    /// former self.
     #[prost(bytes = "vec", tag = "18")]
     pub(crate) to: Vec<u8>,
     /// Of a request: the highest format of critical state in which it may be answered. Of an answer: the
@@ -86,12 +86,12 @@ pub(crate) enum Body {
     Overview(Overview),
     #[prost(message, tag = "17")]
     Refused(Refused),
-    /// The number of a deed: records of the audit that end with it and before are asked for.
+    /// The number of a deed: asks for the records up to it.
     #[prost(message, tag = "19")]
     Audit(Bytes),
 }
 
-/// Entries to append, or none: a heartbeat.
+/// Entries to append; none for a heartbeat.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Append {
     /// `Ballot`.
@@ -114,7 +114,7 @@ pub(crate) struct Appended {
     /// `Ballot` if there is a higher one.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) vote: Vec<u8>,
-    /// `Option<Position>` up to which it was taken, if only in part.
+    /// `Option<Position>` of the last entry taken, if only a part was.
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) upto: Vec<u8>,
 }
@@ -172,10 +172,10 @@ pub(crate) struct Bytes {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Hello {}
 
-/// What a node says of itself and of the coordinators.
+/// A node's report of itself and of the coordinators.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Overview {
-    /// `Voter`: who it is, or would be.
+    /// `Voter`: the node, also outside of a group.
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) voter: Vec<u8>,
     /// Whether it may never vote.
@@ -192,10 +192,10 @@ pub(crate) struct Overview {
     /// `Seats`, if it has any.
     #[prost(bytes = "vec", tag = "6")]
     pub(crate) seats: Vec<u8>,
-    /// What its machine is called, to see whether all voters share one.
+    /// A digest of its machine's id, to see whether all voters share one machine.
     #[prost(bytes = "vec", tag = "7")]
     pub(crate) machine: Vec<u8>,
-    /// How many deeds its copy has seen, and the hash of the last record; empty without a copy.
+    /// The number of deeds in its copy, and the hash of the last record; empty without a copy.
     #[prost(uint64, tag = "8")]
     pub(crate) audit_count: u64,
     #[prost(bytes = "vec", tag = "9")]
@@ -208,7 +208,7 @@ pub(crate) struct Overview {
     pub(crate) stopped: bool,
 }
 
-/// Why a request was not done.
+/// The reason why a request was not done.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Refused {
     #[prost(enumeration = "Reason", tag = "1")]
@@ -224,14 +224,14 @@ pub(crate) struct Refused {
 #[repr(i32)]
 pub(crate) enum Reason {
     Unspecified = 0,
-    /// Another node leads; perhaps it is named.
+    /// Another node leads, which may be named.
     NotLeader = 1,
     /// A quorum did not answer.
     NoQuorum = 2,
-    /// Not a request of this protocol, or not one that this peer may make.
+    /// The request is unknown, or not allowed for this peer.
     Forbidden = 3,
-    /// Too busy, or about to stop.
+    /// The node is too busy, or about to stop.
     Busy = 4,
-    /// It speaks of another group than this node's.
+    /// The request is for another group than this node's.
     OtherGroup = 5,
 }
