@@ -116,7 +116,7 @@ pub enum NodeError {
     },
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error("{0}")]
-    TooNew(crate::coordinator::TooNew),
+    TooNew(crate::formats::TooNew),
     /// Another node could not be reached.
     #[error("{0}")]
     Unreachable(String),

@@ -2,10 +2,42 @@
 
 use nexus_mesh::Abilities;
 
-use crate::coordinator;
-
 /// The highest format of entries that this version reads.
 const ENTRY_FORMAT_MAX: u16 = 1;
+/// The highest format of critical state that this version reads and writes.
+pub const CRITICAL_FORMAT_MAX: u16 = 1;
+
+/// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
+/// updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TooNew {
+    /// Bytes of a later format.
+    #[error("critical state is of format {found}, and this version reads up to format {max}")]
+    Format {
+        /// The format.
+        found: u16,
+        /// The highest that this version reads.
+        max: u16,
+    },
+    /// Entries of a later format.
+    #[error("entries are of format {found}, and this version reads up to format {max}")]
+    Entries {
+        /// The format.
+        found: u16,
+        /// The highest that this version reads.
+        max: u16,
+    },
+    /// A command that a later version knows.
+    #[error("critical state has commands of a later version (number {0})")]
+    Command(u8),
+    /// An entry of the log that a later version knows.
+    #[error("the log of critical state has entries of a later version (number {0})")]
+    LogEntry(u8),
+    /// A snapshot whose head a later version wrote.
+    #[error("the snapshot of critical state is of a later version")]
+    Snapshot,
+}
 
 /// The highest formats that a node reads: those of its version, or lower ones in a test of upgrades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +50,7 @@ pub struct Formats {
 
 impl Formats {
     /// The formats of this version.
-    pub const LATEST: Self = Self { entry: ENTRY_FORMAT_MAX, critical: coordinator::FORMAT_MAX };
+    pub const LATEST: Self = Self { entry: ENTRY_FORMAT_MAX, critical: CRITICAL_FORMAT_MAX };
     /// The formats of nodes that do not say which they read.
     pub const FIRST: Self = Self { entry: 1, critical: 0 };
 

@@ -9,42 +9,10 @@
 
 use std::io;
 
-/// The highest format of critical state that this version reads and writes.
-pub const FORMAT_MAX: u16 = 1;
+pub use crate::formats::{CRITICAL_FORMAT_MAX as FORMAT_MAX, TooNew};
 
 /// The mark. Format 0 has a group's generation in this place, which never gets so large.
 const MARK: [u8; 4] = [0xff; 4];
-
-/// Data of a later version in the log or in a snapshot. It stays unchanged until the program is updated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TooNew {
-    /// Bytes of a later format.
-    #[error("critical state is of format {found}, and this version reads up to format {max}")]
-    Format {
-        /// Its format.
-        found: u16,
-        /// The highest format that this version reads.
-        max: u16,
-    },
-    /// Entries of a later format.
-    #[error("entries are of format {found}, and this version reads up to format {max}")]
-    Entries {
-        /// Their format.
-        found: u16,
-        /// The highest format that this version reads.
-        max: u16,
-    },
-    /// A command of a later version.
-    #[error("critical state has commands of a later version (number {0})")]
-    Command(u8),
-    /// A log entry of a later version.
-    #[error("the log of critical state has entries of a later version (number {0})")]
-    LogEntry(u8),
-    /// A snapshot with a head of a later version.
-    #[error("the snapshot of critical state is of a later version")]
-    Snapshot,
-}
 
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
