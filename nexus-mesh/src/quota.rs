@@ -257,6 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a task of the test's own")]
     async fn whoever_waits_is_woken() {
         let (sender, mut receiver) = queue(Bounds::items(4));
         let receiving = tokio::spawn(async move { (receiver.recv().await, receiver.recv().await) });

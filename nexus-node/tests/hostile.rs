@@ -421,7 +421,7 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     })
     .await;
     // the log is cut wherever both of its beginnings are held
-    let mut witness = Rogue::meet(WORLD, 8, Link::Memory, &stage.friend).await;
+    let witness = Rogue::meet(WORLD, 8, Link::Memory, &stage.friend).await;
     let mut line = witness.line(stage.friend.did()).await;
     line.entries([&*introduction(8), &*elsewhere]).await.unwrap();
     warned(&stage.friend, "fork").await;

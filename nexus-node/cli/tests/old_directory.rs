@@ -1,5 +1,7 @@
 //! An earlier version's data directory opens and shows the same.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 

@@ -104,11 +104,11 @@ fn a_space_that_a_peer_may_not_read_is_in_nothing_that_it_is_sent() {
         assert_eq!(speaking_of(SpaceId::default_of(&mesh())), kinds);
         assert_eq!(speaking_of(here.hidden), if reads { kinds } else { BTreeSet::new() });
         let unseen = if reads { BTreeSet::new() } else { BTreeSet::from([here.hidden]) };
-        let digests = said.iter().filter_map(|frame| match frame.body.as_ref().unwrap() {
+        let mut digests = said.iter().filter_map(|frame| match frame.body.as_ref().unwrap() {
             Body::Digest(frame) => Some(frame.digest.clone()),
             _ => None,
         });
-        assert_eq!(digests.last().unwrap(), here.node.frontier().without(&unseen).digest());
+        assert_eq!(digests.next_back().unwrap(), here.node.frontier().without(&unseen).digest());
         // an equal digest asks for nothing, in the eyes of either
         let digest = here.node.frontier().without(&unseen).digest().to_vec();
         for _ in 0..3 {
