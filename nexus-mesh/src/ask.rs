@@ -261,7 +261,7 @@ pub async fn serve<M, F>(
     }
 }
 
-/// What of one peer is being answered.
+/// The questions of one peer that are being answered.
 struct Budget {
     questions: Arc<Semaphore>,
     /// In KiB.

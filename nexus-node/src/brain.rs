@@ -41,7 +41,7 @@ use crate::world::{World, random};
 #[derive(Clone)]
 pub struct Brain(Arc<Inner>);
 
-/// What a brain uses of its node.
+/// The handles that a brain uses.
 pub(crate) struct Handles {
     pub(crate) identity: Identity,
     pub(crate) world: World,
@@ -86,7 +86,7 @@ impl BrainLimits {
 struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
 
 impl Reads {
-    /// What was read of a state as this node may see it, with these members.
+    /// The part of a state that this node may see, read with these members.
     fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
         // whoever holds it for long reads the disk meanwhile
         let last = self.0.try_lock().ok()?;

@@ -135,7 +135,7 @@ impl Spawner for UntilEnded {
     }
 }
 
-/// What a coordinator uses of its node.
+/// The handles that a coordinator uses.
 pub(crate) struct Handles {
     pub(crate) identity: Identity,
     pub(crate) mesh: Mesh,

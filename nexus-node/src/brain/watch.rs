@@ -75,7 +75,7 @@ pub(crate) fn changes_after(
     Ok((changes, at))
 }
 
-/// What changed when entries stopped counting: each record is now out of sight, or another than it was.
+/// The changes when entries stopped counting: each record is now out of sight, or another than it was.
 fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, Subject)>, NodeError> {
     let mut changes = Vec::new();
     for other in ledger::enos_cut_by(view, eno, cut)? {

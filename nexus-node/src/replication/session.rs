@@ -546,7 +546,7 @@ fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno
 /// A range on its way to the peer, with all branches of its log.
 #[derive(Debug)]
 struct Sending {
-    /// What is left of it.
+    /// The part still to send.
     range: Range,
     /// The last entry that was sent at its first seq.
     after: Option<EntryId>,
