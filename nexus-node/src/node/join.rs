@@ -99,7 +99,8 @@ impl Node {
         let Some(dir) = self.0.dir.clone() else {
             return Err(NodeError::Refused("a node without a data directory of its own cannot move".to_owned()));
         };
-        check_alone(store)?;
+        let alone = store.clone();
+        world.blocking(move || check_alone(&alone)).await??;
         let name = match name {
             Some(name) => name,
             None => self.name().parse().unwrap_or_else(|_| machine_name()),
