@@ -97,8 +97,8 @@ pub struct Coordinators {
     pub format: u16,
     /// The highest format that this node reads.
     pub format_max: u16,
-    /// Members that read less than this node does, and while the format is below what this node reads, the
-    /// voters and learners that this node does not hear.
+    /// Members that read less than this node does. On a leader that could raise the format, also voters and
+    /// learners that it does not hear.
     pub old: Vec<OldMember>,
 }
 
@@ -191,7 +191,10 @@ impl Coordinator {
         let one_machine = voters.len() > 1 && machines.len() == 1 && machines.iter().all(|machine| !machine.is_empty());
         let (format, format_max) = (*self.formats.raised.borrow(), self.formats.max);
         let reads = |did: &Did| peers.iter().find(|peer| peer.did == *did)?.abilities.as_ref();
-        let waits = |did: &Did, seated| format < format_max && seated && *did != me && reads(did).is_none();
+        // only the leader waits for a silent copy
+        let waits = |did: &Did, seated| {
+            leader == Some(me) && format < format_max && seated && *did != me && reads(did).is_none()
+        };
         let old = peers.iter().map(|peer| peer.did).chain(seats.all.iter().map(|voter| voter.did));
         let old: BTreeSet<Did> = old.collect();
         let old = old.into_iter().filter_map(|did| {

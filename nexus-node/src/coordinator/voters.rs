@@ -34,8 +34,7 @@ pub(super) struct Seen {
     pub(super) up: Option<Duration>,
     /// The number of entries that its copy lacks, if it has one.
     pub(super) lag: Option<u64>,
-    /// The highest format of critical state that it says it reads; `None` while it is away, or while its
-    /// copy has stopped at one that it cannot read.
+    /// The highest format of critical state that it says it reads; `None` while it is away.
     pub(super) reads: Option<u16>,
 }
 
