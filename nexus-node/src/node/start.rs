@@ -84,6 +84,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         store: store.clone(),
         world: world.clone(),
         engine: engine.clone(),
+        sessions: sessions.clone(),
     };
     let admitter = Admitter {
         identity: identity.clone(),
