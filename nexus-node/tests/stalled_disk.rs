@@ -14,7 +14,7 @@ use nexus_identity::{Did, Ticket};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Rooms, TokioSpawner};
 use nexus_node::config::Bounded;
 use nexus_node::critical::Mode;
-use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PutOptions, RecallQuery};
+use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PutOptions, RecallQuery, WatchQuery};
 use stalling::{StallingDisk, Threads, on_purpose};
 use tokio::time::Instant;
 use world::{Link, World, address_of, are_well, eventually, has_text, key};
@@ -111,7 +111,7 @@ async fn a_stalled_brain_disk_delays_no_raft_message_and_no_ping_and_a_join_is_t
     }
     assert_eq!(admitted.len(), 1, "{admitted:?}");
     eventually("all that came meanwhile is here", async || {
-        on_purpose(|| node.brain().list(&ListQuery { limit: 1_000, ..ListQuery::default() })).unwrap().items.len() > 101
+        node.brain().list(ListQuery::newest().limit(1_000)).await.unwrap().items.len() > 101
     })
     .await;
 }
@@ -135,12 +135,11 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     let node = Node::with_env(env).await.unwrap();
     let friend = beside(1, &[&node]).await;
     let brain = node.brain();
-    let mut watch = on_purpose(|| brain.watch(None, None)).unwrap();
+    let mut watch = brain.watch(WatchQuery::default()).await.unwrap();
 
     let id = brain.remember(NewMemory::note("the first one")).await.unwrap().id;
     brain.remember_noting_duplicates(NewMemory::note("the first one, again")).await.unwrap();
-    let patch = Patch { text: Some("the first one, edited".to_owned()), ..Patch::default() };
-    brain.edit(&id, patch).await.unwrap();
+    brain.edit(&id, Patch::text("the first one, edited")).await.unwrap();
     brain.create_space("elsewhere".parse().unwrap()).await.unwrap();
     has_text(&friend, "the first one, edited").await;
     friend.brain().remember(NewMemory::note("from the friend")).await.unwrap();
@@ -153,7 +152,7 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     node.status().await;
     // an hour of rest: beats, digests, whatever comes round
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    on_purpose(|| brain.recall(&RecallQuery::of("friend"))).unwrap();
+    brain.recall(RecallQuery::of("friend")).await.unwrap();
     node.shutdown().await;
     let outside = disk.touched_outside();
     assert!(outside.is_empty(), "{} times, first:\n{}", outside.len(), outside[0]);

@@ -225,7 +225,8 @@ impl<'a> Transfer<'a> {
     }
 
     fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
-        self.engine.handle(self.clock.wall(), Input::Commands(vec![(0, command)]), &self.overlay)?;
+        let input = Input::Commands(vec![(0, command)]);
+        self.engine.handle(self.clock.wall(), random(), input, &self.overlay)?;
         let mut answer = None;
         while let Some(effect) = self.engine.poll_effect() {
             match effect {

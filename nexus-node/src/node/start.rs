@@ -47,7 +47,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let state = world.blocking(move || open_state(&key, &opened)).await??;
     let StartState { genesis, engine, overlay, peers, introduced, founder } = state;
 
-    let store_name = genesis.store;
+    let (store_name, entry_format) = (genesis.store, engine.entry_format());
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
@@ -129,7 +129,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let coordinator = match raft.zip(raft_streams) {
         Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
             let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
-            let raising = mesh.clone();
+            let (raising, raised_engine) = (mesh.clone(), engine.clone());
             let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
             let handles = coordinator::Handles { identity, mesh, world, failure };
             let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
@@ -139,7 +139,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
                 engine.run(Command::Keep(batch)).await?;
             }
             coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-            let raised = raise::follow(raising, config.formats(), coordinator.raised());
+            let raised = raise::follow(raising, raised_engine, config.formats(), entry_format, coordinator.raised());
             coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }

@@ -11,7 +11,7 @@ use crate::engine::{Command, CommandId, Input};
 use crate::failure::Failure;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
-use crate::world::{Interrupted, World};
+use crate::world::{Interrupted, World, random};
 
 /// Bound of the commands in one input.
 const COMMANDS_PER_INPUT: usize = 1_024;
@@ -115,7 +115,7 @@ impl Drive {
             no = step.no;
             let now = world.wall();
             let stepped = world.blocking(move || {
-                let commit = driven.step(now, step);
+                let commit = driven.step(now, random(), step);
                 (driven, commit)
             });
             let (after, commit) = stepped.await?;

@@ -39,16 +39,22 @@ pub(super) struct Step {
 
 impl Driven {
     /// Passes one input through the engine and bundles its effects.
-    pub(super) fn step(&mut self, now: Timestamp, step: Step) -> Result<Commit, LedgerError> {
+    pub(super) fn step(&mut self, now: Timestamp, seed: [u8; 32], step: Step) -> Result<Commit, LedgerError> {
         let Step { no, input, callers, of_traces } = step;
         let last = self.engine.last_eno();
-        let mut commit = self.handle(no, now, input, callers)?;
+        let mut commit = self.handle(no, (now, seed), input, callers)?;
         self.welcome(of_traces, last, &mut commit)?;
         Ok(commit)
     }
 
-    fn handle(&mut self, no: u64, now: Timestamp, input: Input, mut callers: Callers) -> Result<Commit, LedgerError> {
-        self.engine.handle(now, input, &self.overlay)?;
+    fn handle(
+        &mut self,
+        no: u64,
+        (now, seed): (Timestamp, [u8; 32]),
+        input: Input,
+        mut callers: Callers,
+    ) -> Result<Commit, LedgerError> {
+        self.engine.handle(now, seed, input, &self.overlay)?;
         let mut commit = Commit {
             no,
             batch: None,

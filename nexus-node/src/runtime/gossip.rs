@@ -103,17 +103,18 @@ fn judge(
     let space = entry.header().space;
     let looked_up = store.snapshot().and_then(|snapshot| {
         let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
-        Ok((ledger::find_entry(&snapshot, entry.id())?.is_some(), rule))
+        let held = ledger::find_entry(&snapshot, entry.id())?.is_some();
+        Ok((held, rule, ledger::lacks_only_what_is_erased(&snapshot, &entry)?))
     });
-    let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
+    let Ok((held, rule, complete)) = looked_up else { return (Verdict::Ignore, None) };
     let members = identity.members();
     // gossip goes to every member: forward only entries of a known space that all members may read
     let to_all = format.is_some_and(|format| format <= format_max) && rule.is_some_and(|rule| members.all_read(&rule));
     if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
         return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
-    // an entry without payload has nothing to take; our own unknown entries are only accepted by sync
-    if entry.payload().is_none() || entry.header().author == identity.me() {
+    // an entry that lacks more than what is erased is for sync; so are our own unknown entries
+    if !complete || entry.header().author == identity.me() {
         return (Verdict::Ignore, None);
     }
     match entry.verify(&identity.mesh()) {

@@ -134,7 +134,7 @@ impl World {
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let hlc = Hlc::at(Timestamp::from_ms(1_700_000_000_000));
         Verified::write(
-            Draft { mesh: self.mesh(), log, after: after.as_ref(), hlc, kind, refs: vec![], payload },
+            Draft { mesh: self.mesh(), log, after: after.as_ref(), hlc, kind, refs: vec![], payload: payload.into() },
             &key(signer),
         )
     }
