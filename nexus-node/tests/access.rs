@@ -101,14 +101,19 @@ async fn define_hidden(node: &Node) -> SpaceId {
     line.frontier(vec![], true).await.unwrap();
     line.entries([&*entry]).await.unwrap();
     let brain = node.brain();
-    eventually("the space is known", || async { brain.spaces().unwrap().iter().any(|info| info.space == "council") })
-        .await;
+    eventually("the space is known", || async {
+        brain.spaces().await.unwrap().iter().any(|info| info.space == "council")
+    })
+    .await;
     author.until_open(true).await;
     space
 }
 
 fn written(text: &str, space: Option<SpaceId>) -> NewMemory {
-    NewMemory { space: space.map(|space| space.to_string()), ..NewMemory::note(text) }
+    match space {
+        Some(space) => NewMemory::note(text).space(space.to_string()),
+        None => NewMemory::note(text),
+    }
 }
 
 fn space_of(entry: EntryFrame) -> SpaceId {
@@ -136,6 +141,7 @@ async fn spaces_heard(reader: &Rogue, node: Did) -> BTreeSet<SpaceId> {
     spaces
 }
 
+/// promise: Nodes | A member that may not read a space gets nothing of it: no frame, no gossip, no answer, no count
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_not_read_it() {
     let founder = OURS.start(0, Link::Memory).await;
@@ -195,7 +201,7 @@ async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_no
         peers.iter().any(|peer| peer.did == reader.node.did() && peer.synced && peer.behind == 0)
     })
     .await;
-    let again = NewMemory { key: Some("counted".to_owned()), ..written("counted", Some(hidden)) };
+    let again = written("counted", Some(hidden)).key("counted");
     let brain = founder.node.brain();
     brain.remember(again.clone()).await.unwrap();
     eventually("the member has it", || async {

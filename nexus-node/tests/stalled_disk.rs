@@ -57,7 +57,7 @@ async fn state_of(seen_by: &Node, node: Did) -> &'static str {
     seen_by.peers().await.iter().find(|peer| peer.did == node).unwrap().state
 }
 
-/// promise: Limits | With the brain's disk stalled no Raft message and no ping is delayed, and a newcomer is told within two seconds to try again
+/// promise: Nodes | With the brain's disk stalled no Raft message and no ping is delayed, and a newcomer is told within two seconds to try again
 #[tokio::test(start_paused = true)]
 async fn a_stalled_brain_disk_delays_no_raft_message_and_no_ping_and_a_join_is_told_to_try_again_in_two_seconds() {
     let disk = StallingDisk::new();
@@ -122,7 +122,7 @@ async fn has_text_of(node: &Node, friend: &Node) {
     has_text(friend, "by the node").await;
 }
 
-/// promise: Limits | Nothing reads the brain's disk on the tasks that answer
+/// promise: Nodes | Nothing reads the brain's disk on the tasks that answer
 #[tokio::test(start_paused = true)]
 async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     let disk = StallingDisk::new();
