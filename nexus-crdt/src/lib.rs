@@ -1,21 +1,20 @@
-//! What is known in a Nexus mesh.
+//! The entries of a Nexus mesh, and the rules by which every node folds them alike.
 //!
-//! Everything durable that a node does is an [`Entry`] in its own signed, hash-chained log; what
-//! people see (records, members, spaces) is a *fold* over the entries held. This crate holds the
-//! formats and the rules, and does no I/O: it never reads a clock, never draws a random number
-//! and never depends on the order in which entries arrive.
+//! Every durable act of a node is an [`Entry`] in its own signed, hash-chained log. Records, members
+//! and spaces are a *fold* over the entries held. This crate holds the formats and the rules. It does
+//! no I/O, reads no clock and draws no random number. The order in which entries arrive never matters.
 //!
-//! | room | what is decided there |
+//! | items | decision |
 //! |---|---|
 //! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
 //! | [`Leaves`] | payloads whose parts can be erased one by one |
 //! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
-//! | [`Frontier`], [`plan`] | who lacks which entries |
-//! | [`Writes`], [`Dot`] | what an entry of memory writes says, and its rules of form |
+//! | [`Frontier`], [`plan`] | the entries that a peer lacks |
+//! | [`Writes`], [`Dot`] | the writes in an entry, and their rules of form |
 //! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and the origin of their values |
 //! | [`Fold`] | which values of a record are live |
 //! | [`project`] | a page of records as an Automerge document |
-//! | [`Members`] | who belongs to the mesh |
+//! | [`Members`] | the members of the mesh |
 //! | [`SpaceRule`] | the readers and the writers of a space |
 
 mod access;

@@ -78,10 +78,9 @@ impl BrainLimits {
     }
 }
 
-/// What was read of the last state that somebody asked about, for whoever asks next.
+/// The part that was read of the last state that somebody asked about, for the next question.
 ///
-/// It is keyed by the number of the [`Snapshot`] and refers to none: an old one that nobody reads
-/// is let go of, whenever the next question comes.
+/// It is keyed by the number of the [`Snapshot`] and refers to none, so it keeps no old snapshot alive.
 #[derive(Default)]
 struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
 
@@ -105,7 +104,7 @@ impl Reads {
     }
 }
 
-/// What is held, if it is of this state and these members.
+/// The part that is held, if it is of this state and these members.
 fn of(last: &Option<(u64, Arc<Known>)>, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
     let (number, known) = last.as_ref()?;
     (*number == snapshot.number() && known.is_of(members)).then(|| known.clone())
@@ -140,8 +139,8 @@ impl Brain {
 
     /// The spaces and members as they are committed now. The first who asks after a commit has them read.
     async fn known(&self) -> Result<Arc<Known>, NodeError> {
-        let held = self.0.reads.held(&self.snapshot()?, &self.here().identity.members());
-        match held {
+        let held = |snapshot: &Snapshot| self.0.reads.held(snapshot, &self.here().identity.members());
+        match self.here().store.opened_snapshot()?.as_ref().and_then(held) {
             Some(known) => Ok(known),
             None => self.reading(|brain| brain.read_known(&brain.snapshot()?)).await,
         }

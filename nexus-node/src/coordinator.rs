@@ -1,21 +1,21 @@
 //! The overlay for the few writes that must not conflict: a Raft group among the members.
 //!
-//! | room | what is in it |
+//! | module | content |
 //! |---|---|
-//! | `command`, `limits` | what may be proposed, and its form |
-//! | `format` | which version of the bytes of all this there is |
+//! | `command`, `limits` | the commands that may be proposed, and their form |
+//! | `format` | the versions of all these bytes |
 //! | `state` | the machine that committed proposals are applied to: keys, locks, sessions |
-//! | `expiry` | when a leader proposes that something has run out of time |
-//! | `voters` | who votes: one step at a time |
+//! | `expiry` | the moment when a leader proposes that something has run out of time |
+//! | `voters` | the choice of voters, one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `journal` | the file that the log's entries are in |
-//! | `group` | this node's part in a group, and what a leader gathers |
-//! | `audit` | who did what, kept and checked |
+//! | `group` | this node's part in a group, and the batches of a leader |
+//! | `audit` | the record of each command and its author, kept and checked |
 //! | `wire` | requests and answers between members, and their room |
-//! | `serve` | what this node answers to others |
-//! | `propose`, `query`, `read` | what callers here ask, done wherever the leader is |
+//! | `serve` | this node's answers to others |
+//! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
-//! | `overview` | what is said of all this |
+//! | `overview` | the state of all this, for people |
 
 mod applied;
 mod audit;
@@ -96,14 +96,14 @@ pub(crate) struct Coordinator {
     timing: Timing,
     /// Whether this node may vote.
     may_vote: bool,
-    /// What this machine is called, to see whether all voters share one.
+    /// The fingerprint of this machine, to see whether all voters share one.
     machine: Option<[u8; 32]>,
     formats: Raised,
     /// The format of a group, as its leader answered after it had proven that it leads.
     exact: Mutex<Option<(Group, u16)>>,
     /// The last bytes of a later version that a peer sent. They were not taken.
     met: Mutex<Option<(Did, TooNew)>>,
-    /// Who this node is, or would be, in a group.
+    /// This node as a voter of a group, present or future.
     me: Mutex<Voter>,
     running: watch::Sender<Option<Arc<Running>>>,
     /// One beginning or end of a group at a time.
@@ -143,7 +143,7 @@ pub(crate) struct Handles {
     pub(crate) failure: Failure,
 }
 
-/// What a coordinator begins with.
+/// The state at a coordinator's start.
 pub(crate) struct Origin {
     /// Votes and snapshots.
     pub(crate) store: Store,
@@ -228,7 +228,7 @@ impl Coordinator {
         self.running.borrow().clone()
     }
 
-    /// Who this node is, or would be, in a group.
+    /// This node as a voter of a group, present or future.
     fn me(&self) -> Voter {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,8 +285,8 @@ impl Coordinator {
         }
     }
 
-    /// A member speaks for a group to which this node does not belong yet: it does from now on,
-    /// if it belongs to none, or to one that the other has replaced.
+    /// Joins a group for which a member speaks, if this node belongs to none, or to a group that the
+    /// other has replaced.
     async fn adopt(&self, group: Group) -> Result<(), NodeError> {
         let _one = self.changing.lock().await;
         if let Some(too_new) = self.stopped() {
@@ -308,7 +308,7 @@ impl Coordinator {
         self.take_part(group).await
     }
 
-    /// What a member may do.
+    /// The role of a member.
     fn role(&self, did: &Did) -> Option<Role> {
         self.identity.role_of(did)
     }
@@ -318,7 +318,7 @@ impl Coordinator {
         self.identity.may_write(did)
     }
 
-    /// What a person calls a member.
+    /// The name of a member, for people.
     fn name(&self, did: &Did) -> String {
         self.identity.name_of(did).unwrap_or_else(|| did.short())
     }

@@ -6,9 +6,9 @@
 //! | `start` | a node over any world ([`NodeEnv`]) |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
-//! | `admit` | the other side of that: tickets and who redeems them |
+//! | `admit` | the other side of that: tickets and their use |
 //! | `raise` | writing in the formats that every member reads |
-//! | `status` | what the node says of itself and of the others |
+//! | `status` | the state of this node and of the others |
 
 mod admit;
 mod builder;
@@ -213,7 +213,7 @@ impl Node {
     /// Ends the whole node: tasks, store, lock. Remaining handles answer that it stopped.
     async fn stop(&self, why: Stopped) {
         self.end_tasks().await;
-        self.close(why);
+        self.close(why).await;
     }
 
     /// Finishes the writes that were taken, then ends every task.
@@ -230,10 +230,18 @@ impl Node {
         }
     }
 
-    fn close(&self, why: Stopped) {
+    fn close_files(&self) {
         self.0.store.close();
         if let Some(coordinator) = &self.0.coordinator {
             coordinator.close();
+        }
+    }
+
+    async fn close(&self, why: Stopped) {
+        let node = self.clone();
+        // closing waits for the disk
+        if self.0.world.blocking(move || node.close_files()).await.is_err() {
+            self.close_files();
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.0.stopped.send_if_modified(|stopped| {

@@ -155,7 +155,7 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     brain.recall(RecallQuery::of("friend")).await.unwrap();
     node.shutdown().await;
     let outside = disk.touched_outside();
-    assert!(outside.is_empty(), "{} times, first:\n{}", outside.len(), outside[0]);
+    assert!(outside.is_empty(), "{}", Vec::from_iter(outside).join("\n\n"));
     drop((node, friend));
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
-use nexus_node::{LockOptions, NewMemory, NodeError, PutOptions};
+use nexus_node::{ListQuery, LockOptions, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
 
 /// How long anything may take.
@@ -93,6 +93,28 @@ async fn warned(sim: &Sim, no: usize, code: &str, of: &str) -> Result<(), SimErr
         sim.sleep(Duration::from_millis(250)).await;
     }
     Err(SimError::Failed(format!("n{no} never warned of {code} {of}: {:?}", codes(sim, no).await)))
+}
+
+async fn remember(sim: &Sim, no: usize, text: &str) -> Result<(), SimError> {
+    sim.on(no, async |node| node.brain().remember(NewMemory::note(text)).await).await.map(drop)
+}
+
+/// The texts of the memories on a node.
+async fn texts(sim: &Sim, no: usize) -> Result<Vec<String>, SimError> {
+    let listed = sim.on(no, async |node| node.brain().list(ListQuery::newest().limit(1_000)).await).await?;
+    Ok(listed.items.into_iter().map(|memory| memory.text).collect())
+}
+
+/// Waits until a node has a memory with this text.
+async fn knows(sim: &Sim, no: usize, text: &str) -> Result<(), SimError> {
+    let end = sim.now() + SOON;
+    while sim.now() < end {
+        if texts(sim, no).await?.iter().any(|found| found == text) {
+            return Ok(());
+        }
+        sim.sleep(Duration::from_millis(250)).await;
+    }
+    Err(SimError::Failed(format!("n{no} after {SOON:?} without {text}")))
 }
 
 /// Writes a memory on each node, and waits until all have all.
@@ -266,16 +288,21 @@ fn a_copy_that_meets_a_later_format_stops_and_goes_on_after_its_upgrade() {
                 // keys go on through the others, and memory everywhere
                 put(&sim, 1, "k", "while it stood still").await?;
                 assert_eq!(value(&sim, 2, "k").await?.as_deref(), Some("while it stood still"));
-                talk(&sim, "meanwhile").await?;
-                // the next start is no other
+                remember(&sim, 2, "meanwhile").await?;
+                knows(&sim, 0, "meanwhile").await?;
+                // the next start is no other; entries of the later format wait for the upgrade
                 upgrade(&sim, 1, Formats::FIRST).await?;
-                talk(&sim, "once more").await?;
+                remember(&sim, 0, "once more").await?;
+                knows(&sim, 2, "once more").await?;
+                assert!(texts(&sim, 1).await?.is_empty());
 
                 upgrade(&sim, 1, Formats::LATEST).await?;
                 until(&sim, 1, "one of three again", |seen| seen.voters.len() == 3 && seen.role.is_some()).await?;
                 agree(&sim, &[0, 1, 2]).await?;
                 let codes = codes(&sim, 1).await;
                 assert!(codes.iter().all(|(code, _)| code != "too_new"), "{codes:?}");
+                talk(&sim, "at the end").await?;
+                assert_eq!(texts(&sim, 1).await?.len(), 5);
                 Ok::<(), SimError>(())
             })
             .unwrap();

@@ -29,7 +29,7 @@ impl Brain {
         self.reading(move |brain| brain.key_of_blocking(id)).await
     }
 
-    /// The memories that fit a question, best first. What this node acknowledged is found at once.
+    /// The memories that fit a question, best first. A write that this node acknowledged is found at once.
     ///
     /// A question may be a text, or a [`RecallQuery`] that says more.
     ///

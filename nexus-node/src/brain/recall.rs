@@ -19,11 +19,11 @@ const HALF_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// How much of a score depends on recency, and on how many of the words a memory has.
 const RECENCY_SHARE: f64 = 0.2;
 const COVERAGE_SHARE: f64 = 0.4;
-/// What a memory of this very instance counts more than another's.
+/// The weight of a memory of this very instance, beside 1 for another's.
 const OWN_WEIGHT: f64 = 1.05;
 /// Characters to a token, as a rule of thumb for English text and code.
 const CHARS_PER_TOKEN: usize = 4;
-/// What surrounds a memory's text in an answer, in tokens.
+/// The size of all that surrounds a memory's text in an answer, in tokens.
 const TOKENS_AROUND: usize = 24;
 
 /// Finds what fits the question, weighs it, and says why: relevance (BM25) × how many of the
@@ -57,12 +57,12 @@ pub(super) fn recall(
     Ok(Recalled { hits, truncated })
 }
 
-/// Reads candidates until no other one can be among the `limit` best of those read, and at least
-/// one more than that: whether there is more is part of the answer.
+/// Reads candidates until no other one can be among the `limit` best of those read. It reads at
+/// least one more, because the answer says whether there is more.
 ///
-/// A memory is read to learn how many of the words it has and who wrote it. Before that it is known
-/// what its score is at most, so most of those that will not be shown are not read (Fagin, Lotem
-/// and Naor 2003, the threshold algorithm).
+/// Only reading a memory shows its author and how many of the words it has. The upper bound of its
+/// score is known before, so most memories that will not be shown are not read. This is the
+/// threshold algorithm (Fagin, Lotem and Naor 2003).
 fn best(
     candidates: Vec<Found>,
     limit: usize,
@@ -139,7 +139,7 @@ fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, n
     Hit { memory, score, why }
 }
 
-/// What a score is multiplied with if so much of it depends on something that is there in part.
+/// The factor of a score whose `share` depends on something of which only this part is there.
 fn counted(part: f64, share: f64) -> f64 {
     1.0 - share + share * part
 }
@@ -246,7 +246,7 @@ mod tests {
                 stamp: Timestamp::from_ms(now.as_ms() - days * 86_400_000),
             };
             let all: Vec<Found> = candidates.iter().enumerate().map(found).collect();
-            // what only reading tells: how many of four words, whose, and whether it is still there
+            // only reading tells how many of four words it has, its author, and whether it is still there
             let mut read = 0;
             let mut hit = |found: &Found| {
                 read += 1;

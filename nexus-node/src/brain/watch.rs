@@ -83,7 +83,7 @@ fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, C
         if entry.header().kind == Kind::WRITES {
             for (_, kind, record) in changes_of_writes(&entry) {
                 let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
-                // one that was in sight neither before nor after has not changed
+                // a record that was in sight neither before nor after has not changed
                 if in_sight || kind != ChangeKind::Forgotten {
                     let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
                     changes.push((kind, Subject::Memory(record.into())));
@@ -96,7 +96,7 @@ fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, C
     Ok((0..).zip(changes).map(|(index, (kind, id))| (index, kind, id)).collect())
 }
 
-/// What an entry changed: the writes of one record are one change, at the first one's place.
+/// The changes that an entry makes. The writes of one record are one change, at the first one's place.
 fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
     match entry.header().kind {
         Kind::WRITES => {

@@ -29,9 +29,9 @@ pub struct Joined {
     pub peer_id: String,
     /// Its mesh now.
     pub mesh_did: Did,
-    /// What it is called there.
+    /// Its name there.
     pub name: String,
-    /// Who admitted it.
+    /// The member that admitted it.
     pub inviter: Did,
 }
 
@@ -106,7 +106,7 @@ impl Node {
             None => self.name().parse().unwrap_or_else(|_| machine_name()),
         };
         let chain = knock(mesh, ticket, &name, identity.me(), timeout).await?;
-        // what is written from now on would not be copied any more
+        // a later write would not be copied any more
         let lock = self.0.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let stopping = self.end_tasks();
         stopping.await;
@@ -116,7 +116,7 @@ impl Node {
             move_in(&dir, Some(old), &ticket, chain, name, &*clock)
         });
         let moved = moved.await.map_err(NodeError::from).flatten();
-        self.close(Stopped::Rejoined);
+        self.close(Stopped::Rejoined).await;
         moved
     }
 }

@@ -63,7 +63,7 @@ impl Drive {
     async fn turn(self) -> Result<(), DriveError> {
         let Self { mut driven, queues, commits, mut done, mut hold_until, mut compared, world, failure } = self;
         let Queues { mut commands, mut intake, mut chains } = queues;
-        let mut no = 0;
+        let (mut no, mut dropped) = (0, 0);
         // number of the last commit with callers' writes
         let mut own_commit = 0;
         let mut calls = Vec::new();
@@ -73,13 +73,23 @@ impl Drive {
             // room downstream first: an input that was taken is always carried through
             let Ok(room) = commits.clone().reserve_owned().await else { return Ok(()) };
             let settled = *done.borrow_and_update();
-            driven.overlay.committed(settled)?;
+            // without work at hand nothing is kept in memory that is on disk
+            if settled > dropped && commands.is_empty() && intake.is_empty() {
+                let drop = move || driven.overlay.committed(settled).map(|()| driven);
+                driven = world.blocking(drop).await??;
+                dropped = settled;
+            }
             if hold_until.is_some_and(|until| until <= Instant::now()) || *compared.borrow() {
                 hold_until = None;
             }
             let free = settled >= own_commit && hold_until.is_none();
-            let mut step =
-                Step { no: no + 1, input: Input::Commands(Vec::new()), callers: Callers::new(), of_traces: Vec::new() };
+            let mut step = Step {
+                no: no + 1,
+                settled,
+                input: Input::Commands(Vec::new()),
+                callers: Callers::new(),
+                of_traces: Vec::new(),
+            };
             tokio::select! {
                 taken = commands.recv_many(&mut calls, COMMANDS_PER_INPUT), if free => {
                     if taken == 0 {
@@ -112,7 +122,7 @@ impl Drive {
                 () = tokio::time::sleep_until(hold_until.unwrap_or_else(Instant::now)), if hold_until.is_some() => continue,
                 _ = &mut failed => return Ok(()),
             }
-            no = step.no;
+            (no, dropped) = (step.no, settled);
             let now = world.wall();
             let stepped = world.blocking(move || {
                 let commit = driven.step(now, random(), step);

@@ -32,6 +32,8 @@ pub(super) type Callers = BTreeMap<CommandId, Caller>;
 /// One input with its number, and what came with it.
 pub(super) struct Step {
     pub(super) no: u64,
+    /// The last commit that is on disk.
+    pub(super) settled: u64,
     pub(super) input: Input,
     pub(super) callers: Callers,
     pub(super) of_traces: Vec<Arrival>,
@@ -40,7 +42,8 @@ pub(super) struct Step {
 impl Driven {
     /// Passes one input through the engine and bundles its effects.
     pub(super) fn step(&mut self, now: Timestamp, seed: [u8; 32], step: Step) -> Result<Commit, LedgerError> {
-        let Step { no, input, callers, of_traces } = step;
+        let Step { no, settled, input, callers, of_traces } = step;
+        self.overlay.committed(settled)?;
         let last = self.engine.last_eno();
         let mut commit = self.handle(no, (now, seed), input, callers)?;
         self.welcome(of_traces, last, &mut commit)?;

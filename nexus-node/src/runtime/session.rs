@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -9,6 +9,7 @@ use nexus_crdt::{EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::handle::{Ended, Intake};
@@ -78,7 +79,7 @@ impl From<StoreError> for SyncError {
 /// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
-    let reads = here.sessions.entry_format_of(peer);
+    let reads = here.entry_format_of(peer).await;
     let audience = Audience::new(here.identity.me(), peer, here.identity.members()).reading(reads);
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || Session::open(audience, now, &store.snapshot()?);
@@ -113,10 +114,10 @@ impl Sync<'_> {
         &self,
         step: impl FnOnce(&mut Session, &Snapshot) -> Result<T, SessionError> + Send + 'static,
     ) -> Result<T, SyncError> {
-        let (session, store) = (self.session.clone(), self.here.store.clone());
+        // the session first: its cursors must not be ahead of the state that it reads
+        let mut session = self.session.clone().lock_owned().await;
+        let store = self.here.store.clone();
         let step = move || {
-            // the session first: its cursors must not be ahead of the state that it reads
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             let snapshot = store.snapshot()?;
             step(&mut session, &snapshot)
         };

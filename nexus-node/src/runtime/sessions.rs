@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{ENTRY_FORMAT_FIRST, Frontier, LogId};
+use nexus_crdt::{Frontier, LogId};
 use nexus_identity::Did;
 use nexus_mesh::Abilities;
 use tokio::sync::{Notify, watch};
@@ -65,11 +65,6 @@ impl Sessions {
     /// The connection to a peer is closed.
     pub(super) fn closed(&self, peer: Did) {
         self.with(peer, |sync| sync.abilities = None);
-    }
-
-    /// The highest format of entries that a peer reads, by its hello.
-    pub(super) fn entry_format_of(&self, peer: Did) -> u16 {
-        self.with(peer, |sync| sync.abilities.as_ref().map_or(ENTRY_FORMAT_FIRST, |one| one.entry_format_max))
     }
 
     /// The highest format of entries that all open peers read. Gossip reaches all of them.

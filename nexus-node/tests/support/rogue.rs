@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use nexus_crdt::sync_frame::{AckFrame, Body, EntriesFrame};
-use nexus_crdt::{Entry, EntryFrame, FrontierPart, LogHead, SyncFrame};
+use nexus_crdt::{ENTRY_FORMAT_MAX, Entry, EntryFrame, FrontierPart, LogHead, SyncFrame};
 use nexus_identity::{Chain, Did, Keypair};
 use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
@@ -48,6 +48,7 @@ impl Rogue {
     /// A member by its credentials, connected to the node at an address.
     pub async fn start(mesh: Did, chain: Chain, key: &Keypair, link: Link, address: Multiaddr) -> Self {
         let mut config = MeshConfig::new(key.clone());
+        config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
         config.membership = Some(Membership { mesh, chain });
         let mut rooms = Rooms::new();
         // streams that the node opens are let go at once: this one speaks on its own

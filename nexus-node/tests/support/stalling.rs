@@ -13,9 +13,11 @@
 
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -34,6 +36,11 @@ struct Work {
     held_up: AtomicBool,
     changed: Notify,
 }
+
+/// The number of works that disks hold up.
+static STALLED: AtomicUsize = AtomicUsize::new(0);
+/// Work on a disk in memory takes less, unless something holds it up.
+const LONG: Duration = Duration::from_millis(300);
 
 thread_local! {
     /// The work that this thread does for the seam.
@@ -62,9 +69,13 @@ impl Blocking for Threads {
             work();
             drop(doing);
         });
+        let began = Instant::now();
         async move {
             while !state.done.load(Ordering::SeqCst) {
-                if state.held_up.load(Ordering::SeqCst) {
+                // work may also wait for a lock that held-up work has
+                if state.held_up.load(Ordering::SeqCst)
+                    || (STALLED.load(Ordering::SeqCst) > 0 && began.elapsed() > LONG)
+                {
                     state.changed.notified().await;
                 } else {
                     // a runtime that has something to do does not let virtual time go on
@@ -96,8 +107,8 @@ struct DiskState {
     /// How much work it holds up.
     held_up: AtomicUsize,
     watching: AtomicBool,
-    /// Where the disk was touched outside of the seam since somebody watches.
-    outside: Mutex<Vec<String>>,
+    /// The places that touched the disk outside of the seam since somebody watches.
+    outside: Mutex<BTreeSet<String>>,
 }
 
 impl StallingDisk {
@@ -143,7 +154,7 @@ impl StallingDisk {
         self.0.watching.store(true, Ordering::SeqCst);
     }
 
-    pub fn touched_outside(&self) -> Vec<String> {
+    pub fn touched_outside(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.0.outside.lock().unwrap())
     }
 
@@ -151,8 +162,8 @@ impl StallingDisk {
         let Some(work) = WORK.with_borrow(Clone::clone) else {
             if self.0.watching.load(Ordering::SeqCst) {
                 let trace = Backtrace::force_capture().to_string();
-                let ours = trace.lines().filter(|line| line.contains("nexus_node::"));
-                self.0.outside.lock().unwrap().push(ours.collect::<Vec<_>>().join("\n"));
+                let ours = trace.lines().filter(|line| line.contains("nexus-node/src/") && !line.contains("/store/"));
+                self.0.outside.lock().unwrap().insert(ours.collect::<Vec<_>>().join("\n"));
             }
             return;
         };
@@ -160,10 +171,12 @@ impl StallingDisk {
         if *stalled {
             work.held_up.store(true, Ordering::SeqCst);
             self.0.held_up.fetch_add(1, Ordering::SeqCst);
+            STALLED.fetch_add(1, Ordering::SeqCst);
             while *stalled {
                 stalled = self.0.goes_on.wait(stalled).unwrap();
             }
             self.0.held_up.fetch_sub(1, Ordering::SeqCst);
+            STALLED.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
