@@ -57,8 +57,8 @@ use self::log::Log;
 use self::raft::Voter;
 use self::wire::Envelope;
 use crate::config::Config;
-use crate::error::{NodeError, Resource};
-use crate::failure::Failure;
+use crate::error::{NodeError, OpaqueError, Resource, StopError};
+use crate::failure::{Failure, Fault};
 use crate::identity::Identity;
 use crate::store::Store;
 use crate::world::{World, random};
@@ -114,6 +114,10 @@ pub(crate) struct Coordinator {
 
 fn told_too_new(too_new: TooNew) {
     tracing::warn!(error = %too_new, "this copy of critical state stops until the node is updated; memory goes on");
+}
+
+fn log_failed(error: log::WriteFailed) -> StopError {
+    StopError::CoordinatorLog(OpaqueError::new(error))
 }
 
 /// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
@@ -173,7 +177,7 @@ impl Coordinator {
         let ended = watch::Sender::new(false);
         let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
         let world = world.with_spawner(Arc::new(spawner));
-        world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
+        world.spawn("raft log", writer.run(world.clone(), move |error| failing.fail(Fault::CoordinatorLog(error))));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
             links: Arc::new(wire::asker(mesh.clone(), world.spawner().clone())),
@@ -204,7 +208,7 @@ impl Coordinator {
             Some(group) => coordinator.take_part(group).await?,
             None if founder => {
                 let group = Group { generation: 0, id: u64::from_le_bytes(random()) };
-                coordinator.log.adopt(group).await.map_err(|error| NodeError::Stopping(error.to_string()))?;
+                coordinator.log.adopt(group).await.map_err(log_failed)?;
                 coordinator.take_part(group).await?;
                 if let Some(running) = coordinator.running() {
                     running.found().await?;
@@ -249,7 +253,7 @@ impl Coordinator {
         self.running.send_replace(Some(running.clone()));
         let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
         let watch = async move {
-            let why = running.clone().failed().await;
+            let fatal = running.clone().failed().await;
             match log.stopped() {
                 // the writing of others is no reason for this node to end
                 Some(too_new) => {
@@ -257,7 +261,7 @@ impl Coordinator {
                     parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
                 }
                 // half a node is worse than none: its peers count on what it promised
-                None => failing.fail(format!("the coordinator ended: {why}")),
+                None => failing.fail(Fault::Coordinator(OpaqueError::new(fatal))),
             }
         };
         self.spawn("raft watch", watch.boxed());
@@ -290,7 +294,6 @@ impl Coordinator {
         if let Some(too_new) = self.stopped() {
             return Err(NodeError::TooNew(too_new));
         }
-        let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
         match self.running() {
             Some(running) if running.group.generation >= group.generation => return Ok(()),
             Some(running) => {
@@ -298,10 +301,10 @@ impl Coordinator {
                 self.running.send_replace(None);
                 running.stop().await;
                 let draw = u64::from_le_bytes(random());
-                self.log.reset(self.identity.mesh(), draw, group).await.map_err(failed)?;
+                self.log.reset(self.identity.mesh(), draw, group).await.map_err(log_failed)?;
                 self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
             }
-            None => self.log.adopt(group).await.map_err(failed)?,
+            None => self.log.adopt(group).await.map_err(log_failed)?,
         }
         self.take_part(group).await
     }

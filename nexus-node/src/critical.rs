@@ -21,7 +21,7 @@ pub use crate::coordinator::{
     Lease, Lock, Manage, Mode, Put, Seat, SeatState, Step, Txn, Waiter, What,
 };
 use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
-use crate::error::{NodeError, Resource};
+use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource};
 
 /// The time between two looks at a lock, on a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
@@ -274,7 +274,7 @@ impl Critical {
         }
         match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await? {
             Outcome::Granted { token } => Ok(token),
-            _ => Err(NodeError::Conflict(format!("the lock {name} is still held"))),
+            _ => Err(ConflictError::StillHeld { name: name.to_owned() }.into()),
         }
     }
 
@@ -471,17 +471,19 @@ fn first_lock(found: Found) -> Option<Lock> {
 /// The error for an unexpected outcome.
 fn refused(outcome: Outcome) -> NodeError {
     let Outcome::Refused(refusal) = outcome else {
-        return NodeError::Conflict("it was answered with something else".to_owned());
+        return ConflictError::OtherAnswer.into();
     };
     match refusal {
         Refusal::NoKey => NodeError::NotFound { what: Resource::Key, name: "of that name".to_owned() },
         Refusal::NoLock => NodeError::NotFound { what: Resource::Lock, name: "of that name is held".to_owned() },
         Refusal::NoWaiter => NodeError::NotFound { what: Resource::Place, name: "of that number".to_owned() },
-        Refusal::Mismatch { .. } | Refusal::StaleToken { .. } | Refusal::Held { .. } => {
-            NodeError::Conflict(refusal.to_string())
-        }
-        Refusal::Full(_) | Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Malformed(_) => {
-            NodeError::Refused(refusal.to_string())
+        Refusal::Mismatch { found } => ConflictError::Mismatch { revision: found.map(|item| item.revision) }.into(),
+        Refusal::StaleToken { token } => ConflictError::StaleToken { token }.into(),
+        Refusal::Held { holder, token } => ConflictError::Held { holder, token }.into(),
+        Refusal::Full(full) => AccessError::Full(full.bound()).into(),
+        Refusal::TooLate => AccessError::TooLate.into(),
+        refusal @ (Refusal::OtherGroup { .. } | Refusal::Malformed(_)) => {
+            AccessError::Proposal(OpaqueError::new(refusal)).into()
         }
     }
 }

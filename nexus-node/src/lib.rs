@@ -72,9 +72,14 @@ mod world;
 pub use brain::{Brain, Watch};
 pub use coordinator::TooNew;
 pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
-pub use datadir::DataDirError;
+pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
 pub use env::{NodeEnv, RaftEnv};
-pub use error::{NodeError, Resource, SearchError};
+pub use error::{
+    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, InputError, ListenError, NetworkError,
+    NodeError, OpaqueError, Resource, SearchError, StopError,
+};
+pub use failure::Fault;
+pub use ledger::LedgerError;
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
     NewMemory, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Subject, Was,
@@ -83,7 +88,16 @@ pub use memory::{
 pub use node::{
     Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
 };
+pub use store::{PoisonCause, Store, StoreDamage, StoreError};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
+
+// types of the crates below that public signatures name
+pub use nexus_crdt::{Frontier, SpaceId};
+pub use nexus_identity::{ChainError, Did, DidError, Keypair, Name, NameError, Role, Ticket, TicketError, Timestamp};
+pub use nexus_mesh::{
+    BoxedTransport, Clock, DownCause, JoinError, JoinRefusal, MeshError, Multiaddr, OpenError, PeerState, Rooms,
+    Spawner, Stream, StreamProtocol, SystemClock, TransportError, tcp_quic_transport,
+};
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]

@@ -41,7 +41,8 @@ use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::NodeEnv;
-use crate::error::NodeError;
+use crate::error::{InputError, NodeError, StopError};
+use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
 use crate::notices::Notices;
@@ -50,14 +51,15 @@ use crate::store::{Batch, Store};
 use crate::world::{Tasks, World};
 
 /// Reason why a node has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Stopped {
     /// The user stopped it.
     Asked,
     /// It joined another mesh. Build it again on the same directory.
     Rejoined,
     /// It failed, most likely because of its disk. Nothing acknowledged is lost.
-    Failed(String),
+    Failed(Fault),
 }
 
 /// Handle to a running node, cheap to clone. The node ends with [`Node::shutdown`] or with its last handle.
@@ -148,8 +150,8 @@ impl Node {
     /// # Errors
     /// [`NodeError::Invalid`] if the node was made without a coordinator.
     pub fn critical(&self) -> Result<Critical, NodeError> {
-        let none = || NodeError::Invalid("this node was made without a coordinator".to_owned());
-        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or_else(none)? })
+        let coordinator = self.0.coordinator.clone();
+        Ok(Critical { coordinator: coordinator.ok_or(InputError::NoCoordinator)? })
     }
 
     /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.
@@ -201,7 +203,7 @@ impl Node {
             stopped = stopped.wait_for(Option::is_some) => {
                 stopped.ok().and_then(|stopped| stopped.clone()).unwrap_or(Stopped::Asked)
             }
-            reason = self.0.engine.failure().failed() => Stopped::Failed(reason),
+            fault = self.0.engine.failure().failed() => Stopped::Failed(fault),
         }
     }
 
@@ -245,7 +247,7 @@ impl Node {
 
     fn check_running(&self) -> Result<(), NodeError> {
         match &*self.0.stopped.borrow() {
-            Some(_) => Err(NodeError::Stopping("it was stopped".to_owned())),
+            Some(_) => Err(StopError::Stopped.into()),
             None => Ok(()),
         }
     }

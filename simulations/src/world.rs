@@ -698,7 +698,7 @@ impl Sim {
     pub async fn failed(&self, no: NodeNo, within: Duration) -> Option<String> {
         let node = self.node(no)?;
         match tokio::time::timeout(within, node.stopped()).await {
-            Ok(Stopped::Failed(why)) => Some(why),
+            Ok(Stopped::Failed(fault)) => Some(fault.to_string()),
             _ => None,
         }
     }

@@ -236,7 +236,7 @@ fn no_key(key: &str) -> Problem {
 fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
     match error {
         NodeError::NotFound { .. } => no_key(key),
-        NodeError::Conflict(why) => Problem::new("conflict", why).hint(match fence {
+        NodeError::Conflict(why) => Problem::new("conflict", why.to_string()).hint(match fence {
             Some(_) => "the lease is over: take the lock again, look at what changed meanwhile, and use the new token",
             None => "nothing was written: read it again with `nexus-node kv get`, and decide anew",
         }),
@@ -249,7 +249,7 @@ fn not_ours(error: NodeError, name: &str) -> Problem {
     let list = "`nexus-node lock list` shows who holds what";
     match error {
         NodeError::NotFound { .. } => Problem::new("not_found", format!("nobody holds the lock {name}")).hint(list),
-        NodeError::Conflict(why) => Problem::new("conflict", why)
+        NodeError::Conflict(why) => Problem::new("conflict", why.to_string())
             .hint(format!("that lease is over; take it anew with `nexus-node lock acquire`, {list}")),
         error => error.into(),
     }

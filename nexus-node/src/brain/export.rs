@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use automerge::SaveOptions;
 use nexus_crdt::{Dot, LogId, PageWrite, SpaceId, Target, Verified, Writes, project};
 
-use crate::NodeError;
+use crate::error::{InputError, NodeError, OpaqueError};
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::ledger::{self, enos_of_log};
 use crate::memory::Page;
@@ -28,8 +28,7 @@ impl Pages {
     /// The next page as an Automerge document: Takes long for a large page.
     pub(crate) fn next(&mut self) -> Result<Option<Page>, NodeError> {
         let Some((place, writes)) = self.0.pop_first() else { return Ok(None) };
-        let document =
-            project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
+        let document = project(writes).map_err(|error| InputError::Page(OpaqueError::new(error)))?;
         let name = format!("{}-{}-{}", place.log.author.short(), hex(&place.log.incarnation.0), place.number);
         let options = SaveOptions { deflate: true, ..SaveOptions::default() };
         Ok(Some(Page { name, automerge: document.save_with_options(options) }))

@@ -29,7 +29,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
         Some(value) => {
             let value = value.to_string();
             let mut value: toml_edit::Value =
-                value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax(error.to_string()))?;
+                value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax { source: error.into() })?;
             match document.get_mut(key.name) {
                 // Replaces the old value in its place, so that the comments around it stay.
                 Some(Item::Value(before)) => {
@@ -78,7 +78,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 }
 
 fn parse(text: &str) -> Result<DocumentMut, ConfigError> {
-    text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax(error.to_string()))
+    text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax { source: error.into() })
 }
 
 fn checked(document: DocumentMut) -> Result<String, ConfigError> {

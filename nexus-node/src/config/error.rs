@@ -42,8 +42,11 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is no TOML.
-    #[error("config.toml: {0}")]
-    Syntax(String),
+    #[error("config.toml: {source}")]
+    Syntax {
+        /// The place and the kind of the fault.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is no such key.
     #[error("{origin}: there is no key {key}{}", meant(*nearest))]
     UnknownKey {

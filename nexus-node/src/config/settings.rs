@@ -99,7 +99,7 @@ impl Settings {
 
     fn add_file(&mut self, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax(error.to_string()))?;
+            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { source: error.into() })?;
         for (name, value) in &table {
             let key = known(name, Origin::File)?;
             let set = self.config.set_toml(key.name, value);

@@ -26,6 +26,7 @@ use self::sessions::{Known, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn};
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
+use crate::error::CriticalBound;
 
 /// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -149,6 +150,19 @@ pub enum Full {
     /// The bound of the answers kept for one session.
     #[error("answers wait to be let go of")]
     Answers,
+}
+
+impl Full {
+    /// The bound with its value, for callers.
+    pub(crate) fn bound(self) -> CriticalBound {
+        let limits = limits::of(format::FORMAT_MAX);
+        match self {
+            Self::Bytes { bytes } => CriticalBound::Bytes { bytes, max: limits.state_bytes },
+            Self::Locks => CriticalBound::Locks { max: limits.locks },
+            Self::Line => CriticalBound::Line { max: limits.waiters },
+            Self::Answers => CriticalBound::Answers,
+        }
+    }
 }
 
 impl Outcome {

@@ -10,7 +10,7 @@ use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
 
 use super::{Inner, Node};
 use crate::engine::Command;
-use crate::error::NodeError;
+use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
 use crate::runtime::EngineHandle;
@@ -109,10 +109,10 @@ impl Node {
     pub async fn invite(&self, invite: Invite) -> Result<Invitation, NodeError> {
         let Inner { identity, world, engine, store, .. } = &*self.0;
         if identity.role_of(&identity.me()) != Some(Role::Admin) {
-            return Err(NodeError::Refused("only an admin invites, and this node is none".to_owned()));
+            return Err(AccessError::NotAdmin(AdminDuty::Invite).into());
         }
         if invite.uses == 0 {
-            return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
+            return Err(InputError::NoUses.into());
         }
         let held = store.clone();
         let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;

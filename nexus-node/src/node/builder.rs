@@ -92,7 +92,7 @@ impl Builder {
         dir.write_ports(ports)?;
 
         let keypair = dir.identity().clone();
-        let transport = tcp_quic_transport(&keypair).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        let transport = tcp_quic_transport(&keypair)?;
         let tasks = Arc::new(Tasks::current());
         let mut env = NodeEnv::new(keypair, transport, tasks.clone(), store);
         env.raft = raft;

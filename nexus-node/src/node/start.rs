@@ -15,7 +15,7 @@ use crate::coordinator::{self, Coordinator};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
 use crate::env::{NodeEnv, RaftEnv};
-use crate::error::NodeError;
+use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
@@ -57,8 +57,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
     let raft_streams = raft.is_some().then(|| coordinator::register(&mut rooms));
-    let (mesh, events) =
-        Mesh::start(transport, mesh_config, rooms, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
@@ -122,7 +121,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         if let Some(tasks) = &origins.tasks {
             tasks.end().await;
         }
-        return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
+        return Err(NetworkError::Listen(failures).into());
     }
 
     let coordinator = match raft.zip(raft_streams) {
@@ -269,7 +268,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
 async fn all_bound(
     asked: &[Multiaddr],
     bound: &mut watch::Receiver<Vec<Multiaddr>>,
-    failed: &mut watch::Receiver<Vec<String>>,
+    failed: &mut watch::Receiver<Vec<ListenError>>,
 ) {
     /// Protocols of an address without values, to tell sockets apart.
     fn shape(address: &Multiaddr) -> Vec<&'static str> {

@@ -12,7 +12,7 @@ use super::fresh_incarnation;
 use super::handle::{Call, Intake};
 use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{Command, CommandId, Effect, Engine, Event, Input, Outcome};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::ledger::LedgerError;
 use crate::store::Overlay;
 use crate::trace::TraceParent;
@@ -55,7 +55,7 @@ type Callers = BTreeMap<CommandId, Caller>;
 impl Drive {
     pub(crate) async fn run(mut self) {
         if let Err(error) = self.turn().await {
-            self.failure.fail(error.to_string());
+            self.failure.fail(Fault::Ledger(error));
         }
     }
 
