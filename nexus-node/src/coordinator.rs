@@ -63,14 +63,14 @@ use crate::identity::Identity;
 use crate::store::Store;
 use crate::world::{World, random};
 
-pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
+pub use self::audit::{AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
 pub use self::format::{FORMAT_MAX, TooNew};
 pub use self::govern::Manage;
 pub use self::limits::{
     FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
 };
-pub use self::overview::{Coordinators, Mode, OldMember, Seat, SeatState};
+pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};
 pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
 
 pub(crate) use self::group::Timing;
@@ -336,6 +336,11 @@ impl Coordinator {
 
     pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.world.spawner().spawn(name, task);
+    }
+
+    /// Resolves once this node's part has ended.
+    pub(crate) async fn ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// Ends this node's part.

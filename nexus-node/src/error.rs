@@ -285,7 +285,7 @@ mod tests {
 
     /// The errors from the outermost to the first cause, in words.
     fn chain(error: &dyn Error) -> Vec<String> {
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+        std::iter::successors(Some(error), |error| Error::source(*error)).map(ToString::to_string).collect()
     }
 
     fn full_disk() -> StoreError {

@@ -71,7 +71,10 @@ mod world;
 
 pub use brain::{Brain, Watch};
 pub use coordinator::TooNew;
-pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
+pub use critical::{
+    Critical, CriticalChange, CriticalEvent, CriticalNews, CriticalWatch, CriticalWatchQuery, DeleteOptions, Grant,
+    KeyQuery, LockGuard, LockOptions, PutOptions,
+};
 pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{
@@ -86,7 +89,8 @@ pub use memory::{
     WatchQuery,
 };
 pub use node::{
-    Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
+    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, Node, Peer, PeerPath,
+    Queue, Status, Stopped, Warning,
 };
 pub use store::{PoisonCause, Store, StoreDamage, StoreError};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -31,8 +31,8 @@ use tokio::sync::watch;
 pub use admit::{Invitation, Invite};
 pub use builder::Builder;
 pub use found::{Initialized, init};
-pub use join::{Joined, join};
-pub use status::{Behind, MemberInfo, Peer, Queue, Status, Warning};
+pub use join::{JoinOptions, Joined, join};
+pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
 
 use crate::brain::Brain;
 use crate::config::Config;

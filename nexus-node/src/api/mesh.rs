@@ -89,7 +89,7 @@ pub(super) async fn join(
     let timeout = join.timeout.map_or(JOIN_TIMEOUT, |timeout| timeout.0);
     let mut attached = api.0.node.subscribe();
     attached.mark_unchanged();
-    let joined = node.join(&ticket, name, timeout).await?;
+    let joined = node.join(&ticket, crate::JoinOptions { name, timeout }).await?;
     drop(node);
     // The node is detached first, or replaced at once.
     let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));

@@ -39,6 +39,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// One deed in an audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuditEntry {
     /// Its number, from 1.
     pub n: u64,
@@ -54,6 +55,7 @@ pub struct AuditEntry {
 
 /// A page of an audit, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuditPage {
     /// The deeds.
     pub items: Vec<AuditEntry>,
@@ -63,6 +65,7 @@ pub struct AuditPage {
 
 /// The result of a check of the chain, or of a step of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuditCheck {
     /// The number of checked deeds.
     pub entries: u64,
@@ -70,8 +73,8 @@ pub struct AuditCheck {
     pub first: Option<u64>,
     /// The hash of the last checked record.
     pub head: [u8; 32],
-    /// The first changed deed, with the fault.
-    pub broken: Option<(u64, &'static str)>,
+    /// The first changed deed.
+    pub broken: Option<AuditBreak>,
     /// Deeds without a record on this node, from and to.
     pub missing: Vec<(u64, u64)>,
     /// The deed to continue after, if this was not all.
@@ -80,8 +83,43 @@ pub struct AuditCheck {
     pub others: Vec<AuditOther>,
 }
 
+/// A deed at which the chain does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditBreak {
+    /// Its number.
+    pub n: u64,
+    /// The fault.
+    pub fault: AuditFault,
+}
+
+/// The fault of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditFault {
+    /// Records before it are missing.
+    #[error("records before it are gone")]
+    GoneBefore,
+    /// Records after it are missing.
+    #[error("records after it are gone")]
+    GoneAfter,
+    /// It names another record than the one before it.
+    #[error("it does not name the record before it")]
+    OtherBefore,
+    /// The first record names one before it.
+    #[error("it does not begin the chain")]
+    NotTheFirst,
+    /// Its signature is not its proposer's.
+    #[error("its proposer did not sign it")]
+    NotSigned,
+    /// Critical state names another last record.
+    #[error("the state holds another past")]
+    OtherPast,
+}
+
 /// Another member's copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuditOther {
     /// The member.
     pub did: Did,

@@ -14,6 +14,7 @@ use crate::NodeError;
 
 /// The mode of critical state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// All voters are up.
     Full,
@@ -36,6 +37,7 @@ impl Mode {
 
 /// The state of a voter or learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SeatState {
     /// It leads.
     Leader,
@@ -59,8 +61,32 @@ impl SeatState {
     }
 }
 
+/// The role of a node that has a copy of critical state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoordinatorRole {
+    /// It leads, and has a vote.
+    Leader,
+    /// It has a vote.
+    Voter,
+    /// It has a copy, and no vote.
+    Learner,
+}
+
+impl CoordinatorRole {
+    /// The word on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+        }
+    }
+}
+
 /// A voter or a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Seat {
     /// The member.
     pub did: Did,
@@ -72,6 +98,7 @@ pub struct Seat {
 
 /// The coordinators as this node sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Coordinators {
     /// The leader, if a quorum seems to follow it.
     pub leader: Option<Did>,
@@ -87,8 +114,8 @@ pub struct Coordinators {
     pub learners: Vec<Seat>,
     /// Whether critical writes are possible.
     pub quorum: bool,
-    /// This node's role: `leader`, `voter` or `learner`; `None` without a copy.
-    pub role: Option<&'static str>,
+    /// This node's role; `None` without a copy.
+    pub role: Option<CoordinatorRole>,
     /// The group's generation: the number of times that the coordinators began anew.
     pub generation: u32,
     /// Whether all voters run on one machine, by their own reports.
@@ -104,6 +131,7 @@ pub struct Coordinators {
 
 /// A member that runs an older version, or may run one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OldMember {
     /// Its DID.
     pub did: Did,
@@ -172,9 +200,9 @@ impl Coordinator {
         let learners: BTreeSet<Did> =
             seats.all.iter().map(|voter| voter.did).filter(|did| !voters.contains(did)).collect();
         let role = match () {
-            () if leader == Some(me) => Some("leader"),
-            () if voters.contains(&me) => Some("voter"),
-            () if learners.contains(&me) => Some("learner"),
+            () if leader == Some(me) => Some(CoordinatorRole::Leader),
+            () if voters.contains(&me) => Some(CoordinatorRole::Voter),
+            () if learners.contains(&me) => Some(CoordinatorRole::Learner),
             () => None,
         };
         let machines: BTreeSet<Vec<u8>> =

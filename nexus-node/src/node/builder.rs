@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nexus_identity::Name;
+use nexus_identity::{Name, Ticket};
 use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
 use super::start::{Origins, start};
-use super::{Node, found, ports};
+use super::{JoinOptions, Node, found, ports};
 use crate::NodeError;
 use crate::config::Config;
 use crate::datadir::{Contents, DataDir};
@@ -21,14 +21,16 @@ const RAFT_CACHE_BYTES: usize = 1 << 20;
 
 /// Makes a node in the real world. Unset options have the defaults of [`Config`].
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     path: PathBuf,
     config: Config,
+    join: Option<(Ticket, JoinOptions)>,
 }
 
 impl Builder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, config: Config::default() }
+        Self { path, config: Config::default(), join: None }
     }
 
     /// Sets the whole configuration. Later calls change it.
@@ -65,15 +67,37 @@ impl Builder {
         self
     }
 
-    /// Starts the node. In an empty directory it makes a node first, with a new mesh. Returns when the
-    /// sockets are bound and the state is read.
+    /// Joins the mesh of a ticket before the start, unless the directory's node is in it already: the
+    /// same program starts again without its inviter. As [`node::join`](super::join) it waits 30 s.
+    #[must_use]
+    pub fn join(self, ticket: Ticket) -> Self {
+        self.join_with(ticket, JoinOptions::default())
+    }
+
+    /// Joins as [`Builder::join`], with options. A name among them is for the mesh; else the node's
+    /// [`name`](Builder::name) counts.
+    #[must_use]
+    pub fn join_with(mut self, ticket: Ticket, options: JoinOptions) -> Self {
+        self.join = Some((ticket, options));
+        self
+    }
+
+    /// Starts the node. In an empty directory it makes a node first, in the mesh of the ticket or in a
+    /// new one. Returns when the sockets are bound and the state is read.
     ///
     /// # Errors
+    /// With a ticket those of [`node::join`](super::join). Else
     /// [`NodeError::DataDir`] if the directory cannot be used: another node runs there, or its files
     /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
     /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
-        let Self { path, mut config } = self;
+        let Self { path, mut config, join } = self;
+        if let Some((ticket, mut options)) = join
+            && !found::is_of(&path, &ticket.mesh)?
+        {
+            options.name = options.name.or_else(|| config.name.clone());
+            super::join(&path, &ticket, options).await?;
+        }
         if DataDir::inspect(&path)? == Contents::Empty {
             found::init(&path, config.name.clone())?;
         }

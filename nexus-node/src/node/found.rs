@@ -5,7 +5,7 @@ use nexus_mesh::{Clock, SystemClock};
 
 use super::peer_id;
 use crate::NodeError;
-use crate::datadir::DataDir;
+use crate::datadir::{Contents, DataDir};
 use crate::ledger::{self, Genesis};
 use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
@@ -13,6 +13,7 @@ use crate::world::random;
 
 /// A new node with a new mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Initialized {
     /// The node's DID.
     pub did: Did,
@@ -35,6 +36,22 @@ pub fn init(path: &Path, name: Option<Name>) -> Result<Initialized, NodeError> {
     let _lock = dir.lock()?;
     let store = open_store(&dir, StoreOptions::default())?;
     complete(&dir, &store, name)
+}
+
+/// Whether the node of a directory is in this mesh.
+pub(super) fn is_of(path: &Path, mesh: &Did) -> Result<bool, NodeError> {
+    if DataDir::inspect(path)? == Contents::Empty {
+        return Ok(false);
+    }
+    let dir = DataDir::open(path)?;
+    let _lock = dir.lock()?;
+    if !dir.store_path().exists() {
+        return Ok(false);
+    }
+    let store = open_store(&dir, StoreOptions::default())?;
+    let genesis = ledger::read_genesis(&store.snapshot()?)?;
+    store.close();
+    Ok(genesis.is_some_and(|genesis| genesis.mesh == *mesh))
 }
 
 /// Gives the node of a directory a mesh, unless it has one. It also completes an interrupted `init`.

@@ -20,8 +20,41 @@ use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
+/// The options for joining a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinOptions {
+    /// The node's name in the mesh. Default: its name until now, or the name of the machine.
+    pub name: Option<Name>,
+    /// The longest wait for the inviter. Default: 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        Self { name: None, timeout: Duration::from_secs(30) }
+    }
+}
+
+impl JoinOptions {
+    /// Under this name.
+    #[must_use]
+    pub fn name(mut self, name: Name) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// With this wait for the inviter.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
 /// A node that joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Joined {
     /// The node.
     pub did: Did,
@@ -45,7 +78,8 @@ const COPY_CHUNK: usize = 500;
 /// [`NodeError::Refused`] with the inviter's reason, [`NodeError::TimedOut`] or
 /// [`NodeError::Unreachable`] if it does not answer, [`NodeError::Conflict`] if the directory's
 /// mesh has other members, [`NodeError::DataDir`]. A join that fails leaves nothing behind.
-pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
+    let JoinOptions { name, timeout } = options;
     let existing = match DataDir::inspect(path)? {
         Contents::Empty => None,
         Contents::Node => Some(DataDir::open(path)?),
@@ -92,7 +126,8 @@ impl Node {
     ///
     /// # Errors
     /// As [`join`]; this node goes on then as it was.
-    pub async fn join(&self, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+    pub async fn join(&self, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
+        let JoinOptions { name, timeout } = options;
         self.check_running()?;
         let Inner { identity, world, mesh, store, .. } = &*self.0;
         let Some(dir) = self.0.dir.clone() else {
