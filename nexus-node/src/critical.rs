@@ -374,12 +374,12 @@ impl Critical {
 
     /// A digest, equal on all nodes whose copies have applied the same, with the index of the last entry.
     pub fn digest(&self) -> Option<(u64, [u8; 32])> {
-        self.coordinator.running().map(|running| running.digest())
+        self.coordinator.digest()
     }
 
     /// The number of times that the coordinators began anew, if this node has a copy.
     pub fn generation(&self) -> Option<u32> {
-        self.coordinator.running().map(|running| running.generation())
+        self.coordinator.generation()
     }
 
     /// This node's DID.
@@ -389,7 +389,7 @@ impl Critical {
 
     /// This node's copy, for waiting on its changes.
     fn copy(&self) -> LocalCopy {
-        LocalCopy(self.coordinator.running().map(|running| running.applied_index()))
+        LocalCopy(self.coordinator.applied_index())
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {

@@ -7,14 +7,18 @@
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and who redeems them |
+//! | `coordinate` | this node's part in the coordinators; `no_coordinate` without the feature |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | what the node says of itself and of the others |
 
 mod admit;
 mod builder;
+#[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
+mod coordinate;
 mod found;
 mod join;
 mod ports;
+#[cfg(feature = "coordinators")]
 mod raise;
 mod start;
 mod status;
@@ -148,10 +152,10 @@ impl Node {
     /// The node's critical state, for the few writes that must not conflict.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] if the node was made without a coordinator.
+    /// [`NodeError::Invalid`] if the node was made without a coordinator, or this build has none.
     pub fn critical(&self) -> Result<Critical, NodeError> {
-        let coordinator = self.0.coordinator.clone();
-        Ok(Critical { coordinator: coordinator.ok_or(InputError::NoCoordinator)? })
+        let none = if Coordinator::BUILT { InputError::NoCoordinator } else { InputError::CoordinatorsNotBuilt };
+        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or(none)? })
     }
 
     /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
@@ -22,7 +21,7 @@ use super::runtime::scope;
 use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
-use super::{ANSWER_WITHIN, Coordinator};
+use super::{ANSWER_WITHIN, Coordinator, Manage};
 use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
 use crate::world::random;
 
@@ -77,17 +76,6 @@ impl Said {
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
-}
-
-/// A change of the voters by a person.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manage {
-    /// Give this member a vote.
-    Add(Did),
-    /// Take this member's vote.
-    Remove(Did),
-    /// Let another voter lead.
-    StepDown,
 }
 
 /// The reason why the voters were not changed.

@@ -55,6 +55,9 @@ pub enum InputError {
     /// The node was made without a coordinator, and has no critical state.
     #[error("this node was made without a coordinator")]
     NoCoordinator,
+    /// This build has no coordinators (feature `coordinators`), and no critical state.
+    #[error("coordinators are not built in")]
+    CoordinatorsNotBuilt,
     /// The name of a key or a lock is empty, too long, or has control characters.
     #[error("{what} must have 1 to {max} bytes and no control characters")]
     KeyName {

@@ -8,6 +8,7 @@ use super::start::{Origins, start};
 use super::{JoinOptions, Node, found, ports};
 use crate::NodeError;
 use crate::config::Config;
+use crate::coordinator::Coordinator;
 use crate::datadir::{Contents, DataDir};
 use crate::env::{NodeEnv, RaftEnv};
 use crate::ledger::{self, rows};
@@ -107,9 +108,7 @@ impl Builder {
         let store = found::open_store(&dir, options)?;
         found::complete(&dir, &store, config.name.clone())?;
         let copied = notice_a_copy(&dir, &store)?;
-        let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
-        let journal = Box::new(store::open_file(&dir.journal_path())?);
-        let raft = Some(RaftEnv { store: raft, journal, redraw: copied, machine: dir.machine() });
+        let raft = Coordinator::BUILT.then(|| raft_of(&dir, options, copied)).transpose()?;
 
         let mut ports = dir.ports();
         config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;
@@ -124,6 +123,13 @@ impl Builder {
         env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
     }
+}
+
+/// Opens the stores of a directory's coordinator.
+fn raft_of(dir: &DataDir, options: StoreOptions, copied: bool) -> Result<RaftEnv, NodeError> {
+    let store = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
+    let journal = Box::new(store::open_file(&dir.journal_path())?);
+    Ok(RaftEnv { store, journal, redraw: copied, machine: dir.machine() })
 }
 
 /// Begins a new incarnation if the store may be a copy, since it lies elsewhere than before: its

@@ -2,19 +2,18 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
 use nexus_crdt::SpaceId;
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
 use super::admit::{self, Admitter};
-use super::{Inner, Node, raise};
+use super::coordinate::{Coordinating, CoordinatorParts};
+use super::{Inner, Node};
 use crate::brain::{self, Brain};
 use crate::config::Config;
-use crate::coordinator::{self, Coordinator};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
-use crate::env::{NodeEnv, RaftEnv};
+use crate::env::NodeEnv;
 use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::identity::Identity;
@@ -24,7 +23,7 @@ use crate::runtime::gossip::{Gossip, publish};
 use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{DiskIndex, Search, Source, keep_up};
-use crate::store::{Batch, Overlay, Store, Table, View};
+use crate::store::{Batch, Overlay, Store};
 use crate::world::{Tasks, World};
 
 /// Longest wait for sockets to be bound.
@@ -56,7 +55,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let sync_streams = runtime::sync::register(&mut rooms);
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
-    let raft_streams = raft.is_some().then(|| coordinator::register(&mut rooms));
+    let coordinating = Coordinating::register(raft, &mut rooms);
     let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
@@ -124,26 +123,17 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         return Err(NetworkError::Listen(failures).into());
     }
 
-    let coordinator = match raft.zip(raft_streams) {
-        Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
-            let founder = founds(&store, &genesis.chain)?;
-            let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
-            let raising = mesh.clone();
-            let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
-            let handles = coordinator::Handles { identity, mesh, world, failure };
-            let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
-            if founder {
-                let mut batch = Batch::new();
-                batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
-                store.commit(&[batch])?;
-            }
-            coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-            let raised = raise::follow(raising, config.formats(), coordinator.raised());
-            coordinator.spawn("raise formats", raised.boxed());
-            Some(coordinator)
-        }
-        None => None,
-    };
+    let coordinator = coordinating.start(CoordinatorParts {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        world: world.clone(),
+        failure,
+        store: store.clone(),
+        chain: genesis.chain.clone(),
+        key: keypair,
+        config: &config,
+    });
+    let coordinator = coordinator.await?;
 
     let handles = brain::Handles {
         identity: identity.clone(),
@@ -195,12 +185,6 @@ impl Node {
         };
         self.0.world.spawn("introduce", tell);
     }
-}
-
-/// Whether this node founds the coordinators: the mesh's first member that has not done so.
-fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
-    let first = chain.len() == 1;
-    Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
 }
 
 /// State read from the store at start.
