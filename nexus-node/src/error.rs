@@ -3,8 +3,8 @@
 //! | room | content |
 //! |---|---|
 //! | `input` | faults in a caller's input |
-//! | `access` | what is not permitted |
-//! | `conflict` | what the current state does not allow |
+//! | `access` | the reasons why something is not permitted |
+//! | `conflict` | the current state that does not allow a change |
 //! | `contact` | other nodes and the network |
 //! | `stop` | the end of this node |
 

@@ -275,12 +275,14 @@ pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, Node, Peer, PeerPath,
     Queue, Status, Stopped, Warning,
 };
-pub use store::{PoisonCause, Store, StoreDamage, StoreError};
+pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 // types of the crates below that public signatures name
 pub use nexus_crdt::{Frontier, SpaceId};
-pub use nexus_identity::{ChainError, Did, DidError, Keypair, Name, NameError, Role, Ticket, TicketError, Timestamp};
+pub use nexus_identity::{
+    ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
+};
 pub use nexus_mesh::{
     BoxedTransport, Clock, DownCause, JoinError, JoinRefusal, MeshError, Multiaddr, OpenError, PeerState, Rooms,
     Spawner, Stream, StreamProtocol, SystemClock, TransportError, tcp_quic_transport,

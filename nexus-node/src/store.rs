@@ -189,6 +189,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Poisoned`] after a failed commit, else [`StoreError::Disk`] or
     /// [`StoreError::Damaged`].
+    #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::new(&self.0)
     }
@@ -203,6 +204,7 @@ impl Store {
     /// Every error is fatal, and leaves open whether the changes are on disk: only reopening tells. The
     /// store is poisoned. From now on every call on it and on its snapshots is
     /// [`StoreError::Poisoned`].
+    #[doc(hidden)]
     pub fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
         self.0.commit(batches)
     }

@@ -6,7 +6,7 @@ use axum::Json as Answer;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use nexus_identity::{Name, Role, Ticket};
+use nexus_identity::{Name, Role, RoleError, Ticket};
 use serde_json::json;
 
 use super::extract::{Json, OptionalJson};
@@ -65,7 +65,7 @@ pub(super) async fn members(node: Node) -> Result<Answer<Vec<wire::Member>>, Pro
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {
     let role = invite.role.as_deref().unwrap_or(Role::Member.as_str());
-    let role: Role = role.parse().map_err(|error: String| Problem::new("invalid", error))?;
+    let role: Role = role.parse().map_err(|error: RoleError| Problem::new("invalid", error.to_string()))?;
     let invite = crate::Invite {
         role,
         uses: invite.uses.unwrap_or(1),

@@ -3,6 +3,7 @@ use nexus_identity::Did;
 
 /// A change of the voters by a person.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Manage {
     /// Give this member a vote.
     Add(Did),

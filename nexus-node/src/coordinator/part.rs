@@ -39,14 +39,14 @@ pub(crate) struct Coordinator {
     pub(super) timing: Timing,
     /// Whether this node may vote.
     pub(super) may_vote: bool,
-    /// What this machine is called, to see whether all voters share one.
+    /// A digest of the machine, to see whether all voters share one.
     pub(super) machine: Option<[u8; 32]>,
     pub(super) formats: Raised,
     /// The format of a group, as its leader answered after it had proven that it leads.
     pub(super) exact: Mutex<Option<(Group, u16)>>,
     /// The last bytes of a later version that a peer sent. They were not taken.
     pub(super) met: Mutex<Option<(Did, TooNew)>>,
-    /// Who this node is, or would be, in a group.
+    /// This node as a voter, in its group or in one to come.
     pub(super) me: Mutex<Voter>,
     pub(super) running: watch::Sender<Option<Arc<Running>>>,
     /// One beginning or end of a group at a time.
@@ -90,7 +90,7 @@ pub(crate) struct Handles {
     pub(crate) failure: Failure,
 }
 
-/// What a coordinator begins with.
+/// The files and facts that a coordinator begins with.
 pub(crate) struct Origin {
     /// Votes and snapshots.
     pub(crate) store: Store,
@@ -176,7 +176,7 @@ impl Coordinator {
         self.running.borrow().clone()
     }
 
-    /// Who this node is, or would be, in a group.
+    /// This node as a voter, in its group or in one to come.
     pub(super) fn me(&self) -> Voter {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,8 +233,8 @@ impl Coordinator {
         }
     }
 
-    /// A member speaks for a group to which this node does not belong yet: it does from now on,
-    /// if it belongs to none, or to one that the other has replaced.
+    /// A member speaks for a group to which this node does not belong yet. This node belongs to it from
+    /// now on, if it belonged to none, or to one that the other has replaced.
     pub(super) async fn adopt(&self, group: Group) -> Result<(), NodeError> {
         let _one = self.changing.lock().await;
         if let Some(too_new) = self.stopped() {
@@ -255,7 +255,7 @@ impl Coordinator {
         self.take_part(group).await
     }
 
-    /// What a member may do.
+    /// The role of a member.
     pub(super) fn role(&self, did: &Did) -> Option<Role> {
         self.identity.role_of(did)
     }
@@ -265,7 +265,7 @@ impl Coordinator {
         self.identity.may_write(did)
     }
 
-    /// What a person calls a member.
+    /// The name of a member, for people.
     pub(super) fn name(&self, did: &Did) -> String {
         self.identity.name_of(did).unwrap_or_else(|| did.short())
     }

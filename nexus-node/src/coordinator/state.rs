@@ -189,6 +189,7 @@ impl Outcome {
 
 /// A change, for watchers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The revision of this change.
     pub revision: u64,
@@ -200,6 +201,7 @@ pub struct Change {
 
 /// The kind of a [`Change`], with its data.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum What {
     /// A key was written.
     Put {
