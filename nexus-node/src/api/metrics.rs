@@ -12,11 +12,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use nexus_mesh::PeerState;
 
 use super::Api;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
 use crate::problem::Problem;
-use crate::{Node, NodeError, Peer, PeerState, SpaceInfo, Status};
+use crate::{Node, NodeError, Peer, SpaceInfo, Status};
 
 /// The upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
