@@ -38,3 +38,59 @@ fn two_nodes_converge_after_a_partition() {
         assert!(sees("laptop").contains(value), "{said}");
     }
 }
+
+/// The lines of a program, which must all be there and in this order.
+fn says(program: &str, lines: &[&str]) {
+    let said = output(program);
+    let mut rest = said.lines();
+    for line in lines {
+        assert!(rest.any(|other| other.starts_with(line)), "{line} is missing, or too late:\n{said}");
+    }
+}
+
+#[test]
+fn lock_lets_one_worker_in_and_refuses_the_old_token() {
+    let lines = [
+        "first:   has the lock",
+        "second:  has the lock after a wait",
+        "first:   its token is too old",
+        "state:   second is done",
+    ];
+    says(env!("CARGO_BIN_EXE_lock"), &lines);
+}
+
+#[test]
+fn follow_changes_tells_of_memories_and_keys_in_their_order() {
+    let program = env!("CARGO_BIN_EXE_follow_changes");
+    says(program, &["memory:  remembered", "memory:  edited", "memory:  forgotten"]);
+    says(program, &["key:     deploy/target written", "key:     deploy/target deleted"]);
+}
+
+#[test]
+fn own_world_sets_the_clock_of_its_node() {
+    let lines = ["tasks:   ", "written: 2100-01-01T00:00:00", "later:   no such memory any more"];
+    says(env!("CARGO_BIN_EXE_own_world"), &lines);
+}
+
+#[test]
+fn three_instances_share_memories_and_decide_without_the_third() {
+    let lines = [
+        "terminal knows 3 memories",
+        "editor   knows 3 memories",
+        "cloud    knows 3 memories",
+        "editor   reads blue while cloud is away",
+        "cloud    says that it has no quorum",
+    ];
+    says(env!("CARGO_BIN_EXE_three_instances"), &lines);
+}
+
+#[test]
+fn agent_loop_does_each_job_once() {
+    let said = output(env!("CARGO_BIN_EXE_agent_loop"));
+    assert!(said.contains("all:     3 jobs done"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("report:  ")).count(), 3, "{said}");
+    assert!(
+        said.contains("migrate the staging database (jobs on the staging database go through port 5433)"),
+        "{said}"
+    );
+}

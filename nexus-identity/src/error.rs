@@ -104,3 +104,8 @@ pub enum TicketError {
         format: u16,
     },
 }
+
+/// A text that names no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no role {0:?}; roles are admin, member and reader")]
+pub struct RoleError(pub String);

@@ -32,7 +32,7 @@ mod time;
 
 pub use credential::{CHAIN_LINKS_MAX, Chain, Claims, Credential};
 pub use did::Did;
-pub use error::{BadSignature, ChainError, DidError, NameError, TicketError};
+pub use error::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
 pub use key::Keypair;
 pub use name::{NAME_BYTES_MAX, Name};
 pub use role::{Role, Roles};

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::error::RoleError;
+
 /// The rights of a credential's subject. Ordered: each role includes the rights of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -45,13 +47,11 @@ impl fmt::Display for Role {
 }
 
 impl FromStr for Role {
-    type Err = String;
+    type Err = RoleError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("no role {text:?}; roles are admin, member and reader"))
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        let role = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        role.ok_or_else(|| RoleError(text.to_owned()))
     }
 }
 

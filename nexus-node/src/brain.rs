@@ -24,7 +24,7 @@ use tokio::sync::watch as channel;
 pub(crate) use self::export::Pages;
 use crate::config::Config;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
-use crate::error::{NodeError, Resource};
+use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
 use crate::identity::Identity;
 use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::read::{Known, Reader};
@@ -168,7 +168,7 @@ impl Brain {
     /// [`NodeError::Stopping`].
     pub async fn remember(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let written = self.remember_all(vec![memory]).await?;
-        written.into_iter().next().ok_or_else(|| NodeError::Stopping("no answer".to_owned()))
+        written.into_iter().next().ok_or_else(|| StopError::NoAnswer.into())
     }
 
     /// Writes a memory, as [`Brain::remember`] does, and says whether one says nearly the same
@@ -359,13 +359,10 @@ impl Brain {
     pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
         let known = self.reading(Self::spaces_blocking).await?;
         if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
-            return Err(NodeError::Conflict(format!("there is a space {name} already")));
+            return Err(ConflictError::SpaceExists(name).into());
         }
         if known.len() >= self.0.limits.spaces_max.load(Ordering::Relaxed) {
-            return Err(NodeError::Invalid(format!(
-                "there are {} spaces already, and no more may be made",
-                known.len()
-            )));
+            return Err(InputError::Spaces { count: known.len() }.into());
         }
         let salt = random();
         match self.here().engine.run(Command::CreateSpace { name, salt }).await? {
@@ -456,7 +453,7 @@ impl Watch {
             self.committed.mark_unchanged();
             let seen = self.brain.changes_after(self.at, self.space)?;
             if !self.take(seen) {
-                return if stopped { Err(NodeError::Stopping("it was stopped".to_owned())) } else { Ok(None) };
+                return if stopped { Err(StopError::Stopped.into()) } else { Ok(None) };
             }
         }
     }
@@ -477,7 +474,7 @@ impl fmt::Debug for Watch {
 fn refused(outcome: &Outcome, id: &str) -> NodeError {
     match outcome {
         Outcome::NoRecord => NodeError::NotFound { what: Resource::Memory, name: id.to_owned() },
-        _ => NodeError::Refused("this node may read but not write: it is a reader of its mesh".to_owned()),
+        _ => AccessError::Reader.into(),
     }
 }
 

@@ -12,13 +12,13 @@
 //! separate the items of lists and the `key=value` pairs.
 //!
 //! ```
-//! use nexus_node::config::{Origin, Settings};
+//! use nexus_node::config::{SettingOrigin, Settings};
 //!
 //! let file = "mdns = false\nheartbeat_ms = 2_000\n";
 //! let env = [("NEXUS_HEARTBEAT_MS".to_owned(), "3000".to_owned())];
 //! let settings = Settings::resolve(Some(file), env, &[])?;
 //! assert_eq!(settings.config().heartbeat_ms.get(), 3000);
-//! assert_eq!(settings.origin("heartbeat_ms"), Some(Origin::Env));
+//! assert_eq!(settings.origin("heartbeat_ms"), Some(SettingOrigin::Env));
 //! assert!(!settings.config().mdns);
 //! # Ok::<(), nexus_node::config::ConfigError>(())
 //! ```
@@ -44,7 +44,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use nexus_identity::Name;
 
 pub use self::edit::{set, set_in, unset};
-pub use self::error::{ConfigError, Origin};
+pub use self::error::{ConfigError, SettingOrigin};
 pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
 pub use self::settings::{Row, Settings};
 

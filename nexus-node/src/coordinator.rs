@@ -15,339 +15,80 @@
 //! | `serve` | this node's answers to others |
 //! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
-//! | `overview` | the state of all this, for people |
+//! | `overview`, `look` | the state of all this, for people, and the way to see it |
+//! | `part` | this node's part in all this; `absent` in a build without feature `coordinators` |
+//! | `audited`, `manage`, `answer` | answers about the audit; changes by a person; answers from the state |
 
+#[cfg(feature = "coordinators")]
+mod answer;
+#[cfg(feature = "coordinators")]
 mod applied;
+#[cfg(feature = "coordinators")]
 mod audit;
+mod audited;
 mod command;
+#[cfg(feature = "coordinators")]
 mod expiry;
 mod format;
+#[cfg(feature = "coordinators")]
 mod govern;
+#[cfg(feature = "coordinators")]
 mod group;
+#[cfg(feature = "coordinators")]
 mod journal;
 mod limits;
+#[cfg(feature = "coordinators")]
 mod log;
+#[cfg(feature = "coordinators")]
+mod look;
+mod manage;
+#[cfg(feature = "coordinators")]
 mod network;
 mod overview;
+#[cfg_attr(not(feature = "coordinators"), path = "coordinator/absent.rs")]
+mod part;
+#[cfg(feature = "coordinators")]
 mod propose;
 mod query;
+#[cfg(feature = "coordinators")]
 mod raft;
+#[cfg(feature = "coordinators")]
 mod read;
+#[cfg(feature = "coordinators")]
 mod runtime;
+#[cfg(feature = "coordinators")]
 mod serve;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, feature = "coordinators"))]
 mod vectors;
+#[cfg(feature = "coordinators")]
 mod voters;
+#[cfg(feature = "coordinators")]
 mod wire;
 
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "coordinators")]
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use nexus_identity::{Did, Keypair, Role};
-use nexus_mesh::ask::Asker;
-use nexus_mesh::{Mesh, Spawner};
-use redb::StorageBackend;
-use tokio::sync::{mpsc, watch};
-
-use self::group::{Raised, Running};
-use self::log::Log;
-use self::raft::Voter;
-use self::wire::Envelope;
-use crate::config::Config;
-use crate::error::{NodeError, Resource};
-use crate::failure::Failure;
-use crate::identity::Identity;
-use crate::store::Store;
-use crate::world::{World, random};
-
-pub use self::audit::{AuditCheck, AuditEntry, AuditOther, AuditPage};
+pub use self::audited::{AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
 pub use self::format::{FORMAT_MAX, TooNew};
-pub use self::govern::Manage;
 pub use self::limits::{
     FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
 };
-pub use self::overview::{Coordinators, Mode, OldMember, Seat, SeatState};
+pub use self::manage::Manage;
+pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};
 pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
 
-pub(crate) use self::group::Timing;
+pub(crate) use self::part::Coordinator;
+#[cfg(feature = "coordinators")]
+pub(crate) use self::part::{Handles, Origin};
 pub(crate) use self::query::{Answer, Found, Query};
+#[cfg(feature = "coordinators")]
 pub(crate) use self::wire::register;
 
 /// Within this a critical request is done or refused.
+#[cfg(feature = "coordinators")]
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 /// How soon another try is made when nobody leads.
+#[cfg(feature = "coordinators")]
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// This node's part in the coordinators: a service with a state of its own.
-pub(crate) struct Coordinator {
-    identity: Identity,
-    mesh: Mesh,
-    /// Its tasks end with this node's part.
-    world: World,
-    failure: Failure,
-    key: Keypair,
-    links: Arc<Asker<Envelope>>,
-    ended: watch::Sender<bool>,
-    log: Log,
-    timing: Timing,
-    /// Whether this node may vote.
-    may_vote: bool,
-    /// The fingerprint of this machine, to see whether all voters share one.
-    machine: Option<[u8; 32]>,
-    formats: Raised,
-    /// The format of a group, as its leader answered after it had proven that it leads.
-    exact: Mutex<Option<(Group, u16)>>,
-    /// The last bytes of a later version that a peer sent. They were not taken.
-    met: Mutex<Option<(Did, TooNew)>>,
-    /// This node as a voter of a group, present or future.
-    me: Mutex<Voter>,
-    running: watch::Sender<Option<Arc<Running>>>,
-    /// One beginning or end of a group at a time.
-    changing: tokio::sync::Mutex<()>,
-    heard: Mutex<govern::Heard>,
-    proposals: mpsc::Sender<propose::Wanted>,
-}
-
-fn told_too_new(too_new: TooNew) {
-    tracing::warn!(error = %too_new, "this copy of critical state stops until the node is updated; memory goes on");
-}
-
-/// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
-struct UntilEnded {
-    inner: Arc<dyn Spawner>,
-    ended: watch::Receiver<bool>,
-}
-
-impl Spawner for UntilEnded {
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        let mut ended = self.ended.clone();
-        let until = async move {
-            tokio::select! {
-                () = task => {}
-                _ = ended.wait_for(|ended| *ended) => {}
-            }
-        };
-        self.inner.spawn(name, until.boxed());
-    }
-}
-
-/// The handles that a coordinator uses.
-pub(crate) struct Handles {
-    pub(crate) identity: Identity,
-    pub(crate) mesh: Mesh,
-    pub(crate) world: World,
-    pub(crate) failure: Failure,
-}
-
-/// The state at a coordinator's start.
-pub(crate) struct Origin {
-    /// Votes and snapshots.
-    pub(crate) store: Store,
-    /// The entries.
-    pub(crate) journal: Box<dyn StorageBackend>,
-    /// This node begins the mesh's first group, if the store knows of none.
-    pub(crate) founder: bool,
-    /// The files may be copies of ones that are in use: this node is another voter than they say.
-    pub(crate) redraw: bool,
-    pub(crate) machine: Option<[u8; 32]>,
-}
-
-impl Coordinator {
-    /// Starts this node's part.
-    pub(crate) async fn start(
-        handles: Handles,
-        key: Keypair,
-        config: &Config,
-        origin: Origin,
-    ) -> Result<Arc<Self>, NodeError> {
-        let Handles { identity, mesh, world, failure } = handles;
-        let Origin { store, journal, founder, redraw, machine } = origin;
-        let (me, mesh_did, draw) = (identity.me(), identity.mesh(), || u64::from_le_bytes(random()));
-        let seam = world.clone();
-        let open = move || Log::open(seam, store, journal, me, mesh_did, redraw, draw);
-        let (log, writer, place) = world.blocking(open).await??;
-        let failing = failure.clone();
-        let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
-        let ended = watch::Sender::new(false);
-        let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
-        let world = world.with_spawner(Arc::new(spawner));
-        world.spawn("raft log", writer.run(world.clone(), move |reason| failing.fail(reason)));
-        let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
-        let coordinator = Arc::new(Self {
-            links: Arc::new(wire::asker(mesh.clone(), world.spawner().clone())),
-            identity,
-            mesh,
-            world,
-            failure,
-            ended,
-            key,
-            log,
-            timing: Timing {
-                heartbeat: Duration::from_millis(config.raft_heartbeat_ms.get()),
-                election: Duration::from_millis(config.raft_election_ms.get()),
-                settle: Duration::from_millis(config.voter_settle_ms.get()),
-            },
-            may_vote: config.labels.0.get("voter").is_none_or(|voter| voter != "never"),
-            machine,
-            formats,
-            exact: Mutex::default(),
-            met: Mutex::default(),
-            me: Mutex::new(place.me),
-            running: watch::Sender::new(None),
-            changing: tokio::sync::Mutex::default(),
-            heard: Mutex::default(),
-            proposals,
-        });
-        match place.group {
-            Some(group) => coordinator.take_part(group).await?,
-            None if founder => {
-                let group = Group { generation: 0, id: u64::from_le_bytes(random()) };
-                coordinator.log.adopt(group).await.map_err(|error| NodeError::Stopping(error.to_string()))?;
-                coordinator.take_part(group).await?;
-                if let Some(running) = coordinator.running() {
-                    running.found().await?;
-                    // nobody else has a copy, so there is nothing to wait for
-                    coordinator.raise_alone(&running).await;
-                }
-            }
-            None => {}
-        }
-        coordinator.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
-        coordinator.spawn("govern", govern::run(coordinator.clone()).boxed());
-        coordinator.spawn("audit", audit::run(coordinator.clone()).boxed());
-        coordinator.spawn("expiry", govern::expire(coordinator.clone()).boxed());
-        Ok(coordinator)
-    }
-
-    /// This node's part in the group it belongs to, if it belongs to one.
-    pub(crate) fn running(&self) -> Option<Arc<Running>> {
-        self.running.borrow().clone()
-    }
-
-    /// This node as a voter of a group, present or future.
-    fn me(&self) -> Voter {
-        *self.me.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes part in a group; not at all where a later version wrote what is on the disk.
-    async fn take_part(&self, group: Group) -> Result<(), NodeError> {
-        let (links, spawner, formats) = (self.links.clone(), self.world.spawner().clone(), self.formats.clone());
-        if let Some(too_new) = self.log.stopped() {
-            told_too_new(too_new);
-            return Ok(());
-        }
-        let running = match Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats).await {
-            Ok(running) => running,
-            Err(NodeError::TooNew(too_new)) => {
-                told_too_new(too_new);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        self.running.send_replace(Some(running.clone()));
-        let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
-        let watch = async move {
-            let why = running.clone().failed().await;
-            match log.stopped() {
-                // the writing of others is no reason for this node to end
-                Some(too_new) => {
-                    told_too_new(too_new);
-                    parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
-                }
-                // half a node is worse than none: its peers count on what it promised
-                None => failing.fail(format!("the coordinator ended: {why}")),
-            }
-        };
-        self.spawn("raft watch", watch.boxed());
-        Ok(())
-    }
-
-    /// The bytes of a later version at which this node's copy has stopped.
-    pub(crate) fn stopped(&self) -> Option<TooNew> {
-        self.log.stopped()
-    }
-
-    /// The format of critical state, as a copy of this node applied it or a leader answered: the format
-    /// in which this node may write.
-    pub(crate) fn raised(&self) -> watch::Receiver<u16> {
-        self.formats.raised.subscribe()
-    }
-
-    /// The error for a node without a copy to read.
-    pub(crate) fn no_copy(&self, of: &str) -> NodeError {
-        match self.stopped() {
-            Some(too_new) => NodeError::TooNew(too_new),
-            None => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
-        }
-    }
-
-    /// Joins a group for which a member speaks, if this node belongs to none, or to a group that the
-    /// other has replaced.
-    async fn adopt(&self, group: Group) -> Result<(), NodeError> {
-        let _one = self.changing.lock().await;
-        if let Some(too_new) = self.stopped() {
-            return Err(NodeError::TooNew(too_new));
-        }
-        let failed = |error: log::WriteFailed| NodeError::Stopping(error.to_string());
-        match self.running() {
-            Some(running) if running.group.generation >= group.generation => return Ok(()),
-            Some(running) => {
-                tracing::warn!(from = %running.group, to = %group, "the coordinators were begun anew");
-                self.running.send_replace(None);
-                running.stop().await;
-                let draw = u64::from_le_bytes(random());
-                self.log.reset(self.identity.mesh(), draw, group).await.map_err(failed)?;
-                self.me.lock().unwrap_or_else(PoisonError::into_inner).draw = draw;
-            }
-            None => self.log.adopt(group).await.map_err(failed)?,
-        }
-        self.take_part(group).await
-    }
-
-    /// The role of a member.
-    fn role(&self, did: &Did) -> Option<Role> {
-        self.identity.role_of(did)
-    }
-
-    /// Whether a member may write, and so propose.
-    fn may_propose(&self, did: &Did) -> bool {
-        self.identity.may_write(did)
-    }
-
-    /// The name of a member, for people.
-    fn name(&self, did: &Did) -> String {
-        self.identity.name_of(did).unwrap_or_else(|| did.short())
-    }
-
-    /// The world in which this node's part lives.
-    pub(crate) const fn world(&self) -> &World {
-        &self.world
-    }
-
-    /// This node.
-    pub(crate) fn did(&self) -> Did {
-        self.identity.me()
-    }
-
-    pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.world.spawner().spawn(name, task);
-    }
-
-    /// Ends this node's part.
-    pub(crate) async fn stop(&self) {
-        let running = self.running.send_replace(None);
-        if let Some(running) = running {
-            running.stop().await;
-        }
-        self.ended.send_replace(true);
-    }
-
-    /// Closes Raft's store.
-    pub(crate) fn close(&self) {
-        self.log.close();
-    }
-}

@@ -5,23 +5,28 @@
 //! that can do with less belongs in the [brain](crate::Brain), which works on every node at any time.
 
 mod guard;
+mod options;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::time::Instant;
 
 use self::guard::Since;
 
 pub use self::guard::LockGuard;
+pub use self::options::{AuditQuery, CriticalWatchQuery, DeleteOptions, KeyQuery, LockOptions, PutOptions};
+pub use self::watch::{CriticalNews, CriticalWatch};
 pub use crate::coordinator::{
-    Action, AuditCheck, AuditEntry, AuditOther, AuditPage, Change, Check, Condition, Coordinators, Deed, Done, Item,
-    Lease, Lock, Manage, Mode, Put, Seat, SeatState, Step, Txn, Waiter, What,
+    Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Change as CriticalChange, Check,
+    Condition, CoordinatorRole, Coordinators, Deed, Done, Item, Lease, Lock, Manage, Mode, OldMember, Put, Seat,
+    SeatState, Step, Txn, Waiter, What as CriticalEvent,
 };
 use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
-use crate::error::{NodeError, Resource};
+use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource};
 
 /// The time between two looks at a lock, on a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
@@ -32,10 +37,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
 /// let critical = node.critical()?;
 /// critical.put("deploy/target", "blue", Default::default()).await?;
-/// let mut lock = critical.lock("deploy", Default::default()).await?;
+/// let lock = critical.lock("deploy", Default::default()).await?;
 /// // a write under the lock's token is refused once another node has the lock
-/// let fence = Some(lock.token());
-/// critical.put("deploy/state", "running", nexus_node::PutOptions { fence, ..Default::default() }).await?;
+/// let fenced = nexus_node::PutOptions::default().fence(lock.token());
+/// critical.put("deploy/state", "running", fenced).await?;
 /// lock.release().await?;
 /// # Ok(()) }
 /// ```
@@ -44,32 +49,9 @@ pub struct Critical {
     pub(crate) coordinator: Arc<Coordinator>,
 }
 
-/// The options for writing a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PutOptions {
-    /// The lifetime of the key from its last write on, one second to 30 days; `None` for no end.
-    pub ttl: Option<Duration>,
-    /// The token of a lock, which must be good at that moment.
-    pub fence: Option<u64>,
-}
-
-/// The options for taking a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockOptions {
-    /// The time of the lease unless it is renewed, one second to 30 days. Default: 30 s.
-    pub ttl: Duration,
-    /// The longest wait in line for a held lock. Default: no wait.
-    pub wait: Duration,
-}
-
-impl Default for LockOptions {
-    fn default() -> Self {
-        Self { ttl: Duration::from_secs(30), wait: Duration::ZERO }
-    }
-}
-
 /// A right to a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// The token that proves it. Later grants, of any lock, have larger tokens.
     pub token: u64,
@@ -77,9 +59,20 @@ pub struct Grant {
     pub lasts: Duration,
 }
 
+/// A key in this node's copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalItem {
+    /// Its content; `None` if it does not exist in the copy.
+    pub item: Option<Item>,
+    /// The time since this node's last contact with a quorum; `None` if there was none since it started.
+    pub age: Option<Duration>,
+}
+
 /// A page of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+#[non_exhaustive]
+pub struct KeyPage {
     /// Keys and their values, in order.
     pub items: Vec<(String, Item)>,
     /// The key to continue after, if there are more.
@@ -90,9 +83,10 @@ pub struct Page {
 
 /// Changes of critical state, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+#[non_exhaustive]
+pub struct CriticalChanges {
     /// The changes; empty if there were none in time.
-    pub changes: Vec<Change>,
+    pub changes: Vec<CriticalChange>,
     /// The revision to continue after.
     pub revision: u64,
     /// Whether changes in between are lost. Then read the keys themselves, and continue after `revision`.
@@ -101,6 +95,7 @@ pub struct Changes {
 
 /// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TxnDone {
     /// Whether its checks held.
     pub held: bool,
@@ -120,31 +115,31 @@ impl Critical {
         Ok(first(answer.found))
     }
 
-    /// A key in this node's copy, and the time since this node's last contact with a quorum.
+    /// A key in this node's copy, which may lack the latest changes. It needs no quorum, and does not wait.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy, [`NodeError::TooNew`] if it has stopped where a
     /// later version wrote.
-    pub fn get_local(&self, key: &str) -> Result<(Option<Item>, Option<Duration>), NodeError> {
+    pub fn get_local(&self, key: &str) -> Result<LocalItem, NodeError> {
         let none = || self.coordinator.no_copy("on this node");
-        let read = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(none)?;
-        Ok((first(read.0.found), read.1))
+        let (answer, age) = self.coordinator.read_local(&Query::Get(key.to_owned())).ok_or_else(none)?;
+        Ok(LocalItem { item: first(answer.found), age })
     }
 
-    /// Keys with a prefix, in order, after a key; at most 1,000 at a time.
+    /// A page of keys, in order.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
-    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, NodeError> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let query = Query::List { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit };
+    pub async fn list(&self, query: KeyQuery) -> Result<KeyPage, NodeError> {
+        let KeyQuery { prefix, after, limit } = query;
+        let query = Query::List { prefix, after, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
         let answer = self.coordinator.read(&query).await?;
         let (items, more) = match answer.found {
             Found::Items { items, more } => (items, more),
             _ => (Vec::new(), false),
         };
         let next = items.last().filter(|_| more).map(|(key, _)| key.clone());
-        Ok(Page { items, next, revision: answer.revision })
+        Ok(KeyPage { items, next, revision: answer.revision })
     }
 
     /// Writes a key. Returns the revision.
@@ -174,8 +169,8 @@ impl Critical {
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if it does not exist; else as [`put`](Self::put).
-    pub async fn delete(&self, key: &str, fence: Option<u64>) -> Result<u64, NodeError> {
-        self.done(Command::Delete { key: key.to_owned(), fence }).await
+    pub async fn delete(&self, key: &str, options: DeleteOptions) -> Result<u64, NodeError> {
+        self.done(Command::Delete { key: key.to_owned(), fence: options.fence }).await
     }
 
     /// Does several steps at one revision, or none.
@@ -194,7 +189,7 @@ impl Critical {
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
-    pub async fn changes(&self, prefix: &str, after: u64, wait: Duration) -> Result<Changes, NodeError> {
+    pub async fn changes(&self, prefix: &str, after: u64, wait: Duration) -> Result<CriticalChanges, NodeError> {
         let until = Instant::now() + wait;
         let query = Query::Changes { prefix: prefix.to_owned(), after };
         let mut copy = self.copy();
@@ -207,9 +202,9 @@ impl Critical {
                 Found::Changes(Some(changes)) => {
                     // if there are more changes than fit, continue after the last one
                     let revision = changes.last().map_or(answer.revision.max(after), |last| last.revision);
-                    return Ok(Changes { changes, revision, missed: false });
+                    return Ok(CriticalChanges { changes, revision, missed: false });
                 }
-                _ => return Ok(Changes { changes: Vec::new(), revision: answer.revision, missed: true }),
+                _ => return Ok(CriticalChanges { changes: Vec::new(), revision: answer.revision, missed: true }),
             }
             copy.moved(until).await;
         }
@@ -274,7 +269,7 @@ impl Critical {
         }
         match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await? {
             Outcome::Granted { token } => Ok(token),
-            _ => Err(NodeError::Conflict(format!("the lock {name} is still held"))),
+            _ => Err(ConflictError::StillHeld { name: name.to_owned() }.into()),
         }
     }
 
@@ -347,13 +342,13 @@ impl Critical {
         self.coordinator.manage(manage).await
     }
 
-    /// The audit after a record and within some time, by the clocks of the requesters; at most `limit`
-    /// records. It reads this node's copy, and waits a moment for changes that were made elsewhere
-    /// before.
+    /// A page of the audit, oldest first. It reads this node's copy, and waits a moment for changes that
+    /// were made elsewhere before.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if this node has no copy.
-    pub async fn audit(&self, after: u64, since: Option<Duration>, limit: usize) -> Result<AuditPage, NodeError> {
+    pub async fn audit(&self, query: AuditQuery) -> Result<AuditPage, NodeError> {
+        let AuditQuery { after, since, limit } = query;
         let since = since.map(|since| self.coordinator.world().wall().as_ms().saturating_sub(ms(since)));
         self.coordinator.audit(after, since, limit).await
     }
@@ -379,12 +374,12 @@ impl Critical {
 
     /// A digest, equal on all nodes whose copies have applied the same, with the index of the last entry.
     pub fn digest(&self) -> Option<(u64, [u8; 32])> {
-        self.coordinator.running().map(|running| running.digest())
+        self.coordinator.digest()
     }
 
     /// The number of times that the coordinators began anew, if this node has a copy.
     pub fn generation(&self) -> Option<u32> {
-        self.coordinator.running().map(|running| running.generation())
+        self.coordinator.generation()
     }
 
     /// This node's DID.
@@ -394,7 +389,7 @@ impl Critical {
 
     /// This node's copy, for waiting on its changes.
     fn copy(&self) -> LocalCopy {
-        LocalCopy(self.coordinator.running().map(|running| running.applied_index()))
+        LocalCopy(self.coordinator.applied_index())
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
@@ -410,7 +405,7 @@ impl Critical {
 }
 
 /// Reads of the state of this node's copy; without a copy, of the leader's.
-struct LocalCopy(Option<watch::Receiver<u64>>);
+struct LocalCopy(Option<channel::Receiver<u64>>);
 
 impl LocalCopy {
     async fn look(&mut self, critical: &Critical, query: &Query) -> Result<Answer, NodeError> {
@@ -471,17 +466,19 @@ fn first_lock(found: Found) -> Option<Lock> {
 /// The error for an unexpected outcome.
 fn refused(outcome: Outcome) -> NodeError {
     let Outcome::Refused(refusal) = outcome else {
-        return NodeError::Conflict("it was answered with something else".to_owned());
+        return ConflictError::OtherAnswer.into();
     };
     match refusal {
         Refusal::NoKey => NodeError::NotFound { what: Resource::Key, name: "of that name".to_owned() },
         Refusal::NoLock => NodeError::NotFound { what: Resource::Lock, name: "of that name is held".to_owned() },
         Refusal::NoWaiter => NodeError::NotFound { what: Resource::Place, name: "of that number".to_owned() },
-        Refusal::Mismatch { .. } | Refusal::StaleToken { .. } | Refusal::Held { .. } => {
-            NodeError::Conflict(refusal.to_string())
-        }
-        Refusal::Full(_) | Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Malformed(_) => {
-            NodeError::Refused(refusal.to_string())
+        Refusal::Mismatch { found } => ConflictError::Mismatch { revision: found.map(|item| item.revision) }.into(),
+        Refusal::StaleToken { token } => ConflictError::StaleToken { token }.into(),
+        Refusal::Held { holder, token } => ConflictError::Held { holder, token }.into(),
+        Refusal::Full(full) => AccessError::Full(full.bound()).into(),
+        Refusal::TooLate => AccessError::TooLate.into(),
+        refusal @ (Refusal::OtherGroup { .. } | Refusal::Malformed(_)) => {
+            AccessError::Proposal(OpaqueError::new(refusal)).into()
         }
     }
 }

@@ -33,7 +33,7 @@ use nexus_identity::Keypair;
 use zeroize::Zeroizing;
 
 pub(crate) use self::durable::replace;
-pub use self::error::DataDirError;
+pub use self::error::{DataDirError, FileDamage};
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
 pub use self::ports::Ports;
@@ -94,7 +94,7 @@ impl DataDir {
             return Ok(Contents::Node);
         }
         if let Some(orphan) = names.iter().find(|name| [STORE, ROOT].contains(&name.as_str())) {
-            let what = format!("it is missing, although {orphan} is there");
+            let what = FileDamage::Missing { beside: orphan.clone() };
             return Err(DataDirError::damaged(&path.join(IDENTITY), what));
         }
         names.sort();
@@ -233,7 +233,7 @@ impl DataDir {
         let path = path.join(API_TOKEN);
         let Some(token) = read_line(&path)? else { return Ok(None) };
         if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(DataDirError::damaged(&path, "it holds no token"));
+            return Err(DataDirError::damaged(&path, FileDamage::NoToken));
         }
         Ok(Some(token))
     }
@@ -265,7 +265,7 @@ impl DataDir {
     pub fn api_url_in(path: &Path) -> Result<Option<String>, DataDirError> {
         let path = path.join(API_URL);
         match read_line(&path)? {
-            Some(url) if !url.starts_with("http") => Err(DataDirError::damaged(&path, "it holds no address")),
+            Some(url) if !url.starts_with("http") => Err(DataDirError::damaged(&path, FileDamage::NoAddress)),
             url => Ok(url.map(|url| url.to_string())),
         }
     }
@@ -305,7 +305,7 @@ impl DataDir {
             return Ok(());
         }
         let path = self.path.join(PORTS);
-        let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error.to_string()))?;
+        let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error))?;
         self.write(PORTS, text.as_bytes())
     }
 
@@ -339,7 +339,7 @@ fn read_key(path: &Path, kind: KeyKind) -> Result<Option<Keypair>, DataDirError>
         Err(KeyFileError::TooNew { format }) => {
             Err(DataDirError::TooNew { file: path.to_owned(), format, known: key_file::known_format() })
         }
-        Err(error) => Err(DataDirError::damaged(path, error.to_string())),
+        Err(error) => Err(DataDirError::damaged(path, error)),
     }
 }
 
@@ -349,7 +349,7 @@ fn read_line(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) => Ok(Some(Zeroizing::new(line.to_owned()))),
-        _ => Err(DataDirError::damaged(path, "it does not hold exactly one line")),
+        _ => Err(DataDirError::damaged(path, FileDamage::NotOneLine)),
     }
 }
 
@@ -364,7 +364,7 @@ fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     let read = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| DataDirError::io(path, error))?;
     if text.len() as u64 > TEXT_BYTES_MAX {
-        return Err(DataDirError::damaged(path, "it is too long"));
+        return Err(DataDirError::damaged(path, FileDamage::TooLong));
     }
     Ok(Some(text))
 }

@@ -1,5 +1,30 @@
+//! Errors of the node, with a variant for each reason.
+//!
+//! | room | content |
+//! |---|---|
+//! | `input` | faults in a caller's input |
+//! | `access` | the reasons why something is not permitted |
+//! | `conflict` | the current state that does not allow a change |
+//! | `contact` | other nodes and the network |
+//! | `stop` | the end of this node |
+
+mod access;
+mod conflict;
+mod contact;
+mod input;
+mod stop;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use self::access::{AccessError, AdminDuty, CriticalBound};
+pub use self::conflict::ConflictError;
+pub use self::contact::{ContactError, ListenError, NetworkError};
+pub use self::input::InputError;
+pub use self::stop::StopError;
+pub use crate::failure::OpaqueError;
+use crate::ledger::LedgerError;
+use crate::store::StoreError;
 
 /// The kind of a looked-up name or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,13 +76,21 @@ impl fmt::Display for Resource {
 }
 
 /// A failure to read or write the search index. Nothing is lost: it can be rebuilt.
-#[derive(Debug, thiserror::Error)]
-#[error("search index: {0}")]
-pub struct SearchError(String);
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// This build has no index on disk (feature `search`).
+    #[error("search index: this build has none on disk")]
+    NotBuilt,
+    /// The index cannot be read or written.
+    #[error("search index: {0}")]
+    Index(#[source] OpaqueError),
+}
 
+#[cfg(feature = "search")]
 impl SearchError {
-    pub(crate) fn new(error: impl fmt::Display) -> Self {
-        Self(error.to_string())
+    pub(crate) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Index(OpaqueError::new(error))
     }
 }
 
@@ -84,8 +117,8 @@ pub enum NodeError {
         candidates: Vec<String>,
     },
     /// The caller's input is out of its range.
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(#[from] InputError),
     /// The input is larger than allowed.
     #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     TooLarge {
@@ -97,11 +130,11 @@ pub enum NodeError {
         max: usize,
     },
     /// Not permitted.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(#[from] AccessError),
     /// The change conflicts with the current state.
-    #[error("{0}")]
-    Conflict(String),
+    #[error(transparent)]
+    Conflict(#[from] ConflictError),
     /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
@@ -115,26 +148,26 @@ pub enum NodeError {
         known: bool,
     },
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
-    #[error("{0}")]
-    TooNew(crate::formats::TooNew),
+    #[error(transparent)]
+    TooNew(#[from] crate::formats::TooNew),
     /// Another node could not be reached.
-    #[error("{0}")]
-    Unreachable(String),
+    #[error(transparent)]
+    Unreachable(#[from] ContactError),
     /// The node is stopping, or its store failed and it must be restarted.
     #[error("the node is stopping: {0}")]
-    Stopping(String),
+    Stopping(#[from] StopError),
     /// The store's rows cannot be read, or its credentials do not hold.
     #[error(transparent)]
-    Engine(crate::ledger::LedgerError),
+    Ledger(LedgerError),
     /// The search index failed. The next start rebuilds it.
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The store failed.
     #[error(transparent)]
-    Store(crate::store::StoreError),
+    Store(StoreError),
     /// The network could not be set up.
-    #[error("{0}")]
-    Mesh(String),
+    #[error(transparent)]
+    Mesh(#[from] NetworkError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] crate::datadir::DataDirError),
@@ -156,7 +189,7 @@ impl NodeError {
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",
-            Self::Engine(_) | Self::Store(_) => "store",
+            Self::Ledger(_) | Self::Store(_) => "store",
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",
         }
@@ -164,27 +197,61 @@ impl NodeError {
 }
 
 impl From<crate::world::Interrupted> for NodeError {
-    fn from(interrupted: crate::world::Interrupted) -> Self {
-        Self::Stopping(interrupted.to_string())
+    fn from(_: crate::world::Interrupted) -> Self {
+        StopError::Interrupted.into()
     }
 }
 
-impl From<crate::ledger::LedgerError> for NodeError {
-    fn from(error: crate::ledger::LedgerError) -> Self {
+impl From<LedgerError> for NodeError {
+    fn from(error: LedgerError) -> Self {
         match error {
-            crate::ledger::LedgerError::Store(error) => error.into(),
-            other => Self::Engine(other),
+            LedgerError::Store(error) => error.into(),
+            other => Self::Ledger(other),
         }
     }
 }
 
-impl From<crate::store::StoreError> for NodeError {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
         match error {
-            crate::store::StoreError::Closed { .. } => Self::Stopping("it was stopped".to_owned()),
-            crate::store::StoreError::Poisoned { cause, .. } => Self::Stopping(cause),
+            StoreError::Closed { .. } => StopError::Stopped.into(),
+            StoreError::Poisoned { cause, .. } => StopError::Poisoned(cause).into(),
             other => Self::Store(other),
         }
+    }
+}
+
+impl From<nexus_identity::TicketError> for NodeError {
+    fn from(error: nexus_identity::TicketError) -> Self {
+        InputError::from(error).into()
+    }
+}
+
+impl From<nexus_mesh::JoinError> for NodeError {
+    fn from(error: nexus_mesh::JoinError) -> Self {
+        ContactError::from(error).into()
+    }
+}
+
+impl From<nexus_mesh::TransportError> for NodeError {
+    fn from(error: nexus_mesh::TransportError) -> Self {
+        NetworkError::from(error).into()
+    }
+}
+
+impl From<nexus_mesh::MeshError> for NodeError {
+    fn from(error: nexus_mesh::MeshError) -> Self {
+        NetworkError::from(error).into()
+    }
+}
+
+/// A caller's text in quotes, shortened.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.0.chars().take(40).collect();
+        write!(f, "{shown:?}{}", if shown.len() < self.0.len() { "…" } else { "" })
     }
 }
 
@@ -203,5 +270,51 @@ pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
     match names.split_last() {
         Some((last, others @ [_, ..])) => format!("{} and {last}", others.join(", ")),
         _ => names.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::failure::Fault;
+    use crate::store::PoisonCause;
+
+    /// The errors from the outermost to the first cause, in words.
+    fn chain(error: &dyn Error) -> Vec<String> {
+        std::iter::successors(Some(error), |error| Error::source(*error)).map(ToString::to_string).collect()
+    }
+
+    fn full_disk() -> StoreError {
+        let source = Arc::new(io::Error::from(io::ErrorKind::StorageFull));
+        StoreError::Disk { file: "brain.redb".into(), source }
+    }
+
+    #[test]
+    fn an_error_names_its_cause_and_carries_it() {
+        let error = NodeError::from(full_disk());
+        let cause = error.source().and_then(|source| source.downcast_ref::<Arc<io::Error>>());
+        assert_eq!(cause.unwrap().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(chain(&error), ["brain.redb: no storage space", "no storage space"]);
+    }
+
+    #[test]
+    fn a_write_after_a_failed_commit_says_why_the_node_stops() {
+        let file = "brain.redb".into();
+        let poisoned = StoreError::Poisoned { file, cause: PoisonCause::Commit(Box::new(full_disk())) };
+        let error = NodeError::from(poisoned);
+        assert_eq!(error.to_string(), "the node is stopping: brain.redb: no storage space");
+        assert!(matches!(error, NodeError::Stopping(StopError::Poisoned(PoisonCause::Commit(_)))));
+        let failed = NodeError::from(StopError::from(Fault::Store(full_disk())));
+        assert_eq!(failed.to_string(), error.to_string());
+    }
+
+    #[test]
+    fn a_long_text_is_quoted_in_part() {
+        let error = NodeError::from(InputError::Cursor("x".repeat(100)));
+        assert_eq!(error.to_string(), format!("\"{}\"… is not a cursor", "x".repeat(40)));
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use view::{
 use crate::store::StoreError;
 
 /// The reason why a ledger cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
     /// The store failed, or its rows cannot be read.

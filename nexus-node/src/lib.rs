@@ -1,8 +1,192 @@
-//! One brain for all your agents, no server: the Nexus node.
+//! One brain for all your agents, no server: the Nexus node, to embed in a program.
 //!
 //! A [`Node`] keeps a shared memory with the other nodes of its mesh. It reads and writes offline, and
-//! converges by itself when it is connected again. [`Node::builder`] starts one on a data directory.
-//! [`Node::brain`] writes, reads and watches memories.
+//! converges by itself when it is connected again. This page is a guide; each part leads to the types.
+//!
+//! # Open a node
+//!
+//! A node is its data directory. An empty one becomes a node with a mesh of its own. [`Node::builder`] has
+//! the options; all settings are in [`config`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("brain");
+//! use nexus_node::Node;
+//!
+//! // without addresses to listen on the node only dials
+//! let node = Node::builder(path).name("agent".parse()?).mdns(false).listen([]).start().await?;
+//! println!("{} of the mesh {}", node.did(), node.mesh_did());
+//! node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Remember and recall
+//!
+//! [`Node::brain`] is the memory. A write is on this node's disk when it returns, and reaches the other
+//! nodes afterwards. A read needs no other node. Reads wait for the disk off the caller's task; each has a
+//! twin `…_blocking` for threads that may wait.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::{NewMemory, Patch, RecallQuery};
+//!
+//! let brain = node.brain();
+//! let written = brain.remember(NewMemory::note("the build needs a C compiler").tag("ci")).await?;
+//! brain.edit(written.id, Patch::text("the build needs a C compiler and cmake")).await?;
+//!
+//! let found = brain.recall(RecallQuery::of("what does the build need?").tag("ci").limit(3)).await?;
+//! assert_eq!(found.hits[0].memory.id, written.id);
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Two nodes that edit one memory apart both keep their text: [`Memory::conflicts`] shows the values until
+//! an edit settles them.
+//!
+//! # Watch
+//!
+//! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`] has
+//! `next`, and becomes a stream. The cursor of the last change goes on where an earlier program stopped.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use futures::TryStreamExt;
+//! use nexus_node::{NewMemory, WatchQuery};
+//!
+//! let brain = node.brain();
+//! let mut changes = brain.watch(WatchQuery::from_now()).await?.into_stream();
+//! let id = brain.remember(NewMemory::note("the deploy is done")).await?.id;
+//! while let Some(change) = changes.try_next().await? {
+//!     if change.subject.memory() == Some(id) {
+//!         println!("{} in space {}", change.kind.as_str(), change.space);
+//!         break;
+//!     }
+//! }
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Join a mesh
+//!
+//! An admin makes a [`Ticket`] with [`Node::invite`]. Another node redeems it as it is built. A later start
+//! with the same ticket finds the node in its mesh, and asks nobody.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = |name| directory.path().join(name);
+//! use nexus_node::{Invite, Node};
+//!
+//! let loopback = "/ip4/127.0.0.1/tcp/0".parse()?;
+//! let first = Node::builder(path("first")).mdns(false).listen([loopback]).start().await?;
+//! let ticket = first.invite(Invite::default()).await?.ticket;
+//!
+//! let second = Node::builder(path("second")).mdns(false).listen([]).join(ticket).start().await?;
+//! assert_eq!(first.mesh_did(), second.mesh_did());
+//! # second.shutdown().await;
+//! # first.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Keys and locks
+//!
+//! A few things must not conflict. [`Node::critical`] has keys and locks, of which a quorum of nodes decides
+//! each change. The first node of a mesh decides alone; of three, any one may fail. Without a quorum a
+//! request is refused within five seconds, and memory goes on.
+//!
+//! ```
+//! # #[cfg(feature = "coordinators")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::{LockOptions, PutOptions};
+//!
+//! let critical = node.critical()?;
+//! critical.put("deploy/target", "blue", PutOptions::default()).await?;
+//!
+//! // the guard renews the lease; a write under its token is refused once another has the lock
+//! let lock = critical.lock("deploy", LockOptions::default()).await?;
+//! critical.put("deploy/state", "running", PutOptions::default().fence(lock.token())).await?;
+//! lock.release().await?;
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "coordinators"))]
+//! # fn main() {}
+//! ```
+//!
+//! [`Critical::watch`] follows the changes. [`Critical::txn`] does several steps at once.
+//!
+//! # A world of one's own
+//!
+//! [`NodeEnv`] holds everything outside that a node touches: transport, tasks, store, clock. A test or a
+//! simulator brings its own; [`Node::with_env`] starts the same node there. Protocols of an embedder are
+//! registered in [`NodeEnv::rooms`] and reach the other members with [`Node::open_stream`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use nexus_node::{Keypair, Node, NodeEnv, Tasks, Timestamp, tcp_quic_transport};
+//!
+//! let key = Keypair::generate();
+//! let transport = tcp_quic_transport(&key)?;
+//! let tasks = Arc::new(Tasks::current());
+//! let mut env = NodeEnv::founder(key, transport, tasks, "in-memory".parse()?, Timestamp::from_ms(0))?;
+//! env.config.mdns = false;
+//! env.config.listen.0.clear();
+//! let node = Node::with_env(env).await?;
+//! assert_eq!(node.name(), "in-memory");
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Errors
+//!
+//! [`NodeError`] has a variant for each kind of failure, and each kind one for each reason, with its data and
+//! its source. Nothing changed unless the variant says otherwise: a write that timed out may still happen.
+//! [`NodeError::code`] is a word for scripts.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::{InputError, NodeError, RecallQuery};
+//!
+//! match node.brain().recall(RecallQuery::of("…")).await {
+//!     Err(NodeError::Invalid(InputError::NoWords)) => println!("ask with words"),
+//!     Err(NodeError::Stopping(reason)) => println!("start the node again: {reason}"),
+//!     other => println!("{} hits", other?.hits.len()),
+//! }
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | without it |
+//! |---|---|
+//! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused |
+//! | `search` (default) | recall keeps its index in memory, and finds words as they are spelled |
+//! | `quic` (default) | TCP alone |
+//! | `mdns` (default) | members on the local network are found by their addresses alone |
+//! | `http` | no HTTP API |
+//! | `mcp` | no MCP servers |
+//!
+//! The folder `examples` of the repository has programs of one idea each.
+//!
+//! # Rooms
 //!
 //! | room | content |
 //! |---|---|
@@ -10,7 +194,7 @@
 //! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`config`] | settings of a node |
-//! | `api` | the HTTP shell (feature `http`) |
+//! | `api`, `mcp` | the HTTP shell and the MCP servers on it (features `http`, `mcp`) |
 //!
 //! Rooms behind these, not part of the public API:
 //!
@@ -27,10 +211,9 @@
 //! | `search` | finding memories by their words |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
-//! | [`mcp`] | the memory for agents, a guest of the HTTP shell (feature `mcp`) |
 
 #![cfg_attr(
-    not(feature = "internals"),
+    not(all(feature = "internals", feature = "coordinators")),
     expect(
         unreachable_pub,
         unused_imports,
@@ -71,19 +254,39 @@ mod world;
 
 pub use brain::{Brain, Watch};
 pub use coordinator::TooNew;
-pub use critical::{Changes, Critical, Grant, LockGuard, LockOptions, PutOptions};
-pub use datadir::DataDirError;
+pub use critical::{
+    Critical, CriticalChange, CriticalEvent, CriticalNews, CriticalWatch, CriticalWatchQuery, DeleteOptions, Grant,
+    KeyQuery, LockGuard, LockOptions, PutOptions,
+};
+pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
 pub use env::{NodeEnv, RaftEnv};
-pub use error::{NodeError, Resource, SearchError};
+pub use error::{
+    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, InputError, ListenError, NetworkError,
+    NodeError, OpaqueError, Resource, SearchError, StopError,
+};
+pub use failure::Fault;
+pub use ledger::LedgerError;
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
-    NewMemory, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo, Subject, Was,
-    WatchQuery,
+    NewMemory, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo,
+    SpacePage, Subject, Was, WatchQuery,
 };
 pub use node::{
-    Behind, Builder, Initialized, Invitation, Invite, Joined, MemberInfo, Node, Peer, Queue, Status, Stopped, Warning,
+    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, Node, Peer, PeerPath,
+    Queue, Status, Stopped, Warning,
 };
+pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
+
+// types of the crates below that public signatures name
+pub use nexus_crdt::{Frontier, SpaceId};
+pub use nexus_identity::{
+    ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
+};
+pub use nexus_mesh::{
+    BoxedTransport, Clock, DownCause, JoinError, JoinRefusal, MeshError, Multiaddr, OpenError, PeerState, Rooms,
+    Spawner, Stream, StreamProtocol, SystemClock, TransportError, tcp_quic_transport,
+};
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]

@@ -211,7 +211,7 @@ pub struct WatchQuery {
 /// A page of a space: memories of one author that were written one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Page {
+pub struct SpacePage {
     /// Its name, fit for a file.
     pub name: String,
     /// An Automerge document.

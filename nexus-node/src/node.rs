@@ -7,14 +7,18 @@
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and their use |
+//! | `coordinate` | this node's part in the coordinators; `no_coordinate` without the feature |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
 
 mod admit;
 mod builder;
+#[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
+mod coordinate;
 mod found;
 mod join;
 mod ports;
+#[cfg(feature = "coordinators")]
 mod raise;
 mod start;
 mod status;
@@ -31,8 +35,8 @@ use tokio::sync::watch;
 pub use admit::{Invitation, Invite};
 pub use builder::Builder;
 pub use found::{Initialized, init};
-pub use join::{Joined, join};
-pub use status::{Behind, MemberInfo, Peer, Queue, Status, Warning};
+pub use join::{JoinOptions, Joined, join};
+pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
 
 use crate::brain::Brain;
 use crate::config::Config;
@@ -41,7 +45,8 @@ use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
 use crate::env::NodeEnv;
-use crate::error::NodeError;
+use crate::error::{InputError, NodeError, StopError};
+use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
 use crate::notices::Notices;
@@ -50,14 +55,15 @@ use crate::store::{Batch, Store};
 use crate::world::{Tasks, World};
 
 /// Reason why a node has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Stopped {
     /// The user stopped it.
     Asked,
     /// It joined another mesh. Build it again on the same directory.
     Rejoined,
     /// It failed, most likely because of its disk. Nothing acknowledged is lost.
-    Failed(String),
+    Failed(Fault),
 }
 
 /// Handle to a running node, cheap to clone. The node ends with [`Node::shutdown`] or with its last handle.
@@ -146,10 +152,10 @@ impl Node {
     /// The node's critical state, for the few writes that must not conflict.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] if the node was made without a coordinator.
+    /// [`NodeError::Invalid`] if the node was made without a coordinator, or this build has none.
     pub fn critical(&self) -> Result<Critical, NodeError> {
-        let none = || NodeError::Invalid("this node was made without a coordinator".to_owned());
-        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or_else(none)? })
+        let none = if Coordinator::BUILT { InputError::NoCoordinator } else { InputError::CoordinatorsNotBuilt };
+        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or(none)? })
     }
 
     /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.
@@ -201,7 +207,7 @@ impl Node {
             stopped = stopped.wait_for(Option::is_some) => {
                 stopped.ok().and_then(|stopped| stopped.clone()).unwrap_or(Stopped::Asked)
             }
-            reason = self.0.engine.failure().failed() => Stopped::Failed(reason),
+            fault = self.0.engine.failure().failed() => Stopped::Failed(fault),
         }
     }
 
@@ -253,7 +259,7 @@ impl Node {
 
     fn check_running(&self) -> Result<(), NodeError> {
         match &*self.0.stopped.borrow() {
-            Some(_) => Err(NodeError::Stopping("it was stopped".to_owned())),
+            Some(_) => Err(StopError::Stopped.into()),
             None => Ok(()),
         }
     }

@@ -58,7 +58,7 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
 pub use self::batch::{Batch, Change};
-pub use self::error::StoreError;
+pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};
 pub use self::seal::{Checksum, checksum};
@@ -121,7 +121,7 @@ struct OpenStore {
     /// handles would keep each other alive.
     latest: Mutex<Latest>,
     /// The first failure of a commit.
-    poisoned: OnceLock<String>,
+    poisoned: OnceLock<StoreError>,
 }
 
 impl Store {
@@ -189,6 +189,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Poisoned`] after a failed commit, else [`StoreError::Disk`] or
     /// [`StoreError::Damaged`].
+    #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::new(&self.0)
     }
@@ -212,6 +213,7 @@ impl Store {
     /// Every error is fatal, and leaves open whether the changes are on disk: only reopening tells. The
     /// store is poisoned. From now on every call on it and on its snapshots is
     /// [`StoreError::Poisoned`].
+    #[doc(hidden)]
     pub fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
         self.0.commit(batches)
     }
@@ -250,7 +252,10 @@ impl OpenStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.poisoned.get() {
             None => Ok(()),
-            Some(cause) => Err(StoreError::Poisoned { file: self.file.clone(), cause: cause.clone() }),
+            Some(error) => {
+                let cause = PoisonCause::Commit(Box::new(error.clone()));
+                Err(StoreError::Poisoned { file: self.file.clone(), cause })
+            }
         }
     }
 
@@ -320,7 +325,7 @@ impl OpenStore {
             applied
         });
         if let Err(error) = &result {
-            self.poisoned.get_or_init(|| error.to_string());
+            self.poisoned.get_or_init(|| error.clone());
         }
         result
     }
@@ -375,7 +380,7 @@ fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb
         let sound = database.check_integrity().map_err(|error| StoreError::from_redb(file, None, error))?;
         if !sound {
             // Mending the pages would mean going back behind acknowledged writes.
-            return Err(StoreError::damaged(file, None, "pages do not fit their checksums"));
+            return Err(StoreError::damaged(file, None, StoreDamage::Pages));
         }
     }
     Ok(database)
@@ -383,7 +388,7 @@ fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb
 
 fn format_of(file: &Path, database: &redb::Database) -> Result<Option<u32>, StoreError> {
     guarded(file, Some(Table::Meta), || {
-        let damaged = |what: &str| StoreError::damaged(file, Some(Table::Meta), what);
+        let damaged = |what| StoreError::damaged(file, Some(Table::Meta), what);
         let transaction = database.begin_read().map_err(|error| StoreError::from_redb(file, None, error))?;
         let tables = transaction.list_tables().map_err(|error| StoreError::from_redb(file, None, error))?;
         let names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
@@ -397,10 +402,10 @@ fn format_of(file: &Path, database: &redb::Database) -> Result<Option<u32>, Stor
             .open_table(Table::Meta.definition())
             .map_err(|error| StoreError::from_redb(file, Some(Table::Meta), error))?;
         let row = meta.get(FORMAT_KEY).map_err(|error| StoreError::from_redb(file, Some(Table::Meta), error))?;
-        let row = row.ok_or_else(|| damaged("it has no format"))?;
+        let row = row.ok_or_else(|| damaged(StoreDamage::NoFormat))?;
         let format = unseal(Table::Meta, FORMAT_KEY, row.value())
             .and_then(|format| format.try_into().ok())
-            .ok_or_else(|| damaged("its format cannot be read"))?;
+            .ok_or_else(|| damaged(StoreDamage::Format))?;
         Ok(Some(u32::from_le_bytes(format)))
     })
 }

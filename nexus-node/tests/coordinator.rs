@@ -7,9 +7,12 @@ mod world;
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use nexus_identity::Did;
 use nexus_node::config::Bounded;
-use nexus_node::critical::{Action, Done, Manage, Mode};
+use nexus_node::critical::{
+    Action, AuditQuery, CoordinatorRole, CriticalNews, CriticalWatchQuery, DeleteOptions, Done, Manage, Mode,
+};
 use nexus_node::{LockOptions, Node, NodeError, PutOptions};
 use world::{Link, SOON, World};
 
@@ -80,9 +83,9 @@ async fn one_node_alone_decides_at_once() {
     let refused = critical.cas("color", Some("blue"), "red", plain()).await.unwrap_err();
     assert_eq!(refused.code(), "conflict");
     assert_eq!(critical.get("nothing").await.unwrap(), None);
-    assert_eq!(critical.delete("nothing", None).await.unwrap_err().code(), "not_found");
+    assert_eq!(critical.delete("nothing", DeleteOptions::default()).await.unwrap_err().code(), "not_found");
     let seen = critical.coordinators().await.unwrap();
-    assert_eq!((seen.mode(), seen.voters.len(), seen.role), (Mode::Full, 1, Some("leader")));
+    assert_eq!((seen.mode(), seen.voters.len(), seen.role), (Mode::Full, 1, Some(CoordinatorRole::Leader)));
 }
 
 /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
@@ -115,7 +118,7 @@ async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
     let mut pasts = Vec::new();
     for node in &nodes {
         let critical = node.critical().unwrap();
-        pasts.push(critical.audit(0, None, 1_000).await.unwrap().items);
+        pasts.push(critical.audit(AuditQuery::default().limit(1_000)).await.unwrap().items);
         let check = until("the others' pasts", async || {
             let check = critical.verify_audit(0).await.unwrap();
             (check.others.len() == 3 && check.others.iter().all(|other| other.agrees.is_some())).then_some(check)
@@ -142,12 +145,12 @@ async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
     // page by page it is the same
     let (mut paged, mut after) = (Vec::new(), Some(0));
     while let Some(from) = after {
-        let page = first.audit(from, None, 2).await.unwrap();
+        let page = first.audit(AuditQuery::default().after(from).limit(2)).await.unwrap();
         paged.extend(page.items);
         after = page.next;
     }
     assert_eq!(paged, pasts[0]);
-    assert_eq!(first.audit(u64::MAX, None, 10).await.unwrap().items, []);
+    assert_eq!(first.audit(AuditQuery::default().after(u64::MAX)).await.unwrap().items, []);
     assert!(first.verify_audit(u64::MAX).await.is_ok());
 }
 
@@ -168,7 +171,7 @@ async fn a_minority_refuses_in_plain_words_and_the_others_go_on() {
         let NodeError::NoQuorum { missing, .. } = &error else { panic!("{error}") };
         assert_eq!(missing.len(), 2, "{error}");
     }
-    assert_eq!(minority.get_local("k").unwrap().0.unwrap().value, "before");
+    assert_eq!(minority.get_local("k").unwrap().item.unwrap().value, "before");
     let seen = minority.coordinators().await.unwrap();
     assert_eq!(seen.mode(), Mode::ReadOnly);
 
@@ -194,21 +197,21 @@ async fn a_lock_has_one_holder_and_its_line_is_fair() {
     let [a, b, c] = [0, 1, 2].map(|n| nodes[n].critical().unwrap());
     let lock = a.lock("build", LockOptions::default()).await.unwrap();
     assert_eq!(b.lock("build", LockOptions::default()).await.unwrap_err().code(), "conflict");
-    let wait = LockOptions { wait: Duration::from_secs(20), ..LockOptions::default() };
+    let wait = LockOptions::default().wait(Duration::from_secs(20));
     let second = tokio::spawn({
         let b = b.clone();
         async move { b.lock("build", wait).await }
     });
     until("b in line", async || Some(a.lock_of("build").await.unwrap()?.line.len() == 1)).await;
-    let short = LockOptions { wait: Duration::from_millis(100), ..LockOptions::default() };
+    let short = LockOptions::default().wait(Duration::from_millis(100));
     assert_eq!(c.lock("build", short).await.unwrap_err().code(), "conflict");
     let token = lock.token();
-    let fence = Some(token);
-    a.put("state", "mine", PutOptions { fence, ttl: None }).await.unwrap();
+    let fenced = PutOptions::default().fence(token);
+    a.put("state", "mine", fenced).await.unwrap();
     lock.release().await.unwrap();
     let mut second = second.await.unwrap().unwrap();
     assert!(second.token() > token && second.is_held());
-    let stale = a.put("state", "late", PutOptions { fence, ttl: None }).await.unwrap_err();
+    let stale = a.put("state", "late", fenced).await.unwrap_err();
     assert_eq!(stale.code(), "conflict", "{stale}");
     c.steal("build", Duration::from_secs(30)).await.unwrap();
     tokio::time::timeout(SOON, second.lost()).await.unwrap();
@@ -220,9 +223,9 @@ async fn a_lock_has_one_holder_and_its_line_is_fair() {
 async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
     let nodes = nodes(World(104), 1).await;
     let critical = nodes[0].critical().unwrap();
-    let ttl = Some(Duration::from_secs(1));
-    critical.put("mortal", "v", PutOptions { ttl, fence: None }).await.unwrap();
-    critical.acquire("lease", LockOptions { ttl: Duration::from_secs(1), ..Default::default() }).await.unwrap();
+    let ttl = Duration::from_secs(1);
+    critical.put("mortal", "v", PutOptions::default().ttl(ttl)).await.unwrap();
+    critical.acquire("lease", LockOptions::default().ttl(ttl)).await.unwrap();
     let revision = critical.revision().await.unwrap();
     until("both gone", async || {
         let gone =
@@ -233,7 +236,7 @@ async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
     let changes = critical.changes("", revision, Duration::ZERO).await.unwrap().changes;
     assert_eq!(changes.len(), 2, "{changes:?}");
     // a guard renews a lease that would end
-    let guard = critical.lock("kept", LockOptions { ttl: Duration::from_secs(1), ..Default::default() }).await.unwrap();
+    let guard = critical.lock("kept", LockOptions::default().ttl(ttl)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(guard.is_held());
     drop(guard);
@@ -269,4 +272,24 @@ async fn another_leads_when_the_leader_steps_down_and_voters_come_and_go() {
     for node in &nodes {
         assert_eq!(node.critical().unwrap().get("k").await.unwrap().unwrap().value, "v");
     }
+}
+
+/// promise: Keys and locks | A watch hands out each change of a key once, in order, and ends with the node
+#[tokio::test]
+async fn a_stream_hands_out_the_changes_of_keys_in_order_and_ends_with_the_node() {
+    let nodes = nodes(World(109), 1).await;
+    let critical = nodes[0].critical().unwrap();
+    let query = CriticalWatchQuery::from_now().prefix("deploy/");
+    let mut changes = critical.watch(query).await.unwrap().into_stream();
+    for (key, value) in [("deploy/a", "1"), ("other", "x"), ("deploy/b", "2"), ("deploy/a", "3")] {
+        critical.put(key, value, plain()).await.unwrap();
+    }
+    let mut names = Vec::new();
+    while names.len() < 3 {
+        let Some(Ok(CriticalNews::Change(change))) = changes.next().await else { panic!("a change") };
+        names.push(change.name().to_owned());
+    }
+    assert_eq!(names, ["deploy/a", "deploy/b", "deploy/a"]);
+    nodes[0].shutdown().await;
+    assert!(changes.next().await.is_none());
 }

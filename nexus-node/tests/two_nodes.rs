@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use nexus_node::{Invite, ListQuery, Memory, NewMemory, Node, Patch, RecallQuery, Stopped, WatchQuery, node};
+use nexus_node::{
+    AccessError, ConflictError, Invite, JoinOptions, JoinRefusal, ListQuery, Memory, NewMemory, Node, NodeError, Patch,
+    PeerPath, RecallQuery, Stopped, Ticket, WatchQuery, node,
+};
 use tempfile::TempDir;
 
 /// A node on loopback in a directory of its own.
@@ -16,9 +19,9 @@ async fn start(dir: &TempDir, name: &str) -> Node {
 
 /// A second member of a node's mesh.
 async fn join(inviter: &Node, dir: &TempDir, name: &str) -> Node {
-    let ticket = inviter.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
-    let name_given = Some(name.parse().unwrap());
-    node::join(&dir.path().join("data"), &ticket, name_given, Duration::from_secs(20)).await.unwrap();
+    let ticket = inviter.invite(Invite::default()).await.unwrap().ticket;
+    let options = JoinOptions::default().name(name.parse().unwrap());
+    node::join(&dir.path().join("data"), &ticket, options).await.unwrap();
     start(dir, name).await
 }
 
@@ -57,7 +60,7 @@ async fn a_memory_written_on_one_node_is_seen_on_the_other_and_survives_restarts
     assert_eq!(texts(&seen), ["before anybody joined", "from the ide"]);
     assert_eq!(seen.iter().find(|memory| memory.text == "from the ide").unwrap().author, joiner.did());
     joiner.shutdown().await;
-    assert_eq!(joiner.stopped().await, Stopped::Asked);
+    assert!(matches!(joiner.stopped().await, Stopped::Asked));
     drop(joiner);
     let again = start(&two, "ide").await;
     assert_eq!(again.brain().list(ListQuery::newest()).await.unwrap().items.len(), 2);
@@ -121,10 +124,10 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let solo = start(&two, "solo").await;
     let old = solo.brain().remember(NewMemory::note("of the solo brain")).await.unwrap();
     let did = solo.did();
-    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
-    let joined = solo.join(&ticket, None, Duration::from_secs(20)).await.unwrap();
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    let joined = solo.join(&ticket, JoinOptions::default()).await.unwrap();
     assert_eq!((joined.did, joined.mesh_did), (did, founder.mesh_did()));
-    assert_eq!(solo.stopped().await, Stopped::Rejoined);
+    assert!(matches!(solo.stopped().await, Stopped::Rejoined));
     drop(solo);
     let moved = start(&two, "solo").await;
     let both = |memories: &[Memory]| texts(memories) == ["of the mesh", "of the solo brain"];
@@ -133,8 +136,8 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let memory = founder.brain().get(old.id).await.unwrap();
     assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.to_string().as_str())));
     // the mesh has two members now, so neither can move to another
-    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
-    assert_eq!(moved.join(&ticket, None, Duration::from_secs(5)).await.unwrap_err().code(), "conflict");
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    assert_eq!(moved.join(&ticket, JoinOptions::default()).await.unwrap_err().code(), "conflict");
 }
 
 /// promise: Nodes | A ticket works as often as it says; the same joiner may ask again
@@ -143,20 +146,20 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
 async fn a_ticket_works_once_and_its_holder_may_ask_again() {
     let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
     let founder = start(&dirs[0], "a").await;
-    let ticket = founder.invite(Invite::default()).await.unwrap().ticket.parse().unwrap();
-    let timeout = Duration::from_secs(20);
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    let options = JoinOptions::default();
     let path = dirs[1].path().join("data");
-    let first = node::join(&path, &ticket, None, timeout).await.unwrap();
+    let first = node::join(&path, &ticket, options.clone()).await.unwrap();
     let other = dirs[2].path().join("data");
-    let refused = node::join(&other, &ticket, None, timeout).await.unwrap_err();
+    let refused = node::join(&other, &ticket, options.clone()).await.unwrap_err();
     assert_eq!(refused.code(), "refused");
     assert!(!other.exists(), "a refused join leaves nothing behind");
     // as if the machine had lost power before it kept the answer
     std::fs::remove_file(path.join("brain.redb")).unwrap();
-    let again = node::join(&path, &ticket, None, timeout).await.unwrap();
+    let again = node::join(&path, &ticket, options.clone()).await.unwrap();
     assert_eq!((again.did, again.mesh_did), (first.did, first.mesh_did));
     assert_eq!(founder.members().unwrap().len(), 2);
-    let elsewhere = node::join(&path, &ticket, None, timeout).await.unwrap_err();
+    let elsewhere = node::join(&path, &ticket, options.clone()).await.unwrap_err();
     assert_eq!(elsewhere.code(), "conflict");
 }
 
@@ -212,7 +215,7 @@ async fn two_whom_a_third_invited_meet_and_stay_in_step_without_it() {
     let inviter = start(&dirs[0], "inviter").await;
     let (one, two) = (join(&inviter, &dirs[1], "one").await, join(&inviter, &dirs[2], "two").await);
     let met = async {
-        while !two.peers().await.iter().any(|peer| peer.did == one.did() && peer.path == Some("direct")) {
+        while !two.peers().await.iter().any(|peer| peer.did == one.did() && peer.path == Some(PeerPath::Direct)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -220,4 +223,46 @@ async fn two_whom_a_third_invited_meet_and_stay_in_step_without_it() {
     inviter.shutdown().await;
     one.brain().remember(NewMemory::note("without you")).await.unwrap();
     until(&two, |memories| texts(memories) == ["without you"]).await;
+}
+
+/// promise: Nodes | A program joins with a ticket as it starts a node; the next start asks nobody
+#[tokio::test(flavor = "multi_thread")]
+async fn a_builder_joins_with_a_ticket_and_the_next_start_asks_nobody() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "home").await;
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    let path = two.path().join("data");
+    let builder = Node::builder(&path).name("ide".parse().unwrap()).mdns(false).listen([]).join(ticket);
+    let joiner = builder.clone().start().await.unwrap();
+    assert_eq!((joiner.mesh_did(), joiner.name().as_str()), (founder.mesh_did(), "ide"));
+    joiner.shutdown().await;
+    founder.shutdown().await;
+    // the ticket is used up, and the inviter away
+    let again = builder.start().await.unwrap();
+    assert_eq!((again.did(), again.mesh_did()), (joiner.did(), founder.mesh_did()));
+}
+
+/// promise: Bad input | A used ticket
+#[tokio::test(flavor = "multi_thread")]
+async fn a_builder_says_why_a_ticket_is_refused_and_leaves_nothing_behind() {
+    let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let founder = start(&dirs[0], "home").await;
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    join_with(&dirs[1], ticket.clone()).await.unwrap();
+    let refused = join_with(&dirs[2], ticket).await.unwrap_err();
+    let NodeError::Refused(AccessError::Inviter { code: JoinRefusal::Used, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(!dirs[2].path().join("data").exists());
+    // a member of one mesh does not move to another
+    let other = start(&dirs[2], "other").await;
+    let ticket = other.invite(Invite::default()).await.unwrap().ticket;
+    let refused = join_with(&dirs[1], ticket).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Conflict(ConflictError::NotAlone)), "{refused:?}");
+}
+
+async fn join_with(dir: &TempDir, ticket: Ticket) -> Result<(), NodeError> {
+    let builder = Node::builder(dir.path().join("data")).mdns(false).listen([]).join(ticket);
+    builder.start().await?.shutdown().await;
+    Ok(())
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use nexus_node::critical::{Manage, Seat};
-use nexus_node::{Critical, LockOptions, NodeError, PutOptions};
+use nexus_node::critical::{CoordinatorRole, Manage, Seat};
+use nexus_node::{Critical, DeleteOptions, LockOptions, NodeError, PutOptions};
 
 use crate::ledger::{Grant, Ledger};
 use crate::linearizability::{Action, Operation};
@@ -24,7 +24,7 @@ const HELD_MAX_MS: u64 = 3_000;
 pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
     let Some(node) = sim.node(op.node) else { return };
     let Ok(critical) = node.critical() else { return };
-    let led = critical.coordinators().await.is_some_and(|seen| seen.role == Some("leader"));
+    let led = critical.coordinators().await.is_some_and(|seen| seen.role == Some(CoordinatorRole::Leader));
     let begin = sim.now();
     let asked = sim.on(op.node, async |_| {
         let done = tokio::time::timeout(ANSWER_MAX, ask(sim, ledger, &critical, number, op)).await;
@@ -106,14 +106,14 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             }
             Err(error) => saw(&error),
         },
-        OpKind::KvDelete => match critical.delete(&key, None).await {
+        OpKind::KvDelete => match critical.delete(&key, DeleteOptions::default()).await {
             Ok(revision) => answered(Action::Delete(true), Some(revision)),
             Err(NodeError::NotFound { .. }) => answered(Action::Delete(false), None),
             Err(error) => saw(&error),
         },
         OpKind::KvCas => {
             // expects this node's copy, which is stale at times
-            let expect = critical.get_local(&key).ok().and_then(|(item, _)| item).map(|item| item.value);
+            let expect = critical.get_local(&key).ok().and_then(|local| local.item).map(|item| item.value);
             let expected = expect.as_deref().and_then(|value| value.parse().ok());
             let action = |done| Action::Cas { expect: expected, value, done };
             if let Some(place) = place {
@@ -163,7 +163,7 @@ fn saw(error: &NodeError) -> Saw {
 async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) -> Saw {
     let name = format!("lock {}", op.n % 2);
     let began = us(sim);
-    let guard = match critical.lock(&name, LockOptions { ttl: TTL, wait: WAIT }).await {
+    let guard = match critical.lock(&name, LockOptions::default().ttl(TTL).wait(WAIT)).await {
         Ok(guard) => guard,
         Err(NodeError::Conflict(_)) => return Saw::Answer,
         Err(error) => return saw(&error),
@@ -185,7 +185,7 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
         {
             grant.sure = began;
         }
-        let options = PutOptions { fence: Some(token), ttl: None };
+        let options = PutOptions::default().fence(token);
         if critical.put(&format!("under {name}"), &token.to_string(), options).await.is_ok()
             && let Some(grant) =
                 ledger.borrow_mut().critical.grants.get_mut(&name).and_then(|grants| grants.get_mut(place))

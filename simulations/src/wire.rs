@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
-use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PutOptions};
+use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions};
 
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
@@ -326,13 +326,10 @@ impl Run {
         let mut unseen = Vec::new();
         for no in up.values() {
             let Ok(peers) = self.sim.on(*no, async |node| Ok(node.peers().await)).await else { continue };
-            for peer in peers.iter().filter(|peer| peer.state != "up") {
+            for peer in peers.iter().filter(|peer| peer.state != PeerState::Up) {
                 if let Some(other) = up.get(&peer.did) {
-                    unseen.push(format!(
-                        "n{no} sees n{other} {} ({})",
-                        peer.state,
-                        peer.cause.clone().unwrap_or_default()
-                    ));
+                    let cause = peer.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+                    unseen.push(format!("n{no} sees n{other} {} ({cause})", peer.state));
                 }
             }
         }

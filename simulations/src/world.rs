@@ -389,7 +389,7 @@ impl Sim {
     ///
     /// # Errors
     /// If the door does not open, or the node does not start.
-    pub async fn knock_and_move_in(&self, no: NodeNo, ticket: &str) -> Result<(), SimError> {
+    pub async fn knock_and_move_in(&self, no: NodeNo, ticket: &Ticket) -> Result<(), SimError> {
         let chain = self.knock(no, ticket).await?;
         self.equip(no, chain)?;
         self.start(no).await
@@ -399,9 +399,8 @@ impl Sim {
     ///
     /// # Errors
     /// If the door does not open.
-    pub async fn knock(&self, no: NodeNo, ticket: &str) -> Result<Chain, SimError> {
+    pub async fn knock(&self, no: NodeNo, ticket: &Ticket) -> Result<Chain, SimError> {
         let failed = |what: &dyn std::fmt::Display| SimError::Failed(format!("n{no} did not get in: {what}"));
-        let ticket: Ticket = ticket.parse().map_err(|error| failed(&error))?;
         let (key, name, chassis) =
             self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
@@ -698,7 +697,7 @@ impl Sim {
     pub async fn failed(&self, no: NodeNo, within: Duration) -> Option<String> {
         let node = self.node(no)?;
         match tokio::time::timeout(within, node.stopped()).await {
-            Ok(Stopped::Failed(why)) => Some(why),
+            Ok(Stopped::Failed(fault)) => Some(fault.to_string()),
             _ => None,
         }
     }

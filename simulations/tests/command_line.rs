@@ -57,3 +57,11 @@ fn a_run_ends_with_one_line_and_leaves_a_page_that_loads_nothing() {
         assert!(!html.contains(loads), "{loads}");
     }
 }
+
+#[test]
+fn the_study_of_a_partition_shows_agreement_and_one_conflict() {
+    let output = Command::new(env!("CARGO_BIN_EXE_partition_study")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("and 1 conflict to settle"), "{said}");
+}

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use nexus_node::critical::AuditQuery;
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
 use nexus_node::{ListQuery, LockOptions, NewMemory, NodeError, PutOptions};
@@ -154,7 +155,7 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
             .run(async |sim| {
                 old_mesh(&sim, &["laptop", "office", "cloud", "desk"]).await?;
                 put(&sim, 0, "kept", "all along").await?;
-                let held = LockOptions { ttl: Duration::from_secs(3_600), ..LockOptions::default() };
+                let held = LockOptions::default().ttl(Duration::from_secs(3_600));
                 let token = sim.on(1, async |node| node.critical()?.acquire("deploy", held).await).await?.token;
                 talk(&sim, "before").await?;
                 for no in [3, 0, 1, 2] {
@@ -182,7 +183,8 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
                 assert_eq!(lock.lease.token, token);
                 talk(&sim, "at the end").await?;
                 agree(&sim, &[0, 1, 2, 3]).await?;
-                let audit = sim.on(0, async |node| node.critical()?.audit(0, None, 1_000).await).await?;
+                let audit =
+                    sim.on(0, async |node| node.critical()?.audit(AuditQuery::default().limit(1_000)).await).await?;
                 let raises = audit.items.iter().filter(|entry| entry.deed.action == Action::Raise).count();
                 assert_eq!(raises, 1);
                 let check = sim.on(0, async |node| node.critical()?.verify_audit(0).await).await?;

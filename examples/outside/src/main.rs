@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use nexus_node::{NewMemory, Node};
+use nexus_node::{InputError, NewMemory, Node, NodeError};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -12,6 +12,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // this build has no feature of the library, and finds it all the same
     let found = node.brain().recall("hello").await?.hits;
     assert_eq!(found.first().map(|hit| hit.memory.id), Some(written.id));
+    // keys and locks wait for a build with feature `coordinators`
+    let none = node.critical().map(drop);
+    assert!(matches!(none, Err(NodeError::Invalid(InputError::CoordinatorsNotBuilt))), "{none:?}");
     println!("{}", node.brain().get(written.id).await?.text);
     node.shutdown().await;
     std::fs::remove_dir_all(directory)?;

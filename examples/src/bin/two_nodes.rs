@@ -7,17 +7,15 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
 
-use nexus_node::{Invite, Memory, MemoryId, NewMemory, Node, NodeError, Patch, WatchQuery, node};
+use nexus_node::{Builder, Invite, Memory, MemoryId, NewMemory, Node, NodeError, Patch, WatchQuery};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    let laptop = start(directory.path(), "laptop").await?;
-    let ticket = laptop.invite(Invite::default()).await?.ticket.parse()?;
-    node::join(&directory.path().join("cloud"), &ticket, Some("cloud".parse()?), Duration::from_secs(30)).await?;
-    let cloud = start(directory.path(), "cloud").await?;
+    let laptop = builder(directory.path(), "laptop")?.start().await?;
+    let ticket = laptop.invite(Invite::default()).await?.ticket;
+    let cloud = builder(directory.path(), "cloud")?.join(ticket).start().await?;
 
     let id = laptop.brain().remember(NewMemory::note("deploy on friday")).await?.id;
     until(&cloud, id, |_| true).await?;
@@ -41,9 +39,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn start(directory: &Path, name: &str) -> Result<Node, Box<dyn Error>> {
+fn builder(directory: &Path, name: &str) -> Result<Builder, Box<dyn Error>> {
     let loopback = "/ip4/127.0.0.1/udp/0/quic-v1".parse()?;
-    Ok(Node::builder(directory.join(name)).name(name.parse()?).mdns(false).listen([loopback]).start().await?)
+    Ok(Node::builder(directory.join(name)).name(name.parse()?).mdns(false).listen([loopback]))
 }
 
 async fn edit(node: &Node, id: MemoryId, text: &str) -> Result<(), NodeError> {

@@ -130,7 +130,7 @@ async fn fails(fault: Fault) -> (Disk, Vec<String>, String) {
     friend.brain().remember(NewMemory::note("the friend goes on")).await.unwrap();
     let beyond: Vec<String> = texts(&friend).into_iter().filter(|text| text != "the friend goes on").collect();
     assert!(beyond.iter().all(|text| acknowledged.contains(text)), "sent before it was kept");
-    (disk, acknowledged, why)
+    (disk, acknowledged, why.to_string())
 }
 
 async fn nothing_is_lost(disk: &Disk, mut acknowledged: Vec<String>) {

@@ -6,12 +6,16 @@ use super::critical::{limit, names};
 use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
+use crate::critical::AuditQuery;
 use crate::{Node, NodeError};
 
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
     let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);
     let limit = limit(parameters)?;
-    let page = node.critical()?.audit(after.unwrap_or(0), since.map(|since| since.0), limit).await;
+    let page = node
+        .critical()?
+        .audit(AuditQuery { after: after.unwrap_or(0), since: since.map(|since| since.0), limit })
+        .await;
     let page = page.map_err(no_copy)?;
     let names = names(&node)?;
     let entry = |entry: crate::coordinator::AuditEntry| {
@@ -37,7 +41,7 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
         entries: check.entries,
         head: blake3::Hash::from_bytes(check.head).to_hex().to_string(),
         first: check.first,
-        broken: check.broken.map(|(n, why)| wire::AuditBroken { n, why: why.to_owned() }),
+        broken: check.broken.map(|broken| wire::AuditBroken { n: broken.n, why: broken.fault.to_string() }),
         missing: check.missing.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect(),
         members: check.others.iter().map(member).collect(),
         next: check.next,

@@ -52,9 +52,8 @@ pub(super) async fn recover(
 
 async fn manage(node: Node, manage: Manage) -> Result<Answer<wire::Coordinator>, Problem> {
     node.critical()?.manage(manage).await.map_err(|error| match error {
-        NodeError::Conflict(why) => {
-            Problem::new("conflict", why).hint("nothing was changed; `nexus-node coordinator` shows who votes")
-        }
+        NodeError::Conflict(why) => Problem::new("conflict", why.to_string())
+            .hint("nothing was changed; `nexus-node coordinator` shows who votes"),
         error => error.into(),
     })?;
     show(node).await

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::{Changes, Critical, LockOptions, Node, NodeError, PutOptions};
+use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery};
+use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
 
 /// The default length of a page, in keys or records.
 const PAGE: usize = 100;
@@ -32,9 +33,9 @@ pub(super) async fn get(
         let item = critical.get(&key).await?.ok_or_else(|| no_key(&key))?;
         return Ok(Answer(wire::KvItem::new(key, item)));
     }
-    let (item, age) = critical.get_local(&key)?;
-    let mut item = wire::KvItem::new(key.clone(), item.ok_or_else(|| no_key(&key))?);
-    (item.local, item.age_ms) = (true, age.map(ms));
+    let local = critical.get_local(&key)?;
+    let mut item = wire::KvItem::new(key.clone(), local.item.ok_or_else(|| no_key(&key))?);
+    (item.local, item.age_ms) = (true, local.age.map(ms));
     Ok(Answer(item))
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn delete(
 ) -> Result<Answer<wire::KvWritten>, Problem> {
     let fence = parameters.one_as::<u64>("fence")?;
     parameters.end()?;
-    match api.0.proposals.count(critical.delete(&key, fence).await) {
+    match api.0.proposals.count(critical.delete(&key, DeleteOptions { fence }).await) {
         Ok(revision) => Ok(Answer(wire::KvWritten { key: key.clone(), value: None, revision })),
         Err(error) => Err(unwritten(error, &key, fence)),
     }
@@ -89,7 +90,7 @@ pub(super) fn limit(mut parameters: Parameters) -> Result<usize, Problem> {
 pub(super) async fn list(critical: Critical, mut parameters: Parameters) -> Result<Answer<wire::KvPage>, Problem> {
     let (prefix, after) = (parameters.one("prefix")?.unwrap_or_default(), parameters.one("after")?);
     let limit = limit(parameters)?;
-    Ok(Answer(critical.list(&prefix, after.as_deref(), limit).await?.into()))
+    Ok(Answer(critical.list(KeyQuery::prefix(prefix).after(after).limit(limit)).await?.into()))
 }
 
 pub(super) async fn txn(
@@ -120,7 +121,7 @@ pub(super) async fn watch(
         None => critical.revision().await?,
     };
     let wait = wait.map_or(Duration::ZERO, |wait| wait.0.min(WAIT_MAX));
-    let Changes { changes, revision, missed } = tokio::select! {
+    let CriticalChanges { changes, revision, missed } = tokio::select! {
         changes = critical.changes(&prefix, after, wait) => changes?,
         () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
     };
@@ -236,7 +237,7 @@ fn no_key(key: &str) -> Problem {
 fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
     match error {
         NodeError::NotFound { .. } => no_key(key),
-        NodeError::Conflict(why) => Problem::new("conflict", why).hint(match fence {
+        NodeError::Conflict(why) => Problem::new("conflict", why.to_string()).hint(match fence {
             Some(_) => "the lease is over: take the lock again, look at what changed meanwhile, and use the new token",
             None => "nothing was written: read it again with `nexus-node kv get`, and decide anew",
         }),
@@ -249,7 +250,7 @@ fn not_ours(error: NodeError, name: &str) -> Problem {
     let list = "`nexus-node lock list` shows who holds what";
     match error {
         NodeError::NotFound { .. } => Problem::new("not_found", format!("nobody holds the lock {name}")).hint(list),
-        NodeError::Conflict(why) => Problem::new("conflict", why)
+        NodeError::Conflict(why) => Problem::new("conflict", why.to_string())
             .hint(format!("that lease is over; take it anew with `nexus-node lock acquire`, {list}")),
         error => error.into(),
     }

@@ -6,7 +6,7 @@ use axum::Json as Answer;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use nexus_identity::{Name, Role, Ticket};
+use nexus_identity::{Name, Role, RoleError, Ticket};
 use serde_json::json;
 
 use super::extract::{Json, OptionalJson};
@@ -65,7 +65,7 @@ pub(super) async fn members(node: Node) -> Result<Answer<Vec<wire::Member>>, Pro
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {
     let role = invite.role.as_deref().unwrap_or(Role::Member.as_str());
-    let role: Role = role.parse().map_err(|error: String| Problem::new("invalid", error))?;
+    let role: Role = role.parse().map_err(|error: RoleError| Problem::new("invalid", error.to_string()))?;
     let invite = crate::Invite {
         role,
         uses: invite.uses.unwrap_or(1),
@@ -89,7 +89,7 @@ pub(super) async fn join(
     let timeout = join.timeout.map_or(JOIN_TIMEOUT, |timeout| timeout.0);
     let mut attached = api.0.node.subscribe();
     attached.mark_unchanged();
-    let joined = node.join(&ticket, name, timeout).await?;
+    let joined = node.join(&ticket, crate::JoinOptions { name, timeout }).await?;
     drop(node);
     // The node is detached first, or replaced at once.
     let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));

@@ -12,9 +12,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use nexus_mesh::PeerState;
 
 use super::Api;
-use crate::coordinator::{Coordinators, Mode, SeatState};
+use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
 use crate::problem::Problem;
 use crate::{Node, NodeError, Peer, SpaceInfo, Status};
 
@@ -234,7 +235,11 @@ fn of_coordinators(text: &mut Text, seen: &Coordinators) {
     for mode in [Mode::Full, Mode::Core, Mode::ReadOnly] {
         text.value("", &[("mode", mode.as_str())], u8::from(seen.mode() == mode));
     }
-    text.one("nexus_coordinator_is_leader", "Whether this node leads.", u8::from(seen.role == Some("leader")));
+    text.one(
+        "nexus_coordinator_is_leader",
+        "Whether this node leads.",
+        u8::from(seen.role == Some(CoordinatorRole::Leader)),
+    );
     text.one("nexus_coordinator_term", "The current election.", seen.term);
     text.one("nexus_coordinator_commit_index", "The last entry that is known to be committed.", seen.commit);
     text.one("nexus_coordinator_applied_index", "The last entry that is applied here.", seen.applied);
@@ -262,7 +267,7 @@ fn of_spaces(text: &mut Text, spaces: &[SpaceInfo]) {
 
 fn of_peers(text: &mut Text, peers: &[Peer]) {
     let families: [Family<Peer, Option<f64>>; 4] = [
-        ("nexus_peer_up", "Whether a member is up.", |peer| Some(f64::from(u8::from(peer.state == "up")))),
+        ("nexus_peer_up", "Whether a member is up.", |peer| Some(f64::from(u8::from(peer.state == PeerState::Up)))),
         ("nexus_peer_synced", "Whether it holds the same entries.", |peer| Some(f64::from(u8::from(peer.synced)))),
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         ("nexus_peer_behind_entries", "How many entries it lacks that are held here.", |peer| Some(peer.behind as f64)),

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use automerge::SaveOptions;
 use nexus_crdt::{Dot, LogId, PageWrite, PlacedWrite, SpaceId, Target, Verified, project, writes_of};
 
-use crate::NodeError;
+use crate::error::{InputError, NodeError, OpaqueError};
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::ledger::{self, enos_of_log};
-use crate::memory::Page;
+use crate::memory::SpacePage;
 use crate::store::{StoreError, Table, View};
 
 /// Names a page of a space: the author's log and the number there.
@@ -26,13 +26,12 @@ impl Pages {
     }
 
     /// The next page as an Automerge document: Takes long for a large page.
-    pub(crate) fn next(&mut self) -> Result<Option<Page>, NodeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<SpacePage>, NodeError> {
         let Some((place, writes)) = self.0.pop_first() else { return Ok(None) };
-        let document =
-            project(writes).map_err(|error| NodeError::Invalid(format!("page does not project: {error}")))?;
+        let document = project(writes).map_err(|error| InputError::Page(OpaqueError::new(error)))?;
         let name = format!("{}-{}-{}", place.log.author.short(), hex(&place.log.incarnation.0), place.number);
         let options = SaveOptions { deflate: true, ..SaveOptions::default() };
-        Ok(Some(Page { name, automerge: document.save_with_options(options) }))
+        Ok(Some(SpacePage { name, automerge: document.save_with_options(options) }))
     }
 }
 

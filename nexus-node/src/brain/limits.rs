@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::NodeError;
+use crate::error::{InputError, NodeError};
 
 /// The longest tag, kind or key, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
@@ -20,7 +20,7 @@ pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result
         ("kind", Value::String(kind)) => label("kind", kind),
         ("key", Value::String(key)) => label("id", key),
         ("tags", Value::Array(tags)) if tags.len() > TAGS_MAX => {
-            Err(NodeError::Invalid(format!("there are {} tags, at most {TAGS_MAX} are allowed", tags.len())))
+            Err(InputError::Tags { count: tags.len(), max: TAGS_MAX }.into())
         }
         ("tags", Value::Array(tags)) => tags.iter().filter_map(Value::as_str).try_for_each(|tag| label("tag", tag)),
         ("was", Value::Object(was)) => {
@@ -43,7 +43,7 @@ fn at_most(what: &'static str, bytes: usize, max: usize) -> Result<(), NodeError
 fn label(what: &'static str, label: &str) -> Result<(), NodeError> {
     at_most(what, label.len(), LABEL_BYTES_MAX)?;
     if label.is_empty() || label.chars().any(char::is_control) {
-        return Err(NodeError::Invalid(format!("{what} must not be empty or hold control characters")));
+        return Err(InputError::Label { what }.into());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::export::Pages;
 use super::{Brain, Watch};
 use crate::error::NodeError;
 use crate::memory::{
-    Change, ListQuery, Listing, Memory, MemoryRef, Page, RecallQuery, Recalled, Revision, SpaceInfo, WatchQuery,
+    Change, ListQuery, Listing, Memory, MemoryRef, RecallQuery, Recalled, Revision, SpaceInfo, SpacePage, WatchQuery,
 };
 
 impl Brain {
@@ -80,7 +80,7 @@ impl Brain {
     ///
     /// # Errors
     /// [`NodeError::NotFound`] for the space; the stream's items are errors of the store.
-    pub async fn pages(&self, space: &str) -> Result<BoxStream<'static, Result<Page, NodeError>>, NodeError> {
+    pub async fn pages(&self, space: &str) -> Result<BoxStream<'static, Result<SpacePage, NodeError>>, NodeError> {
         let space = space.to_owned();
         let pages = self.reading(move |brain| brain.pages_of(&space)).await?;
         let brain = self.clone();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
-use crate::NodeError;
+use crate::error::{InputError, NodeError};
 use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
 use crate::search::words::{WordMatches, spelled_words};
@@ -36,7 +36,7 @@ pub(super) fn recall(
     view: &dyn View,
 ) -> Result<Recalled, NodeError> {
     if !(1..=1_000).contains(&query.limit) {
-        return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
+        return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
     let wanted = wanted_words(&query.text)?;
     let now = reader.now();
@@ -98,7 +98,7 @@ fn wanted_words(text: &str) -> Result<Vec<(String, String)>, NodeError> {
     wanted.retain(|(word, _)| seen.insert(word.clone()));
     wanted.truncate(QUERY_WORDS_MAX);
     if wanted.is_empty() {
-        return Err(NodeError::Invalid("the question has no words to look for".to_owned()));
+        return Err(InputError::NoWords.into());
     }
     Ok(wanted)
 }

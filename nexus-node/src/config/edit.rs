@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml_edit::{DocumentMut, Item};
 
-use super::error::{ConfigError, Origin};
+use super::error::{ConfigError, SettingOrigin};
 use super::settings::{Settings, bad_value, known};
 use super::{Config, Key};
 use crate::datadir::{DataDir, replace};
@@ -17,10 +17,10 @@ use crate::datadir::{DataDir, replace};
 /// # Errors
 /// A fault of the key, of its value, or of the file with the change.
 pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
-    let key = known(key, Origin::File)?;
+    let key = known(key, SettingOrigin::File)?;
     let mut config = Config::default();
     let set = config.set_texts(key.name, &[value]);
-    set.ok_or_else(|| bad_value(key, Origin::File, format!("{value:?}")))?;
+    set.ok_or_else(|| bad_value(key, SettingOrigin::File, format!("{value:?}")))?;
     let mut document = parse(text)?;
     match config.toml(key.name) {
         None => {
@@ -29,7 +29,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
         Some(value) => {
             let value = value.to_string();
             let mut value: toml_edit::Value =
-                value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax(error.to_string()))?;
+                value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax { source: error.into() })?;
             match document.get_mut(key.name) {
                 // Replaces the old value in its place, so that the comments around it stay.
                 Some(Item::Value(before)) => {
@@ -50,7 +50,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
 /// # Errors
 /// An unknown key, or another fault of the file.
 pub fn unset(text: &str, key: &str) -> Result<String, ConfigError> {
-    let key = known(key, Origin::File)?;
+    let key = known(key, SettingOrigin::File)?;
     let mut document = parse(text)?;
     document.remove(key.name);
     checked(document)
@@ -65,7 +65,7 @@ pub fn set_in(data_dir: &Path, key: &str, value: &str) -> Result<&'static Key, C
     let path = DataDir::config_path(data_dir);
     let text = set(&read(&path)?.unwrap_or_default(), key, value)?;
     replace(&path, text.as_bytes()).map_err(|source| ConfigError::File { file: path, source })?;
-    known(key, Origin::File)
+    known(key, SettingOrigin::File)
 }
 
 /// The text of a file, or `None` if there is no such file.
@@ -78,7 +78,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 }
 
 fn parse(text: &str) -> Result<DocumentMut, ConfigError> {
-    text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax(error.to_string()))
+    text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax { source: error.into() })
 }
 
 fn checked(document: DocumentMut) -> Result<String, ConfigError> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Where a value comes from. The later one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum SettingOrigin {
     /// No source gave a value.
     Default,
     /// `config.toml`, or `config set`, which writes it.
@@ -18,7 +18,7 @@ pub enum Origin {
     Flag,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "default",
@@ -42,15 +42,18 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is no TOML.
-    #[error("config.toml: {0}")]
-    Syntax(String),
+    #[error("config.toml: {source}")]
+    Syntax {
+        /// The place and the kind of the fault.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is no such key.
     #[error("{origin}: there is no key {key}{}", meant(*nearest))]
     UnknownKey {
         /// The key as it was written.
         key: String,
         /// The source that has the key.
-        origin: Origin,
+        origin: SettingOrigin,
         /// The known key nearest to it.
         nearest: Option<&'static str>,
     },
@@ -60,7 +63,7 @@ pub enum ConfigError {
         /// The key.
         key: &'static str,
         /// The source of the value.
-        origin: Origin,
+        origin: SettingOrigin,
         /// The value as it was written.
         found: String,
         /// The allowed values, in words.

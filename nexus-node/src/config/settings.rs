@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::error::{ConfigError, Origin};
+use super::error::{ConfigError, SettingOrigin};
 use super::{Config, KEYS, Key, nearest};
 use crate::datadir::DataDir;
 
@@ -17,7 +17,7 @@ const NOT_KEYS: [&str; 6] = ["DATA_DIR", "API", "TOKEN", "TASK_ID", "TASK_TOKEN"
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     config: Config,
-    origins: BTreeMap<&'static str, Origin>,
+    origins: BTreeMap<&'static str, SettingOrigin>,
     ignored: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct Row {
     /// Its value; null if it has none.
     pub value: serde_json::Value,
     /// Where the value comes from.
-    pub origin: Origin,
+    pub origin: SettingOrigin,
     /// Whether a change takes effect while the node runs.
     pub live: bool,
 }
@@ -76,9 +76,9 @@ impl Settings {
     }
 
     /// Where the value of a key comes from; `None` if there is no such key.
-    pub fn origin(&self, key: &str) -> Option<Origin> {
+    pub fn origin(&self, key: &str) -> Option<SettingOrigin> {
         let key = Key::named(key)?;
-        Some(self.origins.get(key.name).copied().unwrap_or(Origin::Default))
+        Some(self.origins.get(key.name).copied().unwrap_or(SettingOrigin::Default))
     }
 
     /// Variables `NEXUS_…` that are no keys of this program.
@@ -91,7 +91,7 @@ impl Settings {
         let row = |key: &Key| Row {
             key: key.name,
             value: serde_json::to_value(self.config.toml(key.name)).unwrap_or_default(),
-            origin: self.origins.get(key.name).copied().unwrap_or(Origin::Default),
+            origin: self.origins.get(key.name).copied().unwrap_or(SettingOrigin::Default),
             live: key.live,
         };
         KEYS.iter().map(row).collect()
@@ -99,12 +99,12 @@ impl Settings {
 
     fn add_file(&mut self, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax(error.to_string()))?;
+            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { source: error.into() })?;
         for (name, value) in &table {
-            let key = known(name, Origin::File)?;
+            let key = known(name, SettingOrigin::File)?;
             let set = self.config.set_toml(key.name, value);
-            set.ok_or_else(|| bad_value(key, Origin::File, value))?;
-            self.origins.insert(key.name, Origin::File);
+            set.ok_or_else(|| bad_value(key, SettingOrigin::File, value))?;
+            self.origins.insert(key.name, SettingOrigin::File);
         }
         Ok(())
     }
@@ -120,12 +120,16 @@ impl Settings {
             let lower = name.to_ascii_lowercase();
             let Some(key) = Key::named(&lower) else {
                 if let Some(nearest) = nearest::typo(&lower) {
-                    return Err(ConfigError::UnknownKey { key: variable, origin: Origin::Env, nearest: Some(nearest) });
+                    return Err(ConfigError::UnknownKey {
+                        key: variable,
+                        origin: SettingOrigin::Env,
+                        nearest: Some(nearest),
+                    });
                 }
                 self.ignored.push(variable);
                 continue;
             };
-            self.add_texts(key, Origin::Env, &[&text])?;
+            self.add_texts(key, SettingOrigin::Env, &[&text])?;
         }
         Ok(())
     }
@@ -136,12 +140,12 @@ impl Settings {
             texts.entry(name).or_default().push(text);
         }
         for (name, texts) in texts {
-            self.add_texts(known(name, Origin::Flag)?, Origin::Flag, &texts)?;
+            self.add_texts(known(name, SettingOrigin::Flag)?, SettingOrigin::Flag, &texts)?;
         }
         Ok(())
     }
 
-    fn add_texts(&mut self, key: &'static Key, origin: Origin, texts: &[&str]) -> Result<(), ConfigError> {
+    fn add_texts(&mut self, key: &'static Key, origin: SettingOrigin, texts: &[&str]) -> Result<(), ConfigError> {
         let set = self.config.set_texts(key.name, texts);
         set.ok_or_else(|| bad_value(key, origin, format!("{:?}", texts.join(","))))?;
         self.origins.insert(key.name, origin);
@@ -150,7 +154,7 @@ impl Settings {
 }
 
 /// The key of this name, or an error that names the nearest key.
-pub(super) fn known(name: &str, origin: Origin) -> Result<&'static Key, ConfigError> {
+pub(super) fn known(name: &str, origin: SettingOrigin) -> Result<&'static Key, ConfigError> {
     Key::named(name).ok_or_else(|| ConfigError::UnknownKey {
         key: name.to_owned(),
         origin,
@@ -158,7 +162,7 @@ pub(super) fn known(name: &str, origin: Origin) -> Result<&'static Key, ConfigEr
     })
 }
 
-pub(super) fn bad_value(key: &Key, origin: Origin, found: impl ToString) -> ConfigError {
+pub(super) fn bad_value(key: &Key, origin: SettingOrigin, found: impl ToString) -> ConfigError {
     let mut found = found.to_string();
     if found.chars().count() > 80 {
         found = found.chars().take(80).chain(['…']).collect();

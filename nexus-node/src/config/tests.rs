@@ -16,7 +16,7 @@ fn nothing_given_gives_the_defaults() {
     assert_eq!(*settings.config(), Config::default());
     assert_eq!(settings.config().api_addr.to_string(), "127.0.0.1:8002");
     assert_eq!(settings.config().listen.0.len(), 4);
-    assert!(settings.rows().iter().all(|row| row.origin == Origin::Default));
+    assert!(settings.rows().iter().all(|row| row.origin == SettingOrigin::Default));
     assert_eq!(settings.rows().len(), KEYS.len());
 }
 
@@ -30,10 +30,10 @@ fn a_flag_wins_over_the_environment_over_the_file() {
     assert_eq!(config.connections_max.get(), 70);
     assert_eq!(config.streams_per_peer_max.get(), 60);
     assert_eq!(config.spaces_max.get(), 50);
-    assert_eq!(settings.origin("connections_max"), Some(Origin::Flag));
-    assert_eq!(settings.origin("streams_per_peer_max"), Some(Origin::Env));
-    assert_eq!(settings.origin("spaces_max"), Some(Origin::File));
-    assert_eq!(settings.origin("mdns"), Some(Origin::Default));
+    assert_eq!(settings.origin("connections_max"), Some(SettingOrigin::Flag));
+    assert_eq!(settings.origin("streams_per_peer_max"), Some(SettingOrigin::Env));
+    assert_eq!(settings.origin("spaces_max"), Some(SettingOrigin::File));
+    assert_eq!(settings.origin("mdns"), Some(SettingOrigin::Default));
     assert_eq!(settings.origin("nonsense"), None);
 }
 
@@ -101,7 +101,7 @@ fn a_bad_value_is_refused_with_its_origin_and_what_is_allowed() {
         "log = ''",
     ] {
         let error = resolve(file, &[], &[]).unwrap_err();
-        assert!(matches!(error, ConfigError::BadValue { origin: Origin::File, .. }), "{file}: {error}");
+        assert!(matches!(error, ConfigError::BadValue { origin: SettingOrigin::File, .. }), "{file}: {error}");
     }
     assert!(complaint("mdns = ", &[], &[]).starts_with("config.toml: "));
     assert!(complaint("mdns = true\nmdns = true", &[], &[]).starts_with("config.toml: "));
@@ -136,7 +136,7 @@ fn setting_a_key_keeps_everything_else_of_the_file() {
     assert!(after.contains("# at home") && after.contains("[labels] # where"), "{after}");
     assert_eq!(resolve(&after, &[], &[]).unwrap().config().listen.0.len(), 2);
     let after = unset(&after, "mdns").unwrap();
-    assert_eq!(resolve(&after, &[], &[]).unwrap().origin("mdns"), Some(Origin::Default));
+    assert_eq!(resolve(&after, &[], &[]).unwrap().origin("mdns"), Some(SettingOrigin::Default));
     let after = set(&after, "labels", "role=cloud").unwrap();
     assert_eq!(resolve(&after, &[], &[]).unwrap().config().labels.0["role"], "cloud");
 }

@@ -22,9 +22,8 @@ use super::log::Log;
 use super::network::encode;
 use super::propose::Reply;
 use super::query::Query;
-use super::state::Deed;
 use super::wire::{Body, Bytes};
-use super::{AGAIN, Coordinator};
+use super::{AGAIN, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Coordinator};
 use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
@@ -36,67 +35,6 @@ const FILL_EVERY: Duration = Duration::from_secs(5);
 const COPY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait of a reader until its copy has all earlier changes.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-
-/// One deed in an audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// Its number, from 1.
-    pub n: u64,
-    /// The index of the log entry that brought it.
-    pub index: u64,
-    /// The time by the requester's clock, in milliseconds; `None` for records of the leader.
-    pub at_ms: Option<u64>,
-    /// The requester, who has signed, except for records of the leader.
-    pub by: Did,
-    /// The deed.
-    pub deed: Deed,
-}
-
-/// A page of an audit, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditPage {
-    /// The deeds.
-    pub items: Vec<AuditEntry>,
-    /// The number to continue after, if there is more.
-    pub next: Option<u64>,
-}
-
-/// The result of a check of the chain, or of a step of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditCheck {
-    /// The number of checked deeds.
-    pub entries: u64,
-    /// The first of them.
-    pub first: Option<u64>,
-    /// The hash of the last checked record.
-    pub head: [u8; 32],
-    /// The first changed deed, with the fault.
-    pub broken: Option<(u64, &'static str)>,
-    /// Deeds without a record on this node, from and to.
-    pub missing: Vec<(u64, u64)>,
-    /// The deed to continue after, if this was not all.
-    pub next: Option<u64>,
-    /// The other members' copies, at the end of the check.
-    pub others: Vec<AuditOther>,
-}
-
-/// Another member's copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditOther {
-    /// The member.
-    pub did: Did,
-    /// The number of deeds in its copy.
-    pub entries: u64,
-    /// Whether its records equal this node's; `None` if that is not known yet.
-    pub agrees: Option<bool>,
-}
-
-impl AuditCheck {
-    /// Whether everything checked is unchanged.
-    pub fn ok(&self) -> bool {
-        self.broken.is_none() && self.others.iter().all(|other| other.agrees != Some(false))
-    }
-}
 
 impl Coordinator {
     /// The deeds after one, and since a time by the requesters' clocks.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use futures::future::join_all;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
@@ -22,8 +21,8 @@ use super::runtime::scope;
 use super::state::Outcome;
 use super::voters::{Change, Now, Seen};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
-use super::{ANSWER_WITHIN, Coordinator};
-use crate::error::NodeError;
+use super::{ANSWER_WITHIN, Coordinator, Manage};
+use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
 use crate::world::random;
 
 /// The time between two looks at the members.
@@ -77,17 +76,6 @@ impl Said {
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
-}
-
-/// A change of the voters by a person.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manage {
-    /// Give this member a vote.
-    Add(Did),
-    /// Take this member's vote.
-    Remove(Did),
-    /// Let another voter lead.
-    StepDown,
 }
 
 /// The reason why the voters were not changed.
@@ -505,13 +493,13 @@ impl Coordinator {
     /// [`NodeError::NoQuorum`], or [`NodeError::Conflict`] with the reason.
     pub(crate) async fn manage(&self, manage: Manage) -> Result<(), NodeError> {
         if self.role(&self.identity.me()) != Some(Role::Admin) {
-            return Err(NodeError::Refused("only an admin changes who coordinates".to_owned()));
+            return Err(AccessError::NotAdmin(AdminDuty::ChooseVoters).into());
         }
         let until = Instant::now() + ANSWER_WITHIN;
         while Instant::now() < until {
             match self.try_manage(manage).await {
                 Ok(()) => return Ok(()),
-                Err(ManageError::Refused(why)) => return Err(NodeError::Conflict(why)),
+                Err(ManageError::Refused(why)) => return Err(ConflictError::Voters { reason: why }.into()),
                 Err(ManageError::NotDone(_)) => {}
             }
             self.look_around().await;
@@ -546,16 +534,16 @@ impl Coordinator {
     /// [`NodeError::Conflict`] while a quorum answers, [`NodeError::NotFound`] without a copy.
     pub(crate) async fn recover(&self) -> Result<Group, NodeError> {
         if self.role(&self.identity.me()) != Some(Role::Admin) {
-            return Err(NodeError::Refused("only an admin begins the coordinators anew".to_owned()));
+            return Err(AccessError::NotAdmin(AdminDuty::Recover).into());
         }
         self.look_around().await;
         if self.read(&super::Query::Revision).await.is_ok() {
-            return Err(NodeError::Conflict("a quorum is there: nothing needs to be recovered".to_owned()));
+            return Err(ConflictError::QuorumThere.into());
         }
         let _one = self.changing.lock().await;
         let missing = || self.no_copy(&self.name(&self.identity.me()));
         let running = self.running().ok_or_else(missing)?;
-        let failed = |error: super::log::WriteFailed| NodeError::Stopping(error.to_string());
+        let failed = |error: super::log::WriteFailed| StopError::CoordinatorLog(OpaqueError::new(error));
         let metrics = running.metrics();
         self.running.send_replace(None);
         running.stop().await;
@@ -565,7 +553,7 @@ impl Coordinator {
         let mut machine = running.applied.read().machine.clone();
         let index = *running.applied.index().borrow();
         let record = machine.succeed(group, index + 1, me.did, self.world.wall().as_ms());
-        let unkept = |error: super::audit::KeepError| NodeError::Stopping(error.to_string());
+        let unkept = |error: super::audit::KeepError| StopError::CoordinatorLog(OpaqueError::new(error));
         super::audit::keep(&self.log, &running.applied).await.map_err(unkept)?;
         if let Some(record) = record {
             super::audit::keep_now(&self.log, &record).await.map_err(unkept)?;

@@ -10,7 +10,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use nexus_mesh::ask::Asker;
 use nexus_mesh::{BatchBounds, Gather, Spawner};
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::{ClientWriteError, Fatal, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
 use super::wire::Envelope;
-use crate::NodeError;
+use crate::error::{NodeError, OpaqueError, StopError};
 
 /// Proposals that wait to be appended. When they are full, proposers wait.
 const SUBMITTED_MAX: usize = 1_024;
@@ -111,9 +111,9 @@ impl Running {
         group: Group,
         formats: Raised,
     ) -> Result<Arc<Self>, NodeError> {
-        let failed = |error: &dyn std::fmt::Display| match log.stopped() {
+        let failed = |error: OpaqueError| match log.stopped() {
             Some(too_new) => NodeError::TooNew(too_new),
-            None => NodeError::Stopping(format!("the coordinator: {error}")),
+            None => StopError::Coordinator(error).into(),
         };
         let Raised { max: format_max, raised } = formats;
         let snapshot = log.read_snapshot().await?;
@@ -121,7 +121,7 @@ impl Running {
             if let ReadError::TooNew(too_new) = error {
                 log.stop_at(too_new);
             }
-            failed(&error)
+            failed(OpaqueError::new(error))
         })?;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = openraft::Config {
@@ -136,11 +136,11 @@ impl Running {
             purge_batch_size: 256,
             ..openraft::Config::default()
         };
-        let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
+        let config = Arc::new(config.validate().map_err(|error| failed(OpaqueError::new(error)))?);
         let network = Network { links, group, log: log.clone() };
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
-        let raft = raft.await.map_err(|error| failed(&error))?;
+        let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
         let (readers, reading) = mpsc::channel(READERS_MAX);
         let heard = Mutex::new(None);
@@ -153,31 +153,30 @@ impl Running {
             let mut voters = state.membership_state.effective().voter_ids();
             voters.next() == Some(me) && voters.next().is_none()
         });
-        if scope(spawner.clone(), alone).await.map_err(|error| failed(&error))? {
+        if scope(spawner.clone(), alone).await.map_err(|error| failed(OpaqueError::new(error)))? {
             let elected = scope(spawner, running.raft.trigger().elect()).await;
-            elected.map_err(|error| failed(&error))?;
+            elected.map_err(|error| failed(OpaqueError::new(error)))?;
         }
         Ok(Arc::new(running))
     }
 
     /// Resolves with the reason when openraft has ended by itself.
-    pub(super) async fn failed(self: Arc<Self>) -> String {
+    pub(super) async fn failed(self: Arc<Self>) -> Fatal<Voter> {
         // These change with the leader, and close when openraft ends. The metrics with the reason
         // change several times with each entry, and would wake this task each time.
         let mut rare = self.raft.server_metrics();
         while rare.changed().await.is_ok() {}
-        let why = self.raft.metrics().borrow().running_state.as_ref().err().map(ToString::to_string);
-        let stopped = openraft::error::Fatal::<Voter>::Stopped.to_string();
-        match why.filter(|why| *why != stopped) {
-            Some(why) => why,
-            None => std::future::pending().await,
+        let fatal = self.raft.metrics().borrow().running_state.clone().err();
+        match fatal {
+            Some(Fatal::Stopped) | None => std::future::pending().await,
+            Some(fatal) => fatal,
         }
     }
 
     /// Begins the group: this node alone votes.
     pub(super) async fn found(&self) -> Result<(), NodeError> {
         let founded = scope(self.spawner.clone(), self.raft.initialize(BTreeSet::from([self.me]))).await;
-        founded.map_err(|error| NodeError::Stopping(format!("the coordinator: {error}")))
+        founded.map_err(|error| StopError::Coordinator(OpaqueError::new(error)).into())
     }
 
     /// The index of the last applied entry, as a watch.

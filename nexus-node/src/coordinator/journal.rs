@@ -31,7 +31,7 @@ use redb::StorageBackend;
 use self::record::{
     Draft, FileHead, HEAD_BYTES, Key, Kind, RECORD_HEAD_BYTES, Record, SECTOR_BYTES, Sum, claimed_lsn, entry_sum, room,
 };
-use crate::store::StoreError;
+use crate::store::{PoisonCause, StoreDamage, StoreError};
 
 /// The size of a segment, and so the bound of a record. An entry that travelled fits: its frame has
 /// more overhead than a record.
@@ -157,16 +157,11 @@ impl Journal {
             entries.check(|backend| backend.read(0, &mut sector))?;
         }
         let head = FileHead::decode(&sector).filter(|head| head.id == root.id);
-        let head = head.ok_or_else(|| {
-            entries.damaged(
-                "it is missing, or not the one that Raft's store goes with: put it back, or remove both, and this \
-                 node comes back as another voter",
-            )
-        })?;
+        let head = head.ok_or_else(|| entries.damaged(StoreDamage::OtherJournal))?;
         let mut journal = Self::at(entries, head.segment_bytes, root);
         journal.segments = head.segments;
         if len < journal.offset(head.segments, 0) || root.start.segment >= head.segments {
-            return Err(journal.entries.damaged("it is cut off"));
+            return Err(journal.entries.damaged(StoreDamage::CutOff));
         }
         let Followed { committed, last } = journal.follow(purged)?;
         if let Some((offset, bytes)) = last {
@@ -359,7 +354,7 @@ impl Journal {
 
     fn check<T>(&mut self, run: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> Result<T, StoreError> {
         if self.failed {
-            let cause = "an earlier write failed".to_owned();
+            let cause = PoisonCause::Journal;
             return Err(StoreError::Poisoned { file: self.entries.0.name.clone(), cause });
         }
         let result = self.entries.check(run);
@@ -393,7 +388,7 @@ impl Journal {
             let offset = self.offset(here.segment, here.within);
             index.split_off(&record.index);
             if record.kind == Kind::Append {
-                let ranges = record.entries().ok_or_else(|| self.entries.damaged("a record does not read"))?;
+                let ranges = record.entries().ok_or_else(|| self.entries.damaged(StoreDamage::Record))?;
                 let start = here.within as usize;
                 for (number, within) in (record.index..).zip(ranges) {
                     let sum = entry_sum(&segment.1[start + within.start..start + within.end]);
@@ -413,7 +408,7 @@ impl Journal {
         let index = index.split_off(&purged.map_or(0, |purged| purged.saturating_add(1)));
         let expected = purged.map_or(0, |purged| purged + 1);
         if (expected..).zip(index.keys()).any(|(expected, index)| expected != *index) {
-            return Err(self.entries.damaged("entries are missing"));
+            return Err(self.entries.damaged(StoreDamage::EntriesMissing));
         }
         *self.entries.index() = index;
         self.free_segments();
@@ -448,8 +443,7 @@ impl Journal {
                 if claimed_lsn(bytes).is_some_and(|lsn| lsn >= self.next.lsn)
                     && Record::decode(&self.key, bytes).is_some()
                 {
-                    let what = format!("record {} is broken, and a later one is not", self.next.lsn);
-                    return Err(self.entries.damaged(&what));
+                    return Err(self.entries.damaged(StoreDamage::BrokenRecord(self.next.lsn)));
                 }
             }
         }
@@ -488,7 +482,7 @@ impl Entries {
                     break;
                 }
             } else if self.index().get(&index) == Some(&place) {
-                return Err(self.damaged("an entry does not fit its checksum"));
+                return Err(self.damaged(StoreDamage::EntryChecksum));
             }
             // else it was dropped in between, and its place was reused
         }
@@ -509,11 +503,11 @@ impl Entries {
     }
 
     fn disk(&self, source: io::Error) -> StoreError {
-        StoreError::Disk { file: self.0.name.clone(), source }
+        StoreError::Disk { file: self.0.name.clone(), source: Arc::new(source) }
     }
 
     /// The error for bytes that differ from those written.
-    pub(super) fn damaged(&self, what: &str) -> StoreError {
-        StoreError::Damaged { file: self.0.name.clone(), table: None, what: what.to_owned() }
+    pub(super) fn damaged(&self, what: StoreDamage) -> StoreError {
+        StoreError::Damaged { file: self.0.name.clone(), table: None, what }
     }
 }

@@ -33,8 +33,8 @@ use super::raft::{
     Ballot, Entry, LogId, SnapshotHead, SnapshotMeta, StorageError, Types, Vote, Voter, decode_entry, encode_entry,
     entry_size,
 };
-use crate::store::{Batch, Snapshot, Store, StoreError, Table};
-use crate::world::World;
+use crate::store::{Batch, Snapshot, Store, StoreDamage, StoreError, Table};
+use crate::world::{Interrupted, World};
 
 pub(crate) use self::writer::Writer;
 
@@ -82,8 +82,20 @@ struct State {
 
 /// The log cannot be written any more; the node ends.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct WriteFailed(String);
+pub(crate) enum WriteFailed {
+    /// The disk's fault, or damage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node is being stopped.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The log has ended.
+    #[error("the log is closed")]
+    Closed,
+    /// Entries must not go without a snapshot of their effect.
+    #[error("no snapshot has what is to be purged")]
+    NoSnapshot,
+}
 
 /// This node's place in the file.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +144,7 @@ impl Log {
 
     async fn write(&self, ask: Ask) -> Result<(), WriteFailed> {
         let (tell, told) = oneshot::channel();
-        let closed = || WriteFailed("the log is closed".to_owned());
+        let closed = || WriteFailed::Closed;
         self.0.writes.send(Write { ask, upto: None, done: WriteReceiver::Tell(tell) }).await.map_err(|_| closed())?;
         told.await.map_err(|_| closed())?
     }
@@ -165,7 +177,7 @@ impl Log {
         }
         let mut flushed = self.0.flushed.subscribe();
         while !reached(&self.state()) {
-            let closed = || WriteFailed("the log is closed".to_owned());
+            let closed = || WriteFailed::Closed;
             tokio::select! {
                 moved = flushed.changed() => moved.map_err(|_| closed())?,
                 () = self.0.writes.closed() => return Err(closed()),
@@ -261,8 +273,7 @@ impl Log {
 
     /// The error for an unreadable row of a table.
     pub(super) fn damaged(&self, table: Table) -> StoreError {
-        let what = "a row does not read".to_owned();
-        StoreError::Damaged { file: self.0.store.file().to_owned(), table: Some(table), what }
+        StoreError::Damaged { file: self.0.store.file().to_owned(), table: Some(table), what: StoreDamage::Row }
     }
 
     /// Replaces the snapshot.
@@ -327,10 +338,10 @@ impl Log {
             })?;
             match unread {
                 None => {}
-                Some(ReadError::Malformed) => return Err(self.0.entries.damaged("an entry does not read")),
+                Some(ReadError::Malformed) => return Err(self.0.entries.damaged(StoreDamage::Entry)),
                 Some(ReadError::TooNew(too_new)) => {
                     self.stop_at(too_new);
-                    return Err(self.0.entries.damaged("an entry is of a later version"));
+                    return Err(self.0.entries.damaged(StoreDamage::LaterEntry));
                 }
             }
             if full {
@@ -440,7 +451,7 @@ impl RaftLogStorage<Types> for Log {
         let (done, callback) =
             if early { (WriteReceiver::Early, Some(callback)) } else { (WriteReceiver::Appended(callback), None) };
         let write = Write { ask, upto, done };
-        let closed = |_| StorageIOError::write_logs(&WriteFailed("the log is closed".to_owned()));
+        let closed = |_| StorageIOError::write_logs(&WriteFailed::Closed);
         self.0.writes.send(write).await.map_err(closed)?;
         if let Some(callback) = callback {
             callback.log_io_completed(Ok(()));
@@ -471,7 +482,7 @@ impl RaftLogStorage<Types> for Log {
         // openraft asks for this while another task still writes the installed snapshot. A crash in
         // between would lose both the entries and their effect.
         let saved = tokio::time::timeout(SNAPSHOT_MAX, self.until(|state| state.snapshot >= Some(upto))).await;
-        let saved = saved.unwrap_or_else(|_| Err(WriteFailed("no snapshot has what is to be purged".to_owned())));
+        let saved = saved.unwrap_or(Err(WriteFailed::NoSnapshot));
         saved.map_err(|error| StorageIOError::write_logs(&error))?;
         {
             let mut state = self.state();

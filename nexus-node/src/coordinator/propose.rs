@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use super::command::{Command, Group, Proposal, Signed};
 use super::format::FORMAT_MAX;
 use super::group::NotDone;
-use super::limits::{self, COMMANDS_MAX, FormError, PROPOSAL_BYTES_MAX};
+use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::network::encode;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
-use crate::NodeError;
+use crate::error::{AccessError, InputError, NodeError, StopError};
 use crate::world::random;
 
 /// Commands that wait to be proposed. When they are full, callers wait.
@@ -49,10 +49,10 @@ impl Coordinator {
             return Err(NodeError::TooLarge { what: "a command", bytes, max: PROPOSAL_BYTES_MAX / 2 });
         }
         if !self.may_propose(&self.identity.me()) {
-            return Err(NodeError::Refused("a reader changes no critical state".to_owned()));
+            return Err(AccessError::CriticalReader.into());
         }
         let (answer, outcome) = oneshot::channel();
-        let stopping = || NodeError::Stopping("no more critical writes are taken".to_owned());
+        let stopping = || NodeError::from(StopError::CriticalWrites);
         self.proposals.send(Wanted { command, bytes, answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
@@ -230,8 +230,8 @@ impl Coordinator {
     fn why(&self, undelivered: &Undelivered) -> NodeError {
         match undelivered {
             Undelivered::NoQuorum => self.no_quorum(),
-            Undelivered::Refused(why) => NodeError::Refused(why.clone()),
-            Undelivered::Stopping => NodeError::Stopping("no more critical writes are taken".to_owned()),
+            Undelivered::Refused(why) => AccessError::Leader { message: why.clone() }.into(),
+            Undelivered::Stopping => StopError::CriticalWrites.into(),
         }
     }
 }
@@ -250,10 +250,10 @@ impl From<FormError> for NodeError {
     fn from(error: FormError) -> Self {
         match error {
             FormError::TooLarge { what, size, max } => Self::TooLarge { what, bytes: size, max },
-            FormError::Reserved => Self::Refused(error.to_string()),
-            FormError::Name { .. } | FormError::Time { .. } | FormError::Format { .. } => {
-                Self::Invalid(error.to_string())
-            }
+            FormError::Reserved => AccessError::ReservedKey { prefix: RESERVED_PREFIX }.into(),
+            FormError::Name { what } => InputError::KeyName { what, max: KEY_BYTES_MAX }.into(),
+            FormError::Time { what, ms, min, max } => InputError::Time { what, ms, min, max }.into(),
+            FormError::Format { format } => InputError::CommandFormat { format }.into(),
         }
     }
 }

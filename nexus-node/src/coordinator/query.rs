@@ -2,16 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use std::io;
-
-use super::applied::State;
-use super::network::encode;
 use super::state::{Change, Item, Lock};
-
-/// The most keys of a page.
-pub(crate) const PAGE_MAX: usize = 1_000;
-/// The most bytes of keys and values in a page, so that it fits a frame.
-const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// A question.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -41,32 +32,6 @@ pub(crate) struct Answer {
     pub(crate) found: Found,
 }
 
-impl Answer {
-    /// Its bytes, for a reader of this format.
-    pub(super) fn encode(&self, format: u16) -> Vec<u8> {
-        let Self { revision, index, raised, found } = self;
-        match format {
-            0 => encode(&(revision, index, found)),
-            _ => encode(&(revision, index, raised, found)),
-        }
-    }
-
-    /// The answer in bytes of this format.
-    ///
-    /// # Errors
-    /// The bytes are no answer.
-    pub(super) fn decode(format: u16, bytes: &[u8]) -> io::Result<Self> {
-        let (revision, index, raised, found) = match format {
-            0 => {
-                let (revision, index, found) = borsh::from_slice(bytes)?;
-                (revision, index, 0, found)
-            }
-            _ => borsh::from_slice(bytes)?,
-        };
-        Ok(Self { revision, index, raised, found })
-    }
-}
-
 /// The content of an [`Answer`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -84,72 +49,9 @@ pub(crate) enum Found {
     Nothing,
 }
 
-impl State {
-    /// Answers from the state applied here.
-    pub(crate) fn answer(&self, index: u64, query: &Query) -> Answer {
-        let machine = &self.machine;
-        let found = match query {
-            Query::Get(key) => {
-                let items = machine.get(key).map(|item| (key.clone(), item.clone()));
-                Found::Items { items: items.into_iter().collect(), more: false }
-            }
-            Query::List { prefix, after, limit } => {
-                let all = machine.list(prefix, after.as_deref());
-                let (items, more) = page(all, *limit as usize, |(key, item)| key.len() + item.value.len());
-                Found::Items { items, more }
-            }
-            Query::Locks { after } => {
-                let all = machine.locks().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
-                let (locks, more) = page(all, PAGE_MAX, |(name, lock)| name.len() + 128 * (1 + lock.line.len()));
-                Found::Locks { locks, more }
-            }
-            Query::Lock(name) => {
-                let locks = machine.lock(name).map(|lock| (name.clone(), lock.clone()));
-                Found::Locks { locks: locks.into_iter().collect(), more: false }
-            }
-            Query::Changes { prefix, after } => {
-                let changes = self.changes_after(*after);
-                Found::Changes(changes.map(|changes| batch(changes.filter(|change| change.is_under(prefix)))))
-            }
-            Query::Revision => Found::Nothing,
-        };
-        Answer { revision: machine.revision(), index, raised: machine.format(), found }
-    }
-}
-
 impl Change {
     /// Whether its key or lock has this prefix.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         self.name().starts_with(prefix)
     }
-}
-
-fn page<'a, T: Clone + 'a>(
-    all: impl Iterator<Item = (&'a String, &'a T)>,
-    limit: usize,
-    size: impl Fn((&String, &T)) -> usize,
-) -> (Vec<(String, T)>, bool) {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    for (name, value) in all {
-        bytes += size((name, value));
-        if taken.len() >= limit.min(PAGE_MAX) || (bytes > PAGE_BYTES_MAX && !taken.is_empty()) {
-            return (taken, true);
-        }
-        taken.push((name.clone(), value.clone()));
-    }
-    (taken, false)
-}
-
-/// The first changes that fit a frame. Those of one revision stay together.
-fn batch<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
-    let (mut taken, mut bytes): (Vec<Change>, usize) = (Vec::new(), 0);
-    for change in changes {
-        bytes += change.size();
-        let begins = taken.last().is_none_or(|last| last.revision != change.revision);
-        if begins && bytes > PAGE_BYTES_MAX && !taken.is_empty() {
-            break;
-        }
-        taken.push(change.clone());
-    }
-    taken
 }

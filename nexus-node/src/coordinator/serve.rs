@@ -13,8 +13,8 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapsho
 use super::Coordinator;
 use super::command::{Group, Signed};
 use super::format::{self, ReadError, TooNew};
-use super::govern::Manage;
 use super::group::{NotDone, Running};
+use super::manage::Manage;
 use super::network::{decode_at, decode_vote, encode, encode_at};
 use super::raft::{Ballot, Voter, decode_entry, decode_head};
 use super::runtime::scope;

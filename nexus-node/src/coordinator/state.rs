@@ -26,6 +26,7 @@ use self::sessions::{Known, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn};
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
+use crate::error::CriticalBound;
 
 /// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -151,6 +152,19 @@ pub enum Full {
     Answers,
 }
 
+impl Full {
+    /// The bound with its value, for callers.
+    pub(crate) fn bound(self) -> CriticalBound {
+        let limits = limits::of(format::FORMAT_MAX);
+        match self {
+            Self::Bytes { bytes } => CriticalBound::Bytes { bytes, max: limits.state_bytes },
+            Self::Locks => CriticalBound::Locks { max: limits.locks },
+            Self::Line => CriticalBound::Line { max: limits.waiters },
+            Self::Answers => CriticalBound::Answers,
+        }
+    }
+}
+
 impl Outcome {
     /// Encodes a proposal's outcomes in this format.
     pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
@@ -175,6 +189,7 @@ impl Outcome {
 
 /// A change, for watchers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The revision of this change.
     pub revision: u64,
@@ -186,6 +201,7 @@ pub struct Change {
 
 /// The kind of a [`Change`], with its data.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum What {
     /// A key was written.
     Put {

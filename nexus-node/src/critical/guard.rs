@@ -5,7 +5,7 @@ use nexus_identity::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::Critical;
-use crate::error::NodeError;
+use crate::error::{ConflictError, NodeError, StopError};
 use crate::world::World;
 
 /// A moment on both clocks. A machine that sleeps may stop one clock and not the other, so the one on
@@ -98,9 +98,9 @@ impl LockGuard {
     /// [`NodeError::NotFound`] if it was over before.
     pub async fn release(mut self) -> Result<(), NodeError> {
         let (done, waits) = oneshot::channel();
-        let stopping = || NodeError::Stopping("the lock runs out of time by itself".to_owned());
+        let stopping = || NodeError::from(StopError::Lock);
         let release = self.release.take().ok_or_else(stopping)?;
-        release.send(Some(done)).map_err(|_| NodeError::Conflict("the lease was over".to_owned()))?;
+        release.send(Some(done)).map_err(|_| ConflictError::LeaseOver)?;
         waits.await.map_err(|_| stopping())?
     }
 }

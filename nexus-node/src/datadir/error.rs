@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::key_file::KeyFileError;
+
 /// Why a data directory cannot be used. Nothing in it has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,7 +47,7 @@ pub enum DataDirError {
         /// The file.
         file: PathBuf,
         /// The fault.
-        what: String,
+        what: FileDamage,
     },
     /// A file was written by a later version of the program.
     #[error("{} has format {format}, this version understands up to {known}", file.display())]
@@ -73,6 +75,39 @@ pub enum DataDirError {
     },
 }
 
+/// The fault of a damaged file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileDamage {
+    /// It is missing, although a file that needs it is there.
+    #[error("it is missing, although {beside} is there")]
+    Missing {
+        /// The file that needs it.
+        beside: String,
+    },
+    /// It is not text.
+    #[error("it is not text")]
+    NotText,
+    /// It is too long.
+    #[error("it is too long")]
+    TooLong,
+    /// It does not hold exactly one line.
+    #[error("it does not hold exactly one line")]
+    NotOneLine,
+    /// It holds no token of the API.
+    #[error("it holds no token")]
+    NoToken,
+    /// It holds no address of the API.
+    #[error("it holds no address")]
+    NoAddress,
+    /// It holds no sound key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Its content cannot be written.
+    #[error(transparent)]
+    Toml(#[from] toml::ser::Error),
+}
+
 impl DataDirError {
     /// Sorts an I/O error on a file.
     pub(super) fn io(file: &Path, source: io::Error) -> Self {
@@ -80,12 +115,12 @@ impl DataDirError {
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { file },
             io::ErrorKind::NotADirectory => Self::NotADirectory { path: file },
-            io::ErrorKind::InvalidData => Self::Damaged { file, what: "it is not text".to_owned() },
+            io::ErrorKind::InvalidData => Self::Damaged { file, what: FileDamage::NotText },
             _ => Self::Disk { file, source },
         }
     }
 
-    pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Self {
+    pub(super) fn damaged(file: &Path, what: impl Into<FileDamage>) -> Self {
         Self::Damaged { file: file.to_owned(), what: what.into() }
     }
 }

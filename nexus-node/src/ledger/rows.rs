@@ -27,7 +27,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, SpaceId, SpaceRule, Verified};
 use nexus_identity::{Did, Name, Signature};
 
-use crate::store::{Checksum, StoreError, Table};
+use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
 pub(crate) const VIEW_VERSION: u32 = 4;
@@ -66,7 +66,7 @@ pub(crate) type SpaceNo = u32;
 
 /// The error for an unreadable row: a defect of ours, or a remainder of another version.
 pub(crate) fn unreadable(table: Table) -> StoreError {
-    StoreError::Damaged { file: "brain.redb".into(), table: Some(table), what: "a row does not read".to_owned() }
+    StoreError::Damaged { file: "brain.redb".into(), table: Some(table), what: StoreDamage::Row }
 }
 
 /// Reads a row with borsh.

@@ -1,8 +1,6 @@
-use std::fmt;
-
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 
-use crate::NodeError;
+use crate::error::{InputError, NodeError};
 use crate::ledger::rows::TimeKey;
 use nexus_crdt::Hlc;
 
@@ -54,21 +52,11 @@ pub(crate) fn parse_listing(text: &str, store: StoreName) -> Result<TimeKey, Nod
 }
 
 fn not_a_cursor(text: &str) -> NodeError {
-    NodeError::Invalid(format!("{} is not a cursor", Shortened(text)))
+    InputError::Cursor(text.to_owned()).into()
 }
 
 fn other_store(text: &str) -> NodeError {
-    NodeError::Invalid(format!("cursor {} is of another node: start without one", Shortened(text)))
-}
-
-/// Quotes a caller's text, shortened.
-struct Shortened<'a>(&'a str);
-
-impl fmt::Display for Shortened<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self.0.chars().take(40).collect();
-        write!(f, "{shown:?}{}", if shown.len() < self.0.len() { "…" } else { "" })
-    }
+    InputError::ForeignCursor(text.to_owned()).into()
 }
 
 /// The key before all others in a listing.

@@ -12,7 +12,7 @@ use nexus_identity::{Did, Timestamp};
 
 use self::resolved::Record;
 use super::cursor::{self, StoreName};
-use crate::error::{NodeError, Resource};
+use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
 use crate::ledger::{self, entry_id_of, records_with_key};
 use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
@@ -312,7 +312,7 @@ impl<'a> Reader<'a> {
     /// A page of memories, newest first.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
         if !(1..=1_000).contains(&query.limit) {
-            return Err(NodeError::Invalid(format!("limit is {}, it may be 1 to 1000", query.limit)));
+            return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
         }
         let spaces: Vec<rows::SpaceNo> = match &query.space {
             Some(name) => vec![self.space(Some(name))?.1.no],

@@ -10,7 +10,7 @@ use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
 
 use super::{Inner, Node};
 use crate::engine::Command;
-use crate::error::NodeError;
+use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
 use crate::runtime::EngineHandle;
@@ -18,13 +18,20 @@ use crate::store::{Batch, Store, Table, View};
 use crate::world::World;
 
 /// The options of a ticket.
+///
+/// ```
+/// # use nexus_node::{Invite, Role};
+/// let readers = Invite::default().role(Role::Reader).uses(10);
+/// # assert_eq!(readers.uses, 10);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Invite {
-    /// The newcomers' role.
+    /// The newcomers' role. Default: member.
     pub role: Role,
-    /// The number of nodes that may join with it, at least one.
+    /// The number of nodes that may join with it, at least one. Default: one.
     pub uses: u32,
-    /// The lifetime of the ticket.
+    /// The lifetime of the ticket. Default: an hour.
     pub ttl: Duration,
     /// The lifetime of the credential; `None` for no end.
     pub valid: Option<Duration>,
@@ -36,11 +43,42 @@ impl Default for Invite {
     }
 }
 
+impl Invite {
+    /// For newcomers in this role.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// For this many nodes, at least one.
+    #[must_use]
+    pub fn uses(mut self, uses: u32) -> Self {
+        self.uses = uses;
+        self
+    }
+
+    /// With a ticket that ends after this time.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// With credentials that end after this time.
+    #[must_use]
+    pub fn valid(mut self, valid: Duration) -> Self {
+        self.valid = Some(valid);
+        self
+    }
+}
+
 /// A ticket to carry to the other machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Invitation {
     /// The ticket: anybody who has it can join.
-    pub ticket: String,
+    pub ticket: Ticket,
     /// The whole command line for the other machine.
     pub join: String,
     /// The end of the ticket.
@@ -109,10 +147,10 @@ impl Node {
     pub async fn invite(&self, invite: Invite) -> Result<Invitation, NodeError> {
         let Inner { identity, world, engine, store, .. } = &*self.0;
         if identity.role_of(&identity.me()) != Some(Role::Admin) {
-            return Err(NodeError::Refused("only an admin invites, and this node is none".to_owned()));
+            return Err(AccessError::NotAdmin(AdminDuty::Invite).into());
         }
         if invite.uses == 0 {
-            return Err(NodeError::Invalid("a ticket has at least one use".to_owned()));
+            return Err(InputError::NoUses.into());
         }
         let held = store.clone();
         let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;
@@ -131,7 +169,6 @@ impl Node {
         let mut batch = Batch::new();
         batch.put(Table::Tickets, &ticket.id, &rows::encode(&row));
         engine.run(Command::Keep(batch)).await?;
-        let ticket = ticket.to_string();
         Ok(Invitation { join: format!("nexus-node join {ticket}"), ticket, expires_at })
     }
 }

@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nexus_identity::Name;
+use nexus_identity::{Name, Ticket};
 use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
 use super::start::{Origins, start};
-use super::{Node, found, ports};
+use super::{JoinOptions, Node, found, ports};
 use crate::NodeError;
 use crate::config::Config;
+use crate::coordinator::Coordinator;
 use crate::datadir::{Contents, DataDir};
 use crate::env::{NodeEnv, RaftEnv};
 use crate::ledger::{self, rows};
@@ -21,14 +22,16 @@ const RAFT_CACHE_BYTES: usize = 1 << 20;
 
 /// Makes a node in the real world. Unset options have the defaults of [`Config`].
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     path: PathBuf,
     config: Config,
+    join: Option<(Ticket, JoinOptions)>,
 }
 
 impl Builder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, config: Config::default() }
+        Self { path, config: Config::default(), join: None }
     }
 
     /// Sets the whole configuration. Later calls change it.
@@ -65,15 +68,37 @@ impl Builder {
         self
     }
 
-    /// Starts the node. In an empty directory it makes a node first, with a new mesh. Returns when the
-    /// sockets are bound and the state is read.
+    /// Joins the mesh of a ticket before the start, unless the directory's node is in it already: the
+    /// same program starts again without its inviter. As [`node::join`](super::join) it waits 30 s.
+    #[must_use]
+    pub fn join(self, ticket: Ticket) -> Self {
+        self.join_with(ticket, JoinOptions::default())
+    }
+
+    /// Joins as [`Builder::join`], with options. A name among them is for the mesh; else the node's
+    /// [`name`](Builder::name) counts.
+    #[must_use]
+    pub fn join_with(mut self, ticket: Ticket, options: JoinOptions) -> Self {
+        self.join = Some((ticket, options));
+        self
+    }
+
+    /// Starts the node. In an empty directory it makes a node first, in the mesh of the ticket or in a
+    /// new one. Returns when the sockets are bound and the state is read.
     ///
     /// # Errors
+    /// With a ticket those of [`node::join`](super::join). Else
     /// [`NodeError::DataDir`] if the directory cannot be used: another node runs there, or its files
     /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
     /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
-        let Self { path, mut config } = self;
+        let Self { path, mut config, join } = self;
+        if let Some((ticket, mut options)) = join
+            && !found::is_of(&path, &ticket.mesh)?
+        {
+            options.name = options.name.or_else(|| config.name.clone());
+            super::join(&path, &ticket, options).await?;
+        }
         if DataDir::inspect(&path)? == Contents::Empty {
             found::init(&path, config.name.clone())?;
         }
@@ -83,16 +108,14 @@ impl Builder {
         let store = found::open_store(&dir, options)?;
         found::complete(&dir, &store, config.name.clone())?;
         let copied = notice_a_copy(&dir, &store)?;
-        let raft = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
-        let journal = Box::new(store::open_file(&dir.journal_path())?);
-        let raft = Some(RaftEnv { store: raft, journal, redraw: copied, machine: dir.machine() });
+        let raft = Coordinator::BUILT.then(|| raft_of(&dir, options, copied)).transpose()?;
 
         let mut ports = dir.ports();
         config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;
         dir.write_ports(ports)?;
 
         let keypair = dir.identity().clone();
-        let transport = tcp_quic_transport(&keypair).map_err(|error| NodeError::Mesh(error.to_string()))?;
+        let transport = tcp_quic_transport(&keypair)?;
         let tasks = Arc::new(Tasks::current());
         let mut env = NodeEnv::new(keypair, transport, tasks.clone(), store);
         env.raft = raft;
@@ -100,6 +123,13 @@ impl Builder {
         env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
     }
+}
+
+/// Opens the stores of a directory's coordinator.
+fn raft_of(dir: &DataDir, options: StoreOptions, copied: bool) -> Result<RaftEnv, NodeError> {
+    let store = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
+    let journal = Box::new(store::open_file(&dir.journal_path())?);
+    Ok(RaftEnv { store, journal, redraw: copied, machine: dir.machine() })
 }
 
 /// Begins a new incarnation if the store may be a copy, since it lies elsewhere than before: its

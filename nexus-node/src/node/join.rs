@@ -12,7 +12,7 @@ use super::found::{genesis, machine_name, open_store};
 use super::{Inner, Node, Stopped, peer_id};
 use crate::datadir::{Contents, DataDir};
 use crate::engine::{Command, Effect, Engine, Input, NewRecord, Outcome};
-use crate::error::NodeError;
+use crate::error::{AccessError, ConflictError, ContactError, NodeError, StopError};
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
@@ -20,8 +20,41 @@ use crate::runtime::bring_up_to_date;
 use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
+/// The options for joining a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinOptions {
+    /// The node's name in the mesh. Default: its name until now, or the name of the machine.
+    pub name: Option<Name>,
+    /// The longest wait for the inviter. Default: 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        Self { name: None, timeout: Duration::from_secs(30) }
+    }
+}
+
+impl JoinOptions {
+    /// Under this name.
+    #[must_use]
+    pub fn name(mut self, name: Name) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// With this wait for the inviter.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
 /// A node that joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Joined {
     /// The node.
     pub did: Did,
@@ -45,7 +78,8 @@ const COPY_CHUNK: usize = 500;
 /// [`NodeError::Refused`] with the inviter's reason, [`NodeError::TimedOut`] or
 /// [`NodeError::Unreachable`] if it does not answer, [`NodeError::Conflict`] if the directory's
 /// mesh has other members, [`NodeError::DataDir`]. A join that fails leaves nothing behind.
-pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
+    let JoinOptions { name, timeout } = options;
     let existing = match DataDir::inspect(path)? {
         Contents::Empty => None,
         Contents::Node => Some(DataDir::open(path)?),
@@ -65,12 +99,11 @@ pub async fn join(path: &Path, ticket: &Ticket, name: Option<Name>, timeout: Dur
     let name = name.unwrap_or_else(machine_name);
 
     let tasks = Arc::new(Tasks::current());
-    let transport = tcp_quic_transport(&key).map_err(|error| NodeError::Mesh(error.to_string()))?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())
-        .map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let transport = tcp_quic_transport(&key)?;
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())?;
     let knocked = tokio::select! {
         knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
-        () = async { while events.recv().await.is_some() {} } => Err(NodeError::Stopping("the network ended".to_owned())),
+        () = async { while events.recv().await.is_some() {} } => Err(StopError::Network.into()),
     };
     mesh.shutdown().await;
     tasks.kill();
@@ -93,11 +126,12 @@ impl Node {
     ///
     /// # Errors
     /// As [`join`]; this node goes on then as it was.
-    pub async fn join(&self, ticket: &Ticket, name: Option<Name>, timeout: Duration) -> Result<Joined, NodeError> {
+    pub async fn join(&self, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
+        let JoinOptions { name, timeout } = options;
         self.check_running()?;
         let Inner { identity, world, mesh, store, .. } = &*self.0;
         let Some(dir) = self.0.dir.clone() else {
-            return Err(NodeError::Refused("a node without a data directory of its own cannot move".to_owned()));
+            return Err(AccessError::NoDataDir.into());
         };
         let alone = store.clone();
         world.blocking(move || check_alone(&alone)).await??;
@@ -131,7 +165,7 @@ fn check_alone(store: &Store) -> Result<(), NodeError> {
     let me = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?.subject;
     let members = ledger::read_members(&snapshot)?;
     if members.len() > 1 || logs.iter().any(|(_, log, _)| log.author != me) {
-        return Err(NodeError::Conflict("this directory's node is in a mesh with other members already".to_owned()));
+        return Err(ConflictError::NotAlone.into());
     }
     Ok(())
 }
@@ -139,7 +173,7 @@ fn check_alone(store: &Store) -> Result<(), NodeError> {
 /// Shows the ticket to the inviter, and checks what it answers against the ticket's mesh.
 async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Duration) -> Result<Chain, NodeError> {
     if ticket.inviter == me {
-        return Err(NodeError::Conflict("this is this node's own ticket".to_owned()));
+        return Err(ConflictError::OwnTicket.into());
     }
     let addresses: Vec<Multiaddr> = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
     let request = JoinRequest {
@@ -150,18 +184,16 @@ async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Dura
     };
     let reply = mesh.join(ticket.inviter, addresses, request);
     let reply = tokio::time::timeout(timeout, reply).await.map_err(|_| NodeError::TimedOut(timeout))?;
-    match reply.map_err(|error| NodeError::Unreachable(error.to_string()))? {
+    match reply? {
         JoinReply::Admitted { chain, .. } => {
-            let claims = chain
-                .verify(&ticket.mesh)
-                .map_err(|error| NodeError::Refused(format!("inviter's answer does not hold: {error}")))?;
-            if claims.subject != me {
-                return Err(NodeError::Refused("the inviter admitted somebody else".to_owned()));
+            let admitted = chain.verify(&ticket.mesh).map_err(AccessError::InviterChain)?.subject;
+            if admitted != me {
+                return Err(AccessError::AdmittedOther { admitted }.into());
             }
             Ok(chain)
         }
-        JoinReply::Refused { code: JoinRefusal::Unavailable, message } => Err(NodeError::Unreachable(message)),
-        JoinReply::Refused { message, .. } => Err(NodeError::Refused(message)),
+        JoinReply::Refused { code: JoinRefusal::Unavailable, message } => Err(ContactError::Busy { message }.into()),
+        JoinReply::Refused { code, message } => Err(AccessError::Inviter { code, message }.into()),
     }
 }
 
@@ -179,7 +211,7 @@ fn move_in(
     let beside = dir.store_path().with_extension("redb.new");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(NodeError::Conflict(format!("{}: {error}", beside.display())));
+            return Err(ConflictError::Leftover { file: beside, source: Arc::new(error) }.into());
         }
         _ => {}
     }

@@ -4,8 +4,8 @@ use nexus_mesh::Multiaddr;
 
 use libp2p::multiaddr::Protocol;
 
-use crate::NodeError;
 use crate::datadir::Ports;
+use crate::error::{ConflictError, NodeError};
 
 /// The default port of nodes, for QUIC (UDP) and for TCP.
 const DEFAULT_PORT: u16 = 4_002;
@@ -34,7 +34,7 @@ fn settle_one(address: &Multiaddr, ports: &mut Ports) -> Result<Multiaddr, NodeE
     };
     if port != 0 && port != DEFAULT_PORT {
         if free_port(ip, kind, port).is_none() && exists(ip) {
-            return Err(NodeError::Conflict(format!("{address} is in use by another program")));
+            return Err(ConflictError::Port(address.clone()).into());
         }
         return Ok(address.clone());
     }

@@ -2,20 +2,19 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
 use nexus_crdt::SpaceId;
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
 use super::admit::{self, Admitter};
-use super::{Inner, Node, raise};
+use super::coordinate::{Coordinating, CoordinatorParts};
+use super::{Inner, Node};
 use crate::brain::{self, Brain};
 use crate::config::Config;
-use crate::coordinator::{self, Coordinator};
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
-use crate::env::{NodeEnv, RaftEnv};
-use crate::error::NodeError;
+use crate::env::NodeEnv;
+use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
@@ -56,9 +55,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let sync_streams = runtime::sync::register(&mut rooms);
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
-    let raft_streams = raft.is_some().then(|| coordinator::register(&mut rooms));
-    let (mesh, events) =
-        Mesh::start(transport, mesh_config, rooms, spawner).map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let coordinating = Coordinating::register(raft, &mut rooms);
+    let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
@@ -123,28 +121,21 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         if let Some(tasks) = &origins.tasks {
             tasks.end().await;
         }
-        return Err(NodeError::Mesh(format!("cannot listen anywhere: {}", failures.join("; "))));
+        return Err(NetworkError::Listen(failures).into());
     }
 
-    let coordinator = match raft.zip(raft_streams) {
-        Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
-            let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
-            let (raising, raised_engine) = (mesh.clone(), engine.clone());
-            let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
-            let handles = coordinator::Handles { identity, mesh, world, failure };
-            let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
-            if founder {
-                let mut batch = Batch::new();
-                batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
-                engine.run(Command::Keep(batch)).await?;
-            }
-            coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-            let raised = raise::follow(raising, raised_engine, config.formats(), entry_format, coordinator.raised());
-            coordinator.spawn("raise formats", raised.boxed());
-            Some(coordinator)
-        }
-        None => None,
-    };
+    let coordinator = coordinating.start(CoordinatorParts {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        world: world.clone(),
+        failure,
+        engine: engine.clone(),
+        entry_format,
+        founder,
+        key: keypair,
+        config: &config,
+    });
+    let coordinator = coordinator.await?;
 
     let handles = brain::Handles {
         identity: identity.clone(),
@@ -268,7 +259,7 @@ fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) ->
 async fn all_bound(
     asked: &[Multiaddr],
     bound: &mut watch::Receiver<Vec<Multiaddr>>,
-    failed: &mut watch::Receiver<Vec<String>>,
+    failed: &mut watch::Receiver<Vec<ListenError>>,
 ) {
     /// Protocols of an address without values, to tell sockets apart.
     fn shape(address: &Multiaddr) -> Vec<&'static str> {

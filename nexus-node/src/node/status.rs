@@ -1,8 +1,9 @@
+use std::fmt;
 use std::time::Duration;
 
 use nexus_crdt::{Frontier, Members, SpaceRule};
 use nexus_identity::{Did, Role, Timestamp};
-use nexus_mesh::PeerState;
+use nexus_mesh::{DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
@@ -14,6 +15,7 @@ use crate::store::Store;
 
 /// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Status {
     /// The node's DID.
     pub did: Did,
@@ -45,6 +47,7 @@ pub struct Status {
 
 /// A member that lacks entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Behind {
     /// The member's DID.
     pub did: Did,
@@ -56,6 +59,7 @@ pub struct Behind {
 
 /// A warning for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Warning {
     /// Code for scripts.
     pub code: &'static str,
@@ -67,6 +71,7 @@ pub struct Warning {
 
 /// Another member.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Peer {
     /// The member's DID.
     pub did: Did,
@@ -74,14 +79,14 @@ pub struct Peer {
     pub peer_id: String,
     /// The member's name, if known.
     pub name: Option<String>,
-    /// `up`, `suspect` or `down`.
-    pub state: &'static str,
+    /// Its state in this node's failure detector.
+    pub state: PeerState,
     /// Reason why it is not up.
-    pub cause: Option<String>,
+    pub cause: Option<AwayCause>,
     /// Round-trip time of the last ping.
     pub rtt: Option<Duration>,
-    /// `direct` while a connection is open.
-    pub path: Option<&'static str>,
+    /// The way to it while a connection is open.
+    pub path: Option<PeerPath>,
     /// Whether both nodes hold the same entries.
     pub synced: bool,
     /// Number of entries held here that the member lacks.
@@ -90,8 +95,51 @@ pub struct Peer {
     pub last_seen: Option<Timestamp>,
 }
 
+/// The way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerPath {
+    /// A connection between the two nodes.
+    Direct,
+}
+
+impl PeerPath {
+    /// The word on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+        }
+    }
+}
+
+impl fmt::Display for PeerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a peer is not up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AwayCause {
+    /// This node never met it since it started.
+    NeverMet,
+    /// The last connection ended, or none could be made.
+    Lost(DownCause),
+}
+
+impl fmt::Display for AwayCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverMet => f.write_str("never met since this node started"),
+            Self::Lost(cause) => cause.fmt(f),
+        }
+    }
+}
+
 /// A member and its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberInfo {
     /// The member's DID.
     pub did: Did,
@@ -107,6 +155,7 @@ pub struct MemberInfo {
 
 /// A bounded queue of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Queue {
     /// Name of the queue.
     pub name: &'static str,
@@ -160,7 +209,7 @@ impl Node {
             member: identity.is_member(&identity.me()),
             offline: self.is_offline(),
             coordinators,
-            peers: peers.iter().filter(|peer| peer.state == PeerState::Up.as_str()).count(),
+            peers: peers.iter().filter(|peer| peer.state == PeerState::Up).count(),
             behind: behind.collect(),
             warnings,
             rss_bytes: resident_bytes(),
@@ -222,13 +271,13 @@ impl Node {
                 did: *did,
                 peer_id: peer_id(did),
                 name: member.name().map(ToString::to_string),
-                state: state.as_str(),
+                state,
                 cause: match met {
-                    Some(met) => met.cause.as_ref().map(ToString::to_string),
-                    None => Some("never met since this node started".to_owned()),
+                    Some(met) => met.cause.clone().map(AwayCause::Lost),
+                    None => Some(AwayCause::NeverMet),
                 },
                 rtt: met.and_then(|met| met.rtt),
-                path: open.then_some("direct"),
+                path: open.then_some(PeerPath::Direct),
                 synced: live && behind == 0 && durable.ahead_of(&ours) == 0,
                 behind,
                 last_seen: met.and_then(|met| met.last_seen),

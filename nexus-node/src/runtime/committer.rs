@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Sessions;
 use crate::engine::{Event, Outcome};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::notices::Notices;
 use crate::store::{Batch, Store};
 use crate::world::World;
@@ -74,8 +74,8 @@ impl Committer {
                 // nothing of this group is acknowledged; the next start reads the part that reached the disk
                 match result {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => return self.failure.fail(error.to_string()),
-                    Err(_) => return self.failure.fail("a commit was not carried out".to_owned()),
+                    Ok(Err(error)) => return self.failure.fail(Fault::Store(error)),
+                    Err(_) => return self.failure.fail(Fault::Commit),
                 }
             }
             if let Some(last) = group.last() {

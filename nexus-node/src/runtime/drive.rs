@@ -8,7 +8,7 @@ use super::driven::{Caller, Callers, Driven, Step};
 use super::fresh_incarnation;
 use super::handle::{Call, Intake};
 use crate::engine::{Command, CommandId, Input};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use crate::world::{Interrupted, World, random};
@@ -56,7 +56,11 @@ impl Drive {
     pub(super) async fn run(self) {
         let failure = self.failure.clone();
         if let Err(error) = self.turn().await {
-            failure.fail(error.to_string());
+            failure.fail(match error {
+                DriveError::Ledger(error) => Fault::Ledger(error),
+                DriveError::Store(error) => Fault::Store(error),
+                DriveError::Interrupted(_) => Fault::Commit,
+            });
         }
     }
 

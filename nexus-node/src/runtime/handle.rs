@@ -6,8 +6,8 @@ use nexus_mesh::quota::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Arrival;
-use crate::NodeError;
 use crate::engine::{Command, Outcome};
+use crate::error::{NodeError, StopError};
 use crate::failure::Failure;
 use crate::trace::{self, TraceParent};
 
@@ -76,8 +76,8 @@ impl EngineHandle {
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
         let (answer, outcome) = oneshot::channel();
         let stopping = || {
-            let reason = self.failure.reason();
-            NodeError::Stopping(reason.unwrap_or_else(|| "no more writes are taken".to_owned()))
+            let fault = self.failure.fault();
+            NodeError::from(fault.map_or(StopError::Writes, StopError::Failed))
         };
         self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())

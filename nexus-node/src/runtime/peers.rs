@@ -12,6 +12,7 @@ use super::handle::EngineHandle;
 use super::sync::Syncing;
 use super::whereabouts::{self, Whereabouts};
 use crate::engine::Command;
+use crate::error::ListenError;
 use crate::ledger::rows;
 use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
 
@@ -21,7 +22,7 @@ const KEPT_MAX: usize = 64;
 /// The sockets: bound or failed.
 pub(crate) struct Sockets {
     pub(crate) bound: watch::Sender<Vec<Multiaddr>>,
-    pub(crate) failed: watch::Sender<Vec<String>>,
+    pub(crate) failed: watch::Sender<Vec<ListenError>>,
 }
 
 /// Follows the mesh's news. For a new peer it starts a sync if this node dialled, gives its chain to
@@ -40,9 +41,9 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 whereabouts::tell(mesh, &sockets.bound.borrow());
             }
             MeshEvent::ListenFailed { address, error } => {
-                let address = address.map_or_else(|| "a socket".to_owned(), |address| address.to_string());
-                tracing::warn!(%address, %error, "cannot listen");
-                sockets.failed.send_modify(|all| all.push(format!("{address}: {error}")));
+                let failed = ListenError::new(address, error);
+                tracing::warn!(error = %failed, "cannot listen");
+                sockets.failed.send_modify(|all| all.push(failed));
             }
             MeshEvent::PeerOpen { peer, chain, name, dialer, address, abilities, .. } => {
                 tracing::info!(peer = %peer.short(), name = %name, %address, "connected");

@@ -17,7 +17,7 @@ impl DiskIndex {
     pub(crate) const BUILT: bool = false;
 
     pub(crate) fn open(_: &Path, _: [u8; 8]) -> Result<Self, SearchError> {
-        Err(SearchError::new("this build has none on disk"))
+        Err(SearchError::NotBuilt)
     }
 
     pub(crate) fn covered(&self) -> Eno {

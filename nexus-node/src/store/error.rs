@@ -1,5 +1,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Table;
 
@@ -7,7 +8,7 @@ use super::Table;
 ///
 /// After an error of [`commit`](super::Store::commit) the store is poisoned. Every other error changes
 /// nothing, neither on disk nor in memory.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The disk's fault: full, unplugged, or failing to keep what was written.
@@ -16,7 +17,7 @@ pub enum StoreError {
         /// The database file.
         file: PathBuf,
         /// The operating system's error.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Bytes in the file differ from the bytes written: the disk's fault. A backup or a sync from the
     /// peers brings the data back.
@@ -27,7 +28,7 @@ pub enum StoreError {
         /// The table, when it is known.
         table: Option<Table>,
         /// The fault.
-        what: String,
+        what: StoreDamage,
     },
     /// The file was written by a later version of the program.
     #[error("{} has format {format}, this version understands up to {known}", file.display())]
@@ -63,8 +64,83 @@ pub enum StoreError {
         /// The database file.
         file: PathBuf,
         /// The first failure.
-        cause: String,
+        cause: PoisonCause,
     },
+}
+
+/// The fault of a damaged file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreDamage {
+    /// The file cannot be read up to its end.
+    #[error(transparent)]
+    Io(Arc<io::Error>),
+    /// The pages are not what the database wrote.
+    #[error(transparent)]
+    Database(Arc<redb::Error>),
+    /// The database stopped at pages that do not fit together.
+    #[error("{0}")]
+    Panic(String),
+    /// The pages do not fit their checksums.
+    #[error("pages do not fit their checksums")]
+    Pages,
+    /// The file does not say its format.
+    #[error("it has no format")]
+    NoFormat,
+    /// The format is no number.
+    #[error("its format cannot be read")]
+    Format,
+    /// A value does not fit its checksum.
+    #[error("a value does not fit its checksum")]
+    Value,
+    /// A part of a value does not fit its checksum.
+    #[error("part of a value does not fit its checksum")]
+    Part,
+    /// A row is not of its table's form.
+    #[error("a row does not read")]
+    Row,
+    /// The file of the coordinators' log is missing, or another.
+    #[error(
+        "it is missing, or not the one that Raft's store goes with: put it back, or remove both, and this node \
+         comes back as another voter"
+    )]
+    OtherJournal,
+    /// The file ends too early.
+    #[error("it is cut off")]
+    CutOff,
+    /// A record of the log is not of its form.
+    #[error("a record does not read")]
+    Record,
+    /// A record of the log is broken, and a later one is sound.
+    #[error("record {0} is broken, and a later one is not")]
+    BrokenRecord(u64),
+    /// Entries of the log are missing.
+    #[error("entries are missing")]
+    EntriesMissing,
+    /// An entry of the log is not of its form.
+    #[error("an entry does not read")]
+    Entry,
+    /// An entry of the log does not fit its checksum.
+    #[error("an entry does not fit its checksum")]
+    EntryChecksum,
+    /// An entry of the log is of a later version.
+    #[error("an entry is of a later version")]
+    LaterEntry,
+}
+
+/// The first failure of a store, for which it takes no more commits.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoisonCause {
+    /// A commit failed.
+    #[error(transparent)]
+    Commit(Box<StoreError>),
+    /// The database failed to read or write.
+    #[error("an earlier read or write failed")]
+    Database,
+    /// The log of the coordinators failed to write.
+    #[error("an earlier write failed")]
+    Journal,
 }
 
 impl StoreError {
@@ -81,12 +157,12 @@ impl StoreError {
         }
     }
 
-    pub(super) fn damaged(file: &Path, table: Option<Table>, what: impl ToString) -> Self {
-        Self::Damaged { file: file.to_owned(), table, what: what.to_string() }
+    pub(super) fn damaged(file: &Path, table: Option<Table>, what: StoreDamage) -> Self {
+        Self::Damaged { file: file.to_owned(), table, what }
     }
 
     pub(super) fn disk(file: &Path, source: io::Error) -> Self {
-        Self::Disk { file: file.to_owned(), source }
+        Self::Disk { file: file.to_owned(), source: Arc::new(source) }
     }
 
     /// Maps redb's errors to those that a caller can act upon.
@@ -99,14 +175,12 @@ impl StoreError {
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
                 ) =>
             {
-                Self::damaged(file, table, source)
+                Self::damaged(file, table, StoreDamage::Io(Arc::new(source)))
             }
             redb::Error::Io(source) => Self::disk(file, source),
             redb::Error::DatabaseAlreadyOpen => Self::InUse { file: file.to_owned() },
-            redb::Error::PreviousIo => {
-                Self::Poisoned { file: file.to_owned(), cause: "an earlier read or write failed".to_owned() }
-            }
-            other => Self::damaged(file, table, other),
+            redb::Error::PreviousIo => Self::Poisoned { file: file.to_owned(), cause: PoisonCause::Database },
+            other => Self::damaged(file, table, StoreDamage::Database(Arc::new(other))),
         }
     }
 }

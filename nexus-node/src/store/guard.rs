@@ -3,7 +3,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::{StoreError, Table};
+use super::{StoreDamage, StoreError, Table};
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -27,7 +27,8 @@ pub(super) fn guarded<T>(
     let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.set(before);
-    result.unwrap_or_else(|panic| Err(StoreError::damaged(file, table, message(&*panic))))
+    result
+        .unwrap_or_else(|panic| Err(StoreError::damaged(file, table, StoreDamage::Panic(message(&*panic).to_owned()))))
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

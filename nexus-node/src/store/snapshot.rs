@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use super::guard::guarded;
 use super::seal::{unseal, unsealed};
 use super::view::{self, KeyRange, Order, View, Visit};
-use super::{Checksum, OpenStore, StoreError, Table};
+use super::{Checksum, OpenStore, StoreDamage, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -64,8 +64,7 @@ impl Snapshot {
     }
 
     fn verified<'a>(&self, table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
-        unseal(table, key, stored)
-            .ok_or_else(|| StoreError::damaged(&self.store.file, Some(table), "a value does not fit its checksum"))
+        unseal(table, key, stored).ok_or_else(|| StoreError::damaged(&self.store.file, Some(table), StoreDamage::Value))
     }
 }
 
@@ -92,7 +91,7 @@ impl View for Snapshot {
             let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
             let Some(stored) = found else { return Ok(None) };
             let part = unsealed(stored.value()).and_then(|value| view::checked_part(value, part, checksum));
-            part.map(Some).ok_or_else(|| StoreError::damaged(file, Some(table), view::PART_DAMAGED))
+            part.map(Some).ok_or_else(|| StoreError::damaged(file, Some(table), StoreDamage::Part))
         })
     }
 

@@ -1,7 +1,7 @@
 use std::ops::{Bound, ControlFlow, Range};
 use std::path::Path;
 
-use super::{Checksum, StoreError, Table, seal};
+use super::{Checksum, StoreDamage, StoreError, Table, seal};
 
 /// Part of a table's keys, which are ordered as byte strings.
 pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
@@ -60,7 +60,7 @@ pub trait View {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(value) = self.get(table, key)? else { return Ok(None) };
         let part = checked_part(&value, part, checksum);
-        part.map(Some).ok_or_else(|| StoreError::damaged(Path::new("memory"), Some(table), PART_DAMAGED))
+        part.map(Some).ok_or_else(|| StoreError::damaged(Path::new("memory"), Some(table), StoreDamage::Part))
     }
 
     /// Whether a key has a value.
@@ -131,9 +131,6 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     end[keep] += 1;
     Some(end)
 }
-
-/// The fault of a part that fails its checksum.
-pub(super) const PART_DAMAGED: &str = "part of a value does not fit its checksum";
 
 /// A part of a value; `None` if it fails its checksum.
 pub(super) fn checked_part(value: &[u8], part: Range<usize>, checksum: Checksum) -> Option<Vec<u8>> {

@@ -25,7 +25,7 @@ use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_tran
 use nexus_node::config::Config;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, RaftEnv, WatchQuery};
+use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, PeerState, RaftEnv, WatchQuery};
 
 /// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -218,6 +218,6 @@ pub async fn are_well(node: &Node, friend: &Node, mark: &str) {
     }
     let peers = tokio::time::timeout(Duration::from_secs(3), node.peers()).await.expect("peers are told");
     let met = peers.iter().find(|peer| peer.did == friend.did()).expect("the friend is a member");
-    assert_eq!(met.state, "up", "{met:?}");
+    assert_eq!(met.state, PeerState::Up, "{met:?}");
     eventually("both hold the same", || async { memories(node) == memories(friend) }).await;
 }

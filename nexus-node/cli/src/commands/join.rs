@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nexus_identity::{Name, Ticket, TicketError};
+use nexus_node::JoinOptions;
 use nexus_node::api::{Problem, wire};
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::{Contents, DataDir};
@@ -63,7 +64,9 @@ impl Join {
         let _log = session.log("warn", LogFormat::Text);
         let directory = session.data_dir()?;
         let fresh = DataDir::inspect(&directory).map_err(data_dir_problem)? == Contents::Empty;
-        let join = nexus_node::node::join(&directory, ticket, self.name.clone(), self.timeout.0);
+        let mut options = JoinOptions::default().timeout(self.timeout.0);
+        options.name = self.name.clone();
+        let join = nexus_node::node::join(&directory, ticket, options);
         let joined = CliSession::runtime()?.block_on(join)?;
         if fresh {
             session.printer.note(&format!("next: `{} up`", session.program()));

@@ -227,7 +227,6 @@ async fn run(
             }
         };
         match stopped {
-            Stopped::Asked => return Ok(()),
             Stopped::Rejoined => {
                 api.detach();
                 drop(node);
@@ -236,10 +235,12 @@ async fn run(
                 live.attach(node.clone());
                 api.attach(node.clone());
             }
-            Stopped::Failed(why) => {
-                return Err(Problem::new("store", format!("the node stopped: {why}"))
+            Stopped::Failed(fault) => {
+                return Err(Problem::new("store", format!("the node stopped: {fault}"))
                     .hint("nothing that was acknowledged is lost; mend the cause and start it again"));
             }
+            // it was asked to
+            _ => return Ok(()),
         }
     }
 }

@@ -48,8 +48,8 @@ pub struct KvPage {
     pub revision: u64,
 }
 
-impl From<critical::Page> for KvPage {
-    fn from(page: critical::Page) -> Self {
+impl From<critical::KeyPage> for KvPage {
+    fn from(page: critical::KeyPage) -> Self {
         let items = page.items.into_iter().map(|(key, item)| KvItem::new(key, item)).collect();
         Self { items, next: page.next, revision: page.revision }
     }
@@ -386,7 +386,7 @@ impl From<coordinator::Coordinators> for Coordinator {
             learners: seats(seen.learners),
             quorum: seen.quorum,
             generation: seen.generation,
-            role: seen.role.map(str::to_owned),
+            role: seen.role.map(|role| role.as_str().to_owned()),
             one_machine: seen.one_machine,
             format: seen.format,
         }

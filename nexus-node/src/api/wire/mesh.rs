@@ -26,7 +26,7 @@ impl From<crate::Status> for Status {
             offline: status.offline,
             mode: seen.as_ref().map(|seen| seen.mode().as_str().to_owned()),
             coordinator: seen.as_ref().and_then(|seen| seen.leader).map(|did| did.to_string()),
-            role: seen.as_ref().and_then(|seen| seen.role).map(str::to_owned),
+            role: seen.as_ref().and_then(|seen| seen.role).map(|role| role.as_str().to_owned()),
             peers: status.peers,
             behind: behind.collect(),
             warnings: warnings.collect(),
@@ -43,10 +43,10 @@ impl From<crate::Peer> for Peer {
             did: peer.did.to_string(),
             peer_id: peer.peer_id,
             name: peer.name,
-            state: peer.state.to_owned(),
-            cause: peer.cause,
+            state: peer.state.to_string(),
+            cause: peer.cause.map(|cause| cause.to_string()),
             rtt_ms: peer.rtt.map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
-            path: peer.path.map(str::to_owned),
+            path: peer.path.map(|path| path.to_string()),
             synced: peer.synced,
             behind: peer.behind,
             last_seen: peer.last_seen.map(|at| at.to_string()),
@@ -69,7 +69,11 @@ impl From<crate::MemberInfo> for Member {
 
 impl From<crate::Invitation> for Invitation {
     fn from(invitation: crate::Invitation) -> Self {
-        Self { ticket: invitation.ticket, join: invitation.join, expires_at: invitation.expires_at.to_string() }
+        Self {
+            ticket: invitation.ticket.to_string(),
+            join: invitation.join,
+            expires_at: invitation.expires_at.to_string(),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::AuditCheck;
 use super::rows::{AuditRows, Gap};
+use super::{AuditBreak, AuditCheck, AuditFault};
 use crate::coordinator::state::{Record, audit_hash};
 
 /// The part of a gap that a page proves, newest first: the records that lead back from the gap's end,
@@ -46,15 +46,15 @@ pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
             check.missing.push((gap.from, gap.to));
             (seen, before) = (gap.to, Some(gap.hash));
         }
-        let why = match before {
-            _ if record.first != seen + 1 && (seen > 0 || before.is_some()) => Some("records before it are gone"),
-            Some(before) if record.before != before => Some("it does not name the record before it"),
-            None if record.first == 1 && record.before != [0; 32] => Some("it does not begin the chain"),
-            _ if !record.is_signed() => Some("its proposer did not sign it"),
+        let fault = match before {
+            _ if record.first != seen + 1 && (seen > 0 || before.is_some()) => Some(AuditFault::GoneBefore),
+            Some(before) if record.before != before => Some(AuditFault::OtherBefore),
+            None if record.first == 1 && record.before != [0; 32] => Some(AuditFault::NotTheFirst),
+            _ if !record.is_signed() => Some(AuditFault::NotSigned),
             _ => None,
         };
-        if let Some(why) = why {
-            check.broken = Some((record.first, why));
+        if let Some(fault) = fault {
+            check.broken = Some(AuditBreak { n: record.first, fault });
             return check;
         }
         check.first = check.first.or(Some(record.first));
@@ -69,9 +69,9 @@ pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
     if read.more {
         check.next = Some(seen);
     } else if seen != read.count {
-        check.broken = Some((seen + 1, "records after it are gone"));
+        check.broken = Some(AuditBreak { n: seen + 1, fault: AuditFault::GoneAfter });
     } else if read.count > 0 && before != Some(read.head) {
-        check.broken = Some((seen, "the state holds another past"));
+        check.broken = Some(AuditBreak { n: seen, fault: AuditFault::OtherPast });
     }
     check
 }

@@ -10,7 +10,7 @@ use super::super::command::Group;
 use super::super::format::{ReadError, TooNew};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
 use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
-use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreError, Table, View};
+use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreDamage, StoreError, Table, View};
 
 /// The size of one row of a snapshot, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -110,7 +110,7 @@ pub(super) fn open(
             found = Some(decode_log_id(bytes));
             ControlFlow::Break(())
         })?;
-        found.transpose().map_err(|_| entries.damaged("an entry does not read"))
+        found.transpose().map_err(|_| entries.damaged(StoreDamage::Entry))
     };
     let last = entry(journal.entries().last())?.or(purged);
     // earlier entries are in the snapshot
@@ -196,6 +196,5 @@ fn decode<T: borsh::BorshDeserialize>(store: &Store, bytes: &[u8]) -> Result<T, 
 }
 
 fn damaged(store: &Store) -> StoreError {
-    let what = "a row does not read".to_owned();
-    StoreError::Damaged { file: store.file().to_owned(), table: Some(Table::RaftMeta), what }
+    StoreError::Damaged { file: store.file().to_owned(), table: Some(Table::RaftMeta), what: StoreDamage::Row }
 }

@@ -10,6 +10,7 @@ use super::rows;
 use super::{Log, WAITING_MAX, WriteFailed};
 use crate::coordinator::journal::Journal;
 use crate::coordinator::raft::{Position, Types};
+use crate::error::OpaqueError;
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
@@ -63,7 +64,7 @@ pub(super) struct Disk {
 
 impl Writer {
     /// Writes until all senders are gone or the disk fails. `failed` gets the reason.
-    pub(crate) async fn run(self, world: World, failed: impl Fn(String)) {
+    pub(crate) async fn run(self, world: World, failed: impl Fn(OpaqueError)) {
         let Self { log, mut disk, mut writes } = self;
         let mut waiting = Vec::new();
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
@@ -72,8 +73,8 @@ impl Writer {
             let written = world.blocking(move || disk.write(asks).map(|()| disk)).await;
             let (result, kept) = match written {
                 Ok(Ok(disk)) => (Ok(()), Some(disk)),
-                Ok(Err(error)) => (Err(WriteFailed(error.to_string())), None),
-                Err(interrupted) => (Err(WriteFailed(interrupted.to_string())), None),
+                Ok(Err(error)) => (Err(error.into()), None),
+                Err(interrupted) => (Err(interrupted.into()), None),
             };
             if result.is_ok() {
                 log.durable(rest.iter().filter_map(|(upto, _)| *upto).max());
@@ -91,15 +92,15 @@ impl Writer {
             let kept = match kept {
                 Some(mut disk) if disk.journal.wants_room() => {
                     let made = world.blocking(move || disk.journal.prepare().map(|()| disk)).await;
-                    made.map_err(|error| error.to_string()).and_then(|made| made.map_err(|error| error.to_string()))
+                    made.map_err(WriteFailed::from).and_then(|made| made.map_err(WriteFailed::from))
                 }
                 Some(disk) => Ok(disk),
-                None => Err(result.map_or_else(|error| error.to_string(), |()| String::new())),
+                None => Err(result.err().unwrap_or(WriteFailed::Closed)),
             };
             match kept {
                 Ok(kept) => disk = kept,
                 Err(error) => {
-                    failed(format!("the coordinator's log cannot be written: {error}"));
+                    failed(OpaqueError::new(error));
                     return;
                 }
             }

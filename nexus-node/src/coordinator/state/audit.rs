@@ -58,6 +58,7 @@ pub(crate) enum Source {
 
 /// A deed: done or refused.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deed {
     /// The action.
     pub action: Action,
@@ -72,6 +73,7 @@ pub struct Deed {
 
 /// The action of a deed.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// A key was written.
     Put,
@@ -109,6 +111,7 @@ pub enum Action {
 
 /// The result of a [`Deed`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Done {
     /// It was done; with the revision of critical state after it.
     Revision(u64),

@@ -16,6 +16,7 @@ const WAITER_GRACE_MS: u64 = 2_000;
 
 /// A held lock.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lock {
     /// The lease of its holder.
     pub lease: Lease,
@@ -25,6 +26,7 @@ pub struct Lock {
 
 /// The right to a lock for a time.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lease {
     /// The token that proves it.
     pub token: u64,
@@ -40,6 +42,7 @@ pub struct Lease {
 
 /// A place in line for a lock.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Waiter {
     /// Its number, which is never used again.
     pub id: u64,

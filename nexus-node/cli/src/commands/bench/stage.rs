@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
-use nexus_node::{Invite, NewMemory, Node, NodeError, WatchQuery, node};
+use nexus_node::{Invite, JoinOptions, NewMemory, Node, NodeError, WatchQuery, node};
 use tempfile::TempDir;
 
 /// The longest wait for anything.
@@ -29,8 +29,9 @@ pub(super) async fn start(dir: &Path, name: &str) -> Result<Node, NodeError> {
 /// A further member of a node's mesh, in the same directory under another name.
 pub(super) async fn join(inviter: &Node, dir: &Path, name: &str) -> Result<Node, NodeError> {
     let ticket = inviter.invite(Invite::default()).await?.ticket;
-    let ticket = ticket.parse().map_err(|error| NodeError::Invalid(format!("{error}")))?;
-    node::join(&dir.join(name), &ticket, name.parse().ok(), DEADLINE).await?;
+    let mut options = JoinOptions::default().timeout(DEADLINE);
+    options.name = name.parse().ok();
+    node::join(&dir.join(name), &ticket, options).await?;
     start(dir, name).await
 }
 

@@ -169,7 +169,7 @@ impl Service {
         for _ in 0..TRIES {
             match self.critical.cas(&key, Some(&from), &to, PutOptions::default()).await {
                 Ok(_) => return Ok(()),
-                Err(NodeError::Conflict(why)) => return Err(Failure::new(NOT_AS_EXPECTED, why)),
+                Err(NodeError::Conflict(why)) => return Err(Failure::new(NOT_AS_EXPECTED, why.to_string())),
                 Err(NodeError::NotFound { .. }) if !create => return Err(no_key(&key)),
                 Err(NodeError::NotFound { .. }) => {}
                 Err(error) => return Err(unwritten(&error)),

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use nexus_node::Node;
 use nexus_node::api::{Counter, Problem, wire};
-use nexus_node::config::{self, Config, Origin, Settings};
+use nexus_node::config::{self, Config, SettingOrigin, Settings};
 use serde_json::Value;
 
 use crate::log::Log;
@@ -52,7 +52,7 @@ impl LiveSettings {
     /// Whether the API's address was given.
     pub(super) fn api_addr_given(&self) -> bool {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        settings.origin("api_addr").is_some_and(|origin| origin != Origin::Default)
+        settings.origin("api_addr").is_some_and(|origin| origin != SettingOrigin::Default)
     }
 
     /// Tells this node of changes from now on.
@@ -66,10 +66,10 @@ impl nexus_node::api::Settings for LiveSettings {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let rows = settings.rows().into_iter().map(|row| {
             let origin = match row.origin {
-                Origin::Default => "default",
-                Origin::File => "file",
-                Origin::Env => "environment",
-                Origin::Flag => "flag",
+                SettingOrigin::Default => "default",
+                SettingOrigin::File => "file",
+                SettingOrigin::Env => "environment",
+                SettingOrigin::Flag => "flag",
             };
             wire::Setting { key: row.key.to_owned(), value: row.value, origin: origin.to_owned(), live: row.live }
         });

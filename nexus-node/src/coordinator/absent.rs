@@ -1,0 +1,99 @@
+//! Coordinators in a build without them: there are none.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use nexus_identity::Did;
+use tokio::sync::watch;
+
+use super::command::{Command, Group};
+use super::format::TooNew;
+use super::state::Outcome;
+use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query};
+use crate::error::NodeError;
+use crate::world::World;
+
+/// A part in the coordinators that cannot be.
+pub(crate) struct Coordinator(Infallible);
+
+impl Coordinator {
+    /// Whether this build has coordinators.
+    pub(crate) const BUILT: bool = false;
+
+    pub(crate) async fn propose(&self, _: Command) -> Result<Outcome, NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn read(&self, _: &Query) -> Result<Answer, NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn read_local(&self, _: &Query) -> Option<(Answer, Option<Duration>)> {
+        match self.0 {}
+    }
+
+    pub(crate) fn no_copy(&self, _: &str) -> NodeError {
+        match self.0 {}
+    }
+
+    pub(crate) async fn overview(&self) -> Option<Coordinators> {
+        match self.0 {}
+    }
+
+    pub(crate) fn too_new(&self) -> Vec<(Option<Did>, TooNew)> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn manage(&self, _: Manage) -> Result<(), NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn recover(&self) -> Result<Group, NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn audit(&self, _: u64, _: Option<u64>, _: usize) -> Result<AuditPage, NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn verify_audit(&self, _: u64) -> Result<AuditCheck, NodeError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn digest(&self) -> Option<(u64, [u8; 32])> {
+        match self.0 {}
+    }
+
+    pub(crate) fn generation(&self) -> Option<u32> {
+        match self.0 {}
+    }
+
+    pub(crate) fn applied_index(&self) -> Option<watch::Receiver<u64>> {
+        match self.0 {}
+    }
+
+    pub(crate) const fn world(&self) -> &World {
+        match self.0 {}
+    }
+
+    pub(crate) fn did(&self) -> Did {
+        match self.0 {}
+    }
+
+    pub(crate) fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {
+        match self.0 {}
+    }
+
+    pub(crate) async fn ended(&self) {
+        match self.0 {}
+    }
+
+    pub(crate) async fn stop(&self) {
+        match self.0 {}
+    }
+
+    pub(crate) fn close(&self) {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,113 @@
+use std::fmt;
+
+use nexus_identity::{ChainError, Did};
+use nexus_mesh::JoinRefusal;
+
+use super::OpaqueError;
+
+/// The reason why something was not permitted. Nothing changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// Only an admin does this, and this node is none.
+    #[error("only an admin {0}")]
+    NotAdmin(AdminDuty),
+    /// This node is a reader, and writes no memories.
+    #[error("this node may read but not write: it is a reader of its mesh")]
+    Reader,
+    /// This node is a reader, and writes no keys.
+    #[error("a reader changes no critical state")]
+    CriticalReader,
+    /// A node without a data directory cannot join another mesh.
+    #[error("a node without a data directory of its own cannot move")]
+    NoDataDir,
+    /// The credentials from the inviter do not hold.
+    #[error("inviter's answer does not hold: {0}")]
+    InviterChain(#[source] ChainError),
+    /// The credentials from the inviter are another node's.
+    #[error("the inviter admitted somebody else")]
+    AdmittedOther {
+        /// The node that they name.
+        admitted: Did,
+    },
+    /// The inviter refused the ticket.
+    #[error("{message}")]
+    Inviter {
+        /// The reason.
+        code: JoinRefusal,
+        /// The reason in the inviter's words.
+        message: String,
+    },
+    /// The leader of the coordinators refused a write.
+    #[error("{message}")]
+    Leader {
+        /// The reason in the leader's words.
+        message: String,
+    },
+    /// The key is the mesh's own.
+    #[error("keys that begin with {prefix} are the mesh's own")]
+    ReservedKey {
+        /// The prefix of such keys.
+        prefix: &'static str,
+    },
+    /// Critical state has no room for more.
+    #[error("there is no room for more: {0}")]
+    Full(CriticalBound),
+    /// A write reached the coordinators too late to count.
+    #[error("came too late to count")]
+    TooLate,
+    /// The coordinators did not count a write.
+    #[error(transparent)]
+    Proposal(OpaqueError),
+}
+
+/// A duty of admins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminDuty {
+    /// Making tickets.
+    Invite,
+    /// Choosing who votes and who leads.
+    ChooseVoters,
+    /// Beginning the coordinators anew.
+    Recover,
+}
+
+impl fmt::Display for AdminDuty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invite => "invites, and this node is none",
+            Self::ChooseVoters => "changes who coordinates",
+            Self::Recover => "begins the coordinators anew",
+        })
+    }
+}
+
+/// A bound of critical state that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CriticalBound {
+    /// All keys and values together.
+    #[error("keys and values have {bytes} bytes, at most {max} are allowed")]
+    Bytes {
+        /// Their size, in bytes.
+        bytes: u64,
+        /// The bound, in bytes.
+        max: u64,
+    },
+    /// Held locks.
+    #[error("{max} locks are held")]
+    Locks {
+        /// The bound.
+        max: usize,
+    },
+    /// The line for one lock.
+    #[error("{max} wait for this lock")]
+    Line {
+        /// The bound.
+        max: usize,
+    },
+    /// Answers kept for one node.
+    #[error("answers wait to be let go of")]
+    Answers,
+}

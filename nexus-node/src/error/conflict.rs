@@ -1,0 +1,73 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nexus_identity::{Did, Name};
+use nexus_mesh::Multiaddr;
+
+/// The current state that a change conflicts with. Nothing changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConflictError {
+    /// There is a space of that name.
+    #[error("there is a space {0} already")]
+    SpaceExists(Name),
+    /// A node that has other members in its mesh stays there.
+    #[error("this directory's node is in a mesh with other members already")]
+    NotAlone,
+    /// A node cannot redeem its own ticket.
+    #[error("this is this node's own ticket")]
+    OwnTicket,
+    /// The leftover of an earlier join is in the way.
+    #[error("{}: {source}", file.display())]
+    Leftover {
+        /// The leftover, which cannot be removed.
+        file: PathBuf,
+        /// The operating system's error.
+        source: Arc<io::Error>,
+    },
+    /// Another program listens on the port of an address.
+    #[error("{0} is in use by another program")]
+    Port(Multiaddr),
+    /// The voters cannot be changed so now.
+    #[error("{reason}")]
+    Voters {
+        /// The reason in the leader's words.
+        reason: String,
+    },
+    /// A quorum answers, and nothing needs to be recovered.
+    #[error("a quorum is there: nothing needs to be recovered")]
+    QuorumThere,
+    /// The key has another value than the expected one, or none.
+    #[error("the key {}", .revision.map_or_else(|| "does not exist".to_owned(), |revision| format!("has another value, of revision {revision}")))]
+    Mismatch {
+        /// The revision of the key's last write; `None` if the key does not exist.
+        revision: Option<u64>,
+    },
+    /// The lease of a token has ended.
+    #[error("the token {token} is of no lease that stands")]
+    StaleToken {
+        /// The token.
+        token: u64,
+    },
+    /// Another node holds the lock.
+    #[error("the lock is held by {holder}")]
+    Held {
+        /// The holder.
+        holder: Did,
+        /// The holder's token.
+        token: u64,
+    },
+    /// Another node held the lock for the whole time of waiting.
+    #[error("the lock {name} is still held")]
+    StillHeld {
+        /// The lock's name.
+        name: String,
+    },
+    /// The lease of a guard ended before it was released.
+    #[error("the lease was over")]
+    LeaseOver,
+    /// A later version of the leader answered with an unknown outcome.
+    #[error("it was answered with something else")]
+    OtherAnswer,
+}

@@ -1,0 +1,48 @@
+use nexus_mesh::{JoinError, MeshError, Multiaddr, TransportError};
+
+/// The reason why another node was not reached. Safe to try again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContactError {
+    /// The inviter gave no answer.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The inviter cannot decide now.
+    #[error("{message}")]
+    Busy {
+        /// The reason in the inviter's words.
+        message: String,
+    },
+}
+
+/// The reason why the network was not set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The transport could not be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The mesh did not start.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// No address could be listened on.
+    #[error("cannot listen anywhere: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Listen(Vec<ListenError>),
+}
+
+/// A socket that could not be bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", .address.as_ref().map_or_else(|| "a socket".to_owned(), ToString::to_string))]
+#[non_exhaustive]
+pub struct ListenError {
+    /// The address, if it is known.
+    pub address: Option<Multiaddr>,
+    /// The operating system's words.
+    pub reason: String,
+}
+
+impl ListenError {
+    pub(crate) const fn new(address: Option<Multiaddr>, reason: String) -> Self {
+        Self { address, reason }
+    }
+}

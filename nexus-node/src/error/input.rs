@@ -1,0 +1,87 @@
+use nexus_identity::TicketError;
+
+use super::{OpaqueError, Quoted};
+
+/// The fault in a caller's input. Nothing changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A number of results is out of its range, which begins at 1.
+    #[error("limit is {limit}, it may be 1 to {max}")]
+    Limit {
+        /// The number asked for.
+        limit: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A question has no words.
+    #[error("the question has no words to look for")]
+    NoWords,
+    /// A memory has too many tags.
+    #[error("there are {count} tags, at most {max} are allowed")]
+    Tags {
+        /// Their number.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A tag, kind or key is empty or has control characters.
+    #[error("{what} must not be empty or hold control characters")]
+    Label {
+        /// The kind of label.
+        what: &'static str,
+    },
+    /// A text is no cursor.
+    #[error("{} is not a cursor", Quoted(.0))]
+    Cursor(String),
+    /// A cursor is of another node.
+    #[error("cursor {} is of another node: start without one", Quoted(.0))]
+    ForeignCursor(String),
+    /// The mesh has as many spaces as this node allows.
+    #[error("there are {count} spaces already, and no more may be made")]
+    Spaces {
+        /// Their number.
+        count: usize,
+    },
+    /// A page of a space cannot be shown as a document.
+    #[error("page does not project: {0}")]
+    Page(#[source] OpaqueError),
+    /// A ticket was asked for that nobody could use.
+    #[error("a ticket has at least one use")]
+    NoUses,
+    /// A text is no ticket.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// The node was made without a coordinator, and has no critical state.
+    #[error("this node was made without a coordinator")]
+    NoCoordinator,
+    /// This build has no coordinators (feature `coordinators`), and no critical state.
+    #[error("coordinators are not built in")]
+    CoordinatorsNotBuilt,
+    /// The name of a key or a lock is empty, too long, or has control characters.
+    #[error("{what} must have 1 to {max} bytes and no control characters")]
+    KeyName {
+        /// The named thing.
+        what: &'static str,
+        /// The longest name, in bytes.
+        max: usize,
+    },
+    /// A time is out of its range.
+    #[error("{what} is {ms} ms, and must be {min} to {max} ms")]
+    Time {
+        /// The kind of time.
+        what: &'static str,
+        /// Its length, in milliseconds.
+        ms: u64,
+        /// The shortest, in milliseconds.
+        min: u64,
+        /// The longest, in milliseconds.
+        max: u64,
+    },
+    /// A command on critical state that its format does not have yet.
+    #[error("a command that format {format} does not have")]
+    CommandFormat {
+        /// The format.
+        format: u16,
+    },
+}

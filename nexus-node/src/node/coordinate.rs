@@ -1,0 +1,65 @@
+//! This node's part in the coordinators, from its room to its tasks.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use nexus_identity::Keypair;
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{Mesh, Rooms, Stream};
+
+use super::raise;
+use crate::config::Config;
+use crate::coordinator::{self, Coordinator, Handles, Origin};
+use crate::engine::Command;
+use crate::env::RaftEnv;
+use crate::error::NodeError;
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::ledger::rows::meta;
+use crate::runtime::EngineHandle;
+use crate::store::{Batch, Table};
+use crate::world::World;
+
+/// A part that has its room, and is not started yet.
+pub(super) struct Coordinating(Option<(RaftEnv, Receiver<Stream>)>);
+
+/// The handles and facts from which this node's part begins.
+pub(super) struct CoordinatorParts<'a> {
+    pub(super) identity: Identity,
+    pub(super) mesh: Mesh,
+    pub(super) world: World,
+    pub(super) failure: Failure,
+    pub(super) engine: EngineHandle,
+    /// The format in which this node writes entries at its start.
+    pub(super) entry_format: u16,
+    /// Whether this node founds the coordinators.
+    pub(super) founder: bool,
+    pub(super) key: Keypair,
+    pub(super) config: &'a Config,
+}
+
+impl Coordinating {
+    /// Registers the room, if this node has the stores of a coordinator.
+    pub(super) fn register(raft: Option<RaftEnv>, rooms: &mut Rooms) -> Self {
+        Self(raft.map(|raft| (raft, coordinator::register(rooms))))
+    }
+
+    /// Starts this node's part, if it takes one.
+    pub(super) async fn start(self, parts: CoordinatorParts<'_>) -> Result<Option<Arc<Coordinator>>, NodeError> {
+        let Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) = self.0 else { return Ok(None) };
+        let CoordinatorParts { identity, mesh, world, failure, engine, entry_format, founder, key, config } = parts;
+        let origin = Origin { store: raft, journal, founder, redraw, machine };
+        let raising = mesh.clone();
+        let handles = Handles { identity, mesh, world, failure };
+        let coordinator = Coordinator::start(handles, key, config, origin).await?;
+        if founder {
+            let mut batch = Batch::new();
+            batch.put(Table::Meta, meta::COORDINATED, &[]);
+            engine.run(Command::Keep(batch)).await?;
+        }
+        coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
+        let raised = raise::follow(raising, engine, config.formats(), entry_format, coordinator.raised());
+        coordinator.spawn("raise formats", raised.boxed());
+        Ok(Some(coordinator))
+    }
+}
