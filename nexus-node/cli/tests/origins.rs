@@ -153,13 +153,22 @@ fn a_caller_lowers_its_source_and_never_raises_it() {
     for asked in SOURCES {
         let typed = home.json(&["remember", &format!("typed {asked}"), "--source", asked]);
         assert_eq!(get(&node, &typed["id"])["fields"]["text"]["source"], asked);
-        // a model has no such argument
-        assert_eq!(call(&node, "remember", json!({ "text": "raised", "source": asked }))["isError"], true);
+        let said = call(&node, "remember", json!({ "text": format!("said {asked}"), "source": asked }));
+        let content = &said["structuredContent"];
+        if rank(asked) > rank("model") {
+            assert_eq!((&said["isError"], &content["error"]["code"]), (&json!(true), &json!("refused")), "{said}");
+        } else {
+            assert_eq!(get(&node, &content["id"])["fields"]["text"]["source"], asked, "{said}");
+        }
         // the source in a file is a label of the file
         let line = json!({ "text": format!("in a file as {asked}"), "source": asked });
         assert_eq!(node.http("POST", "/v1/import", &format!("{line}\n")).lines().len(), 1);
         assert_eq!(found(&node, &format!("in a file as {asked}"))["fields"]["text"]["source"], "import");
     }
+    // nothing is left of a refused one
     let listed = node.http("GET", "/v1/memories?limit=100", "").json();
-    assert!(listed["items"].as_array().unwrap().iter().all(|memory| memory["text"] != "raised"), "{listed}");
+    let texts: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|memory| &memory["text"]).collect();
+    for refused in ["Http user", "Http model", "said user"] {
+        assert!(!texts.contains(&&json!(refused)), "{texts:?}");
+    }
 }
