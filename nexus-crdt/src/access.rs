@@ -104,6 +104,7 @@ mod tests {
         (1..=4).filter(|n| of(&key(*n).did())).collect()
     }
 
+    /// promise: Entries and memories | Every member reads an open space, and all but readers write in it
     #[test]
     fn every_member_reads_an_open_space_and_all_but_readers_write_in_it() {
         let members = members();
@@ -113,6 +114,7 @@ mod tests {
         assert!(members.all_read(&space));
     }
 
+    /// promise: Entries and memories | Every member reads an open space, and all but readers write in it
     #[test]
     fn every_member_writes_in_the_mesh_s_own_space() {
         let members = members();
@@ -123,6 +125,7 @@ mod tests {
         assert_eq!(who(|did| members.may_write(did, &rule(0, 0))), [1, 2]);
     }
 
+    /// promise: Entries and memories | A space of an unknown rule is closed to everybody
     #[test]
     fn a_space_of_an_unknown_rule_or_of_somebody_who_may_not_write_is_closed_to_all() {
         let members = members();
@@ -132,6 +135,7 @@ mod tests {
         }
     }
 
+    /// promise: Entries and memories | A space of an unknown rule is closed to everybody
     #[test]
     fn a_space_that_one_member_does_not_read_is_not_read_by_all() {
         let members = members();

@@ -170,6 +170,7 @@ mod tests {
         assert!("User".parse::<Source>().is_err());
     }
 
+    /// promise: Entries and memories | An origin of another form counts as absent, and the rest of the memory stays
     #[test]
     fn what_is_not_of_its_form_is_absent_and_the_rest_stays() {
         let both = Origin { agent: Some("ide".parse().unwrap()), source: Some(Source::Model) };

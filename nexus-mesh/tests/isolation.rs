@@ -20,6 +20,7 @@ fn request() -> JoinRequest {
     JoinRequest { ticket_id: [1; 16], secret: [2; 16], name: "new".parse().unwrap(), version: String::new() }
 }
 
+/// promise: Bad input | A member that fills one room slows no other room
 #[tokio::test]
 async fn a_room_and_a_topic_that_a_peer_fills_slow_no_other_room_no_ping_and_no_newcomer() {
     log();

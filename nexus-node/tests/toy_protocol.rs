@@ -13,6 +13,7 @@ use world::{Link, World, address_of, are_well};
 
 const WORLD: World = World(230);
 
+/// promise: Nodes | A protocol of an embedder is one file and one line, and is served beside the node's own
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_toy_protocol_is_one_new_file_and_one_line() {
     let mut env = WORLD.env(0, Link::Memory);

@@ -163,6 +163,7 @@ where
 
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other
 #[tokio::test(start_paused = true)]
 async fn each_question_gets_its_own_answer_in_whatever_order_they_come() {
     let limits = AskLimits::default();
@@ -184,6 +185,7 @@ async fn each_question_gets_its_own_answer_in_whatever_order_they_come() {
     assert!(answers.iter().enumerate().all(|(n, answer)| *answer == format!("answer {n}")), "{answers:?}");
 }
 
+/// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_owes_an_answer_and_says_nothing_is_asked_over_another_stream() {
     let limits = AskLimits::default();
@@ -239,6 +241,7 @@ async fn a_stream_that_nobody_uses_is_closed_and_the_next_question_opens_another
     }
 }
 
+/// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other
 #[tokio::test(start_paused = true)]
 async fn questions_beyond_the_bound_fail_at_once_and_other_peers_are_asked() {
     let limits = AskLimits { waiting_max: 4, ..AskLimits::default() };
@@ -264,6 +267,7 @@ async fn questions_beyond_the_bound_fail_at_once_and_other_peers_are_asked() {
     drop(blocked);
 }
 
+/// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other
 #[tokio::test(start_paused = true)]
 async fn a_peer_has_one_budget_over_all_its_streams_and_other_peers_have_theirs() {
     let limits = AskLimits { answering_max: 4, ..AskLimits::default() };

@@ -133,3 +133,64 @@ impl EngineHandle {
         [fill("commands", &self.commands), fill("intake", &self.intake)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nexus_mesh::quota::{Receiver, queue};
+
+    use super::*;
+    use crate::runtime::CHAINS_MAX;
+
+    /// A handle on no engine, and the end of its queue of chains.
+    fn handle() -> (EngineHandle, Receiver<Chain>) {
+        let (chains, waiting) = queue(CHAINS_MAX);
+        let (commands, intake, committed) = (mpsc::channel(1).0, mpsc::channel(1).0, watch::channel(0).1);
+        (EngineHandle::new(commands, intake, chains, committed, Failure::default()), waiting)
+    }
+
+    fn peer(n: u8) -> Did {
+        Did::from_bytes([n; 32])
+    }
+
+    /// A chain of one credential with so many bytes of claims. Nothing in it is signed.
+    fn chain(bytes: usize) -> Chain {
+        let length = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
+        let encoded = [&length(1)[..], &length(bytes), &vec![7; bytes], &[0; 64]].concat();
+        Chain::from_bytes(&encoded).unwrap()
+    }
+
+    /// promise: Bad input | Credentials that wait are bounded in bytes, and each sender has its own place
+    #[test]
+    fn a_sender_has_one_place_for_its_chain_and_others_get_theirs() {
+        let (engine, mut waiting) = handle();
+        for n in 0..100 {
+            engine.introduce(peer(1), chain(200 + n));
+        }
+        engine.introduce(peer(2), chain(300));
+        assert_eq!(waiting.len(), 2);
+        assert_eq!(waiting.try_recv(), Some((peer(1), chain(200))), "the first one");
+        assert_eq!(waiting.try_recv(), Some((peer(2), chain(300))));
+        engine.introduce(peer(1), chain(500));
+        assert_eq!(waiting.try_recv(), Some((peer(1), chain(500))), "its place came back");
+    }
+
+    /// promise: Bad input | Credentials that wait are bounded in bytes, and each sender has its own place
+    #[test]
+    fn chains_fill_their_queue_by_bytes_and_the_chain_of_another_sender_still_gets_through() {
+        const LARGE: usize = 9_000;
+        let (engine, mut waiting) = handle();
+        for n in 0..200 {
+            engine.introduce(peer(n), chain(LARGE));
+        }
+        let bytes = chain(LARGE).to_bytes().len();
+        assert_eq!(waiting.len(), CHAINS_MAX.bytes / bytes, "fewer than the places");
+        assert!(waiting.len() < CHAINS_MAX.items && waiting.len() < 200);
+        // an ordinary chain is short
+        engine.introduce(peer(250), chain(600));
+        let senders: Vec<Did> = std::iter::from_fn(|| waiting.try_recv()).map(|(sender, _)| sender).collect();
+        assert_eq!(senders.last(), Some(&peer(250)));
+        // bytes come back with the chains that are taken
+        engine.introduce(peer(251), chain(LARGE));
+        assert_eq!(waiting.len(), 1);
+    }
+}

@@ -1,11 +1,15 @@
 //! Measures this machine: the node's figures beside the machine's own.
 
 mod api;
+mod auth;
 mod client;
+mod discovery;
 mod floor;
 mod idle;
 mod latency;
 mod mcp;
+mod members;
+mod processor;
 mod recall;
 mod rows;
 mod scale;
@@ -54,6 +58,24 @@ enum Figure {
     Api,
     /// The tools of agents: recall beside the HTTP route, and one more entity in a large graph
     Mcp,
+    /// Hello, joining, the token and the page's cookie, each beside the same without a check
+    Auth,
+    /// The time until a started node is seen, and until a killed one is told as down
+    Discovery,
+}
+
+impl Figure {
+    const ALL: [Self; 9] = [
+        Self::Sync,
+        Self::Latency,
+        Self::Idle,
+        Self::Scale,
+        Self::Recall,
+        Self::Api,
+        Self::Mcp,
+        Self::Auth,
+        Self::Discovery,
+    ];
 }
 
 impl Bench {
@@ -62,9 +84,7 @@ impl Bench {
         if cfg!(debug_assertions) {
             session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
         }
-        let all =
-            [Figure::Sync, Figure::Latency, Figure::Idle, Figure::Scale, Figure::Recall, Figure::Api, Figure::Mcp];
-        let wanted = if self.what.is_empty() { &all[..] } else { &self.what };
+        let wanted = if self.what.is_empty() { &Figure::ALL[..] } else { &self.what };
         let runtime = CliSession::runtime()?;
         let mut rows = Vec::new();
         for what in wanted {
@@ -76,6 +96,8 @@ impl Bench {
                 Figure::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
                 Figure::Api => runtime.block_on(api::run(&session.printer)),
                 Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
+                Figure::Auth => runtime.block_on(auth::run(&session.printer)),
+                Figure::Discovery => discovery::run(&session.printer, &runtime),
             }?);
         }
         session.printer.answer(&rows, || text(&rows, &session.printer))

@@ -2,16 +2,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use nexus_node::Node;
 use nexus_node::api::Problem;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::client::{Connection, Server, failed, head, listen, request, serve_node};
+use super::auth::serve_bare;
+use super::client::{Connection, failed, head, request, serve_node};
 use super::floor;
+use super::processor::Work;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, held, memory, start};
 use super::words::Words;
@@ -47,13 +47,13 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
 
     let bar = printer.progress("api", None);
     // in turn, so that a slow moment of the machine affects both
-    let (mut reads, mut floor_reads) = (0.0, 0.0);
+    let (mut reads, mut floor_reads) = (Load::default(), Load::default());
     for _ in 0..2 {
-        floor_reads += load(bare_address, |_| request("GET", "/", bare_address, b"")).await? / 2.0;
-        reads += load(address, read).await? / 2.0;
+        floor_reads.add(load(bare_address, |_| request("GET", "/", bare_address, b"")).await?);
+        reads.add(load(address, read).await?);
     }
-    let floor_p99 = steady(bare_address, request("GET", "/", bare_address, b"")).await?;
-    let p99 = steady(address, read(0)).await?;
+    let (floor_p99, floor_cores) = steady(bare_address, request("GET", "/", bare_address, b"")).await?;
+    let (p99, cores) = steady(address, read(0)).await?;
     let words = Words::new();
     let writes = load(address, |n| {
         let document = json!({ "text": words.text(n) });
@@ -66,33 +66,56 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     ours.abort();
     node.shutdown().await;
     let rows = floor::store_rows(CONNECTIONS)?;
-    Ok(vec![
-        Row::new("api", "reads of a memory, 16 connections", reads, "/s")
-            .asked(Goal::AtLeast(floor_reads / 2.0))
-            .floor("/s, a bare route", floor_reads),
+    let (rate, floor_rate) = (reads.rate(), floor_reads.rate());
+    let mut figures = vec![
+        Row::new("api", "reads of a memory, 16 connections", rate, "/s")
+            .asked(Goal::AtLeast(floor_rate / 2.0))
+            .floor("/s, a bare route", floor_rate),
+        Row::new("api", "the same, p99", quantile(&mut reads.samples, 0.99), "ms")
+            .floor("ms, a bare route", quantile(&mut floor_reads.samples, 0.99)),
         Row::new("api", format!("a read at {STEADY}/s, p99"), p99, "ms")
             .asked(Goal::LessThan(10.0))
             .floor("ms, a bare route", floor_p99),
-        Row::new("api", "memories posted, 16 connections", writes, "/s")
+    ];
+    if let Some((cores, floor_cores)) = cores.zip(floor_cores) {
+        let figure = format!("reads at {STEADY}/s with their client");
+        figures.push(Row::new("api", figure, cores, "cores").floor("cores, a bare route and its client", floor_cores));
+    }
+    figures.extend([
+        Row::new("api", "memories posted, 16 connections", writes.rate(), "/s")
             .asked(Goal::AtLeast(3_000.0))
             .floor("rows/s, bare store, 16 a commit", rows),
         Row::new("api", "memories imported", imported, "/s")
             .asked(Goal::AtLeast(8_000.0))
             .floor("rows/s, bare store, 256 a commit", floor::store_rows(256)?),
-    ])
+    ]);
+    Ok(figures)
 }
 
-async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> {
-    let (listener, address) = listen().await?;
-    let router = Router::new().route("/", get(move || async move { document }));
-    let server = tokio::spawn(async move {
-        let _ = axum::serve(listener, router).await;
-    });
-    Ok((address, server))
+/// The answers to a load.
+#[derive(Default)]
+struct Load {
+    /// The milliseconds of each request.
+    samples: Vec<f64>,
+    seconds: f64,
 }
 
-/// Requests a second, one after another on each connection.
-async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<f64, Problem> {
+impl Load {
+    fn add(&mut self, more: Self) {
+        self.samples.extend(more.samples);
+        self.seconds += more.seconds;
+    }
+
+    /// Answers a second.
+    fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let answered = self.samples.len() as f64;
+        answered / self.seconds
+    }
+}
+
+/// Requests one after another on each connection.
+async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<Load, Problem> {
     let mut clients = Vec::new();
     for client in 0..CONNECTIONS as u64 {
         let connection = Connection::open(address).await.map_err(|error| failed("api", error))?;
@@ -103,31 +126,34 @@ async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<f
     let begin = Instant::now();
     let clients = clients.into_iter().map(|(mut connection, requests)| {
         tokio::spawn(async move {
-            let mut answered = 0_u64;
+            let (mut samples, mut sent) = (Vec::new(), begin);
             for request in requests.iter().cycle() {
                 if begin.elapsed() >= LOAD {
                     break;
                 }
                 connection.ask(request).await?;
-                answered += 1;
+                let answered = Instant::now();
+                samples.push((answered - sent).as_secs_f64() * 1e3);
+                sent = answered;
             }
-            Ok::<u64, io::Error>(answered)
+            Ok::<_, io::Error>(samples)
         })
     });
-    let mut answered = 0;
+    let mut load = Load::default();
     for client in clients.collect::<Vec<_>>() {
-        answered += client.await.map_err(|error| failed("api", error))?.map_err(|error| failed("api", error))?;
+        let samples = client.await.map_err(|error| failed("api", error))?.map_err(|error| failed("api", error))?;
+        load.samples.extend(samples);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    Ok(answered as f64 / begin.elapsed().as_secs_f64())
+    load.seconds = begin.elapsed().as_secs_f64();
+    Ok(load)
 }
 
 /// Milliseconds, 99th percentile, from the time at which a request was due. So a late answer makes the
-/// next ones late, too.
-async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
+/// next ones late, too. Besides, the cores that were busy.
+async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<(f64, Option<f64>), Problem> {
     let gap = Duration::from_secs(1) / STEADY;
     let each = LOAD.as_micros() / gap.as_micros() / CONNECTIONS as u128;
-    let begin = Instant::now() + Duration::from_millis(50);
+    let (begin, work) = (Instant::now() + Duration::from_millis(50), Work::begin());
     let mut clients = Vec::new();
     for client in 0..CONNECTIONS as u32 {
         let mut connection = Connection::open(address).await.map_err(|error| failed("api", error))?;
@@ -147,7 +173,8 @@ async fn steady(address: SocketAddr, request: Vec<u8>) -> Result<f64, Problem> {
     for client in clients {
         samples.extend(client.await.map_err(|error| failed("api", error))?.map_err(|error| failed("api", error))?);
     }
-    Ok(quantile(&mut samples, 0.99))
+    let cores = work.cores();
+    Ok((quantile(&mut samples, 0.99), cores))
 }
 
 /// Memories a second through the import, until the last acknowledgement.

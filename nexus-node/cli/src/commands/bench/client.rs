@@ -52,13 +52,49 @@ pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Prob
     Ok((address, server))
 }
 
+/// The proof that a request carries.
+#[derive(Clone, Copy)]
+pub(super) enum Proof<'a> {
+    Token,
+    /// The page's cookie, as `name=value`.
+    Cookie(&'a str),
+}
+
+impl Proof<'_> {
+    pub(super) fn request(self, method: &str, path: &str, address: SocketAddr, body: &[u8]) -> Vec<u8> {
+        let proof = match self {
+            Self::Token => format!("Authorization: Bearer {TOKEN}"),
+            Self::Cookie(cookie) => format!("Cookie: {cookie}"),
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{proof}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    }
+}
+
+/// A request with the token.
 pub(super) fn request(method: &str, path: &str, address: SocketAddr, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
+    Proof::Token.request(method, path, address, body)
+}
+
+/// Trades the token for the page's cookie.
+pub(super) async fn sign_in(address: SocketAddr) -> io::Result<String> {
+    let Connection { mut reader, mut writer } = Connection::open(address).await?;
+    writer.write_all(&request("POST", "/v1/session", address, b"")).await?;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line).await? == 0 {
+            break;
+        }
+        if let Some(cookie) = line.strip_prefix("set-cookie: ").and_then(|cookie| cookie.split(';').next()) {
+            return Ok(cookie.to_owned());
+        }
+    }
+    Err(io::Error::other("no cookie"))
 }
 
 /// A client with little work of its own: it takes processor time from both sides.

@@ -5,6 +5,7 @@ use nexus_node::api::{Problem, wire};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::processor;
 use super::rows::{Goal, Row};
 use crate::commands::demo::stage::{Node, Stage};
 use crate::output::Printer;
@@ -48,14 +49,15 @@ fn measure(stage: &Stage, printer: &Printer) -> Result<Vec<Row>, Problem> {
     let pid = stage.pid("second").ok_or_else(|| Problem::new("failed", "the node has ended"))?;
     // time for the work that the import left behind
     std::thread::sleep(Duration::from_secs(3));
-    let (before, begin) = (cpu_seconds(pid), Instant::now());
+    let (before, begin) = (processor::seconds(pid), Instant::now());
     while begin.elapsed() < WATCHED {
         std::thread::sleep(Duration::from_millis(250));
         bar.set_position(begin.elapsed().as_secs());
     }
     bar.finish_and_clear();
-    let used =
-        before.zip(cpu_seconds(pid)).map(|(before, after)| 100.0 * (after - before) / begin.elapsed().as_secs_f64());
+    let used = before
+        .zip(processor::seconds(pid))
+        .map(|(before, after)| 100.0 * (after - before) / begin.elapsed().as_secs_f64());
     let status: wire::Status = others[0].client.get("/v1/status")?;
 
     let mut ready = Vec::new();
@@ -94,16 +96,6 @@ fn wait_until_synced(node: &Node) -> Result<(), Problem> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// The processor time of a process so far, from `/proc`: fields 14 and 15 of its `stat`, in hundredths
-/// of a second.
-fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) / 100.0)
 }
 
 /// The size of this program's file, with its symbols.

@@ -1,0 +1,145 @@
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use nexus_identity::{Chain, Did};
+use nexus_node::api::Problem;
+use nexus_node::{Invite, Node, NodeError, node};
+use tokio::time::Instant;
+
+use super::client::{Connection, Proof, Server, failed, listen, request, serve_node, sign_in};
+use super::floor;
+use super::members::{Bare, Root, address, hello, unread};
+use super::rows::{Row, quantile};
+use super::stage::{DEADLINE, directory, start};
+use crate::output::Printer;
+
+/// Meetings of two members.
+const HELLOS: usize = 200;
+/// Newcomers.
+const JOINS: usize = 30;
+/// Requests of each kind.
+const REQUESTS: usize = 5_000;
+/// A route whose answer costs nothing: the settings of a node without a configuration.
+const ROUTE: &str = "/v1/config";
+/// The time for which checks on one core are counted.
+const COUNTED: Duration = Duration::from_millis(500);
+
+/// Measures the ways to prove oneself: the hello of two members, a ticket, the API's token and the page's cookie.
+pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
+    let bar = printer.progress("auth", Some((HELLOS + JOINS + REQUESTS) as u64));
+    let root = Root::new();
+    let (listening, mut events) = root.member(Some("/ip4/127.0.0.1/tcp/0"), false)?;
+    let there = address(&mut events).await?;
+    unread(events);
+    let bare = Bare::listen().await?;
+    // in turn, so that a slow moment of the machine affects both
+    let (mut hellos, mut connections) = (Vec::new(), Vec::new());
+    for _ in 0..HELLOS {
+        connections.push(bare.connect().await?);
+        hellos.push(hello(&root, &there).await?);
+        bar.inc(1);
+    }
+    listening.shutdown().await;
+
+    let dir = directory()?;
+    let inviter = start(dir.path(), "inviter").await?;
+    let mut joins = Vec::new();
+    for n in 0..JOINS {
+        joins.push(join(&inviter, &dir.path().join(format!("joiner-{n}"))).await?);
+        bar.inc(1);
+    }
+    let (syncs, _) = floor::two_syncs_and_a_round_trip()?;
+
+    let (address, ours) = serve_node(&inviter).await?;
+    let Requests { mut bare, mut token, mut cookie } = requests(address, &bar).await?;
+    ours.abort();
+    bar.finish_and_clear();
+    inviter.shutdown().await;
+
+    const CONNECTION: &str = "ms, a bare connection: TCP, Noise, Yamux";
+    const ROUND_TRIP: &str = "µs, a bare route without a check";
+    let bare_p50 = quantile(&mut bare, 0.5);
+    Ok(vec![
+        Row::new("auth", "hello of two members, p50", quantile(&mut hellos, 0.5), "ms")
+            .floor(CONNECTION, quantile(&mut connections, 0.5)),
+        Row::new("auth", "hello of two members, p95", quantile(&mut hellos, 0.95), "ms")
+            .floor(CONNECTION, quantile(&mut connections, 0.95)),
+        Row::new("auth", "credentials of two links checked", chains(&root)?, "/s, one core")
+            .floor("signatures checked/s, one core", floor::verifications()),
+        Row::new("auth", "join with a ticket, p50", quantile(&mut joins, 0.5), "ms")
+            .floor("ms, two fdatasync and a round trip", syncs),
+        Row::new("auth", "a request with the token, p50", quantile(&mut token, 0.5), "µs").floor(ROUND_TRIP, bare_p50),
+        Row::new("auth", "a request with the page's cookie, p50", quantile(&mut cookie, 0.5), "µs")
+            .floor(ROUND_TRIP, bare_p50),
+    ])
+}
+
+/// The milliseconds of a newcomer from its ticket to a data directory with credentials.
+async fn join(inviter: &Node, dir: &Path) -> Result<f64, Problem> {
+    let ticket = inviter.invite(Invite::default()).await?.ticket;
+    let ticket = ticket.parse().map_err(|error| NodeError::Invalid(format!("{error}")))?;
+    let begin = Instant::now();
+    node::join(dir, &ticket, None, DEADLINE).await?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The microseconds of each request, by its proof.
+#[derive(Default)]
+struct Requests {
+    bare: Vec<f64>,
+    token: Vec<f64>,
+    cookie: Vec<f64>,
+}
+
+async fn requests(address: SocketAddr, bar: &indicatif::ProgressBar) -> Result<Requests, Problem> {
+    let io = |error: std::io::Error| failed("auth", error);
+    let cookie = sign_in(address).await.map_err(io)?;
+    let with_token = request("GET", ROUTE, address, b"");
+    let with_cookie = Proof::Cookie(&cookie).request("GET", ROUTE, address, b"");
+    let mut ours = Connection::open(address).await.map_err(io)?;
+    let document = ours.ask(&with_token).await.map_err(io)?;
+    let (bare_address, bare_server) = serve_bare(document).await?;
+    let without = request("GET", "/", bare_address, b"");
+    let mut bare = Connection::open(bare_address).await.map_err(io)?;
+    let mut took = Requests::default();
+    for _ in 0..REQUESTS {
+        took.bare.push(microseconds(&mut bare, &without).await.map_err(io)?);
+        took.token.push(microseconds(&mut ours, &with_token).await.map_err(io)?);
+        took.cookie.push(microseconds(&mut ours, &with_cookie).await.map_err(io)?);
+        bar.inc(1);
+    }
+    bare_server.abort();
+    Ok(took)
+}
+
+async fn microseconds(connection: &mut Connection, request: &[u8]) -> std::io::Result<f64> {
+    let begin = Instant::now();
+    connection.ask(request).await?;
+    Ok(begin.elapsed().as_secs_f64() * 1e6)
+}
+
+/// A bare route with always the same answer.
+pub(super) async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> {
+    let (listener, address) = listen().await?;
+    let router = Router::new().route("/", get(move || async move { document }));
+    let server = tokio::spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    Ok((address, server))
+}
+
+/// Chains of two links checked a second, on one core.
+fn chains(root: &Root) -> Result<f64, Problem> {
+    let chain: Chain = root.chain(Did::from_bytes([1; 32]))?;
+    let (mesh, begin, mut checked) = (root.did(), Instant::now(), 0.0);
+    while begin.elapsed() < COUNTED {
+        for _ in 0..100 {
+            std::hint::black_box(std::hint::black_box(&chain).verify(&mesh)).ok();
+        }
+        checked += 100.0;
+    }
+    Ok(checked / begin.elapsed().as_secs_f64())
+}

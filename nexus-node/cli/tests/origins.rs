@@ -1,0 +1,174 @@
+//! The source of a memory follows from the way it came: the page, the command line, MCP, plain HTTP, a file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which is to end where it cannot go on"
+)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Answer, Home, Node};
+
+/// All sources, in ascending order of trust.
+const SOURCES: [&str; 4] = ["import", "tool", "model", "user"];
+
+/// A way to the node, with the highest source of what comes that way.
+#[derive(Clone, Copy, Debug)]
+enum Route {
+    Page,
+    Http,
+}
+
+impl Route {
+    const fn most(self) -> &'static str {
+        match self {
+            Self::Page => "user",
+            Self::Http => "tool",
+        }
+    }
+
+    fn ask(self, node: &Node, method: &str, path: &str, body: &Value) -> Answer {
+        let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
+        let (cookie, origin) = (cookie(node), format!("http://{address}"));
+        let proof = match self {
+            Self::Page => [("Cookie", cookie.as_str()), ("Origin", &origin), ("User-Agent", "Mozilla/5.0 (X11)")],
+            Self::Http => [("Authorization", bearer.as_str()), ("Accept", "*/*"), ("User-Agent", "script/1.0 (x)")],
+        };
+        let headers = [&[("Host", address.as_str()), ("Content-Type", "application/json")], &proof[..]].concat();
+        node.raw(method, path, &headers, body.to_string().as_bytes())
+    }
+}
+
+fn cookie(node: &Node) -> String {
+    let signed_in = node.http("POST", "/v1/session", "");
+    let cookie = signed_in.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+/// The answer to a call of a tool over MCP.
+fn call(node: &Node, tool: &str, arguments: Value) -> Value {
+    const META: &str = "io.modelcontextprotocol";
+    let params = json!({ "name": tool, "arguments": arguments, "_meta": {
+        format!("{META}/protocolVersion"): "2026-07-28",
+        format!("{META}/clientCapabilities"): {},
+        format!("{META}/clientInfo"): { "name": "editor", "version": "2.0" },
+    } });
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let (address, bearer) = (node.address(), format!("Bearer {}", node.token()));
+    let headers = [
+        ("Host", address.as_str()),
+        ("Authorization", &bearer),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", tool),
+    ];
+    node.raw("POST", "/mcp", &headers, message.to_string().as_bytes()).json()["result"].clone()
+}
+
+fn get(node: &Node, id: &Value) -> Value {
+    node.http("GET", &format!("/v1/memories/{}", id.as_str().unwrap()), "").json()
+}
+
+/// The one memory with this text.
+#[track_caller]
+fn found(node: &Node, text: &str) -> Value {
+    let listed = node.http("GET", "/v1/memories", "").json();
+    let mut found = listed["items"].as_array().unwrap().iter().filter(|memory| memory["text"] == text);
+    let one = found.next().unwrap_or_else(|| panic!("{text}: {listed}")).clone();
+    assert!(found.next().is_none(), "{text}: {listed}");
+    one
+}
+
+/// promise: Commands and API | The source of a memory is the way it came, told for each field; a caller lowers it and never raises it
+#[test]
+fn the_source_of_a_memory_is_the_way_it_came_and_each_field_tells_its_own() {
+    let home = Home::new();
+    let node = home.up_with(&["--name", "laptop"]);
+    let typed = home.json(&["remember", "typed", "--tag", "t"])["id"].clone();
+    let clicked = Route::Page.ask(&node, "POST", "/v1/memories", &json!({ "text": "clicked" })).json()["id"].clone();
+    let said = call(&node, "remember", json!({ "text": "said" }))["structuredContent"]["id"].clone();
+    let posted = Route::Http.ask(&node, "POST", "/v1/memories", &json!({ "text": "posted" })).json()["id"].clone();
+    home.run_with(&["import", "-"], b"{\"text\":\"read in\"}\n").ok();
+    let uploaded = node.http("POST", "/v1/import", "{\"text\":\"uploaded\",\"agent\":\"another\"}\n");
+    assert_eq!(uploaded.status, 200, "{uploaded:?}");
+    for (memory, source, agent) in [
+        (get(&node, &typed), "user", json!("nexus-node")),
+        (get(&node, &clicked), "user", json!(null)),
+        (get(&node, &said), "model", json!("editor")),
+        (get(&node, &posted), "tool", json!("script")),
+        (found(&node, "read in"), "import", json!("nexus-node")),
+        (found(&node, "uploaded"), "import", json!("another")),
+    ] {
+        let origin = &memory["fields"]["text"];
+        for told in [&memory, origin] {
+            assert_eq!((&told["source"], &told["agent"]), (&json!(source), &agent), "{memory}");
+            assert_eq!((&told["author"], &told["author_name"]), (&json!(node.text("did")), &json!("laptop")));
+        }
+        assert_eq!(origin["at"], memory["created_at"], "{memory}");
+    }
+
+    // an edit tells its own way, for the fields that it wrote
+    let path = format!("/v1/memories/{}", typed.as_str().unwrap());
+    assert_eq!(Route::Http.ask(&node, "PATCH", &path, &json!({ "text": "rewritten" })).status, 200);
+    let edited = get(&node, &typed);
+    assert_eq!((&edited["source"], &edited["agent"]), (&json!("tool"), &json!("script")), "{edited}");
+    assert_eq!(edited["fields"]["text"]["source"], "tool");
+    assert_eq!(edited["fields"]["tags"]["source"], "user");
+    assert_eq!(home.json(&["get", typed.as_str().unwrap()])["fields"], edited["fields"], "the same to everybody");
+    home.json(&["edit", typed.as_str().unwrap(), "settled"]);
+    assert_eq!(get(&node, &typed)["fields"]["text"]["source"], "user");
+}
+
+/// promise: Commands and API | The source of a memory is the way it came, told for each field; a caller lowers it and never raises it
+#[test]
+fn a_caller_lowers_its_source_and_never_raises_it() {
+    let home = Home::new();
+    let node = home.up();
+    let rank = |source: &str| SOURCES.iter().position(|known| *known == source).unwrap();
+    for route in [Route::Page, Route::Http] {
+        let mine = route.ask(&node, "POST", "/v1/memories", &json!({ "text": "mine" })).json()["id"].clone();
+        let path = format!("/v1/memories/{}", mine.as_str().unwrap());
+        for asked in SOURCES {
+            let new = json!({ "text": format!("{route:?} {asked}"), "source": asked });
+            let (written, edited) = (
+                route.ask(&node, "POST", "/v1/memories", &new),
+                route.ask(&node, "PATCH", &path, &json!({ "text": asked, "source": asked })),
+            );
+            if rank(asked) > rank(route.most()) {
+                assert_eq!((written.problem().as_str(), edited.problem().as_str()), ("refused", "refused"));
+                assert_ne!(get(&node, &mine)["text"], asked);
+                continue;
+            }
+            assert_eq!((written.status, edited.status), (201, 200), "{route:?} {asked}");
+            for id in [&written.json()["id"], &mine] {
+                let memory = get(&node, id);
+                assert_eq!((&memory["source"], &memory["fields"]["text"]["source"]), (&json!(asked), &json!(asked)));
+            }
+        }
+    }
+    for asked in SOURCES {
+        let typed = home.json(&["remember", &format!("typed {asked}"), "--source", asked]);
+        assert_eq!(get(&node, &typed["id"])["fields"]["text"]["source"], asked);
+        let said = call(&node, "remember", json!({ "text": format!("said {asked}"), "source": asked }));
+        let content = &said["structuredContent"];
+        if rank(asked) > rank("model") {
+            assert_eq!((&said["isError"], &content["error"]["code"]), (&json!(true), &json!("refused")), "{said}");
+        } else {
+            assert_eq!(get(&node, &content["id"])["fields"]["text"]["source"], asked, "{said}");
+        }
+        // the source in a file is a label of the file
+        let line = json!({ "text": format!("in a file as {asked}"), "source": asked });
+        assert_eq!(node.http("POST", "/v1/import", &format!("{line}\n")).lines().len(), 1);
+        assert_eq!(found(&node, &format!("in a file as {asked}"))["fields"]["text"]["source"], "import");
+    }
+    // nothing is left of a refused one
+    let listed = node.http("GET", "/v1/memories?limit=100", "").json();
+    let texts: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|memory| &memory["text"]).collect();
+    for refused in ["Http user", "Http model", "said user"] {
+        assert!(!texts.contains(&&json!(refused)), "{texts:?}");
+    }
+}
