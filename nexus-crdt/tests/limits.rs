@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    ASIDE_MAX, Admission, AgentName, Branches, Core, DRIFT_MAX, Dot, DotPrefix, Draft, ENTRY_FORMAT_FIRST,
+    ASIDE_MAX, Admission, AgentName, Branches, Core, DOT_BYTES, DRIFT_MAX, Dot, DotPrefix, Draft, ENTRY_FORMAT_FIRST,
     ENTRY_FORMAT_MAX, Entry, EntryError, EntryId, FIELD_BYTES_MAX, Field, FormError, Frontier, HEADER_BYTES_MAX, Head,
-    Header, Hlc, HlcClock, Incarnation, Kind, LogId, Members, OVER_MAX, Origin, PAYLOAD_BYTES_MAX, Profile, REFS_MAX,
-    Source, SpaceDefinition, SpaceId, SpaceRule, Target, VALUE_BYTES_MAX, Verified, WRITES_MAX, Write, Writes,
+    Header, Hlc, HlcClock, Incarnation, Kind, LEAVES_MAX, LogId, Members, OVER_MAX, Origin, PAGE_RECORDS_MAX,
+    PAYLOAD_BYTES_MAX, Profile, REFS_MAX, SALT_BYTES, Source, SpaceDefinition, SpaceId, SpaceRule, Target,
+    VALUE_BYTES_MAX, Verified, WRITES_MAX, Write, Writes,
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 
@@ -35,6 +36,14 @@ fn draft(payload: Vec<u8>) -> Draft<'static> {
 
 fn write(draft: Draft<'_>) -> Verified {
     Verified::write(draft, &key(1))
+}
+
+#[test]
+fn the_limits_are_those_of_the_specification() {
+    assert_eq!((PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX), (65_536, 49_152));
+    assert_eq!((REFS_MAX, WRITES_MAX, LEAVES_MAX, OVER_MAX), (16, 1_024, 1_024, 64));
+    assert_eq!((FIELD_BYTES_MAX, DOT_BYTES, SALT_BYTES), (64, 34, 16));
+    assert_eq!((PAGE_RECORDS_MAX, ASIDE_MAX), (256, 64));
 }
 
 // entries
