@@ -288,4 +288,42 @@ mod tests {
         let guess = Leaf::Present { salt: [0; SALT_BYTES], bytes: b"yes" }.hash();
         assert_ne!(Leaves::decode(&emptied).unwrap().iter().nth(1), Some(&Leaf::Erased(guess)));
     }
+
+    #[test]
+    fn a_payload_of_64_kib_may_grow_by_its_erased_leaves_and_no_further() {
+        // erasing an empty leaf makes it twelve bytes longer
+        assert_eq!(ENCODED_BYTES_MAX, 64 * 1_024 + 1_024 * 12);
+        let mut parts = vec![([7; SALT_BYTES], vec![]); LEAVES_MAX];
+        parts[0].1 = vec![1; PAYLOAD_BYTES_MAX - 4 - LEAVES_MAX * PRESENT_FRONT_BYTES];
+        let whole = Leaves::of(&parts);
+        assert_eq!(whole.encode().len(), PAYLOAD_BYTES_MAX);
+        let left = (1..1_024).fold(whole, Leaves::without).encode();
+        assert_eq!(left.len(), ENCODED_BYTES_MAX - 12);
+        let read = Leaves::decode(&left).unwrap();
+        assert!(read.fits(PAYLOAD_BYTES_MAX));
+
+        let of_length = |bytes: usize| {
+            let parts = [([7; SALT_BYTES], vec![1; bytes - 4 - PRESENT_FRONT_BYTES])];
+            Leaves::decode(&Leaves::of(&parts).encode()).map(drop)
+        };
+        assert_eq!(of_length(ENCODED_BYTES_MAX), Ok(()));
+        assert!(matches!(of_length(ENCODED_BYTES_MAX + 1), Err(EntryError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_is_left_fits_what_there_was_or_more() {
+        let parts = [([1; SALT_BYTES], b"one".to_vec()), ([2; SALT_BYTES], b"three".to_vec())];
+        let whole = Leaves::of(&parts);
+        let bytes = whole.encode().len();
+        assert_eq!(bytes, 4 + 2 * PRESENT_FRONT_BYTES + 3 + 5);
+        for (claimed, fits) in [(bytes - 1, false), (bytes, true), (bytes + 1, false)] {
+            assert_eq!(whole.fits(claimed), fits, "{claimed}");
+        }
+        // the erased one had any length
+        let left = whole.without(1);
+        for (claimed, fits) in [(bytes - 6, false), (bytes - 5, true), (bytes, true), (PAYLOAD_BYTES_MAX, true)] {
+            assert_eq!(left.fits(claimed), fits, "{claimed}");
+        }
+        assert_eq!(left.encode().capacity(), left.encode().len(), "no more room is taken than it needs");
+    }
 }

@@ -58,6 +58,7 @@ mod tests {
     use crate::entry::{ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, EntryId, Kind, Verified};
     use crate::error::EntryError;
     use crate::fields::Core;
+    use crate::fold::Fold;
     use crate::hlc::Hlc;
     use crate::log::{Incarnation, LogId};
     use crate::payload::{Content, Leaves, SALT_BYTES};
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(received(&parts, nothing.payload().map(<[u8]>::to_vec)).unwrap(), nothing);
         // one piece goes as a whole or not at all
         let whole = entry(Content::Whole(Writes(writes).encode()));
-        assert_eq!(whole.clone().without(17), whole);
+        assert_eq!((whole.clone().without(17), whole.lacks()), (whole.clone(), vec![]));
         let gone = whole.clone().without(ALL_LEAVES);
         assert_eq!((gone.payload(), gone.lacks()), (None, vec![ALL_LEAVES]));
         assert_eq!(writes_of(&gone), Err(FormError::Absent));
@@ -182,5 +183,37 @@ mod tests {
         assert_eq!(writes_of(&content), Err(FormError::NotCanonical));
         assert_eq!(content.content(), Ok(b"no write".as_slice()));
         assert_eq!(content.without(0).content(), Err(FormError::Absent));
+    }
+
+    #[test]
+    fn an_entry_that_says_one_thing_has_one_leaf() {
+        let of = |leaves| entry(Content::Parts(vec![([0; SALT_BYTES], b"said".to_vec()); leaves]));
+        assert_eq!(of(1).content(), Ok(b"said".as_slice()));
+        for count in [2, 3, 40] {
+            assert_eq!(of(count).content(), Err(FormError::Count { what: "leaves", count, max: 1 }));
+        }
+    }
+
+    #[test]
+    fn the_writes_that_are_left_fold_as_they_did_among_the_others() {
+        let writes = vec![create("one"), edit("text"), create("three")];
+        let parts = entry(in_parts(&writes));
+        let fold = |entry: &Verified| {
+            let mut fold = Fold::default();
+            fold.insert_placed(entry.id(), &writes_of(entry).unwrap());
+            fold
+        };
+        let mut whole = Fold::default();
+        whole.insert(parts.id(), &Writes(writes));
+        let of = |index| Dot { entry: parts.id(), index };
+        let elsewhere = Dot { entry: EntryId::of(b"elsewhere"), index: 3 };
+        assert_eq!(fold(&parts).records().collect::<Vec<_>>(), [of(0), of(2)]);
+        for record in [of(0), of(2), elsewhere] {
+            assert_eq!(fold(&parts).fields(record), whole.fields(record));
+            assert!(!whole.fields(record).is_empty());
+        }
+        let left = fold(&parts.clone().without(0));
+        assert_eq!(left.records().collect::<Vec<_>>(), [of(2)]);
+        assert_eq!(left.live(elsewhere, "text"), whole.live(elsewhere, "text"));
     }
 }

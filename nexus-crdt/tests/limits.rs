@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    Admission, Core, DRIFT_MAX, Dot, DotPrefix, Draft, Entry, EntryError, EntryId, FIELD_BYTES_MAX, Field, FormError,
-    Frontier, HEADER_BYTES_MAX, Head, Header, Hlc, HlcClock, Incarnation, Kind, LogId, Members, OVER_MAX,
-    PAYLOAD_BYTES_MAX, Profile, REFS_MAX, SpaceDefinition, SpaceId, Target, VALUE_BYTES_MAX, Verified, WRITES_MAX,
-    Write, Writes,
+    ASIDE_MAX, Admission, AgentName, Branches, Core, DOT_BYTES, DRIFT_MAX, Dot, DotPrefix, Draft, ENTRY_FORMAT_FIRST,
+    ENTRY_FORMAT_MAX, Entry, EntryError, EntryId, FIELD_BYTES_MAX, Field, FormError, Frontier, HEADER_BYTES_MAX, Head,
+    Header, Hlc, HlcClock, Incarnation, Kind, LEAVES_MAX, LogId, Members, OVER_MAX, Origin, PAGE_RECORDS_MAX,
+    PAYLOAD_BYTES_MAX, Profile, REFS_MAX, SALT_BYTES, Source, SpaceDefinition, SpaceId, SpaceRule, Target,
+    VALUE_BYTES_MAX, Verified, WRITES_MAX, Write, Writes,
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 
@@ -35,6 +36,14 @@ fn draft(payload: Vec<u8>) -> Draft<'static> {
 
 fn write(draft: Draft<'_>) -> Verified {
     Verified::write(draft, &key(1))
+}
+
+#[test]
+fn the_limits_are_those_of_the_specification() {
+    assert_eq!((PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX), (65_536, 49_152));
+    assert_eq!((REFS_MAX, WRITES_MAX, LEAVES_MAX, OVER_MAX), (16, 1_024, 1_024, 64));
+    assert_eq!((FIELD_BYTES_MAX, DOT_BYTES, SALT_BYTES), (64, 34, 16));
+    assert_eq!((PAGE_RECORDS_MAX, ASIDE_MAX), (256, 64));
 }
 
 // entries
@@ -145,6 +154,33 @@ fn a_log_takes_its_next_entry_and_knows_what_is_missing() {
 }
 
 #[test]
+fn a_log_counts_before_its_cut_and_is_readable_before_its_raise() {
+    let head = Head { seq: 9, id: id(9) };
+    let of = |cut, raised| Branches { head, entries: 10, cut, raised };
+    let (forked, raised) = (of(Some(5), None), of(None, Some((5, id(4)))));
+    for (seq, before) in [(0, true), (4, true), (5, false), (6, false), (u64::MAX, false)] {
+        assert_eq!(forked.counts(seq), before, "{seq}");
+        assert_eq!(raised.is_readable(seq, ENTRY_FORMAT_FIRST), before, "{seq}");
+        assert!(raised.counts(seq) && raised.is_readable(seq, ENTRY_FORMAT_MAX));
+        assert!(forked.is_readable(seq, ENTRY_FORMAT_FIRST));
+    }
+    assert_eq!(raised.head_for(ENTRY_FORMAT_FIRST), Some(Head { seq: 4, id: id(4) }));
+    assert_eq!(raised.head_for(ENTRY_FORMAT_MAX), Some(head));
+    assert_eq!(forked.head_for(ENTRY_FORMAT_FIRST), Some(head));
+    assert_eq!(of(None, Some((0, EntryId::ZERO))).head_for(ENTRY_FORMAT_FIRST), None);
+}
+
+#[test]
+fn a_log_has_room_for_so_many_entries_beside_its_longest_branch() {
+    let of = |aside: u64| Branches { head: Head { seq: 9, id: id(9) }, entries: 10 + aside, cut: None, raised: None };
+    for aside in [0, 1, ASIDE_MAX - 1, ASIDE_MAX] {
+        assert_eq!(of(aside).aside(), aside);
+        assert_eq!(of(aside).has_room_at(9), aside < ASIDE_MAX);
+        assert!(of(aside).has_room_at(10), "behind the head there is always room");
+    }
+}
+
+#[test]
 fn a_frontier_moves_forward_only_and_covers_up_to_its_heads() {
     let mut frontier = Frontier::default();
     assert_eq!((frontier.is_empty(), frontier.len(), frontier.covers(&log(1), 0)), (true, 0, false));
@@ -174,6 +210,19 @@ fn a_frontier_counts_how_far_it_is_ahead() {
     for other in [&[(1, 4)][..], &[(2, 3)], &[], &[(1, 3), (2, 0)]] {
         assert_ne!(of(&[(1, 3)]).digest(), of(other).digest(), "{other:?}");
     }
+}
+
+#[test]
+fn a_frontier_without_hidden_spaces_has_the_logs_of_the_others() {
+    let head = Head { seq: 1, id: id(1) };
+    let frontier: Frontier = [1, 2, 3].map(|n| (log(n), head)).into_iter().collect();
+    let left = |hidden: &[u8]| {
+        let hidden = hidden.iter().map(|n| log(*n).space).collect();
+        frontier.without(&hidden).iter().map(|(log, _)| *log).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[]), [1, 2, 3].map(log));
+    assert_eq!(left(&[2]), [1, 3].map(log));
+    assert_eq!(left(&[1, 3, 9]), [2].map(log));
 }
 
 // clocks
@@ -287,6 +336,14 @@ fn a_chain_admits_all_its_links() {
     assert_eq!(members.len(), 2);
     assert_eq!(members.get(&key(2).did()).unwrap().admitted_by(), Some(key(1).did()));
     assert!(!members.admit(&founder).unwrap(), "known through the longer chain");
+}
+
+#[test]
+fn a_mesh_without_members_shows_the_spaces_of_the_mesh_alone() {
+    let members = Members::of(key(0).did());
+    let space = |creator: u8| SpaceRule { space: log(1).space, access: 0, creator: key(creator).did() };
+    assert!(members.all_read(&space(0)));
+    assert!(!members.all_read(&space(4)), "of a creator that is not admitted yet");
 }
 
 // records
@@ -421,6 +478,16 @@ fn a_space_is_named_by_64_digits() {
     let definition = SpaceDefinition { name: "work".parse().unwrap(), access: 0, salt: [7; 16] };
     assert_eq!(SpaceDefinition::decode(&definition.encode()), Ok(definition));
     assert_eq!(SpaceDefinition::decode(&[0]), Err(FormError::NotCanonical));
+}
+
+#[test]
+fn an_origin_is_empty_without_program_and_source() {
+    let (agent, source) = (Some("ide".parse::<AgentName>().unwrap()), Some(Source::Tool));
+    assert!(Origin::default().is_empty());
+    assert!(!Origin { agent: agent.clone(), source: None }.is_empty());
+    assert!(!Origin { agent: None, source }.is_empty());
+    assert!(!Origin { agent: agent.clone(), source }.is_empty());
+    assert_eq!(format!("{:?}", agent.unwrap()), "\"ide\"");
 }
 
 #[test]
