@@ -5,7 +5,7 @@ use nexus_mesh::Abilities;
 /// The highest format of entries that this version reads.
 const ENTRY_FORMAT_MAX: u16 = 1;
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 1;
+pub const CRITICAL_FORMAT_MAX: u16 = 2;
 
 /// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
 /// updated.

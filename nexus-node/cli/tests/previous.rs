@@ -256,8 +256,11 @@ fn a_mesh_of_an_earlier_version_is_upgraded_one_by_one_under_load() {
     let go_on = || names.iter().zip(&writes).for_each(|(name, writes)| writes.go_on(name));
     go_on();
 
+    let bytes = json!({ "value_base64": "/wBQTkc=" }).to_string();
     for n in [1, 0] {
         let newest = nodes[2].as_ref().unwrap();
+        let early = newest.http("PUT", "/v1/kv/bytes", &bytes);
+        assert_eq!((early.status, early.problem().as_str()), (501, "not_raised"));
         assert_eq!(seen_by(newest)["format"], 0, "not raised before the last one is new");
         until("the new node names the old one", || old_members(newest)?.contains(names[n]).then_some(()));
         writes[n].close();
@@ -277,6 +280,12 @@ fn a_mesh_of_an_earlier_version_is_upgraded_one_by_one_under_load() {
         until("nobody is old", || old_members(node).is_none().then_some(()));
     }
     go_on();
+    for node in nodes.iter().flatten() {
+        until("bytes are written", || (node.http("PUT", "/v1/kv/bytes", &bytes).status == 200).then_some(()));
+        for reader in nodes.iter().flatten() {
+            assert_eq!(reader.http("GET", "/v1/kv/bytes", "").json()["value_base64"], "/wBQTkc=");
+        }
+    }
     talk(&nodes, "all are new");
     stop.store(true, Ordering::Relaxed);
     writers.into_iter().for_each(|writer| writer.join().unwrap());
