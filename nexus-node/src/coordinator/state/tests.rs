@@ -424,7 +424,7 @@ proptest! {
             match act {
                 Act::Put(k, value, mortal) => {
                     let ttl_ms = mortal.then_some(5_000);
-                    log.propose(who, Command::Put(Put { ttl_ms, ..put(&key(k), &value.to_string()) }));
+                    log.propose(who, Command::Put(Put { ttl_ms, ..put(&key(k), value.to_string()) }));
                     model.insert(key(k), value.to_string());
                 }
                 Act::Delete(k) => {
@@ -435,7 +435,7 @@ proptest! {
                     let expect = expect.map(|value| value.to_string());
                     let fits = model.get(&key(k)) == expect.as_ref();
                     let expect = expect.map(String::into_bytes);
-                    let outcome = log.propose(who, Command::Cas { expect, put: put(&key(k), &value.to_string()) });
+                    let outcome = log.propose(who, Command::Cas { expect, put: put(&key(k), value.to_string()) });
                     prop_assert_eq!(fits, matches!(outcome, Outcome::Done { .. }));
                     if fits {
                         model.insert(key(k), value.to_string());
