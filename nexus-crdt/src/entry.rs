@@ -6,9 +6,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
 use nexus_identity::{Did, Domain, Keypair, Signature};
 
-use crate::error::EntryError;
+use crate::error::{EntryError, FormError};
 use crate::hlc::Hlc;
 use crate::log::{Incarnation, LogId};
+use crate::payload::{Content, LEAVES_MAX, Leaf, Leaves};
 use crate::space::SpaceId;
 
 /// The longest payload, in bytes.
@@ -18,7 +19,15 @@ pub const HEADER_BYTES_MAX: usize = 196 + 32 * REFS_MAX;
 /// The most references to entries of other logs in a header.
 pub const REFS_MAX: usize = 16;
 
-const FORMAT: u16 = 1;
+/// The entry format that every version reads: its payload is one piece.
+pub const ENTRY_FORMAT_FIRST: u16 = 1;
+/// The entry format whose payload is a list of leaves.
+pub const ENTRY_FORMAT_LEAVES: u16 = 2;
+/// The latest entry format that this version reads and writes.
+pub const ENTRY_FORMAT_MAX: u16 = ENTRY_FORMAT_LEAVES;
+
+/// Stands for all of a payload, where otherwise one of its leaves is named by its index.
+pub const ALL_LEAVES: u16 = u16::MAX;
 
 /// The id of an entry: BLAKE3 in key-derivation mode, context `nexus entry v1`, over the header bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -123,7 +132,7 @@ pub struct Header {
     pub refs: Vec<EntryId>,
     /// The payload's size, in bytes.
     pub payload_len: u32,
-    /// BLAKE3 of the payload.
+    /// The payload's [`payload_hash`] in format 1, its [`Leaves::root`] in format 2.
     pub payload_hash: [u8; 32],
 }
 
@@ -173,10 +182,10 @@ impl Header {
         }
         let format =
             bytes.first_chunk().map(|bytes| u16::from_le_bytes(*bytes)).ok_or(EntryError::Malformed("too short"))?;
-        if format > FORMAT {
+        if format > ENTRY_FORMAT_MAX {
             return Err(EntryError::TooNew { format });
         }
-        if format < FORMAT {
+        if format < ENTRY_FORMAT_FIRST {
             return Err(EntryError::Malformed("format 0"));
         }
         let raw: RawHeader =
@@ -214,6 +223,21 @@ impl Header {
         borsh::to_vec(self).expect("a header encodes")
     }
 
+    /// The number of its format, which says what its payload is.
+    pub const fn format(&self) -> u16 {
+        self.format
+    }
+
+    /// Whether a payload is the one that was signed, or what is left of it.
+    fn is_of(&self, payload: &[u8]) -> Result<bool, EntryError> {
+        let whole_bytes = self.payload_len as usize;
+        if self.format == ENTRY_FORMAT_FIRST {
+            return Ok(payload.len() == whole_bytes && payload_hash(payload) == self.payload_hash);
+        }
+        let leaves = Leaves::decode(payload)?;
+        Ok(leaves.fits(whole_bytes) && leaves.root() == self.payload_hash)
+    }
+
     /// The log this entry belongs to.
     pub const fn log(&self) -> LogId {
         LogId { space: self.space, author: self.author, incarnation: self.incarnation }
@@ -243,20 +267,19 @@ impl Entry {
         Ok(Self { id, header, header_bytes, signature, payload })
     }
 
-    /// Checks the mesh, the payload (if it is here) and the signature, the cheapest first.
+    /// Checks the mesh, the payload (as far as it is here) and the signature, the cheapest first.
     ///
     /// # Errors
-    /// [`EntryError::OtherMesh`], [`EntryError::PayloadMismatch`] or [`EntryError::Signature`].
+    /// [`EntryError::OtherMesh`], [`EntryError::Payload`], [`EntryError::PayloadMismatch`] or
+    /// [`EntryError::Signature`].
     pub fn verify(self, mesh: &Did) -> Result<Verified, EntryError> {
         if self.header.mesh != *mesh {
             return Err(EntryError::OtherMesh);
         }
-        if let Some(payload) = &self.payload {
-            let matches =
-                payload.len() == self.header.payload_len as usize && payload_hash(payload) == self.header.payload_hash;
-            if !matches {
-                return Err(EntryError::PayloadMismatch);
-            }
+        if let Some(payload) = &self.payload
+            && !self.header.is_of(payload)?
+        {
+            return Err(EntryError::PayloadMismatch);
         }
         self.header.author.verify(Domain::Entry, self.id.as_bytes(), &self.signature)?;
         Ok(Verified(self))
@@ -282,9 +305,43 @@ impl Entry {
         &self.signature
     }
 
-    /// The payload, if it is here.
+    /// The payload, if any of it is here: canonical bytes, as they are stored and sent.
     pub fn payload(&self) -> Option<&[u8]> {
         self.payload.as_deref()
+    }
+
+    /// The leaves of a payload in parts; `None` if it is one piece, or is not here.
+    ///
+    /// # Errors
+    /// [`EntryError::Payload`] where nothing was verified.
+    pub fn leaves(&self) -> Result<Option<Leaves<'_>>, EntryError> {
+        let payload = self.payload().filter(|_| self.header.format != ENTRY_FORMAT_FIRST);
+        payload.map(Leaves::decode).transpose()
+    }
+
+    /// The payload of an entry that says one thing: of every kind but [`Kind::WRITES`].
+    ///
+    /// # Errors
+    /// [`FormError::Absent`] if it is not here, [`FormError::Count`] if it is more than one thing.
+    pub fn content(&self) -> Result<&[u8], FormError> {
+        let Some(leaves) = self.leaves().map_err(|_| FormError::NotCanonical)? else {
+            return self.payload().ok_or(FormError::Absent);
+        };
+        let mut all = leaves.iter();
+        match (all.next(), all.count()) {
+            (Some(Leaf::Present { bytes, .. }), 0) => Ok(bytes),
+            (Some(Leaf::Erased(_)), 0) | (None, _) => Err(FormError::Absent),
+            (_, more) => Err(FormError::Count { what: "leaves", count: more + 1, max: 1 }),
+        }
+    }
+
+    /// The indices of the leaves that are not here; [`ALL_LEAVES`] alone if nothing is.
+    pub fn lacks(&self) -> Vec<u16> {
+        match self.leaves() {
+            Ok(Some(leaves)) => leaves.erased().collect(),
+            _ if self.payload.is_none() => vec![ALL_LEAVES],
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -299,13 +356,24 @@ impl Verified {
     /// If the payload or the references exceed an entry's limits: callers check first.
     pub fn write(draft: Draft<'_>, key: &Keypair) -> Self {
         let Draft { mesh, log, after, hlc, kind, refs, payload } = draft;
+        let (format, payload, payload_hash) = match payload {
+            Content::Whole(payload) => {
+                let hash = payload_hash(&payload);
+                (ENTRY_FORMAT_FIRST, payload, hash)
+            }
+            Content::Parts(parts) => {
+                assert!((1..=LEAVES_MAX).contains(&parts.len()), "a payload within its limits");
+                let leaves = Leaves::of(&parts);
+                (ENTRY_FORMAT_LEAVES, leaves.encode(), leaves.root())
+            }
+        };
         assert!(payload.len() <= PAYLOAD_BYTES_MAX && refs.len() <= REFS_MAX, "an entry within its limits");
         let (seq, prev) = after.map_or((0, EntryId::ZERO), |head| (head.seq + 1, head.id));
         let mut refs = refs;
         refs.sort_unstable();
         refs.dedup();
         let header = Header {
-            format: FORMAT,
+            format,
             mesh,
             space: log.space,
             author: log.author,
@@ -316,12 +384,29 @@ impl Verified {
             kind,
             refs,
             payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            payload_hash: payload_hash(&payload),
+            payload_hash,
         };
         let header_bytes = header.encode();
         let id = EntryId::of(&header_bytes);
         let signature = key.sign(Domain::Entry, id.as_bytes());
         Self(Entry { id, header, header_bytes, signature, payload: Some(payload) })
+    }
+
+    /// The same entry with one leaf erased, or everything ([`ALL_LEAVES`]). It verifies as before. A
+    /// payload in one piece is erased as a whole or not at all.
+    #[must_use]
+    pub fn without(mut self, leaf: u16) -> Self {
+        let left = match self.0.leaves() {
+            Ok(Some(leaves)) if leaf == ALL_LEAVES => {
+                let all: Vec<u16> = (0..).zip(leaves.iter()).map(|(index, _)| index).collect();
+                Some(all.into_iter().fold(leaves, Leaves::without).encode())
+            }
+            Ok(Some(leaves)) => Some(leaves.without(leaf).encode()),
+            _ if leaf == ALL_LEAVES => None,
+            _ => return self,
+        };
+        self.0.payload = left;
+        self
     }
 
     /// An entry read back from the store. It was verified before it was stored, and the store's
@@ -354,6 +439,6 @@ pub struct Draft<'a> {
     pub kind: Kind,
     /// Entries of other logs on which it depends, besides those named in the payload.
     pub refs: Vec<EntryId>,
-    /// The payload.
-    pub payload: Vec<u8>,
+    /// The payload. It decides the entry's format.
+    pub payload: Content,
 }

@@ -26,6 +26,9 @@ pub enum EntryError {
     /// The entry belongs to another mesh.
     #[error("entry belongs to another mesh")]
     OtherMesh,
+    /// The payload is not the canonical encoding of leaves.
+    #[error("payload is malformed: {0}")]
+    Payload(&'static str),
     /// The payload does not fit the hash in the header.
     #[error("payload does not match its header")]
     PayloadMismatch,

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::EntryId;
-use crate::record::{Dot, Field, Target, Writes};
+use crate::record::{Dot, Field, Target, Write, Writes};
+use crate::writes::PlacedWrite;
 
 /// A value that no held write replaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +34,19 @@ struct FieldWrites {
 impl Fold {
     /// Adds an entry's writes. Adding them again changes nothing.
     pub fn insert(&mut self, entry: EntryId, writes: &Writes) {
+        self.insert_each(entry, (0..).zip(&writes.0));
+    }
+
+    /// Takes the writes that are left of an entry.
+    pub fn insert_placed(&mut self, entry: EntryId, writes: &[PlacedWrite]) {
+        self.insert_each(entry, writes.iter().map(|placed| (placed.index, &placed.write)));
+    }
+
+    fn insert_each<'a>(&mut self, entry: EntryId, writes: impl Iterator<Item = (u16, &'a Write)>) {
         if !self.entries.insert(entry) {
             return;
         }
-        for (index, write) in (0..).zip(&writes.0) {
+        for (index, write) in writes {
             let dot = Dot { entry, index };
             let record = match write.target {
                 Target::Create { .. } => dot,
@@ -94,7 +104,6 @@ pub fn version_of(live: impl IntoIterator<Item = Dot>) -> String {
 mod tests {
     use super::*;
     use crate::fields::Core;
-    use crate::record::Write;
     use proptest::prelude::*;
 
     /// A history: each entry edits a field of an earlier record, over some earlier dots.

@@ -8,6 +8,7 @@
 //! | room | what is decided there |
 //! |---|---|
 //! | [`Entry`], [`Header`] | canonical bytes, ids, signatures |
+//! | [`Leaves`] | payloads whose parts can be erased one by one |
 //! | [`Head::admit`], [`Branches`] | whether an entry continues its log, and from where on none counts |
 //! | [`Frontier`], [`plan`] | who lacks which entries |
 //! | [`Writes`], [`Dot`] | what an entry of memory writes says, and its rules of form |
@@ -29,15 +30,18 @@ mod log;
 mod members;
 mod origin;
 mod page;
+mod payload;
 mod record;
 mod space;
 mod sync;
+mod writes;
 
 #[cfg(any(test, feature = "testing"))]
 pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
 pub use entry::{
-    Draft, Entry, EntryId, HEADER_BYTES_MAX, Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
+    ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, EntryId, HEADER_BYTES_MAX,
+    Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
 };
 pub use error::{EntryError, FormError};
 pub use fields::{Core, FIELDS, FieldSpec, Was};
@@ -48,8 +52,10 @@ pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
 pub use members::{Member, Members, Profile};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
+pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
 pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
 pub use space::{SpaceDefinition, SpaceId};
 pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};
+pub use writes::{PlacedWrite, writes_of};

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
 use nexus_identity::Did;
 
-use crate::entry::{EntryId, Header};
+use crate::entry::{ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, EntryId, Header};
 use crate::frontier::Head;
 use crate::space::SpaceId;
 
@@ -71,13 +71,17 @@ pub struct Branches {
     pub entries: u64,
     /// The lowest seq with two entries. No entry from there on counts.
     pub cut: Option<u64>,
+    /// The lowest seq of an entry of a later format than the first, with the entry before it.
+    pub raised: Option<(u64, EntryId)>,
 }
 
 impl Branches {
     /// The log with one more entry that was not in it.
-    pub fn with(held: Option<Self>, entry: Head) -> Self {
-        let Some(Self { head, entries, cut }) = held else {
-            return Self { head: entry, entries: 1, cut: None };
+    pub fn with(held: Option<Self>, id: EntryId, header: &Header) -> Self {
+        let entry = Head { seq: header.seq, id };
+        let raises = (header.format() > ENTRY_FORMAT_FIRST).then_some((header.seq, header.prev));
+        let Some(Self { head, entries, cut, raised }) = held else {
+            return Self { head: entry, entries: 1, cut: None, raised: raises };
         };
         let twice = (entry.seq <= head.seq).then_some(entry.seq);
         let higher = (entry.seq, std::cmp::Reverse(entry.id)) > (head.seq, std::cmp::Reverse(head.id));
@@ -85,12 +89,28 @@ impl Branches {
             head: if higher { entry } else { head },
             entries: entries.saturating_add(1),
             cut: cut.into_iter().chain(twice).min(),
+            raised: raised.into_iter().chain(raises).min(),
         }
     }
 
     /// Whether an entry at this seq counts.
     pub fn counts(&self, seq: u64) -> bool {
         self.cut.is_none_or(|cut| seq < cut)
+    }
+
+    /// Whether a peer that reads entry formats up to this one reads what is before an entry at `seq`,
+    /// and that entry.
+    pub fn is_readable(&self, seq: u64, reads: u16) -> bool {
+        reads >= ENTRY_FORMAT_MAX || self.raised.is_none_or(|(raised, _)| seq < raised)
+    }
+
+    /// The head for a peer that reads entry formats up to this one: for it the log ends before the
+    /// first entry of a later format. `None` if there is nothing that it reads.
+    pub fn head_for(&self, reads: u16) -> Option<Head> {
+        match self.raised {
+            Some((seq, prev)) if reads < ENTRY_FORMAT_MAX => seq.checked_sub(1).map(|seq| Head { seq, id: prev }),
+            _ => Some(self.head),
+        }
     }
 
     /// The number of entries beside the longest branch.
@@ -107,14 +127,30 @@ impl Branches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{Draft, Kind, Verified};
+    use crate::hlc::Hlc;
+    use crate::payload::Content;
+    use nexus_identity::Keypair;
     use proptest::prelude::*;
 
-    fn head(seq: u64, branch: u8) -> Head {
-        Head { seq, id: EntryId::of(&[u8::try_from(seq).unwrap(), branch]) }
+    /// An entry of a branch. Some branches are of the later format from their fourth entry on.
+    fn entry(seq: u64, branch: u8) -> Verified {
+        let key = Keypair::from_seed(&[1; 32]);
+        let mesh = key.did();
+        let log = LogId { space: SpaceId::default_of(&mesh), author: mesh, incarnation: Incarnation([0; 8]) };
+        let before = seq.checked_sub(1).map(|seq| Head { seq, id: EntryId::of(&[u8::try_from(seq).unwrap(), branch]) });
+        let said = vec![branch];
+        let payload = if seq < 4 { Content::Whole(said) } else { Content::Parts(vec![([0; 16], said)]) };
+        let draft = Draft { mesh, log, after: before.as_ref(), hlc: Hlc(0), kind: Kind(4_000), refs: vec![], payload };
+        Verified::write(draft, &key)
     }
 
-    fn held(entries: &[Head]) -> Branches {
-        entries.iter().fold(None, |held, entry| Some(Branches::with(held, *entry))).unwrap()
+    fn with(held: Option<Branches>, entry: &Verified) -> Branches {
+        Branches::with(held, entry.id(), entry.header())
+    }
+
+    fn held(entries: &[Verified]) -> Branches {
+        entries.iter().fold(None, |held, entry| Some(with(held, entry))).unwrap()
     }
 
     proptest! {
@@ -124,17 +160,17 @@ mod tests {
         fn where_a_log_is_cut_depends_on_the_set_of_entries_alone(
             fork in 1_u64..6, long in 6_u64..12, other in 0_u64..6, turns in prop::collection::vec(any::<bool>(), 24)
         ) {
-            let main: Vec<Head> = (0..long).map(|seq| head(seq, 0)).collect();
-            let branch: Vec<Head> = (fork..fork + other).map(|seq| head(seq, 1)).collect();
+            let main: Vec<Verified> = (0..long).map(|seq| entry(seq, 0)).collect();
+            let branch: Vec<Verified> = (fork..fork + other).map(|seq| entry(seq, 1)).collect();
             let (mut mixed, mut rest) = (main[..usize::try_from(fork).unwrap()].to_vec(), [&main[usize::try_from(fork).unwrap()..], &branch]);
             for turn in turns {
                 if let [first, others @ ..] = rest[usize::from(turn)] {
-                    mixed.push(*first);
+                    mixed.push(first.clone());
                     rest[usize::from(turn)] = others;
                 }
             }
-            mixed.extend(rest[0]);
-            mixed.extend(rest[1]);
+            mixed.extend_from_slice(rest[0]);
+            mixed.extend_from_slice(rest[1]);
             let in_order = held(&[main, branch].concat());
             prop_assert_eq!(held(&mixed), in_order);
             prop_assert_eq!(in_order.cut, (other > 0).then_some(fork));
@@ -145,23 +181,38 @@ mod tests {
 
     #[test]
     fn of_two_heads_the_lower_id_stands_for_the_log() {
-        let (a, b) = (head(0, 0), head(0, 1));
-        let lowest = if a.id < b.id { a } else { b };
-        assert_eq!(held(&[a, b]), held(&[b, a]));
-        assert_eq!(held(&[a, b]).head, lowest);
-        assert!(!held(&[a, b]).counts(0));
+        let (a, b) = (entry(0, 0), entry(0, 1));
+        let lowest = a.id().min(b.id());
+        let both = held(&[a.clone(), b.clone()]);
+        assert_eq!(both, held(&[b, a.clone()]));
+        assert_eq!(both.head.id, lowest);
+        assert!(!both.counts(0));
         assert!(held(&[a]).counts(0));
     }
 
     #[test]
     fn what_stands_aside_is_bounded_and_the_longest_branch_is_not() {
-        let mut log = held(&[head(0, 0)]);
+        let mut log = held(&[entry(0, 0)]);
         for branch in 1..=64 {
             assert!(log.has_room_at(0));
-            log = Branches::with(Some(log), head(0, branch));
+            log = with(Some(log), &entry(0, branch));
         }
         assert!(!log.has_room_at(0));
         assert!(log.has_room_at(1));
-        assert_eq!(Branches::with(Some(log), head(1, 7)).aside(), ASIDE_MAX);
+        assert_eq!(with(Some(log), &entry(1, 7)).aside(), ASIDE_MAX);
+    }
+
+    #[test]
+    fn a_log_ends_for_an_older_peer_before_the_first_entry_that_it_does_not_read() {
+        let log: Vec<Verified> = (0..7).map(|seq| entry(seq, 0)).collect();
+        let all = held(&log);
+        assert_eq!(all.head_for(ENTRY_FORMAT_MAX), Some(all.head));
+        assert_eq!(all.head_for(ENTRY_FORMAT_FIRST), Some(Head { seq: 3, id: log[4].header().prev }));
+        assert!(all.is_readable(3, ENTRY_FORMAT_FIRST) && !all.is_readable(4, ENTRY_FORMAT_FIRST));
+        assert!(all.is_readable(6, ENTRY_FORMAT_MAX));
+        // an author that goes back to the first format is not read again
+        assert_eq!(with(Some(all), &entry(3, 9)).raised, all.raised);
+        assert_eq!(held(&log[..4]).head_for(ENTRY_FORMAT_FIRST).unwrap().seq, 3);
+        assert_eq!(held(&log[4..5]).head_for(ENTRY_FORMAT_FIRST).unwrap().seq, 3);
     }
 }

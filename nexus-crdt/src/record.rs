@@ -210,7 +210,7 @@ impl Writes {
         borsh::to_vec(self).expect("writes encode")
     }
 
-    fn check(&self) -> Result<(), FormError> {
+    pub(crate) fn check(&self) -> Result<(), FormError> {
         if !(1..=WRITES_MAX).contains(&self.0.len()) {
             return Err(FormError::Count { what: "writes", count: self.0.len(), max: WRITES_MAX });
         }
@@ -228,6 +228,26 @@ impl Writes {
 }
 
 impl Write {
+    /// The canonical bytes: a leaf of an entry of format 2.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a write encodes")
+    }
+
+    /// How long its canonical encoding is, in bytes.
+    pub fn encoded_bytes(&self) -> usize {
+        self.value_at() + self.value.len() + 4 + self.over.len() * DOT_BYTES
+    }
+
+    /// Where its value begins in its encoding: behind target, field and the value's length.
+    pub(crate) fn value_at(&self) -> usize {
+        let target = match self.target {
+            Target::Create { .. } => 1 + 4,
+            Target::Edit { .. } => 1 + DOT_BYTES,
+        };
+        target + 4 + self.field.as_str().len() + 4
+    }
+
     fn check(&self) -> Result<(), FormError> {
         if !self.field.is_well_formed() {
             return Err(FormError::FieldName);

@@ -30,7 +30,7 @@ fn log(n: u8) -> LogId {
 
 fn draft(payload: Vec<u8>) -> Draft<'static> {
     let (mesh, log, hlc) = (key(0).did(), log(1), Hlc::at(at(1_000)));
-    Draft { mesh, log, after: None, hlc, kind: Kind::WRITES, refs: vec![], payload }
+    Draft { mesh, log, after: None, hlc, kind: Kind::WRITES, refs: vec![], payload: payload.into() }
 }
 
 fn write(draft: Draft<'_>) -> Verified {

@@ -13,9 +13,9 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head, Header, Hlc,
-    Incarnation, LogHead, LogId, Origin, PageWrite, Profile, SpaceDefinition, SpaceId, SyncFrame, Target, Verified,
-    Write, Writes, payload_hash, project, sync_frame, version_of,
+    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head,
+    Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Profile, Salt, SpaceDefinition, SpaceId,
+    SyncFrame, Target, Verified, Write, Writes, payload_hash, project, sync_frame, version_of, writes_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -77,6 +77,16 @@ fn header_bytes(vector: &Vector) -> Vec<u8> {
     if vector.has("header") && !vector.has("space") {
         return vector.bytes("header");
     }
+    let (len, hash) = if vector.has("payload") {
+        let payload = vector.bytes("payload");
+        (u32::try_from(payload.len()).unwrap(), payload_hash(&payload))
+    } else {
+        (vector.number("payload_len"), vector.array("payload_hash"))
+    };
+    header_of(vector, len, hash)
+}
+
+fn header_of(vector: &Vector, len: u32, hash: [u8; 32]) -> Vec<u8> {
     let refs = vector.list("refs");
     let front = Layout::default()
         .u16(if vector.has("format") { vector.number("format") } else { 1 })
@@ -90,12 +100,6 @@ fn header_bytes(vector: &Vector) -> Vec<u8> {
         .u16(vector.number("kind"))
         .count(refs.len());
     let refs = refs.iter().map(|id| data_encoding::HEXLOWER.decode(id.value().as_str().unwrap().as_bytes()).unwrap());
-    let (len, hash) = if vector.has("payload") {
-        let payload = vector.bytes("payload");
-        (u32::try_from(payload.len()).unwrap(), payload_hash(&payload))
-    } else {
-        (vector.number("payload_len"), vector.array("payload_hash"))
-    };
     let trailing = if vector.has("trailing") { vector.bytes("trailing") } else { Vec::new() };
     refs.fold(front, |bytes, id| bytes.raw(&id)).u32(len).raw(&hash).raw(&trailing).0
 }
@@ -121,7 +125,7 @@ fn entries() {
         let before = header.seq.checked_sub(1).map(|seq| Head { seq, id: header.prev });
         let Header { mesh, hlc, kind, ref refs, .. } = header;
         let refs = refs.clone();
-        let draft = Draft { mesh, log: header.log(), after: before.as_ref(), hlc, kind, refs, payload };
+        let draft = Draft { mesh, log: header.log(), after: before.as_ref(), hlc, kind, refs, payload: payload.into() };
         assert_eq!(Verified::write(draft, &key), verified);
         // an entry without its payload verifies as well
         let bare = Entry::decode(header_bytes.clone(), signature, None).unwrap();
@@ -138,6 +142,66 @@ fn entries() {
             "refs": header.refs.iter().map(|id| hex(id.as_bytes())).collect::<Vec<_>>(),
             "payload_len": header.payload_len,
             "payload_hash": hex(header.payload_hash),
+            "header": hex(&header_bytes),
+            "id": hex(id.as_bytes()),
+            "signature": hex(signature.as_bytes()),
+        })
+    });
+    book.check("in_parts", |vector| {
+        // the leaves and their root, by hand
+        let mut parts = Vec::new();
+        for leaf in vector.list("leaves") {
+            parts.push((leaf.array::<16>("salt"), leaf.bytes("bytes")));
+        }
+        let present =
+            |bytes: Layout, (salt, said): &(Salt, Vec<u8>)| bytes.raw(&[0]).raw(salt).count(said.len()).raw(said);
+        let payload = parts.iter().fold(Layout::default().count(parts.len()), present).0;
+        let hash = |(salt, said): &(Salt, Vec<u8>)| {
+            blake3::derive_key("nexus payload leaf v2", &[salt.as_slice(), said].concat())
+        };
+        let hashes: Vec<[u8; 32]> = parts.iter().map(hash).collect();
+        let under = hashes.iter().fold(Layout::default().count(parts.len()), |bytes, hash| bytes.raw(hash));
+        let root = blake3::derive_key("nexus payload root v2", &under.0);
+        let erased: Vec<usize> =
+            vector.get("erase").as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+        let left = parts.iter().enumerate().fold(Layout::default().count(parts.len()), |bytes, (at, part)| {
+            if erased.contains(&at) { bytes.raw(&[1]).raw(&hashes[at]) } else { present(bytes, part) }
+        });
+
+        let header_bytes = header_of(vector, u32::try_from(payload.len()).unwrap(), root);
+        let key = Keypair::from_seed(&vector.array("seed"));
+        let id = EntryId::from_bytes(blake3::derive_key("nexus entry v1", &header_bytes));
+        let signature = key.sign(Domain::Entry, id.as_bytes());
+        let header = Header::decode(&header_bytes).unwrap();
+        assert_eq!(header.encode(), header_bytes);
+        // the author's own way to it
+        let before = header.seq.checked_sub(1).map(|seq| Head { seq, id: header.prev });
+        let Header { mesh, hlc, kind, ref refs, .. } = header;
+        let (refs, log) = (refs.clone(), header.log());
+        let draft =
+            Draft { mesh, log, after: before.as_ref(), hlc, kind, refs, payload: Content::Parts(parts.clone()) };
+        let written = Verified::write(draft, &key);
+        assert_eq!(written.payload(), Some(payload.as_slice()));
+        let emptied = erased.iter().fold(written.clone(), |entry, at| entry.without(u16::try_from(*at).unwrap()));
+        assert_eq!(emptied.payload(), Some(left.0.as_slice()));
+        // whole, emptied and bare it is the same entry
+        for payload in [Some(payload.clone()), Some(left.0.clone()), None] {
+            let entry = Entry::decode(header_bytes.clone(), signature, payload).unwrap();
+            assert_eq!(entry.verify(&mesh).unwrap().id(), id);
+        }
+        let left_writes = writes_of(&emptied).unwrap_or_default().into_iter().map(|placed| {
+            let value_at = placed.value_at as usize;
+            assert_eq!(&left.0[value_at..value_at + placed.write.value.len()], placed.write.value.as_bytes());
+            json!({ "index": placed.index, "write": writes_json(&Writes(vec![placed.write]))[0] })
+        });
+        let left_writes: Vec<Value> = if header.kind == Kind::WRITES { left_writes.collect() } else { vec![] };
+        json!({
+            "left": left_writes,
+            "payload": hex(&payload),
+            "payload_len": header.payload_len,
+            "payload_hash": hex(root),
+            "leaf_hashes": hashes.iter().map(hex).collect::<Vec<_>>(),
+            "emptied": hex(&left.0),
             "header": hex(&header_bytes),
             "id": hex(id.as_bytes()),
             "signature": hex(signature.as_bytes()),

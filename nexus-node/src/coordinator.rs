@@ -166,8 +166,10 @@ impl Coordinator {
     ) -> Result<Arc<Self>, NodeError> {
         let Handles { identity, mesh, world, failure } = handles;
         let Origin { store, journal, founder, redraw, machine } = origin;
-        let draw = || u64::from_le_bytes(random());
-        let (log, writer, place) = Log::open(store, journal, identity.me(), identity.mesh(), redraw, draw)?;
+        let (me, mesh_did, draw) = (identity.me(), identity.mesh(), || u64::from_le_bytes(random()));
+        let seam = world.clone();
+        let open = move || Log::open(seam, store, journal, me, mesh_did, redraw, draw);
+        let (log, writer, place) = world.blocking(open).await??;
         let failing = failure.clone();
         let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
         let ended = watch::Sender::new(false);

@@ -13,6 +13,9 @@
 //! | `edit` | the writes for an edit of a record |
 //! | `apply` | the changes of the tables by an entry |
 //! | `cut` | entries that stop counting after a fork of their log |
+//! | `erase` | the rest of an entry when a part of its payload goes |
+//! | `said` | the payloads of our own entries, in either format |
+//! | `salts` | random bytes that keep erased parts from being guessed |
 //! | `writes` | putting writes into the tables and taking them out |
 //! | `waiting` | entries that wait for something they need, within a bound |
 //! | `state` | the state in memory, and reading it at the start |
@@ -22,9 +25,12 @@ mod append;
 mod apply;
 mod cut;
 mod edit;
+mod erase;
 mod intake;
 mod io;
 mod rebuild;
+mod said;
+mod salts;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,10 +44,12 @@ use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, Written};
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
+pub use salts::Seed;
 
 pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
 
 use crate::store::{Draft, View};
+use salts::Salts;
 use state::State;
 
 /// The state machine of one node. The module states its drive contract.
@@ -63,16 +71,17 @@ impl Engine {
     }
 
     /// Takes one input. `view` must be the committed state with every batch on top that this engine has
-    /// handed out.
+    /// handed out. `seed` is random and never used again: whoever guesses it can guess erased text.
     ///
     /// # Errors
     /// An error of the view. The engine must not be used any more then.
-    pub fn handle(&mut self, now: Timestamp, input: Input, view: &dyn View) -> Result<(), LedgerError> {
-        let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
+    pub fn handle(&mut self, now: Timestamp, seed: Seed, input: Input, view: &dyn View) -> Result<(), LedgerError> {
+        let mut turn = Turn::new(now, Salts::of(&seed), view);
         match input {
             Input::Commands(commands) => self.run_commands(commands, &mut turn)?,
             Input::Entries { from, entries } => self.take_entries(from, entries, &mut turn)?,
             Input::Chain(chain) => self.take_chain(&chain, &mut turn)?,
+            Input::Erase(leaves) => self.erase(leaves, &mut turn)?,
             Input::OwnLogAhead { incarnation, fresh } => self.renew_incarnation(incarnation, fresh, &mut turn),
         }
         let Turn { draft, events, after, .. } = turn;
@@ -99,6 +108,11 @@ impl Engine {
         self.state.next_eno - 1
     }
 
+    /// The format in which this engine writes entries.
+    pub const fn entry_format(&self) -> u16 {
+        self.state.entry_format
+    }
+
     /// The number of waiting entries.
     pub fn waiting(&self) -> usize {
         self.state.waiting.len()
@@ -108,7 +122,14 @@ impl Engine {
 /// The processing of one input.
 struct Turn<'a> {
     now: Timestamp,
+    salts: Salts,
     draft: Draft<'a>,
     events: Vec<Event>,
     after: Vec<Effect>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(now: Timestamp, salts: Salts, view: &'a dyn View) -> Self {
+        Self { now, salts, draft: Draft::new(view), events: Vec::new(), after: Vec::new() }
+    }
 }

@@ -1,9 +1,8 @@
 //! The formats that this version reads, and which of them it writes.
 
+use nexus_crdt::{ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX};
 use nexus_mesh::Abilities;
 
-/// The highest format of entries that this version reads.
-const ENTRY_FORMAT_MAX: u16 = 1;
 /// The highest format of critical state that this version reads and writes.
 pub const CRITICAL_FORMAT_MAX: u16 = 2;
 
@@ -52,13 +51,13 @@ impl Formats {
     /// The formats of this version.
     pub const LATEST: Self = Self { entry: ENTRY_FORMAT_MAX, critical: CRITICAL_FORMAT_MAX };
     /// The formats of nodes that do not say which they read.
-    pub const FIRST: Self = Self { entry: 1, critical: 0 };
+    pub const FIRST: Self = Self { entry: ENTRY_FORMAT_FIRST, critical: 0 };
 
     /// The format in which entries are written while critical state is of this one: a mesh raises both
     /// together, so that nobody writes what the members cannot read.
     pub(crate) const fn written_at(self, critical: u16) -> u16 {
         match critical {
-            0 => 1,
+            0 => ENTRY_FORMAT_FIRST,
             _ => self.entry,
         }
     }

@@ -15,6 +15,7 @@
 
 mod committer;
 mod drive;
+mod driven;
 pub(crate) mod gossip;
 mod handle;
 mod peers;
@@ -35,7 +36,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::committer::Committer;
-use self::drive::Drive;
+use self::drive::{Drive, Queues};
+use self::driven::Driven;
 use self::traces::{Arrival, Traces};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -96,17 +98,12 @@ impl Runtime {
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let compare = has_peers && !planted("writes_without_comparing");
         let drive = Drive {
-            engine,
-            overlay,
-            commands: commands_in,
-            intake: intake_in,
-            chains: chains_in,
+            driven: Driven { engine, overlay, arrivals: Default::default(), traces: traces.clone() },
+            queues: Queues { commands: commands_in, intake: intake_in, chains: chains_in },
             commits,
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
             compared: sessions.compared(),
-            arrivals: Default::default(),
-            traces: traces.clone(),
             world: world.clone(),
             failure: failure.clone(),
         };

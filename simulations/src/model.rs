@@ -330,6 +330,7 @@ impl<'a> Model<'a> {
             let peer = &self.peers[no];
             let members = peer.engine.as_ref().ok_or("the node is down")?.members().clone();
             let audience = Audience::new(peer.key.did(), self.peers[other].key.did(), members);
+            let audience = audience.reading(nexus_crdt::ENTRY_FORMAT_MAX);
             Session::open(audience, self.now, &peer.tables).map_err(text_of)
         };
         let sessions = [open(a, b)?, open(b, a)?];
@@ -456,7 +457,9 @@ impl<'a> Model<'a> {
         let now = Timestamp::from_ms(1_893_456_000_000 + ms(self.now));
         let peer = &mut self.peers[no];
         let Some(engine) = &mut peer.engine else { return Ok((answers, events)) };
-        engine.handle(now, input, &peer.tables).map_err(text_of)?;
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.events.to_le_bytes());
+        engine.handle(now, seed, input, &peer.tables).map_err(text_of)?;
         while let Some(effect) = engine.poll_effect() {
             self.events += 1;
             match effect {

@@ -123,8 +123,15 @@ async fn a_flood_of_entries_of_unknown_authors_waits_within_a_bound() {
             let key = Keypair::from_seed(blake3::hash(&(part * 500 + n).to_le_bytes()).as_bytes());
             let log = LogId { author: key.did(), ..stage.strange(0) };
             let payload = vec![0; 1_500];
-            let draft =
-                Draft { mesh: stage.mesh, log, after: None, hlc: Hlc(1), kind: Kind::WRITES, refs: vec![], payload };
+            let draft = Draft {
+                mesh: stage.mesh,
+                log,
+                after: None,
+                hlc: Hlc(1),
+                kind: Kind::WRITES,
+                refs: vec![],
+                payload: payload.into(),
+            };
             EntryFrame::new(&Verified::write(draft, &key))
         };
         line.entry_frames((0..500).map(entry).collect()).await.unwrap();
@@ -146,8 +153,15 @@ async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     }
     // they were read once the entry after them has arrived
     let log = LogId { author: key(9).did(), ..stage.strange(0) };
-    let draft =
-        Draft { mesh: stage.mesh, log, after: None, hlc: Hlc(1), kind: Kind(4_000), refs: vec![], payload: vec![] };
+    let draft = Draft {
+        mesh: stage.mesh,
+        log,
+        after: None,
+        hlc: Hlc(1),
+        kind: Kind(4_000),
+        refs: vec![],
+        payload: Vec::new().into(),
+    };
     line.entries([&*Verified::write(draft, &key(9))]).await.unwrap();
     let author = key(9).did().as_bytes().to_vec();
     let acknowledged = async {

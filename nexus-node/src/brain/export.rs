@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use automerge::SaveOptions;
-use nexus_crdt::{Dot, LogId, PageWrite, SpaceId, Target, Verified, Writes, project};
+use nexus_crdt::{Dot, LogId, PageWrite, PlacedWrite, SpaceId, Target, Verified, project, writes_of};
 
 use crate::NodeError;
 use crate::ledger::rows::{self, EntryRow, Standing};
@@ -48,8 +48,7 @@ fn writes_by_page(view: &dyn View, space: SpaceId) -> Result<BTreeMap<PageName, 
     for (no, log, _) in ledger::read_logs(view)?.into_iter().filter(|(_, log, _)| log.space == space) {
         for eno in enos_of_log(view, no, 0, u64::MAX)? {
             let Some(entry) = applied(view, eno)? else { continue };
-            let Ok(decoded) = Writes::decode(entry.payload()) else { continue };
-            for (index, write) in (0..).zip(decoded.0) {
+            for PlacedWrite { index, write, .. } in writes_of(&entry).unwrap_or_default() {
                 let dot = Dot { entry: entry.id(), index };
                 let record = match write.target {
                     Target::Create { page } => {

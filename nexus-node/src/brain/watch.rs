@@ -1,6 +1,6 @@
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, Field, Kind, SpaceId, Target, Verified, Writes};
+use nexus_crdt::{Dot, Field, Kind, PlacedWrite, SpaceId, Target, Verified, writes_of};
 use nexus_identity::Chain;
 
 use crate::NodeError;
@@ -98,14 +98,14 @@ fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, C
 
 /// What an entry changed: the writes of one record are one change, at the first one's place.
 fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
-    let payload = entry.payload();
     match entry.header().kind {
         Kind::WRITES => {
             let changes = changes_of_writes(entry).into_iter();
             changes.map(|(index, kind, record)| (index, kind, Subject::Memory(record.into()))).collect()
         }
         Kind::CREDENTIAL => {
-            let subject = payload.and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
+            let subject =
+                entry.content().ok().and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
             subject.map(|claims| (0, ChangeKind::Member, Subject::Member(claims.subject))).into_iter().collect()
         }
         Kind::PROFILE => vec![(0, ChangeKind::Member, Subject::Member(entry.header().author))],
@@ -115,11 +115,11 @@ fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
 }
 
 fn changes_of_writes(entry: &Verified) -> Vec<(u32, ChangeKind, Dot)> {
-    let Ok(writes) = Writes::decode(entry.payload()) else {
+    let Ok(writes) = writes_of(entry) else {
         return Vec::new();
     };
     let mut changes: Vec<(u32, ChangeKind, Dot)> = Vec::new();
-    for (index, write) in (0_u16..).zip(&writes.0) {
+    for PlacedWrite { index, write, .. } in writes {
         let (record, kind) = match write.target {
             Target::Create { .. } => (Dot { entry: entry.id(), index }, ChangeKind::Remembered),
             Target::Edit { record } if write.field.as_str() == Field::GONE => (record, ChangeKind::Forgotten),

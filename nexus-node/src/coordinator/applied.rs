@@ -247,7 +247,7 @@ impl RaftStateMachine<Types> for Applier {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        let read = self.log.read_snapshot().map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        let read = self.log.read_snapshot().await.map_err(|error| StorageIOError::read_snapshot(None, &error))?;
         Ok(read.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
     }
 }

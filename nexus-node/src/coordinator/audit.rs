@@ -193,7 +193,7 @@ impl Coordinator {
 
     /// Asks for one page of missing records. Returns whether it got any.
     async fn fill(&self, running: &Running) -> Result<bool, KeepError> {
-        let Some(gap) = gaps(&self.log)?.pop() else { return Ok(false) };
+        let Some(gap) = self.log.reading(gaps).await?.pop() else { return Ok(false) };
         for member in self.up() {
             let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&gap.to) })).await;
             let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { continue };
@@ -203,14 +203,14 @@ impl Coordinator {
                 continue;
             }
             let _one = running.applied.keeping().await;
-            let mut gaps = gaps(&self.log)?;
+            let mut gaps = self.log.reading(gaps).await?;
             // a snapshot may have come meanwhile, with another gap
             let Some(place) = gaps.iter().position(|one| *one == gap) else { return Ok(true) };
             match rest {
                 Some(rest) => gaps[place] = rest,
                 None => drop(gaps.remove(place)),
             }
-            let mut batch = batch(&self.log, &records)?;
+            let mut batch = self.log.reading(move |log| batch(log, &records)).await?;
             batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
             self.log.keep(batch).await?;
             return Ok(true);
@@ -238,7 +238,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
         tokio::time::sleep(FILL_EVERY).await;
         let Some(running) = here.running() else { continue };
-        if gaps(&here.log).is_ok_and(|gaps| gaps.is_empty()) {
+        if here.log.reading(gaps).await.is_ok_and(|gaps| gaps.is_empty()) {
             continue;
         }
         here.look_around().await;

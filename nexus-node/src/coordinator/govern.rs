@@ -305,6 +305,7 @@ impl Coordinator {
         let replication = metrics.replication.unwrap_or_default();
         let ended: BTreeSet<Voter> =
             voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
+        let format = running.applied.read().machine.format();
         let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let seen = |(did, said): (&Did, &Said)| Seen {
@@ -316,13 +317,16 @@ impl Coordinator {
                     .get(&said.voter)
                     .and_then(|matched| matched.as_ref())
                     .map(|matched| last.saturating_sub(matched.index)),
-                reads: heard.reads.get(did).copied().filter(|_| !said.stopped),
+                reads: heard.reads.get(did).map(|reads| match said.stopped {
+                    // its copy met bytes that it cannot read, whatever its hello says
+                    true => (*reads).min(format.saturating_sub(1)),
+                    false => *reads,
+                }),
             };
             let asked = heard.asked.filter(|(group, _)| *group == running.group).map_or(0, |(_, format)| format);
             let away = heard.away.iter().map(|(did, since)| (*did, since.elapsed()));
             (heard.said.iter().map(seen).collect(), away.collect(), asked)
         };
-        let format = running.applied.read().machine.format();
         decide(&Now {
             me: running.me,
             voters: &voters,

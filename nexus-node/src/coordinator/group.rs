@@ -116,7 +116,7 @@ impl Running {
             None => NodeError::Stopping(format!("the coordinator: {error}")),
         };
         let Raised { max: format_max, raised } = formats;
-        let snapshot = log.read_snapshot()?;
+        let snapshot = log.read_snapshot().await?;
         let applied = Applied::new(group, snapshot, format_max, raised).map_err(|error| {
             if let ReadError::TooNew(too_new) = error {
                 log.stop_at(too_new);

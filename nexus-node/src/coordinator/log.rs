@@ -34,6 +34,7 @@ use super::raft::{
     entry_size,
 };
 use crate::store::{Batch, Snapshot, Store, StoreError, Table};
+use crate::world::World;
 
 pub(crate) use self::writer::Writer;
 
@@ -59,6 +60,7 @@ struct Inner {
     flushed: watch::Sender<()>,
     /// The first bytes of a later version. The copy stopped there.
     too_new: OnceLock<TooNew>,
+    world: World,
 }
 
 /// Data that openraft asks for often, and entries that are not on disk yet.
@@ -98,6 +100,7 @@ impl Log {
     /// # Errors
     /// An error of the store.
     pub(crate) fn open(
+        world: World,
         store: Store,
         journal: Box<dyn StorageBackend>,
         did: Did,
@@ -118,7 +121,7 @@ impl Log {
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
         let too_new = too_new.map_or_else(OnceLock::new, OnceLock::from);
-        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed, too_new }));
+        let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed, too_new, world }));
         let writer = Writer { log: log.clone(), disk: Disk { store, journal }, writes: receiver };
         Ok((log, writer, Place { me, group }))
     }
@@ -273,9 +276,28 @@ impl Log {
         Ok(())
     }
 
+    /// Reads the files, off the tasks that answer.
+    pub(super) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let log = self.clone();
+        let read = self.0.world.blocking(move || read(&log)).await;
+        read.unwrap_or_else(|_| Err(StoreError::Closed { file: self.0.store.file().to_owned() }))
+    }
+
     /// The latest snapshot.
-    pub(super) fn read_snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-        rows::read_snapshot(&self.0.store)
+    pub(super) async fn read_snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
+        self.reading(|log| rows::read_snapshot(&log.0.store)).await
+    }
+
+    /// Entries as far as they fit: from memory where they are, as nearly all are that are asked for.
+    async fn some_entries(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StoreError> {
+        let in_memory = self.state().tail.first_key_value().is_some_and(|(first, _)| *first <= from);
+        if in_memory || until <= from {
+            return self.entries(from, until, bytes_max);
+        }
+        self.reading(move |log| log.entries(from, until, bytes_max)).await
     }
 
     fn entries(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StoreError> {
@@ -341,11 +363,11 @@ impl RaftLogReader<Types> for Log {
             Bound::Excluded(until) => *until,
             Bound::Unbounded => u64::MAX,
         };
-        self.entries(from, until, usize::MAX).map_err(|error| StorageIOError::read_logs(&error).into())
+        self.some_entries(from, until, usize::MAX).await.map_err(|error| StorageIOError::read_logs(&error).into())
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        self.entries(start, end, READ_BYTES_MAX).map_err(|error| StorageIOError::read_logs(&error).into())
+        self.some_entries(start, end, READ_BYTES_MAX).await.map_err(|error| StorageIOError::read_logs(&error).into())
     }
 }
 
@@ -427,7 +449,10 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
-        let previous = from.index.checked_sub(1).map(|previous| self.entries(previous, from.index, usize::MAX));
+        let previous = match from.index.checked_sub(1) {
+            Some(previous) => Some(self.some_entries(previous, from.index, usize::MAX).await),
+            None => None,
+        };
         let previous = previous.transpose().map_err(|error| StorageIOError::read_logs(&error))?;
         {
             let mut state = self.state();

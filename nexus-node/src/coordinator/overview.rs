@@ -192,7 +192,10 @@ impl Coordinator {
         let one_machine = voters.len() > 1 && machines.len() == 1 && machines.iter().all(|machine| !machine.is_empty());
         let (format, format_max) = (*self.formats.raised.borrow(), self.formats.max);
         let reads = |did: &Did| peers.iter().find(|peer| peer.did == *did)?.abilities.as_ref();
-        let waits = |did: &Did, seated| format < format_max && seated && *did != me && reads(did).is_none();
+        // only the leader waits for a silent copy
+        let waits = |did: &Did, seated| {
+            leader == Some(me) && format < format_max && seated && *did != me && reads(did).is_none()
+        };
         let old = peers.iter().map(|peer| peer.did).chain(seats.all.iter().map(|voter| voter.did));
         let old: BTreeSet<Did> = old.collect();
         let old = old.into_iter().filter_map(|did| {

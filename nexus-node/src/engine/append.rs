@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    Dot, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target, WRITES_MAX, Write,
-    Writes,
+    Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target,
+    WRITES_MAX, Write,
 };
 use nexus_identity::{Chain, Name, Role};
 
 use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
+use super::said::{Said, payload_bytes};
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
 use crate::ledger::{find_record, read_entry, records_with_key};
@@ -21,8 +22,9 @@ const PAYLOAD_FILL_BYTES: usize = 16_000;
 const _: () = assert!(PAYLOAD_FILL_BYTES <= PAYLOAD_BYTES_MAX);
 
 /// Writes of several commands for one entry of a space.
-#[derive(Default)]
 pub(super) struct Pending {
+    /// The format of the entry that they are for.
+    format: u16,
     writes: Vec<Write>,
     bytes: usize,
     /// For each creating write: the command, the record in the command, the write.
@@ -34,13 +36,17 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    pub(super) const fn of(format: u16) -> Self {
+        Self { format, writes: Vec::new(), bytes: 0, slots: Vec::new(), keys: Vec::new(), edits: Vec::new() }
+    }
+
     pub(super) fn has_room_for(&self, writes: &[&Write]) -> bool {
-        let bytes: usize = writes.iter().map(|write| encoded_bytes(write)).sum();
+        let bytes: usize = writes.iter().map(|write| payload_bytes(write, self.format)).sum();
         self.writes.len() + writes.len() <= WRITES_MAX && PAYLOAD_FRONT_BYTES + self.bytes + bytes <= PAYLOAD_FILL_BYTES
     }
 
     pub(super) fn push(&mut self, write: Write) {
-        self.bytes += encoded_bytes(&write);
+        self.bytes += payload_bytes(&write, self.format);
         self.writes.push(write);
     }
 
@@ -48,12 +54,6 @@ impl Pending {
     pub(super) fn writes_to(&self, target: Target) -> bool {
         self.writes.iter().any(|write| write.target == target)
     }
-}
-
-/// The encoded size of a write.
-fn encoded_bytes(write: &Write) -> usize {
-    let target = if matches!(write.target, Target::Create { .. }) { 5 } else { 1 + nexus_crdt::DOT_BYTES };
-    target + 4 + write.field.as_str().len() + 4 + write.value.len() + 4 + write.over.len() * nexus_crdt::DOT_BYTES
 }
 
 /// The commands of one input: their progress, and the answers so far.
@@ -106,9 +106,13 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Answer, LedgerError> {
         let done = |outcome| Ok(Answer::Other(Some(outcome)));
-        if let Command::Keep(rows) = &command {
-            keep(rows, turn);
-            return done(Outcome::Done(None));
+        match &command {
+            Command::Keep(rows) => {
+                keep(rows, turn);
+                return done(Outcome::Done(None));
+            }
+            Command::Raise { format } => return done(self.raise(*format, turn)),
+            _ => {}
         }
         if !self.permits(&command) {
             return done(Outcome::NotPermitted);
@@ -125,12 +129,12 @@ impl Engine {
                 keep(&with, turn);
                 done(self.publish_chain(&chain, run.ids[place], turn)?)
             }
-            // handled above: it needs no right
-            Command::Keep(_) => done(Outcome::Done(None)),
+            // handled above: they need no right
+            Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
-                let payload = Profile { name }.encode();
+                let said = Said::One(Profile { name }.encode());
                 let of = vec![run.ids[place]];
-                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, payload, of, turn)?;
+                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, said, of, turn)?;
                 done(Outcome::Done(Some(entry.id())))
             }
         }
@@ -146,13 +150,26 @@ impl Engine {
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
             // our own chain is published before any node, ours included, knows it
-            Command::Admit { .. } | Command::Keep(_) | Command::Edit { .. } | Command::Forget(_) => true,
+            Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
+            Command::Keep(_) | Command::Raise { .. } => true,
         }
     }
 
     /// Whether this node's entries count in a space.
     pub(super) fn may_write(&self, space: SpaceId) -> bool {
         self.state.rule_of(space).is_some_and(|space| self.state.members.may_write(&self.state.me, &space))
+    }
+
+    /// Writes entries in a later format from now on.
+    fn raise(&mut self, format: u16, turn: &mut Turn<'_>) -> Outcome {
+        if format > ENTRY_FORMAT_MAX {
+            return Outcome::TooNew { known: ENTRY_FORMAT_MAX };
+        }
+        if format > self.state.entry_format {
+            self.state.entry_format = format;
+            turn.draft.put(Table::Meta, rows::meta::ENTRY_FORMAT, &format.to_le_bytes());
+        }
+        Outcome::Done(None)
     }
 
     fn create_space(
@@ -162,14 +179,14 @@ impl Engine {
         of: CommandId,
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
-        let payload = SpaceDefinition { name, access: 0, salt }.encode();
-        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![of], turn)?;
+        let said = Said::One(SpaceDefinition { name, access: 0, salt }.encode());
+        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, said, vec![of], turn)?;
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
     }
 
     fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
         let space = SpaceId::mesh(&self.state.mesh);
-        let entry = self.append(space, Kind::CREDENTIAL, chain.to_bytes(), vec![of], turn)?;
+        let entry = self.append(space, Kind::CREDENTIAL, Said::One(chain.to_bytes()), vec![of], turn)?;
         Ok(Outcome::Done(Some(entry.id())))
     }
 
@@ -204,7 +221,8 @@ impl Engine {
             if run.pending.get(&space).is_some_and(|pending| !pending.has_room_for(&[&write])) {
                 self.seal(space, run, turn)?;
             }
-            let pending = run.pending.entry(space).or_default();
+            let format = self.state.entry_format;
+            let pending = run.pending.entry(space).or_insert_with(|| Pending::of(format));
             let index = u16::try_from(pending.writes.len()).unwrap_or(u16::MAX);
             pending.slots.push((place, slot, index));
             pending.keys.extend(core.key);
@@ -246,8 +264,7 @@ impl Engine {
         let places: BTreeSet<usize> =
             pending.slots.iter().map(|(place, ..)| *place).chain(pending.edits.iter().copied()).collect();
         let of = places.into_iter().map(|place| run.ids[place]).collect();
-        let payload = Writes(pending.writes).encode();
-        let entry = self.append(space, Kind::WRITES, payload, of, turn)?;
+        let entry = self.append(space, Kind::WRITES, Said::Writes(pending.writes), of, turn)?;
         let header = entry.header();
         for (place, slot, index) in pending.slots {
             let record = Dot { entry: entry.id(), index };

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use nexus_crdt::{Branches, FormError, Head, Kind, LogId, Profile, SpaceDefinition, SpaceId, Verified, Writes};
+use nexus_crdt::{Branches, FormError, Kind, PlacedWrite, Profile, SpaceDefinition, SpaceId, Verified, writes_of};
 use nexus_identity::{Chain, Did};
 
 use super::writes::FoldWrites;
@@ -32,20 +32,8 @@ impl Engine {
     /// does the same, entry by entry in the order of their enos.
     pub(super) fn settle(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
-        let held = self.place(eno, header.log(), Head { seq: header.seq, id: entry.id() }, turn)?;
-        let counts = held.counts(header.seq);
-        let standing = match self.fold(eno, entry, counts, turn)? {
-            Ok(standing) => standing,
-            Err(why) => {
-                let why = why.to_string();
-                turn.draft.put(Table::Quarantine, &rows::eno_key(eno), why.as_bytes());
-                turn.events.push(Event::Quarantined { entry: entry.id(), author: header.author, why });
-                Standing::Quarantined
-            }
-        };
-        if standing != Standing::Applied {
-            turn.draft.put(Table::Standing, &rows::eno_key(eno), &rows::encode(&standing));
-        }
+        let held = self.place(eno, entry, turn)?;
+        self.fold_as_it_counts(eno, entry, held.counts(header.seq), turn)?;
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
             space.entries += 1;
             space.bytes += u64::from(header.payload_len);
@@ -54,11 +42,35 @@ impl Engine {
         Ok(())
     }
 
+    /// Folds an entry, and notes whether it counts.
+    pub(super) fn fold_as_it_counts(
+        &mut self,
+        eno: Eno,
+        entry: &Verified,
+        counts: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let standing = match self.fold(eno, entry, counts, turn)? {
+            Ok(standing) => standing,
+            Err(why) => {
+                let why = why.to_string();
+                turn.draft.put(Table::Quarantine, &rows::eno_key(eno), why.as_bytes());
+                turn.events.push(Event::Quarantined { entry: entry.id(), author: entry.header().author, why });
+                Standing::Quarantined
+            }
+        };
+        if standing != Standing::Applied {
+            turn.draft.put(Table::Standing, &rows::eno_key(eno), &rows::encode(&standing));
+        }
+        Ok(())
+    }
+
     /// Gives an entry its place in its log. If another entry has that place, the log is cut there.
-    fn place(&mut self, eno: Eno, id: LogId, at: Head, turn: &mut Turn<'_>) -> Result<Branches, LedgerError> {
+    fn place(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<Branches, LedgerError> {
+        let id = entry.header().log();
         let log = self.state.log_mut(id, &mut turn.draft);
         let (no, below) = (log.no, log.held.and_then(|held| held.cut));
-        let held = Branches::with(log.held, at);
+        let held = Branches::with(log.held, entry.id(), entry.header());
         log.held = Some(held);
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&held));
         if let Some(from) = held.cut.filter(|_| held.cut != below) {
@@ -78,12 +90,11 @@ impl Engine {
     ) -> Result<Result<Standing, FormError>, LedgerError> {
         let header = entry.header();
         let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
-        let payload = entry.payload();
         match header.kind {
             // a chain proves itself at any place
             Kind::CREDENTIAL if in_mesh_space => {
-                let admitted = payload.ok_or(FormError::Absent).and_then(|payload| {
-                    let chain = Chain::from_bytes(payload);
+                let admitted = entry.content().and_then(|content| {
+                    let chain = Chain::from_bytes(content);
                     let admitted = chain.and_then(|chain| self.state.admit(&chain));
                     admitted.map_err(|error| FormError::Content(error.to_string()))
                 });
@@ -96,7 +107,7 @@ impl Engine {
             }
             // the space is known nevertheless: nodes that do not see the fork send entries for it
             Kind::SPACE if in_mesh_space => {
-                let definition = payload.ok_or(FormError::Absent).and_then(SpaceDefinition::decode);
+                let definition = entry.content().and_then(SpaceDefinition::decode);
                 if let Ok(definition) = &definition {
                     let id = SpaceId::created_by(entry.id());
                     self.define_space(eno, id, header.author, definition, !counts, turn);
@@ -104,7 +115,9 @@ impl Engine {
                 Ok(if counts { definition.map(|_| Standing::Applied) } else { Ok(Standing::Cut) })
             }
             _ if !counts => Ok(Ok(Standing::Cut)),
-            Kind::WRITES if !in_mesh_space => match Writes::decode(payload) {
+            Kind::WRITES if !in_mesh_space => match writes_of(entry) {
+                Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
+                Ok(writes) if writes.is_empty() => Ok(Ok(Standing::Erased)),
                 Ok(writes) => {
                     self.fold_writes(eno, entry, &writes, turn)?;
                     Ok(Ok(Standing::Applied))
@@ -112,7 +125,7 @@ impl Engine {
                 Err(why) => Ok(Err(why)),
             },
             Kind::PROFILE if in_mesh_space => {
-                let profile = payload.ok_or(FormError::Absent).and_then(Profile::decode);
+                let profile = entry.content().and_then(Profile::decode);
                 Ok(profile.map(|profile| {
                     let members = Arc::make_mut(&mut self.state.members);
                     if members.describe(&header.author, header.hlc, entry.id(), profile) {
@@ -145,7 +158,7 @@ impl Engine {
         &mut self,
         eno: Eno,
         entry: &Verified,
-        writes: &Writes,
+        writes: &[PlacedWrite],
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
         let header = entry.header();

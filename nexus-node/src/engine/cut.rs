@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use nexus_crdt::{Kind, LogId, Profile, SpaceId, Writes};
+use nexus_crdt::{Kind, LogId, Profile, SpaceId, writes_of};
 use nexus_identity::Did;
 
 use super::writes::{FoldWrites, Undone};
@@ -26,8 +26,8 @@ impl Engine {
                 Kind::PROFILE if in_mesh_space => described = true,
                 Kind::SPACE if in_mesh_space => self.close_space(SpaceId::created_by(entry.id()), turn),
                 Kind::WRITES if !in_mesh_space => {
-                    // an entry that breaks a rule of form was never folded
-                    if let Ok(writes) = Writes::decode(entry.payload()) {
+                    // a quarantined entry was never folded
+                    if let Ok(writes) = writes_of(&entry) {
                         undone.add(other, entry.id(), writes);
                     }
                 }
@@ -70,7 +70,7 @@ impl Engine {
                 let header = entry.header();
                 if header.kind == Kind::PROFILE
                     && log.held.is_some_and(|held| held.counts(header.seq))
-                    && let Some(Ok(profile)) = entry.payload().map(Profile::decode)
+                    && let Ok(Ok(profile)) = entry.content().map(Profile::decode)
                 {
                     members.describe(author, header.hlc, entry.id(), profile);
                 }

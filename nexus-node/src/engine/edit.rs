@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{Core, Dot, FIELDS, Field, OVER_MAX, SpaceId, Target, Write};
 
-use super::append::{Answer, Commands};
+use super::append::{Answer, Commands, Pending};
 use super::io::{Edit, Outcome};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{SpaceNo, WriteRow};
@@ -83,7 +83,8 @@ impl Engine {
         if is_full {
             self.seal(space, run, turn)?;
         }
-        let pending = run.pending.entry(space).or_default();
+        let format = self.state.entry_format;
+        let pending = run.pending.entry(space).or_insert_with(|| Pending::of(format));
         if let Some(by) = by.filter(|by| !pending.writes_to(by.target)) {
             pending.push(by.clone());
         }

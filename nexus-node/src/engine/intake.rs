@@ -2,10 +2,11 @@ use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId,
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
+use super::said::Said;
 use super::state::{Log, OpenPage};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
-use crate::ledger::find_entry;
 use crate::ledger::rows::{self, EntryRow};
+use crate::ledger::{find_entry, lacks_only_what_is_erased};
 use crate::store::{Table, View};
 
 /// The verdict on an arriving entry.
@@ -117,9 +118,10 @@ impl Engine {
             Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };
-        if !stored {
+        if !stored || !lacks_only_what_is_erased(&turn.draft, &entry)? {
             return Ok(Verdict::Nothing);
         }
+        let entry = self.left_of(entry, turn)?;
         self.store(&entry, turn)?;
         Ok(Verdict::Stored)
     }
@@ -147,7 +149,7 @@ impl Engine {
     fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
         let introduces_itself = || {
-            let chain = entry.payload().map(Chain::from_bytes).and_then(Result::ok)?;
+            let chain = Chain::from_bytes(entry.content().ok()?).ok()?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
         self.state.members.may_write(&header.author, space)
@@ -195,13 +197,14 @@ impl Engine {
         &mut self,
         space: SpaceId,
         kind: Kind,
-        payload: Vec<u8>,
+        said: Said,
         of: Vec<CommandId>,
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
         let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
+        let payload = said.in_format(self.state.entry_format, &mut turn.salts);
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;

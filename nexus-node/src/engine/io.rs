@@ -19,6 +19,9 @@ pub enum Input {
     },
     /// A verified chain that a peer showed at the gate.
     Chain(Chain),
+    /// These leaves ([`nexus_crdt::ALL_LEAVES`] for all) of these entries are to be erased, whether
+    /// they are here or still to come.
+    Erase(Vec<(EntryId, u16)>),
     /// A peer holds more of our own log than we do: this store was restored or copied.
     OwnLogAhead {
         /// The incarnation whose log is ahead elsewhere. An older one of ours no longer matters.
@@ -63,6 +66,11 @@ pub enum Command {
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
     Keep(Batch),
+    /// Write entries in a later format from now on, for good: everybody reads it.
+    Raise {
+        /// The format's number. An earlier one than is written already changes nothing.
+        format: u16,
+    },
 }
 
 /// A memory to write.
@@ -107,6 +115,11 @@ pub enum Outcome {
     Space(SpaceId),
     /// The record does not exist, or is forgotten.
     NoRecord,
+    /// This version does not write that format.
+    TooNew {
+        /// The latest one that it writes.
+        known: u16,
+    },
     /// This node's entries do not count: it is a reader, or no member.
     NotPermitted,
 }

@@ -1,9 +1,10 @@
 use nexus_identity::{Did, Timestamp};
 
+use super::salts::Salts;
 use super::{Engine, Turn};
 use crate::ledger::rows::{Eno, VIEW_VERSION, meta};
 use crate::ledger::{LedgerError, read_entry, write_builtin_spaces};
-use crate::store::{Batch, Draft, Table, View};
+use crate::store::{Batch, Table, View};
 
 /// Empties the derived tables. They count as missing until [`derived_stands`] is written.
 pub(crate) fn clear_derived(mesh: &Did) -> Batch {
@@ -32,8 +33,7 @@ pub(crate) fn derived_stands() -> Batch {
 impl Engine {
     /// Settles stored entries again, in the order of their arrival.
     pub(crate) fn settle_again(&mut self, enos: &[Eno], view: &dyn View) -> Result<Batch, LedgerError> {
-        let now = Timestamp::from_ms(0);
-        let mut turn = Turn { now, draft: Draft::new(view), events: Vec::new(), after: Vec::new() };
+        let mut turn = Turn::new(Timestamp::from_ms(0), Salts::of(&[0; 32]), view);
         for eno in enos {
             if let Some(entry) = read_entry(&turn.draft, *eno)? {
                 self.settle(*eno, &entry, &mut turn)?;

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Branches, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule};
+use nexus_crdt::{
+    Branches, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule,
+};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
 
@@ -54,6 +56,8 @@ pub(super) struct State {
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
     pub next_eno: Eno,
+    /// The format in which entries are written.
+    pub entry_format: u16,
     pub waiting: Waiting,
 }
 
@@ -76,6 +80,7 @@ impl State {
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
             next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
+            entry_format: ledger::entry_format(store)?.min(ENTRY_FORMAT_MAX),
             waiting: Waiting::default(),
         };
         for space in state.spaces.keys().copied().collect::<Vec<_>>() {

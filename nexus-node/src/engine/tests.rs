@@ -5,7 +5,9 @@ mod any_order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use nexus_crdt::{Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes};
+use nexus_crdt::{
+    Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes, writes_of,
+};
 use nexus_identity::{Keypair, Timestamp};
 
 use super::*;
@@ -50,7 +52,7 @@ fn reference(store: &Store) -> (Fold, BTreeMap<(LogId, u64), EntryId>) {
             let header = entry.header();
             assert_eq!(places.insert((header.log(), header.seq), entry.id()), None, "one entry at each place");
             if header.kind == Kind::WRITES {
-                fold.insert(entry.id(), &Writes::decode(entry.payload()).unwrap());
+                fold.insert_placed(entry.id(), &writes_of(&entry).unwrap());
             }
             ControlFlow::Continue(())
         })
@@ -120,7 +122,7 @@ impl Life<'_> {
             1 => self.clock_ms.saturating_sub(3_600_000),
             _ => self.clock_ms + 5,
         };
-        self.engine.handle(Timestamp::from_ms(self.clock_ms), input, &self.overlay).unwrap();
+        self.engine.handle(Timestamp::from_ms(self.clock_ms), [7; 32], input, &self.overlay).unwrap();
         let mut flying = InFlight { batch: None, no: self.no, promise, outcome: None, published: vec![] };
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -190,8 +192,15 @@ impl Life<'_> {
         let write = nexus_crdt::Write { target: nexus_crdt::Target::Create { page: 0 }, field, value, over: vec![] };
         let after = self.outside.others.last().map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let payload = Writes(vec![write]).encode();
-        let draft =
-            Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind: Kind::WRITES, refs: vec![], payload };
+        let draft = Draft {
+            mesh: mesh(),
+            log,
+            after: after.as_ref(),
+            hlc: Hlc(1),
+            kind: Kind::WRITES,
+            refs: vec![],
+            payload: payload.into(),
+        };
         self.outside.others.push(Verified::write(draft, &key(1)));
         let from = self.dice.roll(self.outside.others.len() as u64);
         let entries = self.outside.others[usize::try_from(from).unwrap()..].to_vec();
@@ -357,7 +366,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     let jumps = [0, 10, HOUR_MS, HOUR_MS + 10, 20, 30, 0, 40, 2 * HOUR_MS, 50];
     let mut stamps = Vec::new();
     let mut write = |n: usize, input: Input, now_ms: u64| {
-        engine.handle(Timestamp::from_ms(now_ms), input, &overlay).unwrap();
+        engine.handle(Timestamp::from_ms(now_ms), [7; 32], input, &overlay).unwrap();
         let mut answers = Vec::new();
         while let Some(effect) = engine.poll_effect() {
             match effect {

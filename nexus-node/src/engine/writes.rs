@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use nexus_crdt::{Core, DOT_BYTES, Dot, EntryId, Field, Hlc, Target, Verified, Write, Writes};
+use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, Write};
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
@@ -29,12 +29,16 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     }
 
     /// Folds the writes of one entry.
-    pub(super) fn entry(&mut self, eno: Eno, log: LogNo, entry: &Verified, writes: &Writes) -> Result<(), StoreError> {
+    pub(super) fn entry(
+        &mut self,
+        eno: Eno,
+        log: LogNo,
+        entry: &Verified,
+        writes: &[PlacedWrite],
+    ) -> Result<(), StoreError> {
         let hlc = entry.header().hlc;
-        let mut cursor = PayloadCursor::start();
-        for (index, write) in (0..).zip(&writes.0) {
-            let offset = cursor.next(write);
-            let dot = Dot { entry: entry.id(), index };
+        for PlacedWrite { index, value_at, write } in writes {
+            let (dot, offset) = (Dot { entry: entry.id(), index: *index }, *value_at);
             match write.target {
                 Target::Create { page } => {
                     let len = u32::try_from(write.value.len()).unwrap_or(u32::MAX);
@@ -206,8 +210,8 @@ pub(super) struct Undone {
 
 impl Undone {
     /// Adds the writes of an entry.
-    pub(super) fn add(&mut self, eno: Eno, entry: EntryId, writes: Writes) {
-        for (index, write) in (0..).zip(writes.0) {
+    pub(super) fn add(&mut self, eno: Eno, entry: EntryId, writes: Vec<PlacedWrite>) {
+        for PlacedWrite { index, write, .. } in writes {
             let dot = Dot { entry, index };
             match write.target {
                 Target::Create { .. } => self.created.push((eno, dot)),
@@ -216,31 +220,6 @@ impl Undone {
                 }
             }
         }
-    }
-}
-
-/// The place of each value in the encoded payload, so that records point there instead of copying.
-struct PayloadCursor {
-    at: u32,
-}
-
-impl PayloadCursor {
-    /// The place after the count of writes.
-    const fn start() -> Self {
-        Self { at: 4 }
-    }
-
-    /// The place of the next write's value. borsh lays out target, field, value, over.
-    fn next(&mut self, write: &Write) -> u32 {
-        let target = match write.target {
-            Target::Create { .. } => 1 + 4,
-            Target::Edit { .. } => 1 + DOT_BYTES,
-        };
-        let before_value = target + 4 + write.field.as_str().len() + 4;
-        let after_value = 4 + write.over.len() * DOT_BYTES;
-        let value_at = self.at + u32::try_from(before_value).unwrap_or(u32::MAX);
-        self.at = value_at + u32::try_from(write.value.len() + after_value).unwrap_or(u32::MAX);
-        value_at
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     for (no, _, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
         for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
             let Some(entry) = view::read_entry(store, eno)? else { continue };
-            let (header, payload) = (entry.header(), entry.payload().unwrap_or_default());
+            let (header, payload) = (entry.header(), entry.content().unwrap_or_default());
             match header.kind {
                 Kind::CREDENTIAL => {
                     // a chain that does not hold was quarantined on arrival

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `Entries` | eno | [`EntryRow`] |
 //! | `Payloads` | eno | the payload |
+//! | `Erased` | entry id, leaf | – |
 //! | `Ids` | entry id | eno |
 //! | `Logs` | log no | the log's name |
 //! | `LogIndex` | log no, seq, entry id | eno |
@@ -47,6 +48,8 @@ pub(crate) mod meta {
     pub(crate) const VIEW: &[u8] = b"view";
     /// The last migrated entry, 8 bytes; only present during a migration.
     pub(crate) const MIGRATED: &[u8] = b"migrated";
+    /// The format in which this node writes entries, 2 bytes; the first one without it.
+    pub(crate) const ENTRY_FORMAT: &[u8] = b"entry format";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// The fingerprint of the store's directory at the beginning of its incarnation.
@@ -90,6 +93,8 @@ pub(crate) enum Standing {
     Quarantined = 2,
     /// This version does not know its kind.
     Unknown = 3,
+    /// All that it said was erased.
+    Erased = 4,
 }
 
 /// A forked log: its entries from one seq on stopped counting when the fork was seen.
@@ -217,6 +222,11 @@ pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
     key[..4].copy_from_slice(&log.to_be_bytes());
     key[4..].copy_from_slice(&seq.to_be_bytes());
     key
+}
+
+/// The key of a leaf that is known to be erased.
+pub(crate) fn erased_key(entry: EntryId, leaf: u16) -> [u8; 34] {
+    Dot { entry, index: leaf }.to_bytes()
 }
 
 /// The seq and the entry of a key of `LogIndex`.

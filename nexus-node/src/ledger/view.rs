@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
-use nexus_crdt::{Branches, Core, Dot, EntryId, Field, Head, LogId, SpaceId, Verified};
+use nexus_crdt::{
+    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, LogId, SpaceId, Verified,
+};
 
 use super::rows::{
     self, CutRow, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, WriteRow, decode, unreadable,
@@ -88,6 +90,47 @@ pub(crate) fn read_spaces(view: &dyn View) -> Result<BTreeMap<SpaceId, SpaceRow>
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(spaces)
+}
+
+/// The leaves of an entry that are known to be erased.
+pub(crate) fn erased_leaves(view: &dyn View, entry: EntryId) -> Result<Vec<u16>, StoreError> {
+    let mut leaves = Vec::new();
+    view.scan_prefix(Table::Erased, entry.as_bytes(), Order::Forward, &mut |key, _| {
+        leaves.extend(Dot::from_bytes(key).map(|dot| dot.index));
+        ControlFlow::Continue(())
+    })?;
+    Ok(leaves)
+}
+
+/// Whether everything that an entry lacks is known to be erased. Whoever passes an entry on may have
+/// emptied it: what is missing otherwise is to come from another.
+pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Result<bool, StoreError> {
+    let lacks = entry.lacks();
+    if lacks.is_empty() {
+        return Ok(true);
+    }
+    // a mesh does not stand without what makes its members and spaces
+    if entry.header().space == SpaceId::mesh(&entry.header().mesh) {
+        return Ok(false);
+    }
+    let erased = erased_leaves(view, entry.id())?;
+    Ok(erased.contains(&ALL_LEAVES) || lacks.iter().all(|leaf| erased.contains(leaf)))
+}
+
+/// The format in which this node writes entries.
+pub(crate) fn entry_format(view: &dyn View) -> Result<u16, StoreError> {
+    let row = view.get(Table::Meta, rows::meta::ENTRY_FORMAT)?;
+    let format = row.map(|row| row.try_into().map(u16::from_le_bytes).map_err(|_| unreadable(Table::Meta)));
+    Ok(format.transpose()?.unwrap_or(ENTRY_FORMAT_FIRST))
+}
+
+/// All logs of which something is held, by number.
+pub(crate) fn read_held(view: &dyn View) -> Result<Vec<(LogNo, LogId, Branches)>, StoreError> {
+    let mut held = Vec::new();
+    for (no, log, _) in read_logs(view)? {
+        held.extend(read_branches(view, no)?.map(|branches| (no, log, branches)));
+    }
+    Ok(held)
 }
 
 /// One space, if its definition is held.

@@ -99,7 +99,8 @@ impl Node {
         let Some(dir) = self.0.dir.clone() else {
             return Err(NodeError::Refused("a node without a data directory of its own cannot move".to_owned()));
         };
-        check_alone(store)?;
+        let alone = store.clone();
+        world.blocking(move || check_alone(&alone)).await??;
         let name = match name {
             Some(name) => name,
             None => self.name().parse().unwrap_or_else(|_| machine_name()),
@@ -224,7 +225,8 @@ impl<'a> Transfer<'a> {
     }
 
     fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
-        self.engine.handle(self.clock.wall(), Input::Commands(vec![(0, command)]), &self.overlay)?;
+        let input = Input::Commands(vec![(0, command)]);
+        self.engine.handle(self.clock.wall(), random(), input, &self.overlay)?;
         let mut answer = None;
         while let Some(effect) = self.engine.poll_effect() {
             match effect {

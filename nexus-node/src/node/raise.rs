@@ -1,15 +1,33 @@
 use nexus_mesh::Mesh;
 use tokio::sync::watch;
 
+use crate::engine::Command;
 use crate::formats::Formats;
+use crate::runtime::EngineHandle;
 
-/// Follows the format of critical state: the node says it in its hellos, and writes entries of the format
-/// that goes with it. The node's own copy applied it, or a leader answered it with a proof that it leads.
-/// No peer's word alone raises anything here.
-pub(super) async fn follow(mesh: Mesh, formats: Formats, mut raised: watch::Receiver<u16>) {
+/// Follows the format of critical state: the node writes entries of the format that goes with it, and says
+/// both in its hellos. `written` is the format in which it writes entries at its start.
+///
+/// The node's own copy applied the raise, or a leader answered it with a proof that it leads. No peer's word
+/// alone raises anything here.
+pub(super) async fn follow(
+    mesh: Mesh,
+    engine: EngineHandle,
+    formats: Formats,
+    mut written: u16,
+    mut raised: watch::Receiver<u16>,
+) {
     loop {
         let critical = *raised.borrow_and_update();
-        mesh.set_formats(formats.written_at(critical), critical);
+        let format = formats.written_at(critical);
+        if format > written {
+            // the engine has stopped, and this node with it
+            if engine.run(Command::Raise { format }).await.is_err() {
+                return;
+            }
+            written = format;
+        }
+        mesh.set_formats(written, critical);
         if raised.changed().await.is_err() {
             return;
         }

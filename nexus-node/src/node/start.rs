@@ -45,9 +45,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
-    let StartState { genesis, engine, overlay, peers, introduced } = state;
+    let StartState { genesis, engine, overlay, peers, introduced, founder } = state;
 
-    let store_name = genesis.store;
+    let (store_name, entry_format) = (genesis.store, engine.entry_format());
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
@@ -84,6 +84,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         store: store.clone(),
         world: world.clone(),
         engine: engine.clone(),
+        sessions: sessions.clone(),
     };
     let admitter = Admitter {
         identity: identity.clone(),
@@ -127,19 +128,18 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
 
     let coordinator = match raft.zip(raft_streams) {
         Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) => {
-            let founder = founds(&store, &genesis.chain)?;
             let origin = coordinator::Origin { store: raft, journal, founder, redraw, machine };
-            let raising = mesh.clone();
+            let (raising, raised_engine) = (mesh.clone(), engine.clone());
             let (identity, mesh, world) = (identity.clone(), mesh.clone(), world.clone());
             let handles = coordinator::Handles { identity, mesh, world, failure };
             let coordinator = Coordinator::start(handles, keypair, &config, origin).await?;
             if founder {
                 let mut batch = Batch::new();
                 batch.put(Table::Meta, ledger::rows::meta::COORDINATED, &[]);
-                store.commit(&[batch])?;
+                engine.run(Command::Keep(batch)).await?;
             }
             coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-            let raised = raise::follow(raising, config.formats(), coordinator.raised());
+            let raised = raise::follow(raising, raised_engine, config.formats(), entry_format, coordinator.raised());
             coordinator.spawn("raise formats", raised.boxed());
             Some(coordinator)
         }
@@ -198,19 +198,16 @@ impl Node {
     }
 }
 
-/// Whether this node founds the coordinators: the mesh's first member that has not done so.
-fn founds(store: &Store, chain: &nexus_identity::Chain) -> Result<bool, NodeError> {
-    let first = chain.len() == 1;
-    Ok(first && !store.snapshot()?.contains(Table::Meta, ledger::rows::meta::COORDINATED)?)
-}
-
 /// State read from the store at start.
 struct StartState {
     genesis: ledger::Genesis,
     engine: Engine,
     overlay: Overlay,
     peers: Vec<(nexus_identity::Did, Vec<Multiaddr>)>,
+    /// Whether this node's own credential and name are in the log.
     introduced: bool,
+    /// Whether this node founds the coordinators: the mesh's first member that has not done so.
+    founder: bool,
 }
 
 fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState, NodeError> {
@@ -225,7 +222,9 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState
     let mesh_space = SpaceId::mesh(&genesis.mesh);
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
+    let founder = genesis.chain.len() == 1 && !snapshot.contains(Table::Meta, ledger::rows::meta::COORDINATED)?;
     Ok(StartState {
+        founder,
         genesis,
         engine,
         overlay: Overlay::new(store.clone())?,

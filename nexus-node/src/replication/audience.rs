@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nexus_crdt::{Members, SpaceId, SpaceRule};
+use nexus_crdt::{ENTRY_FORMAT_FIRST, Members, SpaceId, SpaceRule};
 use nexus_identity::Did;
 
 use crate::ledger;
@@ -15,12 +15,25 @@ pub struct Audience {
     me: Did,
     peer: Did,
     members: Arc<Members>,
+    /// The latest entry format that the peer reads.
+    reads: u16,
 }
 
 impl Audience {
-    /// This node and a peer, among these members.
+    /// This node and a peer, among these members. The peer reads the first entry format.
     pub const fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
-        Self { me, peer, members }
+        Self { me, peer, members, reads: ENTRY_FORMAT_FIRST }
+    }
+
+    /// The same with a peer that reads entries up to some format. For it each log ends before its first
+    /// entry of a later one.
+    #[must_use]
+    pub fn reading(self, format: u16) -> Self {
+        Self { reads: format, ..self }
+    }
+
+    pub(super) const fn reads(&self) -> u16 {
+        self.reads
     }
 
     pub(super) const fn me(&self) -> Did {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members, Range, SpaceId,
-    SyncFrame, plan,
+    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members,
+    Range, SpaceId, SyncFrame, plan,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
@@ -120,7 +120,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins: the first frames will be our frontier.
+    /// Begins: the first frames will be our frontier. `reads` is the latest entry format that the peer
+    /// reads: for it each log ends before its first entry of a later one.
     ///
     /// # Errors
     /// The store's.
@@ -176,15 +177,16 @@ impl Session {
         let shared = self.audience.shared_spaces(view)?;
         let mut ours = Ours { shared: Frontier::default(), own: Frontier::default() };
         self.logs.clear();
-        for (no, id, head) in ledger::read_logs(view)? {
+        for (no, id, held) in ledger::read_held(view)? {
             let log = SessionLog { id, shared: shared.contains(&id.space) };
             self.logs.insert(no, log);
-            let Some(head) = head else { continue };
-            if log.shared {
+            if log.shared
+                && let Some(head) = held.head_for(self.audience.reads())
+            {
                 ours.shared.advance(id, head);
             }
             if id.author == self.audience.me() {
-                ours.own.advance(id, head);
+                ours.own.advance(id, held.head);
             }
         }
         Ok(ours)
@@ -292,7 +294,7 @@ impl Session {
             return Err(EntryError::OtherMesh.into());
         }
         // whoever passes an entry on may have emptied it: what it says is to come from another
-        if entry.payload().is_none() {
+        if !ledger::lacks_only_what_is_erased(view, &entry)? {
             return Ok(None);
         }
         if let Some(theirs) = &mut self.theirs {
@@ -384,8 +386,9 @@ impl Session {
             let log = self.log(no, view)?;
             if log.shared
                 && let Some(held) = ledger::read_branches(view, no)?
+                && let Some(head) = held.head_for(self.audience.reads())
             {
-                heads.push(LogHead::new(&log.id, &held.head));
+                heads.push(LogHead::new(&log.id, &head));
             }
         }
         Ok((!heads.is_empty()).then_some(AckFrame { heads }))
@@ -469,6 +472,9 @@ impl Session {
             if parcel.is_full() {
                 return Ok(eno);
             }
+            if !self.is_readable(log, seq, view)? {
+                continue;
+            }
             let log = self.log(log, view)?;
             let Some(theirs) = &mut self.theirs else { continue };
             if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
@@ -479,6 +485,15 @@ impl Session {
             }
         }
         Ok(next)
+    }
+
+    /// Whether the peer reads an entry and all before it in its log.
+    fn is_readable(&self, log: LogNo, seq: u64, view: &dyn View) -> Result<bool, StoreError> {
+        let reads = self.audience.reads();
+        if reads >= ENTRY_FORMAT_MAX {
+            return Ok(true);
+        }
+        Ok(ledger::read_branches(view, log)?.is_none_or(|held| held.is_readable(seq, reads)))
     }
 
     fn log(&mut self, no: LogNo, view: &dyn View) -> Result<SessionLog, StoreError> {

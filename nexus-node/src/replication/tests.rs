@@ -1,6 +1,7 @@
 //! Two and three engines over an injected transport: a node's own engine and session, stepped by a seed.
 
 mod access;
+mod erasure;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use nexus_crdt::{
     Core, Dot, Draft, EntryFrame, EntryId, Fold, Frontier, Hlc, Incarnation, Kind, LogId, Members, SpaceId, SyncFrame,
-    Verified, Writes,
+    Verified, Writes, writes_of,
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
@@ -116,7 +117,7 @@ impl Peer {
     }
 
     pub(crate) fn input(&mut self, input: Input) {
-        self.engine.handle(Timestamp::from_ms(1_000 + self.commits), input, &self.overlay).unwrap();
+        self.engine.handle(Timestamp::from_ms(1_000 + self.commits), [7; 32], input, &self.overlay).unwrap();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Write(batch) => {
@@ -156,7 +157,7 @@ impl Peer {
     pub(crate) fn take_first(&mut self, author: u8, space: SpaceId, kind: Kind, payload: Vec<u8>) -> EntryId {
         let log = LogId { space, author: key(author).did(), incarnation: Incarnation([author; 8]) };
         let hlc = Hlc::at(Timestamp::from_ms(900));
-        let draft = Draft { mesh: mesh(), log, after: None, hlc, kind, refs: vec![], payload };
+        let draft = Draft { mesh: mesh(), log, after: None, hlc, kind, refs: vec![], payload: payload.into() };
         let entry = Verified::write(draft, &key(author));
         let id = entry.id();
         self.input(Input::Entries { from: key(author).did(), entries: vec![entry] });
@@ -211,7 +212,7 @@ impl Peer {
                 let standing = ledger::standing(&snapshot, rows::read_eno(Table::Entries, key).unwrap()).unwrap();
                 let entry = row.into_entry(payload).unwrap();
                 if standing == Standing::Applied && entry.header().kind == Kind::WRITES {
-                    fold.insert(entry.id(), &Writes::decode(entry.payload()).unwrap());
+                    fold.insert_placed(entry.id(), &writes_of(&entry).unwrap());
                 }
                 std::ops::ControlFlow::Continue(())
             })
@@ -235,6 +236,8 @@ struct Net {
     now: Duration,
     dice: Dice,
     trace: blake3::Hasher,
+    /// The entry format that all say they read.
+    reads: u16,
 }
 
 impl Net {
@@ -247,6 +250,7 @@ impl Net {
             now: Duration::ZERO,
             dice: Dice::new(seed),
             trace: blake3::Hasher::new(),
+            reads: nexus_crdt::ENTRY_FORMAT_MAX,
         }
     }
 
@@ -256,7 +260,7 @@ impl Net {
         }
         let open = |n: usize, other: usize| {
             let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
-            let audience = Audience::new(me, peer, self.peers[n].engine.members().clone());
+            let audience = Audience::new(me, peer, self.peers[n].engine.members().clone()).reading(self.reads);
             Session::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
         };
         let sessions = [open(a, b), open(b, a)];
@@ -551,7 +555,8 @@ fn the_same_key_and_content_is_answered_as_the_first_time() {
 fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
     let log = LogId { space: SpaceId::default_of(&mesh()), author: key(n).did(), incarnation: Incarnation([9; 8]) };
     let after = after.map(|entry| nexus_crdt::Head { seq: entry.header().seq, id: entry.id() });
-    let draft = Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind, refs: vec![], payload };
+    let draft =
+        Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind, refs: vec![], payload: payload.into() };
     Verified::write(draft, &key(n))
 }
 

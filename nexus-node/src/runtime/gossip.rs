@@ -38,6 +38,7 @@ pub(crate) struct Gossip {
     pub(crate) store: Store,
     pub(crate) world: World,
     pub(crate) engine: EngineHandle,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// Entries that one peer forwarded.
@@ -55,9 +56,10 @@ impl Gossip {
                 batch.push(next);
             }
             let (identity, store) = (self.identity.clone(), self.store.clone());
+            let format_max = self.sessions.entry_format_of_all();
             let judge = move || {
                 let judged = batch.into_iter().map(|(from, message)| {
-                    let (verdict, entry) = judge(&identity, &store, from, &message.bytes);
+                    let (verdict, entry) = judge(&identity, &store, format_max, from, &message.bytes);
                     (from, message.token, verdict, entry)
                 });
                 judged.collect::<Vec<_>>()
@@ -81,10 +83,18 @@ impl Gossip {
     }
 }
 
-/// Decides whether to take a gossiped entry and whether to forward it.
-fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
+/// Decides whether to take a gossiped entry and whether to forward it. All open peers read formats up to
+/// `format_max`, and a forwarded entry may reach each of them.
+fn judge(
+    identity: &Identity,
+    store: &Store,
+    format_max: u16,
+    from: Did,
+    bytes: &[u8],
+) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
+    let format = format_of(&frame);
     let entry = match frame.parse() {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
@@ -93,17 +103,18 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     let space = entry.header().space;
     let looked_up = store.snapshot().and_then(|snapshot| {
         let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
-        Ok((ledger::find_entry(&snapshot, entry.id())?.is_some(), rule))
+        let held = ledger::find_entry(&snapshot, entry.id())?.is_some();
+        Ok((held, rule, ledger::lacks_only_what_is_erased(&snapshot, &entry)?))
     });
-    let Ok((held, rule)) = looked_up else { return (Verdict::Ignore, None) };
+    let Ok((held, rule, complete)) = looked_up else { return (Verdict::Ignore, None) };
     let members = identity.members();
     // gossip goes to every member: forward only entries of a known space that all members may read
-    let to_all = rule.is_some_and(|rule| members.all_read(&rule));
+    let to_all = format.is_some_and(|format| format <= format_max) && rule.is_some_and(|rule| members.all_read(&rule));
     if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
         return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
-    // an entry without payload has nothing to take; our own unknown entries are only accepted by sync
-    if entry.payload().is_none() || entry.header().author == identity.me() {
+    // an entry that lacks more than what is erased is for sync; so are our own unknown entries
+    if !complete || entry.header().author == identity.me() {
         return (Verdict::Ignore, None);
     }
     match entry.verify(&identity.mesh()) {
@@ -118,6 +129,11 @@ fn judge(identity: &Identity, store: &Store, from: Did, bytes: &[u8]) -> (Verdic
     }
 }
 
+/// The format of an entry's header.
+fn format_of(frame: &EntryFrame) -> Option<u16> {
+    frame.header.first_chunk().map(|format| u16::from_le_bytes(*format))
+}
+
 /// Publishes our own new entries while some members have no sync session here.
 pub(crate) async fn publish(
     identity: Identity,
@@ -127,7 +143,9 @@ pub(crate) async fn publish(
 ) {
     while let Some(entry) = entries.recv().await {
         let others = identity.members().len().saturating_sub(1);
-        if entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
+        let format = EntryFrame::decode(entry.as_slice()).ok().as_ref().and_then(format_of);
+        let readable = format.is_some_and(|format| format <= sessions.entry_format_of_all());
+        if readable && entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
             // gossip is a hint: sync brings the entry to everybody else
             let _ = mesh.publish(ENTRIES, entry).await;
         }

@@ -44,10 +44,11 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 tracing::warn!(%address, %error, "cannot listen");
                 sockets.failed.send_modify(|all| all.push(format!("{address}: {error}")));
             }
-            MeshEvent::PeerOpen { peer, chain, name, dialer, address, .. } => {
+            MeshEvent::PeerOpen { peer, chain, name, dialer, address, abilities, .. } => {
                 tracing::info!(peer = %peer.short(), name = %name, %address, "connected");
                 let (alive, closed) = watch::channel(());
                 open.insert(peer, alive);
+                syncing.sessions.opened(peer, abilities);
                 engine.introduce(peer, chain);
                 if dialer {
                     world.spawn("sync", syncing.clone().keep_in_sync(peer, closed));
@@ -61,6 +62,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                     tracing::info!(peer = %peer.short(), %cause, "disconnected");
                 }
                 open.remove(&peer);
+                syncing.sessions.closed(peer);
                 whereabouts.lost(&peer);
             }
             MeshEvent::Addresses { peer, addresses } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
-use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
+use nexus_crdt::{EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
@@ -16,15 +16,13 @@ use super::sessions::Poke;
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
 use crate::replication::{Audience, Session, SessionError};
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 use crate::world::Interrupted;
 
 /// Longest silence of a peer. An honest peer sends at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
-/// Signatures checked on the async task. Larger batches go to the blocking pool.
-const INLINE_VERIFIES: usize = 4;
 
 /// Reason why a sync ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +78,13 @@ impl From<StoreError> for SyncError {
 /// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
-    let audience = Audience::new(here.identity.me(), peer, here.identity.members());
-    let opened = here.store.snapshot().and_then(|snapshot| Session::open(audience, here.world.now(), &snapshot));
-    let session = match opened {
-        Ok(session) => Mutex::new(session),
+    let reads = here.sessions.entry_format_of(peer);
+    let audience = Audience::new(here.identity.me(), peer, here.identity.members()).reading(reads);
+    let (store, now) = (here.store.clone(), here.world.now());
+    let open = move || Session::open(audience, now, &store.snapshot()?);
+    let session = match here.world.blocking(open).await {
+        Ok(Ok(session)) => Arc::new(Mutex::new(session)),
+        Ok(Err(error)) => return error.into(),
         Err(error) => return error.into(),
     };
     let (reader, writer) = stream.split();
@@ -102,13 +103,24 @@ struct Sync<'a> {
     here: &'a Syncing,
     peer: Did,
     generation: u64,
-    session: Mutex<Session>,
+    session: Arc<Mutex<Session>>,
     poke: Arc<Poke>,
 }
 
 impl Sync<'_> {
-    fn session(&self) -> std::sync::MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a step with the session, which reads the store, off the tasks that answer.
+    async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut Session, &Snapshot) -> Result<T, SessionError> + Send + 'static,
+    ) -> Result<T, SyncError> {
+        let (session, store) = (self.session.clone(), self.here.store.clone());
+        let step = move || {
+            // the session first: its cursors must not be ahead of the state that it reads
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = store.snapshot()?;
+            step(&mut session, &snapshot)
+        };
+        Ok(self.here.world.blocking(step).await??)
     }
 
     /// Reads frames from the peer. At the bound per second it waits, so sync slows down.
@@ -120,7 +132,14 @@ impl Sync<'_> {
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
             let said = NamedTraces::in_frame(&frame);
-            let received = self.session().receive(frame, &self.here.store.snapshot()?)?;
+            let mesh = self.here.identity.mesh();
+            let received = self.step(move |session, snapshot| {
+                let mut received = session.receive(frame, snapshot)?;
+                let entries = std::mem::take(&mut received.entries).into_iter().map(|entry| entry.verify(&mesh));
+                let entries = entries.collect::<Result<Vec<Verified>, EntryError>>().map_err(SessionError::Entry)?;
+                Ok((received, entries))
+            });
+            let (received, entries) = received.await?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);
@@ -130,8 +149,7 @@ impl Sync<'_> {
             if progressed && !doubtful {
                 self.here.sessions.note_compared();
             }
-            if !received.entries.is_empty() {
-                let entries = self.verify(received.entries).await?;
+            if !entries.is_empty() {
                 // an entry with our signature that is not here: another copy of this store has written
                 let own = entries
                     .iter()
@@ -159,13 +177,6 @@ impl Sync<'_> {
         Ok(self.here.engine.take(intake).await?)
     }
 
-    async fn verify(&self, entries: Vec<Entry>) -> Result<Vec<Verified>, SyncError> {
-        let (mesh, few) = (self.here.identity.mesh(), entries.len() <= INLINE_VERIFIES);
-        let verify = move || entries.into_iter().map(|entry| entry.verify(&mesh)).collect::<Result<_, EntryError>>();
-        let verified = if few { verify() } else { self.here.world.blocking(verify).await? };
-        Ok(verified.map_err(SessionError::Entry)?)
-    }
-
     /// Resolves when another stream has replaced this one. It consumes wakes, so check again after it.
     async fn replaced(&self) {
         while self.here.sessions.is_current(self.peer, self.generation) {
@@ -182,15 +193,15 @@ impl Sync<'_> {
             if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
-            if self.poke.take_behind() {
-                self.session().ask_again();
-            }
-            let (frame, wake) = {
-                let (mut session, snapshot) = (self.session(), self.here.store.snapshot()?);
-                let now = self.here.world.now();
-                session.follow(&known, now, &snapshot)?;
-                (session.next_frame(now, &snapshot)?, session.poll_timeout())
-            };
+            let (behind, now) = (self.poke.take_behind(), self.here.world.now());
+            let next = self.step(move |session, snapshot| {
+                if behind {
+                    session.ask_again();
+                }
+                session.follow(&known, now, snapshot)?;
+                Ok((session.next_frame(now, snapshot)?, session.poll_timeout()))
+            });
+            let (frame, wake) = next.await?;
             if let Some(mut frame) = frame {
                 self.here.traces.add_to(&mut frame);
                 let bytes = frame.encode_to_vec();

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Frontier, LogId};
+use nexus_crdt::{ENTRY_FORMAT_FIRST, Frontier, LogId};
 use nexus_identity::Did;
+use nexus_mesh::Abilities;
 use tokio::sync::{Notify, watch};
 
 use crate::replication::Progress;
@@ -24,6 +25,8 @@ struct PeerSync {
     generation: u64,
     live: bool,
     poke: Arc<Poke>,
+    /// The peer's abilities, while a connection is open.
+    abilities: Option<Abilities>,
 }
 
 /// Wakes a session.
@@ -52,6 +55,28 @@ impl Poke {
 impl Sessions {
     fn with<T>(&self, peer: Did, change: impl FnOnce(&mut PeerSync) -> T) -> T {
         change(self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
+    }
+
+    /// A connection to a peer with these abilities is open.
+    pub(super) fn opened(&self, peer: Did, abilities: Abilities) {
+        self.with(peer, |sync| sync.abilities = Some(abilities));
+    }
+
+    /// The connection to a peer is closed.
+    pub(super) fn closed(&self, peer: Did) {
+        self.with(peer, |sync| sync.abilities = None);
+    }
+
+    /// The highest format of entries that a peer reads, by its hello.
+    pub(super) fn entry_format_of(&self, peer: Did) -> u16 {
+        self.with(peer, |sync| sync.abilities.as_ref().map_or(ENTRY_FORMAT_FIRST, |one| one.entry_format_max))
+    }
+
+    /// The highest format of entries that all open peers read. Gossip reaches all of them.
+    pub(super) fn entry_format_of_all(&self) -> u16 {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let formats = syncs.values().filter_map(|sync| sync.abilities.as_ref()).map(|one| one.entry_format_max);
+        formats.min().unwrap_or(u16::MAX)
     }
 
     /// Begins a session. An older one with the same peer ends.
@@ -114,5 +139,23 @@ impl Sessions {
     pub(crate) fn of(&self, peer: Did) -> Option<(Frontier, bool)> {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         syncs.get(&peer).map(|sync| (sync.durable.clone(), sync.live))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gossip_has_the_format_that_every_open_peer_reads() {
+        let sessions = Sessions::default();
+        let [old, new] = [1, 2].map(|n| Did::from_bytes([n; 32]));
+        assert_eq!(sessions.entry_format_of_all(), u16::MAX, "nobody hears it");
+        sessions.opened(new, Abilities { entry_format_max: 3, ..Abilities::first() });
+        assert_eq!(sessions.entry_format_of_all(), 3);
+        sessions.opened(old, Abilities::first());
+        assert_eq!(sessions.entry_format_of_all(), 1);
+        sessions.closed(old);
+        assert_eq!(sessions.entry_format_of_all(), 3);
     }
 }

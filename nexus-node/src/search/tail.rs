@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Core, Dot, Kind, Target, Verified, Write, Writes};
+use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
 
 use super::words::similar;
 use super::{Document, Filter, Found, Statistics};
@@ -209,12 +209,11 @@ fn touched_by(entry: &Verified) -> Vec<Dot> {
     if entry.header().kind != Kind::WRITES {
         return Vec::new();
     }
-    let writes = Writes::decode(entry.payload()).unwrap_or_default();
-    let record = |(index, write): (u16, &Write)| match write.target {
+    let record = |PlacedWrite { index, write, .. }| match write.target {
         Target::Create { .. } => Dot { entry: entry.id(), index },
         Target::Edit { record } => record,
     };
-    (0..).zip(&writes.0).map(record).collect()
+    writes_of(entry).unwrap_or_default().into_iter().map(record).collect()
 }
 
 /// The records that share a caller's key with one that an entry created: they are shown in its place.
@@ -224,7 +223,7 @@ fn shown_instead(view: &dyn View, entry: &Verified) -> Result<Vec<Dot>, StoreErr
         return Ok(Vec::new());
     };
     let mut dots = Vec::new();
-    for write in Writes::decode(entry.payload()).unwrap_or_default().0 {
+    for PlacedWrite { write, .. } in writes_of(entry).unwrap_or_default() {
         let key = matches!(write.target, Target::Create { .. }).then(|| Core::parse(&write.value)?.key).flatten();
         if let Some(key) = key {
             dots.extend(records_with_key(view, space.no, &key)?);

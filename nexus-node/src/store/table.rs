@@ -43,6 +43,8 @@ tables! {
     Entries = "entries", kept;
     /// Payloads of entries. They are separate so that one can be erased while the chain still verifies.
     Payloads = "payloads", kept;
+    /// Parts of payloads that are known to be erased, whether their entries are here or not.
+    Erased = "erased", kept;
     /// Entry id to entry number.
     Ids = "ids", kept;
     /// Place in a log to the entries held there.

@@ -79,13 +79,18 @@ impl World {
     }
 
     pub fn chain(self, n: u8) -> Chain {
+        self.chain_as(n, Role::Member)
+    }
+
+    /// The same, with a role for all but the founder.
+    pub fn chain_as(self, n: u8, role: Role) -> Chain {
         let claims = |issuer: u8, subject: u8, role| {
             let name = format!("member-number-{subject}").parse().unwrap();
             let issued = Timestamp::from_ms(1);
             Claims::new(self.mesh(), key(subject).did(), name, [role], issued).issued_by(key(issuer).did())
         };
         let founder = Chain::found(claims(self.0, 0, Role::Admin).sign(&key(self.0))).unwrap();
-        if n == 0 { founder } else { founder.extend(claims(0, n, Role::Member).sign(&key(0))).unwrap() }
+        if n == 0 { founder } else { founder.extend(claims(0, n, role).sign(&key(0))).unwrap() }
     }
 
     pub fn genesis(self, n: u8) -> Genesis {
@@ -134,7 +139,7 @@ impl World {
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let hlc = Hlc::at(Timestamp::from_ms(1_700_000_000_000));
         Verified::write(
-            Draft { mesh: self.mesh(), log, after: after.as_ref(), hlc, kind, refs: vec![], payload },
+            Draft { mesh: self.mesh(), log, after: after.as_ref(), hlc, kind, refs: vec![], payload: payload.into() },
             &key(signer),
         )
     }

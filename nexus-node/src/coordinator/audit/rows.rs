@@ -77,7 +77,8 @@ pub(in crate::coordinator) async fn keep(log: &Log, applied: &Applied) -> Result
     let _one = applied.keeping().await;
     let records: Vec<Record> = applied.read().waiting.records.iter().cloned().collect();
     let Some(last) = records.last().map(Record::last) else { return Ok(()) };
-    log.keep(batch(log, &records)?).await?;
+    let batch = log.reading(move |log| batch(log, &records)).await?;
+    log.keep(batch).await?;
     applied.waiting(|waiting| waiting.written(last));
     Ok(())
 }
@@ -94,13 +95,19 @@ pub(in crate::coordinator) async fn skip(
     if count <= have {
         return Ok(());
     }
+    let batch = log.reading(move |log| skipped(log, Gap { from: have + 1, to: count, hash })).await?;
+    Ok(log.keep(batch).await?)
+}
+
+/// The changes that note a gap.
+fn skipped(log: &Log, gap: Gap) -> Result<Batch, StoreError> {
     let mut gaps = gaps(log)?;
-    gaps.push(Gap { from: have + 1, to: count, hash });
+    let after = gap.from.to_be_bytes();
+    gaps.push(gap);
     let mut batch = Batch::new();
     batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
     // records from before a crash that took this copy back; they come again with the others
     let (view, mut gone) = (log.view()?, 0);
-    let after = (have + 1).to_be_bytes();
     let range = (Bound::Included(after.as_slice()), Bound::Included(LAST.as_slice()));
     view.scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
         batch.delete(Table::RaftAudit, key);
@@ -109,12 +116,14 @@ pub(in crate::coordinator) async fn skip(
     })?;
     let bytes = kept_bytes(log, &view)?.saturating_sub(gone);
     batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
-    Ok(log.keep(batch).await?)
+    Ok(batch)
 }
 
 /// Writes one record that no log entry brings again.
 pub(in crate::coordinator) async fn keep_now(log: &Log, record: &Record) -> Result<(), KeepError> {
-    Ok(log.keep(batch(log, std::slice::from_ref(record))?).await?)
+    let record = record.clone();
+    let batch = log.reading(move |log| batch(log, std::slice::from_ref(&record))).await?;
+    Ok(log.keep(batch).await?)
 }
 
 /// The reason why records were not kept.

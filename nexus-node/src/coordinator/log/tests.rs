@@ -34,7 +34,7 @@ impl Disks {
     fn open_in(&self, mesh: Did) -> Result<(Log, Writer, Place), StoreError> {
         static DRAWN: AtomicU64 = AtomicU64::new(0);
         let draw = || DRAWN.fetch_add(1, Ordering::Relaxed);
-        Log::open(self.store()?, Box::new(self.journal.clone()), ME, mesh, false, draw)
+        Log::open(World::inline(), self.store()?, Box::new(self.journal.clone()), ME, mesh, false, draw)
     }
 
     fn open(&self) -> Result<(Log, Writer, Place), StoreError> {

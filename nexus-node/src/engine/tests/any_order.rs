@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use nexus_crdt::{
-    Core, Dot, Draft as EntryDraft, Field, Fold, Head, Hlc, Incarnation, Kind, LogId, Profile, SpaceDefinition,
-    SpaceId, Target, Verified, Write, Writes,
+    ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Field, Fold, FormError, Head, Hlc, Incarnation, Kind,
+    LogId, Profile, SpaceDefinition, SpaceId, Target, Verified, Write, Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -107,7 +107,7 @@ impl Node {
     }
 
     fn take(&mut self, input: Input) -> Vec<Event> {
-        self.engine.handle(Timestamp::from_ms(1), input, &self.tables).unwrap();
+        self.engine.handle(Timestamp::from_ms(1), [7; 32], input, &self.tables).unwrap();
         let mut events = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -187,10 +187,18 @@ struct Shown {
     lookups: usize,
 }
 
-fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>, stamp: u64) -> Verified {
+fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: impl Into<Content>, stamp: u64) -> Verified {
     let n = (0..4).find(|n| key(*n).did() == log.author).unwrap();
     let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
-    let draft = EntryDraft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(stamp), kind, refs: vec![], payload };
+    let draft = EntryDraft {
+        mesh: mesh(),
+        log,
+        after: after.as_ref(),
+        hlc: Hlc(stamp),
+        kind,
+        refs: vec![],
+        payload: payload.into(),
+    };
     Verified::write(draft, &key(n))
 }
 
@@ -256,7 +264,20 @@ impl Universe {
         }
     }
 
-    fn payload(&mut self, in_mesh_space: bool) -> (Kind, Vec<u8>) {
+    /// A payload in either format.
+    fn payload(&mut self, in_mesh_space: bool) -> (Kind, Content) {
+        if in_mesh_space || self.dice.roll(2) == 0 {
+            let (kind, payload) = self.whole(in_mesh_space);
+            return (kind, Content::Whole(payload));
+        }
+        let parts = (0..=self.dice.roll(3)).map(|n| {
+            let part = if self.dice.roll(16) == 0 { b"no write".to_vec() } else { self.write().encode() };
+            ([u8::try_from(n).unwrap(); 16], part)
+        });
+        (Kind::WRITES, Content::Parts(parts.collect()))
+    }
+
+    fn whole(&mut self, in_mesh_space: bool) -> (Kind, Vec<u8>) {
         let name = || format!("n{}", self.stamp).parse().unwrap();
         match self.dice.roll(12) {
             0 => (Kind::WRITES, b"no writes".to_vec()),
@@ -288,6 +309,16 @@ impl Universe {
             _ => (Field::TEXT, format!("\"{}\"", self.stamp)),
         };
         Write { target: Target::Edit { record }, field: Field::named(field), value, over: over.into_iter().collect() }
+    }
+
+    /// Some leaves to erase, of entries that may be here or not.
+    fn erasures(&mut self) -> Vec<(EntryId, u16)> {
+        let mut erasures = Vec::new();
+        for _ in 0..self.dice.roll(3) {
+            let dot = self.dot(self.dots.len());
+            erasures.push((dot.entry, if self.dice.roll(4) == 0 { ALL_LEAVES } else { dot.index }));
+        }
+        erasures
     }
 
     /// One of the first dots.
@@ -323,8 +354,10 @@ fn check_against_the_rules(node: &Node) {
             if header.seq >= cut && !(in_mesh_space && header.kind == Kind::CREDENTIAL) {
                 assert_eq!(standing, Standing::Cut);
             } else if header.kind == Kind::WRITES && !in_mesh_space {
-                match Writes::decode(entry.payload()) {
-                    Ok(writes) => folds.entry(header.space).or_default().insert(entry.id(), &writes),
+                match writes_of(entry) {
+                    Err(FormError::Absent) => assert_eq!(standing, Standing::Erased),
+                    Ok(writes) if writes.is_empty() => assert_eq!(standing, Standing::Erased),
+                    Ok(writes) => folds.entry(header.space).or_default().insert_placed(entry.id(), &writes),
                     Err(_) => assert_eq!(standing, Standing::Quarantined),
                 }
             } else {
@@ -375,6 +408,10 @@ proptest! {
         for step in 0..40 {
             let some = universe.some();
             node.entries(some);
+            if universe.dice.roll(3) == 0 {
+                let erasures = universe.erasures();
+                node.take(Input::Erase(erasures));
+            }
             if universe.dice.roll(4) == 0 {
                 node.check_memory();
             }
@@ -390,6 +427,8 @@ proptest! {
     fn nodes_that_hold_the_same_show_the_same_whatever_came_first(seed in any::<u64>()) {
         let mut universe = Universe::new(seed);
         let (mut one, mut other) = (Node::new(), Node::new());
+        let erasures = universe.erasures();
+        one.take(Input::Erase(erasures.clone()));
         for _ in 0..20 {
             let some = universe.some();
             one.entries(some);
@@ -398,6 +437,9 @@ proptest! {
         }
         hand_over_all(&mut one, &universe);
         hand_over_all(&mut other, &universe);
+        // known before or after, what is erased is gone
+        other.take(Input::Erase(erasures));
+        check_against_the_rules(&other);
         prop_assert_eq!(one.engine.last_eno(), universe.entries.iter().map(|entry| entry.id()).collect::<BTreeSet<_>>().len() as u64);
         prop_assert_eq!(one.shown(), other.shown());
     }

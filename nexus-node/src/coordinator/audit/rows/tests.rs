@@ -14,7 +14,7 @@ const ME: Did = Did::from_bytes([2; 32]);
 /// A log with its writer, and an empty copy.
 fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
-    let (log, writer, _) = Log::open(store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
+    let (log, writer, _) = Log::open(World::inline(), store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
     tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
     (log, Applied::new(Group::default(), None, 0, Default::default()).unwrap(), tasks)

@@ -1,0 +1,36 @@
+use nexus_crdt::{Content, ENTRY_FORMAT_LEAVES, Write, Writes};
+
+use super::salts::Salts;
+
+/// How many bytes a leaf takes besides the write in it: a flag, its salt, a length.
+const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
+
+/// The payload of an entry of our own, in no format yet.
+pub(super) enum Said {
+    /// One thing, of any kind but writes.
+    One(Vec<u8>),
+    /// Writes, each of which can be erased later.
+    Writes(Vec<Write>),
+}
+
+impl Said {
+    /// The same as the payload of an entry of some format.
+    pub(super) fn in_format(self, format: u16, salts: &mut Salts) -> Content {
+        if format < ENTRY_FORMAT_LEAVES {
+            return Content::Whole(match self {
+                Self::One(bytes) => bytes,
+                Self::Writes(writes) => Writes(writes).encode(),
+            });
+        }
+        let parts = match self {
+            Self::One(bytes) => vec![bytes],
+            Self::Writes(writes) => writes.iter().map(Write::encode).collect(),
+        };
+        Content::Parts(parts.into_iter().map(|part| (salts.next(), part)).collect())
+    }
+}
+
+/// How much of a payload a write takes, in bytes.
+pub(super) fn payload_bytes(write: &Write, format: u16) -> usize {
+    write.encoded_bytes() + if format < ENTRY_FORMAT_LEAVES { 0 } else { LEAF_FRONT_BYTES }
+}
