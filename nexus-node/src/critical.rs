@@ -142,13 +142,14 @@ impl Critical {
         Ok(KeyPage { items, next, revision: answer.revision })
     }
 
-    /// Writes a key. Returns the revision.
+    /// Writes a key. The value is text or any bytes; [`Item::text`] reads text back. Returns the revision.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`]. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for key and value.
-    /// [`NodeError::Conflict`] if the token's lease is over.
-    pub async fn put(&self, key: &str, value: &str, options: PutOptions) -> Result<u64, NodeError> {
-        self.done(Command::Put(put(key, value, options))).await
+    /// [`NodeError::Conflict`] if the token's lease is over. [`NodeError::NotRaised`] for a value that is no
+    /// text, while members run a version that cannot read it.
+    pub async fn put(&self, key: &str, value: impl AsRef<[u8]> + Send, options: PutOptions) -> Result<u64, NodeError> {
+        self.done(Command::Put(put(key, value.as_ref(), options))).await
     }
 
     /// Writes a key if it has the expected value; with `None`, if it does not exist.
@@ -158,11 +159,12 @@ impl Critical {
     pub async fn cas(
         &self,
         key: &str,
-        expect: Option<&str>,
-        value: &str,
+        expect: Option<&[u8]>,
+        value: impl AsRef<[u8]> + Send,
         options: PutOptions,
     ) -> Result<u64, NodeError> {
-        self.done(Command::Cas { expect: expect.map(str::to_owned), put: put(key, value, options) }).await
+        let put = put(key, value.as_ref(), options);
+        self.done(Command::Cas { expect: expect.map(<[u8]>::to_vec), put }).await
     }
 
     /// Deletes a key.
@@ -439,7 +441,7 @@ impl std::fmt::Debug for Critical {
     }
 }
 
-fn put(key: &str, value: &str, options: PutOptions) -> Put {
+fn put(key: &str, value: &[u8], options: PutOptions) -> Put {
     let PutOptions { ttl, fence } = options;
     Put { key: key.to_owned(), value: value.to_owned(), ttl_ms: ttl.map(ms), fence }
 }

@@ -150,6 +150,18 @@ pub enum NodeError {
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error(transparent)]
     TooNew(#[from] crate::formats::TooNew),
+    /// The mesh writes an earlier format, which lacks it: some members run an older version.
+    #[error(
+        "{what} need format {needs} of critical state, which is of format {format} while members run an older version"
+    )]
+    NotRaised {
+        /// The part that the format lacks.
+        what: &'static str,
+        /// The first format that has it.
+        needs: u16,
+        /// The format of critical state.
+        format: u16,
+    },
     /// Another node could not be reached.
     #[error(transparent)]
     Unreachable(#[from] ContactError),
@@ -186,6 +198,7 @@ impl NodeError {
             Self::TimedOut(_) => "timed_out",
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",
+            Self::NotRaised { .. } => "not_raised",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",

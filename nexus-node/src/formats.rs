@@ -4,7 +4,9 @@ use nexus_crdt::{ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 1;
+pub const CRITICAL_FORMAT_MAX: u16 = 2;
+/// The format of critical state that came with entries in leaves: whoever reads one reads the other.
+const RAISES_ENTRIES: u16 = 2;
 
 /// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
 /// updated.
@@ -56,10 +58,7 @@ impl Formats {
     /// The format in which entries are written while critical state is of this one: a mesh raises both
     /// together, so that nobody writes what the members cannot read.
     pub(crate) const fn written_at(self, critical: u16) -> u16 {
-        match critical {
-            0 => ENTRY_FORMAT_FIRST,
-            _ => self.entry,
-        }
+        if critical < RAISES_ENTRIES { ENTRY_FORMAT_FIRST } else { self.entry }
     }
 
     /// The abilities that a node names in its hello. The mesh adds the rooms.

@@ -43,6 +43,7 @@ pub const CODES: &[Code] = &[
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "too_new", status: 501, exit: 1 },
+    Code { name: "not_raised", status: 501, exit: 1 },
     Code { name: "stopping", status: 503, exit: 1 },
     Code { name: "starting", status: 503, exit: 1 },
     // Faults of the program or of the machine.
@@ -115,6 +116,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),
         NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
+        NodeError::NotRaised { .. } => Some(
+            "nothing was written; `nexus-node status` names the members to update, and until then it can be written as text",
+        ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),

@@ -102,7 +102,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         OpKind::KvGet => match critical.get(&key).await {
             Ok(item) => {
                 let revision = item.as_ref().map(|item| item.revision);
-                answered(Action::Get(item.and_then(|item| item.value.parse().ok())), revision)
+                answered(Action::Get(item.and_then(|item| item.text()?.parse().ok())), revision)
             }
             Err(error) => saw(&error),
         },
@@ -114,7 +114,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         OpKind::KvCas => {
             // expects this node's copy, which is stale at times
             let expect = critical.get_local(&key).ok().and_then(|local| local.item).map(|item| item.value);
-            let expected = expect.as_deref().and_then(|value| value.parse().ok());
+            let expected = expect.as_deref().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
             let action = |done| Action::Cas { expect: expected, value, done };
             if let Some(place) = place {
                 // without an answer the write may have happened, against this value

@@ -63,7 +63,7 @@ fn what_only_a_followers_disk_has_is_not_acknowledged() {
                     let read = sim.on(far, async |node| node.critical()?.get("k").await).await;
                     if let Ok(Some(item)) = read {
                         assert!(
-                            item.value == "after" || !acknowledged.load(Ordering::Relaxed),
+                            item.text() == Some("after") || !acknowledged.load(Ordering::Relaxed),
                             "acknowledged, and lost with the leader's power"
                         );
                         return Ok(());

@@ -12,6 +12,10 @@ use nexus_node::internals::formats::Formats;
 use nexus_node::{ListQuery, LockOptions, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
 
+/// The latest format of critical state.
+const LATEST: u16 = Formats::LATEST.critical;
+/// A value that is no text.
+const BYTES: &[u8] = b"\xff\0\x80";
 /// How long anything may take.
 const SOON: Duration = Duration::from_secs(240);
 
@@ -31,10 +35,15 @@ async fn until(sim: &Sim, no: usize, what: &str, wanted: impl Fn(&Coordinators) 
     Err(SimError::Failed(format!("n{no} after {SOON:?}: {what}; {:?}", seen(sim, no).await)))
 }
 
-/// A mesh of nodes of an older version, of which the first three vote.
+/// A mesh of nodes of the first version, of which the first three vote.
 async fn old_mesh(sim: &Sim, names: &[&str]) -> Result<(), SimError> {
+    mesh_of(sim, names, Formats::FIRST).await
+}
+
+/// A mesh of nodes that read these formats, of which the first three vote.
+async fn mesh_of(sim: &Sim, names: &[&str], formats: Formats) -> Result<(), SimError> {
     sim.with_coordinators();
-    sim.with_formats(Formats::FIRST);
+    sim.with_formats(formats);
     for name in names {
         if sim.is_empty() {
             sim.found(name).await?
@@ -57,10 +66,10 @@ async fn upgrade(sim: &Sim, no: usize, formats: Formats) -> Result<(), SimError>
     sim.start(no).await
 }
 
-async fn put(sim: &Sim, no: usize, key: &str, value: &str) -> Result<(), SimError> {
+async fn put(sim: &Sim, no: usize, key: &str, value: impl AsRef<[u8]>) -> Result<(), SimError> {
     let end = sim.now() + SOON;
     loop {
-        let put = sim.on(no, async |node| node.critical()?.put(key, value, PutOptions::default()).await).await;
+        let put = sim.on(no, async |node| node.critical()?.put(key, value.as_ref(), PutOptions::default()).await).await;
         match put {
             // an election may be on
             Err(SimError::Node(_, NodeError::NoQuorum { .. })) if sim.now() < end => {}
@@ -70,6 +79,10 @@ async fn put(sim: &Sim, no: usize, key: &str, value: &str) -> Result<(), SimErro
 }
 
 async fn value(sim: &Sim, no: usize, key: &str) -> Result<Option<String>, SimError> {
+    Ok(bytes(sim, no, key).await?.map(|value| String::from_utf8(value).unwrap()))
+}
+
+async fn bytes(sim: &Sim, no: usize, key: &str) -> Result<Option<Vec<u8>>, SimError> {
     let end = sim.now() + SOON;
     loop {
         let got = sim.on(no, async |node| node.critical()?.get(key).await).await;
@@ -170,15 +183,32 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
                         warned(&sim, 0, "old_members", "cloud").await?;
                         warned(&sim, 0, "old_members", "office").await?;
                     }
+                    if no != 2 {
+                        // bytes wait for the raise, also at a node without a vote, and nothing is written
+                        let refused = put(&sim, no, "bytes", BYTES).await.unwrap_err();
+                        let not_raised = NodeError::NotRaised { what: "", needs: 2, format: 0 }.code();
+                        assert!(
+                            matches!(&refused, SimError::Node(_, error) if error.code() == not_raised),
+                            "{refused}"
+                        );
+                        assert_eq!(bytes(&sim, 2, "bytes").await?, None);
+                    }
                 }
                 for no in 0..4 {
                     until(&sim, no, "raised, with a copy for everybody", |seen| {
-                        seen.format == 1 && seen.voters.len() == 3 && seen.learners.len() == 1
+                        seen.format == LATEST && seen.voters.len() == 3 && seen.learners.len() == 1
                     })
                     .await?;
                     assert!(codes(&sim, no).await.iter().all(|(code, _)| code != "old_members" && code != "too_new"));
                 }
                 assert_eq!(value(&sim, 2, "kept").await?.as_deref(), Some("all along"));
+                for no in 0..4 {
+                    put(&sim, no, "bytes", [BYTES, &[u8::try_from(no).unwrap()]].concat()).await?;
+                    for reader in 0..4 {
+                        let read = bytes(&sim, reader, "bytes").await?.unwrap();
+                        assert_eq!(read, [BYTES, &[u8::try_from(no).unwrap()]].concat());
+                    }
+                }
                 let lock = sim.on(2, async |node| node.critical()?.lock_of("deploy").await).await?.unwrap();
                 assert_eq!(lock.lease.token, token);
                 talk(&sim, "at the end").await?;
@@ -210,10 +240,20 @@ fn an_old_learner_is_taken_out_before_a_raise_and_comes_back_once_it_is_upgraded
                     upgrade(&sim, no, Formats::LATEST).await?;
                 }
                 for no in others.clone() {
-                    until(&sim, no, "raised without it", |seen| seen.format == 1 && seen.learners.is_empty()).await?;
+                    until(&sim, no, "raised without it", |seen| seen.format == LATEST && seen.learners.is_empty())
+                        .await?;
                     warned(&sim, no, "old_members", &sim.name(old)).await?;
                 }
-                warned(&sim, old, "too_new", "format 1").await?;
+                warned(&sim, old, "too_new", &format!("format {LATEST}")).await?;
+                // bytes are nothing that it reads; it is not shown something else
+                put(&sim, others[0], "bytes", BYTES).await?;
+                let unread = sim.on(old, async |node| node.critical()?.get("bytes").await).await.unwrap_err();
+                assert!(matches!(&unread, SimError::Node(_, NodeError::NoQuorum { .. })), "{unread}");
+                let refused = sim.on(old, async |node| {
+                    node.critical()?.cas("bytes", Some(b"text"), "new", PutOptions::default()).await
+                });
+                let refused = refused.await.unwrap_err();
+                assert!(matches!(&refused, SimError::Node(_, NodeError::Conflict(_))), "{refused}");
                 // it has no copy any more, and asks those who have one
                 put(&sim, old, "k", "from the old one").await?;
                 put(&sim, others[0], "l", "from a new one").await?;
@@ -221,7 +261,7 @@ fn an_old_learner_is_taken_out_before_a_raise_and_comes_back_once_it_is_upgraded
                 assert_eq!(value(&sim, old, "l").await?.as_deref(), Some("from a new one"));
 
                 upgrade(&sim, old, Formats::LATEST).await?;
-                until(&sim, old, "a copy again", |seen| seen.format == 1 && seen.learners.len() == 1).await?;
+                until(&sim, old, "a copy again", |seen| seen.format == LATEST && seen.learners.len() == 1).await?;
                 agree(&sim, &[0, 1, 2, 3]).await?;
                 for no in 0..4 {
                     let left = codes(&sim, no).await;
@@ -249,13 +289,44 @@ fn an_old_voter_gives_way_to_a_settled_copy_of_the_new_version() {
                 }
                 let gone = sim.did(old);
                 until(&sim, 0, "raised by the other three", |seen| {
-                    seen.format == 1 && seen.voters.len() == 3 && seen.voters.iter().all(|seat| seat.did != gone)
+                    seen.format == LATEST && seen.voters.len() == 3 && seen.voters.iter().all(|seat| seat.did != gone)
                 })
                 .await?;
                 put(&sim, old, "k", "through the others").await?;
                 upgrade(&sim, old, Formats::LATEST).await?;
                 until(&sim, old, "a copy again", |seen| seen.learners.iter().any(|seat| seat.did == gone)).await?;
                 agree(&sim, &[0, 1, 2, 3]).await
+            })
+            .unwrap();
+    });
+}
+
+/// promise: Keys and locks | Values are any bytes once every copy reads format 2; before, such a write is refused with `not_raised`, and text goes on
+#[test]
+fn bytes_are_refused_in_words_until_the_format_that_has_them_is_raised() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                let middle = Formats { entry: 1, critical: 1 };
+                mesh_of(&sim, &["laptop", "office", "cloud"], middle).await?;
+                until(&sim, 0, "of format 1", |seen| seen.format == 1).await?;
+                put(&sim, 0, "k", "text").await?;
+                upgrade(&sim, 0, Formats::LATEST).await?;
+                upgrade(&sim, 1, Formats::LATEST).await?;
+                until(&sim, 0, "three voters", |seen| seen.voters.len() == 3 && seen.quorum).await?;
+                for no in [0, 2] {
+                    let refused = put(&sim, no, "k", BYTES).await.unwrap_err();
+                    let SimError::Node(_, NodeError::NotRaised { needs: 2, format: 1, .. }) = &refused else {
+                        panic!("{refused}")
+                    };
+                }
+                warned(&sim, 0, "old_members", "cloud").await?;
+                put(&sim, 0, "k", "é").await?;
+                upgrade(&sim, 2, Formats::LATEST).await?;
+                until(&sim, 2, "raised", |seen| seen.format == LATEST).await?;
+                put(&sim, 2, "k", BYTES).await?;
+                assert_eq!(bytes(&sim, 0, "k").await?.as_deref(), Some(BYTES));
+                agree(&sim, &[0, 1, 2]).await
             })
             .unwrap();
     });
@@ -275,14 +346,16 @@ fn a_copy_that_meets_a_later_format_stops_and_goes_on_after_its_upgrade() {
                         sim.add(name).await?
                     };
                 }
-                until(&sim, 0, "three voters of the new format", |seen| seen.voters.len() == 3 && seen.format == 1)
-                    .await?;
+                until(&sim, 0, "three voters of the new format", |seen| {
+                    seen.voters.len() == 3 && seen.format == LATEST
+                })
+                .await?;
                 put(&sim, 0, "k", "before").await?;
                 agree(&sim, &[0, 1, 2]).await?;
 
                 // set back to the version before: what is on its disk is too new for it
                 upgrade(&sim, 1, Formats::FIRST).await?;
-                warned(&sim, 1, "too_new", "format 1").await?;
+                warned(&sim, 1, "too_new", &format!("format {LATEST}")).await?;
                 let local = sim.on(1, async |node| node.critical()?.get_local("k")).await.unwrap_err();
                 assert!(matches!(&local, SimError::Node(_, error) if error.code() == "too_new"), "{local}");
                 assert_eq!(sim.node(1).unwrap().critical().unwrap().digest(), None);

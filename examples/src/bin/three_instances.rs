@@ -34,8 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     nodes[2].set_offline(true).await?;
     critical.put("deploy/target", "blue", PutOptions::default()).await?;
-    let seen = nodes[1].critical()?.get("deploy/target").await?.map(|item| item.value);
-    println!("editor   reads {} while cloud is away", seen.unwrap_or_default());
+    let seen = nodes[1].critical()?.get("deploy/target").await?;
+    println!("editor   reads {} while cloud is away", seen.as_ref().and_then(|item| item.text()).unwrap_or_default());
     match nodes[2].critical()?.get("deploy/target").await {
         Err(NodeError::NoQuorum { .. }) => println!("cloud    says that it has no quorum"),
         other => println!("cloud    {other:?}"),

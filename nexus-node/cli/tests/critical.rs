@@ -123,6 +123,66 @@ fn a_transaction_does_all_or_the_other_thing() {
     assert_eq!(home.run_with(&["kv", "txn", "-"], b"[]").code, 2);
 }
 
+/// promise: Keys and locks | Values are any bytes: `kv put --file` and `kv get` take and give them as they are, and documents have them as `value_base64`
+#[test]
+fn bytes_go_through_the_command_line_and_http_as_they_are() {
+    let home = Home::new();
+    let node = home.up();
+    let bytes: &[u8] = b"\xff\0PNG\r\n\n";
+    let file = home.beside("value");
+    std::fs::write(&file, bytes).unwrap();
+    let (file, other) = (file.to_str().unwrap(), home.beside("other"));
+    let raw = |arguments: &[&str]| home.command(arguments).output().unwrap().stdout;
+
+    let written = home.json(&["kv", "put", "logo", "--file", file]);
+    assert_eq!((&written["value"], &written["value_base64"]), (&Value::Null, &json!("/wBQTkcNCgo=")));
+    let item = good(&node, "GET", "/v1/kv/logo", "");
+    assert_eq!((item.get("value"), &item["value_base64"]), (None, &json!("/wBQTkcNCgo=")));
+    assert_eq!(raw(&["kv", "get", "logo"]), bytes);
+    home.run(&["kv", "get", "logo", "--file", other.to_str().unwrap()]).ok();
+    assert_eq!(std::fs::read(&other).unwrap(), bytes);
+    assert!(home.run(&["kv", "list"]).ok().stdout.contains("(8 bytes)"));
+
+    // text stays text, also from a file, and `--file` keeps its last line's end
+    assert_eq!(home.run_with(&["kv", "put", "text", "--file", "-", "--json"], b"a\n\n").json()["value"], "a\n\n");
+    assert_eq!(
+        (raw(&["kv", "get", "text"]), raw(&["kv", "get", "text", "--file", "-"])),
+        (b"a\n".into(), b"a\n\n".into())
+    );
+    assert_eq!(home.run_with(&["kv", "put", "text", "-", "--json"], b"a\n\n").json()["value"], "a");
+    let (code, error) = (home.run_with(&["kv", "put", "text", "-"], bytes).code, home.error(&["kv", "put", "text"]));
+    assert_eq!((code, error.0), (2, 2));
+
+    // compared, in a transaction and by a change
+    good(&node, "PUT", "/v1/kv/logo", "{\"value_base64\":\"/w==\",\"expect_base64\":\"/wBQTkcNCgo=\"}");
+    let txn = json!({
+        "checks": [{ "key": "logo", "value_base64": "/w==" }],
+        "then": [{ "put": { "key": "icon", "value_base64": "AP8=" } }, { "get": "logo" }],
+    });
+    let done = good(&node, "POST", "/v1/kv", &txn.to_string());
+    assert_eq!((&done["held"], &done["items"][1]["value_base64"]), (&json!(true), &json!("/w==")));
+    let changes = good(&node, "GET", "/v1/watch?prefix=icon&after=0", "");
+    assert_eq!(changes["changes"][0]["value_base64"], "AP8=");
+    for bad in [
+        json!({ "value": "x", "value_base64": "/w==" }),
+        json!({ "value_base64": "/w" }),
+        json!({ "value_base64": "/w==\n" }),
+        json!({ "value": "x", "expect": "x", "expect_base64": "/w==" }),
+        json!({}),
+    ] {
+        let refused = node.http("PUT", "/v1/kv/logo", &bad.to_string());
+        assert_eq!((refused.status, refused.problem().as_str()), (422, "invalid"), "{bad}");
+    }
+    let check = json!({ "checks": [{ "key": "logo", "value": "x", "value_base64": "/w==" }] });
+    assert_eq!(node.http("POST", "/v1/kv", &check.to_string()).problem(), "invalid");
+    // the bound is of the bytes, not of their base64
+    let (most, more) = (vec![0xff; 65_536], vec![0xff; 65_537]);
+    std::fs::write(file, most).unwrap();
+    home.run(&["kv", "put", "large", "--file", file]).ok();
+    std::fs::write(file, more).unwrap();
+    assert_eq!(home.error(&["kv", "put", "large", "--file", file]).1["code"], "too_large");
+}
+
 /// promise: Bad input | Critical requests over a limit or against a rule: refused, nothing changed
 #[test]
 fn what_breaks_a_rule_is_refused_and_changes_nothing() {
@@ -410,7 +470,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
-    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("1")));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("2")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;

@@ -43,9 +43,10 @@ pub(super) async fn put(
     State(api): State<Api>,
     critical: Critical,
     Path(key): Path,
-    Json(put): Json<wire::KvPut>,
+    Json(mut put): Json<wire::KvPut>,
 ) -> Result<Answer<wire::KvWritten>, Problem> {
-    let wire::KvPut { value, ttl, fence, expect, absent } = put;
+    let (value, expect) = put.values().map_err(|error| Problem::new("invalid", error))?;
+    let wire::KvPut { ttl, fence, absent, .. } = put;
     let options = PutOptions { ttl: ttl.map(|ttl| ttl.0), fence };
     if absent && expect.is_some() {
         return Err(Problem::new("invalid", "a key that is to be absent has no value to expect")
@@ -58,7 +59,7 @@ pub(super) async fn put(
         critical.put(&key, &value, options).boxed()
     };
     match api.0.proposals.count(written.await) {
-        Ok(revision) => Ok(Answer(wire::KvWritten { key: key.clone(), value: Some(value), revision })),
+        Ok(revision) => Ok(Answer(wire::KvWritten::new(key, Some(value), revision))),
         Err(error) => Err(unwritten(error, &key, fence.filter(|_| !compares))),
     }
 }
@@ -72,7 +73,7 @@ pub(super) async fn delete(
     let fence = parameters.one_as::<u64>("fence")?;
     parameters.end()?;
     match api.0.proposals.count(critical.delete(&key, DeleteOptions { fence }).await) {
-        Ok(revision) => Ok(Answer(wire::KvWritten { key: key.clone(), value: None, revision })),
+        Ok(revision) => Ok(Answer(wire::KvWritten::new(key, None, revision))),
         Err(error) => Err(unwritten(error, &key, fence)),
     }
 }

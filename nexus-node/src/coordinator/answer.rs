@@ -3,9 +3,11 @@
 use std::io;
 
 use super::applied::State;
+use super::command::is_bytes;
+use super::format;
 use super::network::encode;
 use super::query::{Answer, Found, Query};
-use super::state::Change;
+use super::state::{Change, What};
 
 /// The most keys of a page.
 const PAGE_MAX: usize = 1_000;
@@ -13,6 +15,18 @@ const PAGE_MAX: usize = 1_000;
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 impl Answer {
+    /// Whether a reader of this format can be told it: formats before [`format::BYTES`] have texts alone.
+    pub(super) fn is_for(&self, format: u16) -> bool {
+        format >= format::BYTES
+            || match &self.found {
+                Found::Items { items, .. } => items.iter().all(|(_, item)| !is_bytes(&item.value)),
+                Found::Changes(Some(changes)) => {
+                    changes.iter().all(|change| !matches!(&change.what, What::Put { value, .. } if is_bytes(value)))
+                }
+                Found::Changes(None) | Found::Locks { .. } | Found::Nothing => true,
+            }
+    }
+
     /// Its bytes, for a reader of this format.
     pub(super) fn encode(&self, format: u16) -> Vec<u8> {
         let Self { revision, index, raised, found } = self;

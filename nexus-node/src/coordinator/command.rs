@@ -25,7 +25,7 @@ pub enum Command {
     /// Writes a key if it has the expected value.
     Cas {
         /// The expected value; `None` if the key must not exist.
-        expect: Option<String>,
+        expect: Option<Vec<u8>>,
         /// The new value.
         put: Put,
     },
@@ -80,6 +80,32 @@ pub enum Command {
 impl Command {
     /// The number of the last variant.
     const LAST: u8 = 10;
+
+    /// Whether one of its values is no text. Formats before [`format::BYTES`] do not have such values.
+    pub(super) fn has_bytes(&self) -> bool {
+        match self {
+            Self::Put(put) => is_bytes(&put.value),
+            Self::Cas { expect, put } => expect.as_deref().is_some_and(is_bytes) || is_bytes(&put.value),
+            Self::Txn(txn) => {
+                let compared = txn.checks.iter().any(|check| matches!(&check.is, Condition::Value(it) if is_bytes(it)));
+                let mut steps = txn.then.iter().chain(&txn.otherwise);
+                compared || steps.any(|step| matches!(step, Step::Put(put) if is_bytes(&put.value)))
+            }
+            Self::Delete { .. }
+            | Self::Acquire { .. }
+            | Self::Renew { .. }
+            | Self::Release { .. }
+            | Self::Withdraw { .. }
+            | Self::Steal { .. }
+            | Self::Expire(_)
+            | Self::Raise(_) => false,
+        }
+    }
+}
+
+/// Whether a value is no text.
+pub(super) fn is_bytes(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_err()
 }
 
 /// A value for a key.
@@ -87,8 +113,8 @@ impl Command {
 pub struct Put {
     /// The key.
     pub key: String,
-    /// The value.
-    pub value: String,
+    /// The value. While critical state is of an earlier format than 2, it must be text.
+    pub value: Vec<u8>,
     /// The lifetime of the key from its last write on, in milliseconds.
     pub ttl_ms: Option<u64>,
     /// The token of a lock, which must be good at that moment.
@@ -123,7 +149,7 @@ pub enum Condition {
     /// It exists.
     Present,
     /// It has this value.
-    Value(String),
+    Value(Vec<u8>),
     /// It was last written at this revision.
     Revision(u64),
 }
@@ -220,7 +246,11 @@ impl Proposal {
             if number > Command::LAST && format > 0 {
                 return Err(TooNew::Command(number).into());
             }
-            proposal.commands.push(Command::deserialize_variant(from, number)?);
+            let command = Command::deserialize_variant(from, number)?;
+            if format < format::BYTES && command.has_bytes() {
+                return Err(ReadError::Malformed);
+            }
+            proposal.commands.push(command);
         }
         if rest.is_empty() { Ok(proposal) } else { Err(ReadError::Malformed) }
     }
@@ -354,5 +384,34 @@ mod tests {
         let place = bytes.len() - 3;
         bytes[place] = Command::LAST + 1;
         assert_eq!(Proposal::decode(&bytes, 1), Err(TooNew::Command(Command::LAST + 1).into()));
+    }
+
+    /// promise: Keys and locks | Values are any bytes from format 2 on; a proposal of an earlier format with a value that is no text is none
+    #[test]
+    fn values_are_text_before_format_2_and_any_bytes_from_then_on() {
+        let key = Keypair::from_seed(&[1; 32]);
+        let put = |value: &[u8]| Put { key: "k".to_owned(), value: value.to_owned(), ttl_ms: None, fence: None };
+        let (text, bytes) = (put("é".as_bytes()), put(b"\xff\0"));
+        let check = Check { key: "k".to_owned(), is: Condition::Value(b"\xc3".to_vec()) };
+        let all = [
+            Command::Put(bytes.clone()),
+            Command::Cas { expect: Some(b"\xff".to_vec()), put: text.clone() },
+            Command::Cas { expect: None, put: bytes.clone() },
+            Command::Txn(Txn { checks: vec![check], ..Txn::default() }),
+            Command::Txn(Txn { then: vec![Step::Put(bytes.clone())], ..Txn::default() }),
+            Command::Txn(Txn { otherwise: vec![Step::Put(bytes)], ..Txn::default() }),
+        ];
+        for command in all {
+            for format in 0..=2 {
+                let (group, by) = (Group::default(), key.did());
+                let commands = vec![Command::Put(text.clone()), command.clone()];
+                let proposal =
+                    Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+                let read = Proposal::decode(&proposal.encode(), 2);
+                assert_eq!(read, if format < 2 { Err(ReadError::Malformed) } else { Ok(proposal.clone()) });
+                // the proposer's own machine takes no shortcut
+                assert_eq!(Signed::new(&proposal, &key).open(2).is_ok(), format == 2);
+            }
+        }
     }
 }

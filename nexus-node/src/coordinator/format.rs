@@ -14,6 +14,9 @@ pub use crate::formats::{CRITICAL_FORMAT_MAX as FORMAT_MAX, TooNew};
 /// The mark. Format 0 has a group's generation in this place, which never gets so large.
 const MARK: [u8; 4] = [0xff; 4];
 
+/// The first format whose values may be any bytes. In earlier ones they are text.
+pub(super) const BYTES: u16 = 2;
+
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {

@@ -2,6 +2,7 @@
 //! again before it applies.
 
 use super::command::{Command, Put, Step};
+use super::format;
 
 /// The longest key and the longest name of a lock, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -46,7 +47,7 @@ pub(super) struct Limits {
     pub(super) session_span: u64,
 }
 
-/// The bounds of formats 0 and 1.
+/// The bounds of every format so far.
 const FIRST: Limits = Limits {
     key_bytes: 512,
     value_bytes: 65_536,
@@ -102,8 +103,8 @@ pub enum FormError {
         /// The longest, in milliseconds.
         max: u64,
     },
-    /// A command of another format than the proposal's.
-    #[error("a command that format {format} does not have")]
+    /// A command of another format than the proposal's, or a value that this format does not have.
+    #[error("a command or a value that format {format} does not have")]
     Format {
         /// The proposal's format.
         format: u16,
@@ -122,6 +123,9 @@ pub(super) fn check(format: u16, commands: &[Command]) -> Result<(), FormError> 
 
 impl Limits {
     fn check_one(&self, format: u16, command: &Command) -> Result<(), FormError> {
+        if format < format::BYTES && command.has_bytes() {
+            return Err(FormError::Format { format });
+        }
         match command {
             Command::Put(put) => self.check_put(put),
             Command::Delete { key, .. } => self.check_key(key),
@@ -164,7 +168,7 @@ impl Limits {
         if key.starts_with(RESERVED_PREFIX) { Err(FormError::Reserved) } else { Ok(()) }
     }
 
-    fn check_value(&self, value: &str) -> Result<(), FormError> {
+    fn check_value(&self, value: &[u8]) -> Result<(), FormError> {
         at_most("a value", value.len(), self.value_bytes)
     }
 
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn callers_are_told_the_bounds_of_the_latest_format() {
-        let latest = of(crate::coordinator::format::FORMAT_MAX);
+        let latest = of(format::FORMAT_MAX);
         assert_eq!((latest.key_bytes, latest.value_bytes), (KEY_BYTES_MAX, VALUE_BYTES_MAX));
         assert_eq!((latest.txn_steps, latest.commands), (TXN_STEPS_MAX, COMMANDS_MAX));
         assert_eq!((latest.ttl_ms, latest.wait_ms), ((TTL_MS_MIN, TTL_MS_MAX), WAIT_MS_MAX));

@@ -12,10 +12,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
-use super::format::FORMAT_MAX;
+use super::format::{self, FORMAT_MAX};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::network::encode;
+use super::query::Query;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
@@ -50,6 +51,11 @@ impl Coordinator {
         }
         if !self.may_propose(&self.identity.me()) {
             return Err(AccessError::CriticalReader.into());
+        }
+        if command.has_bytes()
+            && let Some(format) = self.format_without_bytes().await?
+        {
+            return Err(not_raised(format));
         }
         let (answer, outcome) = oneshot::channel();
         let stopping = || NodeError::from(StopError::CriticalWrites);
@@ -107,6 +113,8 @@ pub(super) struct Reply {
 /// The reason why a proposal was not committed, or is not known to be.
 enum Undelivered {
     NoQuorum,
+    /// The coordinators began anew, and their format has no such values.
+    NotRaised(u16),
     Refused(String),
     Stopping,
 }
@@ -127,10 +135,14 @@ impl Coordinator {
         let until = Instant::now() + ANSWER_WITHIN;
         let mut signed: Option<Signed> = None;
         let mut hint = None;
+        let has_bytes = proposal.commands.iter().any(Command::has_bytes);
         loop {
             if let Some((group, base)) = self.where_it_stands() {
                 if signed.is_none() || proposal.group != group {
                     (proposal.format, proposal.group, proposal.base) = (self.writes(group), group, base);
+                    if has_bytes && proposal.format < format::BYTES {
+                        return Err(Undelivered::NotRaised(proposal.format));
+                    }
                     signed = Some(Signed::new(&proposal, &self.key));
                 }
                 let leader = hint.take().or_else(|| self.leader());
@@ -218,18 +230,30 @@ impl Coordinator {
 
     /// The format in which a proposal for this group may be: lower ones than the group's count as well.
     fn writes(&self, group: Group) -> u16 {
+        let exact = *self.exact.lock().unwrap_or_else(PoisonError::into_inner);
+        let exact = exact.filter(|(of, _)| *of == group).map_or(0, |(_, format)| format);
         match self.running() {
-            Some(running) if running.group == group => running.applied.read().machine.format(),
-            _ => {
-                let exact = *self.exact.lock().unwrap_or_else(PoisonError::into_inner);
-                exact.filter(|(of, _)| *of == group).map_or(0, |(_, format)| format)
-            }
+            // a copy may not have applied the raise yet that the leader answered
+            Some(running) if running.group == group => running.applied.read().machine.format().max(exact),
+            _ => exact,
         }
+    }
+
+    /// The format of critical state, if it has no values but texts. Asks the leader unless this node knows
+    /// better.
+    async fn format_without_bytes(&self) -> Result<Option<u16>, NodeError> {
+        let known = || self.where_it_stands().map_or(0, |(group, _)| self.writes(group));
+        if known() >= format::BYTES {
+            return Ok(None);
+        }
+        let raised = self.read(&Query::Revision).await?.raised.max(known());
+        Ok(Some(raised).filter(|raised| *raised < format::BYTES))
     }
 
     fn why(&self, undelivered: &Undelivered) -> NodeError {
         match undelivered {
             Undelivered::NoQuorum => self.no_quorum(),
+            Undelivered::NotRaised(format) => not_raised(*format),
             Undelivered::Refused(why) => AccessError::Leader { message: why.clone() }.into(),
             Undelivered::Stopping => StopError::CriticalWrites.into(),
         }
@@ -256,6 +280,10 @@ impl From<FormError> for NodeError {
             FormError::Format { format } => InputError::CommandFormat { format }.into(),
         }
     }
+}
+
+fn not_raised(format: u16) -> NodeError {
+    NodeError::NotRaised { what: "values that are no text", needs: format::BYTES, format }
 }
 
 /// The refusal of a proposal as a whole.

@@ -85,7 +85,11 @@ impl Coordinator {
             Body::Query(query) => {
                 let query = borsh::from_slice(&query.bytes).map_err(|_| malformed())?;
                 running.prove().await.map_err(|why| not_done(&running, why))?;
-                Ok(Body::Answer(Bytes { bytes: self.look(&running, &query).encode(format) }))
+                let answer = self.look(&running, &query);
+                if !answer.is_for(format) {
+                    return Err(refused(Reason::Busy, "values that are no text need a later version"));
+                }
+                Ok(Body::Answer(Bytes { bytes: answer.encode(format) }))
             }
             Body::Audit(upto) => {
                 let upto: u64 = borsh::from_slice(&upto.bytes).map_err(|_| malformed())?;

@@ -23,7 +23,7 @@ pub use locks::{Lease, Lock, Waiter};
 use self::kv::Kv;
 use self::locks::Locks;
 use self::sessions::{Known, Sessions};
-use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn};
+use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn, is_bytes};
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
 use crate::error::CriticalBound;
@@ -166,8 +166,16 @@ impl Full {
 }
 
 impl Outcome {
-    /// Encodes a proposal's outcomes in this format.
+    /// Encodes a proposal's outcomes in this format. One before [`format::BYTES`] has texts alone, so
+    /// values that are none lose what is no character: the outcome counts, and must be told.
     pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
+        let in_text: Vec<Self>;
+        let outcomes = if format < format::BYTES && outcomes.iter().any(Self::has_bytes) {
+            in_text = outcomes.iter().map(Self::in_text).collect();
+            &in_text
+        } else {
+            outcomes
+        };
         match format {
             0 => zero::encode_outcomes(outcomes),
             // writing into memory does not fail
@@ -183,6 +191,33 @@ impl Outcome {
         match format {
             0 => zero::decode_outcomes(bytes),
             _ => borsh::from_slice(bytes),
+        }
+    }
+
+    /// The keys that it shows.
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        let (many, one) = match self {
+            Self::Txn { items, .. } => (items.as_slice(), None),
+            Self::Refused(Refusal::Mismatch { found }) => ([].as_slice(), found.as_ref()),
+            _ => ([].as_slice(), None),
+        };
+        many.iter().flatten().chain(one)
+    }
+
+    /// Whether it shows a value that is no text.
+    fn has_bytes(&self) -> bool {
+        self.items().any(|item| is_bytes(&item.value))
+    }
+
+    /// The outcome with texts alone.
+    fn in_text(&self) -> Self {
+        let in_text = |item: &Option<Item>| item.as_ref().map(Item::in_text);
+        match self {
+            Self::Txn { held, revision, items } => {
+                Self::Txn { held: *held, revision: *revision, items: items.iter().map(in_text).collect() }
+            }
+            Self::Refused(Refusal::Mismatch { found }) => Self::Refused(Refusal::Mismatch { found: in_text(found) }),
+            other => other.clone(),
         }
     }
 }
@@ -208,7 +243,7 @@ pub enum What {
         /// The key.
         key: String,
         /// The value.
-        value: String,
+        value: Vec<u8>,
     },
     /// A key was deleted.
     Deleted {
@@ -566,10 +601,14 @@ impl Machine {
     /// # Errors
     /// The bytes are no state, or a state of a later format.
     pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
-        Ok(match format::split(bytes, max)? {
+        let machine = match format::split(bytes, max)? {
             (0, bytes) => zero::decode(bytes)?,
             (format, bytes) => Self { format, ..borsh::from_slice(bytes)? },
-        })
+        };
+        if machine.format < format::BYTES && (machine.kv.has_bytes() || machine.sessions.have_bytes()) {
+            return Err(ReadError::Malformed);
+        }
+        Ok(machine)
     }
 }
 

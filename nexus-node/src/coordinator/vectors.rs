@@ -11,7 +11,7 @@ use openraft::{CommittedLeaderId, EmptyNode, EntryPayload};
 use serde_json::{Map, Value, json};
 
 use super::command::{Check, Command, Condition, Expiry, Group, Proposal, Put, Signed, Step, Txn};
-use super::format::FORMAT_MAX;
+use super::format::{self, FORMAT_MAX};
 use super::network::encode;
 use super::query::{Answer, Found, Query};
 use super::raft::{
@@ -54,8 +54,11 @@ fn of_all(vectors: Vec<(&str, Value)>) -> Section {
     vectors.into_iter().map(|(name, vector)| (name.to_owned(), vector)).collect()
 }
 
-fn put(name: &str, value: &str) -> Put {
-    Put { key: name.to_owned(), value: value.to_owned(), ttl_ms: None, fence: None }
+/// A value that is no text.
+const BYTES: &[u8] = b"\xff\0\xc3";
+
+fn put(name: &str, value: impl AsRef<[u8]>) -> Put {
+    Put { key: name.to_owned(), value: value.as_ref().to_owned(), ttl_ms: None, fence: None }
 }
 
 fn lock() -> String {
@@ -69,7 +72,7 @@ fn commands(format: u16) -> Vec<(&'static str, Command)> {
         checks: vec![
             check("a", Condition::Absent),
             check("b", Condition::Present),
-            check("c", Condition::Value("3".to_owned())),
+            check("c", Condition::Value(b"3".to_vec())),
             check("d", Condition::Revision(4)),
         ],
         then: vec![Step::Get("a".to_owned()), Step::Put(put("e", "5")), Step::Delete("b".to_owned())],
@@ -89,7 +92,7 @@ fn commands(format: u16) -> Vec<(&'static str, Command)> {
         ("delete", Command::Delete { key: "k".to_owned(), fence: None }),
         ("delete under a fence", Command::Delete { key: "k".to_owned(), fence: Some(7) }),
         ("cas from nothing", Command::Cas { expect: None, put: put("k", "v") }),
-        ("cas from a value", Command::Cas { expect: Some("u".to_owned()), put: put("k", "v") }),
+        ("cas from a value", Command::Cas { expect: Some(b"u".to_vec()), put: put("k", "v") }),
         ("txn", Command::Txn(txn)),
         ("acquire", Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 10_000 }),
         ("renew", Command::Renew { name: lock(), token: 7, ttl_ms: None }),
@@ -101,6 +104,15 @@ fn commands(format: u16) -> Vec<(&'static str, Command)> {
     ];
     if format > 0 {
         commands.push(("raise", Command::Raise(format)));
+    }
+    if format >= format::BYTES {
+        let checks = vec![check("c", Condition::Value(BYTES.to_vec()))];
+        let txn = Txn { checks, then: vec![Step::Put(put("e", BYTES))], otherwise: Vec::new() };
+        commands.extend([
+            ("put bytes", Command::Put(put("k", BYTES))),
+            ("cas from bytes", Command::Cas { expect: Some(BYTES.to_vec()), put: put("k", "v") }),
+            ("txn with bytes", Command::Txn(txn)),
+        ]);
     }
     commands
 }
@@ -258,7 +270,7 @@ fn machines(format: u16) -> Section {
     used.tell(
         1,
         vec![Command::Txn(Txn {
-            checks: vec![Check { key: "a".to_owned(), is: Condition::Value(String::new()) }],
+            checks: vec![Check { key: "a".to_owned(), is: Condition::Value(Vec::new()) }],
             then: vec![Step::Get("a".to_owned()), Step::Put(put("b", "2")), Step::Delete("a".to_owned())],
             otherwise: Vec::new(),
         })],
@@ -270,7 +282,7 @@ fn machines(format: u16) -> Section {
             Command::Delete { key: "nothing".to_owned(), fence: None },
             Command::Put(Put { fence: Some(99), ..put("k", "v") }),
             Command::Cas { expect: None, put: put("deploy/target", "green") },
-            Command::Cas { expect: Some("x".to_owned()), put: put("nothing", "green") },
+            Command::Cas { expect: Some(b"x".to_vec()), put: put("nothing", "green") },
             Command::Acquire { name: "other".to_owned(), ttl_ms: 5_000, wait_ms: 0 },
             Command::Release { name: "free".to_owned(), token: 1 },
             Command::Withdraw { name: "other".to_owned(), waiter: 1 },
@@ -313,13 +325,18 @@ fn machines(format: u16) -> Section {
     let record = recovered.machine.succeed(next, 9, did(1), 1_700_000_000_001);
     recovered.records.extend(record);
 
-    let vectors = [
+    let mut vectors = vec![
         ("empty", empty),
         ("keys, locks, a line, sessions, an audit", used),
         ("a line that was full", full),
         ("what the leader forged", forged),
         ("a group that was begun anew", recovered),
     ];
+    if format >= format::BYTES {
+        let mut bytes = Story::new(format);
+        bytes.tell(1, vec![Command::Put(put("k", BYTES)), Command::Cas { expect: None, put: put("k", "v") }]);
+        vectors.push(("keys and answers with bytes", bytes));
+    }
     vectors.into_iter().map(|(name, story)| of_format(format, name, story.vector())).collect()
 }
 
@@ -338,8 +355,8 @@ fn queries() -> Section {
     of_all(all.into_iter().map(|(name, query)| (name, json!({ "bytes": hex(&encode(&query)) }))).collect())
 }
 
-fn item(value: &str) -> Item {
-    Item { value: value.to_owned(), revision: 9, created: 4, by: did(2), ttl_ms: Some(60_000) }
+fn item(value: impl AsRef<[u8]>) -> Item {
+    Item { value: value.as_ref().to_owned(), revision: 9, created: 4, by: did(2), ttl_ms: Some(60_000) }
 }
 
 fn answers(format: u16) -> Section {
@@ -347,7 +364,7 @@ fn answers(format: u16) -> Section {
     let line = [Waiter { id: 8, by: did(3), ttl_ms: 31_000, wait_ms: 10_000 }].into();
     let name = lock;
     let whats = [
-        What::Put { key: "k".to_owned(), value: "é".to_owned() },
+        What::Put { key: "k".to_owned(), value: "é".into() },
         What::Deleted { key: "k".to_owned(), expired: true },
         What::Granted { name: name(), token: 7, stolen_from: None },
         What::Granted { name: name(), token: 9, stolen_from: Some(did(2)) },
@@ -356,7 +373,7 @@ fn answers(format: u16) -> Section {
         What::Line { name: name(), waiter: 8, waits: true },
     ];
     let changes = (10..).zip(whats).map(|(revision, what)| Change { revision, by: did(3), what }).collect();
-    let all = vec![
+    let mut all = vec![
         ("a key", Found::Items { items: vec![("deploy/target".to_owned(), item("blue"))], more: false }),
         ("no key", Found::Items { items: Vec::new(), more: false }),
         (
@@ -368,6 +385,13 @@ fn answers(format: u16) -> Section {
         ("changes that are not kept any more", Found::Changes(None)),
         ("a revision", Found::Nothing),
     ];
+    if format >= format::BYTES {
+        let put = Change { revision: 13, by: did(3), what: What::Put { key: "k".to_owned(), value: BYTES.to_vec() } };
+        all.extend([
+            ("a key with bytes", Found::Items { items: vec![("k".to_owned(), item(BYTES))], more: false }),
+            ("a change with bytes", Found::Changes(Some(vec![put]))),
+        ]);
+    }
     let vector = |(name, found)| {
         let answer = Answer { revision: 12, index: 40, raised: format, found };
         let bytes = answer.encode(format);
@@ -382,7 +406,7 @@ fn outcomes(format: u16) -> Section {
     let full = |what| refused(Refusal::Full(what));
     let malformed = |why| refused(Refusal::Malformed(why));
     let other_group = Refusal::OtherGroup { group: GROUP, found: Group { generation: 0, id: 1 } };
-    let all = vec![
+    let mut all = vec![
         ("done", Outcome::Done { revision: 9 }),
         ("a transaction", Outcome::Txn { held: true, revision: 9, items: vec![Some(item("v")), None] }),
         ("granted", Outcome::Granted { token: 7 }),
@@ -406,6 +430,13 @@ fn outcomes(format: u16) -> Section {
         ("too many locks", full(Full::Locks)),
         ("too long a line", full(Full::Line)),
     ];
+    if format >= format::BYTES {
+        let found = Some(item(BYTES));
+        all.extend([
+            ("a transaction with bytes", Outcome::Txn { held: true, revision: 9, items: vec![found.clone()] }),
+            ("another value of bytes", refused(Refusal::Mismatch { found })),
+        ]);
+    }
     let vector = |(name, outcome): (_, Outcome)| {
         let bytes = Outcome::encode_all(format, std::slice::from_ref(&outcome));
         assert_eq!(Outcome::decode_all(format, &bytes).unwrap(), [outcome], "{name}");

@@ -1,8 +1,11 @@
 use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use data_encoding::BASE64;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape, query};
@@ -21,20 +24,23 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Keys that must not conflict: a quorum decides each write
 #[derive(Debug, Subcommand)]
 pub(crate) enum Kv {
-    /// Show a key
+    /// Show a key: its value as text, or the bytes as they are
     Get {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
         /// Read this node's copy, without asking a quorum
         #[arg(long)]
         local: bool,
+        /// Write the value into this file, byte for byte; `-` is stdout
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// Write a key
     Put {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
-        /// The value; `-` reads stdin
-        value: String,
+        #[command(flatten)]
+        value: GivenValue,
         #[command(flatten)]
         options: WriteOptions,
     },
@@ -56,8 +62,8 @@ pub(crate) enum Kv {
         /// The key must not exist
         #[arg(long)]
         absent: bool,
-        /// The value; `-` reads stdin
-        value: String,
+        #[command(flatten)]
+        value: GivenValue,
         #[command(flatten)]
         options: WriteOptions,
     },
@@ -82,6 +88,17 @@ pub(crate) enum Kv {
     },
 }
 
+/// The value for a key.
+#[derive(Debug, Args)]
+pub(crate) struct GivenValue {
+    /// The value; `-` reads it from stdin, without the last line's end
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    value: Option<String>,
+    /// Take the value from this file, byte for byte; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
 /// The options for writing a key.
 #[derive(Debug, Args)]
 pub(crate) struct WriteOptions {
@@ -98,22 +115,17 @@ impl Kv {
         let client = session.client()?;
         let printer = &session.printer;
         match self {
-            Self::Get { key, local } => {
+            Self::Get { key, local, file } => {
                 let local = local.then_some("true");
                 let item: wire::KvItem = client.get(&format!("{}{}", path(&key), query(&[("local", local)])))?;
-                printer.answer(&item, || item.value.clone())?;
+                show(&item, file.as_deref(), printer)?;
                 if item.local {
                     printer.note(&age(&item));
                 }
                 Ok(())
             }
             Self::Put { key, value, options } => {
-                let put = wire::KvPut {
-                    value: text(value)?,
-                    ttl: options.ttl,
-                    fence: options.fence,
-                    ..wire::KvPut::default()
-                };
+                let put = put(value, options)?;
                 written(&client.put(&path(&key), &put)?, printer)
             }
             Self::Delete { key, fence } => {
@@ -123,7 +135,7 @@ impl Kv {
                 printer.answer(&deleted, || format!("deleted {}, revision {}", sane(&deleted.key), deleted.revision))
             }
             Self::Cas { key, expect, absent, value, options } => {
-                let put = wire::KvPut { value: text(value)?, ttl: options.ttl, fence: options.fence, expect, absent };
+                let put = wire::KvPut { expect, absent, ..put(value, options)? };
                 written(&client.put(&path(&key), &put)?, printer)
             }
             Self::List { prefix } => list(&client, &prefix, printer),
@@ -135,6 +147,49 @@ impl Kv {
 
 fn path(key: &str) -> String {
     format!("/v1/kv/{}", escape(key))
+}
+
+/// The document of a value, with options. Bytes of a file that are text go as text.
+fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem> {
+    let put = wire::KvPut { ttl: options.ttl, fence: options.fence, ..wire::KvPut::default() };
+    let Some(file) = given.file else {
+        let value = text(given.value.unwrap_or_default());
+        let hint = "`--file -` takes stdin byte for byte";
+        return Ok(wire::KvPut { value: Some(value.map_err(|problem| problem.hint(hint))?), ..put });
+    };
+    let bytes = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(&file)
+    };
+    let bytes = bytes.map_err(|error| Problem::new("invalid", format!("{}: {error}", file.display())))?;
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => wire::KvPut { value: Some(text), ..put },
+        Err(bytes) => wire::KvPut { value_base64: Some(BASE64.encode(bytes.as_bytes())), ..put },
+    })
+}
+
+/// Shows a value: text as a line, other bytes and those for a file as they are.
+fn show(item: &wire::KvItem, file: Option<&Path>, printer: &Printer) -> Result<(), Problem> {
+    let bytes = || item.bytes().map_err(|error| Problem::new("failed", error));
+    match (file, &item.value) {
+        (Some(path), _) if path.as_os_str() != "-" => {
+            let failed = |error: io::Error| Problem::new("failed", format!("{}: {error}", path.display()));
+            fs::write(path, bytes()?).map_err(failed)?;
+            let place = sane(&path.display().to_string());
+            printer.answer(item, || format!("wrote {place}, revision {}", item.revision))
+        }
+        (Some(_), _) => printer.raw(&bytes()?),
+        (None, None) if !printer.json() => printer.raw(&bytes()?),
+        (None, text) => printer.answer(item, || text.clone().unwrap_or_default()),
+    }
+}
+
+/// A value in a line: text, or the number of bytes.
+fn brief(value: Option<&str>, base64: Option<&str>, columns: usize) -> Option<String> {
+    let bytes = |base64: &str| BASE64.decode(base64.as_bytes()).map_or(0, |bytes| bytes.len());
+    value.map(|text| first_line(text, columns)).or_else(|| Some(format!("({} bytes)", bytes(base64?))))
 }
 
 fn written(written: &wire::KvWritten, printer: &Printer) -> Result<(), Problem> {
@@ -175,6 +230,7 @@ fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
     }
     let members: Vec<wire::Member> = client.get("/v1/members").unwrap_or_default();
     let name = |did: &str| called(&members, did);
+    let columns = width().saturating_sub(60).max(20);
     let mut table = Table::new(["KEY", "REVISION", "LIVES", "BY", "VALUE"]);
     for item in items {
         table.row([
@@ -182,7 +238,7 @@ fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
             (item.revision.to_string(), None),
             (item.ttl_ms.map_or_else(|| "-".to_owned(), |ms| span(ms / 1_000)), None),
             (name(&item.by), None),
-            (first_line(&item.value, width().saturating_sub(60).max(20)), None),
+            (brief(item.value.as_deref(), item.value_base64.as_deref(), columns).unwrap_or_default(), None),
         ]);
     }
     table.show(printer)
@@ -242,14 +298,15 @@ fn watch(client: &Client, prefix: &str, after: Option<u64>, printer: &Printer) -
 }
 
 fn line(change: &wire::KvChange, printer: &Printer) -> String {
-    let wire::KvChange { revision, kind, key, value, token, stolen_from, by, by_name } = change;
+    let wire::KvChange { revision, kind, key, value, value_base64, token, stolen_from, by, by_name } = change;
+    let value = brief(value.as_deref(), value_base64.as_deref(), 60);
     let style = match kind.as_str() {
         "put" | "lock_acquired" => Style::Good,
         "lock_stolen" => Style::Bad,
         _ => Style::Odd,
     };
     let what = match (value, token, stolen_from) {
-        (Some(value), ..) => format!(" = {}", first_line(value, 60)),
+        (Some(value), ..) => format!(" = {value}"),
         (None, Some(token), Some(from)) => format!(", token {token}, from {}", short_did(from)),
         (None, Some(token), None) => format!(", token {token}"),
         (None, None, _) => String::new(),

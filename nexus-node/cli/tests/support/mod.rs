@@ -21,11 +21,17 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub struct Home {
     directory: tempfile::TempDir,
     environment: Vec<(&'static str, &'static str)>,
+    program: PathBuf,
 }
 
 impl Home {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new(), program: PROGRAM.into() }
+    }
+
+    /// Sets the program of every command from now on: that of another version.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// Sets a variable in the environment of every command.
@@ -46,7 +52,7 @@ impl Home {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEXUS_")) {
             command.env_remove(variable);
         }

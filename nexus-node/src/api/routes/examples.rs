@@ -265,7 +265,8 @@ pub(super) fn web_link() -> wire::WebLink {
 pub(super) fn kv_item() -> wire::KvItem {
     wire::KvItem {
         key: "deploy/target".into(),
-        value: "blue".into(),
+        value: Some("blue".into()),
+        value_base64: None,
         revision: 42,
         created: 17,
         by: DID.into(),
@@ -280,11 +281,11 @@ pub(super) fn kv_page() -> wire::KvPage {
 }
 
 pub(super) fn kv_put() -> wire::KvPut {
-    wire::KvPut { value: "green".into(), expect: Some("blue".into()), ..wire::KvPut::default() }
+    wire::KvPut { value: Some("green".into()), expect: Some("blue".into()), ..wire::KvPut::default() }
 }
 
 pub(super) fn kv_written() -> wire::KvWritten {
-    wire::KvWritten { key: "deploy/target".into(), value: Some("green".into()), revision: 43 }
+    wire::KvWritten { key: "deploy/target".into(), value: Some("green".into()), value_base64: None, revision: 43 }
 }
 
 pub(super) fn kv_deleted() -> wire::KvWritten {
@@ -292,7 +293,7 @@ pub(super) fn kv_deleted() -> wire::KvWritten {
 }
 
 pub(super) fn kv_txn() -> wire::KvTxn {
-    let set = wire::KvSet { key: "deploy/target".into(), value: "green".into(), ..wire::KvSet::default() };
+    let set = wire::KvSet { key: "deploy/target".into(), value: Some("green".into()), ..wire::KvSet::default() };
     wire::KvTxn {
         checks: vec![wire::KvCheck {
             key: "deploy/target".into(),
@@ -305,7 +306,7 @@ pub(super) fn kv_txn() -> wire::KvTxn {
 }
 
 pub(super) fn kv_txn_done() -> wire::KvTxnDone {
-    let item = wire::KvItem { value: "green".into(), revision: 43, ..kv_item() };
+    let item = wire::KvItem { value: Some("green".into()), revision: 43, ..kv_item() };
     wire::KvTxnDone { held: true, revision: 43, items: vec![Some(item), None] }
 }
 
@@ -315,6 +316,7 @@ pub(super) fn kv_changes() -> wire::KvChanges {
         kind: "put".into(),
         key: "deploy/target".into(),
         value: Some("green".into()),
+        value_base64: None,
         token: None,
         stolen_from: None,
         by: DID.into(),

@@ -1,5 +1,6 @@
 //! The documents of critical state: keys, transactions, changes, locks, coordinators.
 
+use data_encoding::BASE64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +8,45 @@ use super::Span;
 use crate::coordinator::{self, Change, Condition, Lock, Step, Txn, What};
 use crate::critical;
 
-/// A key.
+/// A value in a document: text, or base64 where it is none.
+fn shown(value: Vec<u8>) -> (Option<String>, Option<String>) {
+    match String::from_utf8(value) {
+        Ok(text) => (Some(text), None),
+        Err(bytes) => (None, Some(BASE64.encode(bytes.as_bytes()))),
+    }
+}
+
+/// The value that a document gives as text or in base64, if it gives one.
+///
+/// # Errors
+/// It gives both, or no base64. `name` is the member of the text.
+fn given(name: &str, text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(format!("give `{name}` or `{name}_base64`, not both")),
+        (Some(text), None) => Ok(Some(text.into_bytes())),
+        (None, Some(base64)) => {
+            let bytes = BASE64.decode(base64.as_bytes());
+            bytes.map(Some).map_err(|error| format!("`{name}_base64` is no base64 (RFC 4648, padded): {error}"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn needed(value: Option<Vec<u8>>) -> Result<Vec<u8>, String> {
+    value.ok_or_else(|| "give `value` or `value_base64`".to_owned())
+}
+
+/// A key. Its value is in `value` if it is text, else in `value_base64`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvItem {
     /// The key.
     pub key: String,
     /// Its value.
-    pub value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Its value in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The revision of its last write.
     pub revision: u64,
     /// The revision of its creation.
@@ -33,7 +66,16 @@ pub struct KvItem {
 impl KvItem {
     pub(in crate::api) fn new(key: String, item: coordinator::Item) -> Self {
         let coordinator::Item { value, revision, created, by, ttl_ms } = item;
-        Self { key, value, revision, created, by: by.to_string(), ttl_ms, local: false, age_ms: None }
+        let (value, value_base64) = shown(value);
+        Self { key, value, value_base64, revision, created, by: by.to_string(), ttl_ms, local: false, age_ms: None }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// It is given twice, or not, or is no base64.
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        needed(given("value", self.value.clone(), self.value_base64.clone())?)
     }
 }
 
@@ -55,12 +97,17 @@ impl From<critical::KeyPage> for KvPage {
     }
 }
 
-/// A value for a key. With `expect` or `absent` it is written only if the key is so.
+/// A value for a key, as `value` or as `value_base64`. With `expect`, `expect_base64` or `absent` it is
+/// written only if the key is so.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvPut {
     /// The value, at most 64 KiB.
-    pub value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The value in base64; any bytes, at most 64 KiB of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The lifetime of the key, 1 s to 30 days; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
@@ -70,9 +117,23 @@ pub struct KvPut {
     /// The key must have this value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
+    /// The key must have this value, which is in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_base64: Option<String>,
     /// The key must not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
+}
+
+impl KvPut {
+    /// The value, and the one that is expected.
+    ///
+    /// # Errors
+    /// The value is missing; one of them is given twice, or is no base64.
+    pub(in crate::api) fn values(&mut self) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
+        let value = needed(given("value", self.value.take(), self.value_base64.take())?)?;
+        Ok((value, given("expect", self.expect.take(), self.expect_base64.take())?))
+    }
 }
 
 /// A key that was written or deleted.
@@ -80,10 +141,20 @@ pub struct KvPut {
 pub struct KvWritten {
     /// The key.
     pub key: String,
-    /// Its value now; null if it is deleted.
+    /// Its value now; null if it is deleted, or no text.
     pub value: Option<String>,
+    /// Its value now in base64, if it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The revision of this change.
     pub revision: u64,
+}
+
+impl KvWritten {
+    pub(in crate::api) fn new(key: String, value: Option<Vec<u8>>, revision: u64) -> Self {
+        let (value, value_base64) = value.map_or((None, None), shown);
+        Self { key, value, value_base64, revision }
+    }
 }
 
 /// Checks, and the steps if all of them hold (`then`) or not (`else`). All steps happen at one revision
@@ -102,7 +173,7 @@ pub struct KvTxn {
     pub otherwise: Vec<KvStep>,
 }
 
-/// A condition on a key: one of `exists`, `value` and `revision`.
+/// A condition on a key: one of `exists`, `value`, `value_base64` and `revision`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvCheck {
@@ -114,6 +185,9 @@ pub struct KvCheck {
     /// The value that it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The value that it must have, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The revision that its last write must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
@@ -131,14 +205,18 @@ pub enum KvStep {
     Get(String),
 }
 
-/// A value for a key in a transaction.
+/// A value for a key in a transaction, as `value` or as `value_base64`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvSet {
     /// The key.
     pub key: String,
     /// The value.
-    pub value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The value in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The lifetime of the key; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
@@ -160,13 +238,13 @@ impl KvTxn {
 }
 
 impl TryFrom<KvTxn> for Txn {
-    /// Names the check with none of the three, or with several.
+    /// Names the check with none of the conditions, or with several, and the step without a value.
     type Error = String;
 
     fn try_from(txn: KvTxn) -> Result<Self, String> {
         let checks = txn.checks.into_iter().map(coordinator::Check::try_from).collect::<Result<_, _>>()?;
-        let steps = |steps: Vec<KvStep>| steps.into_iter().map(Step::from).collect();
-        Ok(Self { checks, then: steps(txn.then), otherwise: steps(txn.otherwise) })
+        let steps = |steps: Vec<KvStep>| steps.into_iter().map(Step::try_from).collect::<Result<_, _>>();
+        Ok(Self { checks, then: steps(txn.then)?, otherwise: steps(txn.otherwise)? })
     }
 }
 
@@ -174,27 +252,38 @@ impl TryFrom<KvCheck> for coordinator::Check {
     type Error = String;
 
     fn try_from(check: KvCheck) -> Result<Self, String> {
-        let is = match (check.exists, check.value, check.revision) {
+        let value = given("value", check.value, check.value_base64);
+        let value = value.map_err(|error| format!("the check of {:?}: {error}", check.key))?;
+        let is = match (check.exists, value, check.revision) {
             (Some(true), None, None) => Condition::Present,
             (Some(false), None, None) => Condition::Absent,
             (None, Some(value), None) => Condition::Value(value),
             (None, None, Some(revision)) => Condition::Revision(revision),
-            _ => return Err(format!("the check of {:?} needs one of exists, value and revision", check.key)),
+            _ => {
+                return Err(format!(
+                    "the check of {:?} needs one of exists, value, value_base64 and revision",
+                    check.key
+                ));
+            }
         };
         Ok(Self { key: check.key, is })
     }
 }
 
-impl From<KvStep> for Step {
-    fn from(step: KvStep) -> Self {
-        match step {
-            KvStep::Put(KvSet { key, value, ttl, fence }) => {
+impl TryFrom<KvStep> for Step {
+    type Error = String;
+
+    fn try_from(step: KvStep) -> Result<Self, String> {
+        Ok(match step {
+            KvStep::Put(KvSet { key, value, value_base64, ttl, fence }) => {
+                let value = given("value", value, value_base64).and_then(needed);
+                let value = value.map_err(|error| format!("the step that puts {key:?}: {error}"))?;
                 let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.0.as_millis()).unwrap_or(u64::MAX));
                 Self::Put(coordinator::Put { key, value, ttl_ms, fence })
             }
             KvStep::Delete(key) => Self::Delete(key),
             KvStep::Get(key) => Self::Get(key),
-        }
+        })
     }
 }
 
@@ -219,9 +308,12 @@ pub struct KvChange {
     pub kind: String,
     /// The key, or the lock's name.
     pub key: String,
-    /// The key's value now.
+    /// The key's value now, if it is text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The key's value now in base64, if it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
     /// The lease's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
@@ -238,20 +330,25 @@ impl KvChange {
     pub(in crate::api) fn new(change: Change, by_name: Option<String>) -> Self {
         let by = change.by.to_string();
         let key = change.name().to_owned();
-        let (kind, value, token, stolen_from) = match change.what {
-            What::Put { value, .. } => ("put", Some(value), None, None),
-            What::Deleted { expired, .. } => (if expired { "expired" } else { "deleted" }, None, None, None),
+        let (mut value, mut value_base64) = (None, None);
+        let (kind, token, stolen_from) = match change.what {
+            What::Put { value: written, .. } => {
+                (value, value_base64) = shown(written);
+                ("put", None, None)
+            }
+            What::Deleted { expired, .. } => (if expired { "expired" } else { "deleted" }, None, None),
             What::Granted { token, stolen_from, .. } => {
                 let kind = if stolen_from.is_some() { "lock_stolen" } else { "lock_acquired" };
-                (kind, None, Some(token), stolen_from.map(|did| did.to_string()))
+                (kind, Some(token), stolen_from.map(|did| did.to_string()))
             }
-            What::Renewed { token, .. } => ("lock_renewed", None, Some(token), None),
+            What::Renewed { token, .. } => ("lock_renewed", Some(token), None),
             What::Released { token, expired, .. } => {
-                (if expired { "lock_expired" } else { "lock_released" }, None, Some(token), None)
+                (if expired { "lock_expired" } else { "lock_released" }, Some(token), None)
             }
-            What::Line { waits, .. } => (if waits { "lock_waits" } else { "lock_left" }, None, None, None),
+            What::Line { waits, .. } => (if waits { "lock_waits" } else { "lock_left" }, None, None),
         };
-        Self { revision: change.revision, kind: kind.to_owned(), key, value, token, stolen_from, by, by_name }
+        let (revision, kind) = (change.revision, kind.to_owned());
+        Self { revision, kind, key, value, value_base64, token, stolen_from, by, by_name }
     }
 }
 

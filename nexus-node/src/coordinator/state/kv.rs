@@ -5,14 +5,14 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
 use super::{Change, Full, Outcome, Refusal, Tell, Timed, What};
-use crate::coordinator::command::{Condition, Expiry, Put, Step};
+use crate::coordinator::command::{Condition, Expiry, Put, Step, is_bytes};
 use crate::coordinator::limits::Limits;
 
 /// The content of a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its value.
-    pub value: String,
+    pub value: Vec<u8>,
     /// The revision of its last write.
     pub revision: u64,
     /// The revision of its creation.
@@ -21,6 +21,18 @@ pub struct Item {
     pub by: Did,
     /// The lifetime from its last write on, in milliseconds; `None` for no end.
     pub ttl_ms: Option<u64>,
+}
+
+impl Item {
+    /// Its value, if that is text.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.value).ok()
+    }
+
+    /// For a reader that knows texts alone: what is no character is U+FFFD.
+    pub(super) fn in_text(&self) -> Self {
+        Self { value: String::from_utf8_lossy(&self.value).into_owned().into_bytes(), ..self.clone() }
+    }
 }
 
 /// Keys and values.
@@ -35,6 +47,11 @@ pub(super) struct Kv {
 impl Kv {
     pub(super) fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
+    }
+
+    /// Whether a value is no text.
+    pub(super) fn has_bytes(&self) -> bool {
+        self.items.values().any(|item| is_bytes(&item.value))
     }
 
     pub(super) fn list<'a>(
@@ -59,7 +76,7 @@ impl Kv {
     }
 
     /// Checks that a key has the expected value; with `None`, that it does not exist.
-    pub(super) fn expect(&self, key: &str, expected: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn expect(&self, key: &str, expected: Option<&[u8]>) -> Result<(), Refusal> {
         let found = self.items.get(key);
         match (expected, found) {
             (None, None) => Ok(()),
@@ -155,6 +172,6 @@ impl Kv {
 }
 
 /// The size of a key and its value for the limit, in bytes.
-fn size(key: &str, value: &str) -> u64 {
+fn size(key: &str, value: &[u8]) -> u64 {
     (key.len() + value.len()) as u64
 }

@@ -57,6 +57,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a kept answer has a value that is no text.
+    pub(super) fn have_bytes(&self) -> bool {
+        self.sessions.values().flat_map(|session| session.done.values().flatten()).any(Outcome::has_bytes)
+    }
+
     pub(super) fn note(&mut self, index: u64, proposal: &Proposal, outcomes: &[Outcome], limits: &Limits) {
         let session = self.sessions.entry((proposal.by, proposal.session)).or_default();
         session.last = index;

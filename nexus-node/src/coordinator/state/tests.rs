@@ -1,3 +1,5 @@
+mod bytes;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -52,8 +54,8 @@ impl Log {
     }
 }
 
-fn put(key: &str, value: &str) -> Put {
-    Put { key: key.to_owned(), value: value.to_owned(), ttl_ms: None, fence: None }
+fn put(key: &str, value: impl AsRef<[u8]>) -> Put {
+    Put { key: key.to_owned(), value: value.as_ref().to_owned(), ttl_ms: None, fence: None }
 }
 
 fn acquire(wait_ms: u64) -> Command {
@@ -78,14 +80,16 @@ fn waiter(outcome: Outcome) -> u64 {
 #[test]
 fn a_value_is_replaced_only_if_it_is_the_expected_one() {
     let mut log = Log::new();
-    let cas =
-        |expect: Option<&str>, value: &str| Command::Cas { expect: expect.map(str::to_owned), put: put("k", value) };
+    let cas = |expect: Option<&str>, value: &str| Command::Cas {
+        expect: expect.map(|expect| expect.as_bytes().to_vec()),
+        put: put("k", value),
+    };
     assert!(matches!(log.propose(1, cas(Some("a"), "b")), Outcome::Refused(Refusal::Mismatch { found: None })));
     assert!(matches!(log.propose(1, cas(None, "a")), Outcome::Done { revision: 1 }));
     assert!(matches!(log.propose(2, cas(None, "b")), Outcome::Refused(Refusal::Mismatch { found: Some(_) })));
     assert!(matches!(log.propose(2, cas(Some("a"), "b")), Outcome::Done { revision: 2 }));
     let item = log.machine.get("k").unwrap();
-    assert_eq!((item.value.as_str(), item.created, item.revision), ("b", 1, 2));
+    assert_eq!((item.text(), item.created, item.revision), (Some("b"), 1, 2));
 }
 
 /// promise: Keys and locks | A request that is repeated is applied once
@@ -330,7 +334,7 @@ fn a_transaction_is_one_revision_or_nothing() {
     assert_eq!((log.machine.get("a").unwrap().revision, log.machine.get("b").unwrap().revision), (2, 2));
     let Outcome::Txn { held, revision, items } = log.propose(1, txn(1)) else { panic!() };
     assert_eq!((held, revision), (false, 2));
-    assert_eq!(items[0].as_ref().unwrap().value, "2");
+    assert_eq!(items[0].as_ref().unwrap().text(), Some("2"));
 }
 
 /// promise: Keys and locks | A lock has one holder and a fair line; no write passes under an old token
@@ -420,7 +424,7 @@ proptest! {
             match act {
                 Act::Put(k, value, mortal) => {
                     let ttl_ms = mortal.then_some(5_000);
-                    log.propose(who, Command::Put(Put { ttl_ms, ..put(&key(k), &value.to_string()) }));
+                    log.propose(who, Command::Put(Put { ttl_ms, ..put(&key(k), value.to_string()) }));
                     model.insert(key(k), value.to_string());
                 }
                 Act::Delete(k) => {
@@ -430,7 +434,8 @@ proptest! {
                 Act::Cas(k, expect, value) => {
                     let expect = expect.map(|value| value.to_string());
                     let fits = model.get(&key(k)) == expect.as_ref();
-                    let outcome = log.propose(who, Command::Cas { expect, put: put(&key(k), &value.to_string()) });
+                    let expect = expect.map(String::into_bytes);
+                    let outcome = log.propose(who, Command::Cas { expect, put: put(&key(k), value.to_string()) });
                     prop_assert_eq!(fits, matches!(outcome, Outcome::Done { .. }));
                     if fits {
                         model.insert(key(k), value.to_string());
@@ -467,7 +472,7 @@ proptest! {
                 }
             }
             let keys: BTreeMap<String, String> =
-                log.machine.list("", None).map(|(key, item)| (key.clone(), item.value.clone())).collect();
+                log.machine.list("", None).map(|(key, item)| (key.clone(), item.text().unwrap().to_owned())).collect();
             prop_assert_eq!(&keys, &model);
             for change in log.changes.drain(..) {
                 prop_assert!(change.revision > last_revision);

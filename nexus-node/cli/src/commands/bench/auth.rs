@@ -80,9 +80,8 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
 /// The milliseconds of a newcomer from its ticket to a data directory with credentials.
 async fn join(inviter: &Node, dir: &Path) -> Result<f64, Problem> {
     let ticket = inviter.invite(Invite::default()).await?.ticket;
-    let ticket = ticket.parse().map_err(|error| NodeError::Invalid(format!("{error}")))?;
     let begin = Instant::now();
-    node::join(dir, &ticket, None, DEADLINE).await?;
+    node::join(dir, &ticket, JoinOptions::default().timeout(DEADLINE)).await?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 

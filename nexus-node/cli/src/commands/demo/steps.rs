@@ -395,7 +395,7 @@ fn write(world: &mut World) -> StepResult {
     let written = ide.put_key(KEY, "blue")?;
     // No waiting: a read after the answer sees this value or a newer one.
     let read = cloud.key(KEY)?;
-    claim(read.value == "blue" && read.revision == written.revision && read.by == ide.did, || {
+    claim(read.value.as_deref() == Some("blue") && read.revision == written.revision && read.by == ide.did, || {
         format!("cloud reads {:?} of revision {}", read.value, read.revision)
     })?;
     let late = cloud.client.put::<wire::KvWritten>(
@@ -431,7 +431,9 @@ fn refuse(world: &mut World) -> StepResult {
     let (terminal, ide, cloud) = (world.node(TERMINAL)?, world.node(IDE)?, world.node(CLOUD)?);
     let written = until("the majority writes", SOON, || terminal.put_key(KEY, "red").map(Some))?;
     let read = cloud.key(KEY)?;
-    claim(read.value == "red" && read.revision == written.revision, || format!("cloud reads {:?}", read.value))?;
+    claim(read.value.as_deref() == Some("red") && read.revision == written.revision, || {
+        format!("cloud reads {:?}", read.value)
+    })?;
     let modes = [ide.status()?.mode.unwrap_or_default(), terminal.status()?.mode.unwrap_or_default()];
     claim(modes[0] == "read_only" && modes[1] != "read_only", || format!("their modes are {modes:?}"))?;
     Ok(format!(
@@ -442,11 +444,11 @@ fn refuse(world: &mut World) -> StepResult {
 }
 
 fn agree(world: &mut World) -> StepResult {
-    let mut items: Vec<(String, u64)> = Vec::new();
+    let mut items: Vec<(Option<String>, u64)> = Vec::new();
     for node in world.nodes() {
         let item = until(&format!("the copy on {} has what the majority wrote", node.name), SOON, || {
             let local: wire::KvItem = node.client.get(&format!("/v1/kv/{}?local=true", escape(KEY)))?;
-            Ok((local.value == "red").then_some(local))
+            Ok((local.value.as_deref() == Some("red")).then_some(local))
         })?;
         items.push((item.value, item.revision));
         until(&format!("{} sees all voters", node.name), SOON, || {
@@ -456,7 +458,7 @@ fn agree(world: &mut World) -> StepResult {
     claim(items.windows(2).all(|pair| pair[0] == pair[1]), || format!("their copies differ: {items:?}"))?;
     let pages: Vec<wire::KvPage> =
         world.nodes().map(|node| node.client.get("/v1/kv?limit=1000")).collect::<Result<_, _>>()?;
-    let keys = |page: &wire::KvPage| -> Vec<(String, String, u64)> {
+    let keys = |page: &wire::KvPage| -> Vec<(String, Option<String>, u64)> {
         page.items.iter().map(|item| (item.key.clone(), item.value.clone(), item.revision)).collect()
     };
     claim(pages.windows(2).all(|pair| keys(&pair[0]) == keys(&pair[1])), || "they list different keys".to_owned())?;

@@ -99,7 +99,9 @@ impl Service {
             (Workload::LinKv, "read") => {
                 let key = key(body)?;
                 match self.critical.get(&key).await {
-                    Ok(Some(item)) => Ok(json!({ "type": "read_ok", "value": value_of(&item.value)? })),
+                    Ok(Some(item)) => {
+                        Ok(json!({ "type": "read_ok", "value": value_of(item.text().unwrap_or_default())? }))
+                    }
                     Ok(None) => Err(no_key(&key)),
                     Err(error) => Err(unread(&error)),
                 }
@@ -167,7 +169,7 @@ impl Service {
         let (from, to) = (field(body, "from")?.to_string(), field(body, "to")?.to_string());
         let create = body["create_if_not_exists"].as_bool().unwrap_or(false);
         for _ in 0..TRIES {
-            match self.critical.cas(&key, Some(&from), &to, PutOptions::default()).await {
+            match self.critical.cas(&key, Some(from.as_bytes()), &to, PutOptions::default()).await {
                 Ok(_) => return Ok(()),
                 Err(NodeError::Conflict(why)) => return Err(Failure::new(NOT_AS_EXPECTED, why.to_string())),
                 Err(NodeError::NotFound { .. }) if !create => return Err(no_key(&key)),
