@@ -59,7 +59,8 @@ mod runtime;
 #[cfg(feature = "coordinators")]
 mod serve;
 mod state;
-#[cfg(all(test, feature = "coordinators"))]
+#[cfg(feature = "coordinators")]
+#[cfg(test)]
 mod vectors;
 #[cfg(feature = "coordinators")]
 mod voters;

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p nexus-examples --bin lock`
 
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example talks, and has tasks of its own")]
 
 use std::error::Error;
 use std::time::Duration;

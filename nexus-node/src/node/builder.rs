@@ -22,7 +22,6 @@ const RAFT_CACHE_BYTES: usize = 1 << 20;
 
 /// Makes a node in the real world. Unset options have the defaults of [`Config`].
 #[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     path: PathBuf,
     config: Config,

@@ -54,13 +54,13 @@ enum Figure {
     Scale,
     /// Questions of one to four words over many memories, beside tantivy alone
     Recall,
-    /// The HTTP API: reads beside a bare route, writes and an import
+    /// The HTTP API: reads, their p99 and cores beside a bare route, writes and an import
     Api,
     /// The tools of agents: recall beside the HTTP route, and one more entity in a large graph
     Mcp,
     /// Hello, joining, the token and the page's cookie, each beside the same without a check
     Auth,
-    /// The time until a started node is seen, and until a killed one is told as down
+    /// The time until a started node is seen, and until a killed one is down; mDNS asks the local network
     Discovery,
 }
 
