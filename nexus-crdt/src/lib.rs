@@ -55,6 +55,6 @@ pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
 pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
-pub use space::{SpaceDefinition, SpaceId};
+pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

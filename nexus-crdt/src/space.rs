@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,6 +25,15 @@ impl SpaceId {
         Self(blake3::derive_key("nexus default space v1", mesh.as_bytes()))
     }
 
+    /// The derived space of that name.
+    pub fn derived(mesh: &Did, name: &str) -> Option<Self> {
+        match name {
+            "mesh" => Some(Self::mesh(mesh)),
+            "default" => Some(Self::default_of(mesh)),
+            _ => None,
+        }
+    }
+
     /// The space that an entry of kind [`crate::Kind::SPACE`] created.
     pub const fn created_by(entry: EntryId) -> Self {
         Self(*entry.as_bytes())
@@ -43,6 +53,16 @@ impl SpaceId {
     pub fn short(&self) -> String {
         HEXLOWER.encode(&self.0[..4])
     }
+}
+
+/// The names of the derived spaces, which come with every mesh. A node names in its hello those that it
+/// knows, and other nodes speak to it about no others.
+pub const DERIVED_SPACES: [&str; 2] = ["mesh", "default"];
+
+/// The derived spaces of a mesh that are not among these names.
+pub fn unnamed_spaces(mesh: &Did, named: &BTreeSet<String>) -> BTreeSet<SpaceId> {
+    let unnamed = DERIVED_SPACES.into_iter().filter(|name| !named.contains(*name));
+    unnamed.filter_map(|name| SpaceId::derived(mesh, name)).collect()
 }
 
 impl fmt::Display for SpaceId {
@@ -91,5 +111,21 @@ impl SpaceDefinition {
     #[expect(clippy::expect_used, reason = "borsh writes to memory")]
     pub fn encode(&self) -> Vec<u8> {
         borsh::to_vec(self).expect("a definition encodes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_derived_space_has_an_id_of_its_own_and_is_known_by_its_name() {
+        let mesh = Did::from_bytes([7; 32]);
+        let all = unnamed_spaces(&mesh, &BTreeSet::new());
+        assert_eq!(all.len(), DERIVED_SPACES.len());
+        assert_eq!(unnamed_spaces(&mesh, &DERIVED_SPACES.map(str::to_owned).into()), BTreeSet::new());
+        let named = ["mesh".to_owned(), "later".to_owned()].into();
+        assert_eq!(unnamed_spaces(&mesh, &named), BTreeSet::from([SpaceId::default_of(&mesh)]));
+        assert_eq!(SpaceId::derived(&mesh, "later"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The formats that this version reads, and which of them it writes.
 
-use nexus_crdt::{ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX};
+use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
@@ -63,7 +63,8 @@ impl Formats {
 
     /// The abilities that a node names in its hello. The mesh adds the rooms.
     pub(crate) fn abilities(self) -> Abilities {
-        Abilities { entry_format_max: self.entry, critical_format_max: self.critical, ..Abilities::first() }
+        let spaces = DERIVED_SPACES.map(str::to_owned).into();
+        Abilities { entry_format_max: self.entry, critical_format_max: self.critical, spaces, ..Abilities::first() }
     }
 }
 

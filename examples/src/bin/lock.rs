@@ -33,8 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(NodeError::Conflict(ConflictError::StaleToken { .. })) => println!("first:   its token is too old"),
         other => println!("first:   {other:?}"),
     }
-    let state = critical.get("deploy/state").await?.map(|item| item.value);
-    println!("state:   {}", state.unwrap_or_default());
+    let state = critical.get("deploy/state").await?;
+    println!("state:   {}", state.as_ref().and_then(|item| item.text()).unwrap_or_default());
     node.shutdown().await;
     Ok(())
 }

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{Frontier, Members, SpaceRule};
+use nexus_crdt::{Frontier, Members, SpaceRule, unnamed_spaces};
 use nexus_identity::{Did, Role, Timestamp};
-use nexus_mesh::{DownCause, PeerState};
+use nexus_mesh::{Abilities, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
@@ -256,15 +256,18 @@ impl Node {
         let read = world.blocking(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
         let (ours, restricted) = read.map_err(NodeError::from).flatten().unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != identity.me());
+        let first = || Abilities::first().spaces;
         let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
-            // a space that one side may not read does not count as lacking
+            // a space that one side may not read or does not know does not count as lacking
             let ends = [*did, identity.me()];
             let hidden = restricted.iter().filter(|rule| !ends.iter().all(|end| members.may_read(end, rule)));
-            let hidden = hidden.map(|rule| rule.space).collect();
+            let named = met.and_then(|met| met.abilities.as_ref()).map_or_else(first, |one| one.spaces.clone());
+            let unnamed = unnamed_spaces(&identity.mesh(), &named);
+            let hidden = hidden.map(|rule| rule.space).chain(unnamed).collect();
             let (ours, durable) = (ours.without(&hidden), durable.without(&hidden));
             let behind = ours.ahead_of(&durable);
             Peer {

@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nexus_crdt::{ENTRY_FORMAT_FIRST, Members, SpaceId, SpaceRule};
+use nexus_crdt::{ENTRY_FORMAT_FIRST, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::Did;
 
 use crate::ledger;
 use crate::store::{StoreError, View};
 
-/// The two ends of a sync, and the members. A sync only covers the spaces that both ends may read.
+/// The two ends of a sync, and the members. A sync only covers the spaces that both ends may read and
+/// know.
 ///
 /// Both ends leave the same spaces out of their frontiers, so equal entries give equal digests.
 #[derive(Clone, Debug)]
@@ -17,12 +18,15 @@ pub struct Audience {
     members: Arc<Members>,
     /// The latest entry format that the peer reads.
     reads: u16,
+    /// The derived spaces that the peer does not know.
+    unnamed: BTreeSet<SpaceId>,
 }
 
 impl Audience {
-    /// This node and a peer, among these members. The peer reads the first entry format.
+    /// This node and a peer, among these members. The peer reads the first entry format, and knows every
+    /// derived space.
     pub const fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
-        Self { me, peer, members, reads: ENTRY_FORMAT_FIRST }
+        Self { me, peer, members, reads: ENTRY_FORMAT_FIRST, unnamed: BTreeSet::new() }
     }
 
     /// The same with a peer that reads entries up to some format. For it each log ends before its first
@@ -30,6 +34,13 @@ impl Audience {
     #[must_use]
     pub fn reading(self, format: u16) -> Self {
         Self { reads: format, ..self }
+    }
+
+    /// The same with a peer that names the derived spaces that it knows. A node without a space has no
+    /// log of it in its digests either.
+    #[must_use]
+    pub fn naming(self, spaces: &BTreeSet<String>) -> Self {
+        Self { unnamed: unnamed_spaces(&self.members.mesh(), spaces), ..self }
     }
 
     pub(super) const fn reads(&self) -> u16 {
@@ -58,9 +69,10 @@ impl Audience {
         new
     }
 
-    /// Whether both ends may read a space.
+    /// Whether both ends may read a space, and know it.
     pub(super) fn shares(&self, space: &SpaceRule) -> bool {
-        [&self.me, &self.peer].into_iter().all(|end| self.members.may_read(end, space))
+        !self.unnamed.contains(&space.space)
+            && [&self.me, &self.peer].into_iter().all(|end| self.members.may_read(end, space))
     }
 
     /// The spaces of a state that both ends may read.

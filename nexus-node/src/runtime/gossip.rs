@@ -1,9 +1,9 @@
 //! The gossip topic of new entries: a hint for members that sync reaches late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nexus_crdt::{EntryError, EntryFrame, Verified};
+use nexus_crdt::{EntryError, EntryFrame, SpaceId, Verified};
 use nexus_identity::Did;
 use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{Mesh, Message, Rooms, Verdict};
@@ -56,10 +56,10 @@ impl Gossip {
                 batch.push(next);
             }
             let (identity, store) = (self.identity.clone(), self.store.clone());
-            let format_max = self.sessions.entry_format_of_all();
+            let readable = Readable::by_all(&self.sessions, &identity.mesh());
             let judge = move || {
                 let judged = batch.into_iter().map(|(from, message)| {
-                    let (verdict, entry) = judge(&identity, &store, format_max, from, &message.bytes);
+                    let (verdict, entry) = judge(&identity, &store, &readable, from, &message.bytes);
                     (from, message.token, verdict, entry)
                 });
                 judged.collect::<Vec<_>>()
@@ -83,12 +83,28 @@ impl Gossip {
     }
 }
 
-/// Decides whether to take a gossiped entry and whether to forward it. All open peers read formats up to
-/// `format_max`, and a forwarded entry may reach each of them.
+/// The entries that every open peer can read. A gossiped one may reach each of them.
+struct Readable {
+    format_max: u16,
+    /// Derived spaces that some peer does not know.
+    unnamed: BTreeSet<SpaceId>,
+}
+
+impl Readable {
+    fn by_all(sessions: &Sessions, mesh: &Did) -> Self {
+        Self { format_max: sessions.entry_format_of_all(), unnamed: sessions.spaces_unnamed_by_some(mesh) }
+    }
+
+    fn has(&self, format: Option<u16>, space: &SpaceId) -> bool {
+        format.is_some_and(|format| format <= self.format_max) && !self.unnamed.contains(space)
+    }
+}
+
+/// Decides whether to take a gossiped entry and whether to forward it.
 fn judge(
     identity: &Identity,
     store: &Store,
-    format_max: u16,
+    readable: &Readable,
     from: Did,
     bytes: &[u8],
 ) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
@@ -109,7 +125,7 @@ fn judge(
     let Ok((held, rule, complete)) = looked_up else { return (Verdict::Ignore, None) };
     let members = identity.members();
     // gossip goes to every member: forward only entries of a known space that all members may read
-    let to_all = format.is_some_and(|format| format <= format_max) && rule.is_some_and(|rule| members.all_read(&rule));
+    let to_all = readable.has(format, &space) && rule.is_some_and(|rule| members.all_read(&rule));
     if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
         return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
     }
@@ -143,8 +159,10 @@ pub(crate) async fn publish(
 ) {
     while let Some(entry) = entries.recv().await {
         let others = identity.members().len().saturating_sub(1);
-        let format = EntryFrame::decode(entry.as_slice()).ok().as_ref().and_then(format_of);
-        let readable = format.is_some_and(|format| format <= sessions.entry_format_of_all());
+        let readable = EntryFrame::decode(entry.as_slice()).is_ok_and(|frame| {
+            let (format, readable) = (format_of(&frame), Readable::by_all(&sessions, &identity.mesh()));
+            frame.parse().is_ok_and(|entry| readable.has(format, &entry.header().space))
+        });
         if readable && entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
             // gossip is a hint: sync brings the entry to everybody else
             let _ = mesh.publish(ENTRIES, entry).await;

@@ -79,8 +79,9 @@ impl From<StoreError> for SyncError {
 /// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
-    let reads = here.entry_format_of(peer).await;
-    let audience = Audience::new(here.identity.me(), peer, here.identity.members()).reading(reads);
+    let abilities = here.abilities_of(peer).await;
+    let audience = Audience::new(here.identity.me(), peer, here.identity.members());
+    let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces);
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || Session::open(audience, now, &store.snapshot()?);
     let session = match here.world.blocking(open).await {

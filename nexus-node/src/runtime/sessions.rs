@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Frontier, LogId};
+use nexus_crdt::{Frontier, LogId, SpaceId, unnamed_spaces};
 use nexus_identity::Did;
 use nexus_mesh::Abilities;
 use tokio::sync::{Notify, watch};
@@ -65,6 +65,13 @@ impl Sessions {
     /// The connection to a peer is closed.
     pub(super) fn closed(&self, peer: Did) {
         self.with(peer, |sync| sync.abilities = None);
+    }
+
+    /// The derived spaces that some open peer does not know. Gossip reaches all of them.
+    pub(super) fn spaces_unnamed_by_some(&self, mesh: &Did) -> BTreeSet<SpaceId> {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = syncs.values().filter_map(|sync| sync.abilities.as_ref());
+        open.flat_map(|one| unnamed_spaces(mesh, &one.spaces)).collect()
     }
 
     /// The highest format of entries that all open peers read. Gossip reaches all of them.
@@ -152,5 +159,17 @@ mod tests {
         assert_eq!(sessions.entry_format_of_all(), 1);
         sessions.closed(old);
         assert_eq!(sessions.entry_format_of_all(), 3);
+    }
+
+    #[test]
+    fn gossip_is_of_the_spaces_that_every_open_peer_knows() {
+        let sessions = Sessions::default();
+        let [old, new, mesh] = [1, 2, 3].map(|n| Did::from_bytes([n; 32]));
+        sessions.opened(new, Abilities::first());
+        assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::new());
+        sessions.opened(old, Abilities { spaces: ["mesh".to_owned()].into(), ..Abilities::first() });
+        assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::from([SpaceId::default_of(&mesh)]));
+        sessions.closed(old);
+        assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::new());
     }
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::ENTRY_FORMAT_FIRST;
 use nexus_identity::Did;
 use nexus_mesh::quota::Receiver;
-use nexus_mesh::{Mesh, OpenError, Rooms, Stream, StreamProtocol};
+use nexus_mesh::{Abilities, Mesh, OpenError, Rooms, Stream, StreamProtocol};
 use tokio::sync::watch;
 
 use super::handle::EngineHandle;
@@ -70,12 +69,12 @@ impl Syncing {
         }
     }
 
-    /// The highest format of entries that a peer reads, by its hello. The mesh is asked: a stream may
-    /// be here before the event that its peer is.
-    pub(super) async fn entry_format_of(&self, peer: Did) -> u16 {
+    /// The abilities of a peer, by its hello. The mesh is asked: a stream may be here before the event
+    /// that its peer is.
+    pub(super) async fn abilities_of(&self, peer: Did) -> Abilities {
         let peers = self.mesh.peers().await;
         let abilities = peers.into_iter().find(|status| status.did == peer).and_then(|status| status.abilities);
-        abilities.map_or(ENTRY_FORMAT_FIRST, |abilities| abilities.entry_format_max)
+        abilities.unwrap_or_else(Abilities::first)
     }
 
     /// Logs the end of a sync. A broken rule also closes the peer's connection.

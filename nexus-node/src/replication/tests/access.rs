@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{Body, DigestFrame};
 use nexus_crdt::{
-    Core, Field, FrontierPart, HIDDEN_FROM_READERS, Kind, LogHead, SpaceDefinition, SpaceId, SyncFrame, Target, Write,
-    Writes,
+    Core, ENTRY_FORMAT_MAX, Field, FrontierPart, HIDDEN_FROM_READERS, Kind, LogHead, SpaceDefinition, SpaceId,
+    SyncFrame, Target, Write, Writes,
 };
 use nexus_identity::Role;
 
@@ -119,6 +119,36 @@ fn a_space_that_a_peer_may_not_read_is_in_nothing_that_it_is_sent() {
         let published = here.node.published[before..].iter().map(|frame| frame.clone().parse().unwrap().header().space);
         assert_eq!(published.collect::<BTreeSet<_>>().contains(&here.hidden), reads, "gossip goes to all");
     }
+}
+
+/// promise: Real mesh | A derived space that a peer did not name in its hello is in nothing that it is sent, and equal digests stay equal
+#[test]
+fn a_derived_space_that_a_peer_does_not_know_is_in_nothing_that_it_is_sent() {
+    let mut here = Restricted::new();
+    here.node.input(Input::Chain(chain_as(2, Role::Member)));
+    let audience = Audience::new(here.node.key.did(), key(2).did(), here.node.engine.members().clone());
+    let audience = audience.reading(ENTRY_FORMAT_MAX).naming(&BTreeSet::from(["mesh".to_owned()]));
+    let mut session = Session::open(audience, Duration::ZERO, &here.snapshot()).unwrap();
+    let mut said = here.hear(&mut session, 0);
+    session.receive(frontier_frame(vec![]), &here.snapshot()).unwrap();
+    said.extend(here.hear(&mut session, 1));
+    here.write("while they talk");
+    for second in 2..20 {
+        said.extend(here.hear(&mut session, second));
+    }
+    let unknown = SpaceId::default_of(&mesh());
+    let spaces: BTreeSet<SpaceId> = said.iter().flat_map(|frame| about(frame).1).collect();
+    assert_eq!(
+        spaces,
+        BTreeSet::from([SpaceId::mesh(&mesh()), here.hidden]),
+        "a space with a definition is no derived one"
+    );
+    let digests = said.iter().filter_map(|frame| match frame.body.as_ref().unwrap() {
+        Body::Digest(frame) => Some(frame.digest.clone()),
+        _ => None,
+    });
+    let unknown = BTreeSet::from([unknown]);
+    assert_eq!(digests.last().unwrap(), here.node.frontier().without(&unknown).digest());
 }
 
 #[test]

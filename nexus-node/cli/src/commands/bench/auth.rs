@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use nexus_identity::{Chain, Did};
 use nexus_node::api::Problem;
-use nexus_node::{Invite, Node, NodeError, node};
+use nexus_node::{Invite, JoinOptions, Node, node};
 use tokio::time::Instant;
 
 use super::client::{Connection, Proof, Server, failed, listen, request, serve_node, sign_in};
