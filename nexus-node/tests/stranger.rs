@@ -64,6 +64,7 @@ fn nothing_got_out(record: &Record, node: &Node, friend: &Node) {
 /// A mesh over a recorded transport.
 fn mesh(record: &Record, n: u8, membership: Option<World>) -> (Mesh, MeshEvents) {
     let mut config = MeshConfig::new(key(n));
+    config.abilities.entry_format_max = nexus_crdt::ENTRY_FORMAT_MAX;
     config.membership = membership.map(|world| Membership { mesh: world.mesh(), chain: world.chain(n) });
     let mut rooms = Rooms::new();
     // it serves them by name, and drops all that comes

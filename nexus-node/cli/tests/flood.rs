@@ -41,7 +41,8 @@ impl Stage {
         let node = home.up_with(&["--listen", "/ip4/127.0.0.1/tcp/0"]);
         let ticket: Ticket = home.json(&["invite"])["ticket"].as_str().unwrap().parse().unwrap();
         let address: Multiaddr = ticket.addresses[0].parse().unwrap();
-        let config = MeshConfig::new(key(9));
+        let mut config = MeshConfig::new(key(9));
+        config.abilities.entry_format_max = nexus_crdt::ENTRY_FORMAT_MAX;
         let (mesh, _events) =
             Mesh::start(Link::Tcp.transport(&key(9)), config, Rooms::new(), Arc::new(TokioSpawner::current())).unwrap();
         let name = "rogue".parse().unwrap();

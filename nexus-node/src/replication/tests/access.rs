@@ -121,7 +121,7 @@ fn a_space_that_a_peer_may_not_read_is_in_nothing_that_it_is_sent() {
     }
 }
 
-/// promise: Real mesh | A derived space that a peer did not name in its hello is in nothing that it is sent, and equal digests stay equal
+/// promise: Nodes | A derived space that a peer did not name in its hello is in nothing that it is sent, and equal digests stay equal
 #[test]
 fn a_derived_space_that_a_peer_does_not_know_is_in_nothing_that_it_is_sent() {
     let mut here = Restricted::new();
