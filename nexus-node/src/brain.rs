@@ -430,6 +430,19 @@ impl Watch {
         }
     }
 
+    /// The next change that is committed already; `None` if there is none yet. Cancel-safe.
+    #[cfg(feature = "http")]
+    pub(crate) async fn at_hand(&mut self) -> Result<Option<Change>, NodeError> {
+        while self.ready.is_empty() {
+            let (at, space) = (self.at, self.space);
+            let seen = self.brain.reading(move |brain| brain.changes_after(at, space)).await?;
+            if !self.take(seen) {
+                return Ok(None);
+            }
+        }
+        Ok(self.ready.pop_front())
+    }
+
     /// Takes in what was looked at. Whether that was anything.
     fn take(&mut self, (changes, at): (Vec<Change>, WatchCursor)) -> bool {
         let moved = at.eno != self.at.eno;

@@ -156,14 +156,19 @@ async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
     }
 }
 
-/// Waits for a change, and returns it with those that are there already.
+/// Returns the changes that are there already, and waits for one if there is none.
 async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
     let mut changes = Vec::new();
-    match tokio::time::timeout(wait, next(api, &mut feed)).await {
-        Ok(Some(first)) => changes.push(first),
-        Ok(None) => return Err(Problem::new("stopping", "the node is stopping")),
-        Err(_) => {}
+    fill(&mut changes, &mut feed).await?;
+    if changes.is_empty() {
+        match tokio::time::timeout(wait, next(api, &mut feed)).await {
+            Ok(Some(first)) => changes.push(first),
+            Ok(None) => return Err(Problem::new("stopping", "the node is stopping")),
+            Err(_) => {}
+        }
+        fill(&mut changes, &mut feed).await?;
     }
+    // a mode is told after every change before it
     while !changes.is_empty()
         && changes.len() < CHANGES_PER_POLL
         && let Some(Some(more)) = next(api, &mut feed).now_or_never()
@@ -172,6 +177,17 @@ async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wi
     }
     let cursor = changes.last().map_or_else(|| feed.watch.cursor(), |last| last.cursor.clone());
     Ok(axum::Json(wire::Changes { changes, cursor }))
+}
+
+/// Adds the changes of memories and members that are there, as many as a poll may have. They are read
+/// on the blocking seam, so a wait of zero would never see them.
+async fn fill(changes: &mut Vec<wire::Change>, feed: &mut Feed) -> Result<(), Problem> {
+    while changes.len() < CHANGES_PER_POLL
+        && let Some(more) = feed.watch.at_hand().await?
+    {
+        changes.push(wire::Change::from(more));
+    }
+    Ok(())
 }
 
 /// Sends each change as a text. Messages of the client are ignored, except for the close.
