@@ -27,7 +27,7 @@ use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
 use crate::identity::Identity;
 use crate::memory::cursor::{StoreName, WatchCursor};
-use crate::memory::read::{Known, Reader};
+use crate::memory::read::{Reader, Visible};
 use crate::memory::{
     Change, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery, Recalled,
     Remembered, Revision, SpaceInfo, WatchQuery,
@@ -82,30 +82,30 @@ impl BrainLimits {
 ///
 /// It is keyed by the number of the [`Snapshot`] and refers to none, so it keeps no old snapshot alive.
 #[derive(Default)]
-struct Reads(Mutex<Option<(u64, Arc<Known>)>>);
+struct Reads(Mutex<Option<(u64, Arc<Visible>)>>);
 
 impl Reads {
     /// The part of a state that this node may see, read with these members.
-    fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
+    fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Visible>> {
         // whoever holds it for long reads the disk meanwhile
         let last = self.0.try_lock().ok()?;
         of(&last, snapshot, members)
     }
 
     /// The same; read now if it was not.
-    fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Known>, NodeError> {
+    fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Visible>, NodeError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = of(&last, snapshot, members) {
             return Ok(known);
         }
-        let known = Arc::new(Known::read(snapshot, me, members.clone())?);
+        let known = Arc::new(Visible::read(snapshot, me, members.clone())?);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
     }
 }
 
 /// The part that is held, if it is of this state and these members.
-fn of(last: &Option<(u64, Arc<Known>)>, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Known>> {
+fn of(last: &Option<(u64, Arc<Visible>)>, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Visible>> {
     let (number, known) = last.as_ref()?;
     (*number == snapshot.number() && known.is_of(members)).then(|| known.clone())
 }
@@ -138,7 +138,7 @@ impl Brain {
     }
 
     /// The spaces and members as they are committed now. The first who asks after a commit has them read.
-    async fn known(&self) -> Result<Arc<Known>, NodeError> {
+    async fn known(&self) -> Result<Arc<Visible>, NodeError> {
         let held = |snapshot: &Snapshot| self.0.reads.held(snapshot, &self.here().identity.members());
         match self.here().store.opened_snapshot()?.as_ref().and_then(held) {
             Some(known) => Ok(known),
@@ -146,7 +146,7 @@ impl Brain {
         }
     }
 
-    fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Known>, NodeError> {
+    fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Visible>, NodeError> {
         let identity = &self.here().identity;
         self.0.reads.known(snapshot, identity.me(), &identity.members())
     }

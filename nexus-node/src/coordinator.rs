@@ -78,7 +78,9 @@ pub use self::limits::{
 };
 pub use self::manage::Manage;
 pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};
-pub use self::state::{Action, Change, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter, What};
+pub use self::state::{
+    Action, CriticalChange, CriticalEvent, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter,
+};
 
 pub(crate) use self::part::Coordinator;
 #[cfg(feature = "coordinators")]

@@ -21,9 +21,9 @@ pub use self::guard::LockGuard;
 pub use self::options::{AuditQuery, CriticalWatchQuery, DeleteOptions, KeyQuery, LockOptions, PutOptions};
 pub use self::watch::{CriticalNews, CriticalWatch};
 pub use crate::coordinator::{
-    Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Change as CriticalChange, Check,
-    Condition, CoordinatorRole, Coordinators, Deed, Done, Item, Lease, Lock, Manage, Mode, OldMember, Put, Seat,
-    SeatState, Step, Txn, Waiter, What as CriticalEvent,
+    Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Check, Condition, CoordinatorRole,
+    Coordinators, CriticalChange, CriticalEvent, Deed, Done, Item, Lease, Lock, Manage, Mode, OldMember, Put, Seat,
+    SeatState, Step, Txn, Waiter,
 };
 use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
 use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource};

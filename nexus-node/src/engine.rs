@@ -14,7 +14,7 @@
 //! | `apply` | the changes of the tables by an entry |
 //! | `cut` | entries that stop counting after a fork of their log |
 //! | `erase` | the rest of an entry when a part of its payload goes |
-//! | `said` | the payloads of our own entries, in either format |
+//! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
 //! | `writes` | putting writes into the tables and taking them out |
 //! | `waiting` | entries that wait for something they need, within a bound |
@@ -28,8 +28,8 @@ mod edit;
 mod erase;
 mod intake;
 mod io;
+mod payload;
 mod rebuild;
-mod said;
 mod salts;
 mod state;
 #[cfg(test)]
@@ -50,13 +50,13 @@ pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
 
 use crate::store::{Draft, View};
 use salts::Salts;
-use state::State;
+use state::EngineState;
 
 /// The state machine of one node. The module states its drive contract.
 #[derive(Debug)]
 pub struct Engine {
     key: Keypair,
-    state: State,
+    state: EngineState,
     effects: VecDeque<Effect>,
 }
 
@@ -66,7 +66,7 @@ impl Engine {
     /// # Errors
     /// An error of the store, or [`LedgerError::NoGenesis`].
     pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
-        let state = State::read(key.did(), view)?;
+        let state = EngineState::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
     }
 

@@ -1,6 +1,6 @@
 //! Replication: the exchange between a node and one peer until both hold the same entries.
 //!
-//! [`Session`] is pure: it reads the committed store, decides the next frame to a peer, and interprets
+//! [`SyncSession`] is pure: it reads the committed store, decides the next frame to a peer, and interprets
 //! frames from it. No queue holds entries for a peer: a session has cursors over the store, so a slow
 //! peer costs no memory. The runtime moves its frames.
 
@@ -10,4 +10,4 @@ mod session;
 pub(crate) mod tests;
 
 pub use audience::Audience;
-pub use session::{Progress, Received, Session, SessionError};
+pub use session::{Progress, Received, SessionError, SyncSession};

@@ -57,7 +57,7 @@ use nexus_identity::plants::planted;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
-pub use self::batch::{Batch, Change};
+pub use self::batch::{Batch, TableChange};
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};

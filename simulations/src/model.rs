@@ -16,8 +16,8 @@ use nexus_node::internals::engine::{
     Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
 };
 use nexus_node::internals::inspect;
-use nexus_node::internals::replication::{Audience, Session};
-use nexus_node::internals::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
+use nexus_node::internals::replication::{Audience, SyncSession};
+use nexus_node::internals::store::{Batch, KeyRange, Order, StoreError, Table, TableChange, View, Visit};
 
 use crate::dice::Dice;
 use crate::invariants::{self, Load, Moment, NodeContent, Outsiders, Recovery};
@@ -47,13 +47,13 @@ impl Tables {
     fn apply(&mut self, batch: &Batch) {
         for change in batch.changes() {
             match change {
-                Change::Put { table, key, value } => {
+                TableChange::Put { table, key, value } => {
                     self.0.entry(table).or_default().insert(key.to_vec(), value.to_vec());
                 }
-                Change::Delete { table, key } => {
+                TableChange::Delete { table, key } => {
                     self.0.entry(table).or_default().remove(key);
                 }
-                Change::Clear { table } => self.0.entry(table).or_default().clear(),
+                TableChange::Clear { table } => self.0.entry(table).or_default().clear(),
             }
         }
     }
@@ -94,7 +94,7 @@ struct Peer {
 
 struct Link {
     ends: [NodeNo; 2],
-    sessions: Option<[Session; 2]>,
+    sessions: Option<[SyncSession; 2]>,
     /// Counts connections: frames of an earlier one are lost.
     epoch: u64,
     cuts: u32,
@@ -331,7 +331,7 @@ impl<'a> Model<'a> {
             let members = peer.engine.as_ref().ok_or("the node is down")?.members().clone();
             let audience = Audience::new(peer.key.did(), self.peers[other].key.did(), members);
             let audience = audience.reading(nexus_crdt::ENTRY_FORMAT_MAX);
-            Session::open(audience, self.now, &peer.tables).map_err(text_of)
+            SyncSession::open(audience, self.now, &peer.tables).map_err(text_of)
         };
         let sessions = [open(a, b)?, open(b, a)?];
         let link_state = &mut self.links[link];

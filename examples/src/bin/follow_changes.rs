@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             news = keys.try_next() => match news? {
                 Some(CriticalNews::Change(change)) => {
-                    let gone = matches!(change.what, CriticalEvent::Deleted { .. });
+                    let gone = matches!(change.event, CriticalEvent::Deleted { .. });
                     println!("key:     {} {}", change.name(), if gone { "deleted" } else { "written" });
                     deleted |= gone;
                 }

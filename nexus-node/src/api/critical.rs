@@ -127,7 +127,7 @@ pub(super) async fn watch(
         () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
     };
     let names = if changes.is_empty() { BTreeMap::new() } else { names(&node)? };
-    let change = |change: crate::coordinator::Change| {
+    let change = |change: crate::coordinator::CriticalChange| {
         let by = names.get(&change.by).cloned();
         wire::KvChange::new(change, by)
     };

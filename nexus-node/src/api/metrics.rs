@@ -202,11 +202,15 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     }
     of_spaces(text, &spaces);
     of_peers(text, &peers);
-    text.family("nexus_queue_length", "gauge", "What waits in a queue of the node.");
+    text.family("nexus_queue_length", "gauge", "The entries that wait in a queue of the node.");
     for queue in node.queues() {
         text.value("", &[("queue", queue.name)], queue.length);
     }
-    text.family("nexus_queue_capacity", "gauge", "What may wait in it; then those wait who would add to it.");
+    text.family(
+        "nexus_queue_capacity",
+        "gauge",
+        "The entries that may wait in it. A full queue makes the sender wait.",
+    );
     for queue in node.queues() {
         text.value("", &[("queue", queue.name)], queue.capacity);
     }
@@ -224,14 +228,14 @@ fn of_process(text: &mut Text, status: &Status) {
     text.one("nexus_ready", "Whether the node answers.", 1);
     text.one("nexus_uptime_seconds", "How long the node has been up.", status.uptime.as_secs());
     text.one("nexus_offline", "Whether the node was told to be offline.", u8::from(status.offline));
-    text.one("nexus_warnings", "What a person should look at: see the status.", status.warnings.len());
+    text.one("nexus_warnings", "The warnings of the status.", status.warnings.len());
     if let Some(bytes) = status.rss_bytes {
         text.one("process_resident_memory_bytes", "Resident memory of the process.", bytes);
     }
 }
 
 fn of_coordinators(text: &mut Text, seen: &Coordinators) {
-    text.family("nexus_mode", "gauge", "What critical state allows: 1 for the mode that it is.");
+    text.family("nexus_mode", "gauge", "The mode of critical state: 1 for the mode that holds.");
     for mode in [Mode::Full, Mode::Core, Mode::ReadOnly] {
         text.value("", &[("mode", mode.as_str())], u8::from(seen.mode() == mode));
     }

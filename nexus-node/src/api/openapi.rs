@@ -81,8 +81,10 @@ impl Routes {
         let problem = self.schemas.subschema_for::<wire::Problem>();
         let mut schemas = self.schemas.take_definitions(true);
         let codes: Vec<Value> = CODES.iter().map(|code| code.name.into()).collect();
-        schemas
-            .insert("Code".to_owned(), json!({ "type": "string", "enum": codes, "description": "What went wrong." }));
+        schemas.insert(
+            "Code".to_owned(),
+            json!({ "type": "string", "enum": codes, "description": "The code of an error." }),
+        );
         let document = json!({
             "openapi": "3.1.0",
             "info": {
@@ -105,7 +107,7 @@ impl Routes {
                         "type": "apiKey",
                         "in": "cookie",
                         "name": "nexus-PORT",
-                        "description": "What the link of `nexus-node web` gives a browser; good for the page only.",
+                        "description": "The cookie that the link of `nexus-node web` gives a browser; good for the page only.",
                     },
                 },
                 "responses": {

@@ -77,7 +77,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
             about.summary("Remove a memory everywhere").gives(200, &example::forgotten())
         })
         .on(Method::GET, "/v1/memories/{id}/history", memories::history, |about| {
-            about.summary("What happened to a memory, oldest first").gives(200, &vec![example::revision()])
+            about.summary("The history of a memory, oldest first").gives(200, &vec![example::revision()])
         })
         .on(Method::GET, "/v1/export", memories::export, |about| {
             about.summary("All memories, one a line").query("space", text(), "of one space").gives_type(
@@ -208,7 +208,7 @@ fn the_coordinators(routes: Routes) -> Routes {
         })
         .on(Method::GET, "/v1/audit", audit::list, |about| {
             about
-                .summary("Who did what to keys, locks and coordinators, oldest first")
+                .summary("The audit of keys, locks and coordinators, oldest first")
                 .query("after", json!({ "type": "integer", "minimum": 0 }), "go on after this entry, by number")
                 .query("since", text(), "within this time, by the clocks of those who did it, as `1d`")
                 .query("limit", number(1, 1_000), "at most this many; 100 if not given")
@@ -247,7 +247,7 @@ fn the_mesh(routes: Routes) -> Routes {
             about.summary("The other members").gives(200, &vec![example::peer()])
         })
         .on(Method::GET, "/v1/members", mesh::members, |about| {
-            about.summary("Who belongs").gives(200, &vec![example::member()])
+            about.summary("The members of the mesh").gives(200, &vec![example::member()])
         })
         .on(Method::POST, "/v1/invite", mesh::invite, |about| {
             about
@@ -293,7 +293,7 @@ fn page_and_process(routes: Routes) -> Routes {
             about.summary("A link that signs a browser in, once; with the token only").gives(201, &example::web_link())
         })
         .on(Method::GET, "/web/{code}", page::follow, |about| {
-            about.summary("What that link leads to").open().gives_nothing(303, "To the page, with the cookie.")
+            about.summary("The target of that link").open().gives_nothing(303, "To the page, with the cookie.")
         })
         .on(Method::POST, "/v1/session", page::sign_in, |about| {
             about.summary("Give this browser the cookie; with the token only").gives_nothing(204, "Signed in.").header(
@@ -312,7 +312,7 @@ fn page_and_process(routes: Routes) -> Routes {
             about.summary("The node answers").open().gives_value(200, &json!({ "ready": true, "mode": "full" }))
         })
         .on(Method::GET, "/metrics", metrics::metrics, |about| {
-            about.summary("What this process does, for Prometheus").gives_type(
+            about.summary("The figures of this process, for Prometheus").gives_type(
                 200,
                 "text/plain",
                 "nexus_records{space=\"default\"} 42\n",

@@ -7,7 +7,7 @@ use crate::NodeError;
 use crate::ledger;
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow};
 use crate::memory::cursor::{StoreName, WatchCursor};
-use crate::memory::read::Known;
+use crate::memory::read::Visible;
 use crate::memory::{Change, ChangeKind, Subject};
 use crate::store::{Order, Table, View};
 
@@ -18,7 +18,7 @@ const ENTRIES_PER_BATCH: usize = 256;
 /// spaces, and of those that this node may not read, are skipped and not looked at again.
 pub(crate) fn changes_after(
     view: &dyn View,
-    known: &Known,
+    known: &Visible,
     store: StoreName,
     after: WatchCursor,
     space: Option<SpaceId>,

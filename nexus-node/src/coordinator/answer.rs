@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::applied::State;
+use super::applied::CopyState;
 use super::command::is_bytes;
 use super::format;
 use super::network::encode;
 use super::query::{Answer, Found, Query};
-use super::state::{Change, What};
+use super::state::{CriticalChange, CriticalEvent};
 
 /// The most keys of a page.
 const PAGE_MAX: usize = 1_000;
@@ -20,9 +20,9 @@ impl Answer {
         format >= format::BYTES
             || match &self.found {
                 Found::Items { items, .. } => items.iter().all(|(_, item)| !is_bytes(&item.value)),
-                Found::Changes(Some(changes)) => {
-                    changes.iter().all(|change| !matches!(&change.what, What::Put { value, .. } if is_bytes(value)))
-                }
+                Found::Changes(Some(changes)) => changes
+                    .iter()
+                    .all(|change| !matches!(&change.event, CriticalEvent::Put { value, .. } if is_bytes(value))),
                 Found::Changes(None) | Found::Locks { .. } | Found::Nothing => true,
             }
     }
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-impl State {
+impl CopyState {
     /// Answers from the state applied here.
     pub(crate) fn answer(&self, index: u64, query: &Query) -> Answer {
         let machine = &self.machine;
@@ -102,8 +102,8 @@ fn page<'a, T: Clone + 'a>(
 }
 
 /// The first changes that fit a frame. Those of one revision stay together.
-fn batch<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
-    let (mut taken, mut bytes): (Vec<Change>, usize) = (Vec::new(), 0);
+fn batch<'a>(changes: impl Iterator<Item = &'a CriticalChange>) -> Vec<CriticalChange> {
+    let (mut taken, mut bytes): (Vec<CriticalChange>, usize) = (Vec::new(), 0);
     for change in changes {
         bytes += change.size();
         let begins = taken.last().is_none_or(|last| last.revision != change.revision);

@@ -14,7 +14,7 @@ use super::command::Group;
 use super::format::{ReadError, TooNew};
 use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
-use super::state::{At, Change, Machine};
+use super::state::{At, CriticalChange, Machine};
 
 /// The most changes kept for watchers that come back. A watcher that was away longer starts from the
 /// current keys.
@@ -26,7 +26,7 @@ pub(crate) struct Applied(Arc<AppliedMachine>);
 
 /// The state behind the handles.
 struct AppliedMachine {
-    state: RwLock<State>,
+    state: RwLock<CopyState>,
     /// The index of the last applied entry.
     index: watch::Sender<u64>,
     /// The highest format of any copy that this node had.
@@ -35,11 +35,11 @@ struct AppliedMachine {
     keeping: tokio::sync::Mutex<()>,
 }
 
-pub(crate) struct State {
+pub(crate) struct CopyState {
     pub(crate) machine: Machine,
     at: Option<LogId>,
     seats: StoredMembership,
-    changes: VecDeque<Change>,
+    changes: VecDeque<CriticalChange>,
     /// The last revision of which changes may be missing from `changes`.
     missing: u64,
     /// Audit records that are not on disk yet.
@@ -60,7 +60,7 @@ impl Applied {
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
-        let state = State { machine, at, seats, changes, missing, waiting };
+        let state = CopyState { machine, at, seats, changes, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
         let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
         applied.raise();
@@ -78,7 +78,7 @@ impl Applied {
     }
 
     /// Reads the applied state.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, CopyState> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,7 +97,7 @@ impl Applied {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut CopyState) -> T) -> T {
         let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
         let index = state.at.map_or(0, |at| at.index);
@@ -108,21 +108,21 @@ impl Applied {
     }
 }
 
-impl State {
+impl CopyState {
     /// The index of the last applied entry.
     pub(crate) fn index(&self) -> u64 {
         self.at.map_or(0, |at| at.index)
     }
 
     /// The changes after a revision; `None` if some of them are gone.
-    pub(crate) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+    pub(crate) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &CriticalChange>> {
         (revision >= self.missing).then(|| {
             let from = self.changes.partition_point(|change| change.revision <= revision);
             self.changes.range(from..)
         })
     }
 
-    fn keep(&mut self, changes: Vec<Change>) {
+    fn keep(&mut self, changes: Vec<CriticalChange>) {
         self.changes.extend(changes);
         while self.changes.len() > CHANGES_MAX {
             // all changes of a revision stay or go together
@@ -158,7 +158,7 @@ impl RaftStateMachine<Types> for Applier {
         I::IntoIter: OptionalSend,
     {
         let max = self.format_max;
-        let apply = |state: &mut State, entry: Entry| {
+        let apply = |state: &mut CopyState, entry: Entry| {
             let at = At { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
@@ -274,7 +274,7 @@ fn unkept(error: KeepError) -> StorageError {
     StorageIOError::write_snapshot(None, &error).into()
 }
 
-fn meta(state: &State) -> SnapshotMeta {
+fn meta(state: &CopyState) -> SnapshotMeta {
     let at = state.at.map_or_else(|| "0".to_owned(), |at| format!("{}-{}", at.leader_id.term, at.index));
     SnapshotMeta { last_log_id: state.at, last_membership: state.seats.clone(), snapshot_id: at }
 }

@@ -16,7 +16,7 @@ use nexus_identity::Did;
 
 use self::check::{check, proven};
 use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
-use super::govern::Said;
+use super::govern::Report;
 use super::group::Running;
 use super::log::Log;
 use super::network::encode;
@@ -158,7 +158,7 @@ impl Coordinator {
 }
 
 /// A comparison with a member's copy; `None` if it has none, or cannot be compared.
-fn compare(log: &Log, running: &Running, (did, said): (Did, Said)) -> Option<AuditOther> {
+fn compare(log: &Log, running: &Running, (did, said): (Did, Report)) -> Option<AuditOther> {
     let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
     let AuditRows { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
     let here = match records.first() {

@@ -19,7 +19,7 @@ use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
-use super::voters::{Change, Now, Seen};
+use super::voters::{Now, Seen, VoterChange};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator, Manage};
 use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
@@ -39,7 +39,7 @@ const EXPIRY_TICK: Duration = Duration::from_millis(200);
 /// The reports of the other members.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    said: BTreeMap<Did, Said>,
+    said: BTreeMap<Did, Report>,
     /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
     /// The time since which each absent member has been away.
@@ -53,7 +53,7 @@ pub(super) struct Heard {
 
 /// A member's report.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(super) struct Report {
     at: Instant,
     pub(super) voter: Voter,
     pub(super) may_vote: bool,
@@ -71,7 +71,7 @@ pub(super) struct Said {
     pub(super) stopped: bool,
 }
 
-impl Said {
+impl Report {
     /// The age of the report.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
@@ -198,7 +198,7 @@ impl Coordinator {
     }
 
     /// The last reports of the others.
-    pub(super) fn said(&self) -> BTreeMap<Did, Said> {
+    pub(super) fn said(&self) -> BTreeMap<Did, Report> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
@@ -252,13 +252,13 @@ impl Coordinator {
     }
 
     /// Asks a member for its report.
-    pub(super) async fn hear(&self, member: Did) -> Option<(Did, Said)> {
+    pub(super) async fn hear(&self, member: Did) -> Option<(Did, Report)> {
         let body = Some(Body::Hello(Hello {}));
         let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         let Some(Body::Overview(overview)) = answer.body else { return None };
         let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
-        let said = Said {
+        let said = Report {
             at: Instant::now(),
             voter,
             may_vote: !overview.never,
@@ -296,7 +296,7 @@ impl Coordinator {
         let format = running.applied.read().machine.format();
         let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = |(did, said): (&Did, &Said)| Seen {
+            let seen = |(did, said): (&Did, &Report)| Seen {
                 voter: said.voter,
                 may_learn: matches!(self.role(did), Some(Role::Admin | Role::Member)),
                 may_vote: said.may_vote,
@@ -329,22 +329,22 @@ impl Coordinator {
         })
     }
 
-    async fn change(&self, running: &Running, change: Change) -> Result<(), ManageError> {
+    async fn change(&self, running: &Running, change: VoterChange) -> Result<(), ManageError> {
         let raft = running.raft.clone();
-        if let Change::Raise(format) = change {
+        if let VoterChange::Raise(format) = change {
             return self.raise(running, format).await;
         }
         let change = async move {
             match change {
-                Change::Raise(_) => Ok(()),
-                Change::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
-                Change::Dismiss(voter) => {
+                VoterChange::Raise(_) => Ok(()),
+                VoterChange::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
+                VoterChange::Dismiss(voter) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
                 // keep a removed voter as a learner, so that it hears of its removal: otherwise it
                 // keeps starting elections. A voter that is lost for good is dismissed afterwards.
-                Change::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
+                VoterChange::Vote(voters) => raft.change_membership(voters, true).await.map(drop),
             }
         };
         let changed = tokio::time::timeout(CHANGE_MAX, scope(self.world.spawner().clone(), change)).await;
@@ -441,7 +441,7 @@ impl Coordinator {
             }
         };
         match next {
-            Some(voters) => self.change(running, Change::Vote(voters)).await,
+            Some(voters) => self.change(running, VoterChange::Vote(voters)).await,
             None => refused("the voters are being changed: try again"),
         }
     }

@@ -20,7 +20,7 @@ use super::command::{Group, Signed};
 use super::format::ReadError;
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::log::Log;
-use super::network::Network;
+use super::network::PeerLinks;
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
@@ -137,7 +137,7 @@ impl Running {
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(OpaqueError::new(error)))?);
-        let network = Network { links, group, log: log.clone() };
+        let network = PeerLinks { links, group, log: log.clone() };
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;

@@ -55,7 +55,7 @@ struct Inner {
     store: Store,
     entries: Entries,
     writes: mpsc::Sender<Write>,
-    state: Mutex<State>,
+    state: Mutex<LogCache>,
     /// Changes whenever more is on disk.
     flushed: watch::Sender<()>,
     /// The first bytes of a later version. The copy stopped there.
@@ -65,7 +65,7 @@ struct Inner {
 
 /// Data that openraft asks for often, and entries that are not on disk yet.
 #[derive(Default)]
-struct State {
+struct LogCache {
     /// This node as a voter.
     me: Voter,
     last: Option<LogId>,
@@ -129,7 +129,7 @@ impl Log {
         let vote = vote.map(|vote| Ballot { committed: vote.committed && vote.voter.did != did, ..vote });
         let vote = vote.map(Vote::from);
         let durable = last.map(|last| last.index);
-        let state = State { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
+        let state = LogCache { me, last, purged, snapshot, vote, committed, durable, tail: BTreeMap::new() };
         let (writes, receiver) = mpsc::channel(WAITING_MAX);
         let (entries, state, flushed) = (journal.entries(), Mutex::new(state), watch::Sender::new(()));
         let too_new = too_new.map_or_else(OnceLock::new, OnceLock::from);
@@ -138,7 +138,7 @@ impl Log {
         Ok((log, writer, Place { me, group }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogCache> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -171,7 +171,7 @@ impl Log {
         self.until(|state| state.durable.is_some_and(|durable| durable >= upto)).await
     }
 
-    async fn until(&self, reached: impl Fn(&State) -> bool) -> Result<(), WriteFailed> {
+    async fn until(&self, reached: impl Fn(&LogCache) -> bool) -> Result<(), WriteFailed> {
         if reached(&self.state()) {
             return Ok(());
         }
@@ -212,7 +212,7 @@ impl Log {
         // records of a past before this group; others have those
         batch.clear(Table::RaftAudit);
         rows::put_place(&mut batch, mesh, draw, group);
-        self.begin(batch, State { me, ..State::default() }).await
+        self.begin(batch, LogCache { me, ..LogCache::default() }).await
     }
 
     /// Begins a group that continues a state. `head` names its place, and this node as the only voter.
@@ -234,11 +234,11 @@ impl Log {
         }
         rows::put_vote(&mut batch, vote);
         let at = head.at.map(LogId::from);
-        let state = State { me, last: at, purged: at, snapshot: at, vote: Some(vote.into()), ..State::default() };
+        let state = LogCache { me, last: at, purged: at, snapshot: at, vote: Some(vote.into()), ..LogCache::default() };
         self.begin(batch, state).await
     }
 
-    async fn begin(&self, batch: Batch, state: State) -> Result<(), WriteFailed> {
+    async fn begin(&self, batch: Batch, state: LogCache) -> Result<(), WriteFailed> {
         *self.state() = state;
         self.write(Ask::Begin(batch)).await?;
         // writes in progress until now belong to the log before

@@ -30,13 +30,13 @@ const INSTALL_MAX: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// The source of clients for the other voters and learners.
-pub(super) struct Network {
+pub(super) struct PeerLinks {
     pub(super) links: Arc<Asker<Envelope>>,
     pub(super) group: Group,
     pub(super) log: Log,
 }
 
-impl RaftNetworkFactory<Types> for Network {
+impl RaftNetworkFactory<Types> for PeerLinks {
     type Network = Client;
 
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::state::{Change, Item, Lock};
+use super::state::{CriticalChange, Item, Lock};
 
 /// A question.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -45,11 +45,11 @@ pub(crate) enum Found {
         more: bool,
     },
     /// `None` if some are gone; the asker must read the keys themselves.
-    Changes(Option<Vec<Change>>),
+    Changes(Option<Vec<CriticalChange>>),
     Nothing,
 }
 
-impl Change {
+impl CriticalChange {
     /// Whether its key or lock has this prefix.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         self.name().starts_with(prefix)

@@ -22,7 +22,7 @@ pub use locks::{Lease, Lock, Waiter};
 
 use self::kv::Kv;
 use self::locks::Locks;
-use self::sessions::{Known, Sessions};
+use self::sessions::{Lookup, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn, is_bytes};
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
@@ -225,19 +225,19 @@ impl Outcome {
 /// A change, for watchers.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Change {
+pub struct CriticalChange {
     /// The revision of this change.
     pub revision: u64,
     /// The member that made it; for an expiry, the former owner.
     pub by: Did,
     /// The change itself.
-    pub what: What,
+    pub event: CriticalEvent,
 }
 
-/// The kind of a [`Change`], with its data.
+/// The kind of a [`CriticalChange`], with its data.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum CriticalEvent {
     /// A key was written.
     Put {
         /// The key.
@@ -288,21 +288,21 @@ pub enum What {
     },
 }
 
-impl Change {
+impl CriticalChange {
     /// The key or the lock of the change.
     pub fn name(&self) -> &str {
-        match &self.what {
-            What::Put { key, .. } | What::Deleted { key, .. } => key,
-            What::Granted { name, .. }
-            | What::Renewed { name, .. }
-            | What::Released { name, .. }
-            | What::Line { name, .. } => name,
+        match &self.event {
+            CriticalEvent::Put { key, .. } | CriticalEvent::Deleted { key, .. } => key,
+            CriticalEvent::Granted { name, .. }
+            | CriticalEvent::Renewed { name, .. }
+            | CriticalEvent::Released { name, .. }
+            | CriticalEvent::Line { name, .. } => name,
         }
     }
 
     /// Its size on the wire in bytes, about.
     pub(crate) fn size(&self) -> usize {
-        let value = if let What::Put { value, .. } = &self.what { value.len() } else { 0 };
+        let value = if let CriticalEvent::Put { value, .. } = &self.event { value.len() } else { 0 };
         self.name().len() + value + 64
     }
 }
@@ -313,7 +313,7 @@ pub(crate) struct Applied {
     /// One outcome for each command; a single refusal if the proposal did not count.
     pub(crate) outcomes: Vec<Outcome>,
     /// The changes. Empty for a repeated proposal.
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<CriticalChange>,
     /// The deeds, done or refused, for the audit. Empty for a repeated proposal, and for one that does
     /// not count.
     pub(crate) deeds: Vec<Deed>,
@@ -446,10 +446,10 @@ impl Machine {
             return Applied::refused(Refusal::Malformed(Malformed::NotRaised));
         }
         match self.sessions.look_up(at.index, proposal, self.limits()) {
-            Known::New => {}
-            Known::Answered(outcomes) => return Applied { outcomes, ..Applied::default() },
-            Known::TooLate => return Applied::refused(Refusal::TooLate),
-            Known::TooMany => return Applied::refused(Refusal::Full(Full::Answers)),
+            Lookup::New => {}
+            Lookup::Answered(outcomes) => return Applied { outcomes, ..Applied::default() },
+            Lookup::TooLate => return Applied::refused(Refusal::TooLate),
+            Lookup::TooMany => return Applied::refused(Refusal::Full(Full::Answers)),
         }
         let mut applied = Applied::default();
         let Applied { outcomes, changes, deeds } = &mut applied;
@@ -463,7 +463,7 @@ impl Machine {
         applied
     }
 
-    fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<Change>) -> Outcome {
+    fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<CriticalChange>) -> Outcome {
         let limits = self.limits();
         let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
         let result = match command {
@@ -500,7 +500,7 @@ impl Machine {
     }
 
     /// Does a transaction at one revision, or nothing of it.
-    fn txn(&mut self, txn: &Txn, by: Did, changes: &mut Vec<Change>) -> Result<Outcome, Refusal> {
+    fn txn(&mut self, txn: &Txn, by: Did, changes: &mut Vec<CriticalChange>) -> Result<Outcome, Refusal> {
         let held = txn.checks.iter().all(|check| self.kv.is(&check.key, &check.is));
         let steps = if held { &txn.then } else { &txn.otherwise };
         let fences = steps.iter().filter_map(|step| match step {
@@ -520,7 +520,7 @@ impl Machine {
         Ok(Outcome::Txn { held, revision, items })
     }
 
-    fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<Change>) {
+    fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<CriticalChange>) {
         let limits = self.limits();
         match expiry {
             Expiry::Key { key, revision } => {
@@ -631,7 +631,7 @@ struct Tell<'a> {
     revision: &'a mut u64,
     limits: &'static Limits,
     by: Did,
-    changes: &'a mut Vec<Change>,
+    changes: &'a mut Vec<CriticalChange>,
 }
 
 impl Tell<'_> {
@@ -641,8 +641,8 @@ impl Tell<'_> {
         *self.revision
     }
 
-    fn change(&mut self, revision: u64, by: Did, what: What) {
-        self.changes.push(Change { revision, by, what });
+    fn change(&mut self, revision: u64, by: Did, event: CriticalEvent) {
+        self.changes.push(CriticalChange { revision, by, event });
     }
 
     fn done(&self) -> Outcome {

@@ -18,8 +18,8 @@ use super::raft::{
     Ballot, Entry, LogId, Membership, Position, Proposals, Seats, SnapshotHead, Voter, decode_entry, encode_entry,
 };
 use super::state::{
-    Action, At, Change, Deed, Done, Full, Item, Lease, Lock, Machine, Malformed, Outcome, Record, Refusal, Source,
-    Waiter, What,
+    Action, At, CriticalChange, CriticalEvent, Deed, Done, Full, Item, Lease, Lock, Machine, Malformed, Outcome,
+    Record, Refusal, Source, Waiter,
 };
 
 const GROUP: Group = Group { generation: 1, id: 0x0123_4567_89ab_cdef };
@@ -364,15 +364,15 @@ fn answers(format: u16) -> Section {
     let line = [Waiter { id: 8, by: did(3), ttl_ms: 31_000, wait_ms: 10_000 }].into();
     let name = lock;
     let whats = [
-        What::Put { key: "k".to_owned(), value: "é".into() },
-        What::Deleted { key: "k".to_owned(), expired: true },
-        What::Granted { name: name(), token: 7, stolen_from: None },
-        What::Granted { name: name(), token: 9, stolen_from: Some(did(2)) },
-        What::Renewed { name: name(), token: 9 },
-        What::Released { name: name(), token: 9, expired: false },
-        What::Line { name: name(), waiter: 8, waits: true },
+        CriticalEvent::Put { key: "k".to_owned(), value: "é".into() },
+        CriticalEvent::Deleted { key: "k".to_owned(), expired: true },
+        CriticalEvent::Granted { name: name(), token: 7, stolen_from: None },
+        CriticalEvent::Granted { name: name(), token: 9, stolen_from: Some(did(2)) },
+        CriticalEvent::Renewed { name: name(), token: 9 },
+        CriticalEvent::Released { name: name(), token: 9, expired: false },
+        CriticalEvent::Line { name: name(), waiter: 8, waits: true },
     ];
-    let changes = (10..).zip(whats).map(|(revision, what)| Change { revision, by: did(3), what }).collect();
+    let changes = (10..).zip(whats).map(|(revision, event)| CriticalChange { revision, by: did(3), event }).collect();
     let mut all = vec![
         ("a key", Found::Items { items: vec![("deploy/target".to_owned(), item("blue"))], more: false }),
         ("no key", Found::Items { items: Vec::new(), more: false }),
@@ -386,7 +386,11 @@ fn answers(format: u16) -> Section {
         ("a revision", Found::Nothing),
     ];
     if format >= format::BYTES {
-        let put = Change { revision: 13, by: did(3), what: What::Put { key: "k".to_owned(), value: BYTES.to_vec() } };
+        let put = CriticalChange {
+            revision: 13,
+            by: did(3),
+            event: CriticalEvent::Put { key: "k".to_owned(), value: BYTES.to_vec() },
+        };
         all.extend([
             ("a key with bytes", Found::Items { items: vec![("k".to_owned(), item(BYTES))], more: false }),
             ("a change with bytes", Found::Changes(Some(vec![put]))),

@@ -64,7 +64,7 @@ pub(super) struct Now<'a> {
 
 /// A step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum VoterChange {
     /// Give a member a copy.
     Learn(Voter),
     /// Remove a learner.
@@ -77,7 +77,7 @@ pub(super) enum Change {
 
 impl Now<'_> {
     /// The next step, if there is one to take.
-    pub(super) fn plan(&self) -> Option<Change> {
+    pub(super) fn plan(&self) -> Option<VoterChange> {
         let seats = || self.grow().or_else(|| self.dismiss()).or_else(|| self.learn());
         self.replace().or_else(|| self.raise()).or_else(seats)
     }
@@ -101,7 +101,7 @@ impl Now<'_> {
         fit.iter().map(|seen| seen.voter).collect()
     }
 
-    fn replace(&self) -> Option<Change> {
+    fn replace(&self) -> Option<VoterChange> {
         let (lost, good): (BTreeSet<Voter>, BTreeSet<Voter>) =
             self.voters.iter().partition(|voter| **voter != self.me && self.lost(voter));
         if lost.is_empty() {
@@ -109,24 +109,24 @@ impl Now<'_> {
         }
         let voters: BTreeSet<Voter> =
             good.iter().copied().chain(self.candidates().into_iter().take(lost.len())).collect();
-        Some(Change::Vote(never_two(voters, self.me)))
+        Some(VoterChange::Vote(never_two(voters, self.me)))
     }
 
-    fn grow(&self) -> Option<Change> {
+    fn grow(&self) -> Option<VoterChange> {
         let more = self.candidates();
         let missing = VOTERS.checked_sub(self.voters.len()).filter(|missing| *missing > 0)?;
         (more.len() >= missing)
-            .then(|| Change::Vote(self.voters.iter().copied().chain(more.into_iter().take(missing)).collect()))
+            .then(|| VoterChange::Vote(self.voters.iter().copied().chain(more.into_iter().take(missing)).collect()))
     }
 
-    fn dismiss(&self) -> Option<Change> {
+    fn dismiss(&self) -> Option<VoterChange> {
         let old = |seen: &Seen| seen.reads.is_some_and(|reads| reads < self.format);
         let barred =
             |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && (!seen.may_learn || old(seen)));
-        self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(Change::Dismiss)
+        self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(VoterChange::Dismiss)
     }
 
-    fn learn(&self) -> Option<Change> {
+    fn learn(&self) -> Option<VoterChange> {
         if self.learners.len() >= LEARNERS_MAX {
             return None;
         }
@@ -135,7 +135,7 @@ impl Now<'_> {
             let able = seen.may_learn && seen.reads >= Some(self.floor());
             !seated && able && seen.up.is_some() && !self.ended.contains(&seen.voter)
         };
-        self.members.iter().find(new).map(|seen| Change::Learn(seen.voter))
+        self.members.iter().find(new).map(|seen| VoterChange::Learn(seen.voter))
     }
 
     /// The voters with one more, if that is allowed.
@@ -197,7 +197,7 @@ mod tests {
         ns.iter().map(|n| voter(*n, 0)).collect()
     }
 
-    fn plan(voters: &[u8], learners: &[u8], members: &[Seen], ended: &[u8]) -> Option<Change> {
+    fn plan(voters: &[u8], learners: &[u8], members: &[Seen], ended: &[u8]) -> Option<VoterChange> {
         let (voters, learners, ended) = (set(voters), set(learners), set(ended));
         now(&voters, &learners, members, &ended).plan()
     }
@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn one_voter_becomes_three_when_two_more_have_settled() {
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0)], &[]), None);
-        assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0), seen(3, 1, 0)], &[]), Some(Change::Learn(voter(3, 0))));
+        assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0), seen(3, 1, 0)], &[]), Some(VoterChange::Learn(voter(3, 0))));
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), seen(3, 9, 0)], &[]), None);
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), seen(3, 10, 5_000)], &[]), None);
-        let three = Some(Change::Vote(set(&[1, 2, 3])));
+        let three = Some(VoterChange::Vote(set(&[1, 2, 3])));
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), seen(3, 10, 0)], &[]), three);
     }
 
@@ -231,19 +231,19 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), never], &[]), None);
         let reader = Seen { may_learn: false, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0), reader.clone()], &[]), None);
-        assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(Change::Dismiss(voter(3, 0))));
+        assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(VoterChange::Dismiss(voter(3, 0))));
     }
 
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn a_voter_that_is_lost_is_replaced_or_one_stays() {
         let all = [seen(2, 60, 0), seen(3, 60, 0), seen(4, 60, 0)];
-        let next = Some(Change::Vote(set(&[1, 2, 4])));
+        let next = Some(VoterChange::Vote(set(&[1, 2, 4])));
         assert_eq!(plan(&[1, 2, 3], &[4], &all, &[3]), next);
         // a new draw: its disk was lost with its promises
         let anew = Seen { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), anew.clone(), seen(4, 60, 0)], &[]), next);
-        assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(Change::Vote(set(&[1]))));
+        assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(VoterChange::Vote(set(&[1]))));
         // a mere absence takes no vote
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), seen(4, 60, 0)], &[]), None);
     }
@@ -267,7 +267,7 @@ mod tests {
             let me = voter(1, 0);
             let now = now(&voters, &learners, &members, &ended);
             let planned = match now.plan() {
-                Some(Change::Vote(planned)) => {
+                Some(VoterChange::Vote(planned)) => {
                     prop_assert!(planned.iter().all(|voter| !ended.contains(voter)));
                     prop_assert_ne!(&planned, &voters);
                     Some(planned)

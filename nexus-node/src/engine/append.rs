@@ -7,11 +7,11 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Name, Role};
 
 use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
-use super::said::{Said, payload_bytes};
+use super::payload::{OwnPayload, payload_bytes};
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
 use crate::ledger::{find_record, read_entry, records_with_key};
-use crate::store::{Batch, Change, StoreError, Table};
+use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
 const PAYLOAD_FRONT_BYTES: usize = 4;
@@ -132,9 +132,9 @@ impl Engine {
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
-                let said = Said::One(Profile { name }.encode());
+                let payload = OwnPayload::One(Profile { name }.encode());
                 let of = vec![run.ids[place]];
-                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, said, of, turn)?;
+                let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::PROFILE, payload, of, turn)?;
                 done(Outcome::Done(Some(entry.id())))
             }
         }
@@ -179,14 +179,14 @@ impl Engine {
         of: CommandId,
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
-        let said = Said::One(SpaceDefinition { name, access: 0, salt }.encode());
-        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, said, vec![of], turn)?;
+        let payload = OwnPayload::One(SpaceDefinition { name, access: 0, salt }.encode());
+        let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![of], turn)?;
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
     }
 
     fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
         let space = SpaceId::mesh(&self.state.mesh);
-        let entry = self.append(space, Kind::CREDENTIAL, Said::One(chain.to_bytes()), vec![of], turn)?;
+        let entry = self.append(space, Kind::CREDENTIAL, OwnPayload::One(chain.to_bytes()), vec![of], turn)?;
         Ok(Outcome::Done(Some(entry.id())))
     }
 
@@ -264,7 +264,7 @@ impl Engine {
         let places: BTreeSet<usize> =
             pending.slots.iter().map(|(place, ..)| *place).chain(pending.edits.iter().copied()).collect();
         let of = places.into_iter().map(|place| run.ids[place]).collect();
-        let entry = self.append(space, Kind::WRITES, Said::Writes(pending.writes), of, turn)?;
+        let entry = self.append(space, Kind::WRITES, OwnPayload::Writes(pending.writes), of, turn)?;
         let header = entry.header();
         for (place, slot, index) in pending.slots {
             let record = Dot { entry: entry.id(), index };
@@ -286,9 +286,9 @@ impl Engine {
 fn keep(rows: &Batch, turn: &mut Turn<'_>) {
     for change in rows.changes() {
         match change {
-            Change::Put { table, key, value } => turn.draft.put(table, key, value),
-            Change::Delete { table, key } => turn.draft.delete(table, key),
-            Change::Clear { table } => turn.draft.clear(table),
+            TableChange::Put { table, key, value } => turn.draft.put(table, key, value),
+            TableChange::Delete { table, key } => turn.draft.delete(table, key),
+            TableChange::Clear { table } => turn.draft.clear(table),
         }
     }
 }

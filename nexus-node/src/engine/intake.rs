@@ -2,7 +2,7 @@ use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId,
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
-use super::said::Said;
+use super::payload::OwnPayload;
 use super::state::{Log, OpenPage};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, EntryRow};
@@ -197,14 +197,14 @@ impl Engine {
         &mut self,
         space: SpaceId,
         kind: Kind,
-        said: Said,
+        payload: OwnPayload,
         of: Vec<CommandId>,
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
         let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
-        let payload = said.in_format(self.state.entry_format, &mut turn.salts);
+        let payload = payload.in_format(self.state.entry_format, &mut turn.salts);
         let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;

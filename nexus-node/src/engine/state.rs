@@ -46,7 +46,7 @@ impl OpenPage {
 
 /// The engine's state in memory: small, and read back from the store at the start.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct EngineState {
     pub me: Did,
     pub mesh: Did,
     pub incarnation: Incarnation,
@@ -61,7 +61,7 @@ pub(super) struct State {
     pub waiting: Waiting,
 }
 
-impl State {
+impl EngineState {
     pub(super) fn read(me: Did, store: &dyn View) -> Result<Self, LedgerError> {
         let Genesis { mesh, incarnation, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
         let last =

@@ -22,12 +22,12 @@ use crate::store::{Order, StoreError, Table, View};
 pub(crate) struct Reader<'a> {
     view: &'a dyn View,
     store: StoreName,
-    known: Arc<Known>,
+    known: Arc<Visible>,
     now: Timestamp,
 }
 
 /// The facts of a state that nearly every question needs, read once for all questions.
-pub(crate) struct Known {
+pub(crate) struct Visible {
     members: Arc<Members>,
     /// The spaces that this node may read, with mesh, by id.
     spaces: Vec<(SpaceId, SpaceRow)>,
@@ -37,7 +37,7 @@ pub(crate) struct Known {
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
 }
 
-impl Known {
+impl Visible {
     /// Of the state that a view shows, as one of these members may see it.
     pub(crate) fn read(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Self, StoreError> {
         let spaces = ledger::read_spaces(view)?.into_iter();
@@ -110,11 +110,11 @@ impl<'a> Reader<'a> {
         members: Arc<Members>,
         now: Timestamp,
     ) -> Result<Self, NodeError> {
-        Ok(Self::with(view, store, Arc::new(Known::read(view, me, members)?), now))
+        Ok(Self::with(view, store, Arc::new(Visible::read(view, me, members)?), now))
     }
 
     /// The same, with what is known of the state that the view shows.
-    pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Known>, now: Timestamp) -> Self {
+    pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Visible>, now: Timestamp) -> Self {
         Self { view, store, known, now }
     }
 

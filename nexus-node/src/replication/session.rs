@@ -97,7 +97,7 @@ struct Ours {
 /// before anything else. `now` is monotonic from any origin. Each call gets the committed state of
 /// that moment, which never goes back.
 #[derive(Debug)]
-pub struct Session {
+pub struct SyncSession {
     audience: Audience,
     logs: BTreeMap<LogNo, SessionLog>,
     /// Our frontier on its way out; `None` between.
@@ -119,7 +119,7 @@ pub struct Session {
     differing: u32,
 }
 
-impl Session {
+impl SyncSession {
     /// Begins: the first frames will be our frontier. `reads` is the latest entry format that the peer
     /// reads: for it each log ends before its first entry of a later one.
     ///

@@ -14,7 +14,7 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
-use super::{Audience, Session};
+use super::{Audience, SyncSession};
 use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
@@ -224,7 +224,7 @@ impl Peer {
 /// A connection between two peers: a session on each side, ordered frames in flight.
 struct Link {
     ends: [usize; 2],
-    sessions: [Session; 2],
+    sessions: [SyncSession; 2],
     flying: [VecDeque<SyncFrame>; 2],
 }
 
@@ -261,7 +261,7 @@ impl Net {
         let open = |n: usize, other: usize| {
             let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
             let audience = Audience::new(me, peer, self.peers[n].engine.members().clone()).reading(self.reads);
-            Session::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
+            SyncSession::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
         };
         let sessions = [open(a, b), open(b, a)];
         self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });
@@ -720,7 +720,7 @@ fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let part = nexus_crdt::FrontierPart { heads: vec![nexus_crdt::LogHead::new(&own, &ahead)], last: true };
     let snapshot = peer.store.snapshot().unwrap();
     let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
-    let mut session = Session::open(audience, Duration::ZERO, &snapshot).unwrap();
+    let mut session = SyncSession::open(audience, Duration::ZERO, &snapshot).unwrap();
     let frame = SyncFrame { body: Some(nexus_crdt::sync_frame::Body::Frontier(part)) };
     assert_eq!(session.receive(frame, &snapshot).unwrap().own_log_ahead, Some(own));
     peer.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
@@ -750,7 +750,7 @@ fn a_session_that_has_heard_nothing_yet_does_not_ask_to_be_woken_at_once() {
     let second = Duration::from_secs(1);
     peer.input(Input::Chain(chain(1)));
     let audience = Audience::new(peer.key.did(), key(1).did(), peer.engine.members().clone());
-    let mut session = Session::open(audience, Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
+    let mut session = SyncSession::open(audience, Duration::ZERO, &peer.store.snapshot().unwrap()).unwrap();
     peer.remember("written while the peer is silent", None);
     for now in [second, second * 2, second * 3] {
         while session.next_frame(now, &peer.store.snapshot().unwrap()).unwrap().is_some() {}

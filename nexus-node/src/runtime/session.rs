@@ -16,7 +16,7 @@ use super::handle::{Ended, Intake};
 use super::sessions::Poke;
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
-use crate::replication::{Audience, Session, SessionError};
+use crate::replication::{Audience, SessionError, SyncSession};
 use crate::store::{Snapshot, StoreError};
 use crate::world::Interrupted;
 
@@ -83,7 +83,7 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces);
     let (store, now) = (here.store.clone(), here.world.now());
-    let open = move || Session::open(audience, now, &store.snapshot()?);
+    let open = move || SyncSession::open(audience, now, &store.snapshot()?);
     let session = match here.world.blocking(open).await {
         Ok(Ok(session)) => Arc::new(Mutex::new(session)),
         Ok(Err(error)) => return error.into(),
@@ -105,7 +105,7 @@ struct Sync<'a> {
     here: &'a Syncing,
     peer: Did,
     generation: u64,
-    session: Arc<Mutex<Session>>,
+    session: Arc<Mutex<SyncSession>>,
     poke: Arc<Poke>,
 }
 
@@ -113,7 +113,7 @@ impl Sync<'_> {
     /// Takes a step with the session, which reads the store, off the tasks that answer.
     async fn step<T: Send + 'static>(
         &self,
-        step: impl FnOnce(&mut Session, &Snapshot) -> Result<T, SessionError> + Send + 'static,
+        step: impl FnOnce(&mut SyncSession, &Snapshot) -> Result<T, SessionError> + Send + 'static,
     ) -> Result<T, SyncError> {
         // the session first: its cursors must not be ahead of the state that it reads
         let mut session = self.session.clone().lock_owned().await;

@@ -12,7 +12,7 @@ pub struct Batch {
 
 /// One change of a [`Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+pub enum TableChange<'a> {
     /// The key has this value from now on.
     Put {
         /// The table.
@@ -98,14 +98,14 @@ impl Batch {
     }
 
     /// The changes in their order.
-    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+    pub fn changes(&self) -> impl Iterator<Item = TableChange<'_>> {
         self.changes.iter().map(|place| {
             let &Place { table, kind, start, key_bytes, value_bytes } = place;
             let (key, rest) = self.bytes[start..].split_at(key_bytes);
             match kind {
-                Kind::Put => Change::Put { table, key, value: &rest[..value_bytes] },
-                Kind::Delete => Change::Delete { table, key },
-                Kind::Clear => Change::Clear { table },
+                Kind::Put => TableChange::Put { table, key, value: &rest[..value_bytes] },
+                Kind::Delete => TableChange::Delete { table, key },
+                Kind::Clear => TableChange::Clear { table },
             }
         })
     }

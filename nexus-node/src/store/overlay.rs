@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::view::{self, KeyRange, Order, View, Visit};
-use super::{Batch, Change, Snapshot, Store, StoreError, Table};
+use super::{Batch, Snapshot, Store, StoreError, Table, TableChange};
 
 /// The committed state with the batches on top that are handed out but not committed yet. So the engine
 /// reads its own writes at once.
@@ -44,13 +44,13 @@ impl Overlay {
         let mut touched = PushedKeys { commit_no, keys: Vec::with_capacity(batch.len()), cleared: Vec::new() };
         for change in batch.changes() {
             match change {
-                Change::Put { table, key, value } => {
+                TableChange::Put { table, key, value } => {
                     touched.keys.push((table, self.changes.set(commit_no, table, key, Some(value))));
                 }
-                Change::Delete { table, key } => {
+                TableChange::Delete { table, key } => {
                     touched.keys.push((table, self.changes.set(commit_no, table, key, None)));
                 }
-                Change::Clear { table } => {
+                TableChange::Clear { table } => {
                     self.changes.clear(commit_no, table);
                     touched.cleared.push(table);
                 }

@@ -46,13 +46,13 @@ fn everything(view: &dyn View) -> Result<Model, StoreError> {
 fn apply(model: &mut Model, batch: &Batch) {
     for change in batch.changes() {
         match change {
-            Change::Put { table, key, value } => {
+            TableChange::Put { table, key, value } => {
                 model.insert((table, key.to_vec()), value.to_vec());
             }
-            Change::Delete { table, key } => {
+            TableChange::Delete { table, key } => {
                 model.remove(&(table, key.to_vec()));
             }
-            Change::Clear { table } => model.retain(|(other, _), _| *other != table),
+            TableChange::Clear { table } => model.retain(|(other, _), _| *other != table),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::seal::{SEAL_BYTES, seal};
-use super::{Batch, Change, StoreError, Table};
+use super::{Batch, StoreError, Table, TableChange};
 
 type WriteTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
@@ -20,12 +20,12 @@ impl<'t> Writing<'t> {
     pub(super) fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for change in batch.changes() {
             match change {
-                Change::Put { table, key, value } => self.put(table, key, value)?,
-                Change::Delete { table, key } => {
+                TableChange::Put { table, key, value } => self.put(table, key, value)?,
+                TableChange::Delete { table, key } => {
                     let file = self.file;
                     self.rows(table)?.remove(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
                 }
-                Change::Clear { table } => {
+                TableChange::Clear { table } => {
                     self.opened[table.index()] = None;
                     let deleted = self.transaction.delete_table(table.definition());
                     deleted.map_err(|error| StoreError::from_redb(self.file, Some(table), error))?;

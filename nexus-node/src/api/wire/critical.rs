@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-use crate::coordinator::{self, Change, Condition, Lock, Step, Txn, What};
+use crate::coordinator::{self, Condition, CriticalChange, CriticalEvent, Lock, Step, Txn};
 use crate::critical;
 
 /// A value in a document: text, or base64 where it is none.
@@ -327,25 +327,25 @@ pub struct KvChange {
 }
 
 impl KvChange {
-    pub(in crate::api) fn new(change: Change, by_name: Option<String>) -> Self {
+    pub(in crate::api) fn new(change: CriticalChange, by_name: Option<String>) -> Self {
         let by = change.by.to_string();
         let key = change.name().to_owned();
         let (mut value, mut value_base64) = (None, None);
-        let (kind, token, stolen_from) = match change.what {
-            What::Put { value: written, .. } => {
+        let (kind, token, stolen_from) = match change.event {
+            CriticalEvent::Put { value: written, .. } => {
                 (value, value_base64) = shown(written);
                 ("put", None, None)
             }
-            What::Deleted { expired, .. } => (if expired { "expired" } else { "deleted" }, None, None),
-            What::Granted { token, stolen_from, .. } => {
+            CriticalEvent::Deleted { expired, .. } => (if expired { "expired" } else { "deleted" }, None, None),
+            CriticalEvent::Granted { token, stolen_from, .. } => {
                 let kind = if stolen_from.is_some() { "lock_stolen" } else { "lock_acquired" };
                 (kind, Some(token), stolen_from.map(|did| did.to_string()))
             }
-            What::Renewed { token, .. } => ("lock_renewed", Some(token), None),
-            What::Released { token, expired, .. } => {
+            CriticalEvent::Renewed { token, .. } => ("lock_renewed", Some(token), None),
+            CriticalEvent::Released { token, expired, .. } => {
                 (if expired { "lock_expired" } else { "lock_released" }, Some(token), None)
             }
-            What::Line { waits, .. } => (if waits { "lock_waits" } else { "lock_left" }, None, None),
+            CriticalEvent::Line { waits, .. } => (if waits { "lock_waits" } else { "lock_left" }, None, None),
         };
         let (revision, kind) = (change.revision, kind.to_owned());
         Self { revision, kind, key, value, value_base64, token, stolen_from, by, by_name }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Did, Domain, Signature};
 
-use super::{Change, Outcome, Refusal, What};
+use super::{CriticalChange, CriticalEvent, Outcome, Refusal};
 use crate::coordinator::command::Command;
 
 /// The end of the chain.
@@ -235,7 +235,7 @@ pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Adds the deeds of a command: its own and its effects.
-pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], deeds: &mut Vec<Deed>) {
+pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalChange], deeds: &mut Vec<Deed>) {
     let result = match outcome {
         Outcome::Done { revision } | Outcome::Txn { revision, .. } => Done::Revision(*revision),
         Outcome::Granted { token } => Done::Granted(*token),
@@ -251,7 +251,7 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
         Command::Txn(_) => {
             for change in changes {
                 own(
-                    if matches!(change.what, What::Put { .. }) { Action::Put } else { Action::Delete },
+                    if matches!(change.event, CriticalEvent::Put { .. }) { Action::Put } else { Action::Delete },
                     change.name(),
                     None,
                 );
@@ -265,8 +265,8 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
         Command::Release { name, .. } => own(Action::Release, name, None),
         Command::Withdraw { name, .. } => own(Action::Withdraw, name, None),
         Command::Steal { name, .. } => {
-            let from = changes.iter().find_map(|change| match change.what {
-                What::Granted { stolen_from, .. } => stolen_from,
+            let from = changes.iter().find_map(|change| match change.event {
+                CriticalEvent::Granted { stolen_from, .. } => stolen_from,
                 _ => None,
             });
             own(Action::Steal, name, from);
@@ -282,11 +282,11 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[Change], de
     let expires = matches!(command, Command::Expire(_));
     let asked_for = matches!(command, Command::Acquire { .. } | Command::Steal { .. });
     for change in changes {
-        let (action, result) = match &change.what {
-            What::Deleted { .. } | What::Released { .. } | What::Line { .. } if expires => {
+        let (action, result) = match &change.event {
+            CriticalEvent::Deleted { .. } | CriticalEvent::Released { .. } | CriticalEvent::Line { .. } if expires => {
                 (Action::Expire, Done::Revision(change.revision))
             }
-            What::Granted { token, .. } if !asked_for => (Action::Grant, Done::Granted(*token)),
+            CriticalEvent::Granted { token, .. } if !asked_for => (Action::Grant, Done::Granted(*token)),
             _ => continue,
         };
         deeds.push(Deed { action, name: change.name().to_owned(), whose: Some(change.by), result });

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::{Change, Full, Outcome, Refusal, Tell, Timed, What};
+use super::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed};
 use crate::coordinator::command::{Condition, Expiry, Put, Step, is_bytes};
 use crate::coordinator::limits::Limits;
 
@@ -89,7 +89,7 @@ impl Kv {
         self.check_room(std::slice::from_ref(&Step::Put(put.clone())), tell.limits)?;
         let revision = tell.next();
         self.write(put, revision, tell.by);
-        tell.change(revision, tell.by, What::Put { key: put.key.clone(), value: put.value.clone() });
+        tell.change(revision, tell.by, CriticalEvent::Put { key: put.key.clone(), value: put.value.clone() });
         Ok(tell.done())
     }
 
@@ -99,23 +99,33 @@ impl Kv {
         }
         let revision = tell.next();
         self.remove(key);
-        tell.change(revision, tell.by, What::Deleted { key: key.to_owned(), expired: false });
+        tell.change(revision, tell.by, CriticalEvent::Deleted { key: key.to_owned(), expired: false });
         Ok(tell.done())
     }
 
     /// Does one step of a transaction at the given revision. Returns the key after it.
-    pub(super) fn step(&mut self, step: &Step, revision: u64, by: Did, changes: &mut Vec<Change>) -> Option<Item> {
+    pub(super) fn step(
+        &mut self,
+        step: &Step,
+        revision: u64,
+        by: Did,
+        changes: &mut Vec<CriticalChange>,
+    ) -> Option<Item> {
         match step {
             Step::Get(key) => self.items.get(key).cloned(),
             Step::Put(put) => {
                 self.write(put, revision, by);
-                let what = What::Put { key: put.key.clone(), value: put.value.clone() };
-                changes.push(Change { revision, by, what });
+                let event = CriticalEvent::Put { key: put.key.clone(), value: put.value.clone() };
+                changes.push(CriticalChange { revision, by, event });
                 self.items.get(&put.key).cloned()
             }
             Step::Delete(key) => {
                 if self.remove(key) {
-                    changes.push(Change { revision, by, what: What::Deleted { key: key.clone(), expired: false } });
+                    changes.push(CriticalChange {
+                        revision,
+                        by,
+                        event: CriticalEvent::Deleted { key: key.clone(), expired: false },
+                    });
                 }
                 None
             }
@@ -141,7 +151,7 @@ impl Kv {
     pub(super) fn expire(&mut self, key: &str, tell: &mut Tell<'_>) {
         if self.remove(key) {
             let revision = tell.next();
-            tell.change(revision, tell.by, What::Deleted { key: key.to_owned(), expired: true });
+            tell.change(revision, tell.by, CriticalEvent::Deleted { key: key.to_owned(), expired: true });
         }
     }
 

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::{Full, Outcome, Refusal, Tell, Timed, What};
+use super::{CriticalEvent, Full, Outcome, Refusal, Tell, Timed};
 use crate::coordinator::command::Expiry;
 
 /// The tokens of one generation. The lower part of a token is the number of its change, the upper part
@@ -100,7 +100,7 @@ impl Locks {
         }
         let waiter = tell.next();
         lock.line.push_back(Waiter { id: waiter, by: tell.by, ttl_ms, wait_ms });
-        tell.change(waiter, tell.by, What::Line { name: name.to_owned(), waiter, waits: true });
+        tell.change(waiter, tell.by, CriticalEvent::Line { name: name.to_owned(), waiter, waits: true });
         Ok(Outcome::Waiting { waiter })
     }
 
@@ -115,7 +115,7 @@ impl Locks {
         lease.renewals += 1;
         lease.ttl_ms = ttl_ms.unwrap_or(lease.ttl_ms);
         let (by, revision) = (lease.by, tell.next());
-        tell.change(revision, by, What::Renewed { name: name.to_owned(), token });
+        tell.change(revision, by, CriticalEvent::Renewed { name: name.to_owned(), token });
         Ok(tell.done())
     }
 
@@ -144,7 +144,7 @@ impl Locks {
         let place = lock.line.iter().position(|other| other.id == waiter).ok_or(Refusal::NoWaiter)?;
         lock.line.remove(place);
         let revision = tell.next();
-        tell.change(revision, tell.by, What::Line { name: name.to_owned(), waiter, waits: false });
+        tell.change(revision, tell.by, CriticalEvent::Line { name: name.to_owned(), waiter, waits: false });
         Ok(tell.done())
     }
 
@@ -201,7 +201,7 @@ impl Locks {
         let (token, by) = (lock.lease.token, lock.lease.by);
         self.tokens.remove(&token);
         let revision = tell.next();
-        tell.change(revision, by, What::Released { name: name.to_owned(), token, expired });
+        tell.change(revision, by, CriticalEvent::Released { name: name.to_owned(), token, expired });
         if let Some(next) = lock.line.pop_front() {
             let claim = Claim { by: next.by, ttl_ms: next.ttl_ms, waiter: Some(next.id) };
             self.grant(name, claim, lock.line, generation, tell);
@@ -229,7 +229,7 @@ impl Locks {
         let Claim { by, ttl_ms, waiter } = claim;
         self.tokens.insert(token, name.to_owned());
         self.locks.insert(name.to_owned(), Lock { lease: Lease { token, by, ttl_ms, renewals: 0, waiter }, line });
-        tell.change(revision, by, What::Granted { name: name.to_owned(), token, stolen_from });
+        tell.change(revision, by, CriticalEvent::Granted { name: name.to_owned(), token, stolen_from });
         token
     }
 }

@@ -15,13 +15,13 @@ use crate::coordinator::limits::Limits;
 /// count, however late it is repeated.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
-    pub(super) sessions: BTreeMap<(Did, u64), Session>,
+    pub(super) sessions: BTreeMap<(Did, u64), ProposalSession>,
     /// The index at which silent sessions were last dropped.
     pub(super) swept: u64,
 }
 
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Session {
+pub(super) struct ProposalSession {
     /// The highest seq up to which all proposals were answered. Their answers are dropped.
     pub(super) answered: u64,
     /// Answers beyond it, by seq.
@@ -31,7 +31,7 @@ pub(super) struct Session {
 }
 
 /// The state of a proposal.
-pub(super) enum Known {
+pub(super) enum Lookup {
     /// It was not applied.
     New,
     /// It was applied, with these outcomes.
@@ -43,17 +43,17 @@ pub(super) enum Known {
 }
 
 impl Sessions {
-    pub(super) fn look_up(&self, index: u64, proposal: &Proposal, limits: &Limits) -> Known {
+    pub(super) fn look_up(&self, index: u64, proposal: &Proposal, limits: &Limits) -> Lookup {
         if proposal.base.saturating_add(limits.session_span) < index || proposal.base > index || proposal.seq == 0 {
-            return Known::TooLate;
+            return Lookup::TooLate;
         }
-        let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Known::New };
+        let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Lookup::New };
         match session.done.get(&proposal.seq) {
-            Some(_) if planted("applies_twice") => Known::New,
-            Some(outcomes) => Known::Answered(outcomes.clone()),
-            None if proposal.seq <= session.answered => Known::TooLate,
-            None if session.done.len() >= limits.answers && proposal.answered <= session.answered => Known::TooMany,
-            None => Known::New,
+            Some(_) if planted("applies_twice") => Lookup::New,
+            Some(outcomes) => Lookup::Answered(outcomes.clone()),
+            None if proposal.seq <= session.answered => Lookup::TooLate,
+            None if session.done.len() >= limits.answers && proposal.answered <= session.answered => Lookup::TooMany,
+            None => Lookup::New,
         }
     }
 

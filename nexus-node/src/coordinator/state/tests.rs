@@ -16,7 +16,7 @@ struct Log {
     machine: Machine,
     index: u64,
     seqs: BTreeMap<Did, u64>,
-    changes: Vec<Change>,
+    changes: Vec<CriticalChange>,
 }
 
 impl Log {
@@ -477,7 +477,7 @@ proptest! {
             for change in log.changes.drain(..) {
                 prop_assert!(change.revision > last_revision);
                 last_revision = change.revision;
-                if let What::Granted { token, .. } = change.what {
+                if let CriticalEvent::Granted { token, .. } = change.event {
                     prop_assert!(token > last_token);
                     last_token = token;
                 }

@@ -8,7 +8,7 @@ use std::io;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::sessions::{Session, Sessions};
+use super::sessions::{ProposalSession, Sessions};
 use super::{Full, Item, Machine, Malformed, Outcome, Refusal};
 use crate::coordinator::command::Group;
 use crate::coordinator::limits;
@@ -49,7 +49,7 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
     let answers = |done: &BTreeMap<u64, Vec<Outcome>>| {
         done.iter().map(|(seq, outcomes)| (*seq, outcomes.iter().map(Outcome0::from).collect())).collect()
     };
-    let session = |session: &Session| (session.answered, answers(&session.done), session.last);
+    let session = |session: &ProposalSession| (session.answered, answers(&session.done), session.last);
     let all = sessions.sessions.iter().map(|(of, one)| (*of, session(one)));
     let sessions: Sessions0 = (all.collect(), sessions.swept);
     // writing into memory does not fail
@@ -62,8 +62,8 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
     let answers = |done: BTreeMap<u64, Vec<Outcome0>>| -> io::Result<BTreeMap<u64, Vec<Outcome>>> {
         done.into_iter().map(|(seq, outcomes)| Ok((seq, read(outcomes)?))).collect()
     };
-    let session = |(answered, done, last): Session0| -> io::Result<Session> {
-        Ok(Session { answered, done: answers(done)?, last })
+    let session = |(answered, done, last): Session0| -> io::Result<ProposalSession> {
+        Ok(ProposalSession { answered, done: answers(done)?, last })
     };
     let sessions = sessions.into_iter().map(|(of, one)| Ok((of, session(one)?))).collect::<io::Result<_>>()?;
     let sessions = Sessions { sessions, swept };

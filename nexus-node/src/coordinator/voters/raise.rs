@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Now};
+use super::{Now, VoterChange};
 use crate::coordinator::raft::Voter;
 
 impl Now<'_> {
@@ -32,7 +32,7 @@ impl Now<'_> {
     }
 
     /// The next step towards a later format.
-    pub(super) fn raise(&self) -> Option<Change> {
+    pub(super) fn raise(&self) -> Option<VoterChange> {
         let reach = self.reach();
         if reach <= self.format {
             return self.replace_old();
@@ -40,22 +40,22 @@ impl Now<'_> {
         let reads = |learner: &Voter| self.reads(learner).is_some_and(|reads| reads >= reach);
         let mut others = self.learners.iter().filter(|learner| !reads(learner)).peekable();
         if others.peek().is_none() {
-            return Some(Change::Raise(reach));
+            return Some(VoterChange::Raise(reach));
         }
         // a silent learner may only be restarting
         let gone = |learner: &Voter| self.away.get(&learner.did).is_some_and(|away| *away >= self.settle);
-        others.find(|learner| self.reads(learner).is_some() || gone(learner)).copied().map(Change::Dismiss)
+        others.find(|learner| self.reads(learner).is_some() || gone(learner)).copied().map(VoterChange::Dismiss)
     }
 
     /// Replaces a voter that cannot read this node's highest format by a copy that can. The number of
     /// voters stays, and no fewer of them are up.
-    fn replace_old(&self) -> Option<Change> {
+    fn replace_old(&self) -> Option<VoterChange> {
         let old = |voter: &&Voter| self.reads(voter).is_some_and(|reads| reads < self.format_max);
         let old = self.voters.iter().find(old)?;
         let heir = self.candidates().into_iter().find(|candidate| self.is_current(candidate))?;
         let others = self.voters.iter().filter(|voter| *voter != old).copied();
         let voters: BTreeSet<Voter> = others.chain([heir]).collect();
-        Some(Change::Vote(voters))
+        Some(VoterChange::Vote(voters))
     }
 }
 
@@ -103,25 +103,29 @@ mod tests {
             })
         }
 
-        fn plan(&self) -> Option<Change> {
+        fn plan(&self) -> Option<VoterChange> {
             self.now(|now| now.plan())
         }
     }
 
     #[test]
     fn a_group_of_one_is_raised_at_once() {
-        assert_eq!(Mesh::new(0, &[1], &[], &[]).plan(), Some(Change::Raise(2)));
+        assert_eq!(Mesh::new(0, &[1], &[], &[]).plan(), Some(VoterChange::Raise(2)));
         assert_eq!(Mesh::new(2, &[1], &[], &[]).plan(), None);
     }
 
     #[test]
     fn a_format_is_raised_as_far_as_every_voter_and_learner_reads_it() {
         let mesh = |two, three, four| Mesh::new(0, &[1, 2, 3], &[4], &[(2, two), (3, three), (4, four)]);
-        assert_eq!(mesh(Some(2), Some(2), Some(2)).plan(), Some(Change::Raise(2)));
-        assert_eq!(mesh(Some(2), Some(1), Some(1)).plan(), Some(Change::Raise(1)));
-        assert_eq!(mesh(Some(9), Some(9), Some(9)).plan(), Some(Change::Raise(2)), "not above what the leader reads");
+        assert_eq!(mesh(Some(2), Some(2), Some(2)).plan(), Some(VoterChange::Raise(2)));
+        assert_eq!(mesh(Some(2), Some(1), Some(1)).plan(), Some(VoterChange::Raise(1)));
+        assert_eq!(
+            mesh(Some(9), Some(9), Some(9)).plan(),
+            Some(VoterChange::Raise(2)),
+            "not above what the leader reads"
+        );
         assert_eq!(mesh(Some(2), None, Some(0)).plan(), None, "a voter that is away is waited for");
-        let learner = Some(Change::Dismiss(voter(4, 0)));
+        let learner = Some(VoterChange::Dismiss(voter(4, 0)));
         assert_eq!(mesh(Some(2), Some(2), Some(1)).plan(), learner);
     }
 
@@ -132,7 +136,7 @@ mod tests {
         mesh.away.insert(five.did, Duration::from_secs(1));
         assert_eq!(mesh.plan(), None);
         mesh.away.insert(five.did, SETTLE);
-        assert_eq!(mesh.plan(), Some(Change::Dismiss(five)));
+        assert_eq!(mesh.plan(), Some(VoterChange::Dismiss(five)));
     }
 
     #[test]
@@ -140,11 +144,11 @@ mod tests {
         let mesh = |voters: &[u8], learners: &[u8], four| {
             Mesh::new(0, voters, learners, &[(2, Some(0)), (3, Some(2)), (4, four)])
         };
-        let next = Some(Change::Vote(set(&[1, 3, 4])));
+        let next = Some(VoterChange::Vote(set(&[1, 3, 4])));
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(2)).plan(), next);
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(0)).plan(), None, "without one the raise waits");
         // then it is a learner, and is dismissed
-        assert_eq!(mesh(&[1, 3, 4], &[2], Some(2)).plan(), Some(Change::Dismiss(voter(2, 0))));
+        assert_eq!(mesh(&[1, 3, 4], &[2], Some(2)).plan(), Some(VoterChange::Dismiss(voter(2, 0))));
         // an unsettled member replaces nobody
         let mut young = mesh(&[1, 2, 3], &[4], Some(2));
         young.members[2].up = Some(Duration::ZERO);
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn who_cannot_read_the_format_gets_no_copy() {
         let mesh = |format, four| Mesh::new(format, &[1, 2, 3], &[], &[(2, Some(0)), (3, Some(0)), (4, four)]);
-        assert_eq!(mesh(0, Some(0)).plan(), Some(Change::Learn(voter(4, 0))), "a mesh of old members goes on");
+        assert_eq!(mesh(0, Some(0)).plan(), Some(VoterChange::Learn(voter(4, 0))), "a mesh of old members goes on");
         assert_eq!(mesh(1, Some(0)).plan(), None);
         assert_eq!(mesh(0, None).plan(), None);
         // about to be raised: a new copy of format 0 would have to go at once
@@ -191,17 +195,17 @@ mod tests {
                 **seat == voter(1, 0) || mesh.members.iter().any(|seen| seen.voter == **seat && seen.up.is_some())
             }).count();
             match mesh.plan() {
-                Some(Change::Raise(to)) => {
+                Some(VoterChange::Raise(to)) => {
                     prop_assert!(to > format && to <= 2);
                     let all = mesh.voters.iter().chain(&mesh.learners);
                     prop_assert!(all.clone().all(|seat| reads(seat).is_some_and(|reads| reads >= to)));
                 }
-                Some(Change::Learn(seat)) => prop_assert!(reads(&seat).is_some_and(|reads| reads >= format)),
-                Some(Change::Vote(next)) => {
+                Some(VoterChange::Learn(seat)) => prop_assert!(reads(&seat).is_some_and(|reads| reads >= format)),
+                Some(VoterChange::Vote(next)) => {
                     prop_assert!(next.len() >= mesh.voters.len());
                     prop_assert!(up(&next) >= up(&mesh.voters), "{:?} after {:?}", next, mesh.voters);
                 }
-                Some(Change::Dismiss(seat)) => prop_assert!(mesh.learners.contains(&seat)),
+                Some(VoterChange::Dismiss(seat)) => prop_assert!(mesh.learners.contains(&seat)),
                 None => {}
             }
         }

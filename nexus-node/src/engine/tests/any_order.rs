@@ -15,7 +15,7 @@ use crate::engine::{Effect, Engine, Event, Input, clear_derived, derived_stands}
 use crate::ledger::rows::{self, Standing};
 use crate::ledger::{self, found};
 use crate::replication::tests::{Dice, chain, mesh};
-use crate::store::{Batch, Change, KeyRange, Order, StoreError, Table, View, Visit};
+use crate::store::{Batch, KeyRange, Order, StoreError, Table, TableChange, View, Visit};
 
 fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])
@@ -29,13 +29,13 @@ impl Tables {
     fn apply(&mut self, batch: &Batch) {
         for change in batch.changes() {
             match change {
-                Change::Put { table, key, value } => {
+                TableChange::Put { table, key, value } => {
                     self.0.insert((table, key.to_vec()), value.to_vec());
                 }
-                Change::Delete { table, key } => {
+                TableChange::Delete { table, key } => {
                     self.0.remove(&(table, key.to_vec()));
                 }
-                Change::Clear { table } => self.0.retain(|(of, _), _| *of != table),
+                TableChange::Clear { table } => self.0.retain(|(of, _), _| *of != table),
             }
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn all() -> &'static [Tool] {
                  understood without this conversation. Answers with its id and on how many other machines it is by \
                  now; `duplicate_of` names a memory that already says nearly the same.",
                 json!({
-                    "text": text("What to remember"),
+                    "text": text("The text to remember"),
                     "kind": text("note (default), decision, preference, fact, task, …"),
                     "tags": texts("To find it by"),
                     "meta": { "type": "object", "description": "Anything else, as JSON" },

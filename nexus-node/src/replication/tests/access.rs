@@ -12,7 +12,7 @@ use nexus_identity::Role;
 
 use super::{Peer, chain, chain_as, key, mesh};
 use crate::engine::Input;
-use crate::replication::{Audience, Session};
+use crate::replication::{Audience, SyncSession};
 use crate::store::Snapshot;
 
 /// The kind of a frame, and the spaces that it speaks of.
@@ -56,14 +56,14 @@ impl Restricted {
         self.node.store.snapshot().unwrap()
     }
 
-    fn meet(&mut self, role: Role) -> Session {
+    fn meet(&mut self, role: Role) -> SyncSession {
         self.node.input(Input::Chain(chain_as(2, role)));
         let audience = Audience::new(self.node.key.did(), key(2).did(), self.node.engine.members().clone());
-        Session::open(audience, Duration::ZERO, &self.snapshot()).unwrap()
+        SyncSession::open(audience, Duration::ZERO, &self.snapshot()).unwrap()
     }
 
     /// All that a session says until then.
-    fn hear(&self, session: &mut Session, second: u64) -> Vec<SyncFrame> {
+    fn hear(&self, session: &mut SyncSession, second: u64) -> Vec<SyncFrame> {
         let snapshot = self.snapshot();
         let now = Duration::from_secs(second);
         std::iter::from_fn(|| session.next_frame(now, &snapshot).unwrap()).collect()
@@ -128,7 +128,7 @@ fn a_derived_space_that_a_peer_does_not_know_is_in_nothing_that_it_is_sent() {
     here.node.input(Input::Chain(chain_as(2, Role::Member)));
     let audience = Audience::new(here.node.key.did(), key(2).did(), here.node.engine.members().clone());
     let audience = audience.reading(ENTRY_FORMAT_MAX).naming(&BTreeSet::from(["mesh".to_owned()]));
-    let mut session = Session::open(audience, Duration::ZERO, &here.snapshot()).unwrap();
+    let mut session = SyncSession::open(audience, Duration::ZERO, &here.snapshot()).unwrap();
     let mut said = here.hear(&mut session, 0);
     session.receive(frontier_frame(vec![]), &here.snapshot()).unwrap();
     said.extend(here.hear(&mut session, 1));
@@ -169,7 +169,7 @@ fn a_peer_that_may_read_more_from_now_on_is_sent_it() {
 fn a_stranger_is_told_nothing_until_it_is_a_member() {
     let here = Restricted::new();
     let audience = Audience::new(here.node.key.did(), key(3).did(), here.node.engine.members().clone());
-    let mut session = Session::open(audience, Duration::ZERO, &here.snapshot()).unwrap();
+    let mut session = SyncSession::open(audience, Duration::ZERO, &here.snapshot()).unwrap();
     session.receive(frontier_frame(vec![]), &here.snapshot()).unwrap();
     session.ask_again();
     for second in [0, 7, 60] {

@@ -6,14 +6,14 @@ use super::salts::Salts;
 const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
 
 /// The payload of an entry of our own, in no format yet.
-pub(super) enum Said {
+pub(super) enum OwnPayload {
     /// One thing, of any kind but writes.
     One(Vec<u8>),
     /// Writes, each of which can be erased later.
     Writes(Vec<Write>),
 }
 
-impl Said {
+impl OwnPayload {
     /// The same as the payload of an entry of some format.
     pub(super) fn in_format(self, format: u16, salts: &mut Salts) -> Content {
         if format < ENTRY_FORMAT_LEAVES {
