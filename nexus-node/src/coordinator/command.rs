@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use borsh::de::EnumExt;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -110,6 +111,7 @@ pub(super) fn is_bytes(value: &[u8]) -> bool {
 
 /// A value for a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Put {
     /// The key.
     pub key: String,
@@ -121,8 +123,40 @@ pub struct Put {
     pub fence: Option<u64>,
 }
 
-/// A transaction.
+impl Put {
+    /// A value without an end, under no lock.
+    pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), value: value.into(), ttl_ms: None, fence: None }
+    }
+
+    /// With this lifetime, one second to 30 days.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Under the token of a lock: the whole transaction is refused once another node has the lock.
+    #[must_use]
+    pub fn fence(mut self, token: u64) -> Self {
+        self.fence = Some(token);
+        self
+    }
+}
+
+/// A transaction: checks, and the steps that are done together if all checks hold.
+///
+/// ```
+/// use nexus_node::critical::{Condition, Put, Step, Txn};
+///
+/// let claim = Txn::new()
+///     .check("deploy/target", Condition::Absent)
+///     .then(Put::new("deploy/target", "blue"))
+///     .otherwise(Step::Get("deploy/target".into()));
+/// # assert_eq!((claim.checks.len(), claim.then.len(), claim.otherwise.len()), (1, 1, 1));
+/// ```
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Txn {
     /// The checks.
     pub checks: Vec<Check>,
@@ -132,8 +166,37 @@ pub struct Txn {
     pub otherwise: Vec<Step>,
 }
 
+impl Txn {
+    /// A transaction without checks, which hold, and without steps.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more check.
+    #[must_use]
+    pub fn check(mut self, key: impl Into<String>, is: Condition) -> Self {
+        self.checks.push(Check::new(key, is));
+        self
+    }
+
+    /// With one more step if all checks hold.
+    #[must_use]
+    pub fn then(mut self, step: impl Into<Step>) -> Self {
+        self.then.push(step.into());
+        self
+    }
+
+    /// With one more step if a check does not hold.
+    #[must_use]
+    pub fn otherwise(mut self, step: impl Into<Step>) -> Self {
+        self.otherwise.push(step.into());
+        self
+    }
+}
+
 /// A check of a transaction.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// The key.
     pub key: String,
@@ -141,8 +204,16 @@ pub struct Check {
     pub is: Condition,
 }
 
+impl Check {
+    /// Whether a key meets a condition.
+    pub fn new(key: impl Into<String>, is: Condition) -> Self {
+        Self { key: key.into(), is }
+    }
+}
+
 /// A condition on a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Condition {
     /// It does not exist.
     Absent,
@@ -156,6 +227,7 @@ pub enum Condition {
 
 /// A step of a transaction.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step {
     /// Reads it.
     Get(String),
@@ -163,6 +235,12 @@ pub enum Step {
     Put(Put),
     /// Deletes it, if it exists.
     Delete(String),
+}
+
+impl From<Put> for Step {
+    fn from(put: Put) -> Self {
+        Self::Put(put)
+    }
 }
 
 /// An expiry, described so that a renewal in between makes it void.

@@ -10,6 +10,7 @@ use crate::coordinator::limits::Limits;
 
 /// The content of a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item {
     /// Its value.
     pub value: Vec<u8>,
