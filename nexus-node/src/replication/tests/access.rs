@@ -143,12 +143,12 @@ fn a_derived_space_that_a_peer_does_not_know_is_in_nothing_that_it_is_sent() {
         BTreeSet::from([SpaceId::mesh(&mesh()), here.hidden]),
         "a space with a definition is no derived one"
     );
-    let digests = said.iter().filter_map(|frame| match frame.body.as_ref().unwrap() {
+    let mut digests = said.iter().filter_map(|frame| match frame.body.as_ref().unwrap() {
         Body::Digest(frame) => Some(frame.digest.clone()),
         _ => None,
     });
     let unknown = BTreeSet::from([unknown]);
-    assert_eq!(digests.last().unwrap(), here.node.frontier().without(&unknown).digest());
+    assert_eq!(digests.next_back().unwrap(), here.node.frontier().without(&unknown).digest());
 }
 
 #[test]
