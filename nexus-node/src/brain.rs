@@ -82,32 +82,40 @@ impl BrainLimits {
 ///
 /// It is keyed by the number of the [`Snapshot`] and refers to none, so it keeps no old snapshot alive.
 #[derive(Default)]
-struct Reads(Mutex<Option<(u64, Arc<Visible>)>>);
+struct Reads {
+    /// For readers, with the number of the snapshot.
+    last: Mutex<Option<(u64, Arc<Visible>)>>,
+    /// For writers, who ask for no counts: good until spaces are defined or closed. With the number of
+    /// commits that did so.
+    places: Mutex<Option<(u64, Arc<Visible>)>>,
+}
 
 impl Reads {
-    /// The part of a state that this node may see, read with these members.
-    fn held(&self, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Visible>> {
-        // whoever holds it for long reads the disk meanwhile
-        let last = self.0.try_lock().ok()?;
-        of(&last, snapshot, members)
-    }
-
-    /// The same; read now if it was not.
+    /// The part of a state that this node may see, read with these members. It is read now if it was not.
     fn known(&self, snapshot: &Snapshot, me: Did, members: &Arc<Members>) -> Result<Arc<Visible>, NodeError> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = of(&last, snapshot, members) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = of(&last, snapshot.number(), members) {
             return Ok(known);
         }
         let known = Arc::new(Visible::read(snapshot, me, members.clone())?);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
     }
+
+    /// The spaces after so many changes of them, as these members may see them, if they are held.
+    fn places(&self, changes: u64, members: &Arc<Members>) -> Option<Arc<Visible>> {
+        of(&self.places.lock().unwrap_or_else(PoisonError::into_inner), changes, members)
+    }
+
+    fn hold_places(&self, changes: u64, places: Arc<Visible>) {
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some((changes, places));
+    }
 }
 
 /// The part that is held, if it is of this state and these members.
-fn of(last: &Option<(u64, Arc<Visible>)>, snapshot: &Snapshot, members: &Arc<Members>) -> Option<Arc<Visible>> {
-    let (number, known) = last.as_ref()?;
-    (*number == snapshot.number() && known.is_of(members)).then(|| known.clone())
+fn of(last: &Option<(u64, Arc<Visible>)>, number: u64, members: &Arc<Members>) -> Option<Arc<Visible>> {
+    let (held, known) = last.as_ref()?;
+    (*held == number && known.is_of(members)).then(|| known.clone())
 }
 
 impl Brain {
@@ -134,16 +142,20 @@ impl Brain {
         read: impl FnOnce(&Self) -> Result<T, NodeError> + Send + 'static,
     ) -> Result<T, NodeError> {
         let brain = self.clone();
-        self.here().world.blocking(move || read(&brain)).await?
+        self.here().world.reading(move || read(&brain)).await?
     }
 
-    /// The spaces and members as they are committed now. The first who asks after a commit has them read.
-    async fn known(&self) -> Result<Arc<Visible>, NodeError> {
-        let held = |snapshot: &Snapshot| self.0.reads.held(snapshot, &self.here().identity.members());
-        match self.here().store.opened_snapshot()?.as_ref().and_then(held) {
-            Some(known) => Ok(known),
-            None => self.reading(|brain| brain.read_known(&brain.snapshot()?)).await,
+    /// The spaces and members as they are committed now, with counts that may be older. The first who asks
+    /// after a change of them has them read.
+    async fn places(&self) -> Result<Arc<Visible>, NodeError> {
+        // before the read: a change in between has it read again
+        let changes = self.here().engine.spaces();
+        if let Some(places) = self.0.reads.places(changes, &self.here().identity.members()) {
+            return Ok(places);
         }
+        let places = self.reading(|brain| brain.read_known(&brain.snapshot()?)).await?;
+        self.0.reads.hold_places(changes, places.clone());
+        Ok(places)
     }
 
     fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Visible>, NodeError> {
@@ -201,9 +213,9 @@ impl Brain {
     pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
         let mut records = Vec::with_capacity(memories.len());
         let mut spaces = Vec::with_capacity(memories.len());
-        let known = self.known().await?;
+        let places = self.places().await?;
         for memory in memories {
-            let (space, row) = known.space(memory.space.as_deref())?;
+            let (space, row) = places.space(memory.space.as_deref())?;
             spaces.push((row.name.to_string(), row.rule(space)));
             records.push(NewRecord { space, core: self.core(memory)? });
         }

@@ -44,7 +44,7 @@ impl NodeEnv {
             transport,
             spawner,
             store,
-            blocking: Arc::new(BlockingPool),
+            blocking: Arc::new(BlockingPool::default()),
             clock: Arc::new(SystemClock::new()),
             raft: None,
             search: None,

@@ -27,6 +27,7 @@ mod traces;
 pub(crate) mod whereabouts;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Members};
@@ -35,7 +36,7 @@ use nexus_mesh::quota::{Bounds, queue};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use self::committer::Committer;
+use self::committer::{Committer, Writer};
 use self::drive::{Drive, Queues};
 use self::driven::Driven;
 use self::traces::{Arrival, Traces};
@@ -97,10 +98,12 @@ impl Runtime {
         let (members, members_seen) = watch::channel(engine.members().clone());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let compare = has_peers && !planted("writes_without_comparing");
+        let (writer, spaces) = (Writer { store, gossip }, Arc::<AtomicU64>::default());
         let drive = Drive {
             driven: Driven { engine, overlay, arrivals: Default::default(), traces: traces.clone() },
             queues: Queues { commands: commands_in, intake: intake_in, chains: chains_in },
             commits,
+            writer: writer.clone(),
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
             compared: sessions.compared(),
@@ -112,8 +115,8 @@ impl Runtime {
             done,
             committed,
             members,
-            gossip,
-            store,
+            spaces: spaces.clone(),
+            writer,
             world: world.clone(),
             failure: failure.clone(),
             notices,
@@ -121,7 +124,7 @@ impl Runtime {
         };
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
-        let engine = EngineHandle::new(commands, intake, chains, committed_seen, failure);
+        let engine = EngineHandle::new(commands, intake, chains, committed_seen, spaces, failure);
         Self { engine, members: members_seen, sessions, traces, gossip: gossip_in }
     }
 }

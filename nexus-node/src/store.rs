@@ -51,7 +51,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use nexus_identity::plants::planted;
 use redb::backends::{FileBackend, InMemoryBackend};
@@ -194,15 +194,6 @@ impl Store {
         Snapshot::new(&self.0)
     }
 
-    /// The current committed state, if a reader has opened it already. It touches no disk and waits for
-    /// nobody.
-    ///
-    /// # Errors
-    /// [`StoreError::Poisoned`] after a failed commit.
-    pub fn opened_snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
-        Snapshot::opened(&self.0)
-    }
-
     /// Makes all changes of all batches durable together, in their order. They are on disk when this
     /// returns. After a power loss either all of them are there or none. Empty batches cost nothing.
     ///
@@ -293,17 +284,6 @@ impl OpenStore {
         let opened = Arc::new(Opened::new(transaction, latest.count));
         latest.opened = Some(Arc::clone(&opened));
         Ok(opened)
-    }
-
-    /// The committed state, if it is open and nobody is opening it.
-    fn opened(&self) -> Result<Option<Arc<Opened>>, StoreError> {
-        self.check()?;
-        let latest = match self.latest.try_lock() {
-            Ok(latest) => latest,
-            Err(TryLockError::Poisoned(latest)) => latest.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
-        Ok(latest.opened.clone())
     }
 
     /// Drops the shared state, so that the next reader opens it anew. Its pages are free once no

@@ -53,12 +53,21 @@ impl World {
         self.spawner.spawn(name, task.boxed());
     }
 
-    /// Does work that reads the store or takes long, off the async workers.
+    /// Does work that reads the memory and ends soon, off the async workers. Such works may wait for each
+    /// other.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Interrupted> {
+        blocking::run(|work| self.blocking.read(work), work).await
+    }
+
+    /// Does work that waits for the disk or takes long, off the async workers.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Interrupted> {
-        blocking::run(&*self.blocking, work).await
+        blocking::run(|work| self.blocking.run(work), work).await
     }
 
     /// Monotonic time since a moment that is fixed while the node runs.

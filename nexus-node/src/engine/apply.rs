@@ -152,6 +152,7 @@ impl Engine {
         let row = SpaceRow { no, name, access, author, records: 0, entries: 0, bytes: 0, cut };
         turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(&row));
         self.state.spaces.insert(id, row);
+        turn.events.push(Event::Spaces);
     }
 
     fn fold_writes(

@@ -54,6 +54,7 @@ impl Engine {
         if let Some(space) = self.state.spaces.get_mut(&id) {
             space.cut = true;
             turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(space));
+            turn.events.push(Event::Spaces);
         }
     }
 

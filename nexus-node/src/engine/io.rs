@@ -154,6 +154,8 @@ pub enum Event {
     },
     /// Members were admitted or changed.
     Members,
+    /// A space was defined, or its definition no longer counts.
+    Spaces,
     /// Two entries have one place in a log.
     Fork {
         /// The log.

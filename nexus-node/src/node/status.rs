@@ -253,7 +253,7 @@ impl Node {
         let met = mesh.peers().await;
         let (members, store) = (identity.members(), store.clone());
         let known = members.clone();
-        let read = world.blocking(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
+        let read = world.reading(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
         let (ours, restricted) = read.map_err(NodeError::from).flatten().unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != identity.me());
         let first = || Abilities::first().spaces;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nexus_crdt::{EntryFrame, Members};
 use nexus_identity::plants::planted;
@@ -9,7 +10,7 @@ use super::Sessions;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
 use crate::notices::Notices;
-use crate::store::{Batch, Store};
+use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
 /// Bound of the batches that share one commit.
@@ -28,7 +29,7 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         for (caller, outcome) in self.answers.drain(..) {
             // a caller that is gone needs no answer
             let _ = caller.send(outcome);
@@ -36,15 +37,48 @@ impl Commit {
     }
 }
 
-/// Commits batches, then releases the effects that depend on them: answers, messages, events, in order.
+/// Brings batches to the disk. It waits for the disk, so it belongs on the blocking seam.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) gossip: mpsc::Sender<Vec<u8>>,
+}
+
+impl Writer {
+    /// Makes the batches of some commits durable together, in their order. Nothing of them may be released
+    /// before, and nothing of them is known after an error: only the next start tells.
+    pub(super) fn write(&self, group: &mut [Commit]) -> Result<(), StoreError> {
+        if planted("acks_before_commit") {
+            group.iter_mut().for_each(Commit::answer);
+        }
+        if planted("sends_before_commit") {
+            group.iter_mut().for_each(|commit| self.publish(commit));
+        }
+        let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
+        if planted("drops_from_group") {
+            batches.truncate(1);
+        }
+        if batches.is_empty() { Ok(()) } else { self.store.commit(&batches) }
+    }
+
+    fn publish(&self, commit: &mut Commit) {
+        for frame in commit.publish.drain(..) {
+            let _ = self.gossip.try_send(frame.encode_to_vec());
+        }
+    }
+}
+
+/// Commits batches that are not on disk yet, then releases the effects of each: answers, messages, events,
+/// in order.
 pub(crate) struct Committer {
     pub(crate) commits: mpsc::Receiver<Commit>,
     /// Number of the last commit on disk, for the engine.
     pub(crate) done: watch::Sender<u64>,
     pub(crate) committed: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Arc<Members>>,
-    pub(crate) gossip: mpsc::Sender<Vec<u8>>,
-    pub(crate) store: Store,
+    /// The number of commits that changed which spaces there are.
+    pub(crate) spaces: Arc<AtomicU64>,
+    pub(crate) writer: Writer,
     pub(crate) world: World,
     pub(crate) failure: Failure,
     pub(crate) notices: Notices,
@@ -58,25 +92,15 @@ impl Committer {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
-            if planted("acks_before_commit") {
-                group.iter_mut().for_each(Commit::answer);
-            }
-            if planted("sends_before_commit") {
-                group.iter_mut().for_each(|commit| self.publish(commit));
-            }
-            let mut batches: Vec<Batch> = group.iter_mut().filter_map(|commit| commit.batch.take()).collect();
-            if planted("drops_from_group") {
-                batches.truncate(1);
-            }
-            if !batches.is_empty() {
-                let store = self.store.clone();
-                let result = self.world.blocking(move || store.commit(&batches)).await;
+            if group.iter().any(|commit| commit.batch.is_some()) {
+                let writer = self.writer.clone();
+                let written = self.world.blocking(move || writer.write(&mut group).map(|()| group)).await;
                 // nothing of this group is acknowledged; the next start reads the part that reached the disk
-                match result {
-                    Ok(Ok(())) => {}
+                group = match written {
+                    Ok(Ok(group)) => group,
                     Ok(Err(error)) => return self.failure.fail(Fault::Store(error)),
                     Err(_) => return self.failure.fail(Fault::Commit),
-                }
+                };
             }
             if let Some(last) = group.last() {
                 self.done.send_replace(last.no);
@@ -91,8 +115,11 @@ impl Committer {
         if let Some(members) = commit.members.take() {
             self.members.send_replace(members);
         }
+        if commit.events.contains(&Event::Spaces) {
+            self.spaces.fetch_add(1, Ordering::Release);
+        }
         commit.answer();
-        self.publish(&mut commit);
+        self.writer.publish(&mut commit);
         for span in commit.arrivals {
             span.in_scope(|| tracing::debug!("an entry of a trace has arrived"));
         }
@@ -101,18 +128,12 @@ impl Committer {
         }
     }
 
-    fn publish(&self, commit: &mut Commit) {
-        for frame in commit.publish.drain(..) {
-            let _ = self.gossip.try_send(frame.encode_to_vec());
-        }
-    }
-
     fn emit(&self, event: Event) {
         match event {
             Event::Stored { eno } => {
                 self.committed.send_replace(eno);
             }
-            Event::Members => {}
+            Event::Members | Event::Spaces => {}
             Event::Fork { log, seq } => self.notices.note(
                 "fork",
                 log.author.to_string(),

@@ -64,7 +64,7 @@ impl Gossip {
                 });
                 judged.collect::<Vec<_>>()
             };
-            let Ok(judged) = self.world.blocking(judge).await else { return };
+            let Ok(judged) = self.world.reading(judge).await else { return };
             let mut passed: BTreeMap<Did, Passed> = BTreeMap::new();
             for (from, token, verdict, entry) in judged {
                 self.mesh.settle(token, verdict);

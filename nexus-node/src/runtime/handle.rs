@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Chain, Did};
@@ -47,6 +48,8 @@ pub(crate) struct EngineHandle {
     chains: Arc<Sender<Chain>>,
     /// The number of the last committed entry.
     committed: watch::Receiver<u64>,
+    /// The number of commits that changed which spaces there are.
+    spaces: Arc<AtomicU64>,
     failure: Failure,
 }
 
@@ -64,9 +67,10 @@ impl EngineHandle {
         intake: mpsc::Sender<Intake>,
         chains: Sender<Chain>,
         committed: watch::Receiver<u64>,
+        spaces: Arc<AtomicU64>,
         failure: Failure,
     ) -> Self {
-        Self { commands, intake, chains: Arc::new(chains), committed, failure }
+        Self { commands, intake, chains: Arc::new(chains), committed, spaces, failure }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
@@ -119,6 +123,11 @@ impl EngineHandle {
         self.committed.clone()
     }
 
+    /// The number of commits so far that defined or closed a space. It is never ahead of the store.
+    pub(crate) fn spaces(&self) -> u64 {
+        self.spaces.load(Ordering::Acquire)
+    }
+
     /// The handle that ends the node.
     pub(crate) const fn failure(&self) -> &Failure {
         &self.failure
@@ -145,7 +154,7 @@ mod tests {
     fn handle() -> (EngineHandle, Receiver<Chain>) {
         let (chains, waiting) = queue(CHAINS_MAX);
         let (commands, intake, committed) = (mpsc::channel(1).0, mpsc::channel(1).0, watch::channel(0).1);
-        (EngineHandle::new(commands, intake, chains, committed, Failure::default()), waiting)
+        (EngineHandle::new(commands, intake, chains, committed, Arc::default(), Failure::default()), waiting)
     }
 
     fn peer(n: u8) -> Did {

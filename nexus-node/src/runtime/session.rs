@@ -84,7 +84,7 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces);
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || SyncSession::open(audience, now, &store.snapshot()?);
-    let session = match here.world.blocking(open).await {
+    let session = match here.world.reading(open).await {
         Ok(Ok(session)) => Arc::new(Mutex::new(session)),
         Ok(Err(error)) => return error.into(),
         Err(error) => return error.into(),
@@ -122,7 +122,7 @@ impl Sync<'_> {
             let snapshot = store.snapshot()?;
             step(&mut session, &snapshot)
         };
-        Ok(self.here.world.blocking(step).await??)
+        Ok(self.here.world.reading(step).await??)
     }
 
     /// Reads frames from the peer. At the bound per second it waits, so sync slows down.

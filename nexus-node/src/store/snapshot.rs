@@ -37,10 +37,6 @@ impl Snapshot {
         Ok(Self { opened: store.latest()?, store: Arc::clone(store) })
     }
 
-    pub(super) fn opened(store: &Arc<OpenStore>) -> Result<Option<Self>, StoreError> {
-        Ok(store.opened()?.map(|opened| Self { opened, store: Arc::clone(store) }))
-    }
-
     /// The number of this state within the store. Snapshots of one number show the same state. Every
     /// commit begins another number.
     pub fn number(&self) -> u64 {

@@ -1,19 +1,43 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::Interrupted;
 
 /// Runs work that waits for the disk or takes long, off the tasks that answer.
 pub trait Blocking: Send + Sync + 'static {
-    /// Runs `work`; the future ends when it has ended.
+    /// Runs `work`; the future ends when it has ended. Works do not wait for each other.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+
+    /// Runs `work` that reads the memory and ends soon; the future ends when it has ended. Such works may
+    /// wait for each other, but not for those of [`run`](Self::run). Default: as `run`.
+    fn read(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.run(work)
+    }
 }
 
 /// On tokio's blocking threads.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BlockingPool;
+///
+/// Reads share a few threads, so that many short ones cost no change of threads each, and the memory that
+/// the allocator keeps for each thread stays small.
+#[derive(Clone, Default)]
+pub struct BlockingPool {
+    reads: Arc<Lane>,
+}
+
+impl fmt::Debug for BlockingPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingPool").finish_non_exhaustive()
+    }
+}
 
 impl Blocking for BlockingPool {
     #[expect(clippy::disallowed_methods, reason = "this is the real world's blocking pool")]
@@ -23,10 +47,87 @@ impl Blocking for BlockingPool {
             if let Err(error) = done.await
                 && let Ok(panic) = error.try_into_panic()
             {
-                std::panic::resume_unwind(panic);
+                resume_unwind(panic);
             }
         }
         .boxed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the real world's blocking pool")]
+    fn read(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (done, end) = oneshot::channel();
+        if self.reads.add(Read { work, done }) {
+            let lane = self.reads.clone();
+            tokio::task::spawn_blocking(move || lane.work_off());
+        }
+        async move {
+            if let Ok(Err(panic)) = end.await {
+                resume_unwind(panic);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// One read, and whoever waits for it.
+struct Read {
+    work: Box<dyn FnOnce() + Send>,
+    done: oneshot::Sender<Result<(), Box<dyn Any + Send>>>,
+}
+
+/// Reads that wait for one of a few threads. Its callers bound their number: connections, tools and
+/// streams have bounds of their own.
+struct Lane {
+    queue: Mutex<Queue>,
+    /// The most threads at a time.
+    width: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    reads: VecDeque<Read>,
+    /// The number of threads that take reads.
+    threads: usize,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { queue: Mutex::default(), width: cores.max(THREADS_MIN) }
+    }
+}
+
+/// One slow read does not keep the others from theirs, however few cores there are.
+const THREADS_MIN: usize = 4;
+
+impl Lane {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a read. Whether one more thread must work off the queue.
+    fn add(&self, read: Read) -> bool {
+        let mut queue = self.queue();
+        queue.reads.push_back(read);
+        let more = queue.threads < self.width;
+        queue.threads += usize::from(more);
+        more
+    }
+
+    /// The next read; `None` ends the thread's turn.
+    fn next(&self) -> Option<Read> {
+        let mut queue = self.queue();
+        let next = queue.reads.pop_front();
+        queue.threads -= usize::from(next.is_none());
+        next
+    }
+
+    /// Does reads until none waits.
+    fn work_off(&self) {
+        while let Some(Read { work, done }) = self.next() {
+            // whoever waited may be gone
+            let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        }
     }
 }
 
@@ -43,11 +144,11 @@ impl Blocking for Inline {
 
 /// Runs work on a node's blocking seam and hands its result back.
 pub(super) async fn run<T: Send + 'static>(
-    on: &dyn Blocking,
+    on: impl FnOnce(Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Interrupted> {
     let slot = Arc::new(Mutex::new(None));
     let filled = slot.clone();
-    on.run(Box::new(move || *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(work()))).await;
+    on(Box::new(move || *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(work()))).await;
     slot.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Interrupted)
 }
