@@ -4,12 +4,13 @@
 //! a line without one is not promised. A bad line is refused by number and stops nothing. An exported
 //! memory keeps its former id, so importing the same file again writes nothing twice.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use futures::future::maybe_done;
 use futures::{StreamExt, stream};
 use nexus_crdt::{Source, Was};
 use nexus_identity::Timestamp;
@@ -21,12 +22,14 @@ use super::extract::parse;
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory, NodeError};
+use crate::{Brain, NewMemory};
 
 /// The longest line, in bytes. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
 /// The most lines written at once.
 const BATCH_LINES_MAX: usize = 256;
+/// Lines of so many bytes are written without waiting for more. Two batches are held at a time.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// A line: a memory as `remember` takes it, or as `export` writes it. With `created_at` it is from an
 /// export, and `id` is the memory's former id; otherwise `id` is a key.
@@ -68,11 +71,10 @@ struct Line {
 /// A line that was read, before anything is written.
 enum Reading {
     Write(NewMemory),
-    Known(crate::Memory),
     Expired,
 }
 
-fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -88,9 +90,6 @@ fn read(brain: &Brain, caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<
         (Some(created_at), id) => {
             let id = id.ok_or_else(|| Problem::new("invalid", "created_at is given, but no id"))?;
             let created_at = moment(created_at)?.as_ms();
-            if let Some(memory) = held(brain, &id) {
-                return Ok(Reading::Known(memory));
-            }
             was = Some(Was { id, author: line.author.unwrap_or_default(), created_at });
         }
         (None, id) => key = key.or(id),
@@ -114,7 +113,11 @@ fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
     (memory.id.to_string() == id || memory.was.as_deref() == Some(id)).then_some(memory)
 }
 
-struct Importer {
+/// A line's number, and what it says.
+type Parsed = (u64, Result<Reading, Problem>);
+
+/// Reads lines from the body.
+struct Lines {
     brain: Brain,
     /// On whose word all of it is written: the file's.
     caller: Caller,
@@ -125,16 +128,27 @@ struct Importer {
     /// Whether this is in the middle of a line that is too long.
     skipping: bool,
     ended: bool,
-    broken: bool,
 }
 
-impl Importer {
+impl Lines {
+    /// The next lines; none at the end, or once the node stops: an unacknowledged line is not promised.
+    async fn parsed(mut self) -> (Self, Vec<Parsed>) {
+        let lines = self.lines().await;
+        let (caller, now) = (self.caller.clone(), self.brain.now());
+        let parse = move |(line, bytes): (u64, Result<Vec<u8>, Problem>)| {
+            (line, bytes.and_then(|bytes| read(&caller, &bytes, now)))
+        };
+        let parsed = self.brain.reading(move |_| Ok(lines.into_iter().map(parse).collect())).await;
+        (self, parsed.unwrap_or_default())
+    }
+
     /// The next complete lines with their numbers, as they arrive; empty at the end.
     async fn lines(&mut self) -> Vec<(u64, Result<Vec<u8>, Problem>)> {
         loop {
             let mut lines = Vec::new();
             let mut taken = 0;
             while lines.len() < BATCH_LINES_MAX
+                && taken < BATCH_BYTES_MAX
                 && let Some(at) = self.rest[taken..].iter().position(|&byte| byte == b'\n')
             {
                 let line = self.rest[taken..taken + at].to_vec();
@@ -175,50 +189,49 @@ impl Importer {
             lines.push((self.line, Ok(line)));
         }
     }
+}
 
+struct Importer {
+    brain: Brain,
+    broken: bool,
+}
+
+impl Importer {
     /// Writes some lines. Returns the answers in their order.
-    async fn write(&mut self, lines: Vec<(u64, Result<Vec<u8>, Problem>)>) -> Bytes {
+    async fn write(&mut self, lines: Vec<Parsed>) -> Bytes {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let now = self.brain.now();
-        let caller = self.caller.clone();
-        let look = move |brain: &Brain, (line, bytes): (u64, Result<Vec<u8>, Problem>)| {
-            (line, bytes.and_then(|bytes| Ok((read(brain, &caller, &bytes, now)?, bytes))))
+        let former = |parsed: &Parsed| match &parsed.1 {
+            Ok(Reading::Write(NewMemory { was: Some(was), .. })) => Some(was.id.clone()),
+            _ => None,
         };
-        let look_again = look.clone();
-        let looked = self.brain.reading(move |brain| Ok(lines.into_iter().map(|line| look(brain, line)).collect()));
-        let looked: Result<Vec<_>, NodeError> = looked.await;
-        let Ok(looked) = looked else {
-            // No later line can be read either, and what is not acknowledged is not promised.
-            self.broken = true;
-            return Bytes::new();
-        };
-        for (line, mut reading) in looked {
+        let mut known = self.held(lines.iter().filter_map(former).collect()).await;
+        for parsed in lines {
+            let id = former(&parsed);
             // The same memory twice in one batch: the first must be written to be found.
-            if let Ok((Reading::Write(NewMemory { was: Some(was), .. }), bytes)) = &reading
-                && !ids.insert(was.id.clone())
+            if let Some(id) = &id
+                && !ids.insert(id.clone())
+                && !known.contains_key(id)
             {
-                let bytes = bytes.clone();
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                let look = look_again.clone();
-                let again = self.brain.reading(move |brain| Ok(look(brain, (line, Ok(bytes))).1)).await;
-                reading = again.map_err(Problem::from).flatten();
+                known.extend(self.held(vec![id.clone()]).await);
             }
-            let answer = match reading.map(|(reading, _)| reading) {
-                Ok(Reading::Write(memory)) => {
+            let (line, reading) = parsed;
+            let answer = match (reading, id.and_then(|id| known.get(&id))) {
+                (Ok(Reading::Write(_)), Some(memory)) => Imported {
+                    line,
+                    id: Some(memory.id.to_string()),
+                    space: Some(memory.space.clone()),
+                    known: true,
+                    ..Imported::default()
+                },
+                (Ok(Reading::Write(memory)), None) => {
                     batch.push(memory);
                     numbers.push(line);
                     continue;
                 }
-                Ok(Reading::Known(memory)) => Imported {
-                    line,
-                    id: Some(memory.id.to_string()),
-                    space: Some(memory.space),
-                    known: true,
-                    ..Imported::default()
-                },
-                Ok(Reading::Expired) => Imported { line, expired: true, ..Imported::default() },
-                Err(problem) => Imported { line, error: Some(problem.into()), ..Imported::default() },
+                (Ok(Reading::Expired), _) => Imported { line, expired: true, ..Imported::default() },
+                (Err(problem), _) => Imported { line, error: Some(problem.into()), ..Imported::default() },
             };
             answers.push(answer);
         }
@@ -229,6 +242,16 @@ impl Importer {
             put_line(&mut bytes, answer);
         }
         bytes.into()
+    }
+
+    /// The memories with exactly these ids or former ids.
+    async fn held(&self, ids: Vec<String>) -> BTreeMap<String, crate::Memory> {
+        if ids.is_empty() {
+            return BTreeMap::new();
+        }
+        let look = |brain: &Brain| Ok(ids.into_iter().filter_map(|id| Some((id.clone(), held(brain, &id)?))).collect());
+        // once the node stops nothing is written either
+        self.brain.reading(look).await.unwrap_or_default()
     }
 
     async fn flush(&mut self, batch: &mut Vec<NewMemory>, numbers: &mut Vec<u64>, answers: &mut Vec<Imported>) {
@@ -268,18 +291,29 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
 pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
     let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
     let (rest, line) = (Vec::new(), 0);
-    let importer = Importer { brain, caller, body, rest, line, skipping: false, ended: false, broken: false };
+    let lines = Lines { brain: brain.clone(), caller, body, rest, line, skipping: false, ended: false };
+    let (importer, next) = (Importer { brain, broken: false }, Box::pin(maybe_done(lines.parsed())));
     streamed(
         JSON_LINES,
-        stream::unfold(importer, |mut importer| async move {
+        stream::unfold((importer, next), |(mut importer, mut next)| async move {
             if importer.broken {
                 return None;
             }
-            let lines = importer.lines().await;
+            next.as_mut().await;
+            let (reader, lines) = next.as_mut().take_output()?;
             if lines.is_empty() {
                 return None;
             }
-            Some((importer.write(lines).await, importer))
+            // The next lines are read meanwhile. Whoever waits for these answers before it sends more gets them.
+            next.set(maybe_done(reader.parsed()));
+            let mut write = Box::pin(importer.write(lines));
+            let answers = poll_fn(|cx| {
+                let _ = next.as_mut().poll(cx);
+                write.as_mut().poll(cx)
+            });
+            let answers = answers.await;
+            drop(write);
+            Some((answers, (importer, next)))
         }),
     )
 }
