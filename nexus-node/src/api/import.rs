@@ -27,7 +27,7 @@ use crate::{Brain, NewMemory};
 /// The longest line, in bytes. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
 /// The most lines written at once.
-const BATCH_LINES_MAX: usize = 256;
+const BATCH_LINES_MAX: usize = 1_024;
 /// Lines of so many bytes are written without waiting for more. Two batches are held at a time.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -70,7 +70,7 @@ struct Line {
 
 /// A line that was read, before anything is written.
 enum Reading {
-    Write(NewMemory),
+    Write(Box<NewMemory>),
     Expired,
 }
 
@@ -94,7 +94,7 @@ fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Proble
         }
         (None, id) => key = key.or(id),
     }
-    Ok(Reading::Write(NewMemory {
+    Ok(Reading::Write(Box::new(NewMemory {
         text: line.text,
         space: line.space,
         kind: line.kind,
@@ -104,7 +104,7 @@ fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Proble
         ttl,
         was,
         origin: caller.origin(line.agent.as_deref(), None)?,
-    }))
+    })))
 }
 
 /// The memory with exactly this id or former id. A shortened id does not count.
@@ -202,7 +202,7 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         let former = |parsed: &Parsed| match &parsed.1 {
-            Ok(Reading::Write(NewMemory { was: Some(was), .. })) => Some(was.id.clone()),
+            Ok(Reading::Write(memory)) => memory.was.as_ref().map(|was| was.id.clone()),
             _ => None,
         };
         let mut known = self.held(lines.iter().filter_map(former).collect()).await;
@@ -226,7 +226,7 @@ impl Importer {
                     ..Imported::default()
                 },
                 (Ok(Reading::Write(memory)), None) => {
-                    batch.push(memory);
+                    batch.push(*memory);
                     numbers.push(line);
                     continue;
                 }

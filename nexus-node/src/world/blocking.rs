@@ -88,6 +88,8 @@ struct Queue {
     reads: VecDeque<Read>,
     /// The number of threads that take reads.
     threads: usize,
+    /// The number of those that are about to look for the next read.
+    looking: usize,
 }
 
 impl Default for Lane {
@@ -99,6 +101,9 @@ impl Default for Lane {
 
 /// One slow read does not keep the others from theirs, however few cores there are.
 const THREADS_MIN: usize = 4;
+/// How often a thread without work looks for more, with others let through in between. On a quiet machine
+/// that takes about as long as to start it again.
+const LOOKS_MAX: u32 = 64;
 
 impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -109,24 +114,41 @@ impl Lane {
     fn add(&self, read: Read) -> bool {
         let mut queue = self.queue();
         queue.reads.push_back(read);
-        let more = queue.threads < self.width;
+        // no read waits for the end of another while a thread may still begin
+        let more = queue.reads.len() > queue.looking && queue.threads < self.width;
         queue.threads += usize::from(more);
+        queue.looking += usize::from(more);
         more
     }
 
     /// The next read; `None` ends the thread's turn.
     fn next(&self) -> Option<Read> {
-        let mut queue = self.queue();
-        let next = queue.reads.pop_front();
-        queue.threads -= usize::from(next.is_none());
-        next
+        let mut looks = 0;
+        loop {
+            let mut queue = self.queue();
+            let next = queue.reads.pop_front();
+            if next.is_some() {
+                queue.looking -= 1;
+                return next;
+            }
+            looks += 1;
+            if looks > LOOKS_MAX {
+                queue.looking -= 1;
+                queue.threads -= 1;
+                return None;
+            }
+            drop(queue);
+            std::thread::yield_now();
+        }
     }
 
-    /// Does reads until none waits.
+    /// Does reads until none comes for a while.
     fn work_off(&self) {
         while let Some(Read { work, done }) = self.next() {
+            let ended = catch_unwind(AssertUnwindSafe(work));
+            self.queue().looking += 1;
             // whoever waited may be gone
-            let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+            let _ = done.send(ended);
         }
     }
 }
@@ -151,4 +173,63 @@ pub(super) async fn run<T: Send + 'static>(
     let filled = slot.clone();
     on(Box::new(move || *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(work()))).await;
     slot.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_takes_long_does_not_keep_others_waiting() {
+        let pool = BlockingPool::default();
+        let (end, ended) = mpsc::channel::<()>();
+        let slow = pool.read(Box::new(move || {
+            let _ = ended.recv();
+        }));
+        for n in 0..100 {
+            assert_eq!(run(|work| pool.read(work), move || n).await, Ok(n));
+        }
+        // dropped before the work was over, as by a caller that is gone
+        drop(slow);
+        end.send(()).unwrap();
+        assert_eq!(run(|work| pool.read(work), || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn reads_share_a_few_threads_and_all_are_done() {
+        let pool = BlockingPool::default();
+        let width = pool.reads.width;
+        let busy = Arc::new(Mutex::new((0_usize, 0_usize)));
+        let reads: Vec<_> = (0..1_000_u32)
+            .map(|n| {
+                let busy = busy.clone();
+                run(
+                    |work| pool.read(work),
+                    move || {
+                        let mut now = busy.lock().unwrap();
+                        *now = (now.0 + 1, now.1.max(now.0 + 1));
+                        drop(now);
+                        std::thread::yield_now();
+                        busy.lock().unwrap().0 -= 1;
+                        n
+                    },
+                )
+            })
+            .collect();
+        let done = futures::future::join_all(reads).await;
+        assert_eq!(done, (0..1_000).map(Ok).collect::<Vec<_>>());
+        assert!(busy.lock().unwrap().1 <= width);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_panics_where_it_is_waited_for_and_the_next_ones_go_on() {
+        let pool = BlockingPool::default();
+        for _ in 0..2 * pool.reads.width {
+            let read = pool.read(Box::new(|| panic!("as the test wants it")));
+            assert!(AssertUnwindSafe(read).catch_unwind().await.is_err());
+        }
+        assert_eq!(run(|work| pool.read(work), || 1).await, Ok(1));
+    }
 }
