@@ -199,6 +199,7 @@ impl Core {
 
 /// Where a record that was written again comes from (a solo brain that joined a mesh, an import).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Was {
     /// Its former id: [`Dot::to_hex`](crate::Dot::to_hex), or whatever an imported file called it.
     pub id: String,
@@ -206,6 +207,13 @@ pub struct Was {
     pub author: String,
     /// When it was first created, in milliseconds since the epoch, as claimed likewise.
     pub created_at: u64,
+}
+
+impl Was {
+    /// A former memory, with its id, its author's DID, and its creation in milliseconds since the epoch.
+    pub fn new(id: impl Into<String>, author: impl Into<String>, created_at: u64) -> Self {
+        Self { id: id.into(), author: author.into(), created_at }
+    }
 }
 
 impl<'de> Deserialize<'de> for Was {

@@ -121,6 +121,7 @@ impl FromStr for AgentName {
 /// [`Field::BY`](crate::Field::BY) beside an edit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Origin {
     /// The program, by its own name.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
@@ -131,6 +132,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// An origin of these members.
+    pub fn new(agent: impl Into<Option<AgentName>>, source: impl Into<Option<Source>>) -> Self {
+        Self { agent: agent.into(), source: source.into() }
+    }
+
     /// Reads an origin. A member of another form is absent.
     pub fn parse(text: &str) -> Self {
         // serde would read an array as well

@@ -1,7 +1,7 @@
 use crate::entry::PAYLOAD_BYTES_MAX;
 use crate::error::EntryError;
 
-/// How many leaves a payload has at most.
+/// The most leaves of a payload.
 pub const LEAVES_MAX: usize = 1024;
 /// The size of a leaf's salt, in bytes.
 pub const SALT_BYTES: usize = 16;
@@ -177,7 +177,7 @@ impl<'a> Leaves<'a> {
     }
 }
 
-/// How many bytes a leaf took at least when it was present.
+/// The fewest bytes of a leaf while it was present.
 const fn least_bytes(leaf: &Leaf<'_>) -> usize {
     match leaf {
         Leaf::Present { bytes, .. } => PRESENT_FRONT_BYTES + bytes.len(),

@@ -484,9 +484,9 @@ fn a_space_is_named_by_64_digits() {
 fn an_origin_is_empty_without_program_and_source() {
     let (agent, source) = (Some("ide".parse::<AgentName>().unwrap()), Some(Source::Tool));
     assert!(Origin::default().is_empty());
-    assert!(!Origin { agent: agent.clone(), source: None }.is_empty());
-    assert!(!Origin { agent: None, source }.is_empty());
-    assert!(!Origin { agent: agent.clone(), source }.is_empty());
+    assert!(!Origin::new(agent.clone(), None).is_empty());
+    assert!(!Origin::new(None, source).is_empty());
+    assert!(!Origin::new(agent.clone(), source).is_empty());
     assert_eq!(format!("{:?}", agent.unwrap()), "\"ide\"");
 }
 

@@ -270,7 +270,7 @@ struct Budget {
 }
 
 /// A question's part of its peer's budget.
-struct Taken {
+struct BudgetShare {
     _question: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
     /// Keeps the budget for as long as a part of it is taken.
@@ -288,11 +288,11 @@ impl Budget {
     }
 
     /// Waits for room for a question of so many bytes.
-    async fn take(self: &Arc<Self>, bytes: usize) -> Option<Taken> {
+    async fn take(self: &Arc<Self>, bytes: usize) -> Option<BudgetShare> {
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).clamp(1, self.kib_max);
         let question = self.questions.clone().acquire_owned().await.ok()?;
         let bytes = self.bytes.clone().acquire_many_owned(kib).await.ok()?;
-        Some(Taken { _question: question, _bytes: bytes, _budget: self.clone() })
+        Some(BudgetShare { _question: question, _bytes: bytes, _budget: self.clone() })
     }
 }
 

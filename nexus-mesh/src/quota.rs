@@ -173,7 +173,7 @@ impl<T> Receiver<T> {
         Some((peer, item))
     }
 
-    /// How many items wait.
+    /// The number of waiting items.
     pub fn len(&self) -> usize {
         self.0.waiting().items
     }

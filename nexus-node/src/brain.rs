@@ -250,7 +250,7 @@ impl Brain {
         let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
-        let Origin { agent, source } = said(origin);
+        let Origin { agent, source, .. } = said(origin);
         let core = Core { text, kind, tags, meta, key, expires_at, was, agent, source };
         FIELDS.iter().try_for_each(|field| self.check(field.name, &field.get(&core)))?;
         Ok(core)
@@ -505,5 +505,5 @@ fn refused(outcome: &Outcome, id: &str) -> NodeError {
 
 /// An origin as it is written: of a program that says nothing else, on its own word.
 fn said(origin: Origin) -> Origin {
-    Origin { source: Some(origin.source.unwrap_or(Source::Tool)), ..origin }
+    Origin::new(origin.agent, origin.source.or(Some(Source::Tool)))
 }

@@ -79,13 +79,14 @@ pub use self::limits::{
 pub use self::manage::Manage;
 pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};
 pub use self::state::{
-    Action, CriticalChange, CriticalEvent, Deed, Done, Full, Item, Lease, Lock, Malformed, Outcome, Refusal, Waiter,
+    Action, CriticalChange, CriticalEvent, Deed, DeedResult, Full, Item, Lease, Lock, Malformed, Outcome, Refusal,
+    Waiter,
 };
 
 pub(crate) use self::part::Coordinator;
 #[cfg(feature = "coordinators")]
 pub(crate) use self::part::{Handles, Origin};
-pub(crate) use self::query::{Answer, Found, Query};
+pub(crate) use self::query::{Answer, Content, Query};
 #[cfg(feature = "coordinators")]
 pub(crate) use self::wire::register;
 

@@ -22,10 +22,10 @@ pub use self::options::{AuditQuery, CriticalWatchQuery, DeleteOptions, KeyQuery,
 pub use self::watch::{CriticalNews, CriticalWatch};
 pub use crate::coordinator::{
     Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Check, Condition, CoordinatorRole,
-    Coordinators, CriticalChange, CriticalEvent, Deed, Done, Item, Lease, Lock, Manage, Mode, OldMember, Put, Seat,
-    SeatState, Step, Txn, Waiter,
+    Coordinators, CriticalChange, CriticalEvent, Deed, DeedResult, Item, Lease, Lock, Manage, Mode, OldMember, Put,
+    Seat, SeatState, Step, Txn, Waiter,
 };
-use crate::coordinator::{Answer, Command, Coordinator, Found, Outcome, Query, Refusal, TTL_MS_MAX};
+use crate::coordinator::{Answer, Command, Content, Coordinator, Outcome, Query, Refusal, TTL_MS_MAX};
 use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource};
 
 /// The time between two looks at a lock, on a node without a copy of the state.
@@ -135,7 +135,7 @@ impl Critical {
         let query = Query::List { prefix, after, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
         let answer = self.coordinator.read(&query).await?;
         let (items, more) = match answer.found {
-            Found::Items { items, more } => (items, more),
+            Content::Items { items, more } => (items, more),
             _ => (Vec::new(), false),
         };
         let next = items.last().filter(|_| more).map(|(key, _)| key.clone());
@@ -200,8 +200,8 @@ impl Critical {
             let answer = copy.look(self, &query).await?;
             let over = Instant::now() >= until;
             match answer.found {
-                Found::Changes(Some(changes)) if changes.is_empty() && !over => {}
-                Found::Changes(Some(changes)) => {
+                Content::Changes(Some(changes)) if changes.is_empty() && !over => {}
+                Content::Changes(Some(changes)) => {
                     // if there are more changes than fit, continue after the last one
                     let revision = changes.last().map_or(answer.revision.max(after), |last| last.revision);
                     return Ok(CriticalChanges { changes, revision, missed: false });
@@ -319,7 +319,7 @@ impl Critical {
     pub async fn locks(&self) -> Result<Vec<(String, Lock)>, NodeError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let Found::Locks { locks, more } = self.coordinator.read(&Query::Locks { after }).await?.found else {
+            let Content::Locks { locks, more } = self.coordinator.read(&Query::Locks { after }).await?.found else {
                 return Ok(all);
             };
             after = locks.last().map(|(name, _)| name.clone());
@@ -451,16 +451,16 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(TTL_MS_MAX + 1)
 }
 
-fn first(found: Found) -> Option<Item> {
+fn first(found: Content) -> Option<Item> {
     match found {
-        Found::Items { items, .. } => items.into_iter().next().map(|(_, item)| item),
+        Content::Items { items, .. } => items.into_iter().next().map(|(_, item)| item),
         _ => None,
     }
 }
 
-fn first_lock(found: Found) -> Option<Lock> {
+fn first_lock(found: Content) -> Option<Lock> {
     match found {
-        Found::Locks { locks, .. } => locks.into_iter().next().map(|(_, lock)| lock),
+        Content::Locks { locks, .. } => locks.into_iter().next().map(|(_, lock)| lock),
         _ => None,
     }
 }

@@ -56,6 +56,7 @@ impl NodeEnv {
 
 /// The stores of a node's coordinator.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RaftEnv {
     /// The store of votes and snapshots.
     pub store: Store,
@@ -68,13 +69,17 @@ pub struct RaftEnv {
 }
 
 impl RaftEnv {
+    /// These stores of a node, no copies of others, on an unnamed machine.
+    pub fn new(store: Store, journal: Box<dyn StorageBackend>) -> Self {
+        Self { store, journal, redraw: false, machine: None }
+    }
+
     /// Stores in memory, which end with the node.
     ///
     /// # Errors
     /// None that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
-        let journal = Box::new(InMemoryBackend::new());
-        Ok(Self { store: Store::memory()?, journal, redraw: false, machine: None })
+        Ok(Self::new(Store::memory()?, Box::new(InMemoryBackend::new())))
     }
 }
 

@@ -279,13 +279,16 @@ pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 // types of the crates below that public signatures name
-pub use nexus_crdt::{Frontier, SpaceId};
+pub use nexus_crdt::{Frontier, Head, LogId, NoAgentName, NoSource, SpaceId};
 pub use nexus_identity::{
-    ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
+    BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
 };
 pub use nexus_mesh::{
-    BoxedTransport, Clock, DownCause, JoinError, JoinRefusal, MeshError, Multiaddr, OpenError, PeerState, Rooms,
-    Spawner, Stream, StreamProtocol, SystemClock, TransportError, tcp_quic_transport,
+    BoxedTransport, Clock, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
+    Knock, MeshError, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream, StreamProtocol,
+    SystemClock, TransportError,
+    quota::{Bounds, Receiver},
+    read_frame, tcp_quic_transport, write_frame,
 };
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.

@@ -94,6 +94,7 @@ pub struct ConflictValue {
 
 /// The origin of a field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Provenance {
     /// The author.
     pub author: Did,
@@ -127,7 +128,7 @@ pub struct Memory {
     pub meta: BTreeMap<String, Value>,
     /// The author of the text that is shown, by the log.
     pub author: Did,
-    /// The creator's name.
+    /// That member's name.
     pub author_name: Option<String>,
     /// The program that wrote this text, by its own name.
     pub agent: Option<AgentName>,

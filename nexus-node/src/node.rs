@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
@@ -159,9 +160,10 @@ impl Node {
     }
 
     /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.
-    pub fn listen_addresses(&self) -> Vec<String> {
-        let id = self.peer_id();
-        self.0.listening.borrow().iter().map(|address| format!("{address}/p2p/{id}")).collect()
+    pub fn listen_addresses(&self) -> Vec<Multiaddr> {
+        let listening = self.0.listening.borrow();
+        let Some(id) = nexus_mesh::peer_id_of(&self.did()) else { return listening.clone() };
+        listening.iter().map(|address| address.clone().with(Protocol::P2p(id))).collect()
     }
 
     /// Applies the settings that may change while the node runs (`text_bytes_max`, `spaces_max`). The

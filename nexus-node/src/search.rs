@@ -75,7 +75,7 @@ impl Filter {
 
 /// A memory that contains some of the words, with its score (BM25).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Found {
+pub(crate) struct Match {
     pub(crate) place: Place,
     pub(crate) score: f32,
     /// The time of its last edit.
@@ -121,7 +121,7 @@ impl Search {
         limit: usize,
         reader: &Reader<'_>,
         view: &dyn View,
-    ) -> Result<Vec<Found>, NodeError> {
+    ) -> Result<Vec<Match>, NodeError> {
         // the tail first: a memory that moves to the disk meanwhile is seen twice, not never
         let (mut found, touched) = {
             let mut tail = self.tail();

@@ -81,6 +81,7 @@ pub const FORMAT_KEY: &[u8] = b"format";
 
 /// Options for opening a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoreOptions {
     /// Memory for pages of the file, in bytes. Default 16 MiB. A larger cache saves few reads: the
     /// operating system usually caches the same pages.
@@ -89,6 +90,22 @@ pub struct StoreOptions {
     /// check takes about a second per GiB. Every file is also checked after an unclean stop, value by
     /// value as it is read, and by [`Store::verify`].
     pub verify_bytes_max: u64,
+}
+
+impl StoreOptions {
+    /// These options with a cache of so many bytes.
+    #[must_use]
+    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// These options with files of up to so many bytes read through on every open.
+    #[must_use]
+    pub const fn verify_bytes_max(mut self, bytes: u64) -> Self {
+        self.verify_bytes_max = bytes;
+        self
+    }
 }
 
 impl Default for StoreOptions {

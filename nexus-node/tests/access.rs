@@ -175,7 +175,7 @@ async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_no
         }
     }
     assert!(!gossiped.contains(&hidden), "{gossiped:?}");
-    let held = reader.node.frontier().unwrap();
+    let held = reader.node.frontier().await.unwrap();
     assert!(held.iter().all(|(log, _)| log.space != hidden), "{held:?}");
 
     // answers

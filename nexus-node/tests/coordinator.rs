@@ -11,7 +11,7 @@ use futures::StreamExt;
 use nexus_identity::Did;
 use nexus_node::config::Bounded;
 use nexus_node::critical::{
-    Action, AuditQuery, CoordinatorRole, CriticalNews, CriticalWatchQuery, DeleteOptions, Done, Manage, Mode,
+    Action, AuditQuery, CoordinatorRole, CriticalNews, CriticalWatchQuery, DeedResult, DeleteOptions, Manage, Mode,
 };
 use nexus_node::{LockOptions, Node, NodeError, PutOptions};
 use world::{Link, SOON, World};
@@ -35,7 +35,7 @@ async fn nodes(world: World, count: u8) -> Vec<Node> {
     for n in 0..count {
         let mut env = world.env(n, Link::Memory);
         env.config.voter_settle_ms = Bounded::of::<200>();
-        env.config.bootstrap.0 = nodes.iter().map(|node| node.listen_addresses()[0].parse().unwrap()).collect();
+        env.config.bootstrap.0 = nodes.iter().map(|node| node.listen_addresses()[0].clone()).collect();
         nodes.push(Node::with_env(env).await.unwrap());
     }
     nodes
@@ -140,7 +140,7 @@ async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
         [(one, Action::Put, "k"), (one, Action::Cas, "k"), (one, Action::Acquire, "l"), (two, Action::Steal, "l")]
     );
     let last = pasts[0].last().unwrap();
-    assert_eq!((&last.deed.result, last.deed.whose), (&Done::Granted(stolen.token), Some(one)));
+    assert_eq!((&last.deed.result, last.deed.whose), (&DeedResult::Granted(stolen.token), Some(one)));
 
     // page by page it is the same
     let (mut paged, mut after) = (Vec::new(), Some(0));

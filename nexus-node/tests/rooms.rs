@@ -125,7 +125,7 @@ fn without_texts(source: &str) -> String {
     code
 }
 
-/// How many bytes a text in quotes has, with both.
+/// The bytes of a text in quotes, with both quotes.
 fn text_length(rest: &str) -> usize {
     let mut escaped = false;
     for (at, character) in rest.char_indices().skip(1) {

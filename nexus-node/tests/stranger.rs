@@ -40,7 +40,7 @@ async fn members() -> (Node, Node) {
 
 /// The bytes that must reach nobody else, in every form.
 fn secrets(node: &Node, friend: &Node) -> Vec<Vec<u8>> {
-    let address: Multiaddr = friend.listen_addresses()[0].parse().unwrap();
+    let address: Multiaddr = friend.listen_addresses()[0].clone();
     let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None }).unwrap();
     let texts = [CANARY.to_owned(), node.name(), friend.name(), friend.did().to_string(), node.mesh_did().to_string()];
     let addresses = [address.to_string(), format!("127.0.0.1:{port}"), friend.peer_id()];

@@ -130,7 +130,7 @@ impl Run {
         loop {
             let mut all = true;
             for no in 0..*nodes {
-                all &= self.sim.on(no, async |node| node.members()).await?.len() == *nodes;
+                all &= self.sim.on(no, async |node| Ok(node.members())).await?.len() == *nodes;
             }
             if all && self.sim.is_settled() && self.coordinated().await {
                 return Ok(());
@@ -438,7 +438,7 @@ impl Run {
     /// The content of a node; `None` if it cannot be asked.
     fn see(&self, no: NodeNo) -> Option<NodeContent> {
         let node = self.sim.node(no)?;
-        let frontier = node.frontier().ok()?;
+        let frontier = node.frontier_blocking().ok()?;
         let view = view_of(&node).ok()?;
         let ledger = self.ledger.borrow();
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));

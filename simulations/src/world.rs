@@ -469,7 +469,7 @@ impl Sim {
         let disk = self.tamper(no, disk)?;
         let store = open(no, &disk)?;
         let raft = match self.0.coordinators.load(Ordering::Relaxed) {
-            true => Some(RaftEnv { store: open(no, &raft)?, journal: Box::new(journal), redraw: false, machine: None }),
+            true => Some(RaftEnv::new(open(no, &raft)?, Box::new(journal))),
             false => None,
         };
         let transport =
@@ -804,7 +804,7 @@ impl Sim {
     /// [`SimError::Down`], or the store's.
     pub fn frontier(&self, no: NodeNo) -> Result<Frontier, SimError> {
         let node = self.node(no).ok_or(SimError::Down(no))?;
-        node.frontier().map_err(|error| SimError::Node(no, error))
+        node.frontier_blocking().map_err(|error| SimError::Node(no, error))
     }
 
     /// Whether all running nodes hold the same entries.
@@ -910,7 +910,7 @@ impl std::fmt::Debug for Sim {
 }
 
 fn open(no: NodeNo, disk: &Disk) -> Result<Store, SimError> {
-    let options = StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::default() };
+    let options = StoreOptions::default().cache_bytes(1 << 20);
     Store::with_backend(format!("n{no}"), disk.clone(), options).map_err(|error| SimError::Store(no, error))
 }
 

@@ -17,7 +17,7 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
         .audit(AuditQuery { after: after.unwrap_or(0), since: since.map(|since| since.0), limit })
         .await;
     let page = page.map_err(no_copy)?;
-    let names = names(&node)?;
+    let names = names(&node);
     let entry = |entry: crate::coordinator::AuditEntry| {
         let by_name = names.get(&entry.by).cloned();
         wire::AuditEntry::new(entry, by_name)
@@ -29,7 +29,7 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
     let after = parameters.one_as::<u64>("after")?.unwrap_or(0);
     parameters.end()?;
     let check = node.critical()?.verify_audit(after).await.map_err(no_copy)?;
-    let names = names(&node)?;
+    let names = names(&node);
     let member = |other: &crate::coordinator::AuditOther| wire::AuditMember {
         did: other.did.to_string(),
         name: names.get(&other.did).cloned(),

@@ -53,7 +53,7 @@ impl Caller {
             let message = format!("what comes this way is of `{}` at most, not of `{source}`", self.most);
             return Err(Problem::new("refused", message).hint("leave `source` out, or name a lower one"));
         }
-        Ok(Origin { agent: given.or_else(|| self.agent.clone()), source: Some(source) })
+        Ok(Origin::new(given.or_else(|| self.agent.clone()), source))
     }
 }
 
@@ -84,14 +84,14 @@ mod tests {
     fn the_connection_says_on_whose_word_a_caller_writes() {
         let curl = ("user-agent", "curl/8.5.0 (linux)");
         let origin = |caller: Caller| caller.origin(None, None).unwrap();
-        let named = |name: &str, source| Origin { agent: Some(name.parse().unwrap()), source: Some(source) };
+        let named = |name: &str, source| Origin::new(name.parse::<crate::AgentName>().unwrap(), source);
         assert_eq!(origin(caller(Some(Shown::Token), &[curl])), named("curl", Source::Tool));
         assert_eq!(origin(caller(Some(Shown::Token), &[curl, (CLIENT, "curl")])), named("curl", Source::Tool));
         let typed = [("user-agent", "nexus-node/1.0"), (CLIENT, COMMAND_LINE)];
         assert_eq!(origin(caller(Some(Shown::Token), &typed)), named("nexus-node", Source::User));
-        let page = Origin { agent: None, source: Some(Source::User) };
+        let page = Origin::new(None, Source::User);
         assert_eq!(origin(caller(Some(Shown::Cookie), &[("user-agent", "Mozilla/5.0 (X11)")])), page);
-        assert_eq!(origin(caller(None, &[])), Origin { agent: None, source: Some(Source::Tool) });
+        assert_eq!(origin(caller(None, &[])), Origin::new(None, Source::Tool));
     }
 
     #[test]

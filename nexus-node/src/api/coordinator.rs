@@ -63,7 +63,7 @@ async fn manage(node: Node, manage: Manage) -> Result<Answer<wire::Coordinator>,
 async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     let seen = node.critical()?.coordinators().await;
     let seats = seen.into_iter().flat_map(|seen| seen.voters.into_iter().chain(seen.learners));
-    let members = node.members()?.into_iter().map(|member| (member.did, member.name));
+    let members = node.members().into_iter().map(|member| (member.did, member.name));
     let mut known: Vec<(Did, String)> = members.chain(seats.map(|seat| (seat.did, seat.name))).collect();
     known.sort();
     known.dedup_by_key(|(did, _)| *did);

@@ -126,7 +126,7 @@ pub(super) async fn watch(
         changes = critical.changes(&prefix, after, wait) => changes?,
         () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
     };
-    let names = if changes.is_empty() { BTreeMap::new() } else { names(&node)? };
+    let names = if changes.is_empty() { BTreeMap::new() } else { names(&node) };
     let change = |change: crate::coordinator::CriticalChange| {
         let by = names.get(&change.by).cloned();
         wire::KvChange::new(change, by)
@@ -136,7 +136,7 @@ pub(super) async fn watch(
 
 pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Problem> {
     let locks = node.critical()?.locks().await?;
-    let names = names(&node)?;
+    let names = names(&node);
     let lease = |(name, lock): (String, crate::coordinator::Lock)| {
         wire::Lease::of(name, &lock, names.get(&lock.lease.by).cloned())
     };
@@ -186,7 +186,7 @@ pub(super) async fn renew(
     let lock = critical.lock_of(&name).await?.filter(|lock| lock.lease.token == renew.token);
     let lock = lock.ok_or_else(|| lease_over(&name, renew.token))?;
     let lasts = Duration::from_millis(lock.lease.ttl_ms).saturating_sub(took);
-    let lease = wire::Lease::of(name, &lock, names(&node)?.remove(&lock.lease.by));
+    let lease = wire::Lease::of(name, &lock, names(&node).remove(&lock.lease.by));
     Ok(Answer(wire::Lease { expires_in_ms: ms(lasts), ..lease }))
 }
 
@@ -224,7 +224,7 @@ async fn held(node: &Node, critical: &Critical, name: &str) -> Problem {
     let hint = "`--wait 10s` waits in line, `nexus-node lock list` shows who holds what";
     let lock = critical.lock_of(name).await.ok().flatten();
     let who = lock.map(|lock| {
-        let who = names(node).ok().and_then(|mut names| names.remove(&lock.lease.by));
+        let who = names(node).remove(&lock.lease.by);
         format!(" by {} under token {}", who.unwrap_or_else(|| lock.lease.by.to_string()), lock.lease.token)
     });
     Problem::new("conflict", format!("the lock {name} is held{}", who.unwrap_or_default())).hint(hint)
@@ -261,8 +261,8 @@ fn lease_over(name: &str, token: u64) -> Problem {
     Problem::new("conflict", format!("the token {token} is of no lease of {name} that stands"))
 }
 
-pub(super) fn names(node: &Node) -> Result<BTreeMap<Did, String>, Problem> {
-    Ok(node.members()?.into_iter().map(|member| (member.did, member.name)).collect())
+pub(super) fn names(node: &Node) -> BTreeMap<Did, String> {
+    node.members().into_iter().map(|member| (member.did, member.name)).collect()
 }
 
 fn ms(time: Duration) -> u64 {

@@ -90,7 +90,7 @@ fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Proble
         (Some(created_at), id) => {
             let id = id.ok_or_else(|| Problem::new("invalid", "created_at is given, but no id"))?;
             let created_at = moment(created_at)?.as_ms();
-            was = Some(Was { id, author: line.author.unwrap_or_default(), created_at });
+            was = Some(Was::new(id, line.author.unwrap_or_default(), created_at));
         }
         (None, id) => key = key.or(id),
     }

@@ -140,8 +140,11 @@ fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
     let listing = brain.list_blocking(query)?;
     let mut lines = Vec::new();
     for memory in listing.items {
-        // A memory forgotten meanwhile is exported without its key.
-        let key = brain.key_of_blocking(memory.id).unwrap_or_default();
+        let key = match brain.key_of_blocking(memory.id) {
+            // a memory forgotten meanwhile is exported without its key
+            Err(NodeError::NotFound { .. }) => None,
+            key => key?,
+        };
         put_line(&mut lines, &wire::Exported { memory: memory.into(), key });
     }
     Ok((lines.into(), listing.next))

@@ -6,7 +6,7 @@ use crate::error::{InputError, NodeError};
 
 /// The longest tag, kind or key, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
-/// How many tags a memory has at most.
+/// The most tags of a memory.
 const TAGS_MAX: usize = 64;
 /// How much JSON a memory's metadata may be, in bytes.
 const META_BYTES_MAX: usize = 8 * 1024;

@@ -7,12 +7,12 @@ use crate::error::{InputError, NodeError};
 use crate::memory::read::Reader;
 use crate::memory::{Hit, Memory, RecallQuery, Recalled};
 use crate::search::words::{WordMatches, spelled_words};
-use crate::search::{Filter, Found, Search};
+use crate::search::{Filter, Match, Search};
 use crate::store::View;
 
 /// How much of a question is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
-/// How many different words of it are looked for.
+/// The most different words of it that are looked for.
 const QUERY_WORDS_MAX: usize = 32;
 /// The time in which a memory's recency loses half of its weight.
 const HALF_LIFE: Duration = Duration::from_secs(30 * 86_400);
@@ -64,13 +64,13 @@ pub(super) fn recall(
 /// score is known before, so most memories that will not be shown are not read. This is the
 /// threshold algorithm (Fagin, Lotem and Naor 2003).
 fn best(
-    candidates: Vec<Found>,
+    candidates: Vec<Match>,
     limit: usize,
     now: Timestamp,
-    mut read: impl FnMut(&Found) -> Result<Option<Hit>, NodeError>,
+    mut read: impl FnMut(&Match) -> Result<Option<Hit>, NodeError>,
 ) -> Result<Vec<Hit>, NodeError> {
-    let at_most = |found: &Found| f64::from(found.score) * recency(found.stamp, now) * OWN_WEIGHT;
-    let mut candidates: Vec<(f64, Found)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
+    let at_most = |found: &Match| f64::from(found.score) * recency(found.stamp, now) * OWN_WEIGHT;
+    let mut candidates: Vec<(f64, Match)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
     candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(candidates.len()) + 1);
     // the scores of the hits, best first
@@ -240,15 +240,15 @@ mod tests {
             limit in 1_usize..12,
         ) {
             let now = Timestamp::from_ms(400 * 86_400_000);
-            let found = |(n, (score, days, ..)): (usize, &(u16, u64, u8, bool, bool))| Found {
+            let found = |(n, (score, days, ..)): (usize, &(u16, u64, u8, bool, bool))| Match {
                 place: Place { eno: n as u64, index: 0 },
                 score: f32::from(*score) / 4.0,
                 stamp: Timestamp::from_ms(now.as_ms() - days * 86_400_000),
             };
-            let all: Vec<Found> = candidates.iter().enumerate().map(found).collect();
+            let all: Vec<Match> = candidates.iter().enumerate().map(found).collect();
             // only reading tells how many of four words it has, its author, and whether it is still there
             let mut read = 0;
-            let mut hit = |found: &Found| {
+            let mut hit = |found: &Match| {
                 read += 1;
                 let (_, _, words, own, there) = candidates[usize::try_from(found.place.eno).unwrap()];
                 let source = if own { OWN_WEIGHT } else { 1.0 };

@@ -11,7 +11,7 @@ use crate::memory::read::Visible;
 use crate::memory::{Change, ChangeKind, Subject};
 use crate::store::{Order, Table, View};
 
-/// How many entries are looked at for one batch of changes.
+/// The most entries that are read for one batch of changes.
 const ENTRIES_PER_BATCH: usize = 256;
 
 /// The changes after a cursor, and the cursor after all that was looked at. Changes of other

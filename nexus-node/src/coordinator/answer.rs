@@ -6,7 +6,7 @@ use super::applied::CopyState;
 use super::command::is_bytes;
 use super::format;
 use super::network::encode;
-use super::query::{Answer, Found, Query};
+use super::query::{Answer, Content, Query};
 use super::state::{CriticalChange, CriticalEvent};
 
 /// The most keys of a page.
@@ -19,11 +19,11 @@ impl Answer {
     pub(super) fn is_for(&self, format: u16) -> bool {
         format >= format::BYTES
             || match &self.found {
-                Found::Items { items, .. } => items.iter().all(|(_, item)| !is_bytes(&item.value)),
-                Found::Changes(Some(changes)) => changes
+                Content::Items { items, .. } => items.iter().all(|(_, item)| !is_bytes(&item.value)),
+                Content::Changes(Some(changes)) => changes
                     .iter()
                     .all(|change| !matches!(&change.event, CriticalEvent::Put { value, .. } if is_bytes(value))),
-                Found::Changes(None) | Found::Locks { .. } | Found::Nothing => true,
+                Content::Changes(None) | Content::Locks { .. } | Content::Nothing => true,
             }
     }
 
@@ -59,27 +59,27 @@ impl CopyState {
         let found = match query {
             Query::Get(key) => {
                 let items = machine.get(key).map(|item| (key.clone(), item.clone()));
-                Found::Items { items: items.into_iter().collect(), more: false }
+                Content::Items { items: items.into_iter().collect(), more: false }
             }
             Query::List { prefix, after, limit } => {
                 let all = machine.list(prefix, after.as_deref());
                 let (items, more) = page(all, *limit as usize, |(key, item)| key.len() + item.value.len());
-                Found::Items { items, more }
+                Content::Items { items, more }
             }
             Query::Locks { after } => {
                 let all = machine.locks().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
                 let (locks, more) = page(all, PAGE_MAX, |(name, lock)| name.len() + 128 * (1 + lock.line.len()));
-                Found::Locks { locks, more }
+                Content::Locks { locks, more }
             }
             Query::Lock(name) => {
                 let locks = machine.lock(name).map(|lock| (name.clone(), lock.clone()));
-                Found::Locks { locks: locks.into_iter().collect(), more: false }
+                Content::Locks { locks: locks.into_iter().collect(), more: false }
             }
             Query::Changes { prefix, after } => {
                 let changes = self.changes_after(*after);
-                Found::Changes(changes.map(|changes| batch(changes.filter(|change| change.is_under(prefix)))))
+                Content::Changes(changes.map(|changes| batch(changes.filter(|change| change.is_under(prefix)))))
             }
-            Query::Revision => Found::Nothing,
+            Query::Revision => Content::Nothing,
         };
         Answer { revision: machine.revision(), index, raised: machine.format(), found }
     }

@@ -14,7 +14,7 @@ use super::command::Group;
 use super::format::{ReadError, TooNew};
 use super::log::Log;
 use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
-use super::state::{At, CriticalChange, Machine};
+use super::state::{CriticalChange, LogPlace, Machine};
 
 /// The most changes kept for watchers that come back. A watcher that was away longer starts from the
 /// current keys.
@@ -159,7 +159,7 @@ impl RaftStateMachine<Types> for Applier {
     {
         let max = self.format_max;
         let apply = |state: &mut CopyState, entry: Entry| {
-            let at = At { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
+            let at = LogPlace { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
@@ -168,7 +168,8 @@ impl RaftStateMachine<Types> for Applier {
                         let voters: BTreeSet<Did> = voters.iter().map(|voter| voter.did).collect();
                         // the first entry has no leader: the founder wrote it before it was elected
                         let founder = voters.first().copied().filter(|_| at.index == 0);
-                        let record = state.machine.seats(At { leader: founder.unwrap_or(at.leader), ..at }, voters);
+                        let record =
+                            state.machine.seats(LogPlace { leader: founder.unwrap_or(at.leader), ..at }, voters);
                         state.waiting.add(record);
                     }
                     state.seats = StoredMembership::new(Some(entry.log_id), membership);

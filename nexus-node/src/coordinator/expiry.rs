@@ -62,7 +62,7 @@ impl Deadlines {
 mod tests {
     use super::*;
     use crate::coordinator::command::{Command, Group, Proposal, Put};
-    use crate::coordinator::state::At;
+    use crate::coordinator::state::LogPlace;
     use nexus_identity::Did;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ mod tests {
             at_ms: 0,
             commands,
         };
-        machine.apply(At { index: seq, leader: by }, &proposal);
+        machine.apply(LogPlace { index: seq, leader: by }, &proposal);
     }
 
     /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed

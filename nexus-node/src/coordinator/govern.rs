@@ -19,7 +19,7 @@ use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
-use super::voters::{Now, Seen, VoterChange};
+use super::voters::{SeenMember, Situation, VoterChange};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator, Manage};
 use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
@@ -38,7 +38,7 @@ const EXPIRY_TICK: Duration = Duration::from_millis(200);
 
 /// The reports of the other members.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Reports {
     said: BTreeMap<Did, Report>,
     /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
@@ -276,7 +276,7 @@ impl Coordinator {
     }
 
     /// Applies the rules for voters to the current members.
-    async fn plan<T>(&self, running: &Running, decide: impl FnOnce(&Now<'_>) -> Option<T>) -> Option<T> {
+    async fn plan<T>(&self, running: &Running, decide: impl FnOnce(&Situation<'_>) -> Option<T>) -> Option<T> {
         let metrics = running.metrics();
         let membership = metrics.membership_config.membership();
         if membership.get_joint_config().len() > 1 {
@@ -294,9 +294,9 @@ impl Coordinator {
         let ended: BTreeSet<Voter> =
             voters.iter().chain(&learners).filter(|voter| self.role(&voter.did).is_none()).copied().collect();
         let format = running.applied.read().machine.format();
-        let (members, away, asked): (Vec<Seen>, BTreeMap<Did, Duration>, u16) = {
+        let (members, away, asked): (Vec<SeenMember>, BTreeMap<Did, Duration>, u16) = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = |(did, said): (&Did, &Report)| Seen {
+            let seen = |(did, said): (&Did, &Report)| SeenMember {
                 voter: said.voter,
                 may_learn: matches!(self.role(did), Some(Role::Admin | Role::Member)),
                 may_vote: said.may_vote,
@@ -315,7 +315,7 @@ impl Coordinator {
             let away = heard.away.iter().map(|(did, since)| (*did, since.elapsed()));
             (heard.said.iter().map(seen).collect(), away.collect(), asked)
         };
-        decide(&Now {
+        decide(&Situation {
             me: running.me,
             voters: &voters,
             learners: &learners,

@@ -121,7 +121,7 @@ impl Log {
         draw: impl Fn() -> u64,
     ) -> Result<(Self, Writer, Place), StoreError> {
         let found = rows::open(&store, journal, did, mesh, redraw, draw)?;
-        let rows::Found { journal, me, group, vote, purged, snapshot, committed, last, too_new } = found;
+        let rows::StoredLog { journal, me, group, vote, purged, snapshot, committed, last, too_new } = found;
         // openraft lets a restarted leader continue its term without knowing all its committed entries.
         // Its reads would be stale until the next write. Others may also hold entries of its term that
         // its own disk lacks; it would reuse their places. A new election gives it a new term with a

@@ -51,8 +51,8 @@ pub(crate) struct Coordinator {
     pub(super) running: watch::Sender<Option<Arc<Running>>>,
     /// One beginning or end of a group at a time.
     pub(super) changing: tokio::sync::Mutex<()>,
-    pub(super) heard: Mutex<govern::Heard>,
-    pub(super) proposals: mpsc::Sender<propose::Wanted>,
+    pub(super) heard: Mutex<govern::Reports>,
+    pub(super) proposals: mpsc::Sender<propose::PendingCommand>,
 }
 
 fn told_too_new(too_new: TooNew) {

@@ -30,7 +30,7 @@ pub(super) const WANTED_MAX: usize = 4_096;
 const UNDER_WAY_MAX: usize = 2;
 
 /// A command, and the receiver of its outcome.
-pub(super) struct Wanted {
+pub(super) struct PendingCommand {
     command: Command,
     bytes: usize,
     answer: oneshot::Sender<Result<Outcome, NodeError>>,
@@ -59,18 +59,18 @@ impl Coordinator {
         }
         let (answer, outcome) = oneshot::channel();
         let stopping = || NodeError::from(StopError::CriticalWrites);
-        self.proposals.send(Wanted { command, bytes, answer }).await.map_err(|_| stopping())?;
+        self.proposals.send(PendingCommand { command, bytes, answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 }
 
 /// Gathers commands into the next proposal while proposals are in progress.
-pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<Wanted>) {
+pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<PendingCommand>) {
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
     let bounds = BatchBounds { items: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
-    let mut wanted = Gather::new(wanted, bounds, |one: &Wanted| one.bytes);
+    let mut wanted = Gather::new(wanted, bounds, |one: &PendingCommand| one.bytes);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
@@ -120,7 +120,7 @@ enum Undelivered {
 }
 
 /// The result of one try.
-enum Tried {
+enum Attempt {
     Done(Vec<Outcome>),
     /// Another node leads; with its name, if it is known.
     Elsewhere(Option<Did>),
@@ -152,12 +152,12 @@ impl Coordinator {
                     let brought = async {
                         tokio::select! {
                             tried = self.bring(leader, group, signed) => tried,
-                            next = self.another_leads(leader) => Tried::Elsewhere(Some(next)),
+                            next = self.another_leads(leader) => Attempt::Elsewhere(Some(next)),
                         }
                     };
                     let tried = tokio::time::timeout_at(until, brought).await;
-                    match tried.unwrap_or(Tried::Nothing) {
-                        Tried::Done(outcomes) => match refusal_of_all(&outcomes) {
+                    match tried.unwrap_or(Attempt::Nothing) {
+                        Attempt::Done(outcomes) => match refusal_of_all(&outcomes) {
                             // the proposal expired unapplied and never will be applied: sign it again
                             Some(Refusal::TooLate) if base_moved(&proposal, self.where_it_stands()) => {
                                 proposal.base = 0;
@@ -169,14 +169,14 @@ impl Coordinator {
                             }
                             None => return Ok(outcomes),
                         },
-                        Tried::Elsewhere(next) => {
+                        Attempt::Elsewhere(next) => {
                             hint = next.filter(|next| *next != leader);
                             if hint.is_some() {
                                 continue;
                             }
                         }
-                        Tried::Nothing => {}
-                        Tried::Refused(why) => return Err(Undelivered::Refused(why)),
+                        Attempt::Nothing => {}
+                        Attempt::Refused(why) => return Err(Undelivered::Refused(why)),
                     }
                 }
             }
@@ -197,24 +197,24 @@ impl Coordinator {
         running.another_leads(than).await
     }
 
-    async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Tried {
+    async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Attempt {
         if leader == self.identity.me() {
             let Some(running) = self.running().filter(|running| running.group == group) else {
-                return Tried::Nothing;
+                return Attempt::Nothing;
             };
             return match running.submit(signed).await {
-                Ok(outcomes) => Tried::Done(outcomes),
-                Err(NotDone::NotLeader(leader)) => Tried::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::NoQuorum | NotDone::Stopping) => Tried::Nothing,
+                Ok(outcomes) => Attempt::Done(outcomes),
+                Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
+                Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
             };
         }
         let body = Body::Propose(Bytes { bytes: encode(&signed) });
         match self.ask(leader, group, body).await {
             Ok(Reply { format, body: Body::Proposed(outcomes) }) => {
-                Outcome::decode_all(format, &outcomes.bytes).map_or(Tried::Nothing, Tried::Done)
+                Outcome::decode_all(format, &outcomes.bytes).map_or(Attempt::Nothing, Attempt::Done)
             }
             Ok(Reply { body: Body::Refused(refused), .. }) => refused.into(),
-            Ok(_) | Err(_) => Tried::Nothing,
+            Ok(_) | Err(_) => Attempt::Nothing,
         }
     }
 
@@ -260,7 +260,7 @@ impl Coordinator {
     }
 }
 
-impl From<Refused> for Tried {
+impl From<Refused> for Attempt {
     fn from(refused: Refused) -> Self {
         match refused.reason() {
             Reason::NotLeader => Self::Elsewhere(borsh::from_slice(&refused.leader).ok()),

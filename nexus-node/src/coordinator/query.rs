@@ -29,12 +29,12 @@ pub(crate) struct Answer {
     pub(crate) index: u64,
     /// The format of critical state; 0 in an answer of format 0, which does not carry it.
     pub(crate) raised: u16,
-    pub(crate) found: Found,
+    pub(crate) found: Content,
 }
 
 /// The content of an [`Answer`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Content {
     Items {
         items: Vec<(String, Item)>,
         /// Whether there are more.

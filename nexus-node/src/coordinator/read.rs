@@ -25,13 +25,13 @@ impl Coordinator {
         let mut hint = None;
         loop {
             if let Some(leader) = hint.take().or_else(|| self.leader()) {
-                match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Tried::Nothing) {
-                    Tried::Done(answer) => return Ok(answer),
-                    Tried::Elsewhere(Some(next)) if next != leader => {
+                match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Attempt::Nothing) {
+                    Attempt::Done(answer) => return Ok(answer),
+                    Attempt::Elsewhere(Some(next)) if next != leader => {
                         hint = Some(next);
                         continue;
                     }
-                    Tried::Elsewhere(_) | Tried::Nothing => {}
+                    Attempt::Elsewhere(_) | Attempt::Nothing => {}
                 }
             }
             if Instant::now() >= until {
@@ -54,26 +54,26 @@ impl Coordinator {
         state.answer(state.index(), query)
     }
 
-    async fn read_at(&self, leader: Did, query: &Query) -> Tried {
-        let Some((group, _)) = self.where_it_stands() else { return Tried::Nothing };
+    async fn read_at(&self, leader: Did, query: &Query) -> Attempt {
+        let Some((group, _)) = self.where_it_stands() else { return Attempt::Nothing };
         if leader == self.identity.me() {
-            let Some(running) = self.running() else { return Tried::Nothing };
+            let Some(running) = self.running() else { return Attempt::Nothing };
             return match running.prove().await {
-                Ok(()) => Tried::Done(self.look(&running, query)),
-                Err(NotDone::NotLeader(leader)) => Tried::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::NoQuorum | NotDone::Stopping) => Tried::Nothing,
+                Ok(()) => Attempt::Done(self.look(&running, query)),
+                Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
+                Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {
             Ok(Reply { format, body: Body::Answer(answer) }) => {
-                let Ok(answer) = Answer::decode(format, &answer.bytes) else { return Tried::Nothing };
+                let Ok(answer) = Answer::decode(format, &answer.bytes) else { return Attempt::Nothing };
                 self.learn_format(group, answer.raised);
-                Tried::Done(answer)
+                Attempt::Done(answer)
             }
             Ok(Reply { body: Body::Refused(refused), .. }) if refused.reason() == Reason::NotLeader => {
-                Tried::Elsewhere(borsh::from_slice(&refused.leader).ok())
+                Attempt::Elsewhere(borsh::from_slice(&refused.leader).ok())
             }
-            Ok(_) | Err(_) => Tried::Nothing,
+            Ok(_) | Err(_) => Attempt::Nothing,
         }
     }
 }
@@ -92,7 +92,7 @@ impl Coordinator {
 }
 
 /// The result of one try.
-enum Tried {
+enum Attempt {
     Done(Answer),
     Elsewhere(Option<Did>),
     Nothing,

@@ -31,9 +31,9 @@ pub(crate) struct NodeRuntime;
 
 /// A task ended early: it panicked, or its node was stopped.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub(crate) struct TaskEnded;
 
-impl fmt::Display for Gone {
+impl fmt::Display for TaskEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the task ended before it was done")
     }
@@ -44,15 +44,15 @@ impl fmt::Display for Gone {
 pub(crate) struct Handle<T>(oneshot::Receiver<T>);
 
 impl<T> Future for Handle<T> {
-    type Output = Result<T, Gone>;
+    type Output = Result<T, TaskEnded>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(|_| Gone)
+        Pin::new(&mut self.0).poll(cx).map_err(|_| TaskEnded)
     }
 }
 
 impl AsyncRuntime for NodeRuntime {
-    type JoinError = Gone;
+    type JoinError = TaskEnded;
     type JoinHandle<T: OptionalSend + 'static> = Handle<T>;
     type Sleep = tokio::time::Sleep;
     type Instant = tokio::time::Instant;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-pub use audit::{Action, Deed, Done};
+pub use audit::{Action, Deed, DeedResult};
 pub(crate) use audit::{Chain, Record, Source, hash as audit_hash};
 pub use kv::Item;
 pub use locks::{Lease, Lock, Waiter};
@@ -344,7 +344,7 @@ pub(crate) struct Timed {
 
 /// The place of a proposal in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct At {
+pub(crate) struct LogPlace {
     /// The index of its entry.
     pub(crate) index: u64,
     /// The leader that appended it.
@@ -362,7 +362,7 @@ impl Machine {
     pub(crate) fn succeed(&mut self, group: Group, index: u64, by: Did, at_ms: u64) -> Option<Record> {
         self.group = group;
         self.sessions = Sessions::default();
-        let deed = Deed { action: Action::Recover, name: group.to_string(), whose: None, result: Done::Noted };
+        let deed = Deed { action: Action::Recover, name: group.to_string(), whose: None, result: DeedResult::Noted };
         self.audit.add(index, Source::Recovery { by, at_ms }, vec![deed])
     }
 
@@ -373,7 +373,7 @@ impl Machine {
     /// [`TooNew`] for a proposal of a format above `max`. Then nothing of the entry is applied.
     pub(crate) fn apply_all(
         &mut self,
-        at: At,
+        at: LogPlace,
         proposals: &[Signed],
         max: u16,
     ) -> Result<Vec<(Applied, Option<Record>)>, TooNew> {
@@ -390,14 +390,14 @@ impl Machine {
 
     /// Applies one proposal of a known format.
     #[cfg(test)]
-    pub(crate) fn apply_signed(&mut self, at: At, signed: &Signed) -> (Applied, Option<Record>) {
+    pub(crate) fn apply_signed(&mut self, at: LogPlace, signed: &Signed) -> (Applied, Option<Record>) {
         let all = self.apply_all(at, std::slice::from_ref(signed), format::FORMAT_MAX);
         all.expect("it is of this version").remove(0)
     }
 
     fn apply_opened(
         &mut self,
-        at: At,
+        at: LogPlace,
         signed: &Signed,
         proposal: Result<Arc<Proposal>, Malformed>,
     ) -> (Applied, Option<Record>) {
@@ -409,7 +409,7 @@ impl Machine {
             }
             Err(why) => {
                 let refusal = Refusal::Malformed(why);
-                let result = Done::Refused(refusal.code().to_owned());
+                let result = DeedResult::Refused(refusal.code().to_owned());
                 let deed = Deed { action: Action::Forged, name: String::new(), whose: None, result };
                 (Applied { deeds: vec![deed], ..Applied::refused(refusal) }, Source::Leader(at.leader))
             }
@@ -428,7 +428,7 @@ impl Machine {
     }
 
     /// Notes the new voters.
-    pub(crate) fn seats(&mut self, at: At, voters: BTreeSet<Did>) -> Option<Record> {
+    pub(crate) fn seats(&mut self, at: LogPlace, voters: BTreeSet<Did>) -> Option<Record> {
         self.audit.seats(at.index, at.leader, voters)
     }
 
@@ -438,7 +438,7 @@ impl Machine {
     }
 
     /// Applies a proposal whose signature and form were checked.
-    pub(crate) fn apply(&mut self, at: At, proposal: &Proposal) -> Applied {
+    pub(crate) fn apply(&mut self, at: LogPlace, proposal: &Proposal) -> Applied {
         if proposal.group != self.group {
             return Applied::refused(Refusal::OtherGroup { group: self.group, found: proposal.group });
         }
@@ -463,7 +463,7 @@ impl Machine {
         applied
     }
 
-    fn run(&mut self, at: At, by: Did, command: &Command, changes: &mut Vec<CriticalChange>) -> Outcome {
+    fn run(&mut self, at: LogPlace, by: Did, command: &Command, changes: &mut Vec<CriticalChange>) -> Outcome {
         let limits = self.limits();
         let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
         let result = match command {

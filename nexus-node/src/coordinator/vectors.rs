@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 use super::command::{Check, Command, Condition, Expiry, Group, Proposal, Put, Signed, Step, Txn};
 use super::format::{self, FORMAT_MAX};
 use super::network::encode;
-use super::query::{Answer, Found, Query};
+use super::query::{Answer, Content, Query};
 use super::raft::{
     Ballot, Entry, LogId, Membership, Position, Proposals, Seats, SnapshotHead, Voter, decode_entry, encode_entry,
 };
 use super::state::{
-    Action, At, CriticalChange, CriticalEvent, Deed, Done, Full, Item, Lease, Lock, Machine, Malformed, Outcome,
-    Record, Refusal, Source, Waiter,
+    Action, CriticalChange, CriticalEvent, Deed, DeedResult, Full, Item, Lease, Lock, LogPlace, Machine, Malformed,
+    Outcome, Record, Refusal, Source, Waiter,
 };
 
 const GROUP: Group = Group { generation: 1, id: 0x0123_4567_89ab_cdef };
@@ -243,7 +243,7 @@ impl Story {
     }
 
     fn apply(&mut self, signed: &Signed) -> Vec<Outcome> {
-        let (applied, record) = self.machine.apply_signed(At { index: self.index, leader: did(1) }, signed);
+        let (applied, record) = self.machine.apply_signed(LogPlace { index: self.index, leader: did(1) }, signed);
         self.records.extend(record);
         applied.outcomes
     }
@@ -260,7 +260,7 @@ fn machines(format: u16) -> Section {
     let empty = Story::new(format);
 
     let mut used = Story::new(format);
-    let record = used.machine.seats(At { index: 0, leader: did(1) }, BTreeSet::from([did(1)]));
+    let record = used.machine.seats(LogPlace { index: 0, leader: did(1) }, BTreeSet::from([did(1)]));
     used.records.extend(record);
     used.tell(1, vec![Command::Put(put("deploy/target", "blue")), Command::Put(put("a", ""))]);
     used.tell(2, vec![Command::Put(Put { ttl_ms: Some(60_000), ..put("mortal", "é") })]);
@@ -289,7 +289,7 @@ fn machines(format: u16) -> Section {
             Command::Expire(vec![Expiry::Key { key: "b".to_owned(), revision: 1 }]),
         ],
     );
-    let record = used.machine.seats(At { index: 90, leader: did(1) }, BTreeSet::from([did(1), did(2), did(3)]));
+    let record = used.machine.seats(LogPlace { index: 90, leader: did(1) }, BTreeSet::from([did(1), did(2), did(3)]));
     used.records.extend(record);
 
     // a full line; only the last answer of it stays
@@ -374,16 +374,16 @@ fn answers(format: u16) -> Section {
     ];
     let changes = (10..).zip(whats).map(|(revision, event)| CriticalChange { revision, by: did(3), event }).collect();
     let mut all = vec![
-        ("a key", Found::Items { items: vec![("deploy/target".to_owned(), item("blue"))], more: false }),
-        ("no key", Found::Items { items: Vec::new(), more: false }),
+        ("a key", Content::Items { items: vec![("deploy/target".to_owned(), item("blue"))], more: false }),
+        ("no key", Content::Items { items: Vec::new(), more: false }),
         (
             "a page of keys",
-            Found::Items { items: vec![("a".to_owned(), item("")), ("b".to_owned(), item("é"))], more: true },
+            Content::Items { items: vec![("a".to_owned(), item("")), ("b".to_owned(), item("é"))], more: true },
         ),
-        ("a lock", Found::Locks { locks: vec![(lock(), Lock { lease, line })], more: false }),
-        ("changes", Found::Changes(Some(changes))),
-        ("changes that are not kept any more", Found::Changes(None)),
-        ("a revision", Found::Nothing),
+        ("a lock", Content::Locks { locks: vec![(lock(), Lock { lease, line })], more: false }),
+        ("changes", Content::Changes(Some(changes))),
+        ("changes that are not kept any more", Content::Changes(None)),
+        ("a revision", Content::Nothing),
     ];
     if format >= format::BYTES {
         let put = CriticalChange {
@@ -392,8 +392,8 @@ fn answers(format: u16) -> Section {
             event: CriticalEvent::Put { key: "k".to_owned(), value: BYTES.to_vec() },
         };
         all.extend([
-            ("a key with bytes", Found::Items { items: vec![("k".to_owned(), item(BYTES))], more: false }),
-            ("a change with bytes", Found::Changes(Some(vec![put]))),
+            ("a key with bytes", Content::Items { items: vec![("k".to_owned(), item(BYTES))], more: false }),
+            ("a change with bytes", Content::Changes(Some(vec![put]))),
         ]);
     }
     let vector = |(name, found)| {
@@ -469,9 +469,15 @@ fn records() -> Section {
         Action::Forged,
     ];
     let raise = Action::Raise;
-    let deed = |action: Action| Deed { action, name: action.as_str().to_owned(), whose: None, result: Done::Noted };
-    let results =
-        [Done::Revision(9), Done::Granted(7), Done::Waiting, Done::Refused("mismatch".to_owned()), Done::Noted];
+    let deed =
+        |action: Action| Deed { action, name: action.as_str().to_owned(), whose: None, result: DeedResult::Noted };
+    let results = [
+        DeedResult::Revision(9),
+        DeedResult::Granted(7),
+        DeedResult::Waiting,
+        DeedResult::Refused("mismatch".to_owned()),
+        DeedResult::Noted,
+    ];
     let result = |result| Deed { action: Action::Steal, name: lock(), whose: Some(did(2)), result };
     let source = Source::Proposal { by: did(1), at_ms: 1_700_000_000_000, digest: [6; 32], signature };
     let recovery = Source::Recovery { by: did(1), at_ms: 1_700_000_000_000 };

@@ -23,7 +23,7 @@ const LAG_MAX: u64 = 1_000;
 
 /// A member in the leader's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct SeenMember {
     /// The member as a voter, also outside of the group.
     pub(super) voter: Voter,
     /// Whether it may have a copy: readers may not.
@@ -41,13 +41,13 @@ pub(super) struct Seen {
 
 /// The current situation.
 #[derive(Clone, Debug)]
-pub(super) struct Now<'a> {
+pub(super) struct Situation<'a> {
     /// The leader: this node.
     pub(super) me: Voter,
     pub(super) voters: &'a BTreeSet<Voter>,
     pub(super) learners: &'a BTreeSet<Voter>,
     /// The members heard lately, without this node.
-    pub(super) members: &'a [Seen],
+    pub(super) members: &'a [SeenMember],
     /// Voters and learners whose membership ended.
     pub(super) ended: &'a BTreeSet<Voter>,
     /// The time that a member must have been up to become a voter.
@@ -75,7 +75,7 @@ pub(super) enum VoterChange {
     Raise(u16),
 }
 
-impl Now<'_> {
+impl Situation<'_> {
     /// The next step, if there is one to take.
     pub(super) fn plan(&self) -> Option<VoterChange> {
         let seats = || self.grow().or_else(|| self.dismiss()).or_else(|| self.learn());
@@ -84,13 +84,13 @@ impl Now<'_> {
 
     /// Whether it is lost as a voter: its membership is over, or its disk was lost.
     fn lost(&self, voter: &Voter) -> bool {
-        let anew = |seen: &&Seen| seen.voter.did == voter.did && seen.voter.draw != voter.draw;
+        let anew = |seen: &&SeenMember| seen.voter.did == voter.did && seen.voter.draw != voter.draw;
         self.ended.contains(voter) || self.members.iter().any(|seen| anew(&seen))
     }
 
     /// Learners that could vote: highest readable format first, then longest up.
     fn candidates(&self) -> Vec<Voter> {
-        let mut fit: Vec<&Seen> = self
+        let mut fit: Vec<&SeenMember> = self
             .members
             .iter()
             .filter(|seen| seen.may_learn && seen.may_vote && self.learners.contains(&seen.voter))
@@ -120,7 +120,7 @@ impl Now<'_> {
     }
 
     fn dismiss(&self) -> Option<VoterChange> {
-        let old = |seen: &Seen| seen.reads.is_some_and(|reads| reads < self.format);
+        let old = |seen: &SeenMember| seen.reads.is_some_and(|reads| reads < self.format);
         let barred =
             |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && (!seen.may_learn || old(seen)));
         self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(VoterChange::Dismiss)
@@ -130,7 +130,7 @@ impl Now<'_> {
         if self.learners.len() >= LEARNERS_MAX {
             return None;
         }
-        let new = |seen: &&Seen| {
+        let new = |seen: &&SeenMember| {
             let seated = self.voters.contains(&seen.voter) || self.learners.contains(&seen.voter);
             let able = seen.may_learn && seen.reads >= Some(self.floor());
             !seated && able && seen.up.is_some() && !self.ended.contains(&seen.voter)
@@ -153,7 +153,7 @@ impl Now<'_> {
 
     /// A member that could replace a voter, but has not been up for long enough.
     pub(super) fn unsettled(&self, instead_of: &Voter) -> Option<Voter> {
-        let fit = |seen: &&Seen| {
+        let fit = |seen: &&SeenMember| {
             let free = !self.voters.contains(&seen.voter) && seen.voter.did != instead_of.did;
             free && seen.may_learn && seen.may_vote && seen.up.is_some() && !self.ended.contains(&seen.voter)
         };
@@ -188,16 +188,16 @@ mod tests {
         Voter { did: Did::from_bytes([n; 32]), draw }
     }
 
-    pub(super) fn seen(n: u8, up: u64, lag: u64) -> Seen {
+    pub(super) fn seen(n: u8, up: u64, lag: u64) -> SeenMember {
         let (up, lag) = (Some(Duration::from_secs(up)), Some(lag));
-        Seen { voter: voter(n, 0), may_learn: true, may_vote: true, up, lag, reads: Some(0) }
+        SeenMember { voter: voter(n, 0), may_learn: true, may_vote: true, up, lag, reads: Some(0) }
     }
 
     pub(super) fn set(ns: &[u8]) -> BTreeSet<Voter> {
         ns.iter().map(|n| voter(*n, 0)).collect()
     }
 
-    fn plan(voters: &[u8], learners: &[u8], members: &[Seen], ended: &[u8]) -> Option<VoterChange> {
+    fn plan(voters: &[u8], learners: &[u8], members: &[SeenMember], ended: &[u8]) -> Option<VoterChange> {
         let (voters, learners, ended) = (set(voters), set(learners), set(ended));
         now(&voters, &learners, members, &ended).plan()
     }
@@ -205,12 +205,12 @@ mod tests {
     fn now<'a>(
         voters: &'a BTreeSet<Voter>,
         learners: &'a BTreeSet<Voter>,
-        members: &'a [Seen],
+        members: &'a [SeenMember],
         ended: &'a BTreeSet<Voter>,
-    ) -> Now<'a> {
+    ) -> Situation<'a> {
         static AWAY: BTreeMap<Did, Duration> = BTreeMap::new();
         let (me, settle, away) = (voter(1, 0), SETTLE, &AWAY);
-        Now { me, voters, learners, members, ended, settle, format: 0, format_max: 0, asked: 0, away }
+        Situation { me, voters, learners, members, ended, settle, format: 0, format_max: 0, asked: 0, away }
     }
 
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
@@ -227,9 +227,9 @@ mod tests {
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
     #[test]
     fn who_may_not_vote_has_a_copy_and_who_may_not_read_all_has_none() {
-        let never = Seen { may_vote: false, ..seen(3, 60, 0) };
+        let never = SeenMember { may_vote: false, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), never], &[]), None);
-        let reader = Seen { may_learn: false, ..seen(3, 60, 0) };
+        let reader = SeenMember { may_learn: false, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0), reader.clone()], &[]), None);
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(VoterChange::Dismiss(voter(3, 0))));
     }
@@ -241,7 +241,7 @@ mod tests {
         let next = Some(VoterChange::Vote(set(&[1, 2, 4])));
         assert_eq!(plan(&[1, 2, 3], &[4], &all, &[3]), next);
         // a new draw: its disk was lost with its promises
-        let anew = Seen { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
+        let anew = SeenMember { voter: voter(3, 7), lag: None, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1, 2, 3], &[4], &[seen(2, 60, 0), anew.clone(), seen(4, 60, 0)], &[]), next);
         assert_eq!(plan(&[1, 2, 3], &[], &[seen(2, 60, 0), anew], &[]), Some(VoterChange::Vote(set(&[1]))));
         // a mere absence takes no vote
@@ -260,7 +260,7 @@ mod tests {
             let voters: Vec<u8> = std::iter::once(1).chain(voters).collect();
             prop_assume!(voters.len() != 2);
             let learners: Vec<u8> = learners.into_iter().filter(|n| !voters.contains(n)).collect();
-            let members: Vec<Seen> = (2..10u8).zip(ups).map(|(n, (up, lag, draw, may_vote, may_learn))| Seen {
+            let members: Vec<SeenMember> = (2..10u8).zip(ups).map(|(n, (up, lag, draw, may_vote, may_learn))| SeenMember {
                 voter: voter(n, draw), may_vote, may_learn, ..seen(n, up, lag)
             }).collect();
             let (voters, learners, ended) = (set(&voters), set(&learners), set(&ended.into_iter().collect::<Vec<_>>()));

@@ -2,7 +2,7 @@ use nexus_crdt::{Content, ENTRY_FORMAT_LEAVES, Write, Writes};
 
 use super::salts::Salts;
 
-/// How many bytes a leaf takes besides the write in it: a flag, its salt, a length.
+/// The bytes of a leaf besides the write in it: a flag, its salt, a length.
 const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
 
 /// The payload of an entry of our own, in no format yet.

@@ -68,7 +68,7 @@ pub struct Joined {
     pub inviter: Did,
 }
 
-/// How many memories are copied in one commit.
+/// The most memories copied in one commit.
 const COPY_CHUNK: usize = 500;
 
 /// Joins the mesh of a ticket, no node running on the directory. An empty directory becomes a
@@ -327,5 +327,5 @@ impl<'a> Transfer<'a> {
 
 /// The former id, author and time of a memory, for its copy.
 fn was(memory: &Memory) -> Was {
-    Was { id: memory.id.to_string(), author: memory.author.to_string(), created_at: memory.created_at.as_ms() }
+    Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms())
 }

@@ -182,7 +182,16 @@ impl Node {
     ///
     /// # Errors
     /// The store's errors.
-    pub fn frontier(&self) -> Result<Frontier, NodeError> {
+    pub async fn frontier(&self) -> Result<Frontier, NodeError> {
+        let store = self.0.store.clone();
+        self.0.world.reading(move || frontier(&store)).await?
+    }
+
+    /// As [`frontier`](Self::frontier), on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// As `frontier`.
+    pub fn frontier_blocking(&self) -> Result<Frontier, NodeError> {
         frontier(&self.0.store)
     }
 
@@ -216,7 +225,7 @@ impl Node {
         }
     }
 
-    /// That something is of a later version than this node, once, whoever says so.
+    /// A warning if this node or a peer met data of a later version.
     async fn too_new(&self) -> Option<Warning> {
         let Inner { identity, mesh, formats, .. } = &*self.0;
         let met = self.0.coordinator.iter().flat_map(|coordinator| coordinator.too_new());
@@ -254,7 +263,12 @@ impl Node {
         let (members, store) = (identity.members(), store.clone());
         let known = members.clone();
         let read = world.reading(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
-        let (ours, restricted) = read.map_err(NodeError::from).flatten().unwrap_or_default();
+        let read = read.map_err(NodeError::from).flatten();
+        if let Err(error) = &read {
+            tracing::warn!(%error, "the entries of this node cannot be read: no peer counts as in step");
+        }
+        let readable = read.is_ok();
+        let (ours, restricted) = read.unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != identity.me());
         let first = || Abilities::first().spaces;
         let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
@@ -281,7 +295,7 @@ impl Node {
                 },
                 rtt: met.and_then(|met| met.rtt),
                 path: open.then_some(PeerPath::Direct),
-                synced: live && behind == 0 && durable.ahead_of(&ours) == 0,
+                synced: readable && live && behind == 0 && durable.ahead_of(&ours) == 0,
                 behind,
                 last_seen: met.and_then(|met| met.last_seen),
             }
@@ -290,10 +304,7 @@ impl Node {
     }
 
     /// The members of the mesh, this node included.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn members(&self) -> Result<Vec<MemberInfo>, NodeError> {
+    pub fn members(&self) -> Vec<MemberInfo> {
         let members = self.0.identity.members();
         let info = |(did, member): (&Did, &nexus_crdt::Member)| MemberInfo {
             did: *did,
@@ -302,7 +313,7 @@ impl Node {
             admitted_by: member.admitted_by().unwrap_or_else(|| members.mesh()),
             expires_at: member.expires_at(),
         };
-        Ok(members.iter().map(info).collect())
+        members.iter().map(info).collect()
     }
 }
 
@@ -343,7 +354,7 @@ fn warnings_of(seen: &Coordinators) -> Vec<Warning> {
     warnings
 }
 
-/// That members run an older version, and what waits for them or what they miss.
+/// A warning about members of an older version: what waits for them, or what they miss.
 fn old_members(seen: &Coordinators) -> Option<Warning> {
     let raised = seen.format >= seen.format_max;
     let names = |heard: bool| -> Vec<&str> {

@@ -293,7 +293,7 @@ impl SyncSession {
         if header.mesh != self.audience.mesh() {
             return Err(EntryError::OtherMesh.into());
         }
-        // whoever passes an entry on may have emptied it: what it says is to come from another
+        // a peer that passes an entry on may have emptied it: its content must come from another peer
         if !ledger::lacks_only_what_is_erased(view, &entry)? {
             return Ok(None);
         }

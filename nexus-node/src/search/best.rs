@@ -1,7 +1,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::Found;
+use super::Match;
 
 /// The best offers. Of equally good ones the earlier wins.
 pub(super) struct Best {
@@ -13,7 +13,7 @@ pub(super) struct Best {
 
 /// An offer, with its number.
 struct Offer {
-    found: Found,
+    found: Match,
     number: u64,
 }
 
@@ -31,7 +31,7 @@ impl Best {
         }
     }
 
-    pub(super) fn offer(&mut self, found: Found) {
+    pub(super) fn offer(&mut self, found: Match) {
         self.offered += 1;
         let offer = Reverse(Offer { found, number: self.offered });
         if self.kept.len() < self.limit {
@@ -44,7 +44,7 @@ impl Best {
     }
 
     /// Best first.
-    pub(super) fn into_sorted(self) -> Vec<Found> {
+    pub(super) fn into_sorted(self) -> Vec<Match> {
         // ascending by the reverse of their order
         self.kept.into_sorted_vec().into_iter().map(|Reverse(offer)| offer.found).collect()
     }
@@ -84,7 +84,7 @@ mod tests {
             let mut best = Best::new(limit);
             let mut all = Vec::new();
             for (eno, score) in (0..).zip(scores) {
-                let found = Found { place: Place { eno, index: 0 }, score: score.into(), stamp: Timestamp::from_ms(0) };
+                let found = Match { place: Place { eno, index: 0 }, score: score.into(), stamp: Timestamp::from_ms(0) };
                 all.push(found);
                 best.offer(found);
             }

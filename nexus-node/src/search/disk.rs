@@ -16,7 +16,7 @@ use tantivy::{
 
 use super::best::Best;
 use super::words;
-use super::{Document, Filter, Found, SearchError, Statistics};
+use super::{Document, Filter, Match, SearchError, Statistics};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
@@ -259,7 +259,7 @@ impl DiskIndex {
         filter: &Filter,
         left_out: &BTreeSet<Place>,
         limit: usize,
-    ) -> Result<Vec<Found>, SearchError> {
+    ) -> Result<Vec<Match>, SearchError> {
         let segments = self.segments();
         let query = self.query(words, filter);
         let weight = query.weight(EnableScoring::enabled_from_searcher(&segments.searcher));
@@ -273,7 +273,7 @@ impl DiskIndex {
                     && let Some(place) = columns.place(document).filter(|place| !left_out.contains(place))
                 {
                     let stamp = Timestamp::from_ms(columns.stamp.first(document).unwrap_or_default());
-                    best.offer(Found { place, score, stamp });
+                    best.offer(Match { place, score, stamp });
                 }
                 best.threshold()
             });

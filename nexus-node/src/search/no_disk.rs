@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nexus_crdt::Dot;
 
-use super::{Document, Filter, Found, SearchError, Statistics};
+use super::{Document, Filter, Match, SearchError, Statistics};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 
 /// An index on disk that cannot be.
@@ -42,7 +42,7 @@ impl DiskIndex {
         _: &Filter,
         _: &BTreeSet<Place>,
         _: usize,
-    ) -> Result<Vec<Found>, SearchError> {
+    ) -> Result<Vec<Match>, SearchError> {
         match self.0 {}
     }
 

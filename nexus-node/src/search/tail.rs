@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
 
 use super::words::similar;
-use super::{Document, Filter, Found, Statistics};
+use super::{Document, Filter, Match, Statistics};
 use crate::NodeError;
 use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
 use crate::ledger::{self, records_with_key};
@@ -118,7 +118,7 @@ impl Tail {
 
     /// All memories with one of the words, scored by BM25 (Robertson and Zaragoza 2009) with the
     /// constants of the index on disk.
-    pub(super) fn find(&self, words: &[String], filter: &Filter, statistics: &Statistics) -> Vec<Found> {
+    pub(super) fn find(&self, words: &[String], filter: &Filter, statistics: &Statistics) -> Vec<Match> {
         const K1: f32 = 1.2;
         const B: f32 = 0.75;
         #[expect(clippy::cast_precision_loss, reason = "a score")]
@@ -143,7 +143,7 @@ impl Tail {
                 score += weight * count * (K1 + 1.0) / (count + norm);
             }
             if score > 0.0 {
-                found.push(Found { place: document.place, score, stamp: document.stamp });
+                found.push(Match { place: document.place, score, stamp: document.stamp });
             }
         }
         found

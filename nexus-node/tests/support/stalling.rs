@@ -125,7 +125,7 @@ impl StallingDisk {
 
     /// A store on this disk with a node's beginning in it. It keeps no pages in memory: each read touches the disk.
     pub fn store(&self, genesis: &Genesis) -> Store {
-        let options = StoreOptions { cache_bytes: 0, ..StoreOptions::default() };
+        let options = StoreOptions::default().cache_bytes(0);
         let store = Store::with_backend("brain", self.clone(), options).unwrap();
         store.commit(&[found(genesis)]).unwrap();
         store

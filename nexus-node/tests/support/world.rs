@@ -147,7 +147,7 @@ impl World {
 
 /// The address of a node, with its identity.
 pub fn address_of(node: &Node) -> Multiaddr {
-    node.listen_addresses()[0].parse().unwrap()
+    node.listen_addresses()[0].clone()
 }
 
 /// All memories, by id.

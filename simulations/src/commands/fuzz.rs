@@ -114,7 +114,7 @@ fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
 #[derive(Default)]
 struct Totals {
     seeds: u64,
-    /// RunOptions many were left out, because they held at this commit before.
+    /// The number of runs left out, because they held at this commit before.
     before: u64,
     acknowledged: u64,
     fewest: Option<u64>,

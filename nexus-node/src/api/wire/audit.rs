@@ -4,7 +4,7 @@ use nexus_identity::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::coordinator::{self, Done};
+use crate::coordinator::{self, DeedResult};
 
 /// One request about critical state, with its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -108,11 +108,11 @@ impl AuditEntry {
     pub(in crate::api) fn new(entry: coordinator::AuditEntry, by_name: Option<String>) -> Self {
         let coordinator::AuditEntry { n, index, at_ms, by, deed } = entry;
         let (result, revision, token, code) = match deed.result {
-            Done::Revision(revision) => ("done", Some(revision), None, None),
-            Done::Granted(token) => ("granted", None, Some(token), None),
-            Done::Waiting => ("waiting", None, None, None),
-            Done::Refused(code) => ("refused", None, None, Some(code)),
-            Done::Noted => ("done", None, None, None),
+            DeedResult::Revision(revision) => ("done", Some(revision), None, None),
+            DeedResult::Granted(token) => ("granted", None, Some(token), None),
+            DeedResult::Waiting => ("waiting", None, None, None),
+            DeedResult::Refused(code) => ("refused", None, None, Some(code)),
+            DeedResult::Noted => ("done", None, None, None),
         };
         Self {
             n,

@@ -28,7 +28,7 @@ const HEAD: &[u8] = b"snapshot";
 const COMMITTED: &[u8] = b"committed";
 
 /// The content of Raft's store and its journal.
-pub(super) struct Found {
+pub(super) struct StoredLog {
     pub(super) journal: Journal,
     pub(super) me: Voter,
     pub(super) group: Option<Group>,
@@ -50,7 +50,7 @@ pub(super) fn open(
     mesh: Did,
     redraw: bool,
     draw: impl Fn() -> u64,
-) -> Result<Found, StoreError> {
+) -> Result<StoredLog, StoreError> {
     let view = store.snapshot()?;
     let foreign = view.get(Table::RaftMeta, MESH)?.is_some_and(|of| of != mesh.as_bytes());
     let meta = |key: &[u8]| if foreign { Ok(None) } else { view.get(Table::RaftMeta, key) };
@@ -115,7 +115,7 @@ pub(super) fn open(
     let last = entry(journal.entries().last())?.or(purged);
     // earlier entries are in the snapshot
     let committed = entry(committed.filter(|committed| purged.is_none_or(|purged| purged.index < *committed)))?;
-    Ok(Found { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
+    Ok(StoredLog { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
 }
 
 /// Moves the entries of a store from before the journal into it.

@@ -68,7 +68,7 @@ pub struct Deed {
     /// owner of what expired.
     pub whose: Option<Did>,
     /// The result.
-    pub result: Done,
+    pub result: DeedResult,
 }
 
 /// The action of a deed.
@@ -112,7 +112,7 @@ pub enum Action {
 /// The result of a [`Deed`].
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Done {
+pub enum DeedResult {
     /// It was done; with the revision of critical state after it.
     Revision(u64),
     /// The lock was granted under this token.
@@ -179,7 +179,7 @@ impl Chain {
 
     /// Adds a record of the voters, if they changed.
     pub(super) fn seats(&mut self, index: u64, leader: Did, voters: BTreeSet<Did>) -> Option<Record> {
-        let deed = |action, did: &Did| Deed { action, name: did.to_string(), whose: None, result: Done::Noted };
+        let deed = |action, did: &Did| Deed { action, name: did.to_string(), whose: None, result: DeedResult::Noted };
         let added = voters.difference(&self.voters).map(|did| deed(Action::VoterAdded, did));
         let removed = self.voters.difference(&voters).map(|did| deed(Action::VoterRemoved, did));
         let deeds = added.chain(removed).collect();
@@ -237,10 +237,10 @@ pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
 /// Adds the deeds of a command: its own and its effects.
 pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalChange], deeds: &mut Vec<Deed>) {
     let result = match outcome {
-        Outcome::Done { revision } | Outcome::Txn { revision, .. } => Done::Revision(*revision),
-        Outcome::Granted { token } => Done::Granted(*token),
-        Outcome::Waiting { .. } => Done::Waiting,
-        Outcome::Refused(refusal) => Done::Refused(refusal.code().to_owned()),
+        Outcome::Done { revision } | Outcome::Txn { revision, .. } => DeedResult::Revision(*revision),
+        Outcome::Granted { token } => DeedResult::Granted(*token),
+        Outcome::Waiting { .. } => DeedResult::Waiting,
+        Outcome::Refused(refusal) => DeedResult::Refused(refusal.code().to_owned()),
     };
     let mut own =
         |action, name: &str, whose| deeds.push(Deed { action, name: name.to_owned(), whose, result: result.clone() });
@@ -276,7 +276,7 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalCha
         // copies of format 0 do not know this action
         Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
         Command::Raise(to) => {
-            deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: Done::Noted });
+            deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: DeedResult::Noted });
         }
     }
     let expires = matches!(command, Command::Expire(_));
@@ -284,9 +284,9 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalCha
     for change in changes {
         let (action, result) = match &change.event {
             CriticalEvent::Deleted { .. } | CriticalEvent::Released { .. } | CriticalEvent::Line { .. } if expires => {
-                (Action::Expire, Done::Revision(change.revision))
+                (Action::Expire, DeedResult::Revision(change.revision))
             }
-            CriticalEvent::Granted { token, .. } if !asked_for => (Action::Grant, Done::Granted(*token)),
+            CriticalEvent::Granted { token, .. } if !asked_for => (Action::Grant, DeedResult::Granted(*token)),
             _ => continue,
         };
         deeds.push(Deed { action, name: change.name().to_owned(), whose: Some(change.by), result });

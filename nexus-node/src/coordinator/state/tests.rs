@@ -44,7 +44,7 @@ impl Log {
 
     fn apply(&mut self, proposal: &Proposal) -> Vec<Outcome> {
         self.index += 1;
-        let applied = self.machine.apply(At { index: self.index, leader: LEADER }, proposal);
+        let applied = self.machine.apply(LogPlace { index: self.index, leader: LEADER }, proposal);
         self.changes.extend(applied.changes);
         applied.outcomes
     }
@@ -194,14 +194,14 @@ fn a_signature_that_does_not_hold_changes_nothing() {
     let mut machine = Machine::new(GROUP);
     for bad in [with(forged), with(vec![1, 2, 3])] {
         assert!(bad.clone().checked(1).is_err());
-        let (applied, record) = machine.apply_signed(At { index: 1, leader: LEADER }, &bad);
+        let (applied, record) = machine.apply_signed(LogPlace { index: 1, leader: LEADER }, &bad);
         assert!(matches!(applied.outcomes[..], [Outcome::Refused(Refusal::Malformed(_))]));
         // the leader has to answer for it
         let record = record.unwrap();
         assert_eq!((record.by(), record.deeds[0].action), (LEADER, Action::Forged));
     }
     assert_eq!((machine.revision(), machine.get("k")), (0, None));
-    machine.apply_signed(At { index: 2, leader: LEADER }, &signed);
+    machine.apply_signed(LogPlace { index: 2, leader: LEADER }, &signed);
     assert_eq!(machine.get("k").unwrap().by, key.did());
 }
 
@@ -237,7 +237,7 @@ fn a_raise_counts_from_the_leader_alone_and_is_never_taken_back() {
 #[test]
 fn what_a_later_version_wrote_is_not_refused_and_changes_nothing() {
     let key = nexus_identity::Keypair::from_seed(&[8; 32]);
-    let at = At { index: 1, leader: LEADER };
+    let at = LogPlace { index: 1, leader: LEADER };
     let unknown = |signed: &Signed| -> Signed { borsh::from_slice(&borsh::to_vec(signed).unwrap()).unwrap() };
     let write = |format| Signed::new(&in_format(format, key.did(), 1, Command::Put(put("k", "v"))), &key);
     let mut machine = Machine::new(GROUP);
@@ -361,7 +361,7 @@ fn tokens_of_a_later_group_are_larger() {
         at_ms: 0,
         commands: vec![acquire(0)],
     };
-    let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
+    let applied = machine.apply(LogPlace { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) > before);
 }
 
@@ -380,7 +380,7 @@ fn tokens_fit_what_json_numbers_carry() {
         at_ms: 0,
         commands: vec![acquire(0)],
     };
-    let applied = machine.apply(At { index: 1, leader: LEADER }, &proposal);
+    let applied = machine.apply(LogPlace { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) < 1 << 53);
 }
 
@@ -522,25 +522,25 @@ fn who_did_what_is_one_chain_on_every_copy() {
     ];
     let run = || {
         let mut machine = Machine::new(GROUP);
-        let apply = |(index, signed)| machine.apply_signed(At { index, leader: LEADER }, signed).1;
+        let apply = |(index, signed)| machine.apply_signed(LogPlace { index, leader: LEADER }, signed).1;
         let records: Vec<Record> = (1..).zip(&log).filter_map(apply).collect();
         (machine, records)
     };
     let (machine, records) = run();
     assert_eq!(run(), (machine.clone(), records.clone()), "the same log, the same chain");
-    let deeds: Vec<(Did, Action, &str, Done)> = records
+    let deeds: Vec<(Did, Action, &str, DeedResult)> = records
         .iter()
         .flat_map(|record| {
             record.deeds.iter().map(|deed| (record.by(), deed.action, deed.name.as_str(), deed.result.clone()))
         })
         .collect();
     let [one, two, three] = [keys[0].did(), keys[1].did(), keys[2].did()];
-    let granted = |deed: usize| matches!(deeds[deed].3, Done::Granted(_));
-    assert_eq!(deeds[0], (one, Action::Put, "k", Done::Revision(1)));
-    assert_eq!(deeds[1], (one, Action::Cas, "k", Done::Refused("mismatch".to_owned())));
+    let granted = |deed: usize| matches!(deeds[deed].3, DeedResult::Granted(_));
+    assert_eq!(deeds[0], (one, Action::Put, "k", DeedResult::Revision(1)));
+    assert_eq!(deeds[1], (one, Action::Cas, "k", DeedResult::Refused("mismatch".to_owned())));
     assert!(granted(2) && granted(4));
     assert_eq!((deeds[2].0, deeds[2].1), (two, Action::Acquire));
-    assert_eq!(deeds[3], (three, Action::Acquire, "l", Done::Waiting));
+    assert_eq!(deeds[3], (three, Action::Acquire, "l", DeedResult::Waiting));
     assert_eq!((deeds[4].0, deeds[4].1, records[2].deeds[1].whose), (three, Action::Steal, Some(two)));
     assert_eq!((deeds[5].1, deeds[5].2), (Action::Put, "a"));
     assert_eq!((deeds[6].1, deeds[6].2, deeds.len()), (Action::Delete, "k", 7));
@@ -553,7 +553,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
 fn who_votes_is_noted_when_it_changes() {
     let mut machine = Machine::new(GROUP);
     let did = |n| Did::from_bytes([n; 32]);
-    let at = |index| At { index, leader: LEADER };
+    let at = |index| LogPlace { index, leader: LEADER };
     let first = machine.seats(at(1), BTreeSet::from([did(1)])).unwrap();
     assert_eq!((first.deeds[0].action, first.by()), (Action::VoterAdded, LEADER));
     assert_eq!(machine.seats(at(2), BTreeSet::from([did(1)])), None, "a learner came: nobody's vote changed");
@@ -580,7 +580,7 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
         at_ms: 0,
         commands: vec![release],
     };
-    let deeds = log.machine.apply(At { index: 9, leader: LEADER }, &proposal).deeds;
+    let deeds = log.machine.apply(LogPlace { index: 9, leader: LEADER }, &proposal).deeds;
     assert_eq!(
         (deeds[0].action, deeds[1].action, deeds[1].whose),
         (Action::Release, Action::Grant, Some(Did::from_bytes([2; 32])))
@@ -589,6 +589,6 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     let expiry = Expiry::Lease { name: "l".to_owned(), token: lease.token, renewals: lease.renewals };
     let commands = vec![Command::Expire(vec![expiry])];
     let expire = Proposal { by: LEADER, session: 1, seq: 1, commands, ..proposal };
-    let deeds = log.machine.apply(At { index: 10, leader: LEADER }, &expire).deeds;
+    let deeds = log.machine.apply(LogPlace { index: 10, leader: LEADER }, &expire).deeds;
     assert_eq!((deeds[0].action, deeds[0].whose), (Action::Expire, Some(Did::from_bytes([2; 32]))));
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Now, VoterChange};
+use super::{Situation, VoterChange};
 use crate::coordinator::raft::Voter;
 
-impl Now<'_> {
+impl Situation<'_> {
     /// The highest format that a copy reads, by its node's own word; `None` while it is silent.
     fn reads(&self, seat: &Voter) -> Option<u16> {
         if *seat == self.me {
@@ -67,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::tests::{SETTLE, seen, set, voter};
-    use super::super::{Now, Seen};
+    use super::super::{SeenMember, Situation};
     use super::*;
     use nexus_identity::Did;
 
@@ -76,20 +76,20 @@ mod tests {
         format: u16,
         voters: BTreeSet<Voter>,
         learners: BTreeSet<Voter>,
-        members: Vec<Seen>,
+        members: Vec<SeenMember>,
         away: BTreeMap<Did, Duration>,
     }
 
     impl Mesh {
         /// Other members with the formats that they read; `None` for a silent one.
         fn new(format: u16, voters: &[u8], learners: &[u8], reads: &[(u8, Option<u16>)]) -> Self {
-            let members = reads.iter().map(|(n, reads)| Seen { reads: *reads, ..seen(*n, 60, 0) }).collect();
+            let members = reads.iter().map(|(n, reads)| SeenMember { reads: *reads, ..seen(*n, 60, 0) }).collect();
             Self { format, voters: set(voters), learners: set(learners), members, away: BTreeMap::new() }
         }
 
-        fn now<T>(&self, decide: impl FnOnce(&Now<'_>) -> T) -> T {
+        fn now<T>(&self, decide: impl FnOnce(&Situation<'_>) -> T) -> T {
             let Self { format, voters, learners, members, away } = self;
-            decide(&Now {
+            decide(&Situation {
                 me: voter(1, 0),
                 voters,
                 learners,
@@ -181,7 +181,7 @@ mod tests {
             let voters: Vec<u8> = std::iter::once(1).chain(voters).collect();
             prop_assume!(voters.len() != 2);
             let learners: Vec<u8> = learners.into_iter().filter(|n| !voters.contains(n)).collect();
-            let seen = members.iter().map(|(n, (reads, up, is_up))| Seen {
+            let seen = members.iter().map(|(n, (reads, up, is_up))| SeenMember {
                 reads: reads.filter(|_| *is_up), up: is_up.then(|| Duration::from_secs(*up)), ..seen(*n, 0, 0)
             });
             let absent = (2..9u8).filter(|n| !members.get(n).is_some_and(|(.., is_up)| *is_up));

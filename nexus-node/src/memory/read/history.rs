@@ -91,7 +91,7 @@ fn revisions(steps: Vec<Step>) -> Vec<Revision> {
         if let Some(revision) = past.last_mut() {
             revision.version = version_of(live.iter().copied());
             revision.changed.extend(changed);
-            if let Some(Origin { agent, source }) = origin {
+            if let Some(Origin { agent, source, .. }) = origin {
                 (revision.agent, revision.source) = (agent, source);
             }
         }

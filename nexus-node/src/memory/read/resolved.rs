@@ -144,7 +144,7 @@ impl Reader<'_> {
     /// A record that nobody has edited.
     fn untouched(&self, record: Record) -> Resolved {
         let Record { dot, row, author, mut core, .. } = record;
-        let Origin { agent, source } = origin_of(&core);
+        let Origin { agent, source, .. } = origin_of(&core);
         let author_name = self.name_of(&author);
         let from = Provenance { author, author_name, agent: agent.clone(), source, at: row.hlc.time() };
         let said = FIELDS.iter().filter(|field| field.editable && field.is_said(&core));
@@ -165,7 +165,7 @@ impl Reader<'_> {
             (shown.core.agent, shown.core.source) = (origin.agent.clone(), origin.source);
         }
         if value.said {
-            let Origin { agent, source } = origin.clone();
+            let Origin { agent, source, .. } = origin.clone();
             let (author_name, at) = (self.name_of(&author), value.hlc.time());
             shown.fields.insert(field.name, Provenance { author, author_name, agent, source, at });
         }
@@ -190,7 +190,7 @@ impl Record {
             return by;
         }
         let meta = beside(Field::META).and_then(|meta| serde_json::from_str(&meta.row.value).ok());
-        Origin { agent: meta.and_then(|meta| agent_in(&meta)), source: None }
+        Origin::new(meta.and_then(|meta| agent_in(&meta)), None)
     }
 }
 
@@ -235,7 +235,7 @@ fn field_values(parts: &[Record], field: &FieldSpec) -> Result<Vec<FieldValue>, 
 /// The origin of what a record was created with.
 pub(super) fn origin_of(core: &Core) -> Origin {
     let origin = core.origin();
-    if origin.is_empty() { Origin { agent: agent_in(&core.meta), source: None } } else { origin }
+    if origin.is_empty() { Origin::new(agent_in(&core.meta), None) } else { origin }
 }
 
 /// The agent's name where nodes kept it before a memory had an origin: in its metadata.

@@ -21,11 +21,11 @@ fn default() -> SpaceId {
 }
 
 fn origin(agent: &str, source: Source) -> Origin {
-    Origin { agent: Some(agent.parse().unwrap()), source: Some(source) }
+    Origin::new(agent.parse::<AgentName>().unwrap(), source)
 }
 
 fn core(text: &str, from: Origin) -> Core {
-    let Origin { agent, source } = from;
+    let Origin { agent, source, .. } = from;
     Core { text: text.to_owned(), kind: "note".to_owned(), agent, source, ..Core::default() }
 }
 
@@ -91,7 +91,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 fn any_origin() -> impl Strategy<Value = Origin> {
     let agent = any::<String>().prop_map(|text| AgentName::cut_from(&text));
     (agent, prop::option::of(prop::sample::select(Source::ALL.to_vec())))
-        .prop_map(|(agent, source)| Origin { agent, source })
+        .prop_map(|(agent, source)| Origin::new(agent, source))
 }
 
 prop_compose! {
@@ -102,7 +102,7 @@ prop_compose! {
         expires_at in prop::option::of(1_u64..1 << 53),
         origin in any_origin(),
     ) -> Core {
-        let Origin { agent, source } = origin;
+        let Origin { agent, source, .. } = origin;
         Core { text, kind, tags, meta, expires_at, agent, source, ..Core::default() }
     }
 }
@@ -144,7 +144,7 @@ proptest! {
         let memory = peer.shown(record).unwrap();
         let text_changed = first.text != second.text;
         let of_text = if text_changed { second.origin() } else { first.origin() };
-        let Origin { agent, source } = of_text;
+        let Origin { agent, source, .. } = of_text;
         prop_assert_eq!(values(&memory), Core { agent, source, ..second.clone() });
         prop_assert_eq!(memory.edited_by, text_changed.then_some(me));
         for field in FIELDS.iter().filter(|field| field.editable) {

@@ -16,7 +16,7 @@ const SHOWN_MAX: usize = 3;
 pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
     let printer = &session.printer;
     let program = session.program();
-    let addresses: Vec<Multiaddr> = node.listen_addresses().iter().filter_map(|address| address.parse().ok()).collect();
+    let addresses = node.listen_addresses();
     let name = printer.paint(Style::Bold, &sane(&node.name().to_string()));
     let rows = [
         ("node", format!("{name}  {}", node.did())),
@@ -33,7 +33,7 @@ pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
 
 /// The number of members. A wrong number shows a person that the directory is another one.
 fn mesh(node: &Node) -> String {
-    match node.members().map_or(1, |members| members.len()) {
+    match node.members().len() {
         0 | 1 => "this node alone so far".to_owned(),
         members => format!("{members} members"),
     }

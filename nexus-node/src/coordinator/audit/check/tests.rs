@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::coordinator::audit::rows::AuditRows;
 use crate::coordinator::command::{Command, Group, Proposal, Put, Signed};
-use crate::coordinator::state::{At, Done, Machine, Source};
+use crate::coordinator::state::{DeedResult, LogPlace, Machine, Source};
 
 const GROUP: Group = Group { generation: 0, id: 7 };
 
@@ -26,7 +26,7 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
             at_ms: 0,
             commands,
         };
-        machine.apply_signed(At { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
+        machine.apply_signed(LogPlace { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
     });
     let made = made.collect();
     let chain = machine.audit();
@@ -57,7 +57,7 @@ fn a_chain_that_nobody_touched_is_whole_from_any_point() {
 fn tampered() -> impl Strategy<Value = fn(&mut Record)> {
     prop_oneof![
         Just((|record: &mut Record| record.deeds[0].name.push('x')) as fn(&mut Record)),
-        Just((|record: &mut Record| record.deeds[0].result = Done::Refused("held".into())) as fn(&mut Record)),
+        Just((|record: &mut Record| record.deeds[0].result = DeedResult::Refused("held".into())) as fn(&mut Record)),
         Just((|record: &mut Record| drop(record.deeds.pop())) as fn(&mut Record)),
         Just((|record: &mut Record| record.index += 1) as fn(&mut Record)),
         Just((|record: &mut Record| record.before[7] ^= 1) as fn(&mut Record)),

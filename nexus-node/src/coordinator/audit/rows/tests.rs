@@ -4,7 +4,7 @@ use nexus_mesh::Spawner;
 
 use super::*;
 use crate::coordinator::command::Group;
-use crate::coordinator::state::{Action, Deed, Done, Source};
+use crate::coordinator::state::{Action, Deed, DeedResult, Source};
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::world::{Tasks, World};
@@ -22,7 +22,8 @@ fn log() -> (Log, Applied, Tasks) {
 
 /// A record of two deeds.
 fn record(first: u64) -> Record {
-    let deed = Deed { action: Action::Put, name: format!("k{first}"), whose: None, result: Done::Revision(first) };
+    let deed =
+        Deed { action: Action::Put, name: format!("k{first}"), whose: None, result: DeedResult::Revision(first) };
     let source = Source::Recovery { by: ME, at_ms: 0 };
     Record { before: [0; 32], first, index: first, source, deeds: vec![deed.clone(), deed] }
 }
