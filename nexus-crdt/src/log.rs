@@ -30,7 +30,8 @@ pub struct LogId {
     pub incarnation: Incarnation,
 }
 
-/// The most entries of a log kept beside its longest branch. They suffice to prove a fork.
+/// The entries of a log kept beside its longest branch, from where it is cut on. They suffice to prove
+/// a fork.
 pub const ASIDE_MAX: u64 = 64;
 
 /// The relation of an entry to its log here.
@@ -118,9 +119,10 @@ impl Branches {
         self.entries.saturating_sub(self.head.seq.saturating_add(1))
     }
 
-    /// Whether there is room for one more entry at this seq that does not follow the head.
-    pub const fn has_room_at(&self, seq: u64) -> bool {
-        seq > self.head.seq || self.aside() < ASIDE_MAX
+    /// Whether there is room for one more entry at this seq that does not follow the head. There is always
+    /// room below the cut: such an entry moves the cut, and where it ends must not depend on the order.
+    pub fn has_room_at(&self, seq: u64) -> bool {
+        seq > self.head.seq || self.counts(seq) || self.aside() < ASIDE_MAX
     }
 }
 
@@ -200,6 +202,22 @@ mod tests {
         assert!(!log.has_room_at(0));
         assert!(log.has_room_at(1));
         assert_eq!(with(Some(log), &entry(1, 7)).aside(), ASIDE_MAX);
+    }
+
+    /// promise: The engine | A log is cut at its lowest fork, however many forks came before
+    #[test]
+    fn the_lowest_fork_cuts_a_log_whichever_forks_came_before() {
+        let main: Vec<Verified> = (0..=3).map(|seq| entry(seq, 0)).collect();
+        let forks: Vec<Verified> = (1..=100).map(|branch| entry(3, branch)).chain([entry(1, 101)]).collect();
+        let take = |forks: &mut dyn Iterator<Item = &Verified>| {
+            forks.fold(held(&main), |log, fork| match log.has_room_at(fork.header().seq) {
+                true => with(Some(log), fork),
+                false => log,
+            })
+        };
+        let (low_last, low_first) = (take(&mut forks.iter()), take(&mut forks.iter().rev()));
+        assert_eq!((low_last.cut, low_first.cut), (Some(1), Some(1)));
+        assert!(low_last.aside() <= ASIDE_MAX + 1 && low_first.aside() <= ASIDE_MAX);
     }
 
     #[test]

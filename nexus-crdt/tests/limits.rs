@@ -172,11 +172,14 @@ fn a_log_counts_before_its_cut_and_is_readable_before_its_raise() {
 
 #[test]
 fn a_log_has_room_for_so_many_entries_beside_its_longest_branch() {
-    let of = |aside: u64| Branches { head: Head { seq: 9, id: id(9) }, entries: 10 + aside, cut: None, raised: None };
+    let of =
+        |aside: u64| Branches { head: Head { seq: 9, id: id(9) }, entries: 10 + aside, cut: Some(7), raised: None };
     for aside in [0, 1, ASIDE_MAX - 1, ASIDE_MAX] {
         assert_eq!(of(aside).aside(), aside);
         assert_eq!(of(aside).has_room_at(9), aside < ASIDE_MAX);
         assert!(of(aside).has_room_at(10), "behind the head there is always room");
+        assert!(of(aside).has_room_at(6), "below the cut there is always room");
+        assert_eq!(of(aside).has_room_at(7), aside < ASIDE_MAX);
     }
 }
 

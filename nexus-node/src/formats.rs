@@ -73,3 +73,24 @@ impl Default for Formats {
         Self::LATEST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nexus_crdt::Kind;
+
+    use super::*;
+
+    /// promise: Keys and locks | Entries of a new format are written once critical state says that all can read them
+    #[test]
+    fn entries_are_written_in_the_format_that_came_with_critical_state() {
+        let written = |critical| Formats::LATEST.written_at(critical);
+        assert_eq!([0, 1, 2, CRITICAL_FORMAT_MAX].map(written), [1, 1, ENTRY_FORMAT_MAX, ENTRY_FORMAT_MAX]);
+        assert_eq!(Formats::FIRST.written_at(CRITICAL_FORMAT_MAX), ENTRY_FORMAT_FIRST);
+    }
+
+    #[test]
+    fn a_hello_names_the_kinds_that_the_engine_applies() {
+        let kinds = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
+        assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).into());
+    }
+}

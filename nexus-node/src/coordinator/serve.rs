@@ -11,7 +11,7 @@ use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
 use super::Coordinator;
-use super::command::{Group, Signed};
+use super::command::{Group, ProposalError, Signed};
 use super::format::{self, ReadError, TooNew};
 use super::group::{NotDone, Running};
 use super::manage::Manage;
@@ -36,13 +36,13 @@ impl Coordinator {
 
     async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
         let Envelope { id, group, to, format, body } = envelope;
-        let format = u16::try_from(format).unwrap_or(u16::MAX).min(self.formats.max);
+        let format = u16::try_from(format).unwrap_or(u16::MAX);
         let answer = match self.do_for(peer, &group, &to, format, body).await {
             Ok(answer) => answer,
             Err(refused) => Body::Refused(refused),
         };
         let group = self.running().map(|running| encode(&running.group)).unwrap_or_default();
-        Envelope { id, group, to: Vec::new(), format: format.into(), body: Some(answer) }
+        Envelope { id, group, to: Vec::new(), format: format.min(self.formats.max).into(), body: Some(answer) }
     }
 
     async fn do_for(
@@ -50,10 +50,17 @@ impl Coordinator {
         peer: Did,
         group: &[u8],
         to: &[u8],
-        format: u16,
+        asked_in: u16,
         body: Option<Body>,
     ) -> Result<Body, Refused> {
-        let body = body.ok_or_else(|| refused(Reason::Forbidden, "not a request of this version"))?;
+        let max = self.formats.max;
+        // a peer of a later version asks what this one does not know: that is no fault of the peer
+        let unread = || match asked_in > max {
+            true => self.unread(peer, ReadError::TooNew(TooNew::Format { found: asked_in, max })),
+            false => malformed(),
+        };
+        let format = asked_in.min(max);
+        let body = body.ok_or_else(unread)?;
         if let Body::Hello(Hello {}) = body {
             return Ok(Body::Overview(self.say()));
         }
@@ -83,7 +90,7 @@ impl Coordinator {
             }
             Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes, format).await,
             Body::Query(query) => {
-                let query = borsh::from_slice(&query.bytes).map_err(|_| malformed())?;
+                let query = borsh::from_slice(&query.bytes).map_err(|_| unread())?;
                 running.prove().await.map_err(|why| not_done(&running, why))?;
                 let answer = self.look(&running, &query);
                 if !answer.is_for(format) {
@@ -101,7 +108,7 @@ impl Coordinator {
                 if self.role(&peer) != Some(Role::Admin) {
                     return Err(refused(Reason::Forbidden, "only an admin changes who coordinates"));
                 }
-                let manage: Manage = borsh::from_slice(&manage.bytes).map_err(|_| malformed())?;
+                let manage: Manage = borsh::from_slice(&manage.bytes).map_err(|_| unread())?;
                 self.manage_here(&running, manage).await.map_err(|error| match error {
                     super::govern::ManageError::NotDone(why) => not_done(&running, why),
                     super::govern::ManageError::Refused(why) => refused(Reason::Forbidden, &why),
@@ -116,7 +123,10 @@ impl Coordinator {
     async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8], format: u16) -> Result<Body, Refused> {
         let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
         let checked = signed.checked(self.formats.max);
-        let signed = checked.map_err(|error| refused(Reason::Forbidden, &error.to_string()))?;
+        let signed = checked.map_err(|error| match error {
+            ProposalError::Read(error) => self.unread(peer, error),
+            error => refused(Reason::Forbidden, &error.to_string()),
+        })?;
         let Some(proposal) = signed.proposal().filter(|proposal| proposal.by == peer && self.may_propose(&peer)) else {
             return Err(refused(Reason::Forbidden, "not the proposer's own, or a reader's"));
         };

@@ -62,12 +62,17 @@ impl Progress {
     }
 
     fn more(&mut self, entries: u64) {
+        if let Some(done) = self.step(entries) {
+            tracing::info!(done, of = self.of, "{}", self.task);
+        }
+    }
+
+    /// Counts so many more entries. The count so far, if it is to be told.
+    fn step(&mut self, entries: u64) -> Option<u64> {
         let tenth = |done: u64| done.saturating_mul(10) / self.of.max(1);
         let before = tenth(self.done);
-        self.done += entries;
-        if self.of >= LARGE_ENTRIES && tenth(self.done) > before {
-            tracing::info!(done = self.done.min(self.of), of = self.of, "{}", self.task);
-        }
+        self.done = self.done.saturating_add(entries).min(self.of);
+        (self.of >= LARGE_ENTRIES && tenth(self.done) > before).then_some(self.done)
     }
 }
 
@@ -79,4 +84,24 @@ fn some_enos(view: &dyn View, from: Eno) -> Result<Vec<Eno>, LedgerError> {
         Ok(if enos.len() < CHUNK_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(enos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(of: u64, steps: &[u64]) -> Vec<u64> {
+        let mut progress = Progress::of("", of);
+        steps.iter().filter_map(|step| progress.step(*step)).collect()
+    }
+
+    /// promise: Store and data directory | A long rebuild tells ten times how far it is, a short one does not
+    #[test]
+    fn a_long_task_tells_ten_times_how_far_it_is() {
+        let all = told(LARGE_ENTRIES, &[100; 200]);
+        assert_eq!(all, (1..=10).map(|tenth| LARGE_ENTRIES / 10 * tenth).collect::<Vec<_>>());
+        assert_eq!(told(LARGE_ENTRIES, &[LARGE_ENTRIES * 2, 1]), [LARGE_ENTRIES], "never more than all");
+        assert!(told(LARGE_ENTRIES - 1, &[100; 200]).is_empty());
+        assert!(told(0, &[1]).is_empty());
+    }
 }
