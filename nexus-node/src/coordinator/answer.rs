@@ -5,7 +5,7 @@ use std::io;
 use super::applied::CopyState;
 use super::command::is_bytes;
 use super::format;
-use super::network::encode;
+use super::format::encode;
 use super::query::{Answer, Content, Query};
 use super::state::{CriticalChange, CriticalEvent};
 

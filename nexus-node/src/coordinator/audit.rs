@@ -16,10 +16,10 @@ use nexus_identity::Did;
 
 use self::check::{check, proven};
 use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
+use super::format::encode;
 use super::govern::Report;
 use super::group::Running;
 use super::log::Log;
-use super::network::encode;
 use super::propose::Reply;
 use super::query::Query;
 use super::wire::{Body, Bytes};

@@ -298,10 +298,7 @@ pub(super) struct Proposal {
 impl Proposal {
     /// Its canonical bytes.
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = format::begin(self.format);
-        // writing into memory does not fail
-        let _ = self.serialize(&mut bytes);
-        bytes
+        format::encode_marked(self.format, self)
     }
 
     /// Reads bytes of a format that is not above `max`.

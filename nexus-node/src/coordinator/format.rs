@@ -9,6 +9,8 @@
 
 use std::io;
 
+use borsh::BorshSerialize;
+
 pub use crate::formats::{CRITICAL_FORMAT_MAX as FORMAT_MAX, TooNew};
 
 /// The mark. Format 0 has a group's generation in this place, which never gets so large.
@@ -45,8 +47,21 @@ pub(super) fn split(bytes: &[u8], max: u16) -> Result<(u16, &[u8]), ReadError> {
     }
 }
 
+/// The canonical bytes of a value.
+#[expect(clippy::expect_used, reason = "borsh writes to memory")]
+pub(super) fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
+    borsh::to_vec(value).expect("a value encodes")
+}
+
+/// The canonical bytes of a value, behind the mark of their format.
+pub(super) fn encode_marked<T: BorshSerialize>(format: u16, value: &T) -> Vec<u8> {
+    let mut bytes = begin(format);
+    bytes.append(&mut encode(value));
+    bytes
+}
+
 /// The mark of a format.
-pub(super) fn begin(format: u16) -> Vec<u8> {
+fn begin(format: u16) -> Vec<u8> {
     match format {
         0 => Vec::new(),
         format => [&MARK[..], &format.to_le_bytes()].concat(),

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
+use super::format::encode;
 use super::group::{NotDone, Running};
-use super::network::encode;
 use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;

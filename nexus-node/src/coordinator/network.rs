@@ -16,6 +16,7 @@ use openraft::raft::{
 use openraft::{AnyError, EmptyNode};
 
 use super::command::Group;
+use super::format::encode;
 use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
@@ -153,11 +154,6 @@ impl RaftNetwork<Types> for Client {
 /// The error for an answer that makes no sense.
 fn nonsense<E: std::error::Error>() -> Failed<E> {
     RPCError::Network(NetworkError::new(&AnyError::error("the answer does not read")))
-}
-
-pub(super) fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory cannot fail
-    borsh::to_vec(value).unwrap_or_default()
 }
 
 pub(super) fn encode_at(at: Option<LogId>) -> Vec<u8> {

@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
+use super::format::encode;
 use super::format::{self, FORMAT_MAX};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
-use super::network::encode;
 use super::query::Query;
 use super::state::{Outcome, Refusal};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
@@ -167,7 +167,9 @@ impl Coordinator {
                             Some(refusal) => {
                                 return Ok(vec![Outcome::Refused(refusal.clone()); proposal.commands.len()]);
                             }
-                            None => return Ok(outcomes),
+                            None if outcomes.len() == proposal.commands.len() => return Ok(outcomes),
+                            // an answer to something else says nothing about this proposal
+                            None => {}
                         },
                         Attempt::Elsewhere(next) => {
                             hint = next.filter(|next| *next != leader);

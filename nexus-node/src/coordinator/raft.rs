@@ -10,7 +10,7 @@ use nexus_identity::Did;
 use openraft::{CommittedLeaderId, EmptyNode, EntryPayload, LeaderId};
 
 use super::command::Signed;
-use super::format::{ReadError, TooNew};
+use super::format::{self, ReadError, TooNew};
 use super::runtime::NodeRuntime;
 use super::state::Outcome;
 
@@ -187,7 +187,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
         EntryPayload::Normal(proposals) => PayloadBytes::Proposals(proposals.0.to_vec()),
         EntryPayload::Membership(membership) => PayloadBytes::Membership(membership.into()),
     };
-    borsh::to_vec(&EntryBytes { at: entry.log_id.into(), payload }).unwrap_or_default()
+    format::encode(&EntryBytes { at: entry.log_id.into(), payload })
 }
 
 /// Decodes an entry.

@@ -7,8 +7,8 @@ use nexus_identity::Did;
 use tokio::time::Instant;
 
 use super::command::Group;
+use super::format::encode;
 use super::group::{NotDone, Running};
-use super::network::encode;
 use super::propose::Reply;
 use super::query::{Answer, Query};
 use super::wire::{Body, Bytes, Reason};

@@ -12,10 +12,10 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapsho
 
 use super::Coordinator;
 use super::command::{Group, ProposalError, Signed};
-use super::format::{self, ReadError, TooNew};
+use super::format::{self, ReadError, TooNew, encode};
 use super::group::{NotDone, Running};
 use super::manage::Manage;
-use super::network::{decode_at, decode_vote, encode, encode_at};
+use super::network::{decode_at, decode_vote, encode_at};
 use super::raft::{Ballot, Voter, decode_entry, decode_head};
 use super::runtime::scope;
 use super::state::Outcome;

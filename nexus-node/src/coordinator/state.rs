@@ -178,8 +178,7 @@ impl Outcome {
         };
         match format {
             0 => zero::encode_outcomes(outcomes),
-            // writing into memory does not fail
-            _ => borsh::to_vec(outcomes).unwrap_or_default(),
+            _ => format::encode(outcomes),
         }
     }
 
@@ -590,10 +589,7 @@ impl Machine {
         if self.format == 0 {
             return zero::encode(self);
         }
-        let mut bytes = format::begin(self.format);
-        // writing into memory does not fail
-        let _ = self.serialize(&mut bytes);
-        bytes
+        format::encode_marked(self.format, self)
     }
 
     /// Decodes a snapshot's state of a format up to `max`.

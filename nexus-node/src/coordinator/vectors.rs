@@ -11,8 +11,8 @@ use openraft::{CommittedLeaderId, EmptyNode, EntryPayload};
 use serde_json::{Map, Value, json};
 
 use super::command::{Check, Command, Condition, Expiry, Group, Proposal, Put, Signed, Step, Txn};
+use super::format::encode;
 use super::format::{self, FORMAT_MAX};
-use super::network::encode;
 use super::query::{Answer, Content, Query};
 use super::raft::{
     Ballot, Entry, LogId, Membership, Position, Proposals, Seats, SnapshotHead, Voter, decode_entry, encode_entry,

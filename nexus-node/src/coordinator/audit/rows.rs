@@ -6,8 +6,8 @@ use std::ops::{Bound, ControlFlow};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::coordinator::applied::Applied;
+use crate::coordinator::format::encode;
 use crate::coordinator::log::{Log, WriteFailed};
-use crate::coordinator::network::encode;
 use crate::coordinator::state::Record;
 use crate::store::{Batch, Order, Snapshot, StoreError, Table, View};
 

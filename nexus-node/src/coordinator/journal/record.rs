@@ -2,6 +2,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::coordinator::format;
+
 /// The unit of a disk's writes. A record begins with a sector of its own, so a sector with acknowledged
 /// bytes is never written again.
 pub(super) const SECTOR_BYTES: usize = 512;
@@ -46,8 +48,7 @@ impl FileHead {
 
     /// The bytes of the head: one sector.
     pub(super) fn encode(&self) -> Vec<u8> {
-        // writing into memory cannot fail
-        let mut bytes = borsh::to_vec(self).unwrap_or_default();
+        let mut bytes = format::encode(self);
         let sum = short(&blake3::hash(&bytes));
         bytes.extend_from_slice(&sum);
         bytes.resize(SECTOR_BYTES, 0);

@@ -7,7 +7,7 @@ use nexus_identity::Did;
 use redb::StorageBackend;
 
 use super::super::command::Group;
-use super::super::format::{ReadError, TooNew};
+use super::super::format::{ReadError, TooNew, encode};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
 use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
 use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreDamage, StoreError, Table, View};
@@ -184,11 +184,6 @@ pub(super) fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8])
     for (number, chunk) in (0u32..).zip(state.chunks(CHUNK_BYTES)) {
         batch.put(Table::RaftSnapshot, &number.to_be_bytes(), chunk);
     }
-}
-
-fn encode<T: borsh::BorshSerialize>(value: &T) -> Vec<u8> {
-    // writing into memory cannot fail
-    borsh::to_vec(value).unwrap_or_default()
 }
 
 fn decode<T: borsh::BorshDeserialize>(store: &Store, bytes: &[u8]) -> Result<T, StoreError> {

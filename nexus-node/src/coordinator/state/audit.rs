@@ -13,6 +13,7 @@ use nexus_identity::{Did, Domain, Signature};
 
 use super::{CriticalChange, CriticalEvent, Outcome, Refusal};
 use crate::coordinator::command::Command;
+use crate::coordinator::format;
 
 /// The end of the chain.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -201,8 +202,7 @@ impl Record {
 
     /// The bytes for storing and sending.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // writing into memory cannot fail
-        borsh::to_vec(self).unwrap_or_default()
+        format::encode(self)
     }
 
     /// The claimed actor.

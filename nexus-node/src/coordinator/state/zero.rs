@@ -11,7 +11,7 @@ use nexus_identity::Did;
 use super::sessions::{ProposalSession, Sessions};
 use super::{Full, Item, Machine, Malformed, Outcome, Refusal};
 use crate::coordinator::command::Group;
-use crate::coordinator::limits;
+use crate::coordinator::{format, limits};
 
 /// An [`Outcome`] in format 0.
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -52,8 +52,7 @@ pub(super) fn encode(machine: &Machine) -> Vec<u8> {
     let session = |session: &ProposalSession| (session.answered, answers(&session.done), session.last);
     let all = sessions.sessions.iter().map(|(of, one)| (*of, session(one)));
     let sessions: Sessions0 = (all.collect(), sessions.swept);
-    // writing into memory does not fail
-    borsh::to_vec(&(group, revision, kv, locks, sessions, audit)).unwrap_or_default()
+    format::encode(&(group, revision, kv, locks, sessions, audit))
 }
 
 /// Decodes a machine of format 0.
@@ -73,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
 /// Encodes a proposal's outcomes in format 0.
 pub(super) fn encode_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
     let outcomes: Vec<Outcome0> = outcomes.iter().map(Outcome0::from).collect();
-    borsh::to_vec(&outcomes).unwrap_or_default()
+    format::encode(&outcomes)
 }
 
 /// Decodes a proposal's outcomes of format 0.
