@@ -36,7 +36,8 @@ pub trait Numbered: prost::Message + Default + 'static {
 pub struct AskLimits {
     /// Questions to one peer that wait for its stream; more fail at once. Default 256.
     pub waiting_max: usize,
-    /// Questions of one peer that are being answered, over all its streams; then it is not read. Default 64.
+    /// Questions of one peer that are being answered, over all its streams; then it is not read. One is answered once
+    /// its answer is written. Default 64.
     pub answering_max: usize,
     /// Bytes of those questions. Default 8 MiB; a question counts as at least 1 KiB.
     pub answering_bytes_max: usize,
@@ -327,28 +328,28 @@ where
     F: Fn(M) -> BoxFuture<'static, M>,
 {
     let (mut reader, mut writer) = stream.split();
-    let (answers, mut answered) = mpsc::channel::<M>(limits.answering_max.max(1));
+    let (answers, mut answered) = mpsc::channel::<(M, BudgetShare)>(limits.answering_max.max(1));
     let reading = async {
         while let Some(frame) = read_frame(&mut reader, FRAME_BYTES_MAX).await? {
+            // beyond the budget reading waits, and so does the peer; what is decoded takes more room
+            let Some(taken) = budget.take(frame.len()).await else { return Ok(()) };
             let Ok(question) = M::decode(frame.as_slice()) else {
                 return Err(std::io::Error::from(std::io::ErrorKind::InvalidData).into());
             };
-            // beyond the budget reading waits, and so does the peer
-            let Some(taken) = budget.take(frame.len()).await else { return Ok(()) };
             let (number, answer, answers) = (question.number(), answer(question), answers.clone());
             let run = async move {
                 let mut message = answer.await;
                 message.set_number(number);
                 // the stream may be gone
-                let _ = answers.send(message).await;
-                drop(taken);
+                let _ = answers.send((message, taken)).await;
             };
             spawner.spawn(name, run.boxed());
         }
         Ok(())
     };
     let writing = async {
-        while let Some(message) = answered.recv().await {
+        // a peer that does not read its answers gets no more
+        while let Some((message, _taken)) = answered.recv().await {
             let frame = message.encode_to_vec();
             let written = tokio::time::timeout(limits.stalled_after, write_frame(&mut writer, &frame)).await;
             written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;

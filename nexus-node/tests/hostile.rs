@@ -507,7 +507,19 @@ async fn gossip_that_does_not_hold_is_not_passed_on() {
     tokio::time::timeout(SOON, open).await.expect("gossip flows");
     let mut emptied = EntryFrame::decode(entry(ROGUE, "an emptied one", ROGUE).as_slice()).unwrap();
     emptied.payload = None;
+    // forms of an entry that the node has: of those there is no end
+    let held = EntryFrame::decode(entry(ROGUE, "held by the node", ROGUE).as_slice()).unwrap();
+    stage.rogue.mesh.publish(ENTRIES, held.encode_to_vec()).await.unwrap();
+    has_text(&stage.node, "held by the node").await;
+    let mut forged = held.clone();
+    forged.signature[0] ^= 1;
+    let mut padded = held.encode_to_vec();
+    padded.extend([0xfa, 0x01, 0x01, b'x']);
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into();
     let bad = [
+        forged.encode_to_vec(),
+        padded,
+        EntryFrame { traceparent, ..held }.encode_to_vec(),
         b"garbage".to_vec(),
         vec![],
         entry(1, "in another's name", ROGUE),

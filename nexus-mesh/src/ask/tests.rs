@@ -330,6 +330,37 @@ async fn a_peer_has_one_budget_over_all_its_streams_and_other_peers_have_theirs(
     assert_eq!(most.load(Ordering::SeqCst), 4);
 }
 
+/// promise: Bad input | A peer that reads no answers gets no more of them
+#[tokio::test(start_paused = true)]
+async fn answers_that_a_peer_does_not_read_count_against_its_budget() {
+    let limits = AskLimits { answering_max: 4, ..AskLimits::default() };
+    let made = Arc::new(AtomicUsize::new(0));
+    let (opened, ends) = mpsc::unbounded_channel();
+    let counted = made.clone();
+    answering(ends, limits, move |question: Words| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let answer = Words { words: "x".repeat(2 * PIPE_BYTES_MAX), ..question };
+        futures::future::ready(answer).boxed()
+    });
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let (mut here, there) = pipe();
+        opened.send((peer(1), there)).unwrap();
+        for number in 0..20 {
+            write_frame(&mut here, &Words { number, words: String::new() }.encode_to_vec()).await.unwrap();
+        }
+        streams.push(here);
+    }
+    // the clock moves when nothing else can
+    tokio::time::sleep(limits.stalled_after / 2).await;
+    assert_eq!(made.load(Ordering::SeqCst), limits.answering_max);
+    // whatever is read makes room for another
+    for stream in &mut streams {
+        let _ = tokio::time::timeout(limits.stalled_after / 10, read_frame(stream, FRAME_BYTES_MAX)).await;
+    }
+    assert!(made.load(Ordering::SeqCst) > limits.answering_max);
+}
+
 #[tokio::test(start_paused = true)]
 async fn large_questions_count_by_their_bytes() {
     let limits = AskLimits { answering_bytes_max: 8 * 1_024, ..AskLimits::default() };

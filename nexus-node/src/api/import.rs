@@ -123,6 +123,8 @@ struct Lines {
     caller: Caller,
     body: BodyDataStream,
     rest: Vec<u8>,
+    /// The bytes of the rest in which no line ends.
+    searched: usize,
     /// The number of the last line read.
     line: u64,
     /// Whether this is in the middle of a line that is too long.
@@ -149,23 +151,28 @@ impl Lines {
             let mut taken = 0;
             while lines.len() < BATCH_LINES_MAX
                 && taken < BATCH_BYTES_MAX
-                && let Some(at) = self.rest[taken..].iter().position(|&byte| byte == b'\n')
+                && let Some(at) = self.rest[self.searched..].iter().position(|&byte| byte == b'\n')
             {
-                let line = self.rest[taken..taken + at].to_vec();
-                taken += at + 1;
+                let end = self.searched + at;
+                let line = self.rest[taken..end].to_vec();
+                (taken, self.searched) = (end + 1, end + 1);
                 self.push(&mut lines, line);
             }
             self.rest.drain(..taken);
+            self.searched -= taken;
             if self.ended && lines.len() < BATCH_LINES_MAX && !self.rest.is_empty() {
                 let line = std::mem::take(&mut self.rest);
+                self.searched = 0;
                 self.push(&mut lines, line);
             }
             if !lines.is_empty() || self.ended {
                 return lines;
             }
+            self.searched = self.rest.len();
             if self.rest.len() > LINE_BYTES_MAX {
                 self.skipping = true;
                 self.rest.clear();
+                self.searched = 0;
             }
             match self.body.next().await {
                 Some(Ok(bytes)) => self.rest.extend_from_slice(&bytes),
@@ -174,6 +181,7 @@ impl Lines {
                     // The body ended in the middle of a line, which does not count.
                     self.ended = true;
                     self.rest.clear();
+                    self.searched = 0;
                 }
             }
         }
@@ -290,8 +298,8 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
 
 pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
     let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
-    let (rest, line) = (Vec::new(), 0);
-    let lines = Lines { brain: brain.clone(), caller, body, rest, line, skipping: false, ended: false };
+    let (rest, searched, line) = (Vec::new(), 0, 0);
+    let lines = Lines { brain: brain.clone(), caller, body, rest, searched, line, skipping: false, ended: false };
     let (importer, next) = (Importer { brain, broken: false }, Box::pin(maybe_done(lines.parsed())));
     streamed(
         JSON_LINES,

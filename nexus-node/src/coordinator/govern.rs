@@ -31,6 +31,10 @@ const TICK: Duration = Duration::from_secs(1);
 const HEARD_FOR: Duration = Duration::from_secs(5);
 /// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
+/// The longest list of voters in a report that is read, in bytes: a thousand of them.
+const SEATS_BYTES_MAX: usize = 64 << 10;
+/// The longest digest of a machine's id in a report that is kept, in bytes.
+const MACHINE_BYTES_MAX: usize = 32;
 /// The longest change of the voters before the next is planned.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// The time between two looks for expiries.
@@ -266,8 +270,10 @@ impl Coordinator {
             leader: borsh::from_slice(&overview.leader).ok(),
             applied: overview.applied,
             term: overview.term,
-            seats: borsh::from_slice(&overview.seats).ok(),
-            machine: overview.machine,
+            seats: Some(overview.seats)
+                .filter(|bytes| bytes.len() <= SEATS_BYTES_MAX)
+                .and_then(|bytes| borsh::from_slice(&bytes).ok()),
+            machine: Some(overview.machine).filter(|id| id.len() <= MACHINE_BYTES_MAX).unwrap_or_default(),
             audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
             format: u16::try_from(overview.format).unwrap_or(u16::MAX),
             stopped: overview.stopped,

@@ -11,9 +11,10 @@ use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
 use super::Coordinator;
-use super::command::{Group, ProposalError, Signed};
+use super::command::{Group, Proposal, ProposalError, Signed};
 use super::format::{self, ReadError, TooNew, encode};
 use super::group::{NotDone, Running};
+use super::limits::PROPOSAL_BYTES_MAX;
 use super::manage::Manage;
 use super::network::{decode_at, decode_vote, encode_at};
 use super::raft::{Ballot, Voter, decode_entry, decode_head};
@@ -121,13 +122,17 @@ impl Coordinator {
 
     /// Takes a peer's own proposal, checked before it enters the log.
     async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8], format: u16) -> Result<Body, Refused> {
+        if bytes.len() > PROPOSAL_BYTES_MAX {
+            return Err(refused(Reason::Forbidden, "a proposal is too large"));
+        }
         let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
         let checked = signed.checked(self.formats.max);
         let signed = checked.map_err(|error| match error {
             ProposalError::Read(error) => self.unread(peer, error),
             error => refused(Reason::Forbidden, &error.to_string()),
         })?;
-        let Some(proposal) = signed.proposal().filter(|proposal| proposal.by == peer && self.may_propose(&peer)) else {
+        let own = |proposal: &&Proposal| proposal.by == peer && self.may_propose(&peer);
+        let Some(proposal) = signed.proposal().filter(own).filter(|proposal| proposal.answered < proposal.seq) else {
             return Err(refused(Reason::Forbidden, "not the proposer's own, or a reader's"));
         };
         // this copy may not have applied yet what the proposer knows of

@@ -111,6 +111,8 @@ fn judge(
     let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
     let format = format_of(&frame);
+    // the one form in which everybody passes it on: of other forms there is no end
+    let plain = frame.traceparent.is_empty() && frame.encode_to_vec() == bytes;
     let entry = match frame.parse() {
         Ok(entry) => entry,
         Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
@@ -126,8 +128,16 @@ fn judge(
     let members = identity.members();
     // gossip goes to every member: forward only entries of a known space that all members may read
     let to_all = readable.has(format, &space) && rule.is_some_and(|rule| members.all_read(&rule));
-    if held || rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
-        return (if held && to_all { Verdict::Accept } else { Verdict::Ignore }, None);
+    if held {
+        let verdict = match entry.verify(&identity.mesh()) {
+            Ok(_) if to_all && complete && plain => Verdict::Accept,
+            Ok(_) => Verdict::Ignore,
+            Err(_) => Verdict::Reject,
+        };
+        return (verdict, None);
+    }
+    if rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
+        return (Verdict::Ignore, None);
     }
     // an entry that lacks more than what is erased is for sync; so are our own unknown entries
     if !complete || entry.header().author == identity.me() {

@@ -69,7 +69,9 @@ fn parse(text: &str) -> Option<u64> {
         1..=12 => 31,
         _ => return None,
     };
-    let fits = year >= 1970 && (1..=days_in_month).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    if year < 1970 || !(1..=days_in_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
     let fraction = text.get(19..)?.strip_suffix('Z')?;
     let ms = match fraction.strip_prefix('.') {
         None => fraction.is_empty().then_some(0)?,
@@ -80,7 +82,7 @@ fn parse(text: &str) -> Option<u64> {
         }
     };
     let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute;
-    fits.then_some((minutes * 60 + second) * 1_000 + ms)
+    Some((minutes * 60 + second) * 1_000 + ms)
 }
 
 /// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
@@ -128,6 +130,7 @@ mod tests {
             "2026-02-29T08:31:12Z",
             "2026-11-20T24:31:12Z",
             "1969-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
             "2026-11-20T08:31:12+01:00",
             "2026-00-20T08:31:12Z",
             "2026-11-20T08:31:12.12éZ",

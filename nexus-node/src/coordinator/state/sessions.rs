@@ -67,7 +67,7 @@ impl Sessions {
         session.last = index;
         if proposal.answered > session.answered {
             session.answered = proposal.answered;
-            session.done = session.done.split_off(&(proposal.answered + 1));
+            session.done = session.done.split_off(&proposal.answered.saturating_add(1));
         }
         if proposal.seq > session.answered {
             session.done.insert(proposal.seq, outcomes.to_vec());

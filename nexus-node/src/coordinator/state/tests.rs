@@ -211,6 +211,19 @@ fn in_format(format: u16, by: Did, seq: u64, command: Command) -> Proposal {
     Proposal { format, group: GROUP, by, session: 7, seq, answered: 0, base: 0, at_ms: 0, commands }
 }
 
+#[test]
+fn numbers_at_the_end_of_their_range_do_no_harm() {
+    let mut log = Log::new();
+    let write = |seq, answered| {
+        let proposal = in_format(0, Did::from_bytes([1; 32]), seq, Command::Put(put("k", "v")));
+        Proposal { answered, at_ms: u64::MAX, ..proposal }
+    };
+    log.apply(&write(1, u64::MAX));
+    log.apply(&write(u64::MAX, u64::MAX));
+    log.apply(&Proposal { base: u64::MAX, session: u64::MAX, ..write(1, 0) });
+    assert!(matches!(log.propose(2, Command::Put(put("k", "w"))), Outcome::Done { .. }));
+}
+
 /// promise: Keys and locks | A later format is raised by a committed command once every copy reads it, and is never lowered
 #[test]
 fn a_raise_counts_from_the_leader_alone_and_is_never_taken_back() {
