@@ -7,6 +7,8 @@ mod export;
 mod limits;
 mod reading;
 mod recall;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::VecDeque;

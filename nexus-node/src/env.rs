@@ -1,14 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nexus_identity::Keypair;
+use nexus_crdt::Incarnation;
+use nexus_identity::{Chain, Claims, Keypair, Name, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Clock, Rooms, Spawner, SystemClock};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use crate::config::Config;
+use crate::error::NodeError;
+use crate::ledger::{self, Genesis, LedgerError};
 use crate::store::{Store, StoreError};
-use crate::world::{Blocking, BlockingPool};
+use crate::world::{Blocking, BlockingPool, random};
 
 /// The environment of one node: everything outside that it touches. [`Node::builder`](crate::Node)
 /// fills in the real one; a simulator brings its own.
@@ -51,6 +54,31 @@ impl NodeEnv {
             rooms: Rooms::new(),
             config: Config::default(),
         }
+    }
+
+    /// The first member of a new mesh, in memory: an environment that ends with its node. The caller
+    /// changes what it likes before [`Node::with_env`](crate::Node::with_env).
+    ///
+    /// The mesh's root key is not kept: only this node, as an admin, can admit others. `now` is the time
+    /// in its credentials.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn founder(
+        keypair: Keypair,
+        transport: BoxedTransport,
+        spawner: Arc<dyn Spawner>,
+        name: Name,
+        now: Timestamp,
+    ) -> Result<Self, NodeError> {
+        let root = Keypair::generate();
+        let claims = Claims::new(root.did(), keypair.did(), name, [Role::Admin], now);
+        let chain = Chain::found(claims.sign(&root)).map_err(LedgerError::Chain)?;
+        let (incarnation, store_name) = (Incarnation(random()), random());
+        let genesis = Genesis { mesh: root.did(), chain, incarnation, store: store_name, fingerprint: None };
+        let store = Store::memory()?;
+        store.commit(&[ledger::found(&genesis)])?;
+        Ok(Self::new(keypair, transport, spawner, store))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use nexus_crdt::{AgentName, Frontier, Members, Source};
+use nexus_crdt::{AgentName, DotPrefix, Frontier, Members, Source};
 use nexus_identity::{Did, Timestamp};
 
 use crate::NodeError;
 use crate::ledger;
 use crate::memory::read::Reader;
-use crate::memory::{ListQuery, Memory};
+use crate::memory::{ListQuery, Memory, MemoryId};
 use crate::store::{StoreError, View};
 
 /// The frontier of a store.
@@ -36,6 +36,22 @@ pub fn memories(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Vec<M
             return Ok(all);
         }
     }
+}
+
+/// The format of the entry that a memory began with, from 1; `None` if it is not in the store.
+///
+/// # Errors
+/// An error of the view.
+pub fn format_of(view: &dyn View, memory: MemoryId) -> Result<Option<u16>, StoreError> {
+    let Ok(prefix) = memory.to_string().parse::<DotPrefix>() else { return Ok(None) };
+    for eno in 1..=ledger::last_eno(view)? {
+        if let Some(entry) = ledger::read_entry(view, eno)?
+            && prefix.dot_in(entry.id()).is_some()
+        {
+            return Ok(Some(entry.header().format()));
+        }
+    }
+    Ok(None)
 }
 
 /// A digest of all that a memory shows.

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["store", "ledger"]),
     ("replication", &["store", "ledger"]),
     ("error", &["store", "datadir", "world", "formats", "ledger", "failure"]),
-    ("env", &["store", "world", "config"]),
+    ("env", &["store", "world", "config", "ledger", "error"]),
     ("memory", &["store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
     (
@@ -139,10 +139,9 @@ fn text_length(rest: &str) -> usize {
     rest.len()
 }
 
-/// The first parts of all paths that begin with a word: of `crate::{a::b, C}` they are `a` and `C`.
+/// The first parts of all paths that begin with a word: of `crate::{a::b, C}` they are `a` and `C`. A star is a part.
 fn first_parts(code: &str, word: &str) -> Vec<String> {
     let begins = format!("{word}::");
-    let is_name = |character: char| character.is_alphanumeric() || character == '_';
     let mut parts = Vec::new();
     for (at, _) in code.match_indices(&begins) {
         let preceded =
@@ -151,27 +150,56 @@ fn first_parts(code: &str, word: &str) -> Vec<String> {
             continue;
         }
         let rest = &code[at + begins.len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            let (mut depth, mut begun) = (0, 0);
-            for (end, character) in group.char_indices() {
-                match character {
-                    '{' => depth += 1,
-                    '}' if depth > 0 => depth -= 1,
-                    '}' | ',' if depth == 0 => {
-                        parts.push(group[begun..end].trim().chars().take_while(|c| is_name(*c)).collect());
-                        begun = end + 1;
-                        if character == '}' {
-                            break;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        } else {
-            parts.push(rest.chars().take_while(|c| is_name(*c)).collect());
+        match rest.strip_prefix('{') {
+            Some(group) => parts.extend(grouped(group)),
+            None => parts.push(first_part(rest)),
         }
     }
     parts.retain(|part: &String| !part.is_empty());
+    parts
+}
+
+fn is_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// The first part of a path: a name, or a star for all names.
+fn first_part(path: &str) -> String {
+    match path.trim_start() {
+        path if path.starts_with('*') => "*".to_owned(),
+        path => path.chars().take_while(|character| is_name(*character)).collect(),
+    }
+}
+
+/// The first parts of the paths of a group, which is given without its first brace.
+fn grouped(group: &str) -> Vec<String> {
+    let (mut parts, mut depth, mut begun) = (Vec::new(), 0, 0);
+    for (end, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            '}' | ',' if depth == 0 => {
+                parts.push(first_part(&group[begun..end]));
+                begun = end + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// The first parts of all paths that lead out of a room, from a file so many modules below the crate's root.
+fn parts_outside(code: &str, depth: usize) -> Vec<String> {
+    let mut parts = first_parts(code, "crate");
+    let code = code.replace("self::super", "super");
+    // as many steps up as the file is deep end at the root
+    parts.extend(first_parts(&code, &vec!["super"; depth].join("::")));
+    // steps up within a group are not counted, and so not allowed
+    let groups = code.match_indices("super::{").flat_map(|(at, begins)| grouped(&code[at + begins.len()..]));
+    parts.extend(groups.filter(|part| part == "super"));
     parts
 }
 
@@ -195,11 +223,7 @@ fn lent() -> BTreeMap<String, String> {
 /// The rooms that a file names, with its own.
 fn named(file: &Path, lent: &BTreeMap<String, String>) -> BTreeSet<String> {
     let code = code(&fs::read_to_string(file).unwrap());
-    let mut parts = first_parts(&code, "crate");
-    // `super` leaves the room only from its topmost file
-    if module(file).len() == 1 {
-        parts.extend(first_parts(&code, "super"));
-    }
+    let parts = parts_outside(&code, module(file).len());
     parts.into_iter().map(|part| lent.get(&part).cloned().unwrap_or(part)).collect()
 }
 
@@ -254,4 +278,14 @@ fn paths_are_found_in_whatever_form_they_are_written() {
          pub(in crate::j) fn k() {}\nmy_crate::l();\n#[cfg(test)]\nmod tests {\n use crate::m; }",
     );
     assert_eq!(first_parts(&code, "crate"), ["a", "b", "E", "h", "j"]);
+}
+
+#[test]
+fn no_star_and_no_steps_up_lead_out_of_a_room_unseen() {
+    assert_eq!(parts_outside("use crate::*;", 2), ["*"]);
+    assert_eq!(parts_outside("use crate::{a, *};", 2), ["a", "*"]);
+    assert_eq!(parts_outside("use super::{a, b}; use super::*;", 1), ["a", "b", "*"]);
+    assert_eq!(parts_outside("use super::a; use super::super::{b::c, d}; super::super::e();", 2), ["b", "d", "e"]);
+    assert_eq!(parts_outside("use super::super::a; use self::super::super::super::b;", 3), ["b"]);
+    assert_eq!(parts_outside("use super::{a, super::b};", 2), ["super"]);
 }

@@ -10,14 +10,19 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use nexus_identity::{Did, Ticket};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Rooms, TokioSpawner};
+use nexus_node::api::{Api, Problem, Settings, wire};
 use nexus_node::config::Bounded;
 use nexus_node::critical::Mode;
 use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PeerState, PutOptions, RecallQuery, WatchQuery};
+use serde_json::Value;
 use stalling::{StallingDisk, Threads, on_purpose};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use world::{Link, World, address_of, are_well, eventually, has_text, key};
+use world::{Link, SOON, World, address_of, are_well, eventually, has_text, key};
 
 const WORLD: World = World(240);
 
@@ -72,6 +77,7 @@ async fn a_stalled_brain_disk_delays_no_raft_message_and_no_ping_and_a_join_is_t
     has_text_of(&node, &friend).await;
     let ticket = node.invite(Invite::default()).await.unwrap().ticket;
     let before = seen().await.unwrap();
+    assert_eq!(before.leader, Some(node.did()), "the node whose disk stalls is the one that leads");
 
     disk.stall();
     let brain = node.brain();
@@ -122,6 +128,39 @@ async fn has_text_of(node: &Node, friend: &Node) {
     has_text(friend, "by the node").await;
 }
 
+/// Settings of an API that serves a test.
+struct NoSettings;
+
+impl Settings for NoSettings {
+    fn show(&self) -> Vec<wire::Setting> {
+        Vec::new()
+    }
+
+    fn change(&self, key: &str, _: &Value) -> Result<(), Problem> {
+        Err(Problem::new("invalid", format!("no setting {key}")))
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        1 << 20
+    }
+}
+
+/// A node's answer on HTTP, with its head.
+async fn http_get(node: &Node, path: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = Api::new(address, "token", Arc::new(NoSettings));
+    api.attach(node.clone());
+    let serving = tokio::spawn(async move { api.serve(listener, std::future::pending()).await });
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer token\r\n");
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    serving.abort();
+    answer
+}
+
 /// promise: Nodes | Nothing reads the brain's disk on the tasks that answer
 #[tokio::test(start_paused = true)]
 async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
@@ -140,6 +179,12 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     let id = brain.remember(NewMemory::note("the first one")).await.unwrap().id;
     brain.remember_noting_duplicates(NewMemory::note("the first one, again")).await.unwrap();
     brain.edit(&id, Patch::text("the first one, edited")).await.unwrap();
+    assert_eq!(brain.get(&id).await.unwrap().text, "the first one, edited");
+    assert_eq!(brain.history(&id).await.unwrap().len(), 2);
+    assert_eq!(brain.key_of(&id).await.unwrap(), None);
+    assert_eq!(brain.list(ListQuery::newest()).await.unwrap().items.len(), 2);
+    assert_eq!(brain.pages("default").await.unwrap().try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    node.frontier().await.unwrap();
     brain.create_space("elsewhere".parse().unwrap()).await.unwrap();
     has_text(&friend, "the first one, edited").await;
     friend.brain().remember(NewMemory::note("from the friend")).await.unwrap();
@@ -153,6 +198,12 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     // an hour of rest: beats, digests, whatever comes round
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     brain.recall(RecallQuery::of("friend")).await.unwrap();
+    // sockets of this machine know no virtual time
+    tokio::time::resume();
+    for path in ["/v1/memories", "/v1/memories?q=friend", "/v1/export", "/v1/spaces", "/v1/spaces/default/pages"] {
+        let answer = http_get(&node, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
     node.shutdown().await;
     let outside = disk.touched_outside();
     assert!(outside.is_empty(), "{}", Vec::from_iter(outside).join("\n\n"));

@@ -9,7 +9,10 @@ use std::time::Duration;
 use nexus_node::critical::AuditQuery;
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
-use nexus_node::{ListQuery, LockOptions, NewMemory, NodeError, PutOptions};
+use nexus_node::internals::inspect;
+use nexus_node::internals::store::disk::Disk;
+use nexus_node::internals::store::{Store, StoreOptions};
+use nexus_node::{ListQuery, LockOptions, MemoryId, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
 
 /// The latest format of critical state.
@@ -109,8 +112,21 @@ async fn warned(sim: &Sim, no: usize, code: &str, of: &str) -> Result<(), SimErr
     Err(SimError::Failed(format!("n{no} never warned of {code} {of}: {:?}", codes(sim, no).await)))
 }
 
-async fn remember(sim: &Sim, no: usize, text: &str) -> Result<(), SimError> {
-    sim.on(no, async |node| node.brain().remember(NewMemory::note(text)).await).await.map(drop)
+async fn remember(sim: &Sim, no: usize, text: &str) -> Result<MemoryId, SimError> {
+    sim.on(no, async |node| node.brain().remember(NewMemory::note(text)).await).await.map(|written| written.id)
+}
+
+/// The format of the entry of a memory, by the header on a node's disk.
+fn format_on_disk(sim: &Sim, no: usize, memory: MemoryId) -> u16 {
+    let disk = Disk::from_image(sim.disk(no).image());
+    let store = Store::with_backend("a look at a disk", disk, StoreOptions::default()).unwrap();
+    inspect::format_of(&store.snapshot().unwrap(), memory).unwrap().unwrap()
+}
+
+/// A member that has a copy and no vote.
+async fn learner_of(sim: &Sim) -> usize {
+    let voters = seen(sim, 0).await.unwrap().voters;
+    (0..sim.len()).find(|no| voters.iter().all(|seat| seat.did != sim.did(*no))).unwrap()
 }
 
 /// The texts of the memories on a node.
@@ -170,6 +186,7 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
                 put(&sim, 0, "kept", "all along").await?;
                 let held = LockOptions::default().ttl(Duration::from_secs(3_600));
                 let token = sim.on(1, async |node| node.critical()?.acquire("deploy", held).await).await?.token;
+                let first = remember(&sim, 0, "before anything").await?;
                 talk(&sim, "before").await?;
                 for no in [3, 0, 1, 2] {
                     assert_eq!(seen(&sim, 0).await.unwrap().format, 0, "not before the last one");
@@ -184,6 +201,8 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
                         warned(&sim, 0, "old_members", "office").await?;
                     }
                     if no != 2 {
+                        let memory = remember(&sim, no, "by a new node among old ones").await?;
+                        assert_eq!(format_on_disk(&sim, no, memory), Formats::FIRST.entry);
                         // bytes wait for the raise, also at a node without a vote, and nothing is written
                         let refused = put(&sim, no, "bytes", BYTES).await.unwrap_err();
                         let not_raised = NodeError::NotRaised { what: "", needs: 2, format: 0 }.code();
@@ -209,9 +228,16 @@ fn a_mesh_is_upgraded_node_by_node_and_raised_once_the_last_copy_reads_it() {
                         assert_eq!(read, [BYTES, &[u8::try_from(no).unwrap()]].concat());
                     }
                 }
+                let mut written = vec![(first, Formats::FIRST.entry)];
+                for no in 0..4 {
+                    written.push((remember(&sim, no, "raised").await?, Formats::LATEST.entry));
+                }
                 let lock = sim.on(2, async |node| node.critical()?.lock_of("deploy").await).await?.unwrap();
                 assert_eq!(lock.lease.token, token);
                 talk(&sim, "at the end").await?;
+                for (memory, format) in written {
+                    assert_eq!([0, 1, 2, 3].map(|no| format_on_disk(&sim, no, memory)), [format; 4]);
+                }
                 agree(&sim, &[0, 1, 2, 3]).await?;
                 let audit =
                     sim.on(0, async |node| node.critical()?.audit(AuditQuery::default().limit(1_000)).await).await?;
@@ -295,6 +321,86 @@ fn an_old_voter_gives_way_to_a_settled_copy_of_the_new_version() {
                 put(&sim, old, "k", "through the others").await?;
                 upgrade(&sim, old, Formats::LATEST).await?;
                 until(&sim, old, "a copy again", |seen| seen.learners.iter().any(|seat| seat.did == gone)).await?;
+                agree(&sim, &[0, 1, 2, 3]).await
+            })
+            .unwrap();
+    });
+}
+
+/// promise: Keys and locks | A mesh is upgraded node by node, and keys, locks and memory go on all along
+#[test]
+fn an_old_node_that_was_away_for_the_raise_shows_what_it_has_and_catches_up_after_its_upgrade() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                old_mesh(&sim, &["laptop", "office", "cloud", "desk"]).await?;
+                talk(&sim, "before").await?;
+                let old = learner_of(&sim).await;
+                let before = texts(&sim, old).await?;
+                assert_eq!(before.len(), 4);
+                sim.stop(old).await;
+                let others: Vec<usize> = (0..4).filter(|no| *no != old).collect();
+                for no in others.clone() {
+                    upgrade(&sim, no, Formats::LATEST).await?;
+                }
+                for no in others.clone() {
+                    until(&sim, no, "raised without it", |seen| seen.format == LATEST && seen.learners.is_empty())
+                        .await?;
+                }
+                talk(&sim, "while it was away").await?;
+
+                sim.start(old).await?;
+                warned(&sim, old, "too_new", &format!("format {LATEST}")).await?;
+                assert_eq!(texts(&sim, old).await?, before);
+                let own = remember(&sim, old, "by the old one").await?;
+                for no in others.clone() {
+                    knows(&sim, no, "by the old one").await?;
+                    assert_eq!(format_on_disk(&sim, no, own), Formats::FIRST.entry);
+                }
+                assert_eq!(texts(&sim, old).await?.len(), before.len() + 1, "the rest waits for its upgrade");
+
+                upgrade(&sim, old, Formats::LATEST).await?;
+                until(&sim, old, "a copy again", |seen| seen.format == LATEST && seen.learners.len() == 1).await?;
+                talk(&sim, "at the end").await?;
+                assert_eq!(texts(&sim, old).await?.len(), 4 + 3 + 1 + 4);
+                let left = codes(&sim, old).await;
+                assert!(left.iter().all(|(code, _)| code != "too_new"), "{left:?}");
+                agree(&sim, &[0, 1, 2, 3]).await
+            })
+            .unwrap();
+    });
+}
+
+/// promise: Keys and locks | A later format is raised by a committed command once every copy reads it, and is never lowered
+#[test]
+fn without_a_quorum_the_format_stays_and_status_names_the_old_member_in_reach() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                old_mesh(&sim, &["laptop", "office", "cloud", "desk"]).await?;
+                let old = learner_of(&sim).await;
+                let voters: Vec<usize> = (0..4).filter(|no| *no != old).collect();
+                let (here, away) = (voters[0], &voters[1..]);
+                upgrade(&sim, here, Formats::LATEST).await?;
+                until(&sim, here, "one of three again", |seen| seen.voters.len() == 3 && seen.quorum).await?;
+                for no in away {
+                    sim.stop(*no).await;
+                }
+                until(&sim, here, "without a leader", |seen| seen.leader.is_none()).await?;
+                sim.sleep(Duration::from_secs(60)).await;
+                for no in [here, old] {
+                    assert_eq!(seen(&sim, no).await.unwrap().format, 0, "n{no}");
+                }
+                assert_eq!(seen(&sim, here).await.unwrap().leader, None);
+                let runs_older = format!("{} runs an older version", sim.name(old));
+                warned(&sim, here, "old_members", &runs_older).await?;
+
+                for no in away.iter().chain([&old]) {
+                    upgrade(&sim, *no, Formats::LATEST).await?;
+                }
+                for no in 0..4 {
+                    until(&sim, no, "raised", |seen| seen.format == LATEST).await?;
+                }
                 agree(&sim, &[0, 1, 2, 3]).await
             })
             .unwrap();

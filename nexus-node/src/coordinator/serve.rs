@@ -89,7 +89,13 @@ impl Coordinator {
                 let _ = scope(self.world.spawner().clone(), running.raft.trigger().elect()).await;
                 Ok(Body::Answer(Bytes::default()))
             }
-            Body::Propose(signed) => self.take_proposal(&running, peer, &signed.bytes, format).await,
+            Body::Propose(signed) => {
+                if signed.bytes.len() > PROPOSAL_BYTES_MAX {
+                    return Err(refused(Reason::Forbidden, "a proposal is too large"));
+                }
+                let signed = borsh::from_slice(&signed.bytes).map_err(|_| unread())?;
+                self.take_proposal(&running, peer, signed, format).await
+            }
             Body::Query(query) => {
                 let query = borsh::from_slice(&query.bytes).map_err(|_| unread())?;
                 running.prove().await.map_err(|why| not_done(&running, why))?;
@@ -100,7 +106,7 @@ impl Coordinator {
                 Ok(Body::Answer(Bytes { bytes: answer.encode(format) }))
             }
             Body::Audit(upto) => {
-                let upto: u64 = borsh::from_slice(&upto.bytes).map_err(|_| malformed())?;
+                let upto: u64 = borsh::from_slice(&upto.bytes).map_err(|_| unread())?;
                 let page = self.audit_back(&running, upto).await;
                 let page = page.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
                 Ok(Body::Answer(Bytes { bytes: encode(&page) }))
@@ -121,11 +127,7 @@ impl Coordinator {
     }
 
     /// Takes a peer's own proposal, checked before it enters the log.
-    async fn take_proposal(&self, running: &Running, peer: Did, bytes: &[u8], format: u16) -> Result<Body, Refused> {
-        if bytes.len() > PROPOSAL_BYTES_MAX {
-            return Err(refused(Reason::Forbidden, "a proposal is too large"));
-        }
-        let signed: Signed = borsh::from_slice(bytes).map_err(|_| malformed())?;
+    async fn take_proposal(&self, running: &Running, peer: Did, signed: Signed, format: u16) -> Result<Body, Refused> {
         let checked = signed.checked(self.formats.max);
         let signed = checked.map_err(|error| match error {
             ProposalError::Read(error) => self.unread(peer, error),
@@ -232,5 +234,106 @@ fn not_done(running: &Running, why: NotDone) -> Refused {
         }
         NotDone::NoQuorum => refused(Reason::NoQuorum, "a quorum did not answer"),
         NotDone::Stopping => refused(Reason::Busy, "the node is stopping"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_mesh::{Mesh, MeshConfig, Rooms, SystemClock, TokioSpawner, tcp_quic_transport};
+    use redb::backends::InMemoryBackend;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::coordinator::command::{Command, Proposal};
+    use crate::coordinator::format::FORMAT_MAX;
+    use crate::coordinator::part::{Handles, Origin};
+    use crate::coordinator::query::Query;
+    use crate::failure::Failure;
+    use crate::identity::Identity;
+    use crate::replication::tests::{Peer, chain, key, mesh};
+    use crate::store::Store;
+    use crate::world::{Inline, World};
+
+    const LATER: u16 = FORMAT_MAX + 1;
+    const GARBAGE: &[u8] = &[0xee; 3];
+
+    /// The coordinator of a mesh's first node. Node 1 is a member.
+    async fn coordinator() -> Arc<Coordinator> {
+        let mut peer = Peer::new(0);
+        peer.input(crate::engine::Input::Chain(chain(1)));
+        let spawner = Arc::new(TokioSpawner::current());
+        let transport = tcp_quic_transport(&key(0)).unwrap();
+        let (mesh_handle, _) = Mesh::start(transport, MeshConfig::new(key(0)), Rooms::new(), spawner.clone()).unwrap();
+        let handles = Handles {
+            identity: Identity::new(key(0).did(), mesh(), watch::channel(peer.members()).1),
+            mesh: mesh_handle,
+            world: World::new(spawner, Arc::new(Inline), Arc::new(SystemClock::new())),
+            failure: Failure::default(),
+        };
+        let (store, journal) = (Store::memory().unwrap(), Box::new(InMemoryBackend::new()));
+        let origin = Origin { store, journal, founder: true, redraw: false, machine: None };
+        Coordinator::start(handles, key(0), &Config::default(), origin).await.unwrap()
+    }
+
+    /// The reason why node 1 is refused, and the data of a later version that was met.
+    async fn refusal(here: &Coordinator, format: u16, body: Option<Body>) -> (Reason, Vec<TooNew>) {
+        *here.met.lock().unwrap() = None;
+        let group = encode(&here.running().unwrap().group);
+        let envelope = Envelope { id: 1, group, to: Vec::new(), format: format.into(), body };
+        let answer = here.answer(key(1).did(), envelope).await;
+        let Some(Body::Refused(refused)) = answer.body else { panic!("{answer:?}") };
+        let met = here.too_new().into_iter().map(|(from, too_new)| {
+            assert_eq!(from, Some(key(1).did()));
+            too_new
+        });
+        (refused.reason(), met.collect())
+    }
+
+    /// A proposal of node 1.
+    fn proposal(here: &Coordinator, format: u16) -> Signed {
+        let (group, by) = (here.running().unwrap().group, key(1).did());
+        let commands = vec![Command::Expire(Vec::new())];
+        Signed::new(
+            &Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands },
+            &key(1),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_request_of_a_later_version_is_put_off_and_told_and_never_forbidden() {
+        let here = coordinator().await;
+        let bytes = |bytes: &[u8]| Bytes { bytes: bytes.to_vec() };
+        let garbled = |body: fn(Bytes) -> Body| Some(body(bytes(GARBAGE)));
+        let later = (Reason::Busy, vec![TooNew::Format { found: LATER, max: FORMAT_MAX }]);
+        for body in [None, garbled(Body::Query), garbled(Body::Propose), garbled(Body::Audit)] {
+            assert_eq!(refusal(&here, LATER, body.clone()).await, later, "{body:?}");
+            assert_eq!(refusal(&here, FORMAT_MAX, body.clone()).await, (Reason::Forbidden, vec![]), "{body:?}");
+        }
+        // an old peer knows no format at all, and its requests read or do not
+        assert_eq!(refusal(&here, 0, garbled(Body::Query)).await, (Reason::Forbidden, vec![]));
+
+        // the proposal itself says its format, whatever the answer may be in
+        let propose = |signed: &Signed| Some(Body::Propose(bytes(&encode(signed))));
+        for format in [FORMAT_MAX, LATER] {
+            assert_eq!(refusal(&here, format, propose(&proposal(&here, LATER))).await, later);
+        }
+        let mut forged = proposal(&here, FORMAT_MAX);
+        forged.bytes.push(0);
+        assert_eq!(refusal(&here, FORMAT_MAX, propose(&forged)).await, (Reason::Forbidden, vec![]));
+        here.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_request_of_a_later_version_that_reads_is_answered() {
+        let here = coordinator().await;
+        let group = encode(&here.running().unwrap().group);
+        let body = Some(Body::Query(Bytes { bytes: encode(&Query::Revision) }));
+        let envelope = Envelope { id: 1, group, to: Vec::new(), format: LATER.into(), body };
+        let answer = here.answer(key(1).did(), envelope).await;
+        assert!(matches!(answer.body, Some(Body::Answer(_))), "{answer:?}");
+        assert_eq!(answer.format, u32::from(FORMAT_MAX), "in the highest format that this node knows");
+        assert!(here.too_new().is_empty());
+        here.stop().await;
     }
 }

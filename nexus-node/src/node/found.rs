@@ -1,13 +1,11 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Timestamp};
-use nexus_mesh::{BoxedTransport, Clock, Spawner, SystemClock};
+use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role};
+use nexus_mesh::{Clock, SystemClock};
 
 use super::peer_id;
 use crate::NodeError;
 use crate::datadir::{Contents, DataDir};
-use crate::env::NodeEnv;
 use crate::ledger::{self, Genesis};
 use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
@@ -89,33 +87,6 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
     let genesis = genesis(mesh, chain, dir);
     store.commit(&[ledger::found(&genesis)])?;
     Ok(genesis)
-}
-
-impl NodeEnv {
-    /// The first member of a new mesh, in memory: an environment that ends with its node. The caller
-    /// changes what it likes before [`Node::with_env`](super::Node::with_env).
-    ///
-    /// The mesh's root key is not kept: only this node, as an admin, can admit others. `now` is the time
-    /// in its credentials.
-    ///
-    /// # Errors
-    /// None that a caller can cause.
-    pub fn founder(
-        keypair: Keypair,
-        transport: BoxedTransport,
-        spawner: Arc<dyn Spawner>,
-        name: Name,
-        now: Timestamp,
-    ) -> Result<Self, NodeError> {
-        let root = Keypair::generate();
-        let claims = Claims::new(root.did(), keypair.did(), name, [Role::Admin], now);
-        let chain = Chain::found(claims.sign(&root)).map_err(ledger::LedgerError::Chain)?;
-        let (incarnation, store_name) = (fresh_incarnation(), random());
-        let genesis = Genesis { mesh: root.did(), chain, incarnation, store: store_name, fingerprint: None };
-        let store = Store::memory()?;
-        store.commit(&[ledger::found(&genesis)])?;
-        Ok(Self::new(keypair, transport, spawner, store))
-    }
 }
 
 /// The genesis of a new store in a directory.

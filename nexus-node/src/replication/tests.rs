@@ -39,7 +39,7 @@ impl Dice {
     }
 }
 
-fn key(n: u8) -> Keypair {
+pub(crate) fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn chain(n: u8) -> Chain {
 }
 
 /// The same, with a role for all but the founder.
-fn chain_as(n: u8, role: Role) -> Chain {
+pub(crate) fn chain_as(n: u8, role: Role) -> Chain {
     let claims = |issuer: u8, subject: u8, role| {
         let name = format!("node{subject}").parse().unwrap();
         Claims::new(mesh(), key(subject).did(), name, [role], Timestamp::from_ms(1)).issued_by(key(issuer).did())

@@ -1,0 +1,197 @@
+//! Questions to brains over stores that were made by hand.
+
+use nexus_crdt::{HIDDEN_FROM_READERS, Kind, SpaceDefinition};
+use nexus_identity::{Role, Timestamp};
+use nexus_mesh::{Clock, TokioSpawner};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::{Engine, Input};
+use crate::failure::Failure;
+use crate::memory::Subject;
+use crate::notices::Notices;
+use crate::replication::tests::{Peer, chain, chain_as, key, mesh};
+use crate::runtime::{self, Runtime};
+use crate::store::Overlay;
+use crate::world::Inline;
+
+/// A clock that goes on by an hour each time that somebody looks at it.
+#[derive(Debug, Default)]
+struct CountedClock(AtomicU64);
+
+impl CountedClock {
+    fn looks(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Clock for CountedClock {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_ms(1_000_000 + self.0.fetch_add(1, Ordering::Relaxed) * 3_600_000)
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_ms(1_000_000)
+    }
+}
+
+/// A brain over a peer's store, as this member may read it.
+fn brain_of(peer: &Peer, me: Did, search: &Arc<Search>, clock: Arc<dyn Clock>) -> Brain {
+    let world = World::new(Arc::new(TokioSpawner::current()), Arc::new(Inline), clock);
+    let store = peer.store.clone();
+    let engine = Engine::open(peer.key.clone(), &store.snapshot().unwrap()).unwrap();
+    let overlay = Overlay::new(store.clone()).unwrap();
+    let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: false };
+    let Runtime { engine, sessions, .. } = Runtime::start(origin, &world, Failure::default(), Notices::default());
+    let identity = Identity::new(me, mesh(), channel::channel(peer.members()).1);
+    let handles = Handles { identity, world, engine, store, store_name: [7; 8], search: search.clone(), sessions };
+    Brain::new(handles, &Config::default())
+}
+
+/// The same with an index of its own, at a fixed time.
+fn reading(peer: &Peer, me: Did) -> Brain {
+    brain_of(peer, me, &Arc::new(Search::new(None)), Arc::new(StoppedClock))
+}
+
+fn tell(from: &mut Peer, to: &mut Peer) {
+    let news = std::mem::take(&mut from.published);
+    to.receive(from.key.did(), news);
+}
+
+fn texts(memories: impl IntoIterator<Item = Memory>) -> Vec<String> {
+    memories.into_iter().map(|memory| memory.text).collect()
+}
+
+/// All changes of a space, or of all, from the first one on.
+fn changes(brain: &Brain, space: Option<SpaceId>) -> Vec<Change> {
+    let (mut at, mut all) = (WatchCursor { eno: 0, index: 0 }, Vec::new());
+    loop {
+        let (more, next) = brain.changes_after(at, space).unwrap();
+        all.extend(more);
+        if next.eno == at.eno {
+            return all;
+        }
+        at = next;
+    }
+}
+
+/// promise: Nodes | A member that may not read a space gets nothing of it: no frame, no gossip, no answer, no count
+#[tokio::test]
+async fn a_store_that_holds_a_hidden_space_shows_nothing_of_it_to_a_reader() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    peer.input(Input::Chain(chain_as(2, Role::Reader)));
+    let definition = SpaceDefinition { name: "council".parse().unwrap(), access: HIDDEN_FROM_READERS, salt: [0; 16] };
+    let hidden = SpaceId::created_by(peer.take_first(1, SpaceId::mesh(&mesh()), Kind::SPACE, definition.encode()));
+    let core = |text: &str, key: &str| {
+        let (text, kind, key) = (text.to_owned(), "note".to_owned(), Some(key.to_owned()));
+        Core { text, kind, key, ..Core::default() }
+    };
+    peer.create(SpaceId::default_of(&mesh()), core("spoken in the open", "open"));
+    let secret = peer.create(hidden, core("spoken among writers", "secret"));
+    peer.edit(secret, "spoken among writers alone");
+
+    // one index for both: a writer's questions fill it
+    let search = Arc::new(Search::new(None));
+    let brain = |n| brain_of(&peer, key(n).did(), &search, Arc::new(StoppedClock));
+    let (writer, reader) = (brain(1), brain(2));
+    let (id, in_space) = (MemoryId::from(secret), hidden.to_string());
+    let listed = |brain: &Brain| texts(brain.list_blocking(&ListQuery::newest()).unwrap().items);
+    let recalled = |brain: &Brain| {
+        let hits = brain.recall_blocking(&RecallQuery::of("spoken")).unwrap().hits;
+        texts(hits.into_iter().map(|hit| hit.memory))
+    };
+    let of_hidden = |brain: &Brain| {
+        let told = |change: &Change| change.space == "council" || change.subject == Subject::Memory(id);
+        changes(brain, None).iter().filter(|change| told(change)).count() + changes(brain, Some(hidden)).len()
+    };
+    let spaces = |brain: &Brain| brain.spaces_blocking().unwrap().iter().any(|space| space.id == hidden);
+    // nothing that names it finds it
+    let named = |brain: &Brain| -> Vec<(&'static str, Result<(), NodeError>)> {
+        let mut asked = vec![
+            ("get", brain.get_blocking(id).map(drop)),
+            ("history", brain.history_blocking(id).map(drop)),
+            ("key", brain.key_of_blocking(id).map(drop)),
+        ];
+        for space in [in_space.as_str(), "council"] {
+            asked.push(("list", brain.list_blocking(&ListQuery::newest().space(space)).map(drop)));
+            asked.push(("recall", brain.recall_blocking(&RecallQuery::of("spoken").space(space)).map(drop)));
+            asked.push(("pages", brain.pages_of(space).map(drop)));
+            asked.push(("watch", brain.watch_blocking(&WatchQuery::from_now().space(space)).map(drop)));
+        }
+        asked
+    };
+
+    assert_eq!((listed(&writer).len(), recalled(&writer).len(), of_hidden(&writer)), (2, 2, 4));
+    assert!(spaces(&writer));
+    for (question, answer) in named(&writer) {
+        assert!(answer.is_ok(), "{question}: {answer:?}");
+    }
+    assert_eq!(
+        (listed(&reader), recalled(&reader)),
+        (vec!["spoken in the open".to_owned()], vec!["spoken in the open".to_owned()])
+    );
+    assert_eq!(of_hidden(&reader), 0);
+    assert!(!spaces(&reader));
+    for (question, answer) in named(&reader) {
+        assert!(matches!(answer, Err(NodeError::NotFound { .. })), "{question}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_memory_whose_text_another_member_edited_is_recalled_as_that_members() {
+    let (mut one, mut two) = (Peer::new(0), Peer::new(1));
+    one.input(Input::Chain(chain(1)));
+    one.input(Input::Chain(chain(2)));
+    two.input(Input::Chain(chain(0)));
+    let record = one.remember("the harbour closes at night", None);
+    // the score, and why it was found, in the eyes of nodes 0, 1 and 2
+    let found = |one: &Peer| {
+        [0, 1, 2].map(|n| {
+            let recalled = reading(one, key(n).did()).recall_blocking(&RecallQuery::of("harbour")).unwrap();
+            let hit = recalled.hits.into_iter().next().unwrap();
+            (hit.score, hit.why)
+        })
+    };
+    let [(own, why), (other, whose), (third, _)] = found(&one);
+    assert!(why.contains("this instance wrote it") && whose.contains("node0 wrote it"), "{why} {whose}");
+    assert!(own > other && other.total_cmp(&third).is_eq(), "{own} {other} {third}");
+
+    tell(&mut one, &mut two);
+    two.edit(record, "the harbour closes at dawn");
+    tell(&mut two, &mut one);
+    let [(former, why), (editor, whose), (third, _)] = found(&one);
+    assert!(why.contains("node1 wrote it") && whose.contains("this instance wrote it"), "{why} {whose}");
+    assert!(editor > former && former.total_cmp(&third).is_eq(), "{editor} {former} {third}");
+}
+
+#[tokio::test]
+async fn a_recall_looks_at_the_clock_once() {
+    let mut peer = Peer::new(0);
+    for n in 0..5 {
+        peer.remember(&format!("boat {n} in the harbour"), None);
+    }
+    let clock = Arc::new(CountedClock::default());
+    let brain = brain_of(&peer, peer.key.did(), &Arc::new(Search::new(None)), clock.clone());
+    let day = Duration::from_secs(86_400);
+    for query in [RecallQuery::of("harbour"), RecallQuery::of("harbour").since(day).tokens(100).limit(2)] {
+        let before = clock.looks();
+        assert!(!brain.recall_blocking(&query).unwrap().hits.is_empty());
+        assert_eq!(clock.looks() - before, 1);
+    }
+}
