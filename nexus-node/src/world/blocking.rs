@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -55,13 +56,24 @@ impl Blocking for BlockingPool {
 
     #[expect(clippy::disallowed_methods, reason = "this is the real world's blocking pool")]
     fn read(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
-        let (done, end) = oneshot::channel();
-        if self.reads.add(Read { work, done }) {
-            let lane = self.reads.clone();
+        let (done, mut end) = oneshot::channel();
+        let begin = |lane: &Arc<Lane>| {
+            let lane = lane.clone();
             tokio::task::spawn_blocking(move || lane.work_off());
+        };
+        if self.reads.add(Read { work, done }) {
+            begin(&self.reads);
         }
+        let lane = self.reads.clone();
         async move {
-            if let Ok(Err(panic)) = end.await {
+            let ended = loop {
+                match tokio::time::timeout(PATIENCE, &mut end).await {
+                    Ok(ended) => break ended,
+                    Err(_) if lane.hurry() => begin(&lane),
+                    Err(_) => {}
+                }
+            };
+            if let Ok(Err(panic)) = ended {
                 resume_unwind(panic);
             }
         }
@@ -92,6 +104,16 @@ struct Queue {
     looking: usize,
 }
 
+impl Queue {
+    /// Counts one more thread, if more than `soon` reads wait, and it may begin.
+    fn more(&mut self, width: usize, soon: usize) -> bool {
+        let more = self.reads.len() > soon && self.threads < width;
+        self.threads += usize::from(more);
+        self.looking += usize::from(more);
+        more
+    }
+}
+
 impl Default for Lane {
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -101,6 +123,11 @@ impl Default for Lane {
 
 /// One slow read does not keep the others from theirs, however few cores there are.
 const THREADS_MIN: usize = 4;
+/// So many reads wait for a thread that is busy: most take some microseconds, and one more thread costs as
+/// much.
+const SHORT_QUEUE: usize = 8;
+/// The wait after which one more thread begins: then those before take long.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// How often a thread without work looks for more, with others let through in between. On a quiet machine
 /// that takes about as long as to start it again.
 const LOOKS_MAX: u32 = 64;
@@ -114,11 +141,15 @@ impl Lane {
     fn add(&self, read: Read) -> bool {
         let mut queue = self.queue();
         queue.reads.push_back(read);
-        // no read waits for the end of another while a thread may still begin
-        let more = queue.reads.len() > queue.looking && queue.threads < self.width;
-        queue.threads += usize::from(more);
-        queue.looking += usize::from(more);
-        more
+        let soon = queue.looking + queue.threads * SHORT_QUEUE;
+        queue.more(self.width, soon)
+    }
+
+    /// Whether one more thread must work off the queue, because something has waited in it for long.
+    fn hurry(&self) -> bool {
+        let mut queue = self.queue();
+        let looking = queue.looking;
+        queue.more(self.width, looking)
     }
 
     /// The next read; `None` ends the thread's turn.
