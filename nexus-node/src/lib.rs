@@ -304,7 +304,6 @@ pub mod internals {
     pub mod engine {
         pub use crate::engine::*;
     }
-    #[cfg(feature = "testing")]
     pub mod formats {
         pub use crate::formats::*;
     }
