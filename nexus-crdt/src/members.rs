@@ -87,8 +87,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// The most credentials kept for one member. The latest stay, so the result still depends only on
-    /// the set.
+    /// The most credentials kept for one member. The strongest stay: their order does not depend on that of
+    /// their arrival, and no issuer can take a right away by giving a lesser one.
     const CREDENTIALS_MAX: usize = 16;
 
     /// No members yet.
@@ -133,7 +133,11 @@ impl Members {
             }
             let new = member.credentials.insert(key.clone(), claims).is_none();
             if member.credentials.len() > Self::CREDENTIALS_MAX {
-                member.credentials.pop_first();
+                let strength = |claims: &Claims| (claims.issuer == self.mesh, claims.roles.iter().max());
+                let weakest = member.credentials.iter().min_by_key(|(key, claims)| (strength(claims), *key));
+                if let Some(weakest) = weakest.map(|(key, _)| key.clone()) {
+                    member.credentials.remove(&weakest);
+                }
             }
             changed |= new && member.credentials.contains_key(&key);
         }

@@ -277,8 +277,9 @@ fn credential(subject: u8, role: Role, issued_at: u64, end: Option<u64>) -> Chai
     Chain::found(claims.sign(&key(0))).unwrap()
 }
 
+/// promise: Entries and memories | Of many credentials of a member the strongest count, whenever they were issued
 #[test]
-fn of_a_member_s_credentials_the_latest_sixteen_count() {
+fn of_a_member_s_credentials_the_strongest_sixteen_count() {
     let mut members = Members::of(key(0).did());
     assert!(members.admit(&credential(1, Role::Admin, 100, None)).unwrap());
     for later in 101..116 {
@@ -286,12 +287,14 @@ fn of_a_member_s_credentials_the_latest_sixteen_count() {
     }
     let me = key(1).did();
     assert!(members.get(&me).unwrap().allows(Role::Admin), "sixteen are kept");
-    assert!(!members.admit(&credential(1, Role::Member, 99, None)).unwrap(), "an earlier one has no place");
-    assert!(members.get(&me).unwrap().allows(Role::Admin));
-    assert!(members.admit(&credential(1, Role::Reader, 116, None)).unwrap());
-    assert!(!members.get(&me).unwrap().allows(Role::Member), "the seventeenth takes the first one's place");
-    assert_eq!(members.get(&me).unwrap().roles().into_iter().collect::<Vec<_>>(), [Role::Reader]);
-    assert!(!members.admit(&credential(1, Role::Reader, 116, None)).unwrap(), "nothing new");
+    assert!(!members.admit(&credential(1, Role::Reader, 99, None)).unwrap(), "an earlier one has no place");
+    assert!(members.admit(&credential(1, Role::Member, 99, None)).unwrap(), "a stronger one has");
+    for latest in u64::MAX - 40..=u64::MAX {
+        members.admit(&credential(1, Role::Reader, latest, None)).unwrap();
+    }
+    assert!(members.get(&me).unwrap().allows(Role::Admin), "no lesser right takes a greater one away");
+    assert_eq!(members.get(&me).unwrap().roles().len(), 3);
+    assert!(!members.admit(&credential(1, Role::Reader, u64::MAX, None)).unwrap(), "nothing new");
 }
 
 #[test]

@@ -198,6 +198,10 @@ impl Brain {
         Ok(written)
     }
 
+    fn space_called(&self, name: Option<&str>) -> Result<SpaceId, NodeError> {
+        Ok(self.reader(&self.snapshot()?)?.space(name)?.0)
+    }
+
     /// The id of a memory that says nearly the same as a new one would.
     fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Option<MemoryId>, NodeError> {
         let snapshot = self.snapshot()?;
@@ -217,8 +221,14 @@ impl Brain {
         let mut spaces = Vec::with_capacity(memories.len());
         let places = self.places().await?;
         for memory in memories {
-            let (space, row) = places.space(memory.space.as_deref())?;
-            spaces.push((row.name.to_string(), row.rule(space)));
+            let name = memory.space.clone();
+            let space = match places.space(name.as_deref()) {
+                Some((space, _)) => space,
+                None => self.reading(move |brain| brain.space_called(name.as_deref())).await?,
+            };
+            let missing = || NodeError::NotFound { what: Resource::Space, name: space.to_string() };
+            let row = places.readable(space).ok_or_else(missing)?;
+            spaces.push((places.shown_name(&space, row), row.rule(space)));
             records.push(NewRecord { space, core: self.core(memory)? });
         }
         match self.here().engine.run(Command::Remember(records)).await? {

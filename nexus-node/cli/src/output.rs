@@ -88,17 +88,17 @@ impl Printer {
 
     /// Prints a warning; the command goes on.
     pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
-        self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane(message)));
+        self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane_lines(message)));
         if let Some(hint) = hint {
-            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane(hint)));
+            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane_lines(hint)));
         }
     }
 
     /// Prints the problem of a failed command.
     pub(crate) fn problem(&self, problem: &Problem) {
-        self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane(&problem.message)));
+        self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane_lines(&problem.message)));
         if let Some(hint) = &problem.hint {
-            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane(hint)));
+            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane_lines(hint)));
         }
         if self.json {
             self.problem_document(problem);
@@ -162,9 +162,37 @@ fn painted(style: Style, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// A foreign text made safe for a terminal: control characters are shown, not obeyed.
+/// A foreign text of one line made safe for a terminal: a character that the terminal would obey, or
+/// that nobody would see, is shown as its number.
 pub(crate) fn sane(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    escaped(text, |_| false)
+}
+
+/// The same for a text of several lines, which keeps its ends of lines and tabs.
+pub(crate) fn sane_lines(text: &str) -> String {
+    escaped(text, |c| matches!(c, '\n' | '\t'))
+}
+
+fn escaped(text: &str, keep: impl Fn(char) -> bool) -> String {
+    let mut sane = String::with_capacity(text.len());
+    for c in text.chars() {
+        if keep(c) || !(c.is_control() || is_unseen(c)) {
+            sane.push(c);
+        } else {
+            sane.extend(c.escape_unicode());
+        }
+    }
+    sane
+}
+
+/// Characters without a shape that reorder or hide text (Unicode's `Bidi_Control` and
+/// `Default_Ignorable_Code_Point`, without the selectors of emoji), and separators of lines.
+const fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The first line of a text, cut to a width.
@@ -234,7 +262,15 @@ mod tests {
     /// promise: Bad input | Texts of others that would move the cursor of a terminal
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
-        assert_eq!(sane("a\u{1b}[2Jb\r\u{9b}c\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\td");
+        assert_eq!(sane_lines("a\u{1b}[2Jb\r\u{9b}c\td\ne"), "a\\u{1b}[2Jb\\u{d}\\u{9b}c\td\ne");
+        assert_eq!(sane("kind\nauthor    somebody else"), "kind\\u{a}author    somebody else");
+    }
+
+    /// promise: Bad input | Texts of others in which something is hidden or reordered
+    #[test]
+    fn what_nobody_would_see_is_shown() {
+        assert_eq!(sane("a\u{202e}b\u{200b}c\u{2066}d\u{feff}"), "a\\u{202e}b\\u{200b}c\\u{2066}d\\u{feff}");
+        assert_eq!(sane("naïve 日本語 עברית ❤️ ½"), "naïve 日本語 עברית ❤️ ½");
     }
 
     #[test]

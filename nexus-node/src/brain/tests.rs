@@ -195,3 +195,63 @@ async fn a_recall_looks_at_the_clock_once() {
         assert_eq!(clock.looks() - before, 1);
     }
 }
+
+fn admit(peer: &mut Peer, members: impl IntoIterator<Item = u8>) {
+    for n in members {
+        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
+    }
+}
+
+fn space_named(peer: &mut Peer, author: u8, name: &str) -> SpaceId {
+    let definition = SpaceDefinition { name: name.parse().unwrap(), access: 0, salt: [author; 16] };
+    SpaceId::created_by(peer.take_first(author, SpaceId::mesh(&mesh()), Kind::SPACE, definition.encode()))
+}
+
+/// promise: Bad input | A member's space of a built-in name changes nothing for others
+#[tokio::test]
+async fn a_built_in_name_means_the_built_in_space_whatever_else_is_called_so() {
+    let mut peer = Peer::new(0);
+    admit(&mut peer, [1, 2]);
+    let (fake, mesh_too) = (space_named(&mut peer, 1, "default"), space_named(&mut peer, 2, "mesh"));
+    let core = Core { text: "planted".to_owned(), kind: "note".to_owned(), ..Core::default() };
+    peer.create(fake, core);
+    let brain = reading(&peer, key(0).did());
+
+    let written = brain.remember(NewMemory::note("where it belongs")).await.unwrap();
+    assert_eq!(written.space, "default");
+    let named = brain.remember(NewMemory::note("by its name").space("default")).await.unwrap();
+    for memory in [written.id, named.id] {
+        assert_eq!(brain.get(memory).await.unwrap().space, "default");
+    }
+    let listed = brain.list(ListQuery::newest().space("default")).await.unwrap().items;
+    assert_eq!(texts(listed).len(), 2, "the planted one is elsewhere");
+    // the other one is shown by its id, and found by it
+    let planted = brain.list(ListQuery::newest().space(fake.to_string())).await.unwrap().items;
+    assert_eq!(planted[0].space, fake.to_string());
+    let in_mesh = brain.remember(NewMemory::note("not there").space("mesh")).await;
+    assert!(matches!(in_mesh, Err(NodeError::NotFound { what: Resource::Space, .. })), "{in_mesh:?}");
+    let by_id = brain.remember(NewMemory::note("there").space(mesh_too.to_string())).await.unwrap();
+    assert_eq!(by_id.space, mesh_too.to_string());
+}
+
+/// promise: Bad input | A name that fits several spaces means the one that this node has used, or none
+#[tokio::test]
+async fn of_spaces_with_one_name_the_one_that_this_node_has_used_is_meant() {
+    let mut peer = Peer::new(0);
+    admit(&mut peer, [1, 2]);
+    let (one, other) = (space_named(&mut peer, 1, "work"), space_named(&mut peer, 2, "work"));
+    let brain = reading(&peer, key(0).did());
+    let unused = brain.remember(NewMemory::note("somewhere").space("work")).await;
+    let Err(NodeError::Ambiguous { candidates, .. }) = unused else { panic!("{unused:?}") };
+    assert!([one, other].iter().all(|id| candidates.iter().any(|named| named.contains(&id.to_string()))));
+
+    brain.remember(NewMemory::note("by its id").space(other.to_string())).await.unwrap();
+    let written = brain.remember(NewMemory::note("by its name").space("work")).await.unwrap();
+    assert_eq!(written.space, other.to_string(), "its name may mean the other to a reader");
+    let listed = brain.list(ListQuery::newest().space("work")).await.unwrap().items;
+    assert_eq!(listed.len(), 2);
+    // whoever created one means that one
+    let creator = reading(&peer, key(1).did());
+    let meant = creator.reading(|brain| brain.space_called(Some("work"))).await.unwrap();
+    assert_eq!(meant, one);
+}

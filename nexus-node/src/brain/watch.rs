@@ -56,7 +56,7 @@ pub(crate) fn changes_after(
             continue;
         }
         let Some(space) = known.readable(header.space) else { continue };
-        let space_name = space.name.to_string();
+        let space_name = known.shown_name(&header.space, space);
         for (index, kind, subject) in of_entry {
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {

@@ -4,6 +4,7 @@ use nexus_identity::{Chain, Did};
 
 use super::payload::OwnPayload;
 use super::state::{Log, OpenPage};
+use super::waiting::{Need, Waiter};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, EntryRow};
 use crate::ledger::{find_entry, lacks_only_what_is_erased};
@@ -17,7 +18,7 @@ enum Verdict {
     /// It was here already, or is worthless.
     Nothing,
     /// It needs something that is not here yet.
-    Wait(Verified),
+    Wait(Verified, Need),
 }
 
 impl Engine {
@@ -29,9 +30,14 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
-        let mut behind = false;
+        let (mut behind, events) = (false, turn.events.len());
+        let spaces = self.state.spaces.len();
         for entry in entries {
-            behind |= !self.take_entry(entry, turn)?;
+            behind |= !self.take_entry(from, entry, turn)?;
+        }
+        // once for all of them: others may have waited for new authors or spaces
+        if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
+            self.retry_waiting(turn)?;
         }
         if behind {
             turn.events.push(Event::Behind { from });
@@ -41,21 +47,16 @@ impl Engine {
     }
 
     /// Takes one entry, and those that waited for it. Returns `false` if it must wait itself.
-    fn take_entry(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
+    fn take_entry(&mut self, from: Did, entry: Verified, turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let log = entry.header().log();
-        let (spaces, events) = (self.state.spaces.len(), turn.events.len());
         match self.judge(entry, turn)? {
             Verdict::Nothing => Ok(true),
-            Verdict::Wait(entry) => {
-                self.state.waiting.keep(entry);
+            Verdict::Wait(entry, need) => {
+                self.state.waiting.keep(Waiter::new(entry, from, need));
                 Ok(false)
             }
             Verdict::Stored => {
                 self.follow(log, turn)?;
-                // new authors or spaces: every waiting entry is tried again
-                if self.state.spaces.len() > spaces || turn.events[events..].contains(&Event::Members) {
-                    self.retry_waiting(turn)?;
-                }
                 Ok(true)
             }
         }
@@ -65,35 +66,36 @@ impl Engine {
     fn follow(&mut self, log: LogId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
             let next = self.state.logs.get(&log).and_then(Log::head).map_or(0, |head| head.seq + 1);
-            let Some(entry) = self.state.waiting.take(log, next) else {
+            let Some(Waiter { entry, from, .. }) = self.state.waiting.take(log, next) else {
                 return Ok(());
             };
             match self.judge(entry, turn)? {
                 Verdict::Stored => {}
                 Verdict::Nothing => return Ok(()),
-                Verdict::Wait(entry) => {
-                    self.state.waiting.keep(entry);
+                Verdict::Wait(entry, need) => {
+                    self.state.waiting.keep(Waiter::new(entry, from, need));
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Tries every waiting entry until nothing changes any more.
+    /// Takes the waiting entries whose author or space is here now, and those that waited for them.
     fn retry_waiting(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         loop {
-            let mut moved = false;
-            for entry in self.state.waiting.drain() {
-                match self.judge(entry, turn)? {
-                    Verdict::Stored => moved = true,
-                    Verdict::Nothing => {}
-                    Verdict::Wait(entry) => {
-                        self.state.waiting.keep(entry);
-                    }
-                }
-            }
-            if !moved {
+            let state = &mut self.state;
+            let (spaces, members) = (&state.spaces, &state.members);
+            let rule = |space: &SpaceId| spaces.get(space).map(|row| row.rule(*space));
+            let met = state.waiting.take_met(|need| match need {
+                Need::Before => false,
+                Need::Space(space) => rule(space).is_some(),
+                Need::Author(author, space) => rule(space).is_some_and(|rule| members.may_write(author, &rule)),
+            });
+            if met.is_empty() {
                 return Ok(());
+            }
+            for Waiter { entry, from, .. } in met {
+                self.take_entry(from, entry, turn)?;
             }
         }
     }
@@ -102,10 +104,12 @@ impl Engine {
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
         let header = entry.header();
         let Some(space) = self.state.rule_of(header.space) else {
-            return Ok(Verdict::Wait(entry));
+            let need = Need::Space(header.space);
+            return Ok(Verdict::Wait(entry, need));
         };
         if !self.may_speak(&entry, &space) {
-            return Ok(Verdict::Wait(entry));
+            let need = Need::Author(header.author, header.space);
+            return Ok(Verdict::Wait(entry, need));
         }
         // a peer must not send entries of a space that this node may not read; nothing of them is kept
         if !self.state.members.may_read(&self.state.me, &space) {
@@ -115,7 +119,7 @@ impl Engine {
         let stored = match Head::admit(head.as_ref(), header) {
             Admission::Next => true,
             Admission::Gap { .. } if planted("skips_gaps") => true,
-            Admission::Gap { .. } => return Ok(Verdict::Wait(entry)),
+            Admission::Gap { .. } => return Ok(Verdict::Wait(entry, Need::Before)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };
         if !stored || !lacks_only_what_is_erased(&turn.draft, &entry)? {

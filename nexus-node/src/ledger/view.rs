@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, LogId, SpaceId, Verified,
+    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Kind, LogId, SpaceId, Verified,
 };
 
 use super::rows::{
@@ -164,6 +164,16 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(enos)
+}
+
+/// The spaces that entries of a log created.
+pub(crate) fn spaces_created_in(view: &dyn View, log: LogNo) -> Result<Vec<SpaceId>, StoreError> {
+    let mut spaces = Vec::new();
+    for eno in enos_of_log(view, log, 0, u64::MAX)? {
+        let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::SPACE);
+        spaces.extend(entry.map(|entry| SpaceId::created_by(entry.id())));
+    }
+    Ok(spaces)
 }
 
 /// The JSON of a record's core.

@@ -3,9 +3,9 @@ mod resolved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nexus_crdt::{Core, Dot, DotPrefix, EntryId, LogId, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
@@ -18,6 +18,11 @@ use crate::ledger::{self, entry_id_of, records_with_key};
 use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 
+/// The space of a question that names none.
+const DEFAULT: &str = "default";
+/// The most candidates named for a name or the beginning of an id.
+const CANDIDATES_MAX: usize = 16;
+
 /// Answers questions from one committed state.
 pub(crate) struct Reader<'a> {
     view: &'a dyn View,
@@ -28,11 +33,14 @@ pub(crate) struct Reader<'a> {
 
 /// The facts of a state that nearly every question needs, read once for all questions.
 pub(crate) struct Visible {
+    me: Did,
     members: Arc<Members>,
     /// The spaces that this node may read, with mesh, by id.
     spaces: Vec<(SpaceId, SpaceRow)>,
     /// Their places in that list, by number.
     numbers: BTreeMap<rows::SpaceNo, usize>,
+    /// The names that mean none of these spaces alone.
+    shared_names: OnceLock<BTreeSet<String>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
 }
@@ -44,7 +52,8 @@ impl Visible {
         let spaces: Vec<_> =
             spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
-        Ok(Self { members, spaces, numbers, authors: Mutex::default() })
+        let (shared_names, authors) = (OnceLock::new(), Mutex::default());
+        Ok(Self { me, members, spaces, numbers, shared_names, authors })
     }
 
     /// A space that this node may read.
@@ -53,8 +62,8 @@ impl Visible {
         Some(&self.spaces[place].1)
     }
 
-    fn numbered(&self, no: rows::SpaceNo) -> Option<&SpaceRow> {
-        self.numbers.get(&no).map(|place| &self.spaces[*place].1)
+    fn numbered(&self, no: rows::SpaceNo) -> Option<&(SpaceId, SpaceRow)> {
+        self.numbers.get(&no).map(|place| &self.spaces[*place])
     }
 
     /// Whether it was read for these very members.
@@ -62,22 +71,44 @@ impl Visible {
         Arc::ptr_eq(&self.members, members)
     }
 
-    /// The space of a name or id; `default` for none.
-    pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
-        let name = name.unwrap_or("default");
-        let named: Vec<_> = match name.parse::<SpaceId>() {
-            Ok(id) => self.spaces.iter().filter(|(space, _)| *space == id).collect(),
-            Err(()) => self.spaces.iter().filter(|(_, row)| row.name.as_str() == name && row.no != 0).collect(),
+    /// The spaces that a name or an id may mean. Anybody may give a space any name, but a built-in name means
+    /// the built-in space alone.
+    fn meant_by(&self, name: &str) -> Vec<&(SpaceId, SpaceRow)> {
+        let mesh = self.members.mesh();
+        let id = match SpaceId::derived(&mesh, name) {
+            Some(id) => Ok(id),
+            None => name.parse::<SpaceId>(),
         };
-        match named.as_slice() {
-            [] => Err(NodeError::NotFound { what: Resource::Space, name: name.to_owned() }),
-            [(id, row)] => Ok((*id, row)),
-            several => Err(NodeError::Ambiguous {
-                what: Resource::Space,
-                name: name.to_owned(),
-                candidates: several.iter().map(|(id, row)| format!("{} ({id})", row.name)).collect(),
-            }),
+        let found = self.spaces.iter().filter(|(_, row)| row.no != 0);
+        match id {
+            Ok(id) => found.filter(|(space, _)| *space == id).collect(),
+            Err(()) => found.filter(|(_, row)| row.name.as_str() == name).collect(),
         }
+    }
+
+    /// The space of a name or id; `default` for none. `None` if it may be one of several, which
+    /// [`Reader::space`] tells apart.
+    pub(crate) fn space(&self, name: Option<&str>) -> Option<(SpaceId, &SpaceRow)> {
+        match self.meant_by(name.unwrap_or(DEFAULT)).as_slice() {
+            [(id, row)] => Some((*id, row)),
+            _ => None,
+        }
+    }
+
+    /// The name to show for a space: its own, or its id where that name means another one, too.
+    pub(crate) fn shown_name(&self, id: &SpaceId, row: &SpaceRow) -> String {
+        let mesh = self.members.mesh();
+        let shared = self.shared_names.get_or_init(|| {
+            let mut names = BTreeSet::new();
+            let others = self.spaces.iter().map(|(_, row)| row.name.as_str()).filter(|name| !names.insert(*name));
+            others.map(str::to_owned).collect()
+        });
+        let name = row.name.as_str();
+        let known_by_name = match SpaceId::derived(&mesh, name) {
+            Some(built_in) => built_in == *id,
+            None => !shared.contains(name),
+        };
+        if known_by_name { name.to_owned() } else { id.to_string() }
     }
 
     fn author(&self, view: &dyn View, log: rows::LogNo) -> Result<Did, StoreError> {
@@ -123,9 +154,46 @@ impl<'a> Reader<'a> {
         self.now
     }
 
-    /// The space of a name or id; `default` for none.
+    /// The space of a name or id; `default` for none. Of several with one name it is the one that this node
+    /// has written to or created.
     pub(crate) fn space(&self, name: Option<&str>) -> Result<(SpaceId, &SpaceRow), NodeError> {
-        self.known.space(name)
+        let name = name.unwrap_or(DEFAULT);
+        let mut meant = self.known.meant_by(name);
+        if meant.len() > 1 {
+            let used = self.used_spaces()?;
+            if meant.iter().any(|(id, _)| used.contains(id)) {
+                meant.retain(|(id, _)| used.contains(id));
+            }
+        }
+        match meant.as_slice() {
+            [] => Err(NodeError::NotFound { what: Resource::Space, name: name.to_owned() }),
+            [(id, row)] => Ok((*id, row)),
+            several => Err(NodeError::Ambiguous {
+                what: Resource::Space,
+                name: name.to_owned(),
+                candidates: several
+                    .iter()
+                    .take(CANDIDATES_MAX)
+                    .map(|(id, row)| format!("{} ({id})", row.name))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The spaces that this node has written to or created, in any incarnation.
+    fn used_spaces(&self) -> Result<BTreeSet<SpaceId>, NodeError> {
+        let (me, mesh) = (self.known.me, SpaceId::mesh(&self.known.members.mesh()));
+        let mut used = BTreeSet::new();
+        for (no, log, _) in ledger::read_logs(self.view)? {
+            if log.author != me {
+                continue;
+            }
+            used.insert(log.space);
+            if log.space == mesh {
+                used.extend(ledger::spaces_created_in(self.view, no)?);
+            }
+        }
+        Ok(used)
     }
 
     /// The numbers of the spaces that hold memories and that this node may read.
@@ -193,8 +261,6 @@ impl<'a> Reader<'a> {
     }
 
     fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {
-        /// Enough to tell that a beginning is too short.
-        const CANDIDATES_MAX: usize = 16;
         let mut dots = Vec::new();
         self.view.try_scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
             let id = key.try_into().map(EntryId::from_bytes).map_err(|_| rows::unreadable(Table::Ids))?;
@@ -266,7 +332,7 @@ impl<'a> Reader<'a> {
     }
 
     fn space_name(&self, no: rows::SpaceNo) -> String {
-        self.known.numbered(no).map_or_else(String::new, |row| row.name.to_string())
+        self.known.numbered(no).map_or_else(String::new, |(id, row)| self.known.shown_name(id, row))
     }
 
     /// The records in sight that are shown as one with this one, lowest dot first.

@@ -11,7 +11,7 @@ use nexus_node::internals::datadir::{Contents, DataDir};
 use serde::Serialize;
 
 use crate::holder;
-use crate::output::{Printer, Style, count, sane, size};
+use crate::output::{Printer, Style, count, sane_lines, size};
 use crate::session::CliSession;
 
 /// The least free space, in bytes. With less a node may soon have to stop.
@@ -98,9 +98,9 @@ fn text(checks: &[Check], printer: &Printer) -> String {
             Level::Warning => printer.paint(Style::Odd, "!  "),
             Level::Failed => printer.paint(Style::Bad, "!! "),
         };
-        lines.push(format!("{mark} {check:<13} {}", sane(detail)));
+        lines.push(format!("{mark} {check:<13} {}", sane_lines(detail)));
         if let Some(fix) = fix {
-            lines.push(format!("                  {} {}", printer.paint(Style::Bold, "mend:"), sane(fix)));
+            lines.push(format!("                  {} {}", printer.paint(Style::Bold, "mend:"), sane_lines(fix)));
         }
     }
     let bad = checks.iter().filter(|check| !check.ok).count();

@@ -2,7 +2,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
-use crate::output::{Printer, Style, moment, sane, short_did};
+use crate::output::{Printer, Style, moment, sane, sane_lines, short_did};
 use crate::session::CliSession;
 
 /// Show one memory
@@ -21,7 +21,7 @@ impl Get {
 
 /// A memory for people: the text, then its other fields.
 pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
-    let mut lines = vec![sane(&memory.text), String::new()];
+    let mut lines = vec![sane_lines(&memory.text), String::new()];
     let mut line = |label: &str, text: &str| {
         lines.push(format!("{}{}", printer.paint(Style::Dim, &format!("{label:<10}")), sane(text)));
     };
@@ -50,7 +50,7 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
         lines.push(printer.paint(Style::Odd, &format!("conflict on {field}: edit it to settle")));
         for conflict in values {
             let name = conflict.author_name.clone().unwrap_or_else(|| short_did(&conflict.author));
-            let who = format!("{name} {}", moment(&conflict.at));
+            let who = format!("{} {}", sane(&name), moment(&conflict.at));
             lines.push(format!("  {}  {}", sane(&plain(&conflict.value)), printer.paint(Style::Dim, &who)));
         }
     }

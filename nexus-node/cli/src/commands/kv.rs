@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape, query};
-use crate::output::{Printer, Style, Table, called, first_line, sane, short_did, span, width};
+use crate::output::{Printer, Style, Table, called, first_line, sane, sane_lines, short_did, span, width};
 use crate::session::{CliSession, text};
 
 /// The keys of a page.
@@ -170,7 +170,8 @@ fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem>
     })
 }
 
-/// Shows a value: text as a line, other bytes and those for a file as they are.
+/// Shows a value: text as a line, other bytes and those for a file as they are. A terminal gets nothing
+/// that it would obey.
 fn show(item: &wire::KvItem, file: Option<&Path>, printer: &Printer) -> Result<(), Problem> {
     let bytes = || item.bytes().map_err(|error| Problem::new("failed", error));
     match (file, &item.value) {
@@ -181,8 +182,15 @@ fn show(item: &wire::KvItem, file: Option<&Path>, printer: &Printer) -> Result<(
             printer.answer(item, || format!("wrote {place}, revision {}", item.revision))
         }
         (Some(_), _) => printer.raw(&bytes()?),
+        (None, None) if !printer.json() && io::stdout().is_terminal() => {
+            let hint = "`--file FILE` writes them into a file, and `--file -` to a pipe";
+            Err(Problem::new("invalid", format!("the value is {} bytes that are no text", bytes()?.len())).hint(hint))
+        }
         (None, None) if !printer.json() => printer.raw(&bytes()?),
-        (None, text) => printer.answer(item, || text.clone().unwrap_or_default()),
+        (None, text) => printer.answer(item, || {
+            let text = text.clone().unwrap_or_default();
+            if io::stdout().is_terminal() { sane_lines(&text) } else { text }
+        }),
     }
 }
 

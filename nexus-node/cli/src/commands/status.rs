@@ -1,7 +1,7 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Printer, Style, count, sane, short_did, size, span};
+use crate::output::{Printer, Style, count, sane, sane_lines, short_did, size, span};
 use crate::session::CliSession;
 
 /// Show this node and its mesh at a glance
@@ -44,9 +44,9 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
         line("memory", size(bytes));
     }
     for warning in &status.warnings {
-        lines.push(format!("{} {}", printer.paint(Style::Odd, "warning:"), sane(&warning.message)));
+        lines.push(format!("{} {}", printer.paint(Style::Odd, "warning:"), sane_lines(&warning.message)));
         if let Some(hint) = &warning.hint {
-            lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), sane(hint)));
+            lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), sane_lines(hint)));
         }
     }
     lines.join("\n")

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 
 use super::view::{Row, View};
-use crate::output::sane;
+use crate::output::sane_lines;
 
 /// The least width for the map.
 const MAP_COLUMNS_MIN: u16 = 76;
@@ -211,7 +211,7 @@ fn help(view: &View) -> Line<'static> {
 /// A text in lines of at most this width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in sane(text).split_whitespace() {
+    for word in sane_lines(text).split_whitespace() {
         let mut word: &str = word;
         loop {
             let last = lines.last_mut().expect("there is a line from the beginning on");
