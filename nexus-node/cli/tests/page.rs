@@ -97,6 +97,12 @@ fn a_link_signs_one_browser_in_once() {
     assert_eq!(with(&[], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Origin", "null")], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Sec-Fetch-Site", "same-site")], "GET", "/v1/status", "").problem(), "foreign_origin");
+    // The cookie changes memories and nothing else.
+    for (method, path) in
+        [("POST", "/v1/offline"), ("POST", "/v1/invite"), ("PATCH", "/v1/config"), ("PUT", "/v1/kv/a")]
+    {
+        assert_eq!(with(&[("Origin", &origin)], method, path, "{}").problem(), "refused", "{method} {path}");
+    }
     // A page cannot make itself another link.
     assert_eq!(with(&[("Origin", &origin)], "POST", "/v1/web", "").problem(), "refused");
     assert_eq!(with(&[("Origin", &origin)], "POST", "/v1/session", "").problem(), "refused");

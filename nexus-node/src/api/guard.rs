@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::serve::IncomingStream;
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
@@ -132,11 +132,30 @@ impl Guard {
                 let message = "with the page's cookie only the page itself may use this API";
                 return Err(Problem::new("foreign_origin", message));
             }
+            if !cookie_may(request.method(), path) {
+                let message = "the page's cookie reads the page and changes memories; this takes the token";
+                return Err(Problem::new("refused", message).hint("use the command line, or send the token"));
+            }
             return Ok(Shown::Cookie);
         }
         let message = if shown.is_some() { "the token is wrong" } else { "the request carries no token" };
         let hint = "send `Authorization: Bearer …` with the line in the data directory's `api-token`";
         Err(Problem::new("unauthorized", message).hint(hint))
+    }
+}
+
+/// Whether the page's cookie is enough: for reading what the page shows, and for changing memories. Other
+/// pages of this host may send it, too, if only from an allowed origin.
+fn cookie_may(method: &Method, path: &str) -> bool {
+    let of_a_memory = path.strip_prefix("/v1/memories/").is_some_and(|id| !id.is_empty());
+    match *method {
+        Method::GET | Method::HEAD => {
+            of_a_memory || matches!(path, "/v1/memories" | "/v1/spaces" | "/v1/status" | "/v1/peers" | "/v1/events")
+        }
+        Method::POST => path == "/v1/memories",
+        Method::PATCH => of_a_memory,
+        Method::DELETE => of_a_memory || path == "/v1/session",
+        _ => false,
     }
 }
 
@@ -228,24 +247,29 @@ mod tests {
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
     }
 
+    /// promise: Bad input | The page's cookie reads what the page shows and changes memories; all else takes the token
     /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
         let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
         let cookie = guard.session().begin(guard.now());
         let cookie = cookie.split(';').next().unwrap();
-        let of = |method: &str, more: &[(&str, &str)]| {
+        let at = |method: &str, path: &str, more: &[(&str, &str)]| {
             let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();
-            let mut request = request("/v1/memories", &headers);
+            let mut request = request(path, &headers);
             *request.method_mut() = method.parse().unwrap();
             guard.check(&request).map_or_else(|problem| problem.code, |_| "ok")
+        };
+        let of = |method: &str, more: &[(&str, &str)]| {
+            let path = if ["PATCH", "DELETE"].contains(&method) { "/v1/memories/x" } else { "/v1/memories" };
+            at(method, path, more)
         };
         let ours = ("origin", "http://127.0.0.1:8002");
         for method in ["GET", "HEAD"] {
             assert_eq!(of(method, &[]), "ok");
             assert_eq!(of(method, &[("sec-fetch-site", "same-origin")]), "ok");
         }
-        for method in ["POST", "PATCH", "PUT", "DELETE"] {
+        for method in ["POST", "PATCH", "DELETE"] {
             assert_eq!(of(method, &[]), "foreign_origin", "{method}");
             assert_eq!(of(method, &[ours]), "ok", "{method}");
             assert_eq!(of(method, &[("origin", "http://127.0.0.1:9000")]), "foreign_origin", "{method}");
@@ -255,8 +279,27 @@ mod tests {
             assert_eq!(of("GET", &[("sec-fetch-site", site)]), "foreign_origin", "{site}");
             assert_eq!(of("POST", &[ours, ("sec-fetch-site", site)]), "foreign_origin", "{site}");
         }
-        assert_eq!(of("GET", &[("upgrade", "websocket")]), "foreign_origin");
-        assert_eq!(of("GET", &[("upgrade", "websocket"), ours]), "ok");
+        assert_eq!(at("GET", "/v1/events", &[("upgrade", "websocket")]), "foreign_origin");
+        assert_eq!(at("GET", "/v1/events", &[("upgrade", "websocket"), ours]), "ok");
+        let beyond = [
+            ("POST", "/v1/invite"),
+            ("PATCH", "/v1/config"),
+            ("GET", "/v1/config"),
+            ("POST", "/v1/offline"),
+            ("POST", "/v1/join"),
+            ("POST", "/v1/coordinator"),
+            ("PUT", "/v1/kv/a"),
+            ("GET", "/v1/kv/a"),
+            ("POST", "/v1/import"),
+            ("PUT", "/v1/memories/x"),
+            ("DELETE", "/v1/memories/"),
+            ("POST", "/v1/memories/x"),
+            ("POST", "/mcp"),
+            ("TRACE", "/v1/status"),
+        ];
+        for (method, path) in beyond {
+            assert_eq!(at(method, path, &[ours]), "refused", "{method} {path}");
+        }
         assert_eq!(of("GET", &[("authorization", "Bearer wrong")]), "unauthorized");
         let other = Guard::new("127.0.0.1:8002".parse().unwrap(), "another token");
         let headers = [("host", "127.0.0.1:8002"), ("cookie", cookie)];

@@ -1,6 +1,6 @@
 // The page: signing in, the mesh, and what else is not memories.
 
-import { api, ask, follow, onSignedOut, send, signIn } from './api.js';
+import { api, ask, follow, onSignedOut, signIn } from './api.js';
 import { drawMap, pulse, standing } from './map.js';
 import { changed, findConflicts, refresh, setNames, setSpaces } from './memories.js';
 import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
@@ -29,8 +29,6 @@ async function look() {
   names = new Map([[now.did, now.name], ...peers.filter((peer) => peer.name).map((peer) => [peer.did, peer.name])]);
   document.title = `${now.name} · Nexus`;
   byId('name').textContent = now.name;
-  byId('offline').hidden = false;
-  byId('offline').textContent = now.offline ? 'Go online' : 'Go offline';
   drawMap(map, now, peers);
   showPeers(peers);
   showWarnings(now);
@@ -59,7 +57,7 @@ function showPeers(peers) {
 function showWarnings({ warnings, membership, offline }) {
   const notices = warnings.map(({ message, hint }) => make('p', { class: 'notice' }, make('b', {}, message), hint ? ` ${hint}` : ''));
   if (membership !== 'member') notices.unshift(make('p', { class: 'notice bad' }, 'The membership of this node was taken away.'));
-  if (offline) notices.unshift(make('p', { class: 'notice' }, 'This node is offline: what is written here stays here until it goes online.'));
+  if (offline) notices.unshift(make('p', { class: 'notice' }, 'This node is offline: what is written here stays here until `nexus-node online`.'));
   byId('warnings').replaceChildren(...notices);
 }
 
@@ -117,7 +115,6 @@ function out(why) {
   stop?.();
   clearInterval(looking);
   byId('main').hidden = true;
-  byId('offline').hidden = true;
   byId('sign-out').hidden = true;
   byId('live').textContent = 'signed out';
   byId('live').className = 'pill';
@@ -143,15 +140,6 @@ byId('token-form').addEventListener('submit', async (event) => {
 byId('sign-out').addEventListener('click', async () => {
   await api('DELETE', '/v1/session').catch(() => {});
   out(null);
-});
-
-byId('offline').addEventListener('click', async () => {
-  try {
-    await send('POST', status.offline ? '/v1/online' : '/v1/offline');
-    await look();
-  } catch (problem) {
-    toast(problem.message, true);
-  }
 });
 
 const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' };
