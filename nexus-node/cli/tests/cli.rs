@@ -267,10 +267,18 @@ fn a_space_name_that_fits_several_exits_2_and_lists_them() {
     let ids = [&laptop, &cloud].map(|home| home.json(&["space", "create", "ops"])["id"].as_str().unwrap().to_owned());
     laptop.json(&["online"]);
     until("both spaces are known", || (laptop.json(&["space", "list"]).as_array().unwrap().len() == 3).then_some(()));
-    let (code, error) = laptop.error(&["remember", "x", "--space", "ops"]);
+    // whoever has used one of them means that one
+    assert_eq!(laptop.json(&["remember", "x", "--space", "ops"])["space"], ids[0].as_str());
+    assert_eq!(cloud.json(&["remember", "x", "--space", "ops"])["space"], ids[1].as_str());
+    let newcomer = Home::new();
+    newcomer.json(&["join", laptop.json(&["invite"])["ticket"].as_str().unwrap()]);
+    let _third = newcomer.up();
+    until("both are known there", || (newcomer.json(&["space", "list"]).as_array().unwrap().len() == 3).then_some(()));
+    let (code, error) = newcomer.error(&["remember", "x", "--space", "ops"]);
     assert_eq!((code, &error["code"]), (2, &json!("ambiguous")), "{error}");
     assert!(ids.iter().all(|id| error["message"].as_str().unwrap().contains(id)), "{error}");
-    laptop.json(&["remember", "x", "--space", &ids[0]]);
+    newcomer.json(&["remember", "x", "--space", &ids[0]]);
+    assert_eq!(newcomer.json(&["list", "--space", "ops"])["items"].as_array().unwrap().len(), 2);
 }
 
 /// promise: Commands and API | Exported memories are imported whole and only once
