@@ -1,6 +1,6 @@
 //! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/graph`).
 //!
-//! Another shell around a [`Node`](crate::Node): it translates and decides nothing. rmcp speaks the
+//! Another shell around a [`Node`]: it translates and decides nothing. rmcp speaks the
 //! protocol, in both of its eras. In 2026-07-28 every request is complete in itself. 2025-03-26 to
 //! 2025-11-25 begin with a handshake. Nothing is kept between two requests, so a client does not notice
 //! a restart of the node.
