@@ -324,6 +324,23 @@ mod tests {
         here.stop().await;
     }
 
+    /// promise: Bad input | A proposal beyond its bounds is refused before it enters the log
+    #[tokio::test]
+    async fn a_proposal_beyond_its_bounds_does_not_enter_the_log() {
+        let here = coordinator().await;
+        let of = |bytes: Vec<u8>| Some(Body::Propose(Bytes { bytes }));
+        let too_large = vec![0; PROPOSAL_BYTES_MAX + 1];
+        assert_eq!(refusal(&here, FORMAT_MAX, of(too_large)).await, (Reason::Forbidden, vec![]));
+        for answered in [1, u64::MAX] {
+            let (group, by) = (here.running().unwrap().group, key(1).did());
+            let proposal =
+                Proposal { format: 0, group, by, session: 1, seq: 1, answered, base: 0, at_ms: 0, commands: vec![] };
+            let bytes = encode(&Signed::new(&proposal, &key(1)));
+            assert_eq!(refusal(&here, FORMAT_MAX, of(bytes)).await, (Reason::Forbidden, vec![]), "{answered}");
+        }
+        here.stop().await;
+    }
+
     #[tokio::test]
     async fn a_request_of_a_later_version_that_reads_is_answered() {
         let here = coordinator().await;
