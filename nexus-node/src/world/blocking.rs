@@ -66,12 +66,15 @@ impl Blocking for BlockingPool {
         }
         let lane = self.reads.clone();
         async move {
+            let mut patience = PATIENCE;
             let ended = loop {
-                match tokio::time::timeout(PATIENCE, &mut end).await {
+                match tokio::time::timeout(patience, &mut end).await {
                     Ok(ended) => break ended,
                     Err(_) if lane.hurry() => begin(&lane),
                     Err(_) => {}
                 }
+                // a disk that stalls is not asked a thousand times a second by all who wait for it
+                patience = patience.saturating_mul(2);
             };
             if let Ok(Err(panic)) = ended {
                 resume_unwind(panic);
@@ -126,7 +129,7 @@ const THREADS_MIN: usize = 4;
 /// So many reads wait for a thread that is busy: most take some microseconds, and one more thread costs as
 /// much.
 const SHORT_QUEUE: usize = 8;
-/// The wait after which one more thread begins: then those before take long.
+/// The wait after which one more thread begins: then those before take long. It doubles each time.
 const PATIENCE: Duration = Duration::from_millis(1);
 /// How often a thread without work looks for more, with others let through in between. On a quiet machine
 /// that takes about as long as to start it again.
