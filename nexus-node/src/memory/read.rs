@@ -41,6 +41,8 @@ pub(crate) struct Visible {
     numbers: BTreeMap<rows::SpaceNo, usize>,
     /// The names that mean none of these spaces alone.
     shared_names: OnceLock<BTreeSet<String>>,
+    /// The spaces that this node has written to or created, once somebody asked.
+    used: OnceLock<BTreeSet<SpaceId>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
 }
@@ -52,8 +54,8 @@ impl Visible {
         let spaces: Vec<_> =
             spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
-        let (shared_names, authors) = (OnceLock::new(), Mutex::default());
-        Ok(Self { me, members, spaces, numbers, shared_names, authors })
+        let (shared_names, used, authors) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Ok(Self { me, members, spaces, numbers, shared_names, used, authors })
     }
 
     /// A space that this node may read.
@@ -180,8 +182,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The spaces that this node has written to or created, in any incarnation.
-    fn used_spaces(&self) -> Result<BTreeSet<SpaceId>, NodeError> {
+    /// The spaces that this node has written to or created, in any incarnation. Others choose how many logs
+    /// there are, so they are read once for all questions to this state.
+    fn used_spaces(&self) -> Result<&BTreeSet<SpaceId>, NodeError> {
+        if let Some(used) = self.known.used.get() {
+            return Ok(used);
+        }
         let (me, mesh) = (self.known.me, SpaceId::mesh(&self.known.members.mesh()));
         let mut used = BTreeSet::new();
         for (no, log, _) in ledger::read_logs(self.view)? {
@@ -193,7 +199,7 @@ impl<'a> Reader<'a> {
                 used.extend(ledger::spaces_created_in(self.view, no)?);
             }
         }
-        Ok(used)
+        Ok(self.known.used.get_or_init(|| used))
     }
 
     /// The numbers of the spaces that hold memories and that this node may read.
