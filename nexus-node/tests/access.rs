@@ -4,6 +4,8 @@
 
 #[path = "support/rogue.rs"]
 mod rogue;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "support/world.rs"]
 mod world;
 
@@ -14,13 +16,14 @@ use std::time::Duration;
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Entry, EntryFrame, HIDDEN_FROM_READERS, Kind, LogId, SpaceDefinition, SpaceId};
 use nexus_identity::{Did, Role};
-use nexus_node::api::{Api, Problem, Settings, wire};
+use nexus_node::api::Api;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
 use nexus_node::{NewMemory, Node};
 use prost::Message;
 use rogue::Rogue;
 use serde_json::Value;
+use settings::NoSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use world::{Link, SOON, World, address_of, eventually, has_text, key};
@@ -28,23 +31,6 @@ use world::{Link, SOON, World, address_of, eventually, has_text, key};
 const OURS: World = World(200);
 const OPEN: &str = "spoken in the open";
 const HIDDEN: &str = "spoken among writers";
-
-/// Settings of an API that serves a test.
-struct NoSettings;
-
-impl Settings for NoSettings {
-    fn show(&self) -> Vec<wire::Setting> {
-        Vec::new()
-    }
-
-    fn change(&self, key: &str, _: &Value) -> Result<(), Problem> {
-        Err(Problem::new("invalid", format!("no setting {key}")))
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        1 << 20
-    }
-}
 
 /// A node on HTTP.
 struct Served {

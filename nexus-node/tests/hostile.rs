@@ -5,6 +5,8 @@
 
 #[path = "support/rogue.rs"]
 mod rogue;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "support/world.rs"]
 mod world;
 
@@ -17,9 +19,10 @@ use nexus_crdt::{
     Core, Dot, Entry, EntryFrame, EntryId, Field, Head, Incarnation, Kind, LogHead, LogId, OVER_MAX, PAYLOAD_BYTES_MAX,
     SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
 };
-use nexus_node::api::{Api, Problem, Settings, wire};
+use nexus_node::api::Api;
 use nexus_node::{ChangeKind, MemoryId, NewMemory, Node, Patch, WatchQuery};
 use rogue::{ENTRIES, Line, Rogue};
+use settings::NoSettings;
 use tracing::Subscriber;
 use tracing::field::Visit;
 use tracing::span::{Attributes, Id};
@@ -644,23 +647,6 @@ async fn the_trace_of_an_entry_goes_on_over_several_hops_and_a_bad_one_costs_not
     stage.well("traced").await;
 }
 
-/// Settings without any configuration.
-struct Fixed;
-
-impl Settings for Fixed {
-    fn show(&self) -> Vec<wire::Setting> {
-        Vec::new()
-    }
-
-    fn change(&self, _: &str, _: &serde_json::Value) -> Result<(), Problem> {
-        Ok(())
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        1 << 20
-    }
-}
-
 /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_in_a_trace_is_gossiped_with_it_and_what_is_not_is_as_ever() {
@@ -672,7 +658,7 @@ async fn what_is_written_in_a_trace_is_gossiped_with_it_and_what_is_not_is_as_ev
     drop(line);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let api = Api::new(address, "token", Arc::new(Fixed));
+    let api = Api::new(address, "token", Arc::new(NoSettings));
     api.attach(node.clone());
     tokio::spawn(async move { api.serve(listener, std::future::pending()).await });
     let write = async |text: &str, traceparent: &str| {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "support/stalling.rs"]
 mod stalling;
 #[path = "support/world.rs"]
@@ -13,11 +15,11 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use nexus_identity::{Did, Ticket};
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Rooms, TokioSpawner};
-use nexus_node::api::{Api, Problem, Settings, wire};
+use nexus_node::api::Api;
 use nexus_node::config::Bounded;
 use nexus_node::critical::Mode;
 use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PeerState, PutOptions, RecallQuery, WatchQuery};
-use serde_json::Value;
+use settings::NoSettings;
 use stalling::{StallingDisk, Threads, on_purpose};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,23 +128,6 @@ async fn a_stalled_brain_disk_delays_no_raft_message_and_no_ping_and_a_join_is_t
 async fn has_text_of(node: &Node, friend: &Node) {
     node.brain().remember(NewMemory::note("by the node")).await.unwrap();
     has_text(friend, "by the node").await;
-}
-
-/// Settings of an API that serves a test.
-struct NoSettings;
-
-impl Settings for NoSettings {
-    fn show(&self) -> Vec<wire::Setting> {
-        Vec::new()
-    }
-
-    fn change(&self, key: &str, _: &Value) -> Result<(), Problem> {
-        Err(Problem::new("invalid", format!("no setting {key}")))
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        1 << 20
-    }
 }
 
 /// A node's answer on HTTP, with its head.
