@@ -39,9 +39,10 @@ impl SpaceRule {
 }
 
 impl Members {
-    /// Whether entries count in a space: its rule is known and its creator may write.
+    /// Whether entries count in a space: its rule is known, and its creator may write or might before its
+    /// membership ended.
     pub fn is_open(&self, space: &SpaceRule) -> bool {
-        space.is_known() && (space.creator == self.mesh() || self.allows(&space.creator, Role::Member))
+        space.is_known() && (space.creator == self.mesh() || self.allowed_once(&space.creator, Role::Member))
     }
 
     /// Whether a member may see a space: its entries and its existence.
@@ -58,6 +59,14 @@ impl Members {
     pub fn may_write(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
         let admitted = if of_mesh { self.get(author).is_some() } else { self.allows(author, Role::Member) };
+        admitted && self.is_open(space)
+    }
+
+    /// Whether an author's entries may be kept in a space: it may write there, or might before its membership
+    /// ended. Which of them count says [`cut_of`](Self::cut_of).
+    pub fn may_have_written(&self, author: &Did, space: &SpaceRule) -> bool {
+        let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
+        let admitted = if of_mesh { self.get_known(author).is_some() } else { self.allowed_once(author, Role::Member) };
         admitted && self.is_open(space)
     }
 

@@ -15,6 +15,7 @@
 //! | [`Fold`] | which values of a record are live |
 //! | [`project`] | a page of records as an Automerge document |
 //! | [`Members`] | the members of the mesh |
+//! | [`Revocation`] | the end of a membership, and what of its logs counts |
 //! | [`SpaceRule`] | the readers and the writers of a space |
 
 mod access;
@@ -31,6 +32,7 @@ mod origin;
 mod page;
 mod payload;
 mod record;
+mod revocation;
 mod space;
 mod sync;
 mod writes;
@@ -48,13 +50,14 @@ pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
 pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
-pub use members::{Member, Members, Profile};
+pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
 pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
 pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
+pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation};
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

@@ -1,12 +1,21 @@
+mod verdict;
+
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_identity::{Chain, ChainError, Claims, Did, Name, Role, Timestamp};
+use nexus_identity::{CHAIN_LINKS_MAX, Chain, ChainError, Claims, Did, Name, Role, Timestamp};
 
 use crate::entry::EntryId;
 use crate::error::FormError;
+use crate::frontier::Head;
 use crate::hlc::Hlc;
+use crate::log::LogId;
+use crate::revocation::PlacedRevocation;
+
+pub use verdict::Revoked;
+use verdict::{Verdict, Verdicts};
 
 /// The profile of a member: the payload of an entry of kind [`crate::Kind::PROFILE`]. Canonical bytes:
 /// borsh, fields in this order.
@@ -36,8 +45,17 @@ impl Profile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its credentials, the latest last.
-    credentials: BTreeMap<Vec<u8>, Claims>,
+    credentials: BTreeMap<Vec<u8>, HeldCredential>,
     profile: Option<(Hlc, EntryId, Name)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HeldCredential {
+    claims: Claims,
+    /// Whether the member itself published it, and so agreed to be below its issuer.
+    own: bool,
+    /// Whether it counts: its issuer's membership stands.
+    counts: bool,
 }
 
 impl Member {
@@ -47,53 +65,103 @@ impl Member {
 
     /// Its name: that of its latest profile, else of its latest credential.
     pub fn name(&self) -> Option<&Name> {
-        let latest = self.latest().map(|claims| &claims.name);
+        let latest = self.credentials.last_key_value().map(|(_, held)| &held.claims.name);
         self.profile.as_ref().map(|(_, _, name)| name).or(latest)
     }
 
-    /// Whether a credential includes the rights of `role`.
+    /// Whether a credential that counts includes the rights of `role`.
     pub fn allows(&self, role: Role) -> bool {
-        self.credentials.values().any(|claims| claims.roles.allow(role))
+        self.counting().any(|claims| claims.roles.allow(role))
     }
 
-    /// The roles of all its credentials.
+    /// The roles of all its credentials that count.
     pub fn roles(&self) -> BTreeSet<Role> {
-        self.credentials.values().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
+        self.counting().flat_map(|claims| claims.roles.iter().collect::<Vec<_>>()).collect()
     }
 
     /// The issuer of its latest credential.
     pub fn admitted_by(&self) -> Option<Did> {
-        self.latest().map(|claims| claims.issuer)
+        let latest = self.credentials.last_key_value().map(|(_, held)| held.claims.issuer);
+        self.counting().last().map(|claims| claims.issuer).or(latest)
     }
 
-    /// The end of its last credential; `None` if one has no end.
+    /// The end of its last credential that counts; `None` if one has no end.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.credentials.values().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
+        self.counting().map(|claims| claims.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
-    fn latest(&self) -> Option<&Claims> {
-        self.credentials.last_key_value().map(|(_, claims)| claims)
+    fn counting(&self) -> impl DoubleEndedIterator<Item = &Claims> {
+        self.credentials.values().filter(|held| held.counts).map(|held| &held.claims)
+    }
+
+    /// Whether a credential, counting or not, includes the rights of `role`.
+    fn allowed_once(&self, role: Role) -> bool {
+        self.credentials.values().any(|held| held.claims.roles.allow(role))
+    }
+
+    /// Who is above it at once: the issuers that it agreed to, else all.
+    fn issuers(&self) -> impl Iterator<Item = Did> {
+        let published = self.credentials.values().any(|held| held.own);
+        self.credentials.values().filter(move |held| held.own || !published).map(|held| held.claims.issuer)
+    }
+
+    /// Drops the weakest credentials beyond the bound, apart for those that it published itself: nobody else
+    /// takes their places.
+    fn bound(&mut self, mesh: &Did) {
+        if self.credentials.len() <= Members::CREDENTIALS_MAX {
+            return;
+        }
+        let strength = |held: &HeldCredential| (held.claims.issuer == *mesh, held.claims.roles.iter().max());
+        let mut strongest: Vec<_> = self.credentials.iter().collect();
+        strongest.sort_by_key(|(key, held)| Reverse((strength(held), *key)));
+        let own = strongest.iter().filter(|(_, held)| held.own).take(Members::CREDENTIALS_MAX);
+        let kept: BTreeSet<Vec<u8>> =
+            strongest.iter().take(Members::CREDENTIALS_MAX).chain(own).map(|(key, _)| (*key).clone()).collect();
+        self.credentials.retain(|key, _| kept.contains(key));
     }
 }
 
-/// The members of the mesh: the fold of credentials and profiles. It only grows, and depends on the set
-/// of entries alone.
+/// A member whose membership ended.
+#[derive(Clone, Copy, Debug)]
+pub struct FormerMember<'a> {
+    /// The member, by its credentials and profile.
+    pub member: &'a Member,
+    /// The end of its membership.
+    pub revoked: Revoked,
+}
+
+/// The members of the mesh: the fold of credentials, profiles and revocations. It depends on the set of
+/// entries alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     mesh: Did,
+    /// Everybody with a credential, also those whose membership does not stand.
     members: BTreeMap<Did, Member>,
     /// Profiles of authors whose credentials are not here yet.
     strangers: BTreeMap<Did, (Hlc, EntryId, Name)>,
+    /// Revocations by author, in force or not. Those that the root signed are its own.
+    revocations: BTreeMap<Did, BTreeMap<(u64, EntryId), PlacedRevocation>>,
+    /// Those whose membership does not stand.
+    against: BTreeMap<Did, Verdict>,
 }
 
 impl Members {
-    /// The most credentials kept for one member. The strongest stay: their order does not depend on that of
-    /// their arrival, and no issuer can take a right away by giving a lesser one.
+    /// The most credentials kept for one member, and as many that it published itself. The strongest stay:
+    /// their order does not depend on that of their arrival, and no issuer can take a right away by giving a
+    /// lesser one.
     const CREDENTIALS_MAX: usize = 16;
+    /// The most revocations kept of one author: the first ones.
+    const REVOCATIONS_MAX: usize = 4_096;
 
     /// No members yet.
     pub const fn of(mesh: Did) -> Self {
-        Self { mesh, members: BTreeMap::new(), strangers: BTreeMap::new() }
+        Self {
+            mesh,
+            members: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            against: BTreeMap::new(),
+        }
     }
 
     /// The mesh.
@@ -106,40 +174,47 @@ impl Members {
     /// # Errors
     /// The chain does not hold; nothing changed.
     pub fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
-        Ok(self.insert(chain.verify_all(&self.mesh)?))
+        Ok(self.insert(chain.verify_all(&self.mesh)?, None))
     }
 
-    /// Admits a chain into shared members. They are copied only if the chain adds something.
+    /// Adds a chain from an entry. If the author is its subject, it agreed to be below the issuers.
     ///
     /// # Errors
     /// Same as [`admit`](Self::admit).
-    pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain) -> Result<bool, ChainError> {
-        let all = chain.verify_all(&members.mesh)?;
-        let known = |claims: &Claims| {
-            let member = members.get(&claims.subject);
-            member.is_some_and(|member| member.credentials.contains_key(&credential_key(claims)))
-        };
-        Ok(!all.iter().all(known) && Arc::make_mut(members).insert(all))
+    pub fn admit_by(&mut self, author: &Did, chain: &Chain) -> Result<bool, ChainError> {
+        Ok(self.insert(chain.verify_all(&self.mesh)?, Some(author)))
     }
 
-    fn insert(&mut self, all: Vec<Claims>) -> bool {
+    /// Admits a chain into shared members; `author` published it, if it is from an entry. They are copied
+    /// only if the chain adds something.
+    ///
+    /// # Errors
+    /// Same as [`admit`](Self::admit).
+    pub fn admit_shared(members: &mut Arc<Self>, chain: &Chain, author: Option<&Did>) -> Result<bool, ChainError> {
+        let all = chain.verify_all(&members.mesh)?;
+        let known = |claims: &Claims| {
+            let held = members.members.get(&claims.subject)?.credentials.get(&credential_key(claims))?;
+            Some(held.own || author != Some(&claims.subject))
+        };
+        Ok(!all.iter().all(|claims| known(claims) == Some(true)) && Arc::make_mut(members).insert(all, author))
+    }
+
+    fn insert(&mut self, all: Vec<Claims>, author: Option<&Did>) -> bool {
         let mut changed = false;
         for claims in all {
-            let key = credential_key(&claims);
-            let subject = claims.subject;
+            let (key, subject) = (credential_key(&claims), claims.subject);
+            // until all verdicts are found again, those above decide
+            let counts =
+                self.revocations.is_empty() || claims.issuer == self.mesh || self.allows(&claims.issuer, Role::Admin);
+            let own = author == Some(&subject);
+            let profile = self.strangers.remove(&subject);
             let member = self.members.entry(subject).or_insert_with(Member::unknown);
-            if let Some(profile) = self.strangers.remove(&subject) {
-                member.profile = Some(profile);
-            }
-            let new = member.credentials.insert(key.clone(), claims).is_none();
-            if member.credentials.len() > Self::CREDENTIALS_MAX {
-                let strength = |claims: &Claims| (claims.issuer == self.mesh, claims.roles.iter().max());
-                let weakest = member.credentials.iter().min_by_key(|(key, claims)| (strength(claims), *key));
-                if let Some(weakest) = weakest.map(|(key, _)| key.clone()) {
-                    member.credentials.remove(&weakest);
-                }
-            }
-            changed |= new && member.credentials.contains_key(&key);
+            member.profile = profile.or(member.profile.take());
+            let before = member.credentials.get(&key).map(|held| held.own);
+            let held = member.credentials.entry(key.clone()).or_insert(HeldCredential { claims, own, counts });
+            held.own |= own;
+            member.bound(&self.mesh);
+            changed |= member.credentials.get(&key).map(|held| held.own) != before;
         }
         changed
     }
@@ -170,9 +245,124 @@ impl Members {
         }
     }
 
+    /// Takes a revocation. Whether it is in force, and which memberships stand, says [`decide`](Self::decide).
+    pub fn revoke(&mut self, placed: PlacedRevocation) {
+        let by = if placed.by_root { self.mesh } else { placed.log.author };
+        let of_author = self.revocations.entry(by).or_default();
+        let order = placed.order();
+        of_author.insert(order, placed);
+        // the root's own cannot be forged
+        if !(by == self.mesh) && of_author.len() > Self::REVOCATIONS_MAX {
+            of_author.pop_last();
+        }
+    }
+
+    /// Whether there is any revocation, in force or not.
+    pub fn has_revocations(&self) -> bool {
+        !self.revocations.is_empty()
+    }
+
+    /// Finds again which memberships stand. `forked_at` is the lowest seq of a log with two entries. Returns
+    /// whether that changed anything.
+    pub fn decide(&mut self, forked_at: &dyn Fn(&LogId) -> Option<u64>) -> bool {
+        if self.revocations.is_empty() {
+            return false;
+        }
+        let Verdicts { against, counting } = verdict::judge(self, forked_at, None);
+        let counts = |did: &Did, key: &[u8]| counting.contains(&(*did, key));
+        let turned = |(did, member): (&Did, &Member)| {
+            let turned = member.credentials.iter().filter(|(key, held)| held.counts != counts(did, key));
+            turned.map(|(key, _)| (*did, key.clone())).collect::<Vec<_>>()
+        };
+        let turned: Vec<_> = self.members.iter().flat_map(turned).collect();
+        let changed = !turned.is_empty() || against != self.against;
+        self.against = against;
+        for (did, key) in turned {
+            if let Some(held) = self.members.get_mut(&did).and_then(|member| member.credentials.get_mut(&key)) {
+                held.counts = !held.counts;
+            }
+        }
+        changed
+    }
+
+    /// The members whose membership would end with this one's, itself left out.
+    pub fn falls_with(&self, member: &Did, forked_at: &dyn Fn(&LogId) -> Option<u64>) -> Vec<Did> {
+        let with = verdict::judge(self, forked_at, Some(member)).against;
+        self.iter().map(|(did, _)| *did).filter(|did| did != member && with.contains_key(did)).collect()
+    }
+
+    /// Whether somebody is an issuer above a member, by the credentials that each agreed to.
+    pub fn is_above(&self, above: &Did, member: &Did) -> bool {
+        above != member && self.all_above(member).contains(above)
+    }
+
+    /// Those whose revocation of a member is in force, besides the root.
+    pub fn may_revoke(&self, member: &Did) -> Vec<Did> {
+        let admins = self.all_above(member).into_iter().filter(|did| did != member && self.allows(did, Role::Admin));
+        admins.filter(|did| self.level(did) < self.level(member)).collect()
+    }
+
+    fn all_above(&self, member: &Did) -> BTreeSet<Did> {
+        let (mut above, mut next) = (BTreeSet::new(), vec![*member]);
+        while let Some(did) = next.pop() {
+            let issuers = self.members.get(&did).into_iter().flat_map(Member::issuers);
+            next.extend(issuers.filter(|issuer| *issuer != self.mesh && above.insert(*issuer)));
+        }
+        above
+    }
+
+    /// The length of the shortest chain to a member whose credentials count.
+    fn level(&self, member: &Did) -> usize {
+        let (mut seen, mut level, mut row) = (BTreeSet::from([*member]), 1, vec![*member]);
+        while level <= CHAIN_LINKS_MAX {
+            let issuers = row.iter().filter_map(|did| self.members.get(did)).flat_map(Member::counting);
+            let issuers: BTreeSet<Did> = issuers.map(|claims| claims.issuer).collect();
+            if issuers.contains(&self.mesh) {
+                return level;
+            }
+            row = issuers.into_iter().filter(|did| seen.insert(*did)).collect();
+            level += 1;
+        }
+        usize::MAX
+    }
+
+    /// The end of a membership, if it was revoked.
+    pub fn revoked(&self, did: &Did) -> Option<Revoked> {
+        self.against.get(did)?.revoked
+    }
+
+    /// The first seq of a log that does not count, since its author's membership ended.
+    pub fn cut_of(&self, log: &LogId) -> Option<u64> {
+        self.against.get(&log.author).map(|verdict| verdict.cut_of(log))
+    }
+
+    /// The last entry of a log that counts, if its author's membership ended and it has one.
+    pub fn pin_of(&self, log: &LogId) -> Option<Head> {
+        self.against.get(&log.author)?.pins.get(&(log.space, log.incarnation)).copied()
+    }
+
+    /// All whose membership does not stand: it was revoked, or those who admitted them lost theirs.
+    pub fn ended(&self) -> impl Iterator<Item = &Did> {
+        self.against.keys()
+    }
+
+    /// Everybody who is or was a member, by DID.
+    pub fn iter_known(&self) -> impl Iterator<Item = (&Did, &Member)> {
+        self.members.iter()
+    }
+
     /// One member.
     pub fn get(&self, did: &Did) -> Option<&Member> {
+        self.members.get(did).filter(|member| self.stands(did, member))
+    }
+
+    /// One member or former member.
+    pub fn get_known(&self, did: &Did) -> Option<&Member> {
         self.members.get(did)
+    }
+
+    fn stands(&self, did: &Did, member: &Member) -> bool {
+        !self.against.contains_key(did) && member.counting().next().is_some()
     }
 
     /// Whether a member has a credential with the rights of `role`.
@@ -180,19 +370,31 @@ impl Members {
         self.get(did).is_some_and(|member| member.allows(role))
     }
 
+    /// Whether somebody has, or had, the rights of `role`.
+    pub(crate) fn allowed_once(&self, did: &Did, role: Role) -> bool {
+        self.members.get(did).is_some_and(|member| member.allowed_once(role))
+    }
+
     /// All members, by DID.
     pub fn iter(&self) -> impl Iterator<Item = (&Did, &Member)> {
-        self.members.iter()
+        self.members.iter().filter(|(did, member)| self.stands(did, member))
+    }
+
+    /// The members whose membership was revoked, by DID.
+    pub fn former(&self) -> impl Iterator<Item = (&Did, FormerMember<'_>)> {
+        self.against.iter().filter_map(|(did, verdict)| {
+            Some((did, FormerMember { member: self.members.get(did)?, revoked: verdict.revoked? }))
+        })
     }
 
     /// The number of members.
     pub fn len(&self) -> usize {
-        self.members.len()
+        if self.against.is_empty() { self.members.len() } else { self.iter().count() }
     }
 
     /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 }
 
@@ -278,8 +480,8 @@ mod tests {
         for chain in &renewals {
             let (mut own, before) = ((*shared).clone(), shared.clone());
             let changed = own.admit(chain).unwrap();
-            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(changed));
-            assert_eq!(Members::admit_shared(&mut shared, chain), Ok(false));
+            assert_eq!(Members::admit_shared(&mut shared, chain, None), Ok(changed));
+            assert_eq!(Members::admit_shared(&mut shared, chain, None), Ok(false));
             assert_eq!((&own, changed), (&*shared, before != shared));
         }
         assert_eq!(*shared, forwards);

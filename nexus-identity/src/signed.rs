@@ -15,6 +15,8 @@ pub enum Domain {
     Presence,
     /// A proposal to the coordinators.
     Proposal,
+    /// A revocation by the root itself.
+    Revocation,
 }
 
 impl Domain {
@@ -25,6 +27,7 @@ impl Domain {
             Self::Credential => b"nexus/credential/1",
             Self::Presence => b"nexus/presence/1",
             Self::Proposal => b"nexus/proposal/1",
+            Self::Revocation => b"nexus/revocation/1",
         }
     }
 

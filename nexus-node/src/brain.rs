@@ -511,6 +511,7 @@ impl fmt::Debug for Watch {
 fn refused(outcome: &Outcome, id: &str) -> NodeError {
     match outcome {
         Outcome::NoRecord => NodeError::NotFound { what: Resource::Memory, name: id.to_owned() },
+        Outcome::NotPermitted { member: false } => AccessError::Revoked.into(),
         _ => AccessError::Reader.into(),
     }
 }

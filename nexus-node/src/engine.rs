@@ -13,6 +13,8 @@
 //! | `edit` | the writes for an edit of a record |
 //! | `apply` | the changes of the tables by an entry |
 //! | `cut` | entries that stop counting after a fork of their log |
+//! | `recount` | entries that stop counting, or count again, by a verdict on their author |
+//! | `revoke` | making revocations |
 //! | `erase` | the rest of an entry when a part of its payload goes |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
@@ -30,6 +32,8 @@ mod intake;
 mod io;
 mod payload;
 mod rebuild;
+mod recount;
+mod revoke;
 mod salts;
 mod state;
 #[cfg(test)]

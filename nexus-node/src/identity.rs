@@ -41,9 +41,9 @@ impl Identity {
         self.members.clone()
     }
 
-    /// A member's name.
+    /// The name of a member or former member.
     pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
-        self.members.borrow().get(did).and_then(|member| member.name()).map(ToString::to_string)
+        self.members.borrow().get_known(did).and_then(|member| member.name()).map(ToString::to_string)
     }
 
     /// The highest role of a member; `None` for a former member or a stranger.

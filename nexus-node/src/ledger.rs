@@ -19,13 +19,13 @@ mod view;
 
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
-pub(crate) use members::read_members;
+pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub(crate) use view::{
-    cuts, enos_cut_by, enos_of_log, entry_format, entry_id_of, erased_leaves, find_entry, find_record, find_space,
-    has_any, lacks_only_what_is_erased, last_eno, live_writes, read_branches, read_core, read_core_text, read_entry,
-    read_held, read_logs, read_spaces, read_writes, records_with_key, spaces_created_in, standing, standings,
-    writes_of_field,
+    cuts, enos_cut_by, enos_of_log, enos_recounted, entry_format, entry_id_of, erased_leaves, find_entry, find_record,
+    find_space, has_any, head_at, lacks_only_what_is_erased, last_eno, live_writes, read_branches, read_core,
+    read_core_text, read_entry, read_held, read_logs, read_spaces, read_writes, records_with_key, recounts,
+    spaces_created_in, standing, standings, writes_of_field,
 };
 
 use crate::store::StoreError;

@@ -272,8 +272,8 @@ pub use memory::{
     SpacePage, Subject, Was, WatchQuery,
 };
 pub use node::{
-    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, Node, Peer, PeerPath,
-    Queue, Status, Stopped, Warning,
+    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
+    Peer, PeerPath, Queue, RevokedMember, Status, Stopped, Warning,
 };
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -8,6 +8,7 @@
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and their use |
 //! | `coordinate` | this node's part in the coordinators; `no_coordinate` without the feature |
+//! | `revoke` | ending memberships |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
 
@@ -20,6 +21,7 @@ mod join;
 mod ports;
 #[cfg(feature = "coordinators")]
 mod raise;
+mod revoke;
 mod start;
 mod status;
 
@@ -37,6 +39,7 @@ pub use admit::{Invitation, Invite};
 pub use builder::Builder;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
+pub use revoke::{MembershipEnd, RevokedMember};
 pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
 
 use crate::brain::Brain;

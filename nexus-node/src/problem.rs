@@ -112,6 +112,14 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NotFound { what: Resource::Replica, .. } => {
             Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
         }
+        NodeError::Refused(AccessError::Revoked) => {
+            Some("`nexus-node export` writes them; a new directory can join with a new ticket")
+        }
+        NodeError::Refused(AccessError::NotAbove { .. }) => Some("run `nexus-node revoke` on one of their nodes"),
+        NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
+        NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
+            Some("nothing was changed: have an admin above this node revoke it, who keeps them")
+        }
         NodeError::NoQuorum { .. } => Some(
             "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),

@@ -28,6 +28,7 @@ mod offline;
 mod peers;
 mod recall;
 mod remember;
+mod revoke;
 mod root;
 mod space;
 mod status;
@@ -86,6 +87,8 @@ pub(crate) enum CliCommand {
     Status(status::Status),
     Peers(peers::Peers),
     Members(members::Members),
+    Revoke(revoke::Revoke),
+    Leave(revoke::Leave),
     Invite(invite::Invite),
     Offline(offline::Offline),
     Online(offline::Online),
@@ -132,6 +135,8 @@ impl CliCommand {
             Self::Status(command) => command.run(session),
             Self::Peers(command) => command.run(session),
             Self::Members(command) => command.run(session),
+            Self::Revoke(command) => command.run(session),
+            Self::Leave(command) => command.run(session),
             Self::Invite(command) => command.run(session),
             Self::Offline(command) => command.run(session),
             Self::Online(command) => command.run(session),

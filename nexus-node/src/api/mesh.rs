@@ -6,14 +6,15 @@ use axum::Json as Answer;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use nexus_identity::{Name, Role, RoleError, Ticket};
+use nexus_identity::{Did, Name, Role, RoleError, Ticket};
 use serde_json::json;
 
-use super::extract::{Json, OptionalJson};
+use super::extract::{Json, OptionalJson, Path, Query};
 use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
+use crate::error::{NodeError, Resource};
 
 /// The default lifetime of a ticket.
 const TICKET_TTL: Duration = Duration::from_secs(3_600);
@@ -58,9 +59,59 @@ pub(super) async fn peers(node: Node) -> Answer<Vec<wire::Peer>> {
     Answer(node.peers().await.into_iter().map(wire::Peer::from).collect())
 }
 
-pub(super) async fn members(node: Node) -> Result<Answer<Vec<wire::Member>>, Problem> {
-    let members = node.members();
-    Ok(Answer(members.into_iter().map(wire::Member::from).collect()))
+/// Which members are asked for.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MembersQuery {
+    #[serde(default)]
+    revoked: bool,
+}
+
+pub(super) async fn members(node: Node, Query(query): Query<MembersQuery>) -> Answer<Vec<wire::Member>> {
+    if query.revoked {
+        return Answer(node.former_members().into_iter().map(wire::Member::from).collect());
+    }
+    Answer(node.members().into_iter().map(wire::Member::from).collect())
+}
+
+/// Ends a membership, by DID or name.
+pub(super) async fn revoke(
+    node: Node,
+    Path(who): Path<String>,
+    OptionalJson(revoke): OptionalJson<wire::Revoke>,
+) -> Result<Answer<wire::RevokedMember>, Problem> {
+    let member = member(&node, &who)?;
+    let keep = revoke.keep.map(|keep| keep.iter().map(|who| self::member(&node, who)).collect::<Result<_, _>>());
+    Ok(Answer(node.revoke(member, keep.transpose()?).await?.into()))
+}
+
+/// The members whose membership would end with one's.
+pub(super) async fn below(node: Node, Path(who): Path<String>) -> Result<Answer<Vec<wire::Member>>, Problem> {
+    let member = member(&node, &who)?;
+    Ok(Answer(node.below(&member).into_iter().map(wire::Member::from).collect()))
+}
+
+pub(super) async fn leave(node: Node) -> Result<Answer<wire::Left>, Problem> {
+    let left_at = node.leave().await?.to_string();
+    Ok(Answer(wire::Left { did: node.did().to_string(), left_at }))
+}
+
+/// The DID of the member or former member with that DID or name. Names are never resolved by order.
+fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
+    let former = node.former_members().into_iter().map(|(member, _)| member);
+    let mut fits: Vec<Did> = node.members().into_iter().filter(|of| of.name == who).map(|of| of.did).collect();
+    if fits.is_empty() {
+        let all = node.members().into_iter().chain(former);
+        fits = all.filter(|of| of.name == who || of.did.to_string() == who).map(|of| of.did).collect();
+    }
+    match fits.as_slice() {
+        [did] => Ok(*did),
+        [] => Err(NodeError::NotFound { what: Resource::Member, name: who.to_owned() }),
+        several => {
+            let candidates = several.iter().map(ToString::to_string).collect();
+            Err(NodeError::Ambiguous { what: Resource::Member, name: who.to_owned(), candidates })
+        }
+    }
 }
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {

@@ -247,7 +247,24 @@ fn the_mesh(routes: Routes) -> Routes {
             about.summary("The other members").gives(200, &vec![example::peer()])
         })
         .on(Method::GET, "/v1/members", mesh::members, |about| {
-            about.summary("The members of the mesh").gives(200, &vec![example::member()])
+            about
+                .summary("The members of the mesh")
+                .query("revoked", json!({ "type": "boolean" }), "`true`: the former members, each with the end of it")
+                .gives(200, &vec![example::member()])
+        })
+        .on(Method::POST, "/v1/members/{member}/revoke", mesh::revoke, |about| {
+            about
+                .summary("End a membership, by DID or name; an ended one does not return")
+                .takes(false, &example::revoke())
+                .gives(200, &example::revoked_member())
+        })
+        .on(Method::GET, "/v1/members/{member}/below", mesh::below, |about| {
+            about
+                .summary("The members whose membership would end with this one's, unless they are kept")
+                .gives(200, &vec![example::member()])
+        })
+        .on(Method::POST, "/v1/leave", mesh::leave, |about| {
+            about.summary("End this node's own membership; it keeps what it has").gives(200, &example::left())
         })
         .on(Method::POST, "/v1/invite", mesh::invite, |about| {
             about

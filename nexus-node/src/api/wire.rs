@@ -235,8 +235,50 @@ pub struct Member {
     pub admitted_by: Option<String>,
     /// The time at which its credential expires.
     pub expires_at: Option<String>,
-    /// The revocation of its membership: time and revoker.
-    pub revoked: Option<Value>,
+    /// The end of its membership; null for a member.
+    pub revoked: Option<MembershipEnd>,
+}
+
+/// The end of a membership.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MembershipEnd {
+    /// The time, by the revoker's clock.
+    pub at: String,
+    /// The revoker's DID: the mesh's for its root, the member's own if it left.
+    pub by: String,
+}
+
+/// The options of a revocation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The members that stay, by DID or name, of those whom it had admitted; all of them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
+}
+
+/// An ended membership.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RevokedMember {
+    /// The former member's DID.
+    pub did: String,
+    /// The time of the end, by the revoker's clock.
+    pub revoked_at: String,
+    /// The number of its logs of which something counts.
+    pub pins: usize,
+    /// The DIDs of those whom it had admitted and who stay.
+    pub kept: Vec<String>,
+    /// The DIDs of those whose membership ended with it.
+    pub fallen: Vec<String>,
+}
+
+/// The end of this node's own membership.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// The node's DID.
+    pub did: String,
+    /// The time of the end.
+    pub left_at: String,
 }
 
 /// The options of an invitation.

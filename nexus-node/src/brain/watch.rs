@@ -1,11 +1,11 @@
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, Field, Kind, PlacedWrite, SpaceId, Target, Verified, writes_of};
+use nexus_crdt::{Dot, Field, Kind, PlacedWrite, Revocation, SpaceId, Target, Verified, writes_of};
 use nexus_identity::Chain;
 
 use crate::NodeError;
 use crate::ledger;
-use crate::ledger::rows::{self, CutRow, Eno, EntryRow};
+use crate::ledger::rows::{self, Eno, EntryRow};
 use crate::memory::cursor::{StoreName, WatchCursor};
 use crate::memory::read::Visible;
 use crate::memory::{Change, ChangeKind, Subject};
@@ -34,13 +34,15 @@ pub(crate) fn changes_after(
     let mut at = after;
     let last = rows_found.last().map_or(after.eno, |(eno, _)| *eno);
     let (standings, cuts) = (ledger::standings(view, after.eno, last)?, ledger::cuts(view, after.eno, last)?);
+    let recounts = ledger::recounts(view, after.eno, last)?;
     for (eno, row) in rows_found {
         let skip = if eno == after.eno { after.index } else { 0 };
         at = WatchCursor { eno, index: u32::MAX };
-        let mut of_entry = Vec::new();
-        if let Some(cut) = cuts.get(&eno) {
-            of_entry = changes_of_cut(view, eno, cut)?;
+        let mut turned = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
+        for (log, recount) in recounts.get(&eno).into_iter().flatten() {
+            turned.extend(ledger::enos_recounted(view, eno, *log, recount)?);
         }
+        let mut of_entry = changes_of_recount(view, &turned)?;
         let applied = !standings.contains_key(&eno);
         if !applied && of_entry.is_empty() {
             continue;
@@ -49,15 +51,16 @@ pub(crate) fn changes_after(
         if applied {
             // changes of the entry itself come after those that it made to others
             let before = of_entry.last().map_or(0, |(index, ..)| index + 1);
-            of_entry.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (before + index, kind, id)));
+            let space = entry.header().space;
+            of_entry.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (before + index, kind, id, space)));
         }
         let header = entry.header();
-        if space.is_some_and(|space| space != header.space) {
-            continue;
-        }
-        let Some(space) = known.readable(header.space) else { continue };
-        let space_name = known.shown_name(&header.space, space);
-        for (index, kind, subject) in of_entry {
+        for (index, kind, subject, of_space) in of_entry {
+            if space.is_some_and(|space| space != of_space) {
+                continue;
+            }
+            let Some(shown) = known.readable(of_space) else { continue };
+            let space_name = known.shown_name(&of_space, shown);
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
@@ -65,7 +68,7 @@ pub(crate) fn changes_after(
                     cursor,
                     kind,
                     subject,
-                    space: space_name.clone(),
+                    space: space_name,
                     author: header.author,
                     seq: header.seq,
                 });
@@ -75,25 +78,30 @@ pub(crate) fn changes_after(
     Ok((changes, at))
 }
 
-/// The changes when entries stopped counting: each record is now out of sight, or another than it was.
-fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, Subject)>, NodeError> {
+/// A change: its place among those of an entry, its kind, what changed, the space.
+type Placed = (u32, ChangeKind, Subject, SpaceId);
+
+/// The changes when entries stopped counting, or count again: each record is now out of sight, or another
+/// than it was.
+fn changes_of_recount(view: &dyn View, enos: &[Eno]) -> Result<Vec<Placed>, NodeError> {
     let mut changes = Vec::new();
-    for other in ledger::enos_cut_by(view, eno, cut)? {
-        let Some(entry) = ledger::read_entry(view, other)? else { continue };
+    for other in enos {
+        let Some(entry) = ledger::read_entry(view, *other)? else { continue };
+        let space = entry.header().space;
         if entry.header().kind == Kind::WRITES {
             for (_, kind, record) in changes_of_writes(&entry) {
                 let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
                 // a record that was in sight neither before nor after has not changed
                 if in_sight || kind != ChangeKind::Forgotten {
                     let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
-                    changes.push((kind, Subject::Memory(record.into())));
+                    changes.push((kind, Subject::Memory(record.into()), space));
                 }
             }
         } else {
-            changes.extend(changes_of(&entry).into_iter().map(|(_, kind, id)| (kind, id)));
+            changes.extend(changes_of(&entry).into_iter().map(|(_, kind, id)| (kind, id, space)));
         }
     }
-    Ok((0..).zip(changes).map(|(index, (kind, id))| (index, kind, id)).collect())
+    Ok((0..).zip(changes).map(|(index, (kind, id, space))| (index, kind, id, space)).collect())
 }
 
 /// The changes that an entry makes. The writes of one record are one change, at the first one's place.
@@ -107,6 +115,10 @@ fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
             let subject =
                 entry.content().ok().and_then(|bytes| Chain::from_bytes(bytes).ok()?.verify(&entry.header().mesh).ok());
             subject.map(|claims| (0, ChangeKind::Member, Subject::Member(claims.subject))).into_iter().collect()
+        }
+        Kind::REVOCATION => {
+            let revocation = entry.content().ok().and_then(|bytes| Revocation::decode(bytes).ok());
+            revocation.map(|ended| (0, ChangeKind::Member, Subject::Member(ended.member))).into_iter().collect()
         }
         Kind::PROFILE => vec![(0, ChangeKind::Member, Subject::Member(entry.header().author))],
         Kind::SPACE => vec![(0, ChangeKind::Space, Subject::Space(SpaceId::created_by(entry.id())))],

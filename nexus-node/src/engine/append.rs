@@ -94,8 +94,7 @@ impl Engine {
             };
             turn.after.push(Effect::Reply(id, outcome));
         }
-        self.finish_turn(before, turn);
-        Ok(())
+        self.finish_turn(before, turn)
     }
 
     fn run_command(
@@ -115,7 +114,7 @@ impl Engine {
             _ => {}
         }
         if !self.permits(&command) {
-            return done(Outcome::NotPermitted);
+            return done(self.not_permitted());
         }
         match command {
             Command::Remember(records) => self.remember(place, records, run, turn),
@@ -129,6 +128,7 @@ impl Engine {
                 keep(&with, turn);
                 done(self.publish_chain(&chain, run.ids[place], turn)?)
             }
+            Command::Revoke { member, keep } => done(self.revoke(member, keep.as_ref(), run.ids[place], turn)?),
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
@@ -151,8 +151,13 @@ impl Engine {
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
             // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
+            Command::Revoke { member, .. } => self.may_revoke(member),
             Command::Keep(_) | Command::Raise { .. } => true,
         }
+    }
+
+    pub(super) fn not_permitted(&self) -> Outcome {
+        Outcome::NotPermitted { member: self.state.members.get(&self.state.me).is_some() }
     }
 
     /// Whether this node's entries count in a space.

@@ -5,6 +5,7 @@ use nexus_identity::{Chain, Did};
 
 use super::writes::FoldWrites;
 use super::{Engine, Event, LedgerError, Turn};
+use crate::ledger::placed_revocation;
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow, SpaceNo, SpaceRow, Standing, meta};
 use crate::store::Table;
 
@@ -33,7 +34,8 @@ impl Engine {
     pub(super) fn settle(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
         let held = self.place(eno, entry, turn)?;
-        self.fold_as_it_counts(eno, entry, held.counts(header.seq), turn)?;
+        let counts = held.counts(header.seq) && self.state.counts(&header.log(), header.seq);
+        self.fold_as_it_counts(eno, entry, counts, turn)?;
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
             space.entries += 1;
             space.bytes += u64::from(header.payload_len);
@@ -74,6 +76,7 @@ impl Engine {
         log.held = Some(held);
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&held));
         if let Some(from) = held.cut.filter(|_| held.cut != below) {
+            self.state.undecided = true;
             self.cut(eno, id, CutRow { log: no, from, below }, turn)?;
             turn.events.push(Event::Fork { log: id, seq: from });
         }
@@ -95,7 +98,7 @@ impl Engine {
             Kind::CREDENTIAL if in_mesh_space => {
                 let admitted = entry.content().and_then(|content| {
                     let chain = Chain::from_bytes(content);
-                    let admitted = chain.and_then(|chain| self.state.admit(&chain));
+                    let admitted = chain.and_then(|chain| self.state.admit(&chain, Some(&header.author)));
                     admitted.map_err(|error| FormError::Content(error.to_string()))
                 });
                 Ok(admitted.map(|changed| {
@@ -105,6 +108,12 @@ impl Engine {
                     Standing::Applied
                 }))
             }
+            // whether it counts is part of the verdict
+            Kind::REVOCATION if in_mesh_space => Ok(placed_revocation(&self.state.mesh, entry).map(|placed| {
+                Arc::make_mut(&mut self.state.members).revoke(placed);
+                self.state.undecided = true;
+                Standing::Applied
+            })),
             // the space is known nevertheless: nodes that do not see the fork send entries for it
             Kind::SPACE if in_mesh_space => {
                 let definition = entry.content().and_then(SpaceDefinition::decode);

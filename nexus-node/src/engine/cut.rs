@@ -15,16 +15,31 @@ impl Engine {
     /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
     pub(super) fn cut(&mut self, eno: Eno, log: LogId, cut: CutRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&cut));
+        let enos = enos_cut_by(&turn.draft, eno, &cut)?;
+        if self.uncount(&log, &enos, turn)? {
+            self.describe_again(&log.author, eno, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Takes entries of a log out of all that they changed. Returns whether profiles are among them.
+    pub(super) fn uncount(&mut self, log: &LogId, enos: &[Eno], turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
         let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
         let mut undone = Undone::default();
         let mut described = false;
-        for other in enos_cut_by(&turn.draft, eno, &cut)? {
+        for other in enos.iter().copied() {
+            let before = standing(&turn.draft, other)?;
+            if before == Standing::Cut {
+                continue;
+            }
             let Some(entry) = read_entry(&turn.draft, other)? else { continue };
             match entry.header().kind {
                 // a credential proves itself and still counts
                 Kind::CREDENTIAL if in_mesh_space => continue,
+                // whether it counts is part of the verdict
+                Kind::REVOCATION if in_mesh_space => continue,
                 Kind::PROFILE if in_mesh_space => described = true,
-                Kind::SPACE if in_mesh_space => self.close_space(SpaceId::created_by(entry.id()), turn),
+                Kind::SPACE if in_mesh_space => self.show_space(SpaceId::created_by(entry.id()), false, turn),
                 Kind::WRITES if !in_mesh_space => {
                     // a quarantined entry was never folded
                     if let Ok(writes) = writes_of(&entry) {
@@ -33,7 +48,7 @@ impl Engine {
                 }
                 _ => {}
             }
-            if standing(&turn.draft, other)? == Standing::Quarantined {
+            if before == Standing::Quarantined {
                 turn.draft.delete(Table::Quarantine, &rows::eno_key(other));
             }
             turn.draft.put(Table::Standing, &rows::eno_key(other), &rows::encode(&Standing::Cut));
@@ -43,34 +58,33 @@ impl Engine {
             fold.undo(&undone)?;
             space.records = space.records.saturating_add_signed(fold.records());
         }
-        if described {
-            self.describe_again(&log.author, eno, turn)?;
-        }
-        Ok(())
+        Ok(described)
     }
 
-    /// Hides a space whose definition no longer counts.
-    fn close_space(&mut self, id: SpaceId, turn: &mut Turn<'_>) {
+    /// Shows a space whose definition counts again, or hides it.
+    pub(super) fn show_space(&mut self, id: SpaceId, counts: bool, turn: &mut Turn<'_>) {
         if let Some(space) = self.state.spaces.get_mut(&id) {
-            space.cut = true;
+            space.cut = !counts;
             turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(space));
             turn.events.push(Event::Spaces);
         }
     }
 
     /// Folds an author's profiles before entry `eno` again.
-    fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    pub(super) fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let members = Arc::make_mut(&mut self.state.members);
         members.undescribe(author);
         turn.events.push(Event::Members);
         let space = SpaceId::mesh(&self.state.mesh);
         let logs = self.state.logs.iter().filter(|(id, _)| id.space == space && id.author == *author);
-        for (_, log) in logs {
+        for (id, log) in logs {
+            let cut = members.cut_of(id);
             for other in enos_of_log(&turn.draft, log.no, 0, u64::MAX)?.into_iter().filter(|other| *other < eno) {
                 let Some(entry) = read_entry(&turn.draft, other)? else { continue };
                 let header = entry.header();
                 if header.kind == Kind::PROFILE
                     && log.held.is_some_and(|held| held.counts(header.seq))
+                    && cut.is_none_or(|cut| header.seq < cut)
                     && let Ok(Ok(profile)) = entry.content().map(Profile::decode)
                 {
                     members.describe(author, header.hlc, entry.id(), profile);

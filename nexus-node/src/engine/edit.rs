@@ -44,7 +44,7 @@ impl Engine {
             return answer(Outcome::NoRecord);
         };
         if !self.may_write(space) {
-            return answer(Outcome::NotPermitted);
+            return answer(self.not_permitted());
         }
         let records = shown_as_one(&turn.draft, record)?;
         // effects of earlier commands in this turn must be visible

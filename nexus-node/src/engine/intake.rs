@@ -42,8 +42,7 @@ impl Engine {
         if behind {
             turn.events.push(Event::Behind { from });
         }
-        self.finish_turn(before, turn);
-        Ok(())
+        self.finish_turn(before, turn)
     }
 
     /// Takes one entry, and those that waited for it. Returns `false` if it must wait itself.
@@ -89,7 +88,7 @@ impl Engine {
             let met = state.waiting.take_met(|need| match need {
                 Need::Before => false,
                 Need::Space(space) => rule(space).is_some(),
-                Need::Author(author, space) => rule(space).is_some_and(|rule| members.may_write(author, &rule)),
+                Need::Author(author, space) => rule(space).is_some_and(|rule| members.may_have_written(author, &rule)),
             });
             if met.is_empty() {
                 return Ok(());
@@ -110,6 +109,10 @@ impl Engine {
         if !self.may_speak(&entry, &space) {
             let need = Need::Author(header.author, header.space);
             return Ok(Verdict::Wait(entry, need));
+        }
+        // of a former member nothing more is taken than counts
+        if !self.state.counts(&header.log(), header.seq) {
+            return Ok(Verdict::Nothing);
         }
         // a peer must not send entries of a space that this node may not read; nothing of them is kept
         if !self.state.members.may_read(&self.state.me, &space) {
@@ -148,7 +151,7 @@ impl Engine {
         Ok(row.as_deref().and_then(EntryRow::peek) == Some((no, header.seq - 1)))
     }
 
-    /// Whether the author's entries count in the space. In the mesh's own space a chain introduces its
+    /// Whether the author's entries are kept in the space. In the mesh's own space a chain introduces its
     /// author.
     fn may_speak(&self, entry: &Verified, space: &SpaceRule) -> bool {
         let header = entry.header();
@@ -156,7 +159,7 @@ impl Engine {
             let chain = Chain::from_bytes(entry.content().ok()?).ok()?;
             chain.verify_all(&self.state.mesh).ok()?.into_iter().find(|claims| claims.subject == header.author)
         };
-        self.state.members.may_write(&header.author, space)
+        self.state.members.may_have_written(&header.author, space)
             || (header.kind == Kind::CREDENTIAL
                 && header.space == SpaceId::mesh(&self.state.mesh)
                 && introduces_itself().is_some())
@@ -165,12 +168,11 @@ impl Engine {
     /// Takes a chain that a peer showed at the gate: its entries may arrive before the credential.
     pub(super) fn take_chain(&mut self, chain: &Chain, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
-        if self.state.admit(chain).is_ok_and(|changed| changed) {
+        if self.state.admit(chain, None).is_ok_and(|changed| changed) {
             turn.events.push(Event::Members);
             self.retry_waiting(turn)?;
         }
-        self.finish_turn(before, turn);
-        Ok(())
+        self.finish_turn(before, turn)
     }
 
     /// Begins a new incarnation: another store is ahead in the old log, which must not be written twice.
@@ -187,13 +189,18 @@ impl Engine {
     }
 
     /// Reports the entries stored in this turn, and keeps the clock.
-    pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) {
+    pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        for (log, recount) in self.decide(turn)? {
+            let key = rows::recount_key(self.state.next_eno - 1, log);
+            turn.draft.put(Table::Recounts, &key, &rows::encode(&recount));
+        }
         if self.state.next_eno == before {
-            return;
+            return Ok(());
         }
         let stamp = self.state.clock.tick(turn.now);
         self.note_stamp(stamp, turn);
         turn.events.push(Event::Stored { eno: self.state.next_eno - 1 });
+        Ok(())
     }
 
     /// Writes, stores and folds the next entry of our own log of a space for these commands.

@@ -1,7 +1,7 @@
 use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, Origin, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::Batch;
 
@@ -62,6 +62,13 @@ pub enum Command {
         /// Rows of other tables that must become durable with it (the redemption of a ticket).
         with: Batch,
     },
+    /// End the membership of somebody below this node, or this node's own. What its logs hold here counts.
+    Revoke {
+        /// The member.
+        member: Did,
+        /// Whom this node admits in its place, of those whose membership would end with it; `None` for all.
+        keep: Option<BTreeSet<Did>>,
+    },
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
@@ -113,6 +120,15 @@ pub enum Outcome {
     Done(Option<EntryId>),
     /// The space was created.
     Space(SpaceId),
+    /// The membership ended.
+    Revoked {
+        /// The number of logs of which something counts.
+        pins: usize,
+        /// Those who would have fallen with it, and were admitted by this node.
+        kept: Vec<Did>,
+        /// Those whose membership ended with it.
+        fallen: Vec<Did>,
+    },
     /// The record does not exist, or is forgotten.
     NoRecord,
     /// This version does not write that format.
@@ -121,7 +137,10 @@ pub enum Outcome {
         known: u16,
     },
     /// This node's entries do not count: it is a reader, or no member.
-    NotPermitted,
+    NotPermitted {
+        /// Whether it is a member.
+        member: bool,
+    },
 }
 
 /// An effect of an input. The batch must be on disk before the others.

@@ -39,6 +39,8 @@ impl Engine {
                 self.settle(*eno, &entry, &mut turn)?;
             }
         }
+        // who follows changes has seen these already
+        self.decide(&mut turn)?;
         Ok(turn.draft.finish())
     }
 }

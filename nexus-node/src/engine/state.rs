@@ -52,6 +52,8 @@ pub(super) struct EngineState {
     pub incarnation: Incarnation,
     pub clock: HlcClock,
     pub members: Arc<Members>,
+    /// Whether something came that memberships depend on, since the last verdicts.
+    pub undecided: bool,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -76,6 +78,7 @@ impl EngineState {
             incarnation,
             clock: HlcClock::after(Hlc(last)),
             members: Arc::new(read_members(store)?),
+            undecided: true,
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
@@ -112,9 +115,16 @@ impl EngineState {
         self.spaces.get(&space).map(|row| row.rule(space))
     }
 
-    /// Takes a chain's members. Returns whether that changed anything.
-    pub(super) fn admit(&mut self, chain: &Chain) -> Result<bool, ChainError> {
-        Members::admit_shared(&mut self.members, chain)
+    /// Takes a chain's members; `author` published it, if it is from an entry. Returns whether that changed anything.
+    pub(super) fn admit(&mut self, chain: &Chain, author: Option<&Did>) -> Result<bool, ChainError> {
+        let changed = Members::admit_shared(&mut self.members, chain, author)?;
+        self.undecided |= changed;
+        Ok(changed)
+    }
+
+    /// Whether an entry counts, by the verdict on its author.
+    pub(super) fn counts(&self, log: &LogId, seq: u64) -> bool {
+        self.members.cut_of(log).is_none_or(|cut| seq < cut)
     }
 
     /// Our own log of a space.

@@ -12,6 +12,26 @@ pub enum AccessError {
     /// Only an admin does this, and this node is none.
     #[error("only an admin {0}")]
     NotAdmin(AdminDuty),
+    /// This node's membership ended.
+    #[error("this node's membership was revoked: it keeps its memories and changes nothing")]
+    Revoked,
+    /// Only who stands above a member in the chain of its credentials ends its membership.
+    #[error("only the root and those above {name} end its membership{}", above(.by))]
+    NotAbove {
+        /// The member.
+        name: String,
+        /// Those who may.
+        by: Vec<String>,
+    },
+    /// A node does not revoke itself.
+    #[error("this is the node's own membership")]
+    OwnMembership,
+    /// The memberships of others would end with this node's.
+    #[error("{} were admitted by this node, and would lose their membership with it", super::listed(.members))]
+    WouldTakeAlong {
+        /// Their names.
+        members: Vec<String>,
+    },
     /// This node is a reader, and writes no memories.
     #[error("this node may read but not write: it is a reader of its mesh")]
     Reader,
@@ -59,6 +79,11 @@ pub enum AccessError {
     /// The coordinators did not count a write.
     #[error(transparent)]
     Proposal(OpaqueError),
+}
+
+/// Those who may end a membership, in words.
+fn above(by: &[String]) -> String {
+    if by.is_empty() { String::new() } else { format!(": {}", super::listed(by)) }
 }
 
 /// A duty of admins.

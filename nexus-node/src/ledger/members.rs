@@ -1,30 +1,40 @@
-use nexus_crdt::{Kind, Members, Profile, SpaceId};
-use nexus_identity::Chain;
+use std::collections::BTreeMap;
+
+use nexus_crdt::{FormError, Head, Kind, LogId, Members, PlacedRevocation, Profile, Revocation, SpaceId, Verified};
+use nexus_identity::{Chain, Did};
 
 use super::rows::Standing;
 use super::{Genesis, LedgerError, read_genesis, view};
 use crate::store::View;
 
-/// The members of a store's mesh: the fold of the mesh space's credentials and profiles.
+/// The members of a store's mesh: the fold of the mesh space's credentials, revocations and profiles.
 ///
-/// A credential proves itself. It counts at any place, also where its log is cut.
+/// A credential proves itself. It counts at any place, also where its log is cut. Whether a revocation
+/// counts is part of the verdict.
 ///
 /// # Errors
 /// An error of the view, or a chain of this node that does not hold.
 pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     let Genesis { mesh, chain, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
-    chain.verify(&mesh)?;
     let mut members = Members::of(mesh);
-    members.admit(&chain)?;
+    let me = chain.verify(&mesh)?.subject;
+    members.admit_by(&me, &chain)?;
     let space = SpaceId::mesh(&mesh);
-    for (no, _, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
+    let mut forks = BTreeMap::new();
+    for (no, log, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
+        forks.extend(view::read_branches(store, no)?.and_then(|held| Some((log, held.cut?))));
         for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
             let Some(entry) = view::read_entry(store, eno)? else { continue };
             let (header, payload) = (entry.header(), entry.content().unwrap_or_default());
             match header.kind {
                 Kind::CREDENTIAL => {
                     // a chain that does not hold was quarantined on arrival
-                    let _ = Chain::from_bytes(payload).and_then(|chain| members.admit(&chain));
+                    let _ = Chain::from_bytes(payload).and_then(|chain| members.admit_by(&header.author, &chain));
+                }
+                Kind::REVOCATION => {
+                    if let Ok(placed) = placed_revocation(&mesh, &entry) {
+                        members.revoke(placed);
+                    }
                 }
                 Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {
                     if let Ok(profile) = Profile::decode(payload) {
@@ -35,5 +45,18 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
             }
         }
     }
+    members.decide(&|log: &LogId| forks.get(log).copied());
     Ok(members)
+}
+
+/// The revocation of an entry of the mesh space.
+///
+/// # Errors
+/// The payload is none, or the root's signature in it is another's.
+pub(crate) fn placed_revocation(mesh: &Did, entry: &Verified) -> Result<PlacedRevocation, FormError> {
+    let header = entry.header();
+    let revocation = entry.content().and_then(Revocation::decode)?;
+    let by_root = revocation.is_by_root(mesh).map_err(|error| FormError::Content(error.to_string()))?;
+    let entry = Head { seq: header.seq, id: entry.id() };
+    Ok(PlacedRevocation { log: header.log(), entry, hlc: header.hlc, revocation, by_root })
 }

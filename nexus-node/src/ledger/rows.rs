@@ -15,6 +15,7 @@
 //! | `Frontier` | log no | [`Branches`](nexus_crdt::Branches) |
 //! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
 //! | `Cuts` | eno | [`CutRow`] |
+//! | `Recounts` | eno, log no | [`RecountRow`] |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
@@ -87,7 +88,8 @@ pub(crate) fn encode<T: BorshSerialize>(row: &T) -> Vec<u8> {
 pub(crate) enum Standing {
     /// It counts, and is folded.
     Applied = 0,
-    /// Its log forked at or below it. It is kept and sent on, and does not count.
+    /// Its log forked at or below it, or its author's membership ended before it. It is kept and does not
+    /// count.
     Cut = 1,
     /// Its payload breaks a rule of form and does not count.
     Quarantined = 2,
@@ -106,6 +108,18 @@ pub(crate) struct CutRow {
     pub from: u64,
     /// The first seq that did not count before; `None` if all did.
     pub below: Option<u64>,
+}
+
+/// A part of a log that no longer counts, or counts again, since its author's membership ended or stands
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct RecountRow {
+    /// The first seq.
+    pub from: u64,
+    /// The first seq after it; `None` if it is the rest of the log.
+    pub to: Option<u64>,
+    /// Whether it counts again.
+    pub counts: bool,
 }
 
 /// An entry without its payload, as it was received.
@@ -208,6 +222,19 @@ pub(crate) fn read_eno(table: Table, bytes: &[u8]) -> Result<Eno, StoreError> {
 
 pub(crate) fn log_key(log: LogNo) -> [u8; 4] {
     log.to_be_bytes()
+}
+
+pub(crate) fn recount_key(eno: Eno, log: LogNo) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&eno.to_be_bytes());
+    key[8..].copy_from_slice(&log.to_be_bytes());
+    key
+}
+
+/// The entry and the log of a key of `Recounts`.
+pub(crate) fn read_recount_key(key: &[u8]) -> Option<(Eno, LogNo)> {
+    let (eno, log) = key.split_first_chunk()?;
+    Some((Eno::from_be_bytes(*eno), LogNo::from_be_bytes(log.try_into().ok()?)))
 }
 
 pub(crate) fn log_index_key(log: LogNo, seq: u64, id: EntryId) -> [u8; 44] {

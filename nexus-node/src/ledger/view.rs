@@ -9,7 +9,8 @@ use nexus_crdt::{
 };
 
 use super::rows::{
-    self, CutRow, Eno, EntryRow, LogNo, RecordRow, SpaceNo, SpaceRow, Standing, WriteRow, decode, unreadable,
+    self, CutRow, Eno, EntryRow, LogNo, RecordRow, RecountRow, SpaceNo, SpaceRow, Standing, WriteRow, decode,
+    unreadable,
 };
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
@@ -32,6 +33,14 @@ pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branch
     view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
 }
 
+/// An entry of a log at a seq; of several the one with the lowest id.
+pub(crate) fn head_at(view: &dyn View, log: LogNo, seq: u64) -> Result<Option<Head>, StoreError> {
+    let (from, to) = (rows::log_index_prefix(log, seq), rows::log_index_prefix(log, seq.saturating_add(1)));
+    let bounds = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
+    let found = view.first(Table::LogIndex, bounds, Order::Forward)?;
+    Ok(found.and_then(|(key, _)| rows::read_log_index_key(&key)).map(|(seq, id)| Head { seq, id }))
+}
+
 /// Whether an entry counts.
 pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError> {
     view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
@@ -52,6 +61,36 @@ pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec
     let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
     let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
     enos.retain(|other| *other < eno);
+    Ok(enos)
+}
+
+/// The recounts that the entries between two enos caused.
+pub(crate) fn recounts(
+    view: &dyn View,
+    from: Eno,
+    to: Eno,
+) -> Result<BTreeMap<Eno, Vec<(LogNo, RecountRow)>>, StoreError> {
+    let mut found: BTreeMap<Eno, Vec<_>> = BTreeMap::new();
+    let (start, end) = (rows::recount_key(from, 0), rows::recount_key(to, LogNo::MAX));
+    let bounds = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+    view.try_scan(Table::Recounts, bounds, Order::Forward, &mut |key, value| {
+        let (eno, log) = rows::read_recount_key(key).ok_or_else(|| unreadable(Table::Recounts))?;
+        found.entry(eno).or_default().push((log, decode(Table::Recounts, value)?));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// The entries of a recount of a log, as far as they were stored up to entry `eno`.
+pub(crate) fn enos_recounted(
+    view: &dyn View,
+    eno: Eno,
+    log: LogNo,
+    recount: &RecountRow,
+) -> Result<Vec<Eno>, StoreError> {
+    let to = recount.to.map_or(u64::MAX, |to| to.saturating_sub(1));
+    let mut enos = enos_of_log(view, log, recount.from, to)?;
+    enos.retain(|other| *other <= eno);
     Ok(enos)
 }
 

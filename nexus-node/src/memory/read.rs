@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
             did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
         };
         let named: Vec<Did> =
-            self.known.members.iter().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
+            self.known.members.iter_known().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
         match named.as_slice() {
             [] => Err(NodeError::NotFound { what: Resource::Member, name: name.to_owned() }),
             [did] => Ok(*did),
@@ -378,7 +378,7 @@ impl<'a> Reader<'a> {
 
     /// A member's name.
     fn name_of(&self, did: &Did) -> Option<String> {
-        self.known.members.get(did).and_then(|member| member.name()).map(ToString::to_string)
+        self.known.members.get_known(did).and_then(|member| member.name()).map(ToString::to_string)
     }
 
     /// A page of memories, newest first.

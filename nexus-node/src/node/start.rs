@@ -95,6 +95,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("gossip in", hearing.hear(gossiped));
     world.spawn("sync streams", syncing.clone().serve(sync_streams));
     world.spawn("join door", admitter.serve(knocks));
+    world.spawn("revocations", super::revoke::shut_out(identity.follow(), mesh.clone()));
     world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
 
     let source = Source {

@@ -306,14 +306,18 @@ impl Node {
     /// The members of the mesh, this node included.
     pub fn members(&self) -> Vec<MemberInfo> {
         let members = self.0.identity.members();
-        let info = |(did, member): (&Did, &nexus_crdt::Member)| MemberInfo {
-            did: *did,
-            name: member.name().map_or_else(String::new, ToString::to_string),
-            roles: member.roles().into_iter().collect(),
-            admitted_by: member.admitted_by().unwrap_or_else(|| members.mesh()),
-            expires_at: member.expires_at(),
-        };
-        members.iter().map(info).collect()
+        members.iter().map(|(did, member)| member_info(&members, did, member)).collect()
+    }
+}
+
+/// A member as it is shown.
+pub(super) fn member_info(members: &Members, did: &Did, member: &nexus_crdt::Member) -> MemberInfo {
+    MemberInfo {
+        did: *did,
+        name: member.name().map_or_else(String::new, ToString::to_string),
+        roles: member.roles().into_iter().collect(),
+        admitted_by: member.admitted_by().unwrap_or_else(|| members.mesh()),
+        expires_at: member.expires_at(),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nexus_crdt::{ENTRY_FORMAT_FIRST, Members, SpaceId, SpaceRule, unnamed_spaces};
+use nexus_crdt::{Branches, ENTRY_FORMAT_FIRST, Head, LogId, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::Did;
 
 use crate::ledger;
@@ -67,6 +67,20 @@ impl Audience {
             self.members = members.clone();
         }
         new
+    }
+
+    /// The last entry of a log that is exchanged: one that the peer reads, and not after the last one that
+    /// counts of a former member. `None` if there is nothing to exchange.
+    pub(super) fn last(&self, view: &dyn View, log: &LogId, held: &Branches) -> Result<Option<Head>, StoreError> {
+        let head = held.head_for(self.reads);
+        let Some(cut) = self.members.cut_of(log) else { return Ok(head) };
+        let pin = self.members.pin_of(log).filter(|_| head.is_some_and(|head| cut <= head.seq.saturating_add(1)));
+        match pin {
+            // another branch than the one that counts: it is asked for from the start
+            Some(pin) if ledger::find_entry(view, pin.id)?.is_none() => Ok(None),
+            Some(pin) => Ok(Some(pin)),
+            None => Ok(head.filter(|head| head.seq < cut)),
+        }
     }
 
     /// Whether both ends may read a space, and know it.

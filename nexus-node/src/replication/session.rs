@@ -181,7 +181,7 @@ impl SyncSession {
             let log = SessionLog { id, shared: shared.contains(&id.space) };
             self.logs.insert(no, log);
             if log.shared
-                && let Some(head) = held.head_for(self.audience.reads())
+                && let Some(head) = self.audience.last(view, &id, &held)?
             {
                 ours.shared.advance(id, head);
             }
@@ -386,7 +386,7 @@ impl SyncSession {
             let log = self.log(no, view)?;
             if log.shared
                 && let Some(held) = ledger::read_branches(view, no)?
-                && let Some(head) = held.head_for(self.audience.reads())
+                && let Some(head) = self.audience.last(view, &log.id, &held)?
             {
                 heads.push(LogHead::new(&log.id, &head));
             }

@@ -43,7 +43,7 @@ pub(crate) fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])
 }
 
-const ROOT: u8 = 100;
+pub(crate) const ROOT: u8 = 100;
 
 pub(crate) fn mesh() -> Did {
     key(ROOT).did()

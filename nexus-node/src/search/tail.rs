@@ -184,15 +184,18 @@ fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, St
         return Ok(Vec::new());
     };
     let (standings, cuts) = (ledger::standings(view, first, last)?, ledger::cuts(view, first, last)?);
+    let recounts = ledger::recounts(view, first, last)?;
     let mut touched = Vec::with_capacity(found.len());
     for (eno, row) in found {
         let mut dots = Vec::new();
-        if let Some(cut) = cuts.get(&eno) {
-            for other in ledger::enos_cut_by(view, eno, cut)? {
-                let Some(entry) = ledger::read_entry(view, other)? else { continue };
-                dots.extend(touched_by(&entry));
-                dots.extend(shown_instead(view, &entry)?);
-            }
+        let mut recounted = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
+        for (log, recount) in recounts.get(&eno).into_iter().flatten() {
+            recounted.extend(ledger::enos_recounted(view, eno, *log, recount)?);
+        }
+        for other in recounted {
+            let Some(entry) = ledger::read_entry(view, other)? else { continue };
+            dots.extend(touched_by(&entry));
+            dots.extend(shown_instead(view, &entry)?);
         }
         if !standings.contains_key(&eno) {
             let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;

@@ -57,6 +57,9 @@ tables! {
     Standing = "standing", derived;
     /// Entries that showed a fork, and the entries that stopped counting then.
     Cuts = "cuts", derived;
+    /// Logs of which more or less counts since an entry was stored: their authors' memberships ended, or
+    /// stand again.
+    Recounts = "recounts", kept;
     /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
     /// Folded records.

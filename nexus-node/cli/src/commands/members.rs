@@ -6,13 +6,40 @@ use crate::session::CliSession;
 
 /// List the members of the mesh
 #[derive(Debug, Args)]
-pub(crate) struct Members;
+pub(crate) struct Members {
+    /// The former members instead
+    #[arg(long)]
+    revoked: bool,
+}
 
 impl Members {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let members: Vec<wire::Member> = session.client()?.get("/v1/members")?;
+        let client = session.client()?;
+        if self.revoked {
+            let (former, members) = (client.get("/v1/members?revoked=true")?, client.get("/v1/members")?);
+            return session.printer.answer(&former, || ended(&former, &members, &session.printer));
+        }
+        let members: Vec<wire::Member> = client.get("/v1/members")?;
         session.printer.answer(&members, || text(&members, &session.printer))
     }
+}
+
+/// The former members, with the end of each membership.
+fn ended(former: &Vec<wire::Member>, members: &[wire::Member], printer: &Printer) -> String {
+    let mut table = Table::new(["NAME", "DID", "REVOKED", "BY"]);
+    for member in former {
+        let Some(end) = &member.revoked else { continue };
+        let name = |did: &String| members.iter().chain(former).find(|of| of.did == *did).map(|of| of.name.clone());
+        let by =
+            if end.by == member.did { "itself".to_owned() } else { name(&end.by).unwrap_or_else(|| end.by.clone()) };
+        table.row([
+            (member.name.clone(), Some(Style::Bold)),
+            (member.did.clone(), None),
+            (moment(&end.at), None),
+            (by, None),
+        ]);
+    }
+    table.show(printer)
 }
 
 fn text(members: &[wire::Member], printer: &Printer) -> String {

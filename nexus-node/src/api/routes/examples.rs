@@ -215,6 +215,24 @@ pub(super) fn member() -> wire::Member {
     }
 }
 
+pub(super) fn revoke() -> wire::Revoke {
+    wire::Revoke { keep: Some(vec!["cloud".into()]) }
+}
+
+pub(super) fn revoked_member() -> wire::RevokedMember {
+    wire::RevokedMember {
+        did: OTHER.into(),
+        revoked_at: AT.into(),
+        pins: 2,
+        kept: vec![DID.into()],
+        fallen: Vec::new(),
+    }
+}
+
+pub(super) fn left() -> wire::Left {
+    wire::Left { did: DID.into(), left_at: AT.into() }
+}
+
 pub(super) fn invite() -> wire::Invite {
     wire::Invite {
         role: Some("member".into()),

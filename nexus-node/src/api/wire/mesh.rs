@@ -67,6 +67,26 @@ impl From<crate::MemberInfo> for Member {
     }
 }
 
+impl From<(crate::MemberInfo, crate::MembershipEnd)> for Member {
+    fn from((member, end): (crate::MemberInfo, crate::MembershipEnd)) -> Self {
+        let revoked = super::MembershipEnd { at: end.at.to_string(), by: end.by.to_string() };
+        Self { revoked: Some(revoked), ..member.into() }
+    }
+}
+
+impl From<crate::RevokedMember> for RevokedMember {
+    fn from(revoked: crate::RevokedMember) -> Self {
+        let dids = |dids: Vec<nexus_identity::Did>| dids.iter().map(ToString::to_string).collect();
+        Self {
+            did: revoked.did.to_string(),
+            revoked_at: revoked.revoked_at.to_string(),
+            pins: revoked.pins,
+            kept: dids(revoked.kept),
+            fallen: dids(revoked.fallen),
+        }
+    }
+}
+
 impl From<crate::Invitation> for Invitation {
     fn from(invitation: crate::Invitation) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Field, Fold, FormError, Head, Hlc, Incarnation, Kind,
-    LogId, Profile, SpaceDefinition, SpaceId, Target, Verified, Write, Writes, writes_of,
+    LogId, Pin, Profile, Revocation, Revoked, SpaceDefinition, SpaceId, Target, Verified, Write, Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use super::genesis;
 use crate::engine::{Effect, Engine, Event, Input, clear_derived, derived_stands};
 use crate::ledger::rows::{self, Standing};
 use crate::ledger::{self, found};
-use crate::replication::tests::{Dice, chain, mesh};
+use crate::replication::tests::{Dice, ROOT, chain, mesh};
 use crate::store::{Batch, KeyRange, Order, StoreError, Table, TableChange, View, Visit};
 
 fn key(n: u8) -> Keypair {
@@ -148,11 +148,14 @@ impl Node {
         let mut shown = Shown::default();
         for (id, row) in &spaces {
             let open = !row.cut && self.engine.members().is_open(&row.rule(*id));
-            shown.spaces.insert(*id, (row.name.to_string(), open, row.records, row.entries, row.bytes));
+            // of former members nodes hold more or less, by the time at which they knew
+            let held = (!self.engine.members().has_revocations()).then_some((row.entries, row.bytes));
+            shown.spaces.insert(*id, (row.name.to_string(), open, row.records, held));
         }
         for (did, member) in self.engine.members().iter() {
             shown.members.insert(*did, member.name().map(ToString::to_string));
         }
+        shown.former.extend(self.engine.members().former().map(|(did, former)| (*did, former.revoked)));
         for key in self.tables.keys(Table::ByTime) {
             let at = rows::TimeKey::from_bytes(key).unwrap();
             let entry = ledger::entry_id_of(view, at.eno).unwrap().unwrap();
@@ -170,7 +173,11 @@ impl Node {
         }
         shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
         for (_, log, head) in ledger::read_logs(view).unwrap() {
-            shown.heads.extend(head.map(|head| (log, head)));
+            let last = |head: Head| match self.engine.members().cut_of(&log) {
+                Some(cut) if cut <= head.seq + 1 => cut.checked_sub(1).map(|seq| (seq, None)),
+                _ => Some((head.seq, Some(head.id))),
+            };
+            shown.heads.extend(head.and_then(last).map(|head| (log, head)));
         }
         shown
     }
@@ -179,9 +186,10 @@ impl Node {
 /// The visible state of a node; see [`Node::shown`].
 #[derive(Debug, Default, PartialEq)]
 struct Shown {
-    heads: BTreeMap<LogId, Head>,
-    spaces: BTreeMap<SpaceId, (String, bool, u64, u64, u64)>,
+    heads: BTreeMap<LogId, (u64, Option<EntryId>)>,
+    spaces: BTreeMap<SpaceId, (String, bool, u64, Option<(u64, u64)>)>,
     members: BTreeMap<Did, Option<String>>,
+    former: BTreeMap<Did, Revoked>,
     records: BTreeSet<(SpaceId, Dot)>,
     writes: BTreeMap<(Table, SpaceId, Dot, Field, Dot), Option<String>>,
     lookups: usize,
@@ -214,11 +222,14 @@ struct Universe {
     /// Writes with their space and field.
     dots: Vec<Dot>,
     stamp: u64,
+    /// Whether memberships end.
+    revokes: bool,
 }
 
 impl Universe {
     fn new(seed: u64) -> Self {
-        let mut universe = Self { dice: Dice::new(seed), entries: vec![], dots: vec![], stamp: 0 };
+        let mut universe = Self { dice: Dice::new(seed), entries: vec![], dots: vec![], stamp: 0, revokes: false };
+        universe.revokes = universe.dice.roll(2) == 0;
         let log = |n: u8, space| LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
         let mut spaces = vec![SpaceId::default_of(&mesh())];
         for n in 0..4 {
@@ -283,6 +294,7 @@ impl Universe {
             0 => (Kind::WRITES, b"no writes".to_vec()),
             1 => (Kind(4_000), b"of a later version".to_vec()),
             2 if in_mesh_space => (Kind::CREDENTIAL, b"no chain".to_vec()),
+            3 if in_mesh_space && self.revokes => (Kind::REVOCATION, self.revocation().encode()),
             3..=5 if in_mesh_space => {
                 (Kind::SPACE, SpaceDefinition { name: name(), access: 0, salt: [0; 16] }.encode())
             }
@@ -292,6 +304,21 @@ impl Universe {
                 (Kind::WRITES, Writes(writes).encode())
             }
         }
+    }
+
+    /// A revocation by the entry's author or, now and then, by the root.
+    fn revocation(&mut self) -> Revocation {
+        let n = u8::try_from(1 + self.dice.roll(3)).unwrap();
+        let spaces = [SpaceId::mesh(&mesh()), SpaceId::default_of(&mesh())];
+        let mut pins = Vec::new();
+        for space in spaces {
+            if self.dice.roll(4) > 0 {
+                let last = Head { seq: self.dice.roll(8), id: EntryId::ZERO };
+                pins.push(Pin { space, incarnation: Incarnation([n; 8]), last });
+            }
+        }
+        let revocation = Revocation::new(key(n).did(), pins);
+        if self.dice.roll(8) == 0 { revocation.by_root(&key(ROOT)) } else { revocation }
     }
 
     fn write(&mut self) -> Write {
@@ -346,12 +373,15 @@ fn check_against_the_rules(node: &Node) {
     for entries in held.values() {
         let mut seqs: Vec<u64> = entries.iter().map(|(_, entry)| entry.header().seq).collect();
         seqs.sort_unstable();
-        let cut = seqs.windows(2).find(|pair| pair[0] == pair[1]).map_or(u64::MAX, |pair| pair[0]);
+        let forked = seqs.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        let ended = node.engine.members().cut_of(&entries[0].1.header().log());
+        let cut = forked.into_iter().chain(ended).min().unwrap_or(u64::MAX);
         for (eno, entry) in entries {
             let header = entry.header();
             let standing = ledger::standing(view, *eno).unwrap();
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
-            if header.seq >= cut && !(in_mesh_space && header.kind == Kind::CREDENTIAL) {
+            let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION].contains(&header.kind);
+            if header.seq >= cut && !(in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
             } else if header.kind == Kind::WRITES && !in_mesh_space {
                 match writes_of(entry) {
@@ -369,7 +399,7 @@ fn check_against_the_rules(node: &Node) {
     let records: BTreeSet<(SpaceId, Dot)> =
         folds.iter().flat_map(|(space, fold)| fold.records().map(|record| (*space, record))).collect();
     assert_eq!(shown.records, records);
-    for (space, (_, _, count, ..)) in &shown.spaces {
+    for (space, (_, _, count, _)) in &shown.spaces {
         assert_eq!(*count, records.iter().filter(|(of, _)| of == space).count() as u64);
     }
     for (space, record) in records {
@@ -440,7 +470,8 @@ proptest! {
         // known before or after, what is erased is gone
         other.take(Input::Erase(erasures));
         check_against_the_rules(&other);
-        prop_assert_eq!(one.engine.last_eno(), universe.entries.iter().map(|entry| entry.id()).collect::<BTreeSet<_>>().len() as u64);
+        let former = one.engine.members().has_revocations();
+        prop_assert!(former || one.engine.last_eno() == universe.entries.iter().map(|entry| entry.id()).collect::<BTreeSet<_>>().len() as u64);
         prop_assert_eq!(one.shown(), other.shown());
     }
 }
@@ -546,7 +577,7 @@ fn a_member_whose_log_is_cut_stays_one_and_goes_by_its_earlier_name() {
     assert!(!shown.spaces[&id].1, "not shown any more");
     // nodes that have not seen the fork send entries for it: refusing them would keep sync from ending
     node.entries(vec![written]);
-    assert_eq!(node.shown().heads[&in_space].seq, 0);
+    assert_eq!(node.shown().heads[&in_space].0, 0);
     node.restart();
     assert_eq!(node.shown().members[&key(1).did()].as_deref(), Some("early"));
 }
@@ -555,7 +586,7 @@ fn a_member_whose_log_is_cut_stays_one_and_goes_by_its_earlier_name() {
 fn every_table_that_is_derived_is_looked_at() {
     let mut filled = BTreeSet::new();
     let mut cuts = 0;
-    for seed in 0..4 {
+    for seed in 0..16 {
         let mut node = Node::new();
         hand_over_all(&mut node, &Universe::new(seed));
         filled.extend(node.tables.0.keys().map(|(table, _)| *table));

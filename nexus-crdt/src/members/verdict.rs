@@ -1,0 +1,436 @@
+//! Which memberships stand: a function of the credentials and revocations held, and of where logs forked.
+//!
+//! Verdicts are found from the root downward, a level of credentials at a time. The verdict on a member
+//! depends on members of lower levels alone, so two verdicts never depend on each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nexus_identity::{CHAIN_LINKS_MAX, Claims, Did, Role};
+
+use super::Members;
+use crate::frontier::Head;
+use crate::hlc::Hlc;
+use crate::log::{Incarnation, LogId};
+use crate::revocation::PlacedRevocation;
+use crate::space::SpaceId;
+
+/// The end of a membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The time by the revoker's clock.
+    pub at: Hlc,
+    /// The revoker: the mesh itself if its root signed, the member itself if it left.
+    pub by: Did,
+}
+
+/// The verdict on somebody whose membership does not stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The first revocation in force; `None` for a member whose issuers all lost their membership.
+    pub(super) revoked: Option<Revoked>,
+    /// The last entries that count. A log without a pin counts nowhere.
+    pub(super) pins: BTreeMap<(SpaceId, Incarnation), Head>,
+}
+
+impl Verdict {
+    /// The first seq of a log that does not count.
+    pub(super) fn cut_of(&self, log: &LogId) -> u64 {
+        self.pins.get(&(log.space, log.incarnation)).map_or(0, |last| last.seq.saturating_add(1))
+    }
+
+    /// Adds a revocation. Of several pins of a log the lowest counts; a log that one of them does not pin
+    /// is not pinned.
+    fn add(&mut self, placed: &PlacedRevocation, by: Did) {
+        let mut pins: BTreeMap<_, _> = placed.revocation.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
+        if placed.log.author == placed.revocation.member && !placed.by_root {
+            // who leaves cannot name the entry that says so
+            pins.insert((placed.log.space, placed.log.incarnation), placed.entry);
+        }
+        let lower = |a: Head, b: Head| if (b.seq, b.id) < (a.seq, a.id) { b } else { a };
+        if self.revoked.is_some() {
+            let both = self.pins.iter().filter_map(|(log, a)| Some((*log, lower(*a, *pins.get(log)?))));
+            pins = both.collect();
+        }
+        let this = Revoked { at: placed.hlc, by };
+        let first = self.revoked.is_none_or(|first| (this.at, this.by) < (first.at, first.by));
+        self.revoked = if first { Some(this) } else { self.revoked };
+        self.pins = pins;
+    }
+}
+
+/// All verdicts, and the credentials that count.
+pub(super) struct Verdicts<'a> {
+    pub(super) against: BTreeMap<Did, Verdict>,
+    pub(super) counting: BTreeSet<(Did, &'a [u8])>,
+}
+
+/// Judges all members. `without` is somebody whose membership is taken as ended.
+pub(super) fn judge<'a>(
+    members: &'a Members,
+    forked_at: &dyn Fn(&LogId) -> Option<u64>,
+    without: Option<&Did>,
+) -> Verdicts<'a> {
+    let mut bench = Bench::new(members, forked_at);
+    let mut issuers = vec![members.mesh];
+    let mut issued = BTreeSet::from([members.mesh]);
+    let mut counting = BTreeSet::new();
+    for level in 1..=CHAIN_LINKS_MAX {
+        let (mut reached, mut admins) = (BTreeSet::new(), BTreeSet::new());
+        for (subject, key, claims) in issuers.iter().filter_map(|issuer| bench.issued.get(issuer)).flatten() {
+            counting.insert((*subject, *key));
+            if claims.roles.allow(Role::Admin) {
+                admins.insert(*subject);
+            }
+            if !bench.level.contains_key(subject) {
+                reached.insert(*subject);
+            }
+        }
+        bench.level.extend(reached.iter().map(|member| (*member, level)));
+        for member in reached {
+            let ended = (without == Some(&member)).then(Verdict::default);
+            if let Some(verdict) = bench.verdict(&member, level).or(ended) {
+                bench.against.insert(member, verdict);
+            }
+        }
+        issuers = admins.into_iter().filter(|did| !bench.against.contains_key(did) && issued.insert(*did)).collect();
+    }
+    for member in members.members.keys().filter(|member| !bench.level.contains_key(member)).copied().collect::<Vec<_>>()
+    {
+        let verdict = bench.verdict(&member, usize::MAX).unwrap_or_default();
+        bench.against.insert(member, verdict);
+    }
+    Verdicts { against: bench.against, counting }
+}
+
+/// A credential: its subject, its key there, its claims.
+type Issued<'a> = (Did, &'a [u8], &'a Claims);
+
+struct Bench<'a, 'f> {
+    members: &'a Members,
+    forked_at: &'f dyn Fn(&LogId) -> Option<u64>,
+    issued: BTreeMap<Did, Vec<Issued<'a>>>,
+    of_member: BTreeMap<Did, Vec<&'a PlacedRevocation>>,
+    /// The length of the shortest chain to each member that counts.
+    level: BTreeMap<Did, usize>,
+    against: BTreeMap<Did, Verdict>,
+}
+
+impl<'a, 'f> Bench<'a, 'f> {
+    fn new(members: &'a Members, forked_at: &'f dyn Fn(&LogId) -> Option<u64>) -> Self {
+        let mut issued: BTreeMap<Did, Vec<Issued<'a>>> = BTreeMap::new();
+        for (subject, member) in members.members.iter().filter(|(subject, _)| **subject != members.mesh) {
+            for (key, held) in &member.credentials {
+                issued.entry(held.claims.issuer).or_default().push((*subject, key, &held.claims));
+            }
+        }
+        let mut of_member: BTreeMap<Did, Vec<&PlacedRevocation>> = BTreeMap::new();
+        for placed in members.revocations.values().flat_map(BTreeMap::values) {
+            of_member.entry(placed.revocation.member).or_default().push(placed);
+        }
+        let level = BTreeMap::from([(members.mesh, 0)]);
+        Self { members, forked_at, issued, of_member, level, against: BTreeMap::new() }
+    }
+
+    /// The verdict on a member at a level, if a revocation of it is in force.
+    fn verdict(&self, member: &Did, level: usize) -> Option<Verdict> {
+        let placed = self.of_member.get(member)?;
+        let mut verdict = Verdict::default();
+        for placed in placed.iter().filter(|placed| placed.log.author != *member || placed.by_root) {
+            let by = placed.log.author;
+            if placed.by_root {
+                verdict.add(placed, self.members.mesh);
+            } else if self.level.get(&by).is_some_and(|of_revoker| *of_revoker < level)
+                && self.members.is_above(&by, member)
+                && self.counts(placed, self.against.get(&by))
+            {
+                verdict.add(placed, by);
+            }
+        }
+        // of what it wrote itself, that counts which others leave
+        let by_others = verdict.revoked.is_some().then(|| verdict.clone());
+        for placed in placed.iter().filter(|placed| placed.log.author == *member && !placed.by_root) {
+            if self.counts(placed, by_others.as_ref()) {
+                verdict.add(placed, *member);
+            }
+        }
+        verdict.revoked.is_some().then_some(verdict)
+    }
+
+    /// Whether the entry of a revocation counts, by the verdict on its author.
+    fn counts(&self, placed: &PlacedRevocation, of_author: Option<&Verdict>) -> bool {
+        let forked = (self.forked_at)(&placed.log);
+        let cut = of_author.map(|verdict| verdict.cut_of(&placed.log));
+        forked.into_iter().chain(cut).all(|cut| placed.entry.seq < cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryId;
+    use crate::revocation::{Pin, Revocation};
+    use nexus_identity::{Chain, Keypair, Timestamp};
+    use proptest::prelude::*;
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_seed(&[n; 32])
+    }
+
+    fn did(n: u8) -> Did {
+        key(n).did()
+    }
+
+    /// The chain from the root (0) over these members, all of them admins.
+    fn chain(path: &[u8]) -> Chain {
+        let claims = |issuer: u8, subject: u8| {
+            let name = format!("n{subject}").parse().unwrap();
+            let claims = Claims::new(did(0), did(subject), name, [Role::Admin], Timestamp::from_ms(1));
+            claims.issued_by(did(issuer)).sign(&key(issuer))
+        };
+        let first = Chain::found(claims(0, path[0])).unwrap();
+        path.windows(2).fold(first, |chain, pair| chain.extend(claims(pair[0], pair[1])).unwrap())
+    }
+
+    /// The log of a member that its revocations are written in.
+    fn log(author: u8) -> LogId {
+        LogId { space: SpaceId::mesh(&did(0)), author: did(author), incarnation: Incarnation([author; 8]) }
+    }
+
+    fn entry(by: u8, seq: u64) -> Head {
+        Head { seq, id: EntryId::of(&[by, u8::try_from(seq).unwrap()]) }
+    }
+
+    /// `by` revokes `member` in its entry `seq`; of the member's log this many entries count.
+    fn revocation(by: u8, seq: u64, member: u8, counting: u64) -> PlacedRevocation {
+        let LogId { space, incarnation, .. } = log(member);
+        let last = counting.checked_sub(1).map(|seq| Pin { space, incarnation, last: entry(member, seq) });
+        let revocation = Revocation::new(did(member), last);
+        let bytes = [by, u8::try_from(seq).unwrap(), member, u8::try_from(counting).unwrap()];
+        let entry = Head { seq, id: EntryId::of(&bytes) };
+        PlacedRevocation { log: log(by), entry, hlc: Hlc(seq), revocation, by_root: false }
+    }
+
+    fn members(paths: &[&[u8]]) -> Members {
+        let mut members = Members::of(did(0));
+        for path in paths {
+            members.admit_by(&did(*path.last().unwrap()), &chain(path)).unwrap();
+        }
+        members
+    }
+
+    fn decide(mut members: Members, revocations: &[PlacedRevocation]) -> Members {
+        for placed in revocations {
+            members.revoke(placed.clone());
+        }
+        members.decide(&|_| None);
+        members
+    }
+
+    fn standing(members: &Members) -> Vec<u8> {
+        (1..10).filter(|n| members.get(&did(*n)).is_some()).collect()
+    }
+
+    /// promise: Revocations | Whoever stands above a member ends its membership, and nobody else
+    #[test]
+    fn whoever_stands_above_a_member_ends_its_membership_and_nobody_else() {
+        let all: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 4]];
+        let by = |by| standing(&decide(members(&all), &[revocation(by, 5, 3, 2)]));
+        assert_eq!(by(1), [1, 2, 4]);
+        assert_eq!(by(2), [1, 2, 4]);
+        assert_eq!(by(4), [1, 2, 3, 4]);
+        let upwards = decide(members(&all), &[revocation(2, 5, 1, 2), revocation(4, 5, 2, 2)]);
+        assert_eq!(standing(&upwards), [1, 2, 3, 4]);
+        assert_eq!(
+            upwards.may_revoke(&did(3)),
+            [did(1), did(2)].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        );
+        assert_eq!(upwards.may_revoke(&did(1)), []);
+    }
+
+    /// promise: Revocations | Of a former member that counts which its pins name, and nothing after
+    #[test]
+    fn of_a_former_member_that_counts_which_its_pins_name() {
+        let all: [&[u8]; 2] = [&[1], &[1, 2]];
+        let ended = decide(members(&all), &[revocation(1, 5, 2, 3)]);
+        let elsewhere = LogId { incarnation: Incarnation([9; 8]), ..log(2) };
+        assert_eq!((ended.cut_of(&log(2)), ended.cut_of(&elsewhere), ended.cut_of(&log(1))), (Some(3), Some(0), None));
+        assert_eq!(ended.revoked(&did(2)), Some(Revoked { at: Hlc(5), by: did(1) }));
+        // of two revocations the lower pin counts, and a log that one of them leaves out is cut at its start
+        let twice = decide(ended.clone(), &[revocation(1, 6, 2, 2)]);
+        assert_eq!((twice.cut_of(&log(2)), twice.revoked(&did(2)).unwrap().at), (Some(2), Hlc(5)));
+        assert_eq!(decide(ended, &[revocation(1, 6, 2, 0)]).cut_of(&log(2)), Some(0));
+    }
+
+    /// promise: Revocations | A revoked admin takes along whom it admitted, unless another admitted them, too
+    #[test]
+    fn a_revoked_admin_takes_along_whom_it_admitted_unless_another_did_too() {
+        let all: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 2, 4]];
+        assert_eq!(
+            members(&all).falls_with(&did(2), &|_| None),
+            [did(3), did(4)].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        );
+        let mut kept = members(&all);
+        kept.admit_by(&did(1), &chain(&[1, 3])).unwrap();
+        let kept = decide(kept, &[revocation(1, 5, 2, 3)]);
+        assert_eq!(standing(&kept), [1, 3]);
+        assert_eq!((kept.cut_of(&log(3)), kept.cut_of(&log(4))), (None, Some(0)));
+        // a date does not help: what it admits afterwards counts nowhere
+        let mut later = kept;
+        later.admit_by(&did(5), &chain(&[1, 2, 5])).unwrap();
+        later.decide(&|_| None);
+        assert_eq!(standing(&later), [1, 3]);
+    }
+
+    /// promise: Revocations | What a thief revoked is void once the thief is revoked
+    #[test]
+    fn what_a_thief_revoked_is_void_once_the_thief_is_revoked() {
+        let all: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 3]];
+        let stolen = decide(members(&all[..3]), &[revocation(2, 7, 3, 1)]);
+        assert_eq!(standing(&stolen), [1, 2]);
+        // the way back: above the pin nothing counts, and another admits whom the thief had admitted
+        let mended = decide(members(&all), &[revocation(2, 7, 3, 1), revocation(1, 3, 2, 7)]);
+        assert_eq!(standing(&mended), [1, 3]);
+        assert_eq!(mended.cut_of(&log(3)), None);
+        let before = decide(members(&all[..3]), &[revocation(2, 6, 3, 1), revocation(1, 3, 2, 7)]);
+        assert_eq!((standing(&before), before.revoked(&did(3)).map(|ended| ended.by)), (vec![1], Some(did(2))));
+    }
+
+    /// promise: Revocations | Nobody gets power over a member by a credential that the member did not take
+    #[test]
+    fn a_credential_that_a_member_did_not_take_gives_no_power_over_it() {
+        let mut framed = members(&[&[1], &[1, 2], &[1, 3]]);
+        framed.admit_by(&did(2), &chain(&[1, 2, 3])).unwrap();
+        framed.admit_by(&did(2), &chain(&[1, 2]).extend(chain_link(2, 1)).unwrap()).unwrap();
+        let framed = decide(framed, &[revocation(2, 5, 3, 0), revocation(2, 6, 1, 0)]);
+        assert_eq!(standing(&framed), [1, 2, 3]);
+    }
+
+    fn chain_link(issuer: u8, subject: u8) -> nexus_identity::Credential {
+        let name = "framed".parse().unwrap();
+        let claims = Claims::new(did(0), did(subject), name, [Role::Admin], Timestamp::from_ms(1));
+        claims.issued_by(did(issuer)).sign(&key(issuer))
+    }
+
+    /// promise: Revocations | A revoked admin leaves nobody without the credentials that others gave
+    #[test]
+    fn credentials_of_a_revoked_admin_do_not_push_out_those_of_others() {
+        let mut flooded = members(&[&[1], &[1, 2], &[1, 3]]);
+        for n in 0..40 {
+            let name = format!("flood-{n}").parse().unwrap();
+            let claims = Claims::new(did(0), did(3), name, [Role::Admin], Timestamp::from_ms(1_000 + n));
+            let link = claims.issued_by(did(2)).sign(&key(2));
+            flooded.admit_by(&did(2), &chain(&[1, 2]).extend(link).unwrap()).unwrap();
+        }
+        assert_eq!(standing(&decide(flooded, &[revocation(1, 5, 2, 0)])), [1, 3]);
+    }
+
+    /// promise: Revocations | Of two admins who revoke each other the one above wins
+    #[test]
+    fn of_two_admins_who_revoke_each_other_the_one_above_wins() {
+        let both = [revocation(1, 5, 2, 1), revocation(2, 5, 1, 1)];
+        assert_eq!(standing(&decide(members(&[&[1], &[1, 2]]), &both)), [1]);
+        // as high as each other: neither is above, so neither is in force
+        assert_eq!(standing(&decide(members(&[&[1], &[2]]), &both)), [1, 2]);
+        let crossed: [&[u8]; 4] = [&[1], &[2], &[1, 2], &[2, 1]];
+        assert_eq!(standing(&decide(members(&crossed), &both)), [1, 2]);
+    }
+
+    /// promise: Revocations | Who leaves keeps what it wrote until then
+    #[test]
+    fn who_leaves_keeps_what_it_wrote_until_then() {
+        let left = decide(members(&[&[1], &[1, 2]]), &[revocation(2, 5, 2, 0)]);
+        assert_eq!(standing(&left), [1]);
+        assert_eq!((left.cut_of(&log(2)), left.revoked(&did(2)).unwrap().by), (Some(6), did(2)));
+        // somebody with its key cannot undo what others revoked
+        let revoked = decide(left, &[revocation(1, 9, 2, 3)]);
+        assert_eq!(revoked.cut_of(&log(2)), Some(3));
+    }
+
+    /// promise: Revocations | The root revokes anybody, whoever carries it
+    #[test]
+    fn the_root_revokes_anybody_whoever_carries_it() {
+        let by_root = PlacedRevocation { by_root: true, ..revocation(3, 5, 1, 2) };
+        let ended = decide(members(&[&[1], &[1, 2], &[3]]), &[by_root, revocation(1, 1, 2, 0)]);
+        assert_eq!(standing(&ended), [3]);
+        assert_eq!((ended.revoked(&did(1)).unwrap().by, ended.cut_of(&log(2))), (did(0), Some(0)));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Admit(Vec<u8>, bool),
+        Revoke(PlacedRevocation),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let path = prop::collection::vec(1_u8..7, 1..5).prop_map(|mut path| {
+            let mut seen = BTreeSet::new();
+            path.retain(|n| seen.insert(*n));
+            path
+        });
+        let admit = (path, any::<bool>()).prop_map(|(path, own)| Step::Admit(path, own));
+        let revoke = (1_u8..7, 0_u64..8, 1_u8..7, 0_u64..8)
+            .prop_map(|(by, seq, member, counting)| Step::Revoke(revocation(by, seq, member, counting)));
+        prop_oneof![3 => admit, 2 => revoke]
+    }
+
+    fn take(members: &mut Members, step: &Step) {
+        match step {
+            Step::Admit(path, own) => {
+                let author = if *own { did(*path.last().unwrap()) } else { did(9) };
+                members.admit_by(&author, &chain(path)).unwrap();
+            }
+            Step::Revoke(placed) => members.revoke(placed.clone()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// promise: Revocations | Verdicts depend on the set of entries, and after every step they are those of a start from nothing
+        #[test]
+        fn verdicts_depend_on_the_set_alone(
+            steps in prop::collection::vec(step(), 1..16), order in any::<prop::sample::Index>(), fork in 0_u64..12
+        ) {
+            let forked_at = |of: &LogId| (*of == log(2) && fork < 8).then_some(fork);
+            let mut one = Members::of(did(0));
+            for (n, step) in steps.iter().enumerate() {
+                take(&mut one, step);
+                one.decide(&forked_at);
+                let mut anew = Members::of(did(0));
+                steps[..=n].iter().for_each(|step| take(&mut anew, step));
+                anew.decide(&forked_at);
+                prop_assert_eq!(&one, &anew);
+            }
+            let mut turned = steps.clone();
+            turned.rotate_left(order.index(steps.len()));
+            turned.reverse();
+            let mut other = Members::of(did(0));
+            turned.iter().for_each(|step| take(&mut other, step));
+            other.decide(&forked_at);
+            prop_assert_eq!(&one, &other);
+            prop_assert!(!one.decide(&forked_at), "deciding again changes nothing");
+        }
+
+        /// promise: Revocations | Nothing that does not count ends a membership
+        #[test]
+        fn nothing_that_does_not_count_ends_a_membership(steps in prop::collection::vec(step(), 1..24)) {
+            let mut members = Members::of(did(0));
+            steps.iter().for_each(|step| take(&mut members, step));
+            members.decide(&|_| None);
+            for n in 1..7 {
+                let Some(Revoked { by, .. }) = members.revoked(&did(n)) else { continue };
+                let in_force = steps.iter().filter_map(|step| match step {
+                    Step::Revoke(placed) if placed.revocation.member == did(n) && placed.log.author == by => Some(placed),
+                    _ => None,
+                });
+                let cut = if by == did(n) { None } else { members.cut_of(&log((1..7).find(|n| did(*n) == by).unwrap())) };
+                prop_assert!(in_force.clone().any(|placed| cut.is_none_or(|cut| placed.entry.seq < cut)));
+                prop_assert!(by == did(n) || members.is_above(&by, &did(n)));
+            }
+            // without revocations all stand
+            if !members.has_revocations() {
+                prop_assert_eq!(members.former().count(), 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::io::{self, IsTerminal, Write};
+
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::client::escape;
+use crate::output::{count, moment, sane};
+use crate::session::CliSession;
+
+/// End a membership: every member refuses it, and what it writes afterwards counts nowhere
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The member, by DID or name
+    member: String,
+    /// A member that stays, of those whom it had admitted [default: all of them]
+    #[arg(long, value_name = "DID|NAME")]
+    keep: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Revoke {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?;
+        let at = format!("/v1/members/{}", escape(&self.member));
+        if !self.yes && !session.printer.json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+            let below: Vec<wire::Member> = client.get(&format!("{at}/below"))?;
+            let stays = |member: &&wire::Member| {
+                self.keep.is_empty() || self.keep.iter().any(|kept| *kept == member.name || *kept == member.did)
+            };
+            for member in &below {
+                let end = if stays(&member) { "stays" } else { "goes, too" };
+                eprintln!("{}  {}  {end}", sane(&member.name), member.did);
+            }
+            eprint!("{} loses its membership for good, and cannot be taken back. Go on? [y/N] ", sane(&self.member));
+            confirmed()?;
+        }
+        let keep = (!self.keep.is_empty()).then_some(self.keep);
+        let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &wire::Revoke { keep })?;
+        session.printer.answer(&revoked, || {
+            let mut lines = vec![format!("revoked {}  {}", revoked.did, moment(&revoked.revoked_at))];
+            let others = |dids: &[String], what: &str| {
+                let members = count(dids.len() as u64, "member", "members");
+                (!dids.is_empty()).then(|| format!("{members} {what}"))
+            };
+            lines.extend(others(&revoked.kept, "below it stay: this node admitted them"));
+            lines.extend(others(&revoked.fallen, "below it lost their membership, too"));
+            lines.join("\n")
+        })
+    }
+}
+
+/// End this node's own membership; it keeps its memories
+#[derive(Debug, Args)]
+pub(crate) struct Leave {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Leave {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?;
+        if !self.yes && !session.printer.json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+            eprint!("This node leaves its mesh for good and keeps its memories. Go on? [y/N] ");
+            confirmed()?;
+        }
+        let left: wire::Left = client.post("/v1/leave", &serde_json::json!({}))?;
+        session.printer.answer(&left, || format!("left {}", moment(&left.left_at)))
+    }
+}
+
+/// Reads a `y` from the terminal.
+fn confirmed() -> Result<(), Problem> {
+    let _ = io::stderr().flush();
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    if read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Problem::new("refused", "nothing was changed"))
+}

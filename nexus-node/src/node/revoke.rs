@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nexus_crdt::{Hlc, Members};
+use nexus_identity::{Did, Timestamp};
+use nexus_mesh::Mesh;
+use tokio::sync::watch;
+
+use super::{Inner, MemberInfo, Node};
+use crate::engine::{Command, Outcome};
+use crate::error::{AccessError, NodeError, Resource};
+
+/// An ended membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RevokedMember {
+    /// The former member.
+    pub did: Did,
+    /// The time of its end, by the revoker's clock.
+    pub revoked_at: Timestamp,
+    /// The number of its logs of which something counts.
+    pub pins: usize,
+    /// Those whom it had admitted and who stay: this node has admitted them now.
+    pub kept: Vec<Did>,
+    /// Those whose membership ended with it.
+    pub fallen: Vec<Did>,
+}
+
+/// The end of a membership, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MembershipEnd {
+    /// The time, by the revoker's clock.
+    pub at: Timestamp,
+    /// The revoker: the mesh for its root, the member itself if it left.
+    pub by: Did,
+}
+
+impl Node {
+    /// Ends the membership of somebody below this node in the chain of credentials. What of its entries is
+    /// here still counts; what it writes afterwards counts nowhere, and every member that hears of it
+    /// refuses its connections.
+    ///
+    /// Members whom it admitted stay if they are in `keep`, all of them for `None`: this node admits them.
+    /// An ended membership does not return; the same machine joins again with another key. Revoking a
+    /// former member again changes nothing.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if this node is not above it, [`NodeError::NotFound`].
+    pub async fn revoke(&self, member: Did, keep: Option<BTreeSet<Did>>) -> Result<RevokedMember, NodeError> {
+        let Inner { identity, engine, .. } = &*self.0;
+        let members = identity.members();
+        if member == identity.me() {
+            return Err(AccessError::OwnMembership.into());
+        }
+        if let Some(revoked) = members.revoked(&member) {
+            let revoked_at = at(revoked.at);
+            return Ok(RevokedMember { did: member, revoked_at, pins: 0, kept: Vec::new(), fallen: Vec::new() });
+        }
+        if members.get(&member).is_none() {
+            return Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() });
+        }
+        match engine.run(Command::Revoke { member, keep }).await? {
+            Outcome::Revoked { pins, kept, fallen } => {
+                let revoked = identity.members().revoked(&member);
+                let revoked_at = revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at));
+                Ok(RevokedMember { did: member, revoked_at, pins, kept, fallen })
+            }
+            _ => Err(self.not_above(&members, &member)),
+        }
+    }
+
+    fn not_above(&self, members: &Members, member: &Did) -> NodeError {
+        let identity = &self.0.identity;
+        if members.get(&identity.me()).is_none() {
+            return AccessError::Revoked.into();
+        }
+        let name = |did: &Did| identity.name_of(did).unwrap_or_else(|| did.short());
+        let by = members.may_revoke(member).iter().map(name).collect();
+        AccessError::NotAbove { name: name(member), by }.into()
+    }
+
+    /// The members whose membership would end with this one's, unless they are kept.
+    pub fn below(&self, member: &Did) -> Vec<MemberInfo> {
+        let falling: BTreeSet<Did> = self.0.identity.members().falls_with(member, &|_| None).into_iter().collect();
+        self.members().into_iter().filter(|member| falling.contains(&member.did)).collect()
+    }
+
+    /// Ends this node's own membership. It keeps what it has. Returns the time of the end.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if others would lose their membership with it.
+    pub async fn leave(&self) -> Result<Timestamp, NodeError> {
+        let Inner { identity, engine, .. } = &*self.0;
+        let me = identity.me();
+        if let Some(revoked) = identity.members().revoked(&me) {
+            return Ok(at(revoked.at));
+        }
+        let below = self.below(&me);
+        if !below.is_empty() {
+            let members = below.into_iter().map(|member| member.name).collect();
+            return Err(AccessError::WouldTakeAlong { members }.into());
+        }
+        match engine.run(Command::Revoke { member: me, keep: None }).await? {
+            Outcome::Revoked { .. } => {
+                let revoked = identity.members().revoked(&me);
+                Ok(revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at)))
+            }
+            _ => Err(AccessError::Revoked.into()),
+        }
+    }
+
+    /// The former members, by DID.
+    pub fn former_members(&self) -> Vec<(MemberInfo, MembershipEnd)> {
+        let members = self.0.identity.members();
+        let info = |(did, former): (&Did, nexus_crdt::FormerMember<'_>)| {
+            let end = MembershipEnd { at: at(former.revoked.at), by: former.revoked.by };
+            (super::status::member_info(&members, did, former.member), end)
+        };
+        members.former().map(info).collect()
+    }
+}
+
+fn at(stamp: Hlc) -> Timestamp {
+    stamp.time()
+}
+
+/// Closes the connections of former members, and keeps them out.
+pub(super) async fn shut_out(mut members: watch::Receiver<Arc<Members>>, mesh: Mesh) {
+    let mut before = BTreeSet::new();
+    loop {
+        let ended: BTreeSet<Did> = members.borrow_and_update().ended().copied().collect();
+        if ended != before {
+            mesh.set_revoked(ended.iter().copied());
+            before = ended;
+        }
+        if members.changed().await.is_err() {
+            return;
+        }
+    }
+}
