@@ -12,6 +12,10 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const TXN_STEPS_MAX: usize = 128;
 /// The largest proposal, in bytes. With the rest of an entry it fits a frame.
 pub(super) const PROPOSAL_BYTES_MAX: usize = 512 * 1024;
+/// The most bytes of values in the answer to one proposal. With the rest of an answer they fit a frame.
+pub(super) const REPLY_BYTES_MAX: u64 = 512 * 1024;
+/// The most values that a proposal may ask for before format 2, where no copy bounds them.
+pub(super) const REPLY_ITEMS_MAX: usize = 1_024;
 /// The most commands in one proposal.
 pub(super) const COMMANDS_MAX: usize = 512;
 /// The shortest time to live of keys and leases, in milliseconds.
@@ -21,6 +25,7 @@ pub const TTL_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// The longest wait in line, in milliseconds: an hour.
 pub const WAIT_MS_MAX: u64 = 3_600 * 1_000;
 /// The log entries within which a proposal counts, and for which a silent session is kept.
+#[cfg(test)]
 pub(super) const SESSION_SPAN: u64 = 100_000;
 /// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
@@ -41,13 +46,19 @@ pub(super) struct Limits {
     pub(super) locks: usize,
     /// Places in the line for one lock.
     pub(super) waiters: usize,
+    /// Bytes of values in the outcomes of one proposal. A command that would pass it is refused.
+    pub(super) reply_bytes: u64,
     /// Answers kept for one session. Beyond that, proposals are refused until some answers are dropped.
     pub(super) answers: usize,
+    /// Bytes of the answers kept for one member, in all its sessions.
+    pub(super) kept_bytes: u64,
+    /// Sessions kept for one member. The oldest goes.
+    pub(super) sessions: usize,
     /// Log entries within which a proposal counts, and for which a silent session is kept.
     pub(super) session_span: u64,
 }
 
-/// The bounds of every format so far.
+/// The bounds of formats 0 and 1.
 const FIRST: Limits = Limits {
     key_bytes: 512,
     value_bytes: 65_536,
@@ -58,14 +69,21 @@ const FIRST: Limits = Limits {
     state_bytes: 67_108_864,
     locks: 10_000,
     waiters: 256,
+    reply_bytes: u64::MAX,
     answers: 1_024,
+    kept_bytes: u64::MAX,
+    sessions: usize::MAX,
     session_span: 100_000,
 };
+
+/// The bounds from format 2 on.
+const SECOND: Limits = Limits { reply_bytes: 524_288, kept_bytes: 2_097_152, sessions: 16, ..FIRST };
 
 /// The bounds of a format.
 pub(super) const fn of(format: u16) -> &'static Limits {
     match format {
-        0.. => &FIRST,
+        0 | 1 => &FIRST,
+        2.. => &SECOND,
     }
 }
 
@@ -122,6 +140,11 @@ pub(super) fn check(format: u16, commands: &[Command]) -> Result<(), FormError> 
 }
 
 impl Limits {
+    /// Whether a member's answers and sessions are bounded in bytes and in number.
+    pub(super) const fn bounds_members(&self) -> bool {
+        self.kept_bytes < u64::MAX
+    }
+
     fn check_one(&self, format: u16, command: &Command) -> Result<(), FormError> {
         if format < format::BYTES && command.has_bytes() {
             return Err(FormError::Format { format });
@@ -207,6 +230,7 @@ mod tests {
         assert_eq!((latest.txn_steps, latest.commands), (TXN_STEPS_MAX, COMMANDS_MAX));
         assert_eq!((latest.ttl_ms, latest.wait_ms), ((TTL_MS_MIN, TTL_MS_MAX), WAIT_MS_MAX));
         assert_eq!(latest.session_span, SESSION_SPAN);
+        assert_eq!(latest.reply_bytes, REPLY_BYTES_MAX);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Coordinator {
             return match running.prove().await {
                 Ok(()) => Attempt::Done(self.look(&running, query)),
                 Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
+                Err(NotDone::NoQuorum | NotDone::TooLarge(_) | NotDone::Stopping) => Attempt::Nothing,
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {

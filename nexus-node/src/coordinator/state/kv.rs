@@ -8,6 +8,9 @@ use super::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed};
 use crate::coordinator::command::{Condition, Expiry, Put, Step, is_bytes};
 use crate::coordinator::limits::Limits;
 
+/// The size of a place for a key in an answer, without the value.
+const SHOWN_BYTES: u64 = 64;
+
 /// The content of a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,6 +136,24 @@ impl Kv {
         }
     }
 
+    /// The bytes of the keys that these steps show.
+    pub(super) fn shown_by(&self, steps: &[Step]) -> u64 {
+        let mut written: BTreeMap<&str, u64> = BTreeMap::new();
+        let shown = steps.iter().map(|step| match step {
+            Step::Get(key) => written.get(key.as_str()).copied().unwrap_or_else(|| shown(self.get(key))),
+            Step::Put(put) => {
+                let bytes = shown_value(&put.value);
+                written.insert(&put.key, bytes);
+                bytes
+            }
+            Step::Delete(key) => {
+                written.insert(key, shown(None));
+                shown(None)
+            }
+        });
+        shown.sum()
+    }
+
     /// Checks that there is room for all that these steps put, without counting what they free.
     pub(super) fn check_room(&self, steps: &[Step], limits: &Limits) -> Result<(), Refusal> {
         let more: u64 =
@@ -180,6 +201,15 @@ impl Kv {
         self.mortal.remove(key);
         true
     }
+}
+
+/// The size of a shown key for the bound of an answer, in bytes.
+pub(super) fn shown(item: Option<&Item>) -> u64 {
+    item.map_or(SHOWN_BYTES, |item| shown_value(&item.value))
+}
+
+fn shown_value(value: &[u8]) -> u64 {
+    SHOWN_BYTES + value.len() as u64
 }
 
 /// The size of a key and its value for the limit, in bytes.
