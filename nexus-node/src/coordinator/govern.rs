@@ -134,7 +134,11 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             true => Duration::from_millis(here.world.wall().as_ms()),
             false => here.world.now(),
         };
-        deadlines.follow(now, &running.applied.read().machine);
+        {
+            let state = running.applied.read();
+            let changes = deadlines.seen().and_then(|seen| state.changes_after(seen));
+            deadlines.follow(now, &state.machine, changes);
+        }
         let due = deadlines.due(now);
         if !due.is_empty()
             && let Err(error) = here.propose(Command::Expire(due)).await

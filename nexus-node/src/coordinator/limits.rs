@@ -40,8 +40,20 @@ pub(super) struct Limits {
     commands: usize,
     ttl_ms: (u64, u64),
     wait_ms: u64,
-    /// All keys and values together, in bytes.
+    /// All keys and values together, in bytes, with what else counts here.
     pub(super) state_bytes: u64,
+    /// Bytes that a key counts beyond itself and its value.
+    pub(super) item_bytes: u64,
+    /// Bytes that a held lock counts.
+    pub(super) lock_bytes: u64,
+    /// Bytes that a place in line counts.
+    pub(super) place_bytes: u64,
+    /// The part of one member of all these bytes: the keys that it wrote last, its locks and its places.
+    pub(super) share_bytes: u64,
+    /// Locks held by one member.
+    pub(super) share_locks: usize,
+    /// Places of one member in the line for one lock.
+    pub(super) share_waiters: usize,
     /// Locks held at one time.
     pub(super) locks: usize,
     /// Places in the line for one lock.
@@ -67,6 +79,12 @@ const FIRST: Limits = Limits {
     ttl_ms: (1_000, 2_592_000_000),
     wait_ms: 3_600_000,
     state_bytes: 67_108_864,
+    item_bytes: 0,
+    lock_bytes: 0,
+    place_bytes: 0,
+    share_bytes: u64::MAX,
+    share_locks: usize::MAX,
+    share_waiters: usize::MAX,
     locks: 10_000,
     waiters: 256,
     reply_bytes: u64::MAX,
@@ -77,7 +95,18 @@ const FIRST: Limits = Limits {
 };
 
 /// The bounds from format 2 on.
-const SECOND: Limits = Limits { reply_bytes: 524_288, kept_bytes: 2_097_152, sessions: 16, ..FIRST };
+const SECOND: Limits = Limits {
+    item_bytes: 256,
+    lock_bytes: 1_536,
+    place_bytes: 256,
+    share_bytes: 33_554_432,
+    share_locks: 5_000,
+    share_waiters: 128,
+    reply_bytes: 524_288,
+    kept_bytes: 2_097_152,
+    sessions: 16,
+    ..FIRST
+};
 
 /// The bounds of a format.
 pub(super) const fn of(format: u16) -> &'static Limits {

@@ -156,6 +156,9 @@ pub enum Full {
         /// Their size, in bytes.
         bytes: u64,
     },
+    /// The part of one member: of bytes, of locks, or of the line for one lock. From format 2 on.
+    #[error("this member has its part")]
+    Share,
 }
 
 impl From<Full> for NodeError {
@@ -166,6 +169,7 @@ impl From<Full> for NodeError {
             Full::Locks => CriticalBound::Locks { max: limits.locks },
             Full::Line => CriticalBound::Line { max: limits.waiters },
             Full::Answers => CriticalBound::Answers,
+            Full::Share => CriticalBound::Share,
             Full::Reply { bytes } => return reply_too_large(bytes),
         };
         AccessError::Full(bound).into()
@@ -224,7 +228,7 @@ impl Outcome {
 
     /// Whether it shows what formats before [`format::BYTES`] do not have.
     fn is_later(&self) -> bool {
-        self.has_bytes() || matches!(self, Self::Refused(Refusal::Full(Full::Reply { .. })))
+        self.has_bytes() || matches!(self, Self::Refused(Refusal::Full(Full::Reply { .. } | Full::Share)))
     }
 
     /// The size of the values that it shows, in bytes.
@@ -244,7 +248,9 @@ impl Outcome {
                 Self::Txn { held: *held, revision: *revision, items: items.iter().map(in_text).collect() }
             }
             Self::Refused(Refusal::Mismatch { found }) => Self::Refused(Refusal::Mismatch { found: in_text(found) }),
-            Self::Refused(Refusal::Full(Full::Reply { .. })) => Self::Refused(Refusal::Full(Full::Answers)),
+            Self::Refused(Refusal::Full(Full::Reply { .. } | Full::Share)) => {
+                Self::Refused(Refusal::Full(Full::Answers))
+            }
             other => other.clone(),
         }
     }
@@ -502,8 +508,8 @@ impl Machine {
         shown: u64,
         changes: &mut Vec<CriticalChange>,
     ) -> Outcome {
-        let limits = self.limits();
-        let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+        let (limits, used) = (self.limits(), self.used(by));
+        let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
         let result = match command {
             Command::Put(put) => check_fence(&self.locks, put.fence).and_then(|()| self.kv.put(put, &mut tell)),
             Command::Delete { key, fence } => {
@@ -554,7 +560,7 @@ impl Machine {
             _ => None,
         });
         fences.into_iter().try_for_each(|fence| check_fence(&self.locks, Some(fence)))?;
-        self.kv.check_room(steps, self.limits())?;
+        self.kv.check_room(steps, by, self.used(by), self.limits())?;
         self.limits().check_reply(shown + self.kv.shown_by(steps))?;
         let mut revision = self.revision + 1;
         let mut made = Vec::new();
@@ -568,20 +574,21 @@ impl Machine {
     }
 
     fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<CriticalChange>) {
-        let limits = self.limits();
+        // an expiry takes no room
+        let (limits, used) = (self.limits(), Used::default());
         match expiry {
             Expiry::Key { key, revision } => {
                 let Some(by) = self.kv.owner_of(key, *revision) else { return };
-                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, by, changes });
+                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, used, by, changes });
             }
             Expiry::Lease { name, token, renewals } => {
                 let Some(by) = self.locks.owner_of(name, *token, *renewals) else { return };
-                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
                 self.locks.expire(name, self.group.generation, &mut tell);
             }
             Expiry::Waiter { name, waiter } => {
                 let Some(by) = self.locks.waiter(name, *waiter).map(|waiter| waiter.by) else { return };
-                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
                 let _ = self.locks.withdraw(name, *waiter, &mut tell);
             }
         }
@@ -637,6 +644,27 @@ impl Machine {
         self.kv.timed().chain(self.locks.timed())
     }
 
+    /// A key with a limited time.
+    pub(super) fn timed_key(&self, key: &str) -> Option<Timed> {
+        self.kv.timed_key(key)
+    }
+
+    /// The lease of a lock.
+    pub(super) fn timed_lease(&self, name: &str) -> Option<Timed> {
+        self.locks.timed_lease(name)
+    }
+
+    /// The places in the line for a lock.
+    pub(super) fn timed_line(&self, name: &str) -> impl Iterator<Item = Timed> {
+        self.locks.timed_line(name)
+    }
+
+    /// The bytes in use, by all and by a member.
+    fn used(&self, by: Did) -> Used {
+        let (keys, locks) = (self.kv.used(by, self.limits()), self.locks.used(by, self.limits()));
+        Used { all: keys.all + locks.all, part: keys.part + locks.part }
+    }
+
     /// A digest, equal on all nodes that have applied the same log.
     pub(crate) fn digest(&self) -> [u8; 32] {
         blake3::derive_key("nexus critical state v1", &self.encode())
@@ -666,6 +694,8 @@ impl Machine {
             }
         };
         machine.sessions.count();
+        machine.kv.count();
+        machine.locks.count();
         if machine.format < format::BYTES && (machine.kv.has_bytes() || machine.sessions.have_bytes()) {
             return Err(ReadError::Malformed);
         }
@@ -694,10 +724,38 @@ fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
+/// Bytes in use: of keys, locks and places in line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    all: u64,
+    /// A member's part of them.
+    part: u64,
+}
+
+impl Used {
+    /// With more bytes of the member.
+    const fn with(self, bytes: u64) -> Self {
+        Self { all: self.all + bytes, part: self.part + bytes }
+    }
+
+    /// Checks the bytes in use after a command. Whatever frees bytes may be done in any state.
+    fn check(self, after: Self, limits: &Limits) -> Result<(), Refusal> {
+        if after.all > limits.state_bytes && after.all > self.all {
+            return Err(Refusal::Full(Full::Bytes { bytes: self.all }));
+        }
+        if after.part > limits.share_bytes && after.part > self.part {
+            return Err(Refusal::Full(Full::Share));
+        }
+        Ok(())
+    }
+}
+
 /// Counts revisions and collects changes.
 struct Tell<'a> {
     revision: &'a mut u64,
     limits: &'static Limits,
+    /// The bytes in use before the command.
+    used: Used,
     by: Did,
     changes: &'a mut Vec<CriticalChange>,
 }

@@ -448,6 +448,7 @@ fn outcomes(format: u16) -> Section {
     if format >= format::BYTES {
         let found = Some(item(BYTES));
         all.extend([
+            ("a member's part", full(Full::Share)),
             ("too large an answer", full(Full::Reply { bytes: 524_289 })),
             ("a transaction with bytes", Outcome::Txn { held: true, revision: 9, items: vec![found.clone()] }),
             ("another value of bytes", refused(Refusal::Mismatch { found })),

@@ -182,7 +182,7 @@ fn full(what: Full) -> String {
         }
         Full::Locks => format!("{} locks are held", limits.locks),
         Full::Line => format!("{} wait for this lock", limits.waiters),
-        Full::Answers | Full::Reply { .. } => "answers wait to be let go of".to_owned(),
+        Full::Answers | Full::Reply { .. } | Full::Share => "answers wait to be let go of".to_owned(),
     }
 }
 

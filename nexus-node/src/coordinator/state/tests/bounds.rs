@@ -117,3 +117,57 @@ fn earlier_formats_keep_their_bounds() {
         assert_eq!(Machine::decode(&machine.encode(), 2).unwrap(), machine);
     }
 }
+
+const SHARE: Outcome = Outcome::Refused(Refusal::Full(Full::Share));
+
+/// promise: Bad input | A member that fills critical state: it takes at most half of the bytes, the locks and a line
+#[test]
+fn one_member_takes_at_most_half_of_the_bytes() {
+    let mut log = log();
+    let large = |n: usize| Command::Put(put(&format!("k{n}"), vec![b'v'; VALUE_BYTES]));
+    let mut n = 0;
+    while log.propose(1, large(n)) != SHARE {
+        n += 1;
+        assert!(n < 1_024);
+    }
+    assert!((500..512).contains(&n), "{n}");
+    assert!(matches!(log.propose(3, large(2_000)), Outcome::Done { .. }), "others have theirs");
+    assert_eq!(log.propose(1, large(2_000)), SHARE, "nor does it take over another's");
+    assert!(matches!(log.propose(1, Command::Put(put("k0", "small"))), Outcome::Done { .. }));
+    assert!(matches!(log.propose(1, large(0)), Outcome::Done { .. }), "what it frees it has again");
+    let swap = vec![Step::Delete("k0".to_owned()), Step::Put(put("k9999", vec![b'v'; VALUE_BYTES - 3]))];
+    assert!(matches!(log.propose(1, Command::Txn(Txn { then: swap, ..Txn::default() })), Outcome::Txn { .. }));
+    let lock = Command::Acquire { name: "l".to_owned(), ttl_ms: 5_000, wait_ms: 0 };
+    assert!(matches!(log.propose(3, lock), Outcome::Granted { .. }));
+    assert_eq!(Machine::decode(&log.machine.encode(), 2).unwrap(), log.machine);
+}
+
+/// promise: Bad input | A member that fills critical state: it takes at most half of the bytes, the locks and a line
+#[test]
+fn one_member_takes_at_most_half_of_the_locks_and_of_a_line() {
+    let mut log = log();
+    let take = |n: usize, wait_ms| Command::Acquire { name: format!("l{n}"), ttl_ms: 5_000, wait_ms };
+    for n in 0..5_000 {
+        assert!(matches!(log.propose(1, take(n, 0)), Outcome::Granted { .. }));
+    }
+    assert_eq!(log.propose(1, take(5_000, 0)), SHARE);
+    assert!(matches!(log.propose(3, take(5_000, 0)), Outcome::Granted { .. }));
+    assert_eq!(log.propose(1, Command::Steal { name: "l5000".to_owned(), ttl_ms: 5_000 }), SHARE);
+    for _ in 0..128 {
+        assert!(matches!(log.propose(1, take(5_000, 1_000)), Outcome::Waiting { .. }));
+    }
+    assert_eq!(log.propose(1, take(5_000, 1_000)), SHARE);
+    assert!(matches!(log.propose(4, take(5_000, 1_000)), Outcome::Waiting { .. }));
+    let used = log.machine.used(MEMBER);
+    assert_eq!(used.part, 5_000 * 1_536 + 128 * 256, "locks and places count");
+    assert_eq!(Machine::decode(&log.machine.encode(), 2).unwrap(), log.machine);
+}
+
+#[test]
+fn small_keys_count_with_their_overhead() {
+    let mut log = log();
+    let before = log.machine.used(MEMBER);
+    log.propose(1, Command::Put(put("b", "v")));
+    let after = log.machine.used(MEMBER);
+    assert_eq!((after.all - before.all, after.part - before.part), (258, 258));
+}
