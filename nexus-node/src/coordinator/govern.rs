@@ -29,6 +29,8 @@ use crate::world::random;
 const TICK: Duration = Duration::from_secs(1);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
+/// The age of its last report from which a connected member counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
 /// The longest list of voters in a report that is read, in bytes: a thousand of them.
@@ -46,7 +48,7 @@ pub(super) struct Reports {
     said: BTreeMap<Did, Report>,
     /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
-    /// The time since which each absent member has been away.
+    /// The time since which each member that is away, or is connected and reports nothing, was not heard.
     away: BTreeMap<Did, Instant>,
     /// The highest format of critical state that each present member can read, by its own word.
     reads: BTreeMap<Did, u16>,
@@ -73,6 +75,19 @@ pub(super) struct Report {
     pub(super) format: u16,
     /// Whether its copy has stopped at data of a later version.
     pub(super) stopped: bool,
+}
+
+impl Reports {
+    /// Notes since when each member was not heard: a connection alone says nothing.
+    fn note_silence(&mut self, now: Instant, members: &[Did], open: &BTreeSet<Did>) {
+        self.away.retain(|did, _| members.contains(did));
+        for did in members {
+            let reported = self.said.get(did).map(|said| said.at).filter(|_| open.contains(did));
+            if reported.is_none_or(|at| now.saturating_duration_since(at) >= SILENT_AFTER) {
+                self.away.entry(*did).or_insert(reported.unwrap_or(now));
+            }
+        }
+    }
 }
 
 impl Report {
@@ -104,7 +119,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         if let Some(running) = leads {
             let plan = here.plan(&running, |now| now.plan()).await;
             if let Some(change) = plan {
-                tracing::info!(?change, "changing the coordinators");
+                match &change {
+                    VoterChange::Dismiss(voter, why) => {
+                        let member = here.name(&voter.did);
+                        tracing::warn!(member, %why, "a member no longer has a copy of critical state");
+                    }
+                    change => tracing::info!(?change, "changing the coordinators"),
+                }
                 if let Err(ManageError::NotDone(why)) = here.change(&running, change).await {
                     tracing::debug!(?why, "the coordinators were not changed");
                 }
@@ -210,6 +231,12 @@ impl Coordinator {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
+    /// The members that were not heard for a while.
+    pub(super) fn silent(&self) -> BTreeSet<Did> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.away.iter().filter(|(_, since)| since.elapsed() >= HEARD_FOR).map(|(did, _)| *did).collect()
+    }
+
     /// The highest format of critical state that other members report, at most the highest that this
     /// node reads.
     fn hinted(&self) -> u16 {
@@ -241,13 +268,10 @@ impl Coordinator {
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
-            heard.away.retain(|did, _| members.contains(did) && !open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
-            for did in members.iter().filter(|did| !open.contains(did)) {
-                heard.away.entry(*did).or_insert(now);
-            }
+            heard.note_silence(now, &members, &open);
             heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let old =
@@ -256,7 +280,10 @@ impl Coordinator {
         };
         let said = join_all(ask.into_iter().map(|member| self.hear(member))).await;
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.said.extend(said.into_iter().flatten());
+        for (did, report) in said.into_iter().flatten() {
+            heard.away.remove(&did);
+            heard.said.insert(did, report);
+        }
     }
 
     /// Asks a member for its report.
@@ -348,7 +375,7 @@ impl Coordinator {
             match change {
                 VoterChange::Raise(_) => Ok(()),
                 VoterChange::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
-                VoterChange::Dismiss(voter) => {
+                VoterChange::Dismiss(voter, _) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
@@ -577,5 +604,53 @@ impl Coordinator {
         tracing::warn!(%group, "the coordinators were begun anew from this node's copy");
         self.take_part(group).await?;
         Ok(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Report {
+        /// The report of a member that has applied five entries and names a leader.
+        pub(in crate::coordinator) fn naming(did: Did, group: Group, leader: Did, seats: Seats) -> Self {
+            Self {
+                at: Instant::now(),
+                voter: Voter { did, draw: 0 },
+                may_vote: true,
+                group: Some(group),
+                leader: Some(leader),
+                applied: 5,
+                term: 1,
+                seats: Some(seats),
+                machine: Vec::new(),
+                audit: None,
+                format: 0,
+                stopped: false,
+            }
+        }
+    }
+
+    /// promise: Keys and locks | A later format does not wait for ever for a member that is connected and says nothing
+    #[test]
+    fn a_connected_member_that_reports_nothing_counts_as_away() {
+        let (silent, well) = (Did::from_bytes([1; 32]), Did::from_bytes([2; 32]));
+        let (members, open) = ([silent, well], BTreeSet::from([silent, well]));
+        let (mut heard, begin) = (Reports::default(), Instant::now());
+        let report = |at| {
+            let seats = Seats { voters: Vec::new(), all: BTreeSet::new() };
+            Report { at, ..Report::naming(well, Group::default(), well, seats) }
+        };
+        for second in 0..60 {
+            let now = begin + Duration::from_secs(second);
+            heard.note_silence(now, &members, &open);
+            heard.said.insert(well, report(now));
+            heard.away.remove(&well);
+        }
+        assert_eq!(heard.away, BTreeMap::from([(silent, begin)]), "since the first look");
+        // one that falls silent is away since its last report
+        let later = begin + Duration::from_secs(59) + SILENT_AFTER;
+        heard.note_silence(later, &members, &open);
+        assert_eq!(heard.away[&well], begin + Duration::from_secs(59));
     }
 }
