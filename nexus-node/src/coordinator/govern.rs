@@ -15,6 +15,7 @@ use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
 use super::format::encode;
 use super::group::{NotDone, Running};
+use super::hearsay::{self, Hearsay};
 use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
@@ -60,7 +61,7 @@ pub(super) struct Reports {
 /// A member's report.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    at: Instant,
+    pub(super) at: Instant,
     pub(super) voter: Voter,
     pub(super) may_vote: bool,
     pub(super) group: Option<Group>,
@@ -205,15 +206,30 @@ impl Coordinator {
     /// The leader, in the view of this node or of others.
     pub(super) fn leader(&self) -> Option<Did> {
         let here = self.running().and_then(|running| running.leader()).map(|leader| leader.did);
-        here.or_else(|| {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = heard
-                .said
-                .values()
-                .filter(|said| said.leader.is_some())
-                .max_by_key(|said| (said.group, said.term, said.at));
-            newest.and_then(|said| said.leader)
-        })
+        here.or_else(|| self.hearsay().map(|heard| heard.leader))
+    }
+
+    /// The leader by the words of others, as far as they are believed.
+    fn hearsay(&self) -> Option<Hearsay> {
+        let own = self.own_seats();
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        hearsay::believed(&heard.said, own.as_ref().map(|(group, seats)| (*group, seats)))
+    }
+
+    /// The group and the voters of this node's copy.
+    fn own_seats(&self) -> Option<(Group, Seats)> {
+        let running = self.running()?;
+        let seats = Seats::from(running.metrics().membership_config.membership());
+        // a copy that was only just begun knows of no voters yet
+        seats.voters.iter().any(|voters| !voters.is_empty()).then_some((running.group, seats))
+    }
+
+    /// Whether a member named as the leader is asked: only a voter can lead.
+    pub(super) fn may_lead(&self, did: &Did) -> bool {
+        match self.own_seats() {
+            Some((_, seats)) => seats.has_voter(did),
+            None => self.hearsay().is_some_and(|heard| heard.seats.has_voter(did)),
+        }
     }
 
     /// The group, and a log index that some member has applied.
@@ -221,9 +237,7 @@ impl Coordinator {
         if let Some(running) = self.running() {
             return Some((running.group, *running.applied.index().borrow()));
         }
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = heard.said.values().filter_map(|said| Some((said.group?, said.applied))).max()?;
-        Some(newest)
+        self.hearsay().map(|heard| (heard.group, heard.applied))
     }
 
     /// The last reports of the others.
@@ -274,8 +288,11 @@ impl Coordinator {
             heard.note_silence(now, &members, &open);
             heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
-            let old =
-                |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
+            let leads = |leader: &Did| open.contains(leader) || *leader == self.identity.me();
+            let old = |did: &&Did| {
+                let stale = |said: &Report| now - said.at >= HEARD_FOR || !said.leader.as_ref().is_some_and(leads);
+                heard.said.get(did).is_none_or(stale)
+            };
             open.iter().filter(old).copied().collect()
         };
         let said = join_all(ask.into_iter().map(|member| self.hear(member))).await;

@@ -189,7 +189,7 @@ impl Coordinator {
                             None => {}
                         },
                         Attempt::Elsewhere(next) => {
-                            hint = next.filter(|next| *next != leader);
+                            hint = next.filter(|next| *next != leader && self.may_lead(next));
                             if hint.is_some() {
                                 continue;
                             }

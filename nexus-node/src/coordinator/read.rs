@@ -27,7 +27,7 @@ impl Coordinator {
             if let Some(leader) = hint.take().or_else(|| self.leader()) {
                 match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Attempt::Nothing) {
                     Attempt::Done(answer) => return Ok(answer),
-                    Attempt::Elsewhere(Some(next)) if next != leader => {
+                    Attempt::Elsewhere(Some(next)) if next != leader && self.may_lead(&next) => {
                         hint = Some(next);
                         continue;
                     }
