@@ -665,7 +665,7 @@ mod tests {
             heard.away.remove(&well);
         }
         assert_eq!(heard.away, BTreeMap::from([(silent, begin)]), "since the first look");
-        // one that falls silent is away since its last report
+        // a member that falls silent is away since its last report
         let later = begin + Duration::from_secs(59) + SILENT_AFTER;
         heard.note_silence(later, &members, &open);
         assert_eq!(heard.away[&well], begin + Duration::from_secs(59));

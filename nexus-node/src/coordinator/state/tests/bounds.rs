@@ -85,7 +85,7 @@ fn the_answers_kept_for_a_member_are_bounded_in_bytes() {
         assert!(kept(&log) <= 2_097_152 + (1 << 20), "{session}");
     }
     assert!(log.machine.sessions.sessions.range((MEMBER, 0)..=(MEMBER, u64::MAX)).count() <= 16);
-    // what was dropped can never count again
+    // a proposal of the dropped session can never count again
     let late = Proposal { base: before, ..next(&log, 1, 1, vec![Command::Put(put("late", "v"))]) };
     assert_eq!(log.apply(&late), [Outcome::Refused(Refusal::TooLate)]);
     let again = Machine::decode(&log.machine.encode(), 2).unwrap();
