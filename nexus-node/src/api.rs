@@ -10,6 +10,7 @@
 //! | `caller` | the program that calls, and the highest source of what it writes |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
+//! | `proof` | the proof for clients, before they send the token |
 //! | `guest` | other rooms on the same socket |
 //! | `routes`, `openapi` | the table of routes, and their descriptions |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
@@ -35,6 +36,7 @@ mod metrics;
 pub(crate) mod openapi;
 mod page;
 mod problem;
+mod proof;
 mod routes;
 mod settings;
 mod spaces;
@@ -59,6 +61,7 @@ use tracing::Instrument;
 pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
+pub use self::proof::{Challenge, Unproven};
 pub use self::settings::{Counter, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use super::events::{SUBPROTOCOL, is_websocket};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
+use super::proof::ProofKey;
 
 /// The routes that need no token, besides the page's.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
@@ -47,6 +48,12 @@ impl Connected<IncomingStream<'_, TcpListener>> for LocalAddress {
     }
 }
 
+impl LocalAddress {
+    pub(super) const fn get(self) -> Option<SocketAddr> {
+        self.0
+    }
+}
+
 /// The guard of one API.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Lists>);
@@ -56,6 +63,7 @@ struct Lists {
     hosts: Vec<String>,
     /// The hash of the token. Comparing hashes takes equally long wherever they differ.
     token: blake3::Hash,
+    proof: ProofKey,
     session: BrowserSession,
     clock: SystemClock,
 }
@@ -77,7 +85,8 @@ impl Guard {
             hosts.extend(bare);
         }
         let session = BrowserSession::new(port, token);
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session, clock: SystemClock::new() }))
+        let (hash, proof) = (blake3::hash(token.as_bytes()), ProofKey::new(token));
+        Self(Arc::new(Lists { hosts, token: hash, proof, session, clock: SystemClock::new() }))
     }
 
     /// The time by which links and cookies run out.
@@ -88,6 +97,11 @@ impl Guard {
     /// The session that signs browsers in.
     pub(super) fn session(&self) -> &BrowserSession {
         &self.0.session
+    }
+
+    /// The key of the proofs for clients.
+    pub(super) fn proof(&self) -> &ProofKey {
+        &self.0.proof
     }
 
     /// The proof that lets a request in, or the problem that keeps it out.

@@ -56,17 +56,17 @@ impl Home {
 
     /// Sends a request to the running node.
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let (base, token) = match &self.source {
-            NodeSource::Given { base, token } => (base.clone(), token.clone()),
+        let (base, token, directory) = match &self.source {
+            NodeSource::Given { base, token } => (base.clone(), token.clone(), None),
             NodeSource::Directory { path, .. } => {
                 let read = |error| Failure::Unsent(data_dir_problem(error));
                 let base = DataDir::api_url_in(path).map_err(read)?;
                 let token = DataDir::api_token_in(path).map_err(read)?;
                 let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
-                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string())
+                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string(), Some(path.as_path()))
             }
         };
-        wire::send(&base, &token, request).await
+        wire::send(&base, &token, directory, request).await
     }
 
     /// Sends a request. Without a node, starts one or waits for one.
@@ -101,14 +101,18 @@ impl Home {
         let mut node = spawn(path)?;
         loop {
             sleep(ASK_EVERY).await;
-            if self.check().await.is_ok() {
+            let Err(problem) = self.check().await else {
                 // The node goes on without this program; the thread collects its exit status.
                 std::thread::spawn(move || node.wait());
                 return Ok(());
-            }
+            };
             let ended = node.try_wait().ok().flatten();
             // With this exit code, another program was faster and has the directory.
-            let lost = ended.is_some_and(|status| status.code() != Some(7));
+            let in_use = ended.is_some_and(|status| status.code() == Some(7));
+            if in_use && problem.code == "unproven" {
+                return Err(problem);
+            }
+            let lost = ended.is_some() && !in_use;
             if lost || Instant::now() > end {
                 let log = path.join(LOG);
                 let message = format!("the node in {} could not be started", path.display());
