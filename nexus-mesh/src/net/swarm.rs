@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -15,12 +17,15 @@ use tokio::time::Instant;
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
 use super::discovery::{self, Sighting};
+use super::handshakes::BoundedHandshakes;
+use super::narrow::NarrowMuxer;
 use super::posted::{MeshShared, lock};
 use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
-use crate::config::{MeshConfig, PRESENCE_TOPIC};
+use crate::config::{Limits, MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
+use crate::gate::admitted::Admitted;
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
 use crate::gate::{GateEvent, Member, expired};
@@ -111,7 +116,13 @@ impl Net {
         events: mpsc::Sender<MeshEvent>,
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
-        let behaviour = Outer::new(&config, &rooms, &key)?;
+        let admitted = Admitted::default();
+        let behaviour = Outer::new(&config, &rooms, &key, admitted.clone())?;
+        let Limits { pending, strangers_per_network, .. } = config.limits;
+        let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+        let transport = BoundedHandshakes::new(transport, pending, strangers_per_network)
+            .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(NarrowMuxer::new(muxer, peer, admitted.clone()))))
+            .boxed();
         let executor = move |task| spawner.spawn("libp2p", task);
         let settings = libp2p::swarm::Config::with_executor(executor)
             .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -665,6 +676,7 @@ impl Net {
     fn on_door(&mut self, event: DoorEvent) {
         match event {
             DoorEvent::Asked { peer, request, reply } => {
+                self.swarm.behaviour_mut().gate.joins(&peer);
                 if let Some(peer) = did_of(&peer) {
                     self.rooms.knock(peer, request, reply);
                 }
