@@ -658,10 +658,10 @@ impl Net {
 
     fn on_beat(&mut self, bytes: &[u8], now: Instant) -> Verdict {
         let Some(presence) = &mut self.presence else { return Verdict::Ignore };
-        let heard = match presence.hear(bytes) {
+        let heard = match presence.hear(bytes, now) {
             Ok(heard) => heard,
             Err(BeatError::Invalid) => return Verdict::Reject,
-            Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
+            Err(BeatError::Stale | BeatError::TooManyAuthors | BeatError::TooManyChains) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
         if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
