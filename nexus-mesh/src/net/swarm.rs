@@ -560,7 +560,7 @@ impl Net {
                 if let Some(Target::Bootstrap(boot)) = &target {
                     self.book.met(boot, peer);
                 }
-                let news = self.book.opened(peer, dialer.then_some(&address));
+                let news = self.book.opened(peer, dialer.then_some(&address), now);
                 if let Some(target) = target {
                     self.book.ended(&target, false, now);
                 }
@@ -585,12 +585,15 @@ impl Net {
             }
             GateEvent::Closed { peer, cause } => {
                 self.neighbours.remove(&peer);
-                self.book.closed(&peer, now);
+                let addresses = self.book.closed(&peer, now);
                 let change = match cause {
                     DownCause::Replaced => None,
                     _ => self.health.closed(peer, cause.clone()),
                 };
                 self.out.push_back(MeshEvent::PeerClosed { peer, cause });
+                if let Some(addresses) = addresses {
+                    self.hint(MeshEvent::Addresses { peer, addresses });
+                }
                 self.report(change);
             }
             GateEvent::Refused { peer, by_us, reason, connection, address } => {
@@ -623,7 +626,7 @@ impl Net {
             InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = did_of(&peer_id)
                     && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
-                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near)
+                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near, now)
                 {
                     self.hint(MeshEvent::Addresses { peer, addresses });
                 }
@@ -711,9 +714,9 @@ impl Net {
                 }
             }
             Sighting::Went(lost) => {
-                for (peer, _) in lost {
+                for (peer, address) in lost {
                     if let Some(peer) = did_of(&peer) {
-                        self.book.vanished(&peer);
+                        self.book.vanished(&peer, &address);
                     }
                 }
             }
