@@ -129,6 +129,12 @@ fn an_agents_server_starts_the_node_elsewhere_when_another_program_has_its_port(
     let (mut child, said) = mcp(&home, &[], "the content");
     assert!(said["result"].is_object(), "{said}");
     stranger.heard(&[&token, "the content"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let log = home.path().join("mcp-node.log").metadata().unwrap();
+        assert_eq!(log.permissions().mode() & 0o777, 0o600);
+    }
     assert_eq!(home.json(&["list"])["items"][0]["text"], "the content");
     home.run(&["stop"]).ok();
     drop(child.stdin.take());

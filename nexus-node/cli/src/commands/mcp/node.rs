@@ -140,8 +140,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     if std::fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         let _ = std::fs::rename(&path, directory.join(format!("{LOG}.1")));
     }
-    let log = File::options().create(true).append(true).open(&path);
-    let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
+    let log = open_log(&path).map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
     let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
     let mut command = Command::new(program);
     command
@@ -154,6 +153,19 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     command.env_remove("NEXUS_API");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))
+}
+
+/// Opens the log for its owner alone: it names peers and addresses.
+fn open_log(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let log = options.open(path)?;
+    // one of an earlier version may be open to others
+    #[cfg(unix)]
+    log.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(log)
 }
 
 /// Detaches the node, so that a signal to this program, such as Ctrl-C, does not end it.
