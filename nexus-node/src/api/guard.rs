@@ -11,14 +11,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, Method, header};
-use axum::serve::IncomingStream;
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
-use tokio::net::TcpListener;
 
+use super::connections::ApiConnection;
 use super::events::{SUBPROTOCOL, is_websocket};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
@@ -36,22 +34,6 @@ pub(super) enum Shown {
     Token,
     /// The page's cookie.
     Cookie,
-}
-
-/// The local address of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalAddress(Option<SocketAddr>);
-
-impl Connected<IncomingStream<'_, TcpListener>> for LocalAddress {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(stream.io().local_addr().ok())
-    }
-}
-
-impl LocalAddress {
-    pub(super) const fn get(self) -> Option<SocketAddr> {
-        self.0
-    }
 }
 
 /// The guard of one API.
@@ -108,7 +90,7 @@ impl Guard {
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
         let Lists { hosts, token, session, .. } = &*self.0;
         let headers = request.headers();
-        let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
+        let local = request.extensions().get::<ConnectInfo<ApiConnection>>().and_then(|info| info.0.local());
         let known = |host: &str| {
             hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
                 || local.is_some_and(|address| address.to_string() == host)

@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use nexus_identity::{Name, Role, RoleError, Ticket};
 use serde_json::json;
 
+use super::connections::ApiConnection;
 use super::extract::{Json, OptionalJson, Query};
-use super::guard::{LocalAddress, Shown};
+use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
@@ -30,11 +31,11 @@ pub(super) struct HealthQuery {
 /// Answers: the process runs. With a nonce, proves that it holds the token.
 pub(super) async fn health(
     State(api): State<Api>,
-    ConnectInfo(local): ConnectInfo<LocalAddress>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
     Query(query): Query<HealthQuery>,
 ) -> Result<Answer<serde_json::Value>, Problem> {
     let Some(nonce) = query.nonce else { return Ok(Answer(json!({"ok": true}))) };
-    let address = local.get().ok_or_else(|| Problem::new("failed", "the connection has no address"))?;
+    let address = connection.local().ok_or_else(|| Problem::new("failed", "the connection has no address"))?;
     Ok(Answer(json!({"ok": true, "proof": api.0.guard.proof().prove(&nonce, address)?})))
 }
 
