@@ -1,14 +1,16 @@
 //! The book of addresses: which peers to dial, at which addresses, and when. Pure: `now` is an argument.
 
+mod peer;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
+use self::peer::{Attempts, KnownPeer, SPOTTED_MAX, dialable, merge};
+pub(super) use self::peer::{is_loopback, without_peer};
 use crate::redial::Backoff;
 use crate::wire::ADDRESSES_PER_PEER_MAX;
 
@@ -24,13 +26,6 @@ const DIALS_MAX: usize = 16;
 const PROVEN_MAX: usize = 4;
 /// The most dials at a time of peers that local discovery alone knows.
 const CANDIDATE_DIALS_MAX: usize = 4;
-/// The most addresses of a peer from local discovery, the newest ones.
-const SPOTTED_MAX: usize = 4;
-/// The shortest time between two dials of a peer that news of its addresses bring forward. Whoever tells
-/// many addresses, or new ones all the time, must not aim this node's dials.
-const HURRY_EVERY: Duration = Duration::from_secs(60);
-/// The most reports of a peer's addresses in a minute. Each one is written to the disk.
-const REPORTS_PER_MINUTE: u32 = 4;
 /// The failures that a refusal counts as. The next try is a slow one: only a person can change a refusal.
 const REFUSED_FAILURES: u32 = 7;
 
@@ -41,84 +36,6 @@ pub(super) enum Target {
     Peer(Did),
     /// Any node at an address.
     Bootstrap(Multiaddr),
-}
-
-#[derive(Debug, Default)]
-struct Attempts {
-    failures: u32,
-    /// The time of the next dial; `None` during a dial, or if none is needed.
-    due: Option<Instant>,
-    dialing: bool,
-}
-
-/// The reports of a peer's addresses.
-#[derive(Debug, Default)]
-struct Reported {
-    last: Vec<Multiaddr>,
-    /// The begin of the current minute, and the reports in it.
-    minute: Option<(Instant, u32)>,
-}
-
-#[derive(Debug, Default)]
-struct KnownPeer {
-    /// Addresses at which the peer answered our dial, the last one first.
-    proven: Vec<Multiaddr>,
-    /// Addresses that the peer, or another, told us, the newest first.
-    told: Vec<Multiaddr>,
-    /// Addresses from local discovery, the newest first. Anybody on the network can make them up.
-    spotted: Vec<Multiaddr>,
-    attempts: Attempts,
-    /// Known only from local discovery.
-    candidate: bool,
-    /// Why the last dial failed.
-    error: Option<String>,
-    /// The last time at which news brought a dial forward.
-    hurried: Option<Instant>,
-    reported: Reported,
-}
-
-impl KnownPeer {
-    fn addresses(&self) -> Vec<Multiaddr> {
-        self.lasting().chain(&self.spotted).fold(Vec::new(), |mut all, address| {
-            if !all.contains(address) {
-                all.push(address.clone());
-            }
-            all
-        })
-    }
-
-    /// The addresses without those of local discovery, which leave room for them.
-    fn lasting(&self) -> impl Iterator<Item = &Multiaddr> {
-        let told = self.told.iter().filter(|address| !self.proven.contains(address));
-        self.proven.iter().chain(told).take(ADDRESSES_PER_PEER_MAX - self.spotted.len())
-    }
-
-    /// Brings the next dial forward, unless news did so within the last minute. A peer without a dial
-    /// to come is dialled at once.
-    fn hurry(&mut self, now: Instant) {
-        let waiting = self.attempts.due.is_some();
-        if waiting && self.hurried.is_some_and(|last| now < last + HURRY_EVERY) {
-            return;
-        }
-        if self.attempts.failures > 0 {
-            self.hurried = Some(now);
-        }
-        self.attempts.due = Some(now);
-    }
-
-    /// The addresses, if they changed and were not reported too often.
-    fn report(&mut self, now: Instant) -> Option<Vec<Multiaddr>> {
-        let addresses: Vec<Multiaddr> = self.lasting().cloned().collect();
-        let (since, count) = match self.reported.minute {
-            Some((since, count)) if now < since + Duration::from_secs(60) => (since, count),
-            _ => (now, 0),
-        };
-        if addresses.is_empty() || addresses == self.reported.last || count >= REPORTS_PER_MINUTE {
-            return None;
-        }
-        self.reported = Reported { last: addresses.clone(), minute: Some((since, count + 1)) };
-        Some(addresses)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -400,46 +317,9 @@ impl Book {
     }
 }
 
-/// Adds addresses that can be dialled and are new, up to `max`.
-fn merge(addresses: &mut Vec<Multiaddr>, more: &[Multiaddr], max: usize) {
-    for address in more.iter().map(without_peer).filter(dialable) {
-        if addresses.len() < max && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-}
-
-/// Excludes "any interface" and port 0, which are for listening only.
-fn dialable(address: &Multiaddr) -> bool {
-    let listening_only = |protocol: Protocol<'_>| match protocol {
-        Protocol::Ip4(ip) => ip.is_unspecified(),
-        Protocol::Ip6(ip) => ip.is_unspecified(),
-        Protocol::Tcp(port) | Protocol::Udp(port) => port == 0,
-        _ => false,
-    };
-    !address.is_empty() && !address.iter().any(listening_only)
-}
-
-/// Whether an address leads back to its own machine.
-pub(super) fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().any(|protocol| match protocol {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        _ => false,
-    })
-}
-
-/// The address without `/p2p/…` at its end.
-pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
-    let mut address = address.clone();
-    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-        address.pop();
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
+    use super::peer::{HURRY_EVERY, REPORTS_PER_MINUTE};
     use super::*;
     use std::time::Duration;
 

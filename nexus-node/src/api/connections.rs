@@ -218,30 +218,35 @@ mod tests {
         };
         let router = Router::new().route("/open", get(asked(false))).route("/token", get(asked(true)));
         let service = router.into_make_service_with_connect_info::<ApiConnection>();
-        let server = tokio::spawn(axum::serve(BoundedListener::new(listener, 3), service).into_future());
-        let mut owner = TcpStream::connect(address).await.unwrap();
-        assert!(ask(&mut owner, "/token").await);
-        let mut guests = Vec::new();
-        for _ in 0..3 {
-            let mut guest = TcpStream::connect(address).await.unwrap();
-            assert!(ask(&mut guest, "/open").await);
-            guests.push(guest);
+        let server = axum::serve(BoundedListener::new(listener, 3), service).into_future();
+        let callers = async {
+            let mut owner = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut owner, "/token").await);
+            let mut guests = Vec::new();
+            for _ in 0..3 {
+                let mut guest = TcpStream::connect(address).await.unwrap();
+                assert!(ask(&mut guest, "/open").await);
+                guests.push(guest);
+            }
+            assert!(ask(&mut guests[0], "/open").await, "the first has asked again, so the second is the idlest");
+            let mut late = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut late, "/open").await);
+            let mut end = Vec::new();
+            let closed = guests.remove(1).read_to_end(&mut end).await;
+            assert!(closed.is_err() || end.is_empty(), "{end:?}");
+            for stream in guests.iter_mut().chain([&mut late, &mut owner]) {
+                assert!(ask(stream, "/open").await);
+            }
+            // places come back
+            drop((guests, late));
+            for _ in 0..5 {
+                assert!(ask(&mut TcpStream::connect(address).await.unwrap(), "/open").await);
+            }
+            assert!(ask(&mut owner, "/token").await);
+        };
+        tokio::select! {
+            ended = server => panic!("the server ended: {ended:?}"),
+            () = callers => {}
         }
-        assert!(ask(&mut guests[0], "/open").await, "the first has asked again, so the second is the idlest");
-        let mut late = TcpStream::connect(address).await.unwrap();
-        assert!(ask(&mut late, "/open").await);
-        let mut end = Vec::new();
-        let closed = guests.remove(1).read_to_end(&mut end).await;
-        assert!(closed.is_err() || end.is_empty(), "{end:?}");
-        for stream in guests.iter_mut().chain([&mut late, &mut owner]) {
-            assert!(ask(stream, "/open").await);
-        }
-        // places come back
-        drop((guests, late));
-        for _ in 0..5 {
-            assert!(ask(&mut TcpStream::connect(address).await.unwrap(), "/open").await);
-        }
-        assert!(ask(&mut owner, "/token").await);
-        server.abort();
     }
 }
