@@ -5,6 +5,7 @@
 //! peer costs no memory. The runtime moves its frames.
 
 mod audience;
+mod refusals;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -33,6 +33,7 @@ impl Engine {
     pub(super) fn settle(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
         let held = self.place(eno, entry, turn)?;
+        self.count(entry, held.entries == 1, turn);
         self.fold_as_it_counts(eno, entry, held.counts(header.seq), turn)?;
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
             space.entries += 1;

@@ -15,6 +15,7 @@
 //! | `Frontier` | log no | [`Branches`](nexus_crdt::Branches) |
 //! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
 //! | `Cuts` | eno | [`CutRow`] |
+//! | `Usage` | author | [`UsageRow`] |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
@@ -30,7 +31,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 4;
+pub(crate) const VIEW_VERSION: u32 = 5;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -134,6 +135,17 @@ impl EntryRow {
         let entry = Entry::decode(self.header, self.signature, payload).map_err(|_| unreadable(Table::Entries))?;
         Ok(Verified::trusted(entry))
     }
+}
+
+/// The use of the store by one author: a sum over its entries here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct UsageRow {
+    /// The number of its entries.
+    pub entries: u64,
+    /// The size of their headers, signatures and payloads, in bytes.
+    pub bytes: u64,
+    /// The number of its logs.
+    pub logs: u64,
 }
 
 /// A space for display.

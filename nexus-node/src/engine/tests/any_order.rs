@@ -134,10 +134,12 @@ impl Node {
     /// Compares the state in memory with the state that a restart would read.
     fn check_memory(&mut self) {
         let members = self.engine.members().clone();
-        let logs = format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces);
+        let held =
+            |engine: &Engine| format!("{:?} {:?} {:?}", engine.state.logs, engine.state.spaces, engine.state.usage);
+        let before = held(&self.engine);
         self.restart();
         assert_eq!(*self.engine.members(), members);
-        assert_eq!(format!("{:?} {:?}", self.engine.state.logs, self.engine.state.spaces), logs);
+        assert_eq!(held(&self.engine), before);
     }
 
     /// The visible state, in names that are the same on every node.
