@@ -12,6 +12,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::Audience;
+use super::attempts::{Attempts, Patience};
 use super::refusals::Refusals;
 use crate::ledger;
 use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
@@ -125,7 +126,9 @@ pub struct SyncSession {
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
-    differing: u32,
+    /// What became of the ranges that the peer was sent.
+    attempts: Attempts,
+    patience: Patience,
 }
 
 impl SyncSession {
@@ -153,7 +156,8 @@ impl SyncSession {
             next_digest: now + DIGEST_EVERY,
             last_frontier: now,
             ask_again: false,
-            differing: 0,
+            attempts: Attempts::default(),
+            patience: Patience::default(),
         };
         session.begin(now, view)?;
         Ok(session)
@@ -168,6 +172,7 @@ impl SyncSession {
         if !self.audience.follow(members) {
             return Ok(());
         }
+        self.attempts.forget();
         if self.audience.shared_spaces(view)? == before.shared_spaces(view)? {
             // a reader that writes now has another quota
             self.ask_again |= self.read_refusals(view)? != self.refusals;
@@ -239,6 +244,7 @@ impl SyncSession {
         let mesh_space = SpaceId::mesh(&self.audience.mesh());
         let mut ranges = plan(ours, theirs, mesh_space);
         ranges.retain(|range| self.refused.takes(&range.log, theirs.head(&range.log).is_some(), mesh_space));
+        self.attempts.thin(&mut ranges, theirs, view)?;
         self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
         let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
@@ -274,7 +280,7 @@ impl SyncSession {
                 if entries.len() > FRAME_ENTRIES_MAX {
                     return Err(SessionError::Malformed("too many entries in a frame"));
                 }
-                self.differing = 0;
+                self.patience.moved();
                 for frame in entries {
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
@@ -293,11 +299,7 @@ impl SyncSession {
             }
             Some(Body::Digest(DigestFrame { digest })) => {
                 let same = self.digest(view)?.as_slice() == digest;
-                self.differing = if same { 0 } else { self.differing + 1 };
-                if self.differing >= 2 {
-                    self.differing = 0;
-                    self.ask_again = true;
-                }
+                self.ask_again |= self.patience.hear(same);
             }
             Some(Body::Full(full)) => {
                 self.refused = Refusals::from_frame(&full).ok_or(SessionError::Malformed("author or space"))?;
@@ -319,8 +321,13 @@ impl SyncSession {
         let ahead = |(log, head): &(&LogId, &Head)| log.author == me && !ours.own.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
+        let differ = theirs != ours.shared;
         self.theirs = Some(theirs);
-        Ok(self.plan_sending(&ours.shared, view)?)
+        self.plan_sending(&ours.shared, view)?;
+        if differ && self.ranges.is_empty() {
+            self.patience.in_vain();
+        }
+        Ok(())
     }
 
     fn take_entry(&mut self, frame: EntryFrame, view: &dyn View) -> Result<Option<Entry>, SessionError> {
@@ -459,6 +466,7 @@ impl SyncSession {
             let Some(theirs) = &mut self.theirs else { return Ok(()) };
             sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
             let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
+                self.attempts.sent(&log);
                 self.ranges.pop_front();
                 continue;
             };
@@ -467,6 +475,7 @@ impl SyncSession {
                 if let Some(last) = sending.last() {
                     advance(theirs, log, last);
                 }
+                self.attempts.sent(&log);
                 self.ranges.pop_front();
                 continue;
             }

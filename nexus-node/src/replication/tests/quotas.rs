@@ -190,6 +190,34 @@ fn a_reader_says_who_it_is_and_nothing_else_is_taken_of_it() {
     assert_eq!(net.talk(MINUTE * 10).0 as u64, taken);
 }
 
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
+#[test]
+fn long_branches_that_neither_takes_of_the_other_are_not_sent_for_ever() {
+    let mut net = two(Quotas::default(), Role::Member);
+    let base = written(log(2, 1), 2, 10);
+    let branch = |name: &str, count: usize| {
+        let mut entries = base.clone();
+        for n in 0..count {
+            let text = memory(&format!("{name} {n}"));
+            entries.push(entry(log(2, 1), 2, entries.last(), Kind::WRITES, text));
+        }
+        entries
+    };
+    net.bring(0, &branch("long", 2_000));
+    net.bring(1, &branch("short", 500));
+    // each is offered the other's branch as it comes
+    net.talk(MINUTE * 5);
+    let (entries, parts) = net.talk(MINUTE * 60);
+    assert!(entries < 500, "{entries} entries in an hour");
+    assert!(parts < 60, "{parts} frontiers in an hour");
+    // and what both write meanwhile arrives at once
+    net.peers[0].remember("from the one", None);
+    net.peers[1].remember("from the other", None);
+    net.talk(MINUTE);
+    let texts = |peer: &Peer| peer.memories().into_iter().filter(|memory| memory.text.contains("from the")).count();
+    assert_eq!((texts(&net.peers[0]), texts(&net.peers[1])), (2, 2));
+}
+
 /// promise: Bad input | A node's own entries have no quota
 #[test]
 fn own_entries_are_never_refused() {
