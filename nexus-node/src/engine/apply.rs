@@ -128,6 +128,8 @@ impl Engine {
             Kind::PROFILE if in_mesh_space => {
                 let profile = entry.content().and_then(Profile::decode);
                 Ok(profile.map(|profile| {
+                    let key = rows::profile_key(&header.author, header.hlc, entry.id());
+                    turn.draft.put(Table::Profiles, &key, &rows::eno_key(eno));
                     let members = Arc::make_mut(&mut self.state.members);
                     if members.describe(&header.author, header.hlc, entry.id(), profile) {
                         turn.events.push(Event::Members);

@@ -16,6 +16,7 @@
 //! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
 //! | `Cuts` | eno | [`CutRow`] |
 //! | `Usage` | author | [`UsageRow`] |
+//! | `Profiles` | author, stamp, entry id | eno |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
@@ -233,6 +234,15 @@ pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&log.to_be_bytes());
     key[4..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The key of a profile that counts. The last key of an author is the profile that shows.
+pub(crate) fn profile_key(author: &Did, hlc: Hlc, id: EntryId) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..32].copy_from_slice(author.as_bytes());
+    key[32..40].copy_from_slice(&hlc.0.to_be_bytes());
+    key[40..].copy_from_slice(id.as_bytes());
     key
 }
 

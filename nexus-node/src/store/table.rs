@@ -59,6 +59,8 @@ tables! {
     Cuts = "cuts", derived;
     /// The use of the store by each author.
     Usage = "usage", derived;
+    /// Profiles that count, by author and time.
+    Profiles = "profiles", derived;
     /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
     /// Folded records.
