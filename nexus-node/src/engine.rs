@@ -19,6 +19,7 @@
 //! | `writes` | putting writes into the tables and taking them out |
 //! | `waiting` | entries that wait for something they need, within a bound |
 //! | `state` | the state in memory, and reading it at the start |
+//! | `room` | quotas: the entries that are taken of one author |
 //! | `rebuild` | rebuilding the derived tables |
 
 mod append;
@@ -30,6 +31,7 @@ mod intake;
 mod io;
 mod payload;
 mod rebuild;
+mod room;
 mod salts;
 mod state;
 #[cfg(test)]
@@ -46,7 +48,7 @@ pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome,
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;
 
-pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
+pub use crate::ledger::{Genesis, LedgerError, Quotas, found, read_genesis};
 
 use crate::store::{Draft, View};
 use salts::Salts;
@@ -68,6 +70,13 @@ impl Engine {
     pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
         let state = EngineState::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
+    }
+
+    /// Bounds the entries that are taken of one author. Without it the quotas are the defaults.
+    #[must_use]
+    pub fn within(mut self, quotas: Quotas) -> Self {
+        self.state.quotas = quotas;
+        self
     }
 
     /// Takes one input. `view` must be the committed state with every batch on top that this engine has

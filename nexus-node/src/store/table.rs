@@ -57,6 +57,10 @@ tables! {
     Standing = "standing", derived;
     /// Entries that showed a fork, and the entries that stopped counting then.
     Cuts = "cuts", derived;
+    /// The use of the store by each author.
+    Usage = "usage", derived;
+    /// Profiles that count, by author and time.
+    Profiles = "profiles", derived;
     /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
     /// Folded records.
