@@ -59,5 +59,5 @@ pub use record::{
 };
 pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation};
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
-pub use sync::{EntryFrame, FrontierPart, LogHead, Range, SyncFrame, plan, sync_frame};
+pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

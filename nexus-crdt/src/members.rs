@@ -371,7 +371,7 @@ impl Members {
     }
 
     /// Whether somebody has, or had, the rights of `role`.
-    pub(crate) fn allowed_once(&self, did: &Did, role: Role) -> bool {
+    pub fn allowed_once(&self, did: &Did, role: Role) -> bool {
         self.members.get(did).is_some_and(|member| member.allowed_once(role))
     }
 

@@ -15,13 +15,13 @@ use crate::space::SpaceId;
 #[derive(Clone, PartialEq, Message)]
 pub struct SyncFrame {
     /// One of the messages.
-    #[prost(oneof = "sync_frame::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "sync_frame::Body", tags = "1, 2, 3, 4, 5")]
     pub body: Option<sync_frame::Body>,
 }
 
 /// The messages of [`SyncFrame`].
 pub mod sync_frame {
-    use super::{Ack, Digest, Entries, FrontierPart};
+    use super::{Ack, Digest, Entries, FrontierPart, Full};
 
     /// One message.
     #[derive(Clone, PartialEq, prost::Oneof)]
@@ -39,9 +39,13 @@ pub mod sync_frame {
         /// the comparison over.
         #[prost(message, tag = "4")]
         Digest(Digest),
+        /// The authors of whom the sender takes no more just now. It replaces the one before, and the
+        /// sender's frontier follows it.
+        #[prost(message, tag = "5")]
+        Full(Full),
     }
 
-    pub use super::{Ack as AckFrame, Digest as DigestFrame, Entries as EntriesFrame};
+    pub use super::{Ack as AckFrame, Digest as DigestFrame, Entries as EntriesFrame, Full as FullFrame};
 }
 
 /// A part of a frontier.
@@ -77,6 +81,34 @@ pub struct Digest {
     /// [`Frontier::digest`].
     #[prost(bytes = "vec", tag = "1")]
     pub digest: Vec<u8>,
+}
+
+/// The authors of whom a node takes no more just now, since they have filled their quotas there.
+#[derive(Clone, PartialEq, Message)]
+pub struct Full {
+    /// Each author once.
+    #[prost(message, repeated, tag = "1")]
+    pub authors: Vec<FullAuthor>,
+}
+
+/// The part of an author's entries that is not taken.
+#[derive(Clone, PartialEq, Message)]
+pub struct FullAuthor {
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub author: Vec<u8>,
+    /// All entries.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// All entries but those in the mesh's own space.
+    #[prost(bool, tag = "3")]
+    pub memories: bool,
+    /// Every log that the frontier lacks.
+    #[prost(bool, tag = "4")]
+    pub logs: bool,
+    /// Every log that the frontier lacks in these spaces, 32 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub spaces: Vec<Vec<u8>>,
 }
 
 /// One log's head.

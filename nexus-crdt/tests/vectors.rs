@@ -13,8 +13,8 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, Head,
-    Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Profile, Salt, SpaceDefinition, SpaceId,
+    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, FullAuthor,
+    Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Profile, Salt, SpaceDefinition, SpaceId,
     SyncFrame, Target, Verified, Write, Writes, payload_hash, project, sync_frame, version_of, writes_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
@@ -476,7 +476,7 @@ fn heads_json(heads: &[LogHead]) -> Value {
 /// promise: Entries and memories | Every vector of what is known holds both ways
 #[test]
 fn sync_frames() {
-    use sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
+    use sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame, FullFrame};
     let mut book = Book::open("sync.json");
     book.check("vectors", |vector| {
         let heads = || vector.list("heads").iter().map(head_frame).collect();
@@ -493,6 +493,16 @@ fn sync_frames() {
             }
             "ack" => Body::Ack(AckFrame { heads: heads() }),
             "digest" => Body::Digest(DigestFrame { digest: vector.bytes("digest") }),
+            "full" => {
+                let author = |author: &Vector| FullAuthor {
+                    author: author.parse::<Did>("author").as_bytes().to_vec(),
+                    all: author.get("all") == true,
+                    memories: author.get("memories") == true,
+                    logs: author.get("logs") == true,
+                    spaces: author.list("spaces").iter().map(|space| space.bytes("space")).collect(),
+                };
+                Body::Full(FullFrame { authors: vector.list("authors").iter().map(author).collect() })
+            }
             other => panic!("no body {other}"),
         };
         let bytes = SyncFrame { body: Some(body) }.encode_to_vec();
@@ -517,6 +527,17 @@ fn sync_frames() {
             }
             Body::Ack(AckFrame { heads }) => json!({ "heads": heads_json(&heads) }),
             Body::Digest(DigestFrame { digest }) => json!({ "digest": hex(digest) }),
+            Body::Full(FullFrame { authors }) => {
+                let each = authors.iter().map(|full| {
+                    let author = Did::from_bytes(full.author.as_slice().try_into().unwrap());
+                    let spaces = full.spaces.iter().map(|space| json!({ "space": hex(space) }));
+                    json!({
+                        "author": author.to_string(), "all": full.all, "memories": full.memories, "logs": full.logs,
+                        "spaces": spaces.collect::<Value>(),
+                    })
+                });
+                json!({ "authors": each.collect::<Value>() })
+            }
         };
         fields["bytes"] = json!(hex(&bytes));
         // a reader skips unknown fields

@@ -263,6 +263,20 @@ keys! {
     /// is dropped.
     frames_per_second_max: Bounded<10, 1_000_000> = Bounded::of::<1_000>(), restart;
 
+    /// The most bytes that are taken of one writer's entries, all spaces together. Over it the rest of that
+    /// writer's entries is left to other members until there is room. This node's own entries have no bound.
+    writer_bytes_max: Bounded<{ 16 << 10 }, { 1 << 50 }> = Bounded::of::<{ 1 << 30 }>(), restart;
+
+    /// The most entries that are taken of one writer, all spaces together.
+    writer_entries_max: Bounded<16, { 1 << 40 }> = Bounded::of::<2_000_000>(), restart;
+
+    /// The most bytes that are taken of one reader's entries.
+    reader_bytes_max: Bounded<{ 4 << 10 }, { 1 << 40 }> = Bounded::of::<{ 1 << 20 }>(), restart;
+
+    /// The most incarnations that are taken of one author's log in a space. A node begins another one when
+    /// its store was moved or put back.
+    incarnations_max: Bounded<1, 16_384> = Bounded::of::<64>(), restart;
+
     /// The most spaces that can be made here.
     spaces_max: Bounded<2, 65_536> = Bounded::of::<1_024>(), live;
 }

@@ -21,6 +21,7 @@
 //! | `writes` | putting writes into the tables and taking them out |
 //! | `waiting` | entries that wait for something they need, within a bound |
 //! | `state` | the state in memory, and reading it at the start |
+//! | `room` | quotas: the entries that are taken of one author |
 //! | `rebuild` | rebuilding the derived tables |
 
 mod append;
@@ -34,6 +35,7 @@ mod payload;
 mod rebuild;
 mod recount;
 mod revoke;
+mod room;
 mod salts;
 mod state;
 #[cfg(test)]
@@ -50,7 +52,7 @@ pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome,
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;
 
-pub use crate::ledger::{Genesis, LedgerError, found, read_genesis};
+pub use crate::ledger::{Genesis, LedgerError, Quotas, found, read_genesis};
 
 use crate::store::{Draft, View};
 use salts::Salts;
@@ -72,6 +74,13 @@ impl Engine {
     pub fn open(key: Keypair, view: &dyn View) -> Result<Self, LedgerError> {
         let state = EngineState::read(key.did(), view)?;
         Ok(Self { key, state, effects: VecDeque::new() })
+    }
+
+    /// Bounds the entries that are taken of one author. Without it the quotas are the defaults.
+    #[must_use]
+    pub fn within(mut self, quotas: Quotas) -> Self {
+        self.state.quotas = quotas;
+        self
     }
 
     /// Takes one input. `view` must be the committed state with every batch on top that this engine has

@@ -9,11 +9,13 @@
 //! | `view` | reading entries, logs, records, writes |
 //! | `genesis` | the first facts of a store |
 //! | `members` | the members of a store's mesh |
+//! | `quota` | how much is taken of one author's entries |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
 mod members;
 mod migrate;
+mod quota;
 pub(crate) mod rows;
 mod view;
 
@@ -21,10 +23,12 @@ pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
+pub use quota::Quotas;
+pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use view::{
     cuts, enos_cut_by, enos_of_log, enos_recounted, entry_format, entry_id_of, erased_leaves, find_entry, find_record,
-    find_space, has_any, head_at, lacks_only_what_is_erased, last_eno, live_writes, read_branches, read_core,
-    read_core_text, read_entry, read_held, read_logs, read_spaces, read_writes, records_with_key, recounts,
+    find_space, has_any, head_at, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, read_branches,
+    read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, read_writes, records_with_key, recounts,
     spaces_created_in, standing, standings, writes_of_field,
 };
 

@@ -53,6 +53,7 @@ use crate::error::{InputError, NodeError, StopError};
 use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
+use crate::ledger::Quotas;
 use crate::notices::Notices;
 use crate::runtime::{EngineHandle, Sessions};
 use crate::store::{Batch, Store};
@@ -100,6 +101,7 @@ struct Inner {
     listening: watch::Receiver<Vec<Multiaddr>>,
     /// The highest formats that this node reads.
     formats: Formats,
+    quotas: Quotas,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
     /// Start time on the monotonic clock.

@@ -4,7 +4,9 @@
 //! frames from it. No queue holds entries for a peer: a session has cursors over the store, so a slow
 //! peer costs no memory. The runtime moves its frames.
 
+mod attempts;
 mod audience;
+mod refusals;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -122,6 +122,7 @@ async fn spaces_heard(reader: &Rogue, node: Did) -> BTreeSet<SpaceId> {
                 Body::Ack(ack) => spaces.extend(ack.heads.iter().map(|head| head.parse().unwrap().0.space)),
                 Body::Entries(frame) => spaces.extend(frame.entries.into_iter().map(space_of)),
                 Body::Digest(_) => return,
+                Body::Full(_) => {}
             }
         }
         panic!("the node closed the stream");

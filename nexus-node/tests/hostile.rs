@@ -17,9 +17,11 @@ use std::time::Duration;
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     Core, Dot, Entry, EntryFrame, EntryId, Field, Head, Incarnation, Kind, LogHead, LogId, OVER_MAX, PAYLOAD_BYTES_MAX,
-    SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
+    Profile, SpaceDefinition, SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
 };
+use nexus_identity::Role;
 use nexus_node::api::Api;
+use nexus_node::config::{Bounded, Config};
 use nexus_node::{ChangeKind, MemoryId, NewMemory, Node, Patch, WatchQuery};
 use rogue::{ENTRIES, Line, Rogue};
 use settings::NoSettings;
@@ -28,7 +30,7 @@ use tracing::field::Visit;
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use world::{Link, SOON, World, are_well, eventually, has_text, key, memories, texts, until, warned};
+use world::{Link, SOON, World, address_of, are_well, eventually, has_text, key, memories, texts, until, warned};
 
 const WORLD: World = World(200);
 
@@ -47,8 +49,18 @@ const ROGUE: u8 = 9;
 
 impl Stage {
     async fn new() -> Self {
-        let node = WORLD.start(0, Link::Memory).await;
-        let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+        Self::configured(|_| {}).await
+    }
+
+    /// The same with settings of both honest nodes.
+    async fn configured(change: impl Fn(&mut Config)) -> Self {
+        let mut env = WORLD.env(0, Link::Memory);
+        change(&mut env.config);
+        let node = Node::with_env(env).await.unwrap();
+        let mut env = WORLD.env(1, Link::Memory);
+        env.config.bootstrap.0 = vec![address_of(&node)];
+        change(&mut env.config);
+        let friend = Node::with_env(env).await.unwrap();
         are_well(&node, &friend, "before").await;
         let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &node).await;
         let mut line = rogue.line(node.did()).await;
@@ -429,6 +441,98 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     line.entries([&*introduction(8), &*elsewhere]).await.unwrap();
     warned(&stage.friend, "fork").await;
     stage.well("ahead of ourselves").await;
+}
+
+/// The number of logs of an author, and of the entries in them, that a node holds.
+async fn held_of(node: &Node, author: u8) -> (usize, u64) {
+    let frontier = node.frontier().await.unwrap();
+    let logs = frontier.iter().filter(|(log, _)| log.author == key(author).did());
+    logs.fold((0, 0), |(logs, entries), (_, head)| (logs + 1, entries + head.seq + 1))
+}
+
+/// promise: Bad input | A member that fills its quota: the rest of its entries is left, and everybody else goes on
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_writes_without_end_fills_its_quota_and_nothing_else() {
+    let mut stage = Stage::configured(|config| {
+        config.writer_bytes_max = Bounded::new(512 << 10).unwrap();
+        config.incarnations_max = Bounded::new(8).unwrap();
+    })
+    .await;
+    stage.line.frontier(vec![], true).await.unwrap();
+    // many incarnations of one entry each
+    let begun: Vec<Verified> = (0..2_000_u64)
+        .map(|n| {
+            let log = LogId { incarnation: Incarnation(n.to_be_bytes()), ..WORLD.log(ROGUE) };
+            WORLD.entry(log, None, Kind::WRITES, payload(vec![create(&format!("begun {n}"))]), ROGUE)
+        })
+        .collect();
+    for entries in begun.chunks(500) {
+        stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    }
+    has_text(&stage.friend, "begun 7").await;
+    // and as many bytes as they like in one of them
+    let mut log = vec![begun[0].clone()];
+    for n in 0..40 {
+        let large = create(&format!("large {n} {}", "x".repeat(30_000)));
+        let log_id = begun[0].header().log();
+        log.push(WORLD.entry(log_id, log.last(), Kind::WRITES, payload(vec![large]), ROGUE));
+    }
+    for entries in log[1..].chunks(10) {
+        stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    }
+    warned(&stage.node, "quota").await;
+    warned(&stage.friend, "quota").await;
+    stage.well("flooded").await;
+    for node in [&stage.node, &stage.friend] {
+        let (logs, entries) = held_of(node, ROGUE).await;
+        assert_eq!(logs, 8 + 1, "and the space of members");
+        assert!((10..40).contains(&entries), "{entries}");
+        let warnings = node.status().await.warnings;
+        let quota = warnings.iter().find(|warning| warning.code == "quota").unwrap();
+        assert!(quota.message.starts_with("member-number-9 (did:key:"), "{quota:?}");
+        assert!(quota.message.contains("524288 bytes") && quota.hint.contains("`writer_bytes_max`"), "{quota:?}");
+        assert!(warnings.iter().all(|warning| warning.code != "misbehaving_peer"), "{warnings:?}");
+    }
+    assert!(*stage.rogue.open.borrow(), "to write much is no broken rule");
+}
+
+/// promise: Bad input | A reader's entries are taken as far as they say who it is, and within its quota
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_writes_is_not_taken() {
+    const READER: u8 = 10;
+    let stage = Stage::configured(|config| config.reader_bytes_max = Bounded::new(8 << 10).unwrap()).await;
+    let chain = WORLD.chain_as(READER, Role::Reader);
+    let address = address_of(&stage.node);
+    let reader = Rogue::start(WORLD.mesh(), chain.clone(), &key(READER), Link::Memory, address).await;
+    let mut line = reader.line(stage.node.did()).await;
+    let in_mesh = |n: u64| LogId {
+        space: SpaceId::mesh(&WORLD.mesh()),
+        incarnation: Incarnation(n.to_be_bytes()),
+        ..WORLD.log(READER)
+    };
+    let introduced = WORLD.entry(in_mesh(0), None, Kind::CREDENTIAL, chain.to_bytes(), READER);
+    let space = SpaceDefinition { name: "plans".parse().unwrap(), access: 0, salt: [0; 16] }.encode();
+    let of_reader = |n, kind, payload| WORLD.entry(in_mesh(n), None, kind, payload, READER);
+    let not_taken = [
+        of_reader(1, Kind::SPACE, space),
+        of_reader(2, Kind::WRITES, payload(vec![create("in the space of members")])),
+        of_reader(3, Kind(4_000), vec![7; 60_000]),
+    ];
+    let mut named = vec![introduced];
+    for n in 0..200 {
+        let profile = Profile { name: format!("reader-{n}").parse().unwrap() }.encode();
+        named.push(WORLD.entry(in_mesh(0), named.last(), Kind::PROFILE, profile, READER));
+    }
+    line.entries(named.iter().chain(&not_taken).map(|entry| &**entry)).await.unwrap();
+    warned(&stage.node, "quota").await;
+    warned(&stage.friend, "quota").await;
+    stage.well("read").await;
+    for node in [&stage.node, &stage.friend] {
+        let (logs, entries) = held_of(node, READER).await;
+        assert_eq!(logs, 1);
+        assert!((10..60).contains(&entries), "{entries}");
+        assert_eq!(node.brain().spaces_blocking().unwrap().len(), 1, "none was made");
+    }
 }
 
 /// promise: Bad input | A stream that stalls

@@ -34,6 +34,7 @@ impl Engine {
     pub(super) fn settle(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let header = entry.header();
         let held = self.place(eno, entry, turn)?;
+        self.count(entry, held.entries == 1, turn);
         let counts = held.counts(header.seq) && self.state.counts(&header.log(), header.seq);
         self.fold_as_it_counts(eno, entry, counts, turn)?;
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
@@ -136,6 +137,8 @@ impl Engine {
             Kind::PROFILE if in_mesh_space => {
                 let profile = entry.content().and_then(Profile::decode);
                 Ok(profile.map(|profile| {
+                    let key = rows::profile_key(&header.author, header.hlc, entry.id());
+                    turn.draft.put(Table::Profiles, &key, &rows::eno_key(eno));
                     let members = Arc::make_mut(&mut self.state.members);
                     if members.describe(&header.author, header.hlc, entry.id(), profile) {
                         turn.events.push(Event::Members);

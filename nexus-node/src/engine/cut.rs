@@ -6,7 +6,7 @@ use nexus_identity::Did;
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, CutRow, Eno, Standing};
-use crate::ledger::{enos_cut_by, enos_of_log, read_entry, standing};
+use crate::ledger::{enos_cut_by, latest_profile, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
         turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&cut));
         let enos = enos_cut_by(&turn.draft, eno, &cut)?;
         if self.uncount(&log, &enos, turn)? {
-            self.describe_again(&log.author, eno, turn)?;
+            self.describe_again(&log.author, turn)?;
         }
         Ok(())
     }
@@ -38,7 +38,11 @@ impl Engine {
                 Kind::CREDENTIAL if in_mesh_space => continue,
                 // whether it counts is part of the verdict
                 Kind::REVOCATION if in_mesh_space => continue,
-                Kind::PROFILE if in_mesh_space => described = true,
+                Kind::PROFILE if in_mesh_space => {
+                    let header = entry.header();
+                    turn.draft.delete(Table::Profiles, &rows::profile_key(&header.author, header.hlc, entry.id()));
+                    described = true;
+                }
                 Kind::SPACE if in_mesh_space => self.show_space(SpaceId::created_by(entry.id()), false, turn),
                 Kind::WRITES if !in_mesh_space => {
                     // a quarantined entry was never folded
@@ -70,26 +74,15 @@ impl Engine {
         }
     }
 
-    /// Folds an author's profiles before entry `eno` again.
-    pub(super) fn describe_again(&mut self, author: &Did, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    /// Shows an author by its latest profile that counts.
+    pub(super) fn describe_again(&mut self, author: &Did, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let members = Arc::make_mut(&mut self.state.members);
         members.undescribe(author);
         turn.events.push(Event::Members);
-        let space = SpaceId::mesh(&self.state.mesh);
-        let logs = self.state.logs.iter().filter(|(id, _)| id.space == space && id.author == *author);
-        for (id, log) in logs {
-            let cut = members.cut_of(id);
-            for other in enos_of_log(&turn.draft, log.no, 0, u64::MAX)?.into_iter().filter(|other| *other < eno) {
-                let Some(entry) = read_entry(&turn.draft, other)? else { continue };
-                let header = entry.header();
-                if header.kind == Kind::PROFILE
-                    && log.held.is_some_and(|held| held.counts(header.seq))
-                    && cut.is_none_or(|cut| header.seq < cut)
-                    && let Ok(Ok(profile)) = entry.content().map(Profile::decode)
-                {
-                    members.describe(author, header.hlc, entry.id(), profile);
-                }
-            }
+        let Some(eno) = latest_profile(&turn.draft, author)? else { return Ok(()) };
+        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(()) };
+        if let Ok(Ok(profile)) = entry.content().map(Profile::decode) {
+            members.describe(author, entry.header().hlc, entry.id(), profile);
         }
         Ok(())
     }

@@ -118,6 +118,9 @@ impl Engine {
         if !self.state.members.may_read(&self.state.me, &space) {
             return Ok(Verdict::Nothing);
         }
+        if !self.has_room_for(header) {
+            return Ok(Verdict::Nothing);
+        }
         let head = self.state.logs.get(&header.log()).and_then(Log::head);
         let stored = match Head::admit(head.as_ref(), header) {
             Admission::Next => true,

@@ -47,7 +47,7 @@ impl Engine {
             }
         }
         for author in described {
-            self.describe_again(&author, Eno::MAX, turn)?;
+            self.describe_again(&author, turn)?;
         }
         Ok(turned.into_iter().map(|(_, no, recount)| (no, recount)).collect())
     }
@@ -62,8 +62,8 @@ impl Engine {
             let Some(entry) = read_entry(&turn.draft, *eno)? else { continue };
             turn.draft.delete(Table::Standing, &rows::eno_key(*eno));
             let in_mesh_space = entry.header().space == SpaceId::mesh(&self.state.mesh);
+            profiles |= in_mesh_space && entry.header().kind == Kind::PROFILE;
             match entry.header().kind {
-                Kind::PROFILE if in_mesh_space => profiles = true,
                 Kind::SPACE if in_mesh_space => self.show_space(SpaceId::created_by(entry.id()), true, turn),
                 _ => self.fold_as_it_counts(*eno, &entry, true, turn)?,
             }

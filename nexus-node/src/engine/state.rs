@@ -9,8 +9,8 @@ use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
-use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, meta};
-use crate::ledger::{self, Genesis, LedgerError, read_genesis, read_members};
+use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, UsageRow, meta};
+use crate::ledger::{self, Genesis, LedgerError, Quotas, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The engine's state of a log.
@@ -61,6 +61,10 @@ pub(super) struct EngineState {
     /// The format in which entries are written.
     pub entry_format: u16,
     pub waiting: Waiting,
+    /// The most that is taken of one author.
+    pub quotas: Quotas,
+    /// The use of the store by each author.
+    pub usage: BTreeMap<Did, UsageRow>,
 }
 
 impl EngineState {
@@ -85,6 +89,8 @@ impl EngineState {
             next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
             entry_format: ledger::entry_format(store)?.min(ENTRY_FORMAT_MAX),
             waiting: Waiting::default(),
+            quotas: Quotas::default(),
+            usage: ledger::read_usage(store)?.into_iter().collect(),
         };
         for space in state.spaces.keys().copied().collect::<Vec<_>>() {
             let page = state.read_open_page(space, store)?;

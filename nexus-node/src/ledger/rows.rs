@@ -16,6 +16,8 @@
 //! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
 //! | `Cuts` | eno | [`CutRow`] |
 //! | `Recounts` | eno, log no | [`RecountRow`] |
+//! | `Usage` | author | [`UsageRow`] |
+//! | `Profiles` | author, stamp, entry id | eno |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
 //! | `ByTime` | space no, stamp, eno, index | – |
@@ -31,7 +33,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 4;
+pub(crate) const VIEW_VERSION: u32 = 5;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -150,6 +152,17 @@ impl EntryRow {
     }
 }
 
+/// The use of the store by one author: a sum over its entries here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct UsageRow {
+    /// The number of its entries.
+    pub entries: u64,
+    /// The size of their headers, signatures and payloads, in bytes.
+    pub bytes: u64,
+    /// The number of its logs.
+    pub logs: u64,
+}
+
 /// A space for display.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct SpaceRow {
@@ -248,6 +261,15 @@ pub(crate) fn log_index_prefix(log: LogNo, seq: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&log.to_be_bytes());
     key[4..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The key of a profile that counts. The last key of an author is the profile that shows.
+pub(crate) fn profile_key(author: &Did, hlc: Hlc, id: EntryId) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..32].copy_from_slice(author.as_bytes());
+    key[32..40].copy_from_slice(&hlc.0.to_be_bytes());
+    key[40..].copy_from_slice(id.as_bytes());
     key
 }
 

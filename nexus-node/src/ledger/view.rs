@@ -5,8 +5,10 @@ use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Kind, LogId, SpaceId, Verified,
+    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Hlc, Kind, LogId, SpaceId,
+    Verified,
 };
+use nexus_identity::Did;
 
 use super::rows::{
     self, CutRow, Eno, EntryRow, LogNo, RecordRow, RecountRow, SpaceNo, SpaceRow, Standing, WriteRow, decode,
@@ -184,6 +186,15 @@ pub(crate) fn read_entry(view: &dyn View, eno: Eno) -> Result<Option<Verified>, 
     };
     let payload = view.get(Table::Payloads, &rows::eno_key(eno))?;
     decode::<EntryRow>(Table::Entries, &row)?.into_entry(payload).map(Some)
+}
+
+/// The entry with an author's latest profile that counts.
+pub(crate) fn latest_profile(view: &dyn View, author: &Did) -> Result<Option<Eno>, StoreError> {
+    let (first, last) = (EntryId::ZERO, EntryId::from_bytes([0xff; 32]));
+    let (start, end) = (rows::profile_key(author, Hlc(0), first), rows::profile_key(author, Hlc(u64::MAX), last));
+    let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+    let latest = view.first(Table::Profiles, range, Order::Backward)?;
+    latest.map(|(_, eno)| rows::read_eno(Table::Profiles, &eno)).transpose()
 }
 
 /// The last number given to an entry.

@@ -17,7 +17,7 @@ use crate::env::NodeEnv;
 use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::identity::Identity;
-use crate::ledger::{self, LedgerError};
+use crate::ledger::{self, LedgerError, Quotas};
 use crate::notices::Notices;
 use crate::runtime::gossip::{Gossip, publish};
 use crate::runtime::sync::Syncing;
@@ -45,6 +45,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
     let StartState { genesis, engine, overlay, peers, introduced, founder } = state;
+    let quotas = quotas(&config);
+    let engine = engine.within(quotas);
 
     let (store_name, entry_format) = (genesis.store, engine.entry_format());
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
@@ -72,6 +74,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         notices: notices.clone(),
         sessions: sessions.clone(),
         traces,
+        quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
     });
     let (bound, listening) = watch::channel(Vec::new());
@@ -164,6 +167,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         lock: Mutex::new(lock),
         listening,
         formats: config.formats(),
+        quotas,
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
         started,
@@ -235,6 +239,17 @@ fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
         }
     });
     Search::new(disk)
+}
+
+/// The most that the node takes of one author's entries.
+fn quotas(config: &Config) -> Quotas {
+    Quotas {
+        writer_bytes: config.writer_bytes_max.get(),
+        writer_entries: config.writer_entries_max.get(),
+        reader_bytes: config.reader_bytes_max.get(),
+        incarnations: config.incarnations_max.get(),
+        ..Quotas::default()
+    }
 }
 
 fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) -> MeshConfig {

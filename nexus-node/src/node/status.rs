@@ -1,17 +1,18 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{Frontier, Members, SpaceRule, unnamed_spaces};
+use nexus_crdt::{Frontier, LogId, Members, SpaceRule, unnamed_spaces};
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::{Abilities, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{NodeError, listed};
-use crate::ledger;
+use crate::ledger::{self, Quota, Quotas};
 use crate::notices::Notice;
 use crate::runtime::Fill;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +166,33 @@ pub struct Queue {
     pub capacity: usize,
 }
 
+/// Authors named by warnings at most.
+const FULL_AUTHORS_MAX: usize = 16;
+
+/// The authors that have filled a quota, with the first quota of each.
+fn full_authors(
+    store: &Store,
+    quotas: &Quotas,
+    members: &Members,
+    me: &Did,
+) -> Result<BTreeMap<Did, Quota>, StoreError> {
+    let snapshot = store.snapshot()?;
+    let mut full = BTreeMap::new();
+    for (author, usage) in ledger::read_usage(&snapshot)? {
+        let writes = ledger::is_writer(members, &author);
+        let reached = quotas.size_reached(&usage, writes, false).or_else(|| quotas.logs_reached(&usage));
+        full.extend(reached.map(|quota| (author, quota)));
+    }
+    let logs: BTreeSet<LogId> = ledger::read_logs(&snapshot)?.into_iter().map(|(_, log, _)| log).collect();
+    for (_, author, logs) in ledger::logs_by_place(logs.iter()) {
+        if let Some(quota) = quotas.incarnations_reached(logs) {
+            full.entry(author).or_insert(quota);
+        }
+    }
+    full.remove(me);
+    Ok(full)
+}
+
 fn frontier(store: &Store) -> Result<Frontier, NodeError> {
     let logs = ledger::read_logs(&store.snapshot()?)?;
     Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
@@ -207,7 +235,8 @@ impl Node {
             None => None,
         };
         let warnings = notices.all().into_iter().map(warning);
-        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await).collect();
+        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await);
+        let warnings = warnings.chain(self.full_authors().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -249,6 +278,27 @@ impl Node {
         };
         let hint = "update this node: it keeps what it has, and catches up then".to_owned();
         Some(Warning { code: "too_new", message, hint })
+    }
+
+    /// A warning for each author that has filled a quota.
+    async fn full_authors(&self) -> Vec<Warning> {
+        let Inner { identity, world, store, quotas, .. } = &*self.0;
+        let (me, members, store, quotas) = (identity.me(), identity.members(), store.clone(), *quotas);
+        let read = world.reading(move || full_authors(&store, &quotas, &members, &me)).await;
+        // a store that cannot be read is told elsewhere
+        let full = read.ok().and_then(Result::ok).unwrap_or_default();
+        let warning = |(author, quota): (Did, Quota)| {
+            let name =
+                identity.name_of(&author).map_or_else(|| author.to_string(), |name| format!("{name} ({author})"));
+            let raise =
+                quota.key().map(|key| format!("if its owner means to write so much, raise `{key}` and restart"));
+            Warning {
+                code: "quota",
+                message: format!("{name} has filled its quota of {quota}: the rest of its entries is not taken here"),
+                hint: raise.unwrap_or_else(|| "ask its owner what it runs".to_owned()),
+            }
+        };
+        full.into_iter().take(FULL_AUTHORS_MAX).map(warning).collect()
     }
 
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.

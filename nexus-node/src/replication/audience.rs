@@ -4,7 +4,7 @@ use std::sync::Arc;
 use nexus_crdt::{Branches, ENTRY_FORMAT_FIRST, Head, LogId, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::Did;
 
-use crate::ledger;
+use crate::ledger::{self, Quotas};
 use crate::store::{StoreError, View};
 
 /// The two ends of a sync, and the members. A sync only covers the spaces that both ends may read and
@@ -20,13 +20,16 @@ pub struct Audience {
     reads: u16,
     /// The derived spaces that the peer does not know.
     unnamed: BTreeSet<SpaceId>,
+    /// The most that this node takes of one author.
+    quotas: Quotas,
 }
 
 impl Audience {
     /// This node and a peer, among these members. The peer reads the first entry format, and knows every
     /// derived space.
-    pub const fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
-        Self { me, peer, members, reads: ENTRY_FORMAT_FIRST, unnamed: BTreeSet::new() }
+    pub fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
+        let (reads, quotas) = (ENTRY_FORMAT_FIRST, Quotas::default());
+        Self { me, peer, members, reads, unnamed: BTreeSet::new(), quotas }
     }
 
     /// The same with a peer that reads entries up to some format. For it each log ends before its first
@@ -41,6 +44,21 @@ impl Audience {
     #[must_use]
     pub fn naming(self, spaces: &BTreeSet<String>) -> Self {
         Self { unnamed: unnamed_spaces(&self.members.mesh(), spaces), ..self }
+    }
+
+    /// The same with a node that takes no more of one author than this. The engine's quotas must be the same.
+    #[must_use]
+    pub const fn within(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
+        self
+    }
+
+    pub(super) const fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    pub(super) fn members(&self) -> &Members {
+        &self.members
     }
 
     pub(super) const fn reads(&self) -> u16 {

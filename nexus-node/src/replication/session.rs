@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members,
-    Range, SpaceId, SyncFrame, plan,
+    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, Incarnation, LogHead,
+    LogId, Members, Range, SpaceId, SyncFrame, plan,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::Audience;
+use super::attempts::{Attempts, Patience};
+use super::refusals::Refusals;
 use crate::ledger;
 use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
 use crate::store::{Order, StoreError, Table, View};
@@ -23,8 +25,8 @@ const FRAME_BYTES: usize = 256 * 1024;
 const FRAME_ENTRIES_MAX: usize = 1_024;
 /// Heads in a part of a frontier.
 const PART_HEADS_MAX: usize = 4_096;
-/// Heads that a peer's frontier may have: spaces × members × incarnations of a large mesh. About
-/// 150 bytes each, up to four times per peer.
+/// Heads of a frontier that are sent and heard: spaces × members × incarnations of a large mesh. About
+/// 150 bytes each, up to four times per peer. Further logs count as not held.
 const PEER_HEADS_MAX: usize = 1 << 18;
 /// Entries looked at in one go.
 const SCAN_ENTRIES: usize = 2_048;
@@ -100,6 +102,14 @@ struct Ours {
 pub struct SyncSession {
     audience: Audience,
     logs: BTreeMap<LogNo, SessionLog>,
+    /// The numbers of the logs of shared spaces.
+    numbers: BTreeMap<LogId, LogNo>,
+    /// The entries that are not taken here, as the peer was told.
+    refusals: Refusals,
+    /// Whether the peer must be told of them before our frontier.
+    tells_refusals: bool,
+    /// The entries that the peer does not take, by its own word.
+    refused: Refusals,
     /// Our frontier on its way out; `None` between.
     opening: Option<VecDeque<(LogId, Head)>>,
     /// The peer's frontier on its way in.
@@ -116,7 +126,9 @@ pub struct SyncSession {
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
-    differing: u32,
+    /// What became of the ranges that the peer was sent.
+    attempts: Attempts,
+    patience: Patience,
 }
 
 impl SyncSession {
@@ -129,6 +141,10 @@ impl SyncSession {
         let mut session = Self {
             audience,
             logs: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            refusals: Refusals::default(),
+            tells_refusals: false,
+            refused: Refusals::default(),
             opening: None,
             incoming: Frontier::default(),
             theirs: None,
@@ -140,7 +156,8 @@ impl SyncSession {
             next_digest: now + DIGEST_EVERY,
             last_frontier: now,
             ask_again: false,
-            differing: 0,
+            attempts: Attempts::default(),
+            patience: Patience::default(),
         };
         session.begin(now, view)?;
         Ok(session)
@@ -152,7 +169,13 @@ impl SyncSession {
     /// The store's.
     pub fn follow(&mut self, members: &Arc<Members>, now: Duration, view: &dyn View) -> Result<(), StoreError> {
         let before = self.audience.clone();
-        if !self.audience.follow(members) || self.audience.shared_spaces(view)? == before.shared_spaces(view)? {
+        if !self.audience.follow(members) {
+            return Ok(());
+        }
+        self.attempts.forget();
+        if self.audience.shared_spaces(view)? == before.shared_spaces(view)? {
+            // a reader that writes now has another quota
+            self.ask_again |= self.read_refusals(view)? != self.refusals;
             return Ok(());
         }
         self.begin(now, view)?;
@@ -166,20 +189,43 @@ impl SyncSession {
             return Ok(());
         }
         let frontier = self.ours(view)?.shared;
-        self.opening = Some(frontier.iter().map(|(log, head)| (*log, *head)).collect());
+        let refusals = self.read_refusals(view)?;
+        self.tells_refusals |= refusals != self.refusals;
+        self.refusals = refusals;
+        self.opening = Some(frontier.iter().take(PEER_HEADS_MAX).map(|(log, head)| (*log, *head)).collect());
         // the frontier is an acknowledgement, too
         self.acks = ledger::last_eno(view)? + 1;
         self.last_frontier = now;
         Ok(())
     }
 
+    fn read_refusals(&self, view: &dyn View) -> Result<Refusals, StoreError> {
+        Refusals::read(view, self.audience.quotas(), self.audience.members(), self.audience.me(), self.numbers.keys())
+    }
+
+    /// The digest of the logs in which both ends can be equal.
+    fn digest(&mut self, view: &dyn View) -> Result<[u8; 32], StoreError> {
+        let shared = self.ours(view)?.shared;
+        if self.refusals.is_empty() && self.refused.is_empty() {
+            return Ok(shared.digest());
+        }
+        let mesh_space = SpaceId::mesh(&self.audience.mesh());
+        let hidden = |log: &LogId| self.refusals.hides(log, mesh_space) || self.refused.hides(log, mesh_space);
+        let common = shared.iter().filter(|(log, _)| !hidden(log)).map(|(log, head)| (*log, *head));
+        Ok(common.collect::<Frontier>().digest())
+    }
+
     fn ours(&mut self, view: &dyn View) -> Result<Ours, StoreError> {
         let shared = self.audience.shared_spaces(view)?;
         let mut ours = Ours { shared: Frontier::default(), own: Frontier::default() };
         self.logs.clear();
+        self.numbers.clear();
         for (no, id, held) in ledger::read_held(view)? {
             let log = SessionLog { id, shared: shared.contains(&id.space) };
             self.logs.insert(no, log);
+            if log.shared {
+                self.numbers.insert(id, no);
+            }
             if log.shared
                 && let Some(head) = self.audience.last(view, &id, &held)?
             {
@@ -195,7 +241,10 @@ impl SyncSession {
     /// Plans what the peer lacks by what it said, and has the cursors go on after it.
     fn plan_sending(&mut self, ours: &Frontier, view: &dyn View) -> Result<(), StoreError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
-        let ranges = plan(ours, theirs, SpaceId::mesh(&self.audience.mesh()));
+        let mesh_space = SpaceId::mesh(&self.audience.mesh());
+        let mut ranges = plan(ours, theirs, mesh_space);
+        ranges.retain(|range| self.refused.takes(&range.log, theirs.head(&range.log).is_some(), mesh_space));
+        self.attempts.thin(&mut ranges, theirs, view)?;
         self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
         let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
@@ -231,7 +280,7 @@ impl SyncSession {
                 if entries.len() > FRAME_ENTRIES_MAX {
                     return Err(SessionError::Malformed("too many entries in a frame"));
                 }
-                self.differing = 0;
+                self.patience.moved();
                 for frame in entries {
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
@@ -242,21 +291,18 @@ impl SyncSession {
                 // before its frontier a peer has nothing to acknowledge
                 if let Some(theirs) = &mut self.theirs {
                     for (log, head) in &moved {
-                        theirs.advance(*log, *head);
+                        advance(theirs, *log, *head);
                     }
-                    if theirs.len() > PEER_HEADS_MAX {
-                        return Err(SessionError::Malformed("more logs than a mesh can have"));
-                    }
-                    received.progress = Some(Progress::Moved(moved));
+                    let heard = moved.into_iter().filter(|(log, _)| theirs.head(log).is_some()).collect();
+                    received.progress = Some(Progress::Moved(heard));
                 }
             }
             Some(Body::Digest(DigestFrame { digest })) => {
-                let same = self.ours(view)?.shared.digest().as_slice() == digest;
-                self.differing = if same { 0 } else { self.differing + 1 };
-                if self.differing >= 2 {
-                    self.differing = 0;
-                    self.ask_again = true;
-                }
+                let same = self.digest(view)?.as_slice() == digest;
+                self.ask_again |= self.patience.hear(same);
+            }
+            Some(Body::Full(full)) => {
+                self.refused = Refusals::from_frame(&full).ok_or(SessionError::Malformed("author or space"))?;
             }
         }
         Ok(received)
@@ -265,10 +311,7 @@ impl SyncSession {
     fn take_part(&mut self, part: &FrontierPart, received: &mut Received, view: &dyn View) -> Result<(), SessionError> {
         for head in &part.heads {
             let (log, head) = head.parse().ok_or(SessionError::Malformed("head"))?;
-            self.incoming.advance(log, head);
-        }
-        if self.incoming.len() > PEER_HEADS_MAX {
-            return Err(SessionError::Malformed("more logs than a mesh can have"));
+            advance(&mut self.incoming, log, head);
         }
         if !part.last {
             return Ok(());
@@ -278,8 +321,13 @@ impl SyncSession {
         let ahead = |(log, head): &(&LogId, &Head)| log.author == me && !ours.own.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
+        let differ = theirs != ours.shared;
         self.theirs = Some(theirs);
-        Ok(self.plan_sending(&ours.shared, view)?)
+        self.plan_sending(&ours.shared, view)?;
+        if differ && self.ranges.is_empty() {
+            self.patience.in_vain();
+        }
+        Ok(())
     }
 
     fn take_entry(&mut self, frame: EntryFrame, view: &dyn View) -> Result<Option<Entry>, SessionError> {
@@ -298,12 +346,12 @@ impl SyncSession {
             return Ok(None);
         }
         if let Some(theirs) = &mut self.theirs {
-            theirs.advance(header.log(), Head { seq: header.seq, id: entry.id() });
-            if theirs.len() > PEER_HEADS_MAX {
-                return Err(SessionError::Malformed("more logs than a mesh can have"));
-            }
+            advance(theirs, header.log(), Head { seq: header.seq, id: entry.id() });
         }
-        Ok(ledger::find_entry(view, entry.id())?.is_none().then_some(entry))
+        // nothing is spent on what would not be taken
+        let (log, mesh_space) = (header.log(), SpaceId::mesh(&header.mesh));
+        let taken = self.refusals.takes(&log, self.numbers.contains_key(&log), mesh_space);
+        Ok((taken && ledger::find_entry(view, entry.id())?.is_none()).then_some(entry))
     }
 
     /// The next frame to send, if there is one.
@@ -318,6 +366,9 @@ impl SyncSession {
         if self.ask_again && self.opening.is_none() && now >= self.last_frontier + FRONTIER_EVERY {
             self.ask_again = false;
             self.begin(now, view)?;
+        }
+        if std::mem::take(&mut self.tells_refusals) {
+            return Ok(Some(frame(Body::Full(self.refusals.to_frame()))));
         }
         if let Some(part) = self.next_part() {
             return Ok(Some(frame(Body::Frontier(part))));
@@ -346,7 +397,7 @@ impl SyncSession {
         }
         if now >= self.next_digest {
             self.next_digest = now + DIGEST_EVERY;
-            let digest = self.ours(view)?.shared.digest().to_vec();
+            let digest = self.digest(view)?.to_vec();
             return Ok(Some(frame(Body::Digest(DigestFrame { digest }))));
         }
         Ok(None)
@@ -384,6 +435,7 @@ impl SyncSession {
         let mut heads = Vec::with_capacity(moved.len());
         for no in moved {
             let log = self.log(no, view)?;
+            self.ask_again |= log.shared && self.fills_a_quota(&log.id, view)?;
             if log.shared
                 && let Some(held) = ledger::read_branches(view, no)?
                 && let Some(head) = self.audience.last(view, &log.id, &held)?
@@ -394,24 +446,36 @@ impl SyncSession {
         Ok((!heads.is_empty()).then_some(AckFrame { heads }))
     }
 
+    /// Whether the peer is still to be told that an author has filled a quota here.
+    fn fills_a_quota(&self, log: &LogId, view: &dyn View) -> Result<bool, StoreError> {
+        if log.author == self.audience.me() {
+            return Ok(false);
+        }
+        let (first, last) = (Incarnation([0; 8]), Incarnation([0xff; 8]));
+        let logs = self.numbers.range(LogId { incarnation: first, ..*log }..=LogId { incarnation: last, ..*log });
+        self.refusals.lack(log, logs.count() as u64, (view, self.audience.quotas(), self.audience.members()))
+    }
+
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
         while let Some(sending) = self.ranges.front_mut() {
             if parcel.is_full() {
                 return Ok(());
             }
             let log = sending.range.log;
-            let known = self.logs.iter().find(|(_, held)| held.id == log && held.shared).map(|(no, _)| *no);
+            let known = self.numbers.get(&log).copied();
             let Some(theirs) = &mut self.theirs else { return Ok(()) };
             sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
             let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
+                self.attempts.sent(&log);
                 self.ranges.pop_front();
                 continue;
             };
             let entries = log_entries(view, no, sending)?;
             if entries.is_empty() {
                 if let Some(last) = sending.last() {
-                    theirs.advance(log, last);
+                    advance(theirs, log, last);
                 }
+                self.attempts.sent(&log);
                 self.ranges.pop_front();
                 continue;
             }
@@ -422,7 +486,7 @@ impl SyncSession {
                 parcel.add(eno, view)?;
                 // the peer has all that there is at a seq once another one begins
                 if let Some(before) = sending.sent(at) {
-                    theirs.advance(log, before);
+                    advance(theirs, log, before);
                 }
             }
         }
@@ -480,8 +544,11 @@ impl SyncSession {
             if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
                 continue;
             }
+            if !self.refused.takes(&log.id, theirs.head(&log.id).is_some(), SpaceId::mesh(&self.audience.mesh())) {
+                continue;
+            }
             if let Some(head) = parcel.add(eno, view)? {
-                theirs.advance(log.id, head);
+                advance(theirs, log.id, head);
             }
         }
         Ok(next)
@@ -505,7 +572,17 @@ impl SyncSession {
         let rule = ledger::find_space(view, id.space)?.map(|row| row.rule(id.space));
         let log = SessionLog { id, shared: rule.is_some_and(|rule| self.audience.shares(&rule)) };
         self.logs.insert(no, log);
+        if log.shared {
+            self.numbers.insert(id, no);
+        }
         Ok(log)
+    }
+}
+
+/// Moves a log's head in a peer's frontier, which has a bound. A log without room counts as not held.
+fn advance(frontier: &mut Frontier, log: LogId, head: Head) {
+    if frontier.len() < PEER_HEADS_MAX || frontier.head(&log).is_some() {
+        frontier.advance(log, head);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod erasure;
+mod quotas;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
 use super::{Audience, SyncSession};
-use crate::engine::{Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, found};
+use crate::engine::{
+    Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Quotas, found,
+};
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
 use crate::memory::read::Reader;
@@ -75,6 +78,7 @@ pub(crate) struct Peer {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) events: Vec<Event>,
     pub(crate) published: Vec<EntryFrame>,
+    quotas: Quotas,
 }
 
 impl Peer {
@@ -106,13 +110,19 @@ impl Peer {
             outcomes: vec![],
             events: vec![],
             published: vec![],
+            quotas: Quotas::default(),
         }
+    }
+
+    /// The same node with other quotas, as after a restart.
+    fn within(self, quotas: Quotas) -> Self {
+        Self { engine: self.engine.within(quotas), quotas, ..self }
     }
 
     /// Stops and starts again over the same store.
     fn restart(&mut self) {
         let published = std::mem::take(&mut self.published);
-        *self = Self::over(self.key.clone(), self.store.clone());
+        *self = Self::over(self.key.clone(), self.store.clone()).within(self.quotas);
         self.published = published;
     }
 
@@ -261,6 +271,7 @@ impl Net {
         let open = |n: usize, other: usize| {
             let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
             let audience = Audience::new(me, peer, self.peers[n].engine.members().clone()).reading(self.reads);
+            let audience = audience.within(self.peers[n].quotas);
             SyncSession::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
         };
         let sessions = [open(a, b), open(b, a)];

@@ -81,7 +81,7 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     let (generation, poke) = here.sessions.begin(peer);
     let abilities = here.abilities_of(peer).await;
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
-    let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces);
+    let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces).within(here.quotas);
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || SyncSession::open(audience, now, &store.snapshot()?);
     let session = match here.world.reading(open).await {

@@ -13,6 +13,7 @@ use super::session::{SyncError, sync};
 use super::sessions::Sessions;
 use super::traces::Traces;
 use crate::identity::Identity;
+use crate::ledger::Quotas;
 use crate::notices::Notices;
 use crate::store::Store;
 use crate::world::World;
@@ -38,6 +39,8 @@ pub(crate) struct Syncing {
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
+    /// Bound of the entries taken of one author. The engine has the same.
+    pub(crate) quotas: Quotas,
     /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
 }

@@ -60,6 +60,10 @@ tables! {
     /// Logs of which more or less counts since an entry was stored: their authors' memberships ended, or
     /// stand again.
     Recounts = "recounts", kept;
+    /// The use of the store by each author.
+    Usage = "usage", derived;
+    /// Profiles that count, by author and time.
+    Profiles = "profiles", derived;
     /// Spaces with their readers and writers.
     Spaces = "spaces", derived;
     /// Folded records.

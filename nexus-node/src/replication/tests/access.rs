@@ -26,6 +26,7 @@ fn about(frame: &SyncFrame) -> (&'static str, BTreeSet<SpaceId>) {
             ("entries", entries.map(|entry| entry.header().space).collect())
         }
         Body::Digest(_) => ("digest", BTreeSet::new()),
+        Body::Full(_) => ("full", BTreeSet::new()),
     }
 }
 

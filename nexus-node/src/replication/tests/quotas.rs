@@ -1,0 +1,262 @@
+//! Quotas: an author that writes too much is not taken, and everybody else goes on.
+
+use std::time::Duration;
+
+use nexus_crdt::sync_frame::Body;
+use nexus_crdt::{Core, Field, FrontierPart, Head, LogHead, Profile, Target, Write};
+
+use super::*;
+
+fn log(author: u8, incarnation: u64) -> LogId {
+    LogId {
+        space: SpaceId::default_of(&mesh()),
+        author: key(author).did(),
+        incarnation: Incarnation(incarnation.to_be_bytes()),
+    }
+}
+
+fn entry(log: LogId, author: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
+    let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
+    let draft =
+        Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind, refs: vec![], payload: payload.into() };
+    Verified::write(draft, &key(author))
+}
+
+fn memory(text: &str) -> Vec<u8> {
+    let core = Core { text: text.to_owned(), kind: "note".to_owned(), ..Core::default() };
+    let target = Target::Create { page: 0 };
+    Writes(vec![Write { target, field: Field::named(Field::CORE), value: core.to_json(), over: vec![] }]).encode()
+}
+
+/// A log of so many memories.
+fn written(log: LogId, author: u8, count: usize) -> Vec<Verified> {
+    let mut entries: Vec<Verified> = Vec::new();
+    for n in 0..count {
+        entries.push(entry(log, author, entries.last(), Kind::WRITES, memory(&format!("{n}"))));
+    }
+    entries
+}
+
+fn few(entries: u64) -> Quotas {
+    Quotas { writer_entries: entries, ..Quotas::default() }
+}
+
+/// Two members that know a third one, the first with these quotas.
+fn two(quotas: Quotas, author: Role) -> Net {
+    let mut net = Net::new(2, 1);
+    let first = net.peers.remove(0).within(quotas);
+    net.peers.insert(0, first);
+    for peer in &mut net.peers {
+        peer.input(Input::Chain(chain_as(2, author)));
+    }
+    net.connect_all();
+    net
+}
+
+impl Net {
+    /// Takes entries that their author brought to one node.
+    fn bring(&mut self, n: usize, entries: &[Verified]) {
+        for entries in entries.chunks(100) {
+            let from = entries[0].header().author;
+            self.peers[n].input(Input::Entries { from, entries: entries.to_vec() });
+        }
+    }
+
+    /// Lets everybody talk for so long. Returns the number of entries and of frontier parts that were sent.
+    fn talk(&mut self, time: Duration) -> (usize, usize) {
+        let (mut entries, mut parts) = (0, 0);
+        let until = self.now + time;
+        while self.now < until {
+            for link in 0..self.links.len() {
+                for side in 0..2 {
+                    while self.pump(link, side) {
+                        match self.links[link].flying[side].back().and_then(|frame| frame.body.as_ref()) {
+                            Some(Body::Entries(frame)) => entries += frame.entries.len(),
+                            Some(Body::Frontier(_)) => parts += 1,
+                            _ => {}
+                        }
+                        while self.deliver(link, side) {}
+                    }
+                }
+            }
+            self.now += Duration::from_millis(100);
+        }
+        (entries, parts)
+    }
+
+    fn seq(&self, n: usize, log: &LogId) -> Option<u64> {
+        self.peers[n].frontier().head(log).map(|head| head.seq)
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// promise: Bad input | A member that fills its quota: the rest of its entries is left, and everybody else goes on
+#[test]
+fn a_full_node_and_one_that_holds_more_are_quiet_and_go_on_with_all_else() {
+    let mut net = two(few(64), Role::Member);
+    net.talk(MINUTE);
+    net.bring(1, &written(log(2, 1), 2, 500));
+    net.talk(MINUTE);
+    // a sixteenth is kept for the space of members
+    assert_eq!(net.seq(0, &log(2, 1)), Some(59));
+    assert_eq!(net.talk(MINUTE * 10), (0, 0), "nothing is asked for, nothing is sent");
+    net.peers[1].remember("from an honest member", None);
+    net.peers[0].remember("to an honest member", None);
+    assert_eq!(net.talk(MINUTE), (2, 0));
+    let texts = |peer: &Peer| peer.memories().into_iter().filter(|memory| memory.text.contains("honest")).count();
+    assert_eq!((texts(&net.peers[0]), texts(&net.peers[1])), (2, 2));
+    // the author is still a member with a name
+    let mesh_log = LogId { space: SpaceId::mesh(&mesh()), ..log(2, 1) };
+    let profile = Profile { name: "by-another-name".parse().unwrap() }.encode();
+    net.bring(1, &[entry(mesh_log, 2, None, Kind::PROFILE, profile)]);
+    net.talk(MINUTE);
+    let members = net.peers[0].members();
+    assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "by-another-name");
+}
+
+/// promise: Bad input | A member that fills its quota: the rest of its entries is taken once there is room
+#[test]
+fn a_log_that_was_half_taken_goes_on_once_there_is_room() {
+    let mut net = two(few(64), Role::Member);
+    net.bring(1, &written(log(2, 1), 2, 300));
+    net.talk(MINUTE);
+    assert_eq!(net.seq(0, &log(2, 1)), Some(59));
+    net.links.clear();
+    let first = net.peers.remove(0).within(few(200));
+    net.peers.insert(0, first);
+    net.peers[0].restart();
+    net.peers[0].input(Input::Chain(chain(2)));
+    net.connect_all();
+    net.talk(MINUTE);
+    assert_eq!(net.seq(0, &log(2, 1)), Some(187), "the count of before goes on");
+    net.links.clear();
+    let first = net.peers.remove(0).within(Quotas::default());
+    net.peers.insert(0, first);
+    net.connect_all();
+    net.talk(MINUTE);
+    assert_eq!(net.peers[0].frontier(), net.peers[1].frontier());
+}
+
+/// promise: Bad input | A member that fills its quota: the rest of its entries is left, and everybody else goes on
+#[test]
+fn of_many_incarnations_some_are_taken_and_nobody_asks_for_the_rest() {
+    let quotas = Quotas { incarnations: 8, ..Quotas::default() };
+    let mut net = two(quotas, Role::Member);
+    let second = net.peers.remove(1).within(quotas);
+    net.peers.push(second);
+    // each node holds others of them
+    let begun: Vec<Verified> = (0..100).map(|n| written(log(2, n), 2, 1).remove(0)).collect();
+    net.bring(0, &begun);
+    net.bring(1, &begun.iter().rev().cloned().collect::<Vec<_>>());
+    net.talk(MINUTE);
+    let held =
+        |net: &Net, n: usize| net.peers[n].frontier().iter().filter(|(log, _)| log.author == key(2).did()).count();
+    assert_eq!((held(&net, 0), held(&net, 1)), (8, 8));
+    assert_eq!(net.talk(MINUTE * 10), (0, 0));
+    // a log that both hold goes on
+    let both = log(2, 0);
+    let next = entry(both, 2, Some(&begun[0]), Kind::WRITES, memory("next"));
+    net.bring(0, std::slice::from_ref(&next));
+    net.talk(MINUTE);
+    assert_eq!((net.seq(0, &both), net.seq(1, &both)), (Some(1), None));
+    net.peers[1].remember("from an honest member", None);
+    net.talk(MINUTE);
+    assert!(net.peers[0].memories().iter().any(|memory| memory.text == "from an honest member"));
+}
+
+/// promise: Bad input | A reader's entries are taken as far as they say who it is, and within its quota
+#[test]
+fn a_reader_says_who_it_is_and_nothing_else_is_taken_of_it() {
+    let mut net = two(Quotas { reader_bytes: 4_096, ..Quotas::default() }, Role::Reader);
+    let of = |n| LogId { space: SpaceId::mesh(&mesh()), ..log(2, n) };
+    let profile = |name: &str| Profile { name: name.parse().unwrap() }.encode();
+    for (n, kind) in (10_u64..).zip([Kind::SPACE, Kind::WRITES, Kind(4_000)]) {
+        net.bring(0, &[entry(of(n), 2, None, kind, memory("no"))]);
+        assert_eq!(net.seq(0, &of(n)), None, "{kind:?}");
+    }
+    let first = entry(of(1), 2, None, Kind::PROFILE, profile("a-reader"));
+    net.bring(0, std::slice::from_ref(&first));
+    net.talk(MINUTE);
+    let members = net.peers[1].members();
+    assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "a-reader");
+    let mut named = vec![first];
+    for n in 0..100 {
+        named.push(entry(of(1), 2, named.last(), Kind::PROFILE, profile(&format!("name-{n}"))));
+    }
+    net.bring(0, &named);
+    let taken = net.seq(0, &of(1)).unwrap();
+    assert!((4..40).contains(&taken), "{taken}");
+    assert_eq!(net.talk(MINUTE * 10).0 as u64, taken);
+}
+
+/// promise: The engine | Nodes that hold different branches go on, and do not spin
+#[test]
+fn long_branches_that_neither_takes_of_the_other_are_not_sent_for_ever() {
+    let mut net = two(Quotas::default(), Role::Member);
+    let base = written(log(2, 1), 2, 10);
+    let branch = |name: &str, count: usize| {
+        let mut entries = base.clone();
+        for n in 0..count {
+            let text = memory(&format!("{name} {n}"));
+            entries.push(entry(log(2, 1), 2, entries.last(), Kind::WRITES, text));
+        }
+        entries
+    };
+    net.bring(0, &branch("long", 2_000));
+    net.bring(1, &branch("short", 500));
+    // each is offered the other's branch as it comes
+    net.talk(MINUTE * 5);
+    let (entries, parts) = net.talk(MINUTE * 60);
+    assert!(entries < 500, "{entries} entries in an hour");
+    assert!(parts < 60, "{parts} frontiers in an hour");
+    // and what both write meanwhile arrives at once
+    net.peers[0].remember("from the one", None);
+    net.peers[1].remember("from the other", None);
+    net.talk(MINUTE);
+    let texts = |peer: &Peer| peer.memories().into_iter().filter(|memory| memory.text.contains("from the")).count();
+    assert_eq!((texts(&net.peers[0]), texts(&net.peers[1])), (2, 2));
+}
+
+/// promise: Bad input | A node's own entries have no quota
+#[test]
+fn own_entries_are_never_refused() {
+    let mut peer = Peer::new(0).within(few(16));
+    let mut elsewhere = Peer::new(1);
+    for n in 0..50 {
+        peer.remember(&format!("{n}"), None);
+    }
+    assert_eq!(peer.memories().len(), 50);
+    // nor are they when they come back from another node
+    elsewhere.input(Input::Chain(chain(0)));
+    elsewhere.receive(key(0).did(), peer.everything());
+    let mut restored = Peer::new(0).within(few(16));
+    restored.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
+    let fresh = log(0, 77);
+    restored.input(Input::Entries { from: key(1).did(), entries: written(fresh, 0, 50) });
+    assert_eq!(restored.frontier().head(&fresh).unwrap().seq, 49);
+}
+
+/// promise: Bad input | More logs than a frontier holds: cut, and nobody is blamed
+#[test]
+fn a_frontier_with_more_logs_than_it_may_have_is_cut_and_nobody_is_blamed() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    peer.remember("still sent", None);
+    let snapshot = peer.store.snapshot().unwrap();
+    let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
+    let mut session = SyncSession::open(audience, Duration::ZERO, &snapshot).unwrap();
+    let head = Head { seq: 0, id: EntryId::ZERO };
+    let heads = (0..(1 << 18) + 5_000).map(|n| LogHead::new(&log(3, n), &head)).collect::<Vec<_>>();
+    for (n, heads) in heads.chunks(4_096).enumerate() {
+        let part = FrontierPart { heads: heads.to_vec(), last: n == (1 << 18) / 4_096 + 1 };
+        session.receive(SyncFrame { body: Some(Body::Frontier(part)) }, &snapshot).unwrap();
+    }
+    let more = (0..100).map(|n| LogHead::new(&log(4, n), &head)).collect();
+    let ack = SyncFrame { body: Some(Body::Ack(nexus_crdt::sync_frame::AckFrame { heads: more })) };
+    let received = session.receive(ack, &snapshot).unwrap();
+    assert_eq!(received.progress, Some(crate::replication::Progress::Moved(vec![])), "they are not remembered");
+    let said = std::iter::from_fn(|| session.next_frame(Duration::from_secs(1), &snapshot).unwrap());
+    let sent = said.filter(|frame| matches!(frame.body, Some(Body::Entries(_)))).count();
+    assert_eq!(sent, 1, "what it lacks is sent all the same");
+}
