@@ -52,6 +52,8 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct HeldCredential {
     claims: Claims,
+    /// Whether an entry holds it. Others were shown at the gate, and no verdict depends on them.
+    published: bool,
     /// Whether the member itself published it, and so agreed to be below its issuer.
     own: bool,
     /// Whether it counts: its issuer's membership stands.
@@ -101,12 +103,13 @@ impl Member {
 
     /// Who is above it at once: the issuers that it agreed to, else all.
     fn issuers(&self) -> impl Iterator<Item = Did> {
-        let published = self.credentials.values().any(|held| held.own);
-        self.credentials.values().filter(move |held| held.own || !published).map(|held| held.claims.issuer)
+        let agreed = self.credentials.values().any(|held| held.own);
+        let published = self.credentials.values().filter(|held| held.published);
+        published.filter(move |held| held.own || !agreed).map(|held| held.claims.issuer)
     }
 
-    /// Drops the weakest credentials beyond the bound, apart for those that it published itself: nobody else
-    /// takes their places.
+    /// Drops the weakest credentials beyond the bound, apart for those that it published itself and for those
+    /// that no entry holds: none takes the place of another sort.
     fn bound(&mut self, mesh: &Did) {
         if self.credentials.len() <= Members::CREDENTIALS_MAX {
             return;
@@ -114,9 +117,12 @@ impl Member {
         let strength = |held: &HeldCredential| (held.claims.issuer == *mesh, held.claims.roles.iter().max());
         let mut strongest: Vec<_> = self.credentials.iter().collect();
         strongest.sort_by_key(|(key, held)| Reverse((strength(held), *key)));
-        let own = strongest.iter().filter(|(_, held)| held.own).take(Members::CREDENTIALS_MAX);
-        let kept: BTreeSet<Vec<u8>> =
-            strongest.iter().take(Members::CREDENTIALS_MAX).chain(own).map(|(key, _)| (*key).clone()).collect();
+        let sorts: [fn(&HeldCredential) -> bool; 3] = [|held| held.own, |held| held.published, |held| !held.published];
+        let kept = sorts.into_iter().flat_map(|sort| {
+            let of_sort = strongest.iter().filter(move |(_, held)| sort(held));
+            of_sort.take(Members::CREDENTIALS_MAX).map(|(key, _)| (*key).clone())
+        });
+        let kept: BTreeSet<Vec<u8>> = kept.collect();
         self.credentials.retain(|key, _| kept.contains(key));
     }
 }
@@ -194,7 +200,7 @@ impl Members {
         let all = chain.verify_all(&members.mesh)?;
         let known = |claims: &Claims| {
             let held = members.members.get(&claims.subject)?.credentials.get(&credential_key(claims))?;
-            Some(held.own || author != Some(&claims.subject))
+            Some((held.own || author != Some(&claims.subject)) && (held.published || author.is_none()))
         };
         Ok(!all.iter().all(|claims| known(claims) == Some(true)) && Arc::make_mut(members).insert(all, author))
     }
@@ -203,20 +209,26 @@ impl Members {
         let mut changed = false;
         for claims in all {
             let (key, subject) = (credential_key(&claims), claims.subject);
-            // until all verdicts are found again, those above decide
-            let counts =
-                self.revocations.is_empty() || claims.issuer == self.mesh || self.allows(&claims.issuer, Role::Admin);
-            let own = author == Some(&subject);
+            let counts = self.issuer_stands(&claims);
+            let (published, own) = (author.is_some(), author == Some(&subject));
             let profile = self.strangers.remove(&subject);
             let member = self.members.entry(subject).or_insert_with(Member::unknown);
             member.profile = profile.or(member.profile.take());
-            let before = member.credentials.get(&key).map(|held| held.own);
-            let held = member.credentials.entry(key.clone()).or_insert(HeldCredential { claims, own, counts });
+            let state = |member: &Member| member.credentials.get(&key).map(|held| (held.published, held.own));
+            let before = state(member);
+            let new = HeldCredential { claims, published, own, counts };
+            let held = member.credentials.entry(key.clone()).or_insert(new);
+            held.published |= published;
             held.own |= own;
             member.bound(&self.mesh);
-            changed |= member.credentials.get(&key).map(|held| held.own) != before;
+            changed |= state(member) != before;
         }
         changed
+    }
+
+    /// Whether a credential counts until the verdicts are found again: whoever issued it is an admin now.
+    fn issuer_stands(&self, claims: &Claims) -> bool {
+        self.revocations.is_empty() || claims.issuer == self.mesh || self.allows(&claims.issuer, Role::Admin)
     }
 
     /// Takes an author's profile from entry `id`. The latest one counts. Returns whether a member
@@ -268,21 +280,41 @@ impl Members {
         if self.revocations.is_empty() {
             return false;
         }
-        let Verdicts { against, counting } = verdict::judge(self, forked_at, None);
-        let counts = |did: &Did, key: &[u8]| counting.contains(&(*did, key));
-        let turned = |(did, member): (&Did, &Member)| {
-            let turned = member.credentials.iter().filter(|(key, held)| held.counts != counts(did, key));
-            turned.map(|(key, _)| (*did, key.clone())).collect::<Vec<_>>()
-        };
-        let turned: Vec<_> = self.members.iter().flat_map(turned).collect();
-        let changed = !turned.is_empty() || against != self.against;
+        let before = self.clone();
+        let Verdicts { against, counting } = verdict::judge(&before, forked_at, None);
         self.against = against;
-        for (did, key) in turned {
-            if let Some(held) = self.members.get_mut(&did).and_then(|member| member.credentials.get_mut(&key)) {
-                held.counts = !held.counts;
+        for (did, member) in &mut self.members {
+            for (key, held) in member.credentials.iter_mut().filter(|(_, held)| held.published) {
+                held.counts = counting.contains(&(*did, key.as_slice()));
             }
         }
-        changed
+        self.count_shown();
+        *self != before
+    }
+
+    /// Finds which credentials count of those that were shown at the gate alone, from the root downward.
+    fn count_shown(&mut self) {
+        let shown = |(did, member): (&Did, &Member)| {
+            let shown = member.credentials.iter().filter(|(_, held)| !held.published);
+            shown.map(|(key, held)| (*did, key.clone(), held.claims.clone())).collect::<Vec<_>>()
+        };
+        let shown: Vec<_> = self.members.iter().flat_map(shown).collect();
+        for (did, key, _) in &shown {
+            self.set_counts(did, key, false);
+        }
+        for _ in 0..CHAIN_LINKS_MAX {
+            for (did, key, claims) in &shown {
+                if self.issuer_stands(claims) {
+                    self.set_counts(did, key, true);
+                }
+            }
+        }
+    }
+
+    fn set_counts(&mut self, did: &Did, key: &[u8], counts: bool) {
+        if let Some(held) = self.members.get_mut(did).and_then(|member| member.credentials.get_mut(key)) {
+            held.counts = counts;
+        }
     }
 
     /// The members whose membership would end with this one's, itself left out.

@@ -1,7 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{NodeError, Resource};
+use crate::error::{AccessError, NodeError, Resource};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.

@@ -94,10 +94,11 @@ pub(super) fn judge<'a>(
         }
         issuers = admins.into_iter().filter(|did| !bench.against.contains_key(did) && issued.insert(*did)).collect();
     }
-    for member in members.members.keys().filter(|member| !bench.level.contains_key(member)).copied().collect::<Vec<_>>()
-    {
-        let verdict = bench.verdict(&member, usize::MAX).unwrap_or_default();
-        bench.against.insert(member, verdict);
+    for (member, known) in &members.members {
+        if !bench.level.contains_key(member) && known.credentials.values().any(|held| held.published) {
+            let verdict = bench.verdict(member, usize::MAX).unwrap_or_default();
+            bench.against.insert(*member, verdict);
+        }
     }
     Verdicts { against: bench.against, counting }
 }
@@ -119,7 +120,7 @@ impl<'a, 'f> Bench<'a, 'f> {
     fn new(members: &'a Members, forked_at: &'f dyn Fn(&LogId) -> Option<u64>) -> Self {
         let mut issued: BTreeMap<Did, Vec<Issued<'a>>> = BTreeMap::new();
         for (subject, member) in members.members.iter().filter(|(subject, _)| **subject != members.mesh) {
-            for (key, held) in &member.credentials {
+            for (key, held) in member.credentials.iter().filter(|(_, held)| held.published) {
                 issued.entry(held.claims.issuer).or_default().push((*subject, key, &held.claims));
             }
         }

@@ -89,7 +89,7 @@ pub(super) async fn members(node: Node, Query(query): Query<MembersQuery>) -> An
 /// Ends a membership, by DID or name.
 pub(super) async fn revoke(
     node: Node,
-    Path(who): Path<String>,
+    Path(who): Path,
     OptionalJson(revoke): OptionalJson<wire::Revoke>,
 ) -> Result<Answer<wire::RevokedMember>, Problem> {
     let member = member(&node, &who)?;
@@ -98,7 +98,7 @@ pub(super) async fn revoke(
 }
 
 /// The members whose membership would end with one's.
-pub(super) async fn below(node: Node, Path(who): Path<String>) -> Result<Answer<Vec<wire::Member>>, Problem> {
+pub(super) async fn below(node: Node, Path(who): Path) -> Result<Answer<Vec<wire::Member>>, Problem> {
     let member = member(&node, &who)?;
     Ok(Answer(node.below(&member).into_iter().map(wire::Member::from).collect()))
 }

@@ -110,7 +110,8 @@ impl Audience {
     /// The spaces of a state that both ends may read.
     pub(super) fn shared_spaces(&self, view: &dyn View) -> Result<BTreeSet<SpaceId>, StoreError> {
         let spaces = ledger::read_spaces(view)?;
-        let shared = spaces.iter().filter(|(space, row)| self.shares(&row.rule(**space)));
+        // of a space whose definition does not count nothing is shown, and not every node holds it
+        let shared = spaces.iter().filter(|(space, row)| !row.cut && self.shares(&row.rule(**space)));
         Ok(shared.map(|(space, _)| *space).collect())
     }
 }

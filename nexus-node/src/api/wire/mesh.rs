@@ -1,6 +1,6 @@
 //! From the library's types for the mesh to the wire's.
 
-use super::{Behind, Invitation, Joined, Member, Peer, Status, Warning};
+use super::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
 
 impl From<crate::Status> for Status {
     fn from(status: crate::Status) -> Self {

@@ -160,7 +160,9 @@ impl Node {
             let open = !row.cut && self.engine.members().is_open(&row.rule(*id));
             // of former members nodes hold more or less, by the time at which they knew
             let held = (!self.engine.members().has_revocations()).then_some((row.entries, row.bytes));
-            shown.spaces.insert(*id, (row.name.to_string(), open, row.records, held));
+            if open || held.is_some() {
+                shown.spaces.insert(*id, (row.name.to_string(), open, row.records, held));
+            }
         }
         for (did, member) in self.engine.members().iter() {
             shown.members.insert(*did, member.name().map(ToString::to_string));
@@ -187,7 +189,10 @@ impl Node {
                 Some(cut) if cut <= head.seq + 1 => cut.checked_sub(1).map(|seq| (seq, None)),
                 _ => Some((head.seq, Some(head.id))),
             };
-            shown.heads.extend(head.and_then(last).map(|head| (log, head)));
+            // of a space that does not count nothing is exchanged
+            if spaces.get(&log.space).is_some_and(|row| !row.cut) {
+                shown.heads.extend(head.and_then(last).map(|head| (log, head)));
+            }
         }
         shown
     }
