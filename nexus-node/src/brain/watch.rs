@@ -1,6 +1,6 @@
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, Field, Kind, PlacedWrite, SpaceId, Target, Verified, writes_of};
+use nexus_crdt::{Dot, Field, Kind, PlacedWrite, SpaceId, Target, Verified, WRITES_MAX, writes_of};
 use nexus_identity::Chain;
 
 use crate::NodeError;
@@ -13,6 +13,12 @@ use crate::store::{Order, Table, View};
 
 /// The most entries that are read for one batch of changes.
 const ENTRIES_PER_BATCH: usize = 256;
+/// Changes after which a batch ends. An entry may cut millions of others.
+const CHANGES_PER_BATCH: usize = 2_048;
+/// The places of one entry among the changes of a cut.
+const PLACES_PER_ENTRY: u32 = WRITES_MAX as u32;
+/// The first place of an entry's own changes, after those that it made to others.
+const OWN_PLACES: u32 = u32::MAX - 2 * PLACES_PER_ENTRY;
 
 /// The changes after a cursor, and the cursor after all that was looked at. Changes of other
 /// spaces, and of those that this node may not read, are skipped and not looked at again.
@@ -36,26 +42,30 @@ pub(crate) fn changes_after(
     let (standings, cuts) = (ledger::standings(view, after.eno, last)?, ledger::cuts(view, after.eno, last)?);
     for (eno, row) in rows_found {
         let skip = if eno == after.eno { after.index } else { 0 };
-        at = WatchCursor { eno, index: u32::MAX };
-        let mut of_entry = Vec::new();
-        if let Some(cut) = cuts.get(&eno) {
-            of_entry = changes_of_cut(view, eno, cut)?;
-        }
         let applied = !standings.contains_key(&eno);
-        if !applied && of_entry.is_empty() {
+        let cut = cuts.get(&eno).filter(|_| skip < OWN_PLACES);
+        at = WatchCursor { eno, index: u32::MAX };
+        if !applied && cut.is_none() {
             continue;
         }
+        let (mut of_entry, ends) = match cut {
+            Some(cut) => changes_of_cut(view, eno, cut, skip)?,
+            None => (Vec::new(), u32::MAX),
+        };
         let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
-        if applied {
+        if applied && ends == u32::MAX {
             // changes of the entry itself come after those that it made to others
-            let before = of_entry.last().map_or(0, |(index, ..)| index + 1);
+            let before = if cuts.contains_key(&eno) { OWN_PLACES } else { 0 };
             of_entry.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (before + index, kind, id)));
         }
+        at = WatchCursor { eno, index: ends };
         let header = entry.header();
-        if space.is_some_and(|space| space != header.space) {
+        let is_shown = space.is_none_or(|space| space == header.space);
+        // nothing more of another space's cut is looked at
+        let Some(space) = known.readable(header.space).filter(|_| is_shown) else {
+            at = WatchCursor { eno, index: u32::MAX };
             continue;
-        }
-        let Some(space) = known.readable(header.space) else { continue };
+        };
         let space_name = known.shown_name(&header.space, space);
         for (index, kind, subject) in of_entry {
             let cursor = WatchCursor { eno, index: index + 1 };
@@ -71,29 +81,43 @@ pub(crate) fn changes_after(
                 });
             }
         }
+        if at.index < u32::MAX || changes.len() >= CHANGES_PER_BATCH {
+            break;
+        }
     }
     Ok((changes, at))
 }
 
-/// The changes when entries stopped counting: each record is now out of sight, or another than it was.
-fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<(u32, ChangeKind, Subject)>, NodeError> {
+/// Some changes when entries stopped counting, after a place: each record is now out of sight, or another
+/// than it was. The second value is the place after the last one, `u32::MAX` if there are no more.
+fn changes_of_cut(
+    view: &dyn View,
+    eno: Eno,
+    cut: &CutRow,
+    after: u32,
+) -> Result<(Vec<(u32, ChangeKind, Subject)>, u32), NodeError> {
     let mut changes = Vec::new();
-    for other in ledger::enos_cut_by(view, eno, cut)? {
+    let others = (0..OWN_PLACES / PLACES_PER_ENTRY).zip(ledger::enos_cut_by(view, eno, cut)?);
+    for (nth, other) in others.skip((after / PLACES_PER_ENTRY) as usize) {
+        let first = nth * PLACES_PER_ENTRY;
+        if changes.len() >= CHANGES_PER_BATCH {
+            return Ok((changes, first));
+        }
         let Some(entry) = ledger::read_entry(view, other)? else { continue };
         if entry.header().kind == Kind::WRITES {
-            for (_, kind, record) in changes_of_writes(&entry) {
+            for (index, kind, record) in changes_of_writes(&entry) {
                 let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
                 // a record that was in sight neither before nor after has not changed
                 if in_sight || kind != ChangeKind::Forgotten {
                     let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
-                    changes.push((kind, Subject::Memory(record.into())));
+                    changes.push((first + index, kind, Subject::Memory(record.into())));
                 }
             }
         } else {
-            changes.extend(changes_of(&entry).into_iter().map(|(_, kind, id)| (kind, id)));
+            changes.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (first + index, kind, id)));
         }
     }
-    Ok((0..).zip(changes).map(|(index, (kind, id))| (index, kind, id)).collect())
+    Ok((changes, u32::MAX))
 }
 
 /// The changes that an entry makes. The writes of one record are one change, at the first one's place.
