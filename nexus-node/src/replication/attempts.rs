@@ -11,7 +11,7 @@ const PAUSE_MAX: u32 = 16;
 const PATIENCE_MIN: u32 = 2;
 const PATIENCE_MAX: u32 = 64;
 
-/// What became of the ranges that a peer was sent. A peer may refuse entries for good: a branch whose
+/// The fate of the ranges that a peer was sent. A peer may refuse entries for good: a branch whose
 /// beginning it lacks, or an author of whom it takes no more. Sending them at each comparison would never end.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(BTreeMap<LogId, Attempt>);

@@ -126,7 +126,7 @@ pub struct SyncSession {
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
-    /// What became of the ranges that the peer was sent.
+    /// The fate of the ranges that the peer was sent.
     attempts: Attempts,
     patience: Patience,
 }
