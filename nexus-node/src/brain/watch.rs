@@ -20,6 +20,9 @@ const PLACES_PER_ENTRY: u32 = WRITES_MAX as u32;
 /// The first place of an entry's own changes, after those that it made to others.
 const OWN_PLACES: u32 = u32::MAX - 2 * PLACES_PER_ENTRY;
 
+/// A change, with its place among those that come with an entry.
+type PlacedChange = (u32, ChangeKind, Subject);
+
 /// The changes after a cursor, and the cursor after all that was looked at. Changes of other
 /// spaces, and of those that this node may not read, are skipped and not looked at again.
 pub(crate) fn changes_after(
@@ -90,12 +93,7 @@ pub(crate) fn changes_after(
 
 /// Some changes when entries stopped counting, after a place: each record is now out of sight, or another
 /// than it was. The second value is the place after the last one, `u32::MAX` if there are no more.
-fn changes_of_cut(
-    view: &dyn View,
-    eno: Eno,
-    cut: &CutRow,
-    after: u32,
-) -> Result<(Vec<(u32, ChangeKind, Subject)>, u32), NodeError> {
+fn changes_of_cut(view: &dyn View, eno: Eno, cut: &CutRow, after: u32) -> Result<(Vec<PlacedChange>, u32), NodeError> {
     let mut changes = Vec::new();
     let others = (0..OWN_PLACES / PLACES_PER_ENTRY).zip(ledger::enos_cut_by(view, eno, cut)?);
     for (nth, other) in others.skip((after / PLACES_PER_ENTRY) as usize) {
@@ -121,7 +119,7 @@ fn changes_of_cut(
 }
 
 /// The changes that an entry makes. The writes of one record are one change, at the first one's place.
-fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
+fn changes_of(entry: &Verified) -> Vec<PlacedChange> {
     match entry.header().kind {
         Kind::WRITES => {
             let changes = changes_of_writes(entry).into_iter();
