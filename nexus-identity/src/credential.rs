@@ -126,6 +126,14 @@ impl Chain {
         self.0.len()
     }
 
+    /// The member that the chain is about. Says nothing about the signatures.
+    ///
+    /// # Errors
+    /// As [`Credential::claims`] for the last link.
+    pub fn subject(&self) -> Result<Did, ChainError> {
+        Ok(self.0.last().ok_or(ChainError::Malformed)?.claims()?.subject)
+    }
+
     /// A chain of one link, issued by the root itself.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ impl MeshConfig {
             ("connections", limits.connections == 0),
             ("pending", limits.pending == 0),
             ("strangers", limits.strangers == 0),
+            ("strangers_per_network", limits.strangers_per_network == 0),
             ("streams_per_peer", limits.streams_per_peer == 0),
             ("messages_per_second", limits.messages_per_second == 0),
             ("events", limits.events == 0),
@@ -113,10 +114,13 @@ pub struct Membership {
 pub struct Limits {
     /// Established connections, in and out. Default 128.
     pub connections: u32,
-    /// Connections in their handshake, in each direction. Default 32.
+    /// Connections in their handshake, in each direction. Default 32. A further inbound one ends the oldest.
     pub pending: u32,
-    /// Inbound connections that have not passed the gate. Default 32.
+    /// Inbound connections that have not passed the gate. Default 32. A further one takes the place of the
+    /// oldest that has said nothing.
     pub strangers: usize,
+    /// Those of one network (24 bits of IPv4, 56 of IPv6), and inbound handshakes of it. Default 24.
+    pub strangers_per_network: usize,
     /// Streams that a peer may hold to this node, and this node to a peer. Default 64 each.
     pub streams_per_peer: usize,
     /// Gossip messages a second taken from one peer; more are ignored. Default 1,000.
@@ -133,6 +137,7 @@ impl Default for Limits {
             connections: 128,
             pending: 32,
             strangers: 32,
+            strangers_per_network: 24,
             streams_per_peer: 64,
             messages_per_second: 1_000,
             message_bytes_max: 40 * 1024,

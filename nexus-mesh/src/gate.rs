@@ -16,6 +16,7 @@ mod slots;
 mod tests;
 mod upgrade;
 
+pub(crate) mod admitted;
 pub(crate) mod door;
 pub(crate) mod rooms;
 
@@ -39,11 +40,13 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use hello::{Member, Papers, expired};
 
+use self::admitted::Admitted;
 use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
 use self::hello::{Answer, Ask, End, Parties};
 use self::slots::{Decision, Slots};
 use crate::abilities::Abilities;
 use crate::clock;
+use crate::crowd::{Admission, Crowd, Network};
 use crate::event::{DownCause, Refusal};
 use crate::peer::did_of;
 
@@ -55,7 +58,7 @@ pub(crate) const STRANGER_LIFETIME: Duration = Duration::from_secs(45);
 pub(crate) enum Denied {
     #[error("this node is offline")]
     Offline,
-    #[error("too many connections wait at the gate")]
+    #[error("too many connections wait at the gate, and all have spoken")]
     Crowded,
     #[error("the peer's key is no Ed25519 key")]
     OtherKey,
@@ -121,9 +124,12 @@ pub(crate) struct Gate<B: NetworkBehaviour> {
     slots: Slots<ConnectionId>,
     /// Bounded by the connection limits.
     connections: BTreeMap<ConnectionId, Connection>,
+    /// The inbound connections that are not open.
+    strangers: Crowd<ConnectionId>,
+    /// The peers of the open connections.
+    admitted: Admitted,
     revoked: BTreeSet<Did>,
     offline: bool,
-    strangers_max: usize,
     /// Connections dialled for a join, without a hello.
     no_hello: BTreeSet<ConnectionId>,
     /// Connections without a finished hello, in the order of their deadlines.
@@ -136,16 +142,23 @@ pub(crate) struct Gate<B: NetworkBehaviour> {
 
 impl<B: NetworkBehaviour> Gate<B> {
     /// A gate that shows `papers`; without papers it refuses everybody.
-    pub(crate) fn new(inner: B, me: PeerId, papers: Option<Papers>, strangers_max: usize) -> Self {
+    pub(crate) fn new(
+        inner: B,
+        me: PeerId,
+        papers: Option<Papers>,
+        strangers: Crowd<ConnectionId>,
+        admitted: Admitted,
+    ) -> Self {
         Self {
             papers: papers.map(Arc::new),
             me,
             inner,
             slots: Slots::new(),
             connections: BTreeMap::new(),
+            strangers,
+            admitted,
             revoked: BTreeSet::new(),
             offline: false,
-            strangers_max,
             no_hello: BTreeSet::new(),
             young: VecDeque::new(),
             sleep: None,
@@ -228,6 +241,13 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
+    /// Notes that a newcomer asked to join: its connection waits for the answer.
+    pub(crate) fn joins(&mut self, peer: &PeerId) {
+        for (connection, _) in self.connections.iter().filter(|(_, known)| known.peer == *peer) {
+            self.strangers.spoke(*connection);
+        }
+    }
+
     fn push(&mut self, action: Action<B>) {
         self.actions.push_back(action);
         if let Some(waker) = self.waker.take() {
@@ -248,6 +268,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         self.shut(connection, cause);
         let Some(known) = self.connections.get_mut(&connection) else { return };
         known.ended = true;
+        self.strangers.leave(connection);
         let peer_id = known.peer;
         self.notify(peer_id, connection, FromGate::Shut);
         self.push(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
@@ -261,6 +282,7 @@ impl<B: NetworkBehaviour> Gate<B> {
         if std::mem::take(&mut known.told)
             && let Some(endpoint) = &known.endpoint
         {
+            self.admitted.remove(&peer_id);
             self.inner.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id,
                 connection_id: connection,
@@ -289,6 +311,8 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
         .map_err(|_| Refusal::Unavailable)?;
         known.told = true;
+        // before the peer hears of it, so that its first streams find the gate open
+        self.admitted.add(known.peer);
         self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
             peer_id: known.peer,
             connection_id: connection,
@@ -355,6 +379,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                 match member {
                     Some(member) if self.slots.opened(&peer, connection) => {
                         known.announced = true;
+                        self.strangers.leave(connection);
                         let opened = GateEvent::Opened { peer, member, dialer, address, connection };
                         self.push(ToSwarm::GenerateEvent(opened));
                     }
@@ -389,10 +414,12 @@ impl<B: NetworkBehaviour> Gate<B> {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.deny()?;
         let did = did_of(&peer).ok_or_else(|| ConnectionDenied::new(Denied::OtherKey))?;
-        let waiting = |known: &&Connection| !known.announced && matches!(known.direction, Direction::In { .. });
-        let crowded = self.connections.values().filter(waiting).count() >= self.strangers_max;
-        if crowded && matches!(direction, Direction::In { .. }) {
-            return Err(ConnectionDenied::new(Denied::Crowded));
+        if let Direction::In { remote, .. } = &direction {
+            match self.strangers.admit(connection, Network::of(remote)) {
+                Admission::Free => {}
+                Admission::Instead(old) => self.close(old, &DownCause::Broken("silent at the gate".to_owned())),
+                Admission::Full => return Err(ConnectionDenied::new(Denied::Crowded)),
+            }
         }
         let parties = Parties { me: self.me, peer, peer_did: did };
         let papers = self.papers.clone().filter(|_| !self.no_hello.remove(&connection));
@@ -419,6 +446,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             Some(ConnectionError::IO(error)) => cause_of(error),
         };
         self.shut(closed.connection_id, &cause);
+        self.strangers.leave(closed.connection_id);
         self.connections.remove(&closed.connection_id);
     }
 
@@ -554,6 +582,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
                 self.connections.remove(&failure.connection_id);
             }
             FromSwarm::ListenFailure(failure) => {
+                self.strangers.leave(failure.connection_id);
                 self.connections.remove(&failure.connection_id);
             }
             listening => self.inner.on_swarm_event(listening),
@@ -562,6 +591,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
+            ToGate::Began => self.strangers.spoke(connection),
             ToGate::Ask(AskEvent(ask)) => self.on_ask(peer, connection, ask),
             ToGate::Ended(EndEvent(end)) => self.on_end(connection, end),
             ToGate::Inner(event) => {

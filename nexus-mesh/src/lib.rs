@@ -27,7 +27,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The pure machines (`health`, `redial`, `limit`, the gate's slots, the book of addresses) take `now`
+//! The pure machines (`health`, `redial`, `limit`, `crowd`, the gate's slots, the book of addresses) take `now`
 //! and seeds as arguments. Time and tasks come from tokio and the injected [`Spawner`] only, so that a
 //! simulator can drive a whole node.
 
@@ -35,6 +35,7 @@ mod abilities;
 pub mod ask;
 mod clock;
 mod config;
+mod crowd;
 mod error;
 mod event;
 mod frame;

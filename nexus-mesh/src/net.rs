@@ -3,6 +3,8 @@
 mod behaviour;
 mod book;
 mod discovery;
+mod handshakes;
+mod narrow;
 mod posted;
 mod swarm;
 mod transport;

@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 
 use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
+use tokio::time::Instant;
 
+use crate::limit::RateLimit;
 use crate::wire;
 
 /// The longest body.
 pub const BEAT_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// Chains of credentials that are checked in a second: each takes up to nine signatures.
+const NEW_CHAINS_PER_SECOND: u32 = 100;
 
 /// The most authors whose counts are remembered.
 pub(crate) const AUTHORS_MAX: usize = 4_096;
@@ -27,6 +32,9 @@ pub(crate) enum BeatError {
     /// Not newer than one already seen: nobody's fault.
     #[error("beat is not new")]
     Stale,
+    /// More credentials were shown for the first time than are checked in a second; another beat follows.
+    #[error("too many new credentials in beats")]
+    TooManyChains,
     /// There are more authors than can be remembered.
     #[error("too many authors of beats")]
     TooManyAuthors,
@@ -83,6 +91,8 @@ pub(crate) struct NewBeat {
 pub(crate) struct Presence {
     mesh: Did,
     authors: BTreeMap<Did, Author>,
+    /// The rate of chains that were not seen before, each of which costs some signatures.
+    new_chains: Option<RateLimit>,
 }
 
 #[derive(Debug)]
@@ -95,26 +105,30 @@ struct Author {
 
 impl Presence {
     pub(crate) fn new(mesh: Did) -> Self {
-        Self { mesh, authors: BTreeMap::new() }
+        Self { mesh, authors: BTreeMap::new(), new_chains: None }
     }
 
     /// Judges the bytes of a beat.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<NewBeat, BeatError> {
+    pub(crate) fn hear(&mut self, bytes: &[u8], now: Instant) -> Result<NewBeat, BeatError> {
         let beat = wire::Beat::decode(bytes).map_err(|_| BeatError::Invalid)?;
         if beat.body.len() > BEAT_BODY_BYTES_MAX {
             return Err(BeatError::Invalid);
         }
         let parsed = Chain::from_bytes(&beat.chain).map_err(|_| BeatError::Invalid)?;
-        let known = self.authors.values().find(|author| author.chain == beat.chain);
-        let claims = match known {
-            Some(author) => author.claims.clone(),
-            None => parsed.verify(&self.mesh).map_err(|_| BeatError::Invalid)?,
-        };
-        let peer = claims.subject;
-        let now = (beat.run, beat.count);
-        if self.authors.get(&peer).is_some_and(|author| author.last >= now) {
+        let peer = parsed.subject().map_err(|_| BeatError::Invalid)?;
+        let author = self.authors.get(&peer);
+        let count = (beat.run, beat.count);
+        if author.is_some_and(|author| author.last >= count) {
             return Err(BeatError::Stale);
         }
+        let claims = match author.filter(|author| author.chain == beat.chain) {
+            Some(author) => author.claims.clone(),
+            // An author shows a chain for a long time. Beats with ever new ones are somebody's flood.
+            None if !self.new_chains.get_or_insert_with(|| RateLimit::new(NEW_CHAINS_PER_SECOND, now)).take(now) => {
+                return Err(BeatError::TooManyChains);
+            }
+            None => parsed.verify(&self.mesh).map_err(|_| BeatError::Invalid)?,
+        };
         let signature: [u8; 64] = beat.signature.try_into().map_err(|_| BeatError::Invalid)?;
         let digest = digest(&self.mesh, &peer, beat.run, beat.count, &beat.body);
         peer.verify(Domain::Presence, &digest, &Signature::from_bytes(signature)).map_err(|_| BeatError::Invalid)?;
@@ -122,7 +136,7 @@ impl Presence {
             return Err(BeatError::TooManyAuthors);
         }
         let expires_at = parsed.expires_at().map_err(|_| BeatError::Invalid)?;
-        self.authors.insert(peer, Author { last: now, chain: beat.chain, claims: claims.clone() });
+        self.authors.insert(peer, Author { last: count, chain: beat.chain, claims: claims.clone() });
         Ok(NewBeat { claims, expires_at, body: beat.body })
     }
 
@@ -151,21 +165,21 @@ mod tests {
         let mut beats = Beats::new(mesh, &chain, 7);
         let mut presence = Presence::new(mesh);
         let (first, second) = (beats.next(&key, b"a"), beats.next(&key, b"b"));
-        assert_eq!(presence.hear(&second).unwrap().body, b"b");
-        assert_eq!(presence.hear(&second).unwrap_err(), BeatError::Stale);
-        assert_eq!(presence.hear(&first).unwrap_err(), BeatError::Stale);
+        assert_eq!(presence.hear(&second, Instant::now()).unwrap().body, b"b");
+        assert_eq!(presence.hear(&second, Instant::now()).unwrap_err(), BeatError::Stale);
+        assert_eq!(presence.hear(&first, Instant::now()).unwrap_err(), BeatError::Stale);
         // a restart begins a later run, whose count starts over
         let again = Beats::new(mesh, &chain, 8).next(&key, b"c");
-        assert_eq!(presence.hear(&again).unwrap().claims.subject, key.did());
+        assert_eq!(presence.hear(&again, Instant::now()).unwrap().claims.subject, key.did());
     }
 
     #[test]
     fn a_beat_of_another_mesh_or_too_long_is_invalid() {
         let (key, chain, mesh) = member(1);
         let beat = Beats::new(mesh, &chain, 1).next(&key, b"");
-        assert_eq!(Presence::new(key.did()).hear(&beat).unwrap_err(), BeatError::Invalid);
+        assert_eq!(Presence::new(key.did()).hear(&beat, Instant::now()).unwrap_err(), BeatError::Invalid);
         let long = Beats::new(mesh, &chain, 1).next(&key, &[0; BEAT_BODY_BYTES_MAX + 1]);
-        assert_eq!(Presence::new(mesh).hear(&long).unwrap_err(), BeatError::Invalid);
+        assert_eq!(Presence::new(mesh).hear(&long, Instant::now()).unwrap_err(), BeatError::Invalid);
     }
 
     /// promise: Meeting | A heartbeat counts once, in order, in its author's name alone
@@ -173,10 +187,33 @@ mod tests {
     fn nobody_beats_in_another_ones_name() {
         let ((key, chain, mesh), (_, other_chain, _)) = (member(1), member(2));
         let mut presence = Presence::new(mesh);
-        presence.hear(&Beats::new(mesh, &other_chain, 1).next(&member(2).0, b"")).unwrap();
+        presence.hear(&Beats::new(mesh, &other_chain, 1).next(&member(2).0, b""), Instant::now()).unwrap();
         let forged = Beats::new(mesh, &other_chain, 2).next(&key, b"");
-        assert_eq!(presence.hear(&forged).unwrap_err(), BeatError::Invalid);
+        assert_eq!(presence.hear(&forged, Instant::now()).unwrap_err(), BeatError::Invalid);
         drop(chain);
+    }
+
+    /// promise: Bad input | Beats with ever new credentials are checked at a bounded rate
+    #[test]
+    fn ever_new_credentials_are_checked_at_a_bounded_rate() {
+        let (key, chain, mesh) = member(1);
+        let (mut presence, now) = (Presence::new(mesh), Instant::now());
+        presence.hear(&Beats::new(mesh, &chain, 1).next(&key, b""), now).unwrap();
+        let root = Keypair::from_seed(&[0; 32]);
+        let mut limited = 0;
+        for n in 0..=u64::from(NEW_CHAINS_PER_SECOND) {
+            let claims = Claims::new(mesh, key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(n + 1));
+            let chain = Chain::found(claims.sign(&root)).unwrap();
+            let heard = presence.hear(&Beats::new(mesh, &chain, n + 2).next(&key, b""), now);
+            limited += usize::from(heard.is_err_and(|error| error == BeatError::TooManyChains));
+        }
+        assert!(limited > 0);
+        // the credentials that an author has shown need no check, so the others' beats go on
+        let (other, chain, _) = member(2);
+        let mut beats = Beats::new(mesh, &chain, 1);
+        let later = now + std::time::Duration::from_secs(1);
+        presence.hear(&beats.next(&other, b""), later).unwrap();
+        assert!((0..2 * NEW_CHAINS_PER_SECOND).all(|_| presence.hear(&beats.next(&other, b""), later).is_ok()));
     }
 
     proptest! {
@@ -187,7 +224,7 @@ mod tests {
             let mut bytes = Beats::new(mesh, &chain, 1).next(&key, b"body");
             let at = position.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            prop_assert!(Presence::new(mesh).hear(&bytes).is_err());
+            prop_assert!(Presence::new(mesh).hear(&bytes, Instant::now()).is_err());
         }
     }
 }

@@ -193,7 +193,7 @@ async fn a_stalling_hello_ends_by_its_deadline() {
 
 /// promise: Bad input | A stream that stalls
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
+async fn a_silent_connection_is_closed_and_the_oldest_makes_room() {
     let world = World::new(200);
     let mut config = world.config(1);
     config.limits.strangers = 3;
@@ -202,20 +202,82 @@ async fn a_silent_connection_is_closed_and_waiting_ones_are_few() {
     let mut raws = Vec::new();
     for n in 0..3 {
         raws.push(Raw::dial(transport_for(MEMORY, &key(10 + n)), address.clone()).await);
-        // the connection is established once it answers
+        // the connection is established once it answers; a ping is no word at the gate
         raws.last().unwrap().negotiate("/ipfs/ping/1.0.0").await.unwrap();
     }
-    // one connection too many is closed at once
-    let mut late = Raw::dial(transport_for(MEMORY, &key(20)), address.clone()).await;
+    // one connection too many: the oldest goes, and goes at once
+    let late = Raw::dial(transport_for(MEMORY, &key(20)), address.clone()).await;
+    late.negotiate("/ipfs/ping/1.0.0").await.unwrap();
     let started = tokio::time::Instant::now();
-    late.until_closed().await;
+    raws.remove(0).until_closed().await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    for raw in &mut raws {
-        raw.until_closed().await;
-    }
+    // a member finds a place, too
     let mut friend = Node::start(world.config(2), MEMORY);
     friend.mesh.bootstrap(address);
     meet(&mut member, &mut friend).await;
+    raws.push(late);
+    for raw in &mut raws {
+        raw.until_closed().await;
+    }
+}
+
+/// promise: Bad input | Silent strangers never shut the door: the oldest goes, and no network has all places
+#[tokio::test]
+async fn silent_sockets_and_silent_strangers_shut_the_door_to_nobody() {
+    for listen in [TCP, QUIC] {
+        let world = World::new(200);
+        let mut config = world.config(1);
+        config.limits.strangers = 4;
+        config.limits.pending = 4;
+        let mut member = Node::start(config, listen);
+        let address = member.address().await;
+        let mut sockets = Vec::new();
+        if listen == TCP {
+            let port = address.iter().find_map(|part| match part {
+                libp2p::multiaddr::Protocol::Tcp(port) => Some(port),
+                _ => None,
+            });
+            for _ in 0..40 {
+                sockets.push(std::net::TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap());
+            }
+        }
+        let mut raws = Vec::new();
+        for n in 0..10 {
+            raws.extend(Raw::try_dial(transport_for(listen, &key(10 + n)), address.clone()).await);
+        }
+        let started = std::time::Instant::now();
+        let mut friend = Node::start(world.config(2), listen);
+        friend.mesh.bootstrap(address);
+        meet(&mut member, &mut friend).await;
+        assert!(started.elapsed() < Duration::from_secs(15), "no silent one had to time out first");
+    }
+}
+
+/// promise: Bad input | A stranger has eight streams to a node, and pins no more than their windows
+#[tokio::test]
+async fn a_stranger_has_eight_streams_and_a_member_has_more() {
+    for listen in [TCP, QUIC, MEMORY] {
+        let world = World::new(200);
+        let mut member = Node::start(world.config(1), listen);
+        let address = member.address().await;
+        let raw = Raw::dial(transport_for(listen, &key(9)), address.clone()).await;
+        let mut served = Vec::new();
+        for _ in 0..40 {
+            match raw.negotiate("/ipfs/ping/1.0.0").await {
+                Ok(stream) => served.push(stream),
+                Err(answer) => assert_eq!(answer, "reset"),
+            }
+        }
+        assert_eq!(served.len(), 8, "{listen}");
+        let mut friend = Node::start(world.config(2), listen);
+        friend.mesh.bootstrap(address);
+        meet(&mut member, &mut friend).await;
+        let mut streams = Vec::new();
+        for _ in 0..20 {
+            streams.push(friend.mesh.open(member.did(), &ROOM).await.unwrap());
+            streams.push(member.until_stream().await.1);
+        }
+    }
 }
 
 /// promise: Bad input | A flood

@@ -7,9 +7,11 @@
 //! |---|---|
 //! | [`wire`] | the documents |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
+//! | `connections` | the bound on connections without a token |
 //! | `caller` | the program that calls, and the highest source of what it writes |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
+//! | `proof` | the proof for clients, before they send the token |
 //! | `guest` | other rooms on the same socket |
 //! | `routes`, `openapi` | the table of routes, and their descriptions |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
@@ -22,6 +24,7 @@
 
 mod audit;
 pub(crate) mod caller;
+mod connections;
 mod coordinator;
 mod critical;
 mod events;
@@ -35,6 +38,7 @@ mod metrics;
 pub(crate) mod openapi;
 mod page;
 mod problem;
+mod proof;
 mod routes;
 mod settings;
 mod spaces;
@@ -48,7 +52,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -59,11 +63,13 @@ use tracing::Instrument;
 pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
+pub use self::proof::{Challenge, Unproven};
 pub use self::settings::{Counter, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 
-use self::guard::Guard;
+use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX};
+use self::guard::{Guard, Shown};
 use crate::Node;
 
 /// The longest time for answers in progress after the API is told to stop.
@@ -170,7 +176,8 @@ impl Api {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let (api, drained) = (self.clone(), self.clone());
-        let service = self.router().into_make_service_with_connect_info::<guard::LocalAddress>();
+        let listener = BoundedListener::new(listener, GUESTS_MAX);
+        let service = self.router().into_make_service_with_connect_info::<ApiConnection>();
         let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
             stop.await;
             api.0.closing.send_replace(true);
@@ -201,7 +208,11 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         sampled = trace.is_unwanted().then_some(false),
         status = tracing::field::Empty,
     );
-    let mut response = match api.0.guard.check(&request) {
+    let checked = api.0.guard.check(&request);
+    if let Some(ConnectInfo(connection)) = request.extensions().get::<ConnectInfo<ApiConnection>>() {
+        connection.asked(matches!(checked, Ok(Shown::Token | Shown::Cookie)));
+    }
+    let mut response = match checked {
         Ok(shown) => {
             request.extensions_mut().insert(shown);
             crate::trace::within(trace.for_entries(), next.run(request)).instrument(span.clone()).await

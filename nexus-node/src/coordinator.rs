@@ -15,6 +15,7 @@
 //! | `serve` | this node's answers to others |
 //! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
+//! | `hearsay` | the leader by the words of others, and when they are believed |
 //! | `overview`, `look` | the state of all this, for people, and the way to see it |
 //! | `part` | this node's part in all this; `absent` in a build without feature `coordinators` |
 //! | `audited`, `manage`, `answer` | answers about the audit; changes by a person; answers from the state |
@@ -34,6 +35,8 @@ mod format;
 mod govern;
 #[cfg(feature = "coordinators")]
 mod group;
+#[cfg(feature = "coordinators")]
+mod hearsay;
 #[cfg(feature = "coordinators")]
 mod journal;
 mod limits;

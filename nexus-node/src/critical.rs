@@ -477,7 +477,7 @@ fn refused(outcome: Outcome) -> NodeError {
         Refusal::Mismatch { found } => ConflictError::Mismatch { revision: found.map(|item| item.revision) }.into(),
         Refusal::StaleToken { token } => ConflictError::StaleToken { token }.into(),
         Refusal::Held { holder, token } => ConflictError::Held { holder, token }.into(),
-        Refusal::Full(full) => AccessError::Full(full.bound()).into(),
+        Refusal::Full(full) => full.into(),
         Refusal::TooLate => AccessError::TooLate.into(),
         refusal @ (Refusal::OtherGroup { .. } | Refusal::Malformed(_)) => {
             AccessError::Proposal(OpaqueError::new(refusal)).into()

@@ -369,10 +369,12 @@ fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     Ok(Some(text))
 }
 
-/// Creates a directory and its parents; only the directory itself is for its owner alone.
+/// Creates a directory and its parents; only the directory itself is for its owner alone, also if it
+/// was there before.
 fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        return Ok(());
+        // it is empty, and becomes the home of keys
+        return restrict(path);
     }
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -386,6 +388,21 @@ fn make_directory(path: &Path) -> io::Result<()> {
         made => made?,
     }
     durable::sync_parent(path)
+}
+
+/// Takes the rights of others on a directory away.
+#[cfg(unix)]
+fn restrict(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if !is_exposed(path) {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn restrict(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

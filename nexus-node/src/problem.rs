@@ -29,6 +29,7 @@ pub const CODES: &[Code] = &[
     Code { name: "no_node", status: 503, exit: 3 },
     // Not permitted.
     Code { name: "unauthorized", status: 401, exit: 4 },
+    Code { name: "unproven", status: 401, exit: 4 },
     Code { name: "refused", status: 403, exit: 4 },
     Code { name: "foreign_origin", status: 403, exit: 4 },
     Code { name: "foreign_host", status: 421, exit: 4 },

@@ -36,6 +36,8 @@ pub(crate) struct AnswerEvent(pub(super) Answer);
 /// A message of the handler to the behaviour.
 #[derive(Debug)]
 pub(crate) enum ToGate<E> {
+    /// The peer has begun a hello.
+    Began,
     /// A question of the hello.
     Ask(AskEvent),
     /// The hello is over.
@@ -85,7 +87,7 @@ pub(crate) struct GateHandler<H: ConnectionHandler> {
     /// Whether the peer serves too, so that streams may be opened to it.
     speaking: bool,
     shut: bool,
-    /// At most one start and one end of a hello.
+    /// At most the starts and one end of a hello.
     events: VecDeque<Event<H>>,
 }
 
@@ -232,6 +234,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
                     // the dialer begins, and only once; dropping any other hello refuses it
                     (Passed::Hello(stream), _) if !self.dialer && !self.begun && !self.shut => {
                         self.begun = true;
+                        self.events.push_back(ConnectionHandlerEvent::NotifyBehaviour(ToGate::Began));
                         self.start(stream);
                     }
                     (Passed::Inner(protocol), Some(info)) => {

@@ -118,7 +118,8 @@ impl Rig {
         let (me, peer) = (keys[0].did(), keys[1].did());
         let clock = Arc::new(SystemClock::new());
         let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default(), clock };
-        let gate = Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), 8);
+        let gate =
+            Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), Crowd::new(8, 8), Admitted::default());
         let (chain, claims) = chain(&keys[1]);
         let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default() });
         Self { gate, peer: peer_id_of(&peer).unwrap(), member }

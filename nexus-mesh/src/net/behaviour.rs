@@ -11,7 +11,9 @@ use libp2p::{identify, identity, ping};
 use super::discovery::{Discovery, discovery};
 use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
+use crate::crowd::Crowd;
 use crate::error::MeshError;
+use crate::gate::admitted::Admitted;
 use crate::gate::door::Door;
 use crate::gate::rooms::RoomsBehaviour;
 use crate::gate::{Gate, Papers};
@@ -49,11 +51,17 @@ pub(super) const TOPIC_PREFIX: &str = "/nexus/gossip/1/";
 const GOSSIP_OVERHEAD_BYTES: usize = 512;
 
 impl Outer {
-    pub(super) fn new(config: &MeshConfig, rooms: &Rooms, key: &identity::Keypair) -> Result<Self, MeshError> {
+    pub(super) fn new(
+        config: &MeshConfig,
+        rooms: &Rooms,
+        key: &identity::Keypair,
+        admitted: Admitted,
+    ) -> Result<Self, MeshError> {
         let limits = &config.limits;
         let me = key.public().to_peer_id();
         let counts = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(limits.pending))
+            // The handshakes have a bound of their own, which ends the oldest; this one is never met.
+            .with_max_pending_incoming(Some(limits.pending.saturating_mul(2)))
             .with_max_pending_outgoing(Some(limits.pending))
             .with_max_established(Some(limits.connections))
             // one open connection, and a few that hello is still deciding about
@@ -81,7 +89,7 @@ impl Outer {
         let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
         Ok(Self {
             limits: connection_limits::Behaviour::new(counts),
-            gate: Gate::new(inner, me, papers, limits.strangers),
+            gate: Gate::new(inner, me, papers, Crowd::new(limits.strangers, limits.strangers_per_network), admitted),
             door: Door::new(),
             ping: ping::Behaviour::new(ping),
             discovery: config.mdns.then(|| discovery(me)).flatten().into(),

@@ -1,13 +1,16 @@
 //! The book of addresses: which peers to dial, at which addresses, and when. Pure: `now` is an argument.
 
+mod peer;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::time::Instant;
 
+use self::peer::{Attempts, KnownPeer, SPOTTED_MAX, dialable, merge};
+pub(super) use self::peer::{is_loopback, without_peer};
 use crate::redial::Backoff;
 use crate::wire::ADDRESSES_PER_PEER_MAX;
 
@@ -21,6 +24,8 @@ const CANDIDATES_MAX: usize = 64;
 const DIALS_MAX: usize = 16;
 /// The most addresses of a peer that worked once; they are kept before those it told.
 const PROVEN_MAX: usize = 4;
+/// The most dials at a time of peers that local discovery alone knows.
+const CANDIDATE_DIALS_MAX: usize = 4;
 /// The failures that a refusal counts as. The next try is a slow one: only a person can change a refusal.
 const REFUSED_FAILURES: u32 = 7;
 
@@ -31,35 +36,6 @@ pub(super) enum Target {
     Peer(Did),
     /// Any node at an address.
     Bootstrap(Multiaddr),
-}
-
-#[derive(Debug, Default)]
-struct Attempts {
-    failures: u32,
-    /// The time of the next dial; `None` during a dial, or if none is needed.
-    due: Option<Instant>,
-    dialing: bool,
-}
-
-#[derive(Debug, Default)]
-struct KnownPeer {
-    /// Addresses at which the peer answered our dial, the last one first.
-    proven: Vec<Multiaddr>,
-    /// Addresses that the peer, or another, told us.
-    told: Vec<Multiaddr>,
-    attempts: Attempts,
-    /// Known only from local discovery.
-    candidate: bool,
-    /// Why the last dial failed.
-    error: Option<String>,
-}
-
-impl KnownPeer {
-    fn addresses(&self) -> Vec<Multiaddr> {
-        let mut seen = BTreeSet::new();
-        let all = self.proven.iter().chain(&self.told).filter(|address| seen.insert(*address));
-        all.take(ADDRESSES_PER_PEER_MAX).cloned().collect()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -95,9 +71,11 @@ impl Book {
         let open = self.open.contains(&peer);
         let Some(known) = self.entry(peer) else { return };
         known.candidate = false;
-        merge(&mut known.told, addresses);
+        let before = std::mem::take(&mut known.told);
+        merge(&mut known.told, addresses, ADDRESSES_PER_PEER_MAX);
+        merge(&mut known.told, &before, ADDRESSES_PER_PEER_MAX);
         if !open && !known.attempts.dialing && !known.addresses().is_empty() {
-            known.attempts.due = Some(now);
+            known.hurry(now);
         }
     }
 
@@ -111,17 +89,24 @@ impl Book {
         let open = self.open.contains(&peer);
         let Some(known) = self.entry(peer) else { return };
         known.candidate |= new;
-        let before = known.addresses().len();
-        merge(&mut known.told, std::slice::from_ref(address));
-        let news = known.addresses().len() > before;
-        if news && !open && !known.attempts.dialing {
-            known.attempts.due = Some(known.attempts.due.unwrap_or(now).min(now));
+        let address = without_peer(address);
+        if known.addresses().contains(&address) || !dialable(&address) {
+            return;
+        }
+        known.spotted.insert(0, address);
+        known.spotted.truncate(SPOTTED_MAX);
+        if !open && !known.attempts.dialing {
+            known.hurry(now);
         }
     }
 
-    /// Notes a node that local discovery lost.
-    pub(super) fn vanished(&mut self, peer: &Did) {
-        if !self.open.contains(peer) && self.peers.get(peer).is_some_and(|known| known.candidate) {
+    /// Notes an address that local discovery lost.
+    pub(super) fn vanished(&mut self, peer: &Did, address: &Multiaddr) {
+        let open = self.open.contains(peer);
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let address = without_peer(address);
+        known.spotted.retain(|spotted| *spotted != address);
+        if known.candidate && known.spotted.is_empty() && !open {
             self.peers.remove(peer);
         }
     }
@@ -135,36 +120,45 @@ impl Book {
 
     /// Replaces the addresses that a member told before. `near`: it is on this machine, so its loopback
     /// addresses are of use.
-    pub(super) fn told(&mut self, peer: Did, addresses: &[Multiaddr], near: bool) -> Option<Vec<Multiaddr>> {
+    /// Returns all its addresses, to be kept, if they changed; four times a minute at most.
+    pub(super) fn told(
+        &mut self,
+        peer: Did,
+        addresses: &[Multiaddr],
+        near: bool,
+        now: Instant,
+    ) -> Option<Vec<Multiaddr>> {
         let known = self.entry(peer)?;
-        let before = known.addresses();
         known.told.clear();
         let useful: Vec<_> = addresses.iter().filter(|address| near || !is_loopback(address)).cloned().collect();
-        merge(&mut known.told, &useful);
-        let after = known.addresses();
-        (after != before && !after.is_empty()).then_some(after)
+        merge(&mut known.told, &useful, ADDRESSES_PER_PEER_MAX);
+        known.report(now)
     }
 
     /// Notes a member that passed the gate. `dialled`: the address, if we dialled. Returns its
     /// addresses if they are new.
-    pub(super) fn opened(&mut self, peer: Did, dialled: Option<&Multiaddr>) -> Option<Vec<Multiaddr>> {
+    pub(super) fn opened(&mut self, peer: Did, dialled: Option<&Multiaddr>, now: Instant) -> Option<Vec<Multiaddr>> {
         self.open.insert(peer);
         let known = self.entry(peer)?;
         known.candidate = false;
         known.error = None;
         known.attempts = Attempts::default();
         let address = without_peer(dialled?);
-        let before = known.addresses();
         known.proven.retain(|proven| *proven != address);
         known.proven.insert(0, address);
         known.proven.truncate(PROVEN_MAX);
-        let after = known.addresses();
-        (after != before).then_some(after)
+        known.report(now)
     }
 
-    /// Notes the end of the open connection to a member.
-    pub(super) fn closed(&mut self, peer: &Did, now: Instant) {
+    /// Notes the end of the open connection to a member. Returns its addresses if some are not reported.
+    pub(super) fn closed(&mut self, peer: &Did, now: Instant) -> Option<Vec<Multiaddr>> {
         self.open.remove(peer);
+        let unreported = self.peers.get_mut(peer).and_then(|known| known.report(now));
+        self.plan_redial(peer, now);
+        unreported
+    }
+
+    fn plan_redial(&mut self, peer: &Did, now: Instant) {
         if planted("never_redials") {
             return;
         }
@@ -228,6 +222,7 @@ impl Book {
         {
             known.proven.retain(|known| *known != address);
             known.told.retain(|known| *known != address);
+            known.spotted.retain(|known| *known != address);
         }
     }
 
@@ -255,36 +250,47 @@ impl Book {
     /// The dials that are due. Each is in progress from now on, until it [`ended`](Self::ended) or the
     /// peer [`opened`](Self::opened).
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
-        let attempts = self.peers.values().map(|known| &known.attempts);
-        let under_way = attempts.chain(self.bootstraps.values().map(|known| &known.attempts));
-        let room = DIALS_MAX.saturating_sub(under_way.filter(|attempts| attempts.dialing).count());
-        let peers = self.peers.iter().map(|(peer, known)| (known.attempts.due, Target::Peer(*peer), known.addresses()));
-        let bootstraps = self
-            .bootstraps
+        let (room, mut candidate_room) = self.room();
+        let peers = self
+            .peers
             .iter()
-            .map(|(address, known)| (known.attempts.due, Target::Bootstrap(address.clone()), vec![address.clone()]));
+            .map(|(peer, known)| (known.attempts.due, known.candidate, Target::Peer(*peer), known.addresses()));
+        let bootstraps = self.bootstraps.iter().map(|(address, known)| {
+            (known.attempts.due, false, Target::Bootstrap(address.clone()), vec![address.clone()])
+        });
         let mut due: Vec<_> = peers.chain(bootstraps).filter(|(due, ..)| due.is_some_and(|due| due <= now)).collect();
         due.sort_by_key(|(due, ..)| *due);
+        due.retain(|(_, candidate, ..)| {
+            let room = !candidate || candidate_room > 0;
+            candidate_room = candidate_room.saturating_sub(usize::from(*candidate));
+            room
+        });
         due.truncate(room);
-        for (_, target, _) in &due {
+        for (_, _, target, _) in &due {
             if let Some(attempts) = self.attempts(target) {
                 attempts.due = None;
                 attempts.dialing = true;
             }
         }
-        due.into_iter().map(|(_, target, addresses)| (target, addresses)).collect()
+        due.into_iter().map(|(_, _, target, addresses)| (target, addresses)).collect()
     }
 
     /// The next time at which [`Book::due`] has something; `None` while all dials are taken.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let attempts = || {
-            let peers = self.peers.values().map(|known| &known.attempts);
-            peers.chain(self.bootstraps.values().map(|known| &known.attempts))
-        };
-        if attempts().filter(|attempts| attempts.dialing).count() >= DIALS_MAX {
-            return None;
-        }
-        attempts().filter_map(|attempts| attempts.due).min()
+        let (room, candidate_room) = self.room();
+        let peers = self.peers.values().filter(|known| candidate_room > 0 || !known.candidate);
+        let attempts = peers.map(|known| &known.attempts);
+        let due = attempts.chain(self.bootstraps.values().map(|known| &known.attempts)).filter_map(|one| one.due).min();
+        due.filter(|_| room > 0)
+    }
+
+    /// How many dials may begin, and how many of them of candidates.
+    fn room(&self) -> (usize, usize) {
+        let peers = || self.peers.values().filter(|known| known.attempts.dialing);
+        let bootstraps = self.bootstraps.values().filter(|known| known.attempts.dialing).count();
+        let candidates = peers().filter(|known| known.candidate).count();
+        let room = DIALS_MAX.saturating_sub(peers().count() + bootstraps);
+        (room, CANDIDATE_DIALS_MAX.saturating_sub(candidates))
     }
 
     /// Notes why a dial of a peer failed.
@@ -311,46 +317,9 @@ impl Book {
     }
 }
 
-/// Adds addresses that can be dialled and are new.
-fn merge(addresses: &mut Vec<Multiaddr>, more: &[Multiaddr]) {
-    for address in more.iter().map(without_peer).filter(dialable) {
-        if addresses.len() < ADDRESSES_PER_PEER_MAX && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-}
-
-/// Excludes "any interface" and port 0, which are for listening only.
-fn dialable(address: &Multiaddr) -> bool {
-    let listening_only = |protocol: Protocol<'_>| match protocol {
-        Protocol::Ip4(ip) => ip.is_unspecified(),
-        Protocol::Ip6(ip) => ip.is_unspecified(),
-        Protocol::Tcp(port) | Protocol::Udp(port) => port == 0,
-        _ => false,
-    };
-    !address.is_empty() && !address.iter().any(listening_only)
-}
-
-/// Whether an address leads back to its own machine.
-pub(super) fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().any(|protocol| match protocol {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        _ => false,
-    })
-}
-
-/// The address without `/p2p/…` at its end.
-pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
-    let mut address = address.clone();
-    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-        address.pop();
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
+    use super::peer::{HURRY_EVERY, REPORTS_PER_MINUTE};
     use super::*;
     use std::time::Duration;
 
@@ -389,7 +358,7 @@ mod tests {
         let (mut book, now) = book();
         book.know(did(1), &[address(1)], now);
         book.due(now);
-        book.opened(did(1), Some(&address(1)));
+        book.opened(did(1), Some(&address(1)), now);
         book.ended(&Target::Peer(did(1)), false, now);
         book.know(did(1), &[address(2)], now);
         assert_eq!(book.next_due(), None);
@@ -422,10 +391,10 @@ mod tests {
 
     #[test]
     fn a_distant_peer_s_loopback_addresses_are_not_ours_to_dial() {
-        let (mut book, _) = book();
+        let (mut book, now) = book();
         let lan: Multiaddr = "/ip4/192.0.2.7/tcp/4002".parse().unwrap();
-        assert_eq!(book.told(did(1), &[address(1), lan.clone()], false), Some(vec![lan.clone()]));
-        assert_eq!(book.told(did(2), &[address(1), lan.clone()], true), Some(vec![address(1), lan]));
+        assert_eq!(book.told(did(1), &[address(1), lan.clone()], false, now), Some(vec![lan.clone()]));
+        assert_eq!(book.told(did(2), &[address(1), lan.clone()], true, now), Some(vec![address(1), lan]));
     }
 
     /// promise: Bad input | A flood
@@ -455,5 +424,67 @@ mod tests {
         book.due(now);
         book.know(did(2), &[address(2)], now);
         assert_eq!(book.due(now).len(), 1);
+    }
+
+    /// promise: Bad input | Members and the local network do not aim this node's dials: one change a minute counts
+    #[test]
+    fn new_addresses_bring_a_failing_dial_forward_once_a_minute() {
+        let (mut book, start) = book();
+        book.know(did(1), &[address(1)], start);
+        let target = Target::Peer(did(1));
+        for _ in 0..8 {
+            book.due(book.next_due().unwrap());
+            book.ended(&target, true, start);
+        }
+        // the first change is dialled at once, in case the peer has moved
+        book.know(did(1), &[address(100)], start);
+        assert_eq!(book.due(start).len(), 1);
+        book.ended(&target, false, start);
+        for second in 1..60_u16 {
+            let now = start + Duration::from_secs(second.into());
+            book.know(did(1), &[address(100 + second)], now);
+            book.spotted(did(1), &address(300 + second), now);
+            assert!(book.next_due().unwrap() > start + Duration::from_secs(29), "the backoff stays");
+        }
+        let now = start + HURRY_EVERY;
+        book.know(did(1), &[address(200)], now);
+        let due = book.due(now);
+        assert_eq!(due.len(), 1);
+        assert!(due[0].1.contains(&address(200)), "the newest is among them: {due:?}");
+        assert!(due[0].1.len() <= ADDRESSES_PER_PEER_MAX);
+    }
+
+    /// promise: Bad input | Made-up sightings on the local network displace no address and no dial
+    #[test]
+    fn sightings_displace_neither_addresses_nor_dials() {
+        let (mut book, now) = book();
+        for n in 0..200_u8 {
+            book.spotted(did(n.saturating_add(10)), &address(u16::from(n) + 1), now);
+            book.spotted(did(250), &address(u16::from(n) + 1_000), now);
+        }
+        assert_eq!(book.due(now).len(), CANDIDATE_DIALS_MAX, "few of them are dialled at a time");
+        assert_eq!(book.next_due(), None, "and no other is due until one of these ends");
+        assert_eq!(book.addresses(&did(250)).len(), SPOTTED_MAX);
+        book.know(did(250), &(1..=16).map(address).collect::<Vec<_>>(), now);
+        assert_eq!(book.next_due(), Some(now), "a known member is dialled");
+        assert!(book.addresses(&did(250)).starts_with(&[address(1), address(2)]));
+        for n in 0..200_u16 {
+            book.vanished(&did(250), &address(1_000 + n));
+        }
+        assert_eq!(book.addresses(&did(250)), (1..=16).map(address).collect::<Vec<_>>());
+    }
+
+    /// promise: Bad input | A member's changing addresses are written to the disk four times a minute at most
+    #[test]
+    fn changing_addresses_are_reported_a_few_times_a_minute_and_at_the_end() {
+        let (mut book, start) = book();
+        book.opened(did(1), None, start);
+        let mut reports = 0;
+        for second in 0..120_u16 {
+            let now = start + Duration::from_secs(second.into());
+            reports += u32::from(book.told(did(1), &[address(second + 1)], true, now).is_some());
+        }
+        assert_eq!(reports, 2 * REPORTS_PER_MINUTE);
+        assert_eq!(book.closed(&did(1), start + Duration::from_secs(120)), Some(vec![address(120)]));
     }
 }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -15,12 +17,15 @@ use tokio::time::Instant;
 use super::behaviour::{InnerEvent, Outer, OuterEvent, TOPIC_PREFIX, wire_topic};
 use super::book::{Book, Target, is_loopback, without_peer};
 use super::discovery::{self, Sighting};
+use super::handshakes::BoundedHandshakes;
+use super::narrow::NarrowMuxer;
 use super::posted::{MeshShared, lock};
 use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
-use crate::config::{MeshConfig, PRESENCE_TOPIC};
+use crate::config::{Limits, MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
+use crate::gate::admitted::Admitted;
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
 use crate::gate::{GateEvent, Member, expired};
@@ -111,7 +116,13 @@ impl Net {
         events: mpsc::Sender<MeshEvent>,
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
-        let behaviour = Outer::new(&config, &rooms, &key)?;
+        let admitted = Admitted::default();
+        let behaviour = Outer::new(&config, &rooms, &key, admitted.clone())?;
+        let Limits { pending, strangers_per_network, .. } = config.limits;
+        let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+        let transport = BoundedHandshakes::new(transport, pending, strangers_per_network)
+            .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(NarrowMuxer::new(muxer, peer, admitted.clone()))))
+            .boxed();
         let executor = move |task| spawner.spawn("libp2p", task);
         let settings = libp2p::swarm::Config::with_executor(executor)
             .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -549,7 +560,7 @@ impl Net {
                 if let Some(Target::Bootstrap(boot)) = &target {
                     self.book.met(boot, peer);
                 }
-                let news = self.book.opened(peer, dialer.then_some(&address));
+                let news = self.book.opened(peer, dialer.then_some(&address), now);
                 if let Some(target) = target {
                     self.book.ended(&target, false, now);
                 }
@@ -574,12 +585,15 @@ impl Net {
             }
             GateEvent::Closed { peer, cause } => {
                 self.neighbours.remove(&peer);
-                self.book.closed(&peer, now);
+                let addresses = self.book.closed(&peer, now);
                 let change = match cause {
                     DownCause::Replaced => None,
                     _ => self.health.closed(peer, cause.clone()),
                 };
                 self.out.push_back(MeshEvent::PeerClosed { peer, cause });
+                if let Some(addresses) = addresses {
+                    self.hint(MeshEvent::Addresses { peer, addresses });
+                }
                 self.report(change);
             }
             GateEvent::Refused { peer, by_us, reason, connection, address } => {
@@ -612,7 +626,7 @@ impl Net {
             InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = did_of(&peer_id)
                     && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
-                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near)
+                    && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near, now)
                 {
                     self.hint(MeshEvent::Addresses { peer, addresses });
                 }
@@ -647,10 +661,10 @@ impl Net {
 
     fn on_beat(&mut self, bytes: &[u8], now: Instant) -> Verdict {
         let Some(presence) = &mut self.presence else { return Verdict::Ignore };
-        let heard = match presence.hear(bytes) {
+        let heard = match presence.hear(bytes, now) {
             Ok(heard) => heard,
             Err(BeatError::Invalid) => return Verdict::Reject,
-            Err(BeatError::Stale | BeatError::TooManyAuthors) => return Verdict::Ignore,
+            Err(BeatError::Stale | BeatError::TooManyAuthors | BeatError::TooManyChains) => return Verdict::Ignore,
         };
         let peer = heard.claims.subject;
         if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
@@ -665,6 +679,7 @@ impl Net {
     fn on_door(&mut self, event: DoorEvent) {
         match event {
             DoorEvent::Asked { peer, request, reply } => {
+                self.swarm.behaviour_mut().gate.joins(&peer);
                 if let Some(peer) = did_of(&peer) {
                     self.rooms.knock(peer, request, reply);
                 }
@@ -699,9 +714,9 @@ impl Net {
                 }
             }
             Sighting::Went(lost) => {
-                for (peer, _) in lost {
+                for (peer, address) in lost {
                     if let Some(peer) = did_of(&peer) {
-                        self.book.vanished(&peer);
+                        self.book.vanished(&peer, &address);
                     }
                 }
             }

@@ -23,6 +23,12 @@ const YAMUX_STREAMS_MAX: usize = 144;
 /// Streams that a peer may open on one QUIC connection.
 #[cfg(feature = "quic")]
 const QUIC_STREAMS_MAX: u32 = 96;
+/// Unread bytes of one QUIC stream: enough for 10 MB a second at a round trip of 100 ms.
+#[cfg(feature = "quic")]
+const QUIC_STREAM_BYTES_MAX: u32 = 1 << 20;
+/// Unread bytes of one QUIC connection: as many as the few streams of a stranger pin over TCP.
+#[cfg(feature = "quic")]
+const QUIC_CONNECTION_BYTES_MAX: u32 = 2 << 20;
 
 /// The transport of real nodes: QUIC (feature `quic`), and TCP with Noise and Yamux.
 ///
@@ -54,6 +60,8 @@ fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
     let mut config = quic::Config::new(key);
     config.handshake_timeout = HANDSHAKE_TIMEOUT;
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
+    config.max_stream_data = QUIC_STREAM_BYTES_MAX;
+    config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;
     quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 

@@ -1,6 +1,7 @@
 //! A peer without our code above the multiplexer: it shows what a hostile stock node can do.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -45,13 +46,16 @@ impl Raw {
         stream.await.expect("the connection is open")
     }
 
-    /// Negotiates one protocol by hand. Returns the stream, or the answer.
+    /// Negotiates one protocol by hand. Returns the stream, or the answer; "reset" if there is none.
     pub async fn negotiate(&self, protocol: &str) -> Result<SubstreamBox, String> {
         let mut stream = self.stream().await;
-        say(&mut stream, "/multistream/1.0.0").await;
-        say(&mut stream, protocol).await;
-        assert_eq!(hear(&mut stream).await, "/multistream/1.0.0\n");
-        let answer = hear(&mut stream).await;
+        for line in ["/multistream/1.0.0", protocol] {
+            try_say(&mut stream, line).await.map_err(|_| "reset".to_owned())?;
+        }
+        let mut answer = String::new();
+        for _ in 0..2 {
+            answer = try_hear(&mut stream).await.map_err(|_| "reset".to_owned())?;
+        }
         if answer == format!("{protocol}\n") { Ok(stream) } else { Err(answer) }
     }
 
@@ -100,28 +104,36 @@ async fn drive(
 }
 
 pub async fn say(stream: &mut SubstreamBox, text: &str) {
+    try_say(stream, text).await.unwrap();
+}
+
+async fn try_say(stream: &mut SubstreamBox, text: &str) -> io::Result<()> {
     let line = format!("{text}\n");
     assert!(line.len() < 128);
     let mut bytes = vec![u8::try_from(line.len()).unwrap()];
     bytes.extend(line.as_bytes());
-    stream.write_all(&bytes).await.unwrap();
-    stream.flush().await.unwrap();
+    stream.write_all(&bytes).await?;
+    stream.flush().await
 }
 
 /// One message of multistream-select.
 pub async fn hear(stream: &mut SubstreamBox) -> String {
+    try_hear(stream).await.unwrap()
+}
+
+async fn try_hear(stream: &mut SubstreamBox) -> io::Result<String> {
     let mut len = 0_usize;
     for shift in [0, 7, 14] {
         let mut byte = [0];
-        stream.read_exact(&mut byte).await.unwrap();
+        stream.read_exact(&mut byte).await?;
         len |= usize::from(byte[0] & 0x7f) << shift;
         if byte[0] < 128 {
             break;
         }
     }
     let mut text = vec![0; len];
-    stream.read_exact(&mut text).await.unwrap();
-    String::from_utf8_lossy(&text).into_owned()
+    stream.read_exact(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 pub fn transport_for(listen: &str, key: &Keypair) -> BoxedTransport {

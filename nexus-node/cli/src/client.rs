@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, code, wire};
+use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, Unproven, code, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::unversioned::resolver::DefaultResolver;
 
+use crate::proof::{self, ProvenConnector};
 use crate::session::no_node;
 
 /// The longest time until the node accepts a connection.
@@ -35,7 +37,7 @@ impl fmt::Debug for Client {
 impl Client {
     pub(crate) fn new(base: &str, token: &str) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { agent: agent(Some(ANSWER_TIMEOUT)), base, token: token.to_owned(), directory: None }
+        Self { agent: agent(token, Some(ANSWER_TIMEOUT)), base, token: token.to_owned(), directory: None }
     }
 
     /// Marks the client as one of this directory's node. Another node on the port is then recognised.
@@ -46,13 +48,13 @@ impl Client {
 
     /// Sets the longest time until an answer.
     pub(crate) fn patient(mut self, timeout: Duration) -> Self {
-        self.agent = agent(Some(timeout));
+        self.agent = agent(&self.token, Some(timeout));
         self
     }
 
     /// Removes the limit, for streams.
     pub(crate) fn streaming(mut self) -> Self {
-        self.agent = agent(None);
+        self.agent = agent(&self.token, None);
         self
     }
 
@@ -145,6 +147,11 @@ impl Client {
     }
 
     fn unanswered(&self, error: &ureq::Error) -> Problem {
+        if let ureq::Error::Other(other) = error
+            && let Some(reason) = other.downcast_ref::<Unproven>()
+        {
+            return proof::unproven(&self.base, self.directory.as_deref(), *reason);
+        }
         match error {
             ureq::Error::Timeout(_) => Problem::new("timed_out", format!("{} did not answer in time", self.base))
                 .hint("is the machine busy? `nexus-node doctor` looks"),
@@ -159,16 +166,18 @@ impl Client {
     }
 }
 
-fn agent(timeout: Option<Duration>) -> ureq::Agent {
-    ureq::Agent::config_builder()
+/// An agent that asks for the proof of the token on each fresh connection.
+fn agent(token: &str, timeout: Option<Duration>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         // A proxy of the environment must not stand between this program and its own machine.
         .proxy(None)
         .max_redirects(0)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(timeout)
-        .build()
-        .new_agent()
+        .build();
+    let connector = ProvenConnector::new(token, timeout.unwrap_or(ANSWER_TIMEOUT));
+    ureq::Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
 fn json(document: &impl Serialize) -> Result<Vec<u8>, Problem> {

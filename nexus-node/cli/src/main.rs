@@ -14,6 +14,7 @@ mod holder;
 mod log;
 mod otlp;
 mod output;
+mod proof;
 mod session;
 mod signals;
 

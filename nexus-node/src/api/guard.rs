@@ -11,17 +11,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, Method, header};
-use axum::serve::IncomingStream;
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
-use tokio::net::TcpListener;
 
+use super::connections::ApiConnection;
 use super::events::{SUBPROTOCOL, is_websocket};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
+use super::proof::ProofKey;
 
 /// The routes that need no token, besides the page's.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
@@ -37,16 +36,6 @@ pub(super) enum Shown {
     Cookie,
 }
 
-/// The local address of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalAddress(Option<SocketAddr>);
-
-impl Connected<IncomingStream<'_, TcpListener>> for LocalAddress {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(stream.io().local_addr().ok())
-    }
-}
-
 /// The guard of one API.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Lists>);
@@ -56,6 +45,7 @@ struct Lists {
     hosts: Vec<String>,
     /// The hash of the token. Comparing hashes takes equally long wherever they differ.
     token: blake3::Hash,
+    proof: ProofKey,
     session: BrowserSession,
     clock: SystemClock,
 }
@@ -77,7 +67,8 @@ impl Guard {
             hosts.extend(bare);
         }
         let session = BrowserSession::new(port, token);
-        Self(Arc::new(Lists { hosts, token: blake3::hash(token.as_bytes()), session, clock: SystemClock::new() }))
+        let (hash, proof) = (blake3::hash(token.as_bytes()), ProofKey::new(token));
+        Self(Arc::new(Lists { hosts, token: hash, proof, session, clock: SystemClock::new() }))
     }
 
     /// The time by which links and cookies run out.
@@ -90,11 +81,16 @@ impl Guard {
         &self.0.session
     }
 
+    /// The key of the proofs for clients.
+    pub(super) fn proof(&self) -> &ProofKey {
+        &self.0.proof
+    }
+
     /// The proof that lets a request in, or the problem that keeps it out.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
         let Lists { hosts, token, session, .. } = &*self.0;
         let headers = request.headers();
-        let local = request.extensions().get::<ConnectInfo<LocalAddress>>().and_then(|local| local.0.0);
+        let local = request.extensions().get::<ConnectInfo<ApiConnection>>().and_then(|info| info.0.local());
         let known = |host: &str| {
             hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
                 || local.is_some_and(|address| address.to_string() == host)

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Extension, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use nexus_identity::{Name, Role, RoleError, Ticket};
 use serde_json::json;
 
-use super::extract::{Json, OptionalJson};
+use super::connections::ApiConnection;
+use super::extract::{Json, OptionalJson, Query};
 use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
@@ -22,9 +23,20 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest restart of the node in the mesh that it joined.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers: the process runs.
-pub(super) async fn health() -> Answer<serde_json::Value> {
-    Answer(json!({"ok": true}))
+#[derive(serde::Deserialize)]
+pub(super) struct HealthQuery {
+    nonce: Option<String>,
+}
+
+/// Answers: the process runs. With a nonce, proves that it holds the token.
+pub(super) async fn health(
+    State(api): State<Api>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
+    Query(query): Query<HealthQuery>,
+) -> Result<Answer<serde_json::Value>, Problem> {
+    let Some(nonce) = query.nonce else { return Ok(Answer(json!({"ok": true}))) };
+    let address = connection.local().ok_or_else(|| Problem::new("failed", "the connection has no address"))?;
+    Ok(Answer(json!({"ok": true, "proof": api.0.guard.proof().prove(&nonce, address)?})))
 }
 
 /// Answers if the node runs, also without a quorum: memory needs none.

@@ -306,7 +306,12 @@ fn page_and_process(routes: Routes) -> Routes {
             about.summary("Take the cookie from this browser").gives_nothing(204, "Signed out.")
         })
         .on(Method::GET, "/healthz", mesh::health, |about| {
-            about.summary("The process answers").open().gives_value(200, &json!({ "ok": true }))
+            about
+                .summary("The process answers; with a nonce it proves that it holds the token")
+                .note("A client that is about to send the token asks for the proof first, on the same connection.")
+                .query("nonce", text(), "16 to 128 letters, digits, `-` or `_`, drawn at random")
+                .open()
+                .gives_value(200, &json!({ "ok": true, "proof": "b6a1…" }))
         })
         .on(Method::GET, "/readyz", mesh::ready, |about| {
             about.summary("The node answers").open().gives_value(200, &json!({ "ready": true, "mode": "full" }))

@@ -104,10 +104,15 @@ fn page<'a, T: Clone + 'a>(
 /// The first changes that fit a frame. Those of one revision stay together.
 fn batch<'a>(changes: impl Iterator<Item = &'a CriticalChange>) -> Vec<CriticalChange> {
     let (mut taken, mut bytes): (Vec<CriticalChange>, usize) = (Vec::new(), 0);
+    // the changes of earlier revisions, which may go without the last one's
+    let mut whole = 0;
     for change in changes {
+        if taken.last().is_none_or(|last| last.revision != change.revision) {
+            whole = taken.len();
+        }
         bytes += change.size();
-        let begins = taken.last().is_none_or(|last| last.revision != change.revision);
-        if begins && bytes > PAGE_BYTES_MAX && !taken.is_empty() {
+        if bytes > PAGE_BYTES_MAX && whole > 0 {
+            taken.truncate(whole);
             break;
         }
         taken.push(change.clone());

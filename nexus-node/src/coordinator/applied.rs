@@ -19,6 +19,8 @@ use super::state::{CriticalChange, LogPlace, Machine};
 /// The most changes kept for watchers that come back. A watcher that was away longer starts from the
 /// current keys.
 const CHANGES_MAX: usize = 4_096;
+/// The most bytes of these changes.
+const CHANGES_BYTES_MAX: usize = 16 << 20;
 
 /// A handle to the applied state, cheap to clone.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub(crate) struct CopyState {
     at: Option<LogId>,
     seats: StoredMembership,
     changes: VecDeque<CriticalChange>,
+    /// The size of `changes`.
+    bytes: usize,
     /// The last revision of which changes may be missing from `changes`.
     missing: u64,
     /// Audit records that are not on disk yet.
@@ -60,7 +64,7 @@ impl Applied {
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
-        let state = CopyState { machine, at, seats, changes, missing, waiting };
+        let state = CopyState { machine, at, seats, changes, bytes: 0, missing, waiting };
         let (state, index) = (RwLock::new(state), watch::Sender::new(index));
         let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
         applied.raise();
@@ -123,13 +127,14 @@ impl CopyState {
     }
 
     fn keep(&mut self, changes: Vec<CriticalChange>) {
+        self.bytes += changes.iter().map(CriticalChange::size).sum::<usize>();
         self.changes.extend(changes);
-        while self.changes.len() > CHANGES_MAX {
+        while self.changes.len() > CHANGES_MAX || self.bytes > CHANGES_BYTES_MAX {
             // all changes of a revision stay or go together
             if let Some(oldest) = self.changes.front().map(|change| change.revision) {
                 self.missing = oldest;
                 while self.changes.front().is_some_and(|change| change.revision == oldest) {
-                    self.changes.pop_front();
+                    self.bytes -= self.changes.pop_front().map_or(0, |gone| gone.size());
                 }
             }
         }
@@ -240,6 +245,7 @@ impl RaftStateMachine<Types> for Applier {
         self.applied.change(|state| {
             state.missing = machine.revision();
             state.changes.clear();
+            state.bytes = 0;
             state.machine = machine;
             state.at = meta.last_log_id;
             state.seats = meta.last_membership.clone();
@@ -278,4 +284,29 @@ fn unkept(error: KeepError) -> StorageError {
 fn meta(state: &CopyState) -> SnapshotMeta {
     let at = state.at.map_or_else(|| "0".to_owned(), |at| format!("{}-{}", at.leader_id.term, at.index));
     SnapshotMeta { last_log_id: state.at, last_membership: state.seats.clone(), snapshot_id: at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::state::CriticalEvent;
+
+    /// promise: Bad input | Kept changes of keys are bounded in bytes; a watcher that comes later is told of the gap
+    #[test]
+    fn kept_changes_are_bounded_in_bytes() {
+        let applied = Applied::new(Group::default(), None, 0, watch::Sender::new(0)).unwrap();
+        let put = |revision| CriticalChange {
+            revision,
+            by: Did::from_bytes([1; 32]),
+            event: CriticalEvent::Put { key: "k".to_owned(), value: vec![0; 65_536] },
+        };
+        for revision in 1..=1_000 {
+            applied.change(|state| state.keep(vec![put(revision)]));
+        }
+        let state = applied.read();
+        let kept: usize = state.changes.iter().map(CriticalChange::size).sum();
+        assert_eq!(kept, state.bytes);
+        assert!(kept <= CHANGES_BYTES_MAX && kept > CHANGES_BYTES_MAX / 2);
+        assert!(state.changes_after(0).is_none() && state.changes_after(999).is_some());
+    }
 }

@@ -102,6 +102,16 @@ impl Command {
             | Self::Raise(_) => false,
         }
     }
+
+    /// The number of stored values that its outcome may show.
+    pub(super) fn reads(&self) -> usize {
+        let gets = |steps: &[Step]| steps.iter().filter(|step| matches!(step, Step::Get(_))).count();
+        match self {
+            Self::Cas { .. } => 1,
+            Self::Txn(txn) => gets(&txn.then).max(gets(&txn.otherwise)),
+            _ => 0,
+        }
+    }
 }
 
 /// Whether a value is no text.

@@ -15,6 +15,7 @@ use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
 use super::format::encode;
 use super::group::{NotDone, Running};
+use super::hearsay::{self, Hearsay};
 use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
@@ -29,6 +30,8 @@ use crate::world::random;
 const TICK: Duration = Duration::from_secs(1);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
+/// The age of its last report from which a connected member counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
 /// The longest list of voters in a report that is read, in bytes: a thousand of them.
@@ -46,7 +49,7 @@ pub(super) struct Reports {
     said: BTreeMap<Did, Report>,
     /// The time since which each member has been up.
     up: BTreeMap<Did, Instant>,
-    /// The time since which each absent member has been away.
+    /// The time since which each member that is away, or is connected and reports nothing, was not heard.
     away: BTreeMap<Did, Instant>,
     /// The highest format of critical state that each present member can read, by its own word.
     reads: BTreeMap<Did, u16>,
@@ -58,7 +61,7 @@ pub(super) struct Reports {
 /// A member's report.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    at: Instant,
+    pub(super) at: Instant,
     pub(super) voter: Voter,
     pub(super) may_vote: bool,
     pub(super) group: Option<Group>,
@@ -73,6 +76,19 @@ pub(super) struct Report {
     pub(super) format: u16,
     /// Whether its copy has stopped at data of a later version.
     pub(super) stopped: bool,
+}
+
+impl Reports {
+    /// Notes since when each member was not heard: a connection alone says nothing.
+    fn note_silence(&mut self, now: Instant, members: &[Did], open: &BTreeSet<Did>) {
+        self.away.retain(|did, _| members.contains(did));
+        for did in members {
+            let reported = self.said.get(did).map(|said| said.at).filter(|_| open.contains(did));
+            if reported.is_none_or(|at| now.saturating_duration_since(at) >= SILENT_AFTER) {
+                self.away.entry(*did).or_insert(reported.unwrap_or(now));
+            }
+        }
+    }
 }
 
 impl Report {
@@ -104,7 +120,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         if let Some(running) = leads {
             let plan = here.plan(&running, |now| now.plan()).await;
             if let Some(change) = plan {
-                tracing::info!(?change, "changing the coordinators");
+                match &change {
+                    VoterChange::Dismiss(voter, why) => {
+                        let member = here.name(&voter.did);
+                        tracing::warn!(member, %why, "a member no longer has a copy of critical state");
+                    }
+                    change => tracing::info!(?change, "changing the coordinators"),
+                }
                 if let Err(ManageError::NotDone(why)) = here.change(&running, change).await {
                     tracing::debug!(?why, "the coordinators were not changed");
                 }
@@ -134,7 +156,11 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             true => Duration::from_millis(here.world.wall().as_ms()),
             false => here.world.now(),
         };
-        deadlines.follow(now, &running.applied.read().machine);
+        {
+            let state = running.applied.read();
+            let changes = deadlines.seen().and_then(|seen| state.changes_after(seen));
+            deadlines.follow(now, &state.machine, changes);
+        }
         let due = deadlines.due(now);
         if !due.is_empty()
             && let Err(error) = here.propose(Command::Expire(due)).await
@@ -180,15 +206,30 @@ impl Coordinator {
     /// The leader, in the view of this node or of others.
     pub(super) fn leader(&self) -> Option<Did> {
         let here = self.running().and_then(|running| running.leader()).map(|leader| leader.did);
-        here.or_else(|| {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = heard
-                .said
-                .values()
-                .filter(|said| said.leader.is_some())
-                .max_by_key(|said| (said.group, said.term, said.at));
-            newest.and_then(|said| said.leader)
-        })
+        here.or_else(|| self.hearsay().map(|heard| heard.leader))
+    }
+
+    /// The leader by the words of others, as far as they are believed.
+    fn hearsay(&self) -> Option<Hearsay> {
+        let own = self.own_seats();
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        hearsay::believed(&heard.said, own.as_ref().map(|(group, seats)| (*group, seats)))
+    }
+
+    /// The group and the voters of this node's copy.
+    fn own_seats(&self) -> Option<(Group, Seats)> {
+        let running = self.running()?;
+        let seats = Seats::from(running.metrics().membership_config.membership());
+        // a copy that was only just begun knows of no voters yet
+        seats.voters.iter().any(|voters| !voters.is_empty()).then_some((running.group, seats))
+    }
+
+    /// Whether a member named as the leader is asked: only a voter can lead.
+    pub(super) fn may_lead(&self, did: &Did) -> bool {
+        match self.own_seats() {
+            Some((_, seats)) => seats.has_voter(did),
+            None => self.hearsay().is_some_and(|heard| heard.seats.has_voter(did)),
+        }
     }
 
     /// The group, and a log index that some member has applied.
@@ -196,14 +237,18 @@ impl Coordinator {
         if let Some(running) = self.running() {
             return Some((running.group, *running.applied.index().borrow()));
         }
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = heard.said.values().filter_map(|said| Some((said.group?, said.applied))).max()?;
-        Some(newest)
+        self.hearsay().map(|heard| (heard.group, heard.applied))
     }
 
     /// The last reports of the others.
     pub(super) fn said(&self) -> BTreeMap<Did, Report> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+    }
+
+    /// The members that were not heard for a while.
+    pub(super) fn silent(&self) -> BTreeSet<Did> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.away.iter().filter(|(_, since)| since.elapsed() >= HEARD_FOR).map(|(did, _)| *did).collect()
     }
 
     /// The highest format of critical state that other members report, at most the highest that this
@@ -237,22 +282,25 @@ impl Coordinator {
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
-            heard.away.retain(|did, _| members.contains(did) && !open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
-            for did in members.iter().filter(|did| !open.contains(did)) {
-                heard.away.entry(*did).or_insert(now);
-            }
+            heard.note_silence(now, &members, &open);
             heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
-            let old =
-                |did: &&Did| heard.said.get(did).is_none_or(|said| now - said.at >= HEARD_FOR || said.leader.is_none());
+            let leads = |leader: &Did| open.contains(leader) || *leader == self.identity.me();
+            let old = |did: &&Did| {
+                let stale = |said: &Report| now - said.at >= HEARD_FOR || !said.leader.as_ref().is_some_and(leads);
+                heard.said.get(did).is_none_or(stale)
+            };
             open.iter().filter(old).copied().collect()
         };
         let said = join_all(ask.into_iter().map(|member| self.hear(member))).await;
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.said.extend(said.into_iter().flatten());
+        for (did, report) in said.into_iter().flatten() {
+            heard.away.remove(&did);
+            heard.said.insert(did, report);
+        }
     }
 
     /// Asks a member for its report.
@@ -344,7 +392,7 @@ impl Coordinator {
             match change {
                 VoterChange::Raise(_) => Ok(()),
                 VoterChange::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
-                VoterChange::Dismiss(voter) => {
+                VoterChange::Dismiss(voter, _) => {
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
@@ -573,5 +621,53 @@ impl Coordinator {
         tracing::warn!(%group, "the coordinators were begun anew from this node's copy");
         self.take_part(group).await?;
         Ok(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Report {
+        /// The report of a member that has applied five entries and names a leader.
+        pub(in crate::coordinator) fn naming(did: Did, group: Group, leader: Did, seats: Seats) -> Self {
+            Self {
+                at: Instant::now(),
+                voter: Voter { did, draw: 0 },
+                may_vote: true,
+                group: Some(group),
+                leader: Some(leader),
+                applied: 5,
+                term: 1,
+                seats: Some(seats),
+                machine: Vec::new(),
+                audit: None,
+                format: 0,
+                stopped: false,
+            }
+        }
+    }
+
+    /// promise: Keys and locks | A later format does not wait for ever for a member that is connected and says nothing
+    #[test]
+    fn a_connected_member_that_reports_nothing_counts_as_away() {
+        let (silent, well) = (Did::from_bytes([1; 32]), Did::from_bytes([2; 32]));
+        let (members, open) = ([silent, well], BTreeSet::from([silent, well]));
+        let (mut heard, begin) = (Reports::default(), Instant::now());
+        let report = |at| {
+            let seats = Seats { voters: Vec::new(), all: BTreeSet::new() };
+            Report { at, ..Report::naming(well, Group::default(), well, seats) }
+        };
+        for second in 0..60 {
+            let now = begin + Duration::from_secs(second);
+            heard.note_silence(now, &members, &open);
+            heard.said.insert(well, report(now));
+            heard.away.remove(&well);
+        }
+        assert_eq!(heard.away, BTreeMap::from([(silent, begin)]), "since the first look");
+        // a member that falls silent is away since its last report
+        let later = begin + Duration::from_secs(59) + SILENT_AFTER;
+        heard.note_silence(later, &members, &open);
+        assert_eq!(heard.away[&well], begin + Duration::from_secs(59));
     }
 }

@@ -16,9 +16,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
-use super::command::{Group, Signed};
+use super::command::{Command, Group, Signed};
 use super::format::ReadError;
-use super::limits::PROPOSAL_BYTES_MAX;
+use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
 use super::network::PeerLinks;
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
@@ -76,6 +76,8 @@ pub(super) enum NotDone {
     NotLeader(Option<Voter>),
     /// A quorum did not answer.
     NoQuorum,
+    /// The answer would have this many bytes, and nothing was appended.
+    TooLarge(u64),
     /// It is stopping.
     Stopping,
 }
@@ -246,9 +248,25 @@ impl Running {
 
     /// Appends and commits a proposal. Returns the outcomes of its commands.
     pub(super) async fn submit(&self, signed: Signed) -> Result<Vec<Outcome>, NotDone> {
+        self.check_reply(&signed)?;
         let (answer, answered) = oneshot::channel();
         self.submissions.send(Submission { signed, answer }).await.map_err(|_| NotDone::Stopping)?;
         answered.await.map_err(|_| NotDone::Stopping)?
+    }
+
+    /// Checks that the answer to a proposal fits, while critical state is of a format whose machine does
+    /// not. The values may grow before it is applied, so their number is bounded, too.
+    fn check_reply(&self, signed: &Signed) -> Result<(), NotDone> {
+        let state = self.applied.read();
+        let Some(proposal) = signed.proposal().filter(|_| !limits::of(state.machine.format()).bounds_members()) else {
+            return Ok(());
+        };
+        let reads: usize = proposal.commands.iter().map(Command::reads).sum();
+        let bytes = match reads {
+            0..=REPLY_ITEMS_MAX => state.machine.reply_bytes(&proposal.commands),
+            reads => (reads * VALUE_BYTES_MAX) as u64,
+        };
+        if bytes <= REPLY_BYTES_MAX { Ok(()) } else { Err(NotDone::TooLarge(bytes)) }
     }
 
     /// Returns when the state applied here includes everything committed anywhere before the call.

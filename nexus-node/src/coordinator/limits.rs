@@ -12,6 +12,10 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const TXN_STEPS_MAX: usize = 128;
 /// The largest proposal, in bytes. With the rest of an entry it fits a frame.
 pub(super) const PROPOSAL_BYTES_MAX: usize = 512 * 1024;
+/// The most bytes of values in the answer to one proposal. With the rest of an answer they fit a frame.
+pub(super) const REPLY_BYTES_MAX: u64 = 512 * 1024;
+/// The most values that a proposal may ask for before format 2, where no copy bounds them.
+pub(super) const REPLY_ITEMS_MAX: usize = 1_024;
 /// The most commands in one proposal.
 pub(super) const COMMANDS_MAX: usize = 512;
 /// The shortest time to live of keys and leases, in milliseconds.
@@ -21,6 +25,7 @@ pub const TTL_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// The longest wait in line, in milliseconds: an hour.
 pub const WAIT_MS_MAX: u64 = 3_600 * 1_000;
 /// The log entries within which a proposal counts, and for which a silent session is kept.
+#[cfg(test)]
 pub(super) const SESSION_SPAN: u64 = 100_000;
 /// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
@@ -35,19 +40,37 @@ pub(super) struct Limits {
     commands: usize,
     ttl_ms: (u64, u64),
     wait_ms: u64,
-    /// All keys and values together, in bytes.
+    /// All keys and values together, in bytes, with what else counts here.
     pub(super) state_bytes: u64,
+    /// Bytes that a key counts beyond itself and its value.
+    pub(super) item_bytes: u64,
+    /// Bytes that a held lock counts.
+    pub(super) lock_bytes: u64,
+    /// Bytes that a place in line counts.
+    pub(super) place_bytes: u64,
+    /// The part of one member of all these bytes: the keys that it wrote last, its locks and its places.
+    pub(super) share_bytes: u64,
+    /// Locks held by one member.
+    pub(super) share_locks: usize,
+    /// Places of one member in the line for one lock.
+    pub(super) share_waiters: usize,
     /// Locks held at one time.
     pub(super) locks: usize,
     /// Places in the line for one lock.
     pub(super) waiters: usize,
+    /// Bytes of values in the outcomes of one proposal. A command that would pass it is refused.
+    pub(super) reply_bytes: u64,
     /// Answers kept for one session. Beyond that, proposals are refused until some answers are dropped.
     pub(super) answers: usize,
+    /// Bytes of the answers kept for one member, in all its sessions.
+    pub(super) kept_bytes: u64,
+    /// Sessions kept for one member. The oldest goes.
+    pub(super) sessions: usize,
     /// Log entries within which a proposal counts, and for which a silent session is kept.
     pub(super) session_span: u64,
 }
 
-/// The bounds of every format so far.
+/// The bounds of formats 0 and 1.
 const FIRST: Limits = Limits {
     key_bytes: 512,
     value_bytes: 65_536,
@@ -56,16 +79,40 @@ const FIRST: Limits = Limits {
     ttl_ms: (1_000, 2_592_000_000),
     wait_ms: 3_600_000,
     state_bytes: 67_108_864,
+    item_bytes: 0,
+    lock_bytes: 0,
+    place_bytes: 0,
+    share_bytes: u64::MAX,
+    share_locks: usize::MAX,
+    share_waiters: usize::MAX,
     locks: 10_000,
     waiters: 256,
+    reply_bytes: u64::MAX,
     answers: 1_024,
+    kept_bytes: u64::MAX,
+    sessions: usize::MAX,
     session_span: 100_000,
+};
+
+/// The bounds from format 2 on.
+const SECOND: Limits = Limits {
+    item_bytes: 256,
+    lock_bytes: 1_536,
+    place_bytes: 256,
+    share_bytes: 33_554_432,
+    share_locks: 5_000,
+    share_waiters: 128,
+    reply_bytes: 524_288,
+    kept_bytes: 2_097_152,
+    sessions: 16,
+    ..FIRST
 };
 
 /// The bounds of a format.
 pub(super) const fn of(format: u16) -> &'static Limits {
     match format {
-        0.. => &FIRST,
+        0 | 1 => &FIRST,
+        2.. => &SECOND,
     }
 }
 
@@ -122,6 +169,11 @@ pub(super) fn check(format: u16, commands: &[Command]) -> Result<(), FormError> 
 }
 
 impl Limits {
+    /// Whether a member's answers and sessions are bounded in bytes and in number.
+    pub(super) const fn bounds_members(&self) -> bool {
+        self.kept_bytes < u64::MAX
+    }
+
     fn check_one(&self, format: u16, command: &Command) -> Result<(), FormError> {
         if format < format::BYTES && command.has_bytes() {
             return Err(FormError::Format { format });
@@ -207,6 +259,7 @@ mod tests {
         assert_eq!((latest.txn_steps, latest.commands), (TXN_STEPS_MAX, COMMANDS_MAX));
         assert_eq!((latest.ttl_ms, latest.wait_ms), ((TTL_MS_MIN, TTL_MS_MAX), WAIT_MS_MAX));
         assert_eq!(latest.session_span, SESSION_SPAN);
+        assert_eq!(latest.reply_bytes, REPLY_BYTES_MAX);
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Coordinator {
     pub(crate) async fn overview(&self) -> Option<Coordinators> {
         let peers = self.mesh.peers().await;
         let running = self.running();
-        let said = self.said();
+        let (said, silent) = (self.said(), self.silent());
         let (leader, term, commit, applied, seats, generation) = match &running {
             Some(running) => {
                 let metrics = running.metrics();
@@ -79,14 +79,17 @@ impl Coordinator {
         let reads = |did: &Did| peers.iter().find(|peer| peer.did == *did)?.abilities.as_ref();
         // only the leader waits for a silent copy
         let waits = |did: &Did, seated| {
-            leader == Some(me) && format < format_max && seated && *did != me && reads(did).is_none()
+            let unheard = reads(did).is_none() || silent.contains(did);
+            leader == Some(me) && format < format_max && seated && *did != me && unheard
         };
         let old = peers.iter().map(|peer| peer.did).chain(seats.all.iter().map(|voter| voter.did));
         let old: BTreeSet<Did> = old.collect();
         let old = old.into_iter().filter_map(|did| {
             let seated = voters.contains(&did) || learners.contains(&did);
+            let waits = waits(&did, seated);
             let reads = reads(&did).map(|abilities| abilities.critical_format_max);
-            let is_old = reads.is_some_and(|reads| reads < format_max) || waits(&did, seated);
+            let is_old = reads.is_some_and(|reads| reads < format_max) || waits;
+            let reads = reads.filter(|reads| !waits || *reads < format_max);
             is_old.then(|| OldMember { did, name: self.name(&did), seated, reads })
         });
         Some(Coordinators {

@@ -17,7 +17,7 @@ use super::format::{self, FORMAT_MAX};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::query::Query;
-use super::state::{Outcome, Refusal};
+use super::state::{Full, Outcome, Refusal, reply_too_large};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::error::{AccessError, InputError, NodeError, StopError};
@@ -28,12 +28,23 @@ pub(super) const WANTED_MAX: usize = 4_096;
 /// The most proposals of this node in progress. Meanwhile the next one gathers more. Each costs a
 /// signature, its checks and a commit on every disk.
 const UNDER_WAY_MAX: usize = 2;
+/// The most bytes of commands in one proposal of this node.
+const BATCH_BYTES_MAX: usize = PROPOSAL_BYTES_MAX / 2;
 
 /// A command, and the receiver of its outcome.
 pub(super) struct PendingCommand {
     command: Command,
     bytes: usize,
+    /// The end of its time, if it goes alone: its outcome did not fit the answer to a batch.
+    alone: Option<Instant>,
     answer: oneshot::Sender<Result<Outcome, NodeError>>,
+}
+
+impl PendingCommand {
+    /// The part of a batch that it takes, in bytes.
+    fn size(&self) -> usize {
+        if self.alone.is_some() { BATCH_BYTES_MAX } else { self.bytes }
+    }
 }
 
 impl Coordinator {
@@ -46,8 +57,8 @@ impl Coordinator {
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
         limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
-        if bytes > PROPOSAL_BYTES_MAX / 2 {
-            return Err(NodeError::TooLarge { what: "a command", bytes, max: PROPOSAL_BYTES_MAX / 2 });
+        if bytes > BATCH_BYTES_MAX {
+            return Err(NodeError::TooLarge { what: "a command", bytes, max: BATCH_BYTES_MAX });
         }
         if !self.may_propose(&self.identity.me()) {
             return Err(AccessError::CriticalReader.into());
@@ -59,7 +70,7 @@ impl Coordinator {
         }
         let (answer, outcome) = oneshot::channel();
         let stopping = || NodeError::from(StopError::CriticalWrites);
-        self.proposals.send(PendingCommand { command, bytes, answer }).await.map_err(|_| stopping())?;
+        self.proposals.send(PendingCommand { command, bytes, alone: None, answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 }
@@ -69,8 +80,8 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<PendingCo
     let session = u64::from_le_bytes(random());
     let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let bounds = BatchBounds { items: COMMANDS_MAX, bytes: PROPOSAL_BYTES_MAX / 2 };
-    let mut wanted = Gather::new(wanted, bounds, |one: &PendingCommand| one.bytes);
+    let bounds = BatchBounds { items: COMMANDS_MAX, bytes: BATCH_BYTES_MAX };
+    let mut wanted = Gather::new(wanted, bounds, PendingCommand::size);
     for seq in 1.. {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
@@ -79,24 +90,26 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<PendingCo
             under_way.insert(seq);
             under_way.first().map_or(0, |first| first - 1)
         };
-        let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.command, one.answer)).unzip();
+        let until = batch.iter().find_map(|one| one.alone).unwrap_or_else(|| Instant::now() + ANSWER_WITHIN);
+        let commands: Vec<Command> = batch.iter().map(|one| one.command.clone()).collect();
         let (group, by, at_ms) = (Group::default(), here.identity.me(), here.world.wall().as_ms());
         let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands };
         let (deliverer, under_way) = (here.clone(), under_way.clone());
         let deliver = async move {
-            let delivered = deliverer.deliver(proposal).await;
+            let delivered = deliverer.deliver(proposal, until).await;
             under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
             drop(place);
-            match delivered {
-                Ok(outcomes) => {
-                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                        let _ = answer.send(Ok(outcome));
-                    }
-                }
-                Err(undelivered) => {
-                    for answer in answers {
-                        let _ = answer.send(Err(deliverer.why(&undelivered)));
-                    }
+            let shared = batch.len() > 1;
+            let outcomes: Vec<Result<Outcome, Undelivered>> = match delivered {
+                Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+                Err(undelivered) => vec![Err(undelivered); batch.len()],
+            };
+            for (one, outcome) in batch.into_iter().zip(outcomes) {
+                if shared && is_too_large(&outcome) {
+                    // nothing of it was done, and alone it has the whole answer
+                    let _ = deliverer.proposals.send(PendingCommand { alone: Some(until), ..one }).await;
+                } else {
+                    let _ = one.answer.send(outcome.map_err(|undelivered| deliverer.why(&undelivered)));
                 }
             }
         };
@@ -111,11 +124,14 @@ pub(super) struct Reply {
 }
 
 /// The reason why a proposal was not committed, or is not known to be.
+#[derive(Clone)]
 enum Undelivered {
     NoQuorum,
     /// The coordinators began anew, and their format has no such values.
     NotRaised(u16),
     Refused(String),
+    /// The answer would have this many bytes.
+    TooLarge(u64),
     Stopping,
 }
 
@@ -127,12 +143,13 @@ enum Attempt {
     /// There was no answer, or an empty one.
     Nothing,
     Refused(String),
+    /// The answer would have this many bytes.
+    TooLarge(u64),
 }
 
 impl Coordinator {
     /// Sends a proposal to the leader until it is committed.
-    async fn deliver(&self, mut proposal: Proposal) -> Result<Vec<Outcome>, Undelivered> {
-        let until = Instant::now() + ANSWER_WITHIN;
+    async fn deliver(&self, mut proposal: Proposal, until: Instant) -> Result<Vec<Outcome>, Undelivered> {
         let mut signed: Option<Signed> = None;
         let mut hint = None;
         let has_bytes = proposal.commands.iter().any(Command::has_bytes);
@@ -172,13 +189,14 @@ impl Coordinator {
                             None => {}
                         },
                         Attempt::Elsewhere(next) => {
-                            hint = next.filter(|next| *next != leader);
+                            hint = next.filter(|next| *next != leader && self.may_lead(next));
                             if hint.is_some() {
                                 continue;
                             }
                         }
                         Attempt::Nothing => {}
                         Attempt::Refused(why) => return Err(Undelivered::Refused(why)),
+                        Attempt::TooLarge(bytes) => return Err(Undelivered::TooLarge(bytes)),
                     }
                 }
             }
@@ -207,6 +225,7 @@ impl Coordinator {
             return match running.submit(signed).await {
                 Ok(outcomes) => Attempt::Done(outcomes),
                 Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
+                Err(NotDone::TooLarge(bytes)) => Attempt::TooLarge(bytes),
                 Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
             };
         }
@@ -257,6 +276,7 @@ impl Coordinator {
             Undelivered::NoQuorum => self.no_quorum(),
             Undelivered::NotRaised(format) => not_raised(*format),
             Undelivered::Refused(why) => AccessError::Leader { message: why.clone() }.into(),
+            Undelivered::TooLarge(bytes) => reply_too_large(*bytes),
             Undelivered::Stopping => StopError::CriticalWrites.into(),
         }
     }
@@ -267,6 +287,7 @@ impl From<Refused> for Attempt {
         match refused.reason() {
             Reason::NotLeader => Self::Elsewhere(borsh::from_slice(&refused.leader).ok()),
             Reason::Forbidden => Self::Refused(refused.message),
+            Reason::TooLarge => Self::TooLarge(refused.bytes),
             Reason::NoQuorum | Reason::Busy | Reason::OtherGroup | Reason::Unspecified => Self::Nothing,
         }
     }
@@ -291,14 +312,24 @@ fn not_raised(format: u16) -> NodeError {
 /// The refusal of a proposal as a whole.
 fn refusal_of_all(outcomes: &[Outcome]) -> Option<&Refusal> {
     match outcomes {
-        [Outcome::Refused(refusal @ (Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Malformed(_)))] => {
-            Some(refusal)
-        }
+        [
+            Outcome::Refused(
+                refusal @ (Refusal::TooLate
+                | Refusal::OtherGroup { .. }
+                | Refusal::Malformed(_)
+                | Refusal::Full(Full::Answers)),
+            ),
+        ] => Some(refusal),
         _ => None,
     }
 }
 
-/// Whether a proposal that came too late would count with a later index.
+/// Whether a command's outcome did not fit the answer, so that nothing of it was done.
+fn is_too_large(outcome: &Result<Outcome, Undelivered>) -> bool {
+    matches!(outcome, Ok(Outcome::Refused(Refusal::Full(Full::Reply { .. }))) | Err(Undelivered::TooLarge(_)))
+}
+
+/// Whether a proposal that came too late may count with a later index.
 fn base_moved(proposal: &Proposal, stands: Option<(Group, u64)>) -> bool {
-    stands.is_some_and(|(_, base)| base > proposal.base + limits::SESSION_SPAN / 2)
+    stands.is_some_and(|(_, base)| base > proposal.base)
 }

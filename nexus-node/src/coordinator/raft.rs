@@ -152,6 +152,13 @@ impl From<&Membership> for Seats {
     }
 }
 
+impl Seats {
+    /// Whether it votes.
+    pub(super) fn has_voter(&self, did: &Did) -> bool {
+        self.voters.iter().flatten().any(|voter| voter.did == *did)
+    }
+}
+
 impl From<Seats> for Membership {
     fn from(seats: Seats) -> Self {
         let nodes: BTreeMap<Voter, EmptyNode> = seats.all.into_iter().map(|id| (id, EmptyNode {})).collect();

@@ -27,7 +27,7 @@ impl Coordinator {
             if let Some(leader) = hint.take().or_else(|| self.leader()) {
                 match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Attempt::Nothing) {
                     Attempt::Done(answer) => return Ok(answer),
-                    Attempt::Elsewhere(Some(next)) if next != leader => {
+                    Attempt::Elsewhere(Some(next)) if next != leader && self.may_lead(&next) => {
                         hint = Some(next);
                         continue;
                     }
@@ -61,7 +61,7 @@ impl Coordinator {
             return match running.prove().await {
                 Ok(()) => Attempt::Done(self.look(&running, query)),
                 Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
+                Err(NotDone::NoQuorum | NotDone::TooLarge(_) | NotDone::Stopping) => Attempt::Nothing,
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {

@@ -141,7 +141,14 @@ impl Coordinator {
         if proposal.format > running.applied.read().machine.format() {
             return Err(refused(Reason::Busy, "of a format that is not raised here yet"));
         }
-        let outcomes = running.submit(signed).await.map_err(|why| not_done(running, why))?;
+        let submitted = running.submit(signed).await;
+        let outcomes = submitted.map_err(|why| match why {
+            // an earlier version does not know the other reason
+            NotDone::TooLarge(_) if format < format::BYTES => {
+                refused(Reason::Forbidden, "the answer would be too large")
+            }
+            why => not_done(running, why),
+        })?;
         Ok(Body::Proposed(Bytes { bytes: Outcome::encode_all(format, &outcomes) }))
     }
 
@@ -223,7 +230,7 @@ fn malformed() -> Refused {
 }
 
 fn refused(reason: Reason, message: &str) -> Refused {
-    Refused { reason: reason.into(), message: message.to_owned(), leader: Vec::new() }
+    Refused { reason: reason.into(), message: message.to_owned(), leader: Vec::new(), bytes: 0 }
 }
 
 fn not_done(running: &Running, why: NotDone) -> Refused {
@@ -233,6 +240,7 @@ fn not_done(running: &Running, why: NotDone) -> Refused {
             Refused { leader: leader.unwrap_or_default(), ..refused(Reason::NotLeader, "another node leads") }
         }
         NotDone::NoQuorum => refused(Reason::NoQuorum, "a quorum did not answer"),
+        NotDone::TooLarge(bytes) => Refused { bytes, ..refused(Reason::TooLarge, "the answer would be too large") },
         NotDone::Stopping => refused(Reason::Busy, "the node is stopping"),
     }
 }
@@ -245,10 +253,13 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::coordinator::command::{Command, Proposal};
+    use crate::coordinator::command::{Command, Proposal, Put, Step, Txn};
     use crate::coordinator::format::FORMAT_MAX;
+    use crate::coordinator::limits::VALUE_BYTES_MAX;
     use crate::coordinator::part::{Handles, Origin};
     use crate::coordinator::query::Query;
+    use crate::coordinator::state::{Full, Refusal};
+    use crate::error::NodeError;
     use crate::failure::Failure;
     use crate::identity::Identity;
     use crate::replication::tests::{Peer, chain, key, mesh};
@@ -260,6 +271,13 @@ mod tests {
 
     /// The coordinator of a mesh's first node. Node 1 is a member.
     async fn coordinator() -> Arc<Coordinator> {
+        coordinator_of(FORMAT_MAX).await
+    }
+
+    /// The same, in a mesh whose members read this format of critical state.
+    async fn coordinator_of(format: u16) -> Arc<Coordinator> {
+        let mut config = Config::default();
+        config.formats.critical = format;
         let mut peer = Peer::new(0);
         peer.input(crate::engine::Input::Chain(chain(1)));
         let spawner = Arc::new(TokioSpawner::current());
@@ -273,7 +291,7 @@ mod tests {
         };
         let (store, journal) = (Store::memory().unwrap(), Box::new(InMemoryBackend::new()));
         let origin = Origin { store, journal, founder: true, redraw: false, machine: None };
-        Coordinator::start(handles, key(0), &Config::default(), origin).await.unwrap()
+        Coordinator::start(handles, key(0), &config, origin).await.unwrap()
     }
 
     /// The reason why node 1 is refused, and the data of a later version that was met.
@@ -292,12 +310,18 @@ mod tests {
 
     /// A proposal of node 1.
     fn proposal(here: &Coordinator, format: u16) -> Signed {
-        let (group, by) = (here.running().unwrap().group, key(1).did());
         let commands = vec![Command::Expire(Vec::new())];
-        Signed::new(
-            &Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands },
-            &key(1),
-        )
+        Signed::new(&Proposal { format, commands, ..empty_proposal(here) }, &key(1))
+    }
+
+    /// A proposal of node 1 in format 0, without a command.
+    fn empty_proposal(here: &Coordinator) -> Proposal {
+        let (group, by, commands) = (here.running().unwrap().group, key(1).did(), Vec::new());
+        Proposal { format: 0, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands }
+    }
+
+    fn refused_as_too_large(outcome: &Result<Outcome, NodeError>) -> bool {
+        matches!(outcome, Ok(Outcome::Refused(Refusal::Full(Full::Reply { .. }))))
     }
 
     #[tokio::test]
@@ -339,6 +363,51 @@ mod tests {
             assert_eq!(refusal(&here, FORMAT_MAX, of(bytes)).await, (Reason::Forbidden, vec![]), "{answered}");
         }
         here.stop().await;
+    }
+
+    fn reads(count: usize) -> Command {
+        Command::Txn(Txn { then: vec![Step::Get("a".to_owned()); count], ..Txn::default() })
+    }
+
+    async fn with_a_large_key(format: u16) -> Arc<Coordinator> {
+        let here = coordinator_of(format).await;
+        here.propose(Command::Put(Put::new("a", vec![b'a'; VALUE_BYTES_MAX]))).await.unwrap();
+        here
+    }
+
+    /// promise: Bad input | A proposal that asks for more than one answer holds: nothing beyond the bound is done
+    #[tokio::test]
+    async fn before_format_2_a_proposal_whose_answer_is_too_large_does_not_enter_the_log() {
+        let here = with_a_large_key(0).await;
+        let wrong = Command::Cas { expect: None, put: Put::new("a", "b") };
+        let many = vec![reads(128); 9];
+        for commands in [vec![reads(9)], vec![wrong; 9], many] {
+            let signed = Signed::new(&Proposal { commands, ..empty_proposal(&here) }, &key(1));
+            let body = Some(Body::Propose(Bytes { bytes: encode(&signed) }));
+            let before = *here.running().unwrap().applied.index().borrow();
+            assert_eq!(refusal(&here, 0, body).await, (Reason::Forbidden, vec![]));
+            assert_eq!(*here.running().unwrap().applied.index().borrow(), before);
+        }
+        here.stop().await;
+    }
+
+    /// promise: Keys and locks | Requests whose answers together are too large are answered apart
+    #[tokio::test]
+    async fn callers_whose_answers_do_not_fit_one_proposal_are_answered_apart() {
+        for format in [0, FORMAT_MAX] {
+            let here = with_a_large_key(format).await;
+            let asked = (0..20).map(|_| here.propose(reads(7)));
+            let too_large = here.propose(reads(9));
+            let (answered, too_large) = futures::join!(futures::future::join_all(asked), too_large);
+            for outcome in answered {
+                assert!(
+                    matches!(&outcome, Ok(Outcome::Txn { items, .. }) if items.len() == 7),
+                    "{format}: {outcome:?}"
+                );
+            }
+            assert!(matches!(too_large, Err(NodeError::TooLarge { .. })) || refused_as_too_large(&too_large));
+            here.stop().await;
+        }
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use self::sessions::{Lookup, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn, is_bytes};
 use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
-use crate::error::CriticalBound;
+use crate::error::{AccessError, CriticalBound, NodeError};
 
 /// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -150,29 +150,47 @@ pub enum Full {
     /// The bound of the answers kept for one session.
     #[error("answers wait to be let go of")]
     Answers,
+    /// The bound of the values in one answer. From format 2 on.
+    #[error("the answer would have {bytes} bytes, at most {} are allowed", limits::of(format::FORMAT_MAX).reply_bytes)]
+    Reply {
+        /// Their size, in bytes.
+        bytes: u64,
+    },
+    /// The part of one member: of bytes, of locks, or of the line for one lock. From format 2 on.
+    #[error("this member has its part")]
+    Share,
 }
 
-impl Full {
-    /// The bound with its value, for callers.
-    pub(crate) fn bound(self) -> CriticalBound {
+impl From<Full> for NodeError {
+    fn from(full: Full) -> Self {
         let limits = limits::of(format::FORMAT_MAX);
-        match self {
-            Self::Bytes { bytes } => CriticalBound::Bytes { bytes, max: limits.state_bytes },
-            Self::Locks => CriticalBound::Locks { max: limits.locks },
-            Self::Line => CriticalBound::Line { max: limits.waiters },
-            Self::Answers => CriticalBound::Answers,
-        }
+        let bound = match full {
+            Full::Bytes { bytes } => CriticalBound::Bytes { bytes, max: limits.state_bytes },
+            Full::Locks => CriticalBound::Locks { max: limits.locks },
+            Full::Line => CriticalBound::Line { max: limits.waiters },
+            Full::Answers => CriticalBound::Answers,
+            Full::Share => CriticalBound::Share,
+            Full::Reply { bytes } => return reply_too_large(bytes),
+        };
+        AccessError::Full(bound).into()
     }
+}
+
+/// The error for an answer that would have this many bytes.
+pub(super) fn reply_too_large(bytes: u64) -> NodeError {
+    let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    NodeError::TooLarge { what: "the answer", bytes: size(bytes), max: size(limits::REPLY_BYTES_MAX) }
 }
 
 impl Outcome {
     /// Encodes a proposal's outcomes in this format. One before [`format::BYTES`] has texts alone, so
-    /// values that are none lose what is no character: the outcome counts, and must be told.
+    /// values that are none lose what is no character: the outcome counts, and must be told. A bound that
+    /// the format does not have is told as one that it has.
     pub(super) fn encode_all(format: u16, outcomes: &[Self]) -> Vec<u8> {
-        let in_text: Vec<Self>;
-        let outcomes = if format < format::BYTES && outcomes.iter().any(Self::has_bytes) {
-            in_text = outcomes.iter().map(Self::in_text).collect();
-            &in_text
+        let earlier: Vec<Self>;
+        let outcomes = if format < format::BYTES && outcomes.iter().any(|outcome| outcome.is_later()) {
+            earlier = outcomes.iter().map(Self::for_earlier).collect();
+            &earlier
         } else {
             outcomes
         };
@@ -208,14 +226,31 @@ impl Outcome {
         self.items().any(|item| is_bytes(&item.value))
     }
 
-    /// The outcome with texts alone.
-    fn in_text(&self) -> Self {
+    /// Whether it shows what formats before [`format::BYTES`] do not have.
+    fn is_later(&self) -> bool {
+        self.has_bytes() || matches!(self, Self::Refused(Refusal::Full(Full::Reply { .. } | Full::Share)))
+    }
+
+    /// The size of the values that it shows, in bytes.
+    fn shown(&self) -> u64 {
+        match self {
+            Self::Txn { items, .. } => items.iter().map(|item| kv::shown(item.as_ref())).sum(),
+            Self::Refused(Refusal::Mismatch { found }) => kv::shown(found.as_ref()),
+            _ => 0,
+        }
+    }
+
+    /// The outcome with texts and bounds of earlier formats alone.
+    fn for_earlier(&self) -> Self {
         let in_text = |item: &Option<Item>| item.as_ref().map(Item::in_text);
         match self {
             Self::Txn { held, revision, items } => {
                 Self::Txn { held: *held, revision: *revision, items: items.iter().map(in_text).collect() }
             }
             Self::Refused(Refusal::Mismatch { found }) => Self::Refused(Refusal::Mismatch { found: in_text(found) }),
+            Self::Refused(Refusal::Full(Full::Reply { .. } | Full::Share)) => {
+                Self::Refused(Refusal::Full(Full::Answers))
+            }
             other => other.clone(),
         }
     }
@@ -452,9 +487,11 @@ impl Machine {
         }
         let mut applied = Applied::default();
         let Applied { outcomes, changes, deeds } = &mut applied;
+        let mut shown = 0;
         for command in &proposal.commands {
             let before = changes.len();
-            let outcome = self.run(at, proposal.by, command, changes);
+            let outcome = self.run(at, proposal.by, command, shown, changes);
+            shown += outcome.shown();
             audit::deeds(command, &outcome, &changes[before..], deeds);
             outcomes.push(outcome);
         }
@@ -462,9 +499,17 @@ impl Machine {
         applied
     }
 
-    fn run(&mut self, at: LogPlace, by: Did, command: &Command, changes: &mut Vec<CriticalChange>) -> Outcome {
-        let limits = self.limits();
-        let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+    /// Does a command. `shown` are the bytes that the commands before it show.
+    fn run(
+        &mut self,
+        at: LogPlace,
+        by: Did,
+        command: &Command,
+        shown: u64,
+        changes: &mut Vec<CriticalChange>,
+    ) -> Outcome {
+        let (limits, used) = (self.limits(), self.used(by));
+        let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
         let result = match command {
             Command::Put(put) => check_fence(&self.locks, put.fence).and_then(|()| self.kv.put(put, &mut tell)),
             Command::Delete { key, fence } => {
@@ -473,7 +518,7 @@ impl Machine {
             Command::Cas { expect, put } => check_fence(&self.locks, put.fence)
                 .and_then(|()| self.kv.expect(&put.key, expect.as_deref()))
                 .and_then(|()| self.kv.put(put, &mut tell)),
-            Command::Txn(txn) => self.txn(txn, by, changes),
+            Command::Txn(txn) => self.txn(txn, by, shown, changes),
             Command::Acquire { name, ttl_ms, wait_ms } => {
                 self.locks.acquire(name, *ttl_ms, *wait_ms, self.group.generation, &mut tell)
             }
@@ -495,11 +540,19 @@ impl Machine {
                 Ok(Outcome::Done { revision: self.revision })
             }
         };
-        result.unwrap_or_else(Outcome::Refused)
+        let outcome = result.unwrap_or_else(Outcome::Refused);
+        // a transaction was checked before it was done
+        match &outcome {
+            Outcome::Refused(_) => match limits.check_reply(shown + outcome.shown()) {
+                Ok(()) => outcome,
+                Err(full) => Outcome::Refused(full),
+            },
+            _ => outcome,
+        }
     }
 
     /// Does a transaction at one revision, or nothing of it.
-    fn txn(&mut self, txn: &Txn, by: Did, changes: &mut Vec<CriticalChange>) -> Result<Outcome, Refusal> {
+    fn txn(&mut self, txn: &Txn, by: Did, shown: u64, changes: &mut Vec<CriticalChange>) -> Result<Outcome, Refusal> {
         let held = txn.checks.iter().all(|check| self.kv.is(&check.key, &check.is));
         let steps = if held { &txn.then } else { &txn.otherwise };
         let fences = steps.iter().filter_map(|step| match step {
@@ -507,7 +560,8 @@ impl Machine {
             _ => None,
         });
         fences.into_iter().try_for_each(|fence| check_fence(&self.locks, Some(fence)))?;
-        self.kv.check_room(steps, self.limits())?;
+        self.kv.check_room(steps, by, self.used(by), self.limits())?;
+        self.limits().check_reply(shown + self.kv.shown_by(steps))?;
         let mut revision = self.revision + 1;
         let mut made = Vec::new();
         let items = steps.iter().map(|step| self.kv.step(step, revision, by, &mut made)).collect();
@@ -520,23 +574,34 @@ impl Machine {
     }
 
     fn expire(&mut self, expiry: &Expiry, changes: &mut Vec<CriticalChange>) {
-        let limits = self.limits();
+        // an expiry takes no room
+        let (limits, used) = (self.limits(), Used::default());
         match expiry {
             Expiry::Key { key, revision } => {
                 let Some(by) = self.kv.owner_of(key, *revision) else { return };
-                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, by, changes });
+                self.kv.expire(key, &mut Tell { revision: &mut self.revision, limits, used, by, changes });
             }
             Expiry::Lease { name, token, renewals } => {
                 let Some(by) = self.locks.owner_of(name, *token, *renewals) else { return };
-                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
                 self.locks.expire(name, self.group.generation, &mut tell);
             }
             Expiry::Waiter { name, waiter } => {
                 let Some(by) = self.locks.waiter(name, *waiter).map(|waiter| waiter.by) else { return };
-                let mut tell = Tell { revision: &mut self.revision, limits, by, changes };
+                let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
                 let _ = self.locks.withdraw(name, *waiter, &mut tell);
             }
         }
+    }
+
+    /// The bytes of the values that the answer to these commands would show now, at most.
+    pub(super) fn reply_bytes(&self, commands: &[Command]) -> u64 {
+        let shown = commands.iter().map(|command| match command {
+            Command::Cas { put, .. } => kv::shown(self.kv.get(&put.key)),
+            Command::Txn(txn) => self.kv.shown_by(&txn.then).max(self.kv.shown_by(&txn.otherwise)),
+            _ => 0,
+        });
+        shown.sum()
     }
 
     /// The group.
@@ -579,6 +644,27 @@ impl Machine {
         self.kv.timed().chain(self.locks.timed())
     }
 
+    /// A key with a limited time.
+    pub(super) fn timed_key(&self, key: &str) -> Option<Timed> {
+        self.kv.timed_key(key)
+    }
+
+    /// The lease of a lock.
+    pub(super) fn timed_lease(&self, name: &str) -> Option<Timed> {
+        self.locks.timed_lease(name)
+    }
+
+    /// The places in the line for a lock.
+    pub(super) fn timed_line(&self, name: &str) -> impl Iterator<Item = Timed> {
+        self.locks.timed_line(name)
+    }
+
+    /// The bytes in use, by all and by a member.
+    fn used(&self, by: Did) -> Used {
+        let (keys, locks) = (self.kv.used(by, self.limits()), self.locks.used(by, self.limits()));
+        Used { all: keys.all + locks.all, part: keys.part + locks.part }
+    }
+
     /// A digest, equal on all nodes that have applied the same log.
     pub(crate) fn digest(&self) -> [u8; 32] {
         blake3::derive_key("nexus critical state v1", &self.encode())
@@ -586,10 +672,11 @@ impl Machine {
 
     /// The whole state as bytes, for a snapshot.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        if self.format == 0 {
-            return zero::encode(self);
+        match self.format {
+            0 => zero::encode(self),
+            1 => format::encode_marked(1, self),
+            format => format::encode_marked(format, &(self, &self.sessions.floors)),
         }
-        format::encode_marked(self.format, self)
     }
 
     /// Decodes a snapshot's state of a format up to `max`.
@@ -597,10 +684,18 @@ impl Machine {
     /// # Errors
     /// The bytes are no state, or a state of a later format.
     pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
-        let machine = match format::split(bytes, max)? {
+        let mut machine = match format::split(bytes, max)? {
             (0, bytes) => zero::decode(bytes)?,
-            (format, bytes) => Self { format, ..borsh::from_slice(bytes)? },
+            (1, bytes) => Self { format: 1, ..borsh::from_slice(bytes)? },
+            (format, bytes) => {
+                let (mut machine, floors): (Self, _) = borsh::from_slice(bytes)?;
+                machine.sessions.floors = floors;
+                Self { format, ..machine }
+            }
         };
+        machine.sessions.count();
+        machine.kv.count();
+        machine.locks.count();
         if machine.format < format::BYTES && (machine.kv.has_bytes() || machine.sessions.have_bytes()) {
             return Err(ReadError::Malformed);
         }
@@ -614,6 +709,13 @@ impl Applied {
     }
 }
 
+impl Limits {
+    /// Checks that the values of an answer fit it.
+    fn check_reply(&self, bytes: u64) -> Result<(), Refusal> {
+        if bytes <= self.reply_bytes { Ok(()) } else { Err(Refusal::Full(Full::Reply { bytes })) }
+    }
+}
+
 /// Checks that a write's token belongs to a lease that stands.
 fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     match fence {
@@ -622,10 +724,38 @@ fn check_fence(locks: &Locks, fence: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
+/// Bytes in use: of keys, locks and places in line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    all: u64,
+    /// A member's part of them.
+    part: u64,
+}
+
+impl Used {
+    /// With more bytes of the member.
+    const fn with(self, bytes: u64) -> Self {
+        Self { all: self.all + bytes, part: self.part + bytes }
+    }
+
+    /// Checks the bytes in use after a command. Whatever frees bytes may be done in any state.
+    fn check(self, after: Self, limits: &Limits) -> Result<(), Refusal> {
+        if after.all > limits.state_bytes && after.all > self.all {
+            return Err(Refusal::Full(Full::Bytes { bytes: self.all }));
+        }
+        if after.part > limits.share_bytes && after.part > self.part {
+            return Err(Refusal::Full(Full::Share));
+        }
+        Ok(())
+    }
+}
+
 /// Counts revisions and collects changes.
 struct Tell<'a> {
     revision: &'a mut u64,
     limits: &'static Limits,
+    /// The bytes in use before the command.
+    used: Used,
     by: Did,
     changes: &'a mut Vec<CriticalChange>,
 }

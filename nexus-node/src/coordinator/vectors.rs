@@ -336,6 +336,17 @@ fn machines(format: u16) -> Section {
         let mut bytes = Story::new(format);
         bytes.tell(1, vec![Command::Put(put("k", BYTES)), Command::Cas { expect: None, put: put("k", "v") }]);
         vectors.push(("keys and answers with bytes", bytes));
+
+        // the seventeenth session takes the place of the first
+        let mut many = Story::new(format);
+        for session in 0..17 {
+            many.index += 1;
+            let put = vec![Command::Put(put("k", "v"))];
+            let proposal = Proposal { session, seq: 1, answered: 0, base: many.index, ..proposal(format, put) };
+            many.apply(&Signed::new(&proposal, &key(1)));
+        }
+        many.records.clear();
+        vectors.push(("a session that made room", many));
     }
     vectors.into_iter().map(|(name, story)| of_format(format, name, story.vector())).collect()
 }
@@ -437,6 +448,8 @@ fn outcomes(format: u16) -> Section {
     if format >= format::BYTES {
         let found = Some(item(BYTES));
         all.extend([
+            ("a member's part", full(Full::Share)),
+            ("too large an answer", full(Full::Reply { bytes: 524_289 })),
             ("a transaction with bytes", Outcome::Txn { held: true, revision: 9, items: vec![found.clone()] }),
             ("another value of bytes", refused(Refusal::Mismatch { found })),
         ]);

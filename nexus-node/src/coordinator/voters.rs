@@ -8,6 +8,7 @@
 mod raise;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use nexus_identity::Did;
@@ -58,7 +59,7 @@ pub(super) struct Situation<'a> {
     pub(super) format_max: u16,
     /// The highest format that this node ever proposed as the leader.
     pub(super) asked: u16,
-    /// The time that each absent member has been away.
+    /// The time since each member that is away or silent was heard.
     pub(super) away: &'a BTreeMap<Did, Duration>,
 }
 
@@ -68,11 +69,31 @@ pub(super) enum VoterChange {
     /// Give a member a copy.
     Learn(Voter),
     /// Remove a learner.
-    Dismiss(Voter),
+    Dismiss(Voter, Dismissal),
     /// Make these the only voters; the former ones keep copies.
     Vote(BTreeSet<Voter>),
     /// Raise critical state to this format.
     Raise(u16),
+}
+
+/// The reason why a learner is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dismissal {
+    Lost,
+    Barred,
+    Old,
+    Silent,
+}
+
+impl fmt::Display for Dismissal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "its membership is over, or it came back without its disk",
+            Self::Barred => "readers have none",
+            Self::Old => "it does not read the next format of critical state: update it",
+            Self::Silent => "it did not answer, and the next format of critical state waited for it",
+        })
+    }
 }
 
 impl Situation<'_> {
@@ -121,9 +142,16 @@ impl Situation<'_> {
 
     fn dismiss(&self) -> Option<VoterChange> {
         let old = |seen: &SeenMember| seen.reads.is_some_and(|reads| reads < self.format);
-        let barred =
-            |learner: &Voter| self.members.iter().any(|seen| seen.voter == *learner && (!seen.may_learn || old(seen)));
-        self.learners.iter().find(|learner| self.lost(learner) || barred(learner)).copied().map(VoterChange::Dismiss)
+        let why = |learner: &Voter| {
+            let seen = self.members.iter().find(|seen| seen.voter == *learner);
+            match seen {
+                _ if self.lost(learner) => Some(Dismissal::Lost),
+                Some(seen) if !seen.may_learn => Some(Dismissal::Barred),
+                Some(seen) if old(seen) => Some(Dismissal::Old),
+                _ => None,
+            }
+        };
+        self.learners.iter().find_map(|learner| Some(VoterChange::Dismiss(*learner, why(learner)?)))
     }
 
     fn learn(&self) -> Option<VoterChange> {
@@ -231,7 +259,10 @@ mod tests {
         assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), never], &[]), None);
         let reader = SeenMember { may_learn: false, ..seen(3, 60, 0) };
         assert_eq!(plan(&[1], &[2], &[seen(2, 60, 0), reader.clone()], &[]), None);
-        assert_eq!(plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]), Some(VoterChange::Dismiss(voter(3, 0))));
+        assert_eq!(
+            plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]),
+            Some(VoterChange::Dismiss(voter(3, 0), Dismissal::Barred))
+        );
     }
 
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two

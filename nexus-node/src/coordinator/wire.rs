@@ -218,6 +218,9 @@ pub(crate) struct Refused {
     /// The leader's DID, if it is known.
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) leader: Vec<u8>,
+    /// The size of an answer that is too large, in bytes.
+    #[prost(uint64, tag = "4")]
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -234,4 +237,6 @@ pub(crate) enum Reason {
     Busy = 4,
     /// The request is for another group than this node's.
     OtherGroup = 5,
+    /// The answer would be too large, so nothing was done. To askers that read format 2.
+    TooLarge = 6,
 }

@@ -53,6 +53,12 @@ fn everything_is_for_its_owner_alone() {
     assert_eq!(directory.exposed(), Vec::<PathBuf>::new());
     fs::set_permissions(path.join(IDENTITY), fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(directory.exposed(), [path.join(IDENTITY)]);
+    // an empty directory that was there before
+    let path = home.path().join("open");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    DataDir::create(&path, key(1)).unwrap();
+    assert_eq!(mode(&path), 0o700);
 }
 
 /// promise: Bad input | A data directory that is locked

@@ -110,4 +110,7 @@ pub enum CriticalBound {
     /// Answers kept for one node.
     #[error("answers wait to be let go of")]
     Answers,
+    /// The part of one member: of bytes, of locks, or of the line for one lock.
+    #[error("this member has its part of the keys, the locks or the line")]
+    Share,
 }

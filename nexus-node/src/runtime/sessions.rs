@@ -17,10 +17,16 @@ pub(crate) struct Sessions {
     compared: watch::Sender<bool>,
 }
 
+/// The most heads that are kept in the frontiers of all peers that are away. The frontier of the peer that is
+/// away for the longest time is forgotten first; its next session brings it again.
+const AWAY_HEADS_MAX: usize = 1 << 16;
+
 /// The state of one peer's sync.
 #[derive(Clone, Default)]
 struct PeerSync {
-    durable: Frontier,
+    durable: Arc<Frontier>,
+    /// The order in which peers went away; `None` while a connection is open.
+    away: Option<u64>,
     /// The number of the current session. A later session replaces it.
     generation: u64,
     live: bool,
@@ -59,12 +65,28 @@ impl Sessions {
 
     /// A connection to a peer with these abilities is open.
     pub(super) fn opened(&self, peer: Did, abilities: Abilities) {
-        self.with(peer, |sync| sync.abilities = Some(abilities));
+        self.with(peer, |sync| {
+            sync.abilities = Some(abilities);
+            sync.away = None;
+        });
     }
 
-    /// The connection to a peer is closed.
+    /// The connection to a peer is closed. Its frontier stays for a while, in a bound.
     pub(super) fn closed(&self, peer: Did) {
-        self.with(peer, |sync| sync.abilities = None);
+        let mut syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = syncs.values().filter_map(|sync| sync.away).max();
+        if let Some(sync) = syncs.get_mut(&peer) {
+            sync.abilities = None;
+            sync.away = Some(last.map_or(0, |last| last + 1));
+        }
+        let heads = |syncs: &BTreeMap<Did, PeerSync>| -> usize {
+            syncs.values().filter(|sync| sync.away.is_some()).map(|sync| sync.durable.len()).sum()
+        };
+        while heads(&syncs) > AWAY_HEADS_MAX {
+            let kept = syncs.values_mut().filter(|sync| !sync.durable.is_empty());
+            let Some(oldest) = kept.filter(|sync| sync.away.is_some()).min_by_key(|sync| sync.away) else { return };
+            oldest.durable = Arc::default();
+        }
     }
 
     /// The derived spaces that some open peer does not know. Gossip reaches all of them.
@@ -103,8 +125,11 @@ impl Sessions {
     /// Notes a peer's acknowledgement of durable entries.
     pub(super) fn progress(&self, peer: Did, progress: Progress) {
         self.with(peer, |sync| match progress {
-            Progress::Whole(frontier) => sync.durable = frontier,
-            Progress::Moved(heads) => heads.into_iter().for_each(|(log, head)| sync.durable.advance(log, head)),
+            Progress::Whole(frontier) => sync.durable = Arc::new(frontier),
+            Progress::Moved(heads) => {
+                let durable = Arc::make_mut(&mut sync.durable);
+                heads.into_iter().for_each(|(log, head)| durable.advance(log, head));
+            }
         });
     }
 
@@ -138,7 +163,7 @@ impl Sessions {
     }
 
     /// A peer's durable frontier by its last word, and whether a session is live.
-    pub(crate) fn of(&self, peer: Did) -> Option<(Frontier, bool)> {
+    pub(crate) fn of(&self, peer: Did) -> Option<(Arc<Frontier>, bool)> {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         syncs.get(&peer).map(|sync| (sync.durable.clone(), sync.live))
     }
@@ -146,7 +171,13 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use nexus_crdt::{EntryId, Head, Incarnation};
+
     use super::*;
+
+    fn did(n: u8) -> Did {
+        Did::from_bytes([n; 32])
+    }
 
     #[test]
     fn gossip_has_the_format_that_every_open_peer_reads() {
@@ -159,6 +190,34 @@ mod tests {
         assert_eq!(sessions.entry_format_of_all(), 1);
         sessions.closed(old);
         assert_eq!(sessions.entry_format_of_all(), 3);
+    }
+
+    /// promise: Bad input | Frontiers of peers that went away are kept in a bound, the latest ones
+    #[test]
+    fn frontiers_of_peers_that_went_away_are_bounded() {
+        let sessions = Sessions::default();
+        let frontier = |heads: usize| {
+            let mut frontier = Frontier::default();
+            for n in 0..heads {
+                let incarnation = Incarnation(n.to_le_bytes());
+                let log = LogId { space: SpaceId::default_of(&did(0)), author: did(0), incarnation };
+                frontier.advance(log, Head { seq: 0, id: EntryId::from_bytes([0; 32]) });
+            }
+            frontier
+        };
+        for n in 1..=5 {
+            sessions.opened(did(n), Abilities::first());
+            sessions.progress(did(n), Progress::Whole(frontier(AWAY_HEADS_MAX / 2)));
+        }
+        let heads = |n| sessions.of(did(n)).unwrap().0.len();
+        assert!((1..=5).all(|n| heads(n) == AWAY_HEADS_MAX / 2), "all of them are here");
+        for n in 1..=4 {
+            sessions.closed(did(n));
+        }
+        assert_eq!([1, 2, 3, 4, 5].map(heads), [0, 0, AWAY_HEADS_MAX / 2, AWAY_HEADS_MAX / 2, AWAY_HEADS_MAX / 2]);
+        sessions.opened(did(3), Abilities::first());
+        sessions.closed(did(5));
+        assert_eq!(heads(4), AWAY_HEADS_MAX / 2, "one is back, so two are away");
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl Up {
         let data_dir = open(&directory, settings.config().name.clone())?;
         // The directory comes first: its holder also has its ports.
         drop(data_dir.lock().map_err(|error| held(error, session))?);
+        if data_dir.exposed().contains(&directory) {
+            let hint = format!("chmod go= {}", directory.display());
+            tracing::warn!(directory = %directory.display(), hint, "others on this machine can get at the data directory");
+        }
         let process = Process { log, otlp: otlp.clone(), started_by: self.started_by.name() };
         let live = Arc::new(LiveSettings::new(directory, flags, settings, process));
         let runtime = CliSession::runtime()?;

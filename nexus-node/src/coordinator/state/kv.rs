@@ -4,9 +4,12 @@ use std::ops::Bound;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed};
+use super::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
 use crate::coordinator::command::{Condition, Expiry, Put, Step, is_bytes};
 use crate::coordinator::limits::Limits;
+
+/// The size of a place for a key in an answer, without the value.
+const SHOWN_BYTES: u64 = 64;
 
 /// The content of a key.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -43,9 +46,37 @@ pub(super) struct Kv {
     /// The keys with a limited lifetime, so that finding them needs no search.
     mortal: BTreeSet<String>,
     bytes: u64,
+    /// The keys that each member wrote last, and their bytes.
+    #[borsh(skip)]
+    parts: BTreeMap<Did, Part>,
+}
+
+/// A member's keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Part {
+    keys: u64,
+    bytes: u64,
 }
 
 impl Kv {
+    /// Counts the members' parts, which are not in the bytes of the state.
+    pub(super) fn count(&mut self) {
+        self.parts.clear();
+        for (key, item) in &self.items {
+            let part = self.parts.entry(item.by).or_default();
+            *part = Part { keys: part.keys + 1, bytes: part.bytes + size(key, &item.value) };
+        }
+    }
+
+    /// The bytes of all keys, and of those that this member wrote last.
+    pub(super) fn used(&self, by: Did, limits: &Limits) -> Used {
+        let part = self.parts.get(&by).copied().unwrap_or_default();
+        Used {
+            all: self.bytes + self.items.len() as u64 * limits.item_bytes,
+            part: part.bytes + part.keys * limits.item_bytes,
+        }
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }
@@ -87,7 +118,7 @@ impl Kv {
     }
 
     pub(super) fn put(&mut self, put: &Put, tell: &mut Tell<'_>) -> Result<Outcome, Refusal> {
-        self.check_room(std::slice::from_ref(&Step::Put(put.clone())), tell.limits)?;
+        self.check_room(std::slice::from_ref(&Step::Put(put.clone())), tell.by, tell.used, tell.limits)?;
         let revision = tell.next();
         self.write(put, revision, tell.by);
         tell.change(revision, tell.by, CriticalEvent::Put { key: put.key.clone(), value: put.value.clone() });
@@ -133,14 +164,59 @@ impl Kv {
         }
     }
 
-    /// Checks that there is room for all that these steps put, without counting what they free.
-    pub(super) fn check_room(&self, steps: &[Step], limits: &Limits) -> Result<(), Refusal> {
+    /// The bytes of the keys that these steps show.
+    pub(super) fn shown_by(&self, steps: &[Step]) -> u64 {
+        let mut written: BTreeMap<&str, u64> = BTreeMap::new();
+        let shown = steps.iter().map(|step| match step {
+            Step::Get(key) => written.get(key.as_str()).copied().unwrap_or_else(|| shown(self.get(key))),
+            Step::Put(put) => {
+                let bytes = shown_value(&put.value);
+                written.insert(&put.key, bytes);
+                bytes
+            }
+            Step::Delete(key) => {
+                written.insert(key, shown(None));
+                shown(None)
+            }
+        });
+        shown.sum()
+    }
+
+    /// Checks that there is room for all that these steps put.
+    pub(super) fn check_room(&self, steps: &[Step], by: Did, used: Used, limits: &Limits) -> Result<(), Refusal> {
+        if limits.bounds_members() {
+            return used.check(self.used_after(steps, by, used, limits), limits);
+        }
+        // earlier formats do not count what the steps free
         let more: u64 =
             steps.iter().map(|step| if let Step::Put(put) = step { size(&put.key, &put.value) } else { 0 }).sum();
         if self.bytes + more <= limits.state_bytes {
             return Ok(());
         }
         Err(Refusal::Full(Full::Bytes { bytes: self.bytes }))
+    }
+
+    /// The bytes in use after these steps.
+    fn used_after(&self, steps: &[Step], by: Did, used: Used, limits: &Limits) -> Used {
+        let mut after = used;
+        // of each key, the bytes that it counts and whether they are this member's
+        let mut written: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
+        for step in steps {
+            let (key, new) = match step {
+                Step::Get(_) => continue,
+                Step::Put(put) => (&put.key, (size(&put.key, &put.value) + limits.item_bytes, true)),
+                Step::Delete(key) => (key, (0, false)),
+            };
+            let stored = || match self.items.get(key) {
+                Some(item) => (size(key, &item.value) + limits.item_bytes, item.by == by),
+                None => (0, false),
+            };
+            let old = written.insert(key, new).unwrap_or_else(stored);
+            let mine = |(bytes, mine): (u64, bool)| if mine { bytes } else { 0 };
+            after.all = (after.all + new.0).saturating_sub(old.0);
+            after.part = (after.part + mine(new)).saturating_sub(mine(old));
+        }
+        after
     }
 
     /// The last writer of a key, if it wrote at this revision and the key has a limited lifetime.
@@ -157,16 +233,21 @@ impl Kv {
     }
 
     pub(super) fn timed(&self) -> impl Iterator<Item = Timed> {
-        self.mortal.iter().filter_map(|key| {
-            let item = self.items.get(key)?;
-            Some(Timed { expiry: Expiry::Key { key: key.clone(), revision: item.revision }, ms: item.ttl_ms? })
-        })
+        self.mortal.iter().filter_map(|key| self.timed_key(key))
+    }
+
+    /// A key with a limited lifetime.
+    pub(super) fn timed_key(&self, key: &str) -> Option<Timed> {
+        let item = self.items.get(key)?;
+        Some(Timed { expiry: Expiry::Key { key: key.to_owned(), revision: item.revision }, ms: item.ttl_ms? })
     }
 
     fn write(&mut self, put: &Put, revision: u64, by: Did) {
         let created = self.items.get(&put.key).map_or(revision, |item| item.created);
         self.remove(&put.key);
         self.bytes += size(&put.key, &put.value);
+        let part = self.parts.entry(by).or_default();
+        *part = Part { keys: part.keys + 1, bytes: part.bytes + size(&put.key, &put.value) };
         if put.ttl_ms.is_some() {
             self.mortal.insert(put.key.clone());
         }
@@ -177,9 +258,24 @@ impl Kv {
     fn remove(&mut self, key: &str) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
         self.bytes -= size(key, &item.value);
+        if let Some(part) = self.parts.get_mut(&item.by) {
+            *part = Part { keys: part.keys - 1, bytes: part.bytes - size(key, &item.value) };
+            if part.keys == 0 {
+                self.parts.remove(&item.by);
+            }
+        }
         self.mortal.remove(key);
         true
     }
+}
+
+/// The size of a shown key for the bound of an answer, in bytes.
+pub(super) fn shown(item: Option<&Item>) -> u64 {
+    item.map_or(SHOWN_BYTES, |item| shown_value(&item.value))
+}
+
+fn shown_value(value: &[u8]) -> u64 {
+    SHOWN_BYTES + value.len() as u64
 }
 
 /// The size of a key and its value for the limit, in bytes.

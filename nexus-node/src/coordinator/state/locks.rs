@@ -4,8 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::{CriticalEvent, Full, Outcome, Refusal, Tell, Timed};
+use super::{CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
 use crate::coordinator::command::Expiry;
+use crate::coordinator::limits::Limits;
 
 /// The tokens of one generation. The lower part of a token is the number of its change, the upper part
 /// the group's generation. Both fit into the integers of JSON (2^53).
@@ -60,9 +61,56 @@ pub(super) struct Locks {
     locks: BTreeMap<String, Lock>,
     /// The lock of each token that stands.
     tokens: BTreeMap<u64, String>,
+    /// The locks and places of each member.
+    #[borsh(skip)]
+    parts: BTreeMap<Did, Part>,
+}
+
+/// A member's locks and places in line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Part {
+    locks: usize,
+    places: usize,
+}
+
+impl Part {
+    /// The bytes that they count.
+    fn bytes(self, limits: &Limits) -> u64 {
+        self.locks as u64 * limits.lock_bytes + self.places as u64 * limits.place_bytes
+    }
 }
 
 impl Locks {
+    /// Counts the members' parts, which are not in the bytes of the state.
+    pub(super) fn count(&mut self) {
+        self.parts.clear();
+        for lock in self.locks.values() {
+            self.parts.entry(lock.lease.by).or_default().locks += 1;
+            for waiter in &lock.line {
+                self.parts.entry(waiter.by).or_default().places += 1;
+            }
+        }
+    }
+
+    /// The bytes of all locks and places, and of this member's.
+    pub(super) fn used(&self, by: Did, limits: &Limits) -> Used {
+        let all = self.parts.values().map(|part| part.bytes(limits)).sum();
+        Used { all, part: self.part(by).bytes(limits) }
+    }
+
+    fn part(&self, by: Did) -> Part {
+        self.parts.get(&by).copied().unwrap_or_default()
+    }
+
+    /// Notes a change of a member's part.
+    fn note(&mut self, by: Did, change: impl FnOnce(&mut Part)) {
+        let part = self.parts.entry(by).or_default();
+        change(part);
+        if *part == Part::default() {
+            self.parts.remove(&by);
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Lock> {
         self.locks.get(name)
     }
@@ -84,10 +132,16 @@ impl Locks {
         generation: u32,
         tell: &mut Tell<'_>,
     ) -> Result<Outcome, Refusal> {
+        let limits = tell.limits;
+        let held = self.part(tell.by).locks;
         let Some(lock) = self.locks.get_mut(name) else {
-            if self.locks.len() >= tell.limits.locks {
+            if self.locks.len() >= limits.locks {
                 return Err(Refusal::Full(Full::Locks));
             }
+            if held >= limits.share_locks {
+                return Err(Refusal::Full(Full::Share));
+            }
+            tell.used.check(tell.used.with(limits.lock_bytes), limits)?;
             let token =
                 self.grant(name, Claim { by: tell.by, ttl_ms, waiter: None }, VecDeque::new(), generation, tell);
             return Ok(Outcome::Granted { token });
@@ -95,11 +149,16 @@ impl Locks {
         if wait_ms == 0 {
             return Err(Refusal::Held { holder: lock.lease.by, token: lock.lease.token });
         }
-        if lock.line.len() >= tell.limits.waiters {
+        if lock.line.len() >= limits.waiters {
             return Err(Refusal::Full(Full::Line));
         }
+        if lock.line.iter().filter(|waiter| waiter.by == tell.by).count() >= limits.share_waiters {
+            return Err(Refusal::Full(Full::Share));
+        }
+        tell.used.check(tell.used.with(limits.place_bytes), limits)?;
         let waiter = tell.next();
         lock.line.push_back(Waiter { id: waiter, by: tell.by, ttl_ms, wait_ms });
+        self.note(tell.by, |part| part.places += 1);
         tell.change(waiter, tell.by, CriticalEvent::Line { name: name.to_owned(), waiter, waits: true });
         Ok(Outcome::Waiting { waiter })
     }
@@ -142,7 +201,10 @@ impl Locks {
             return Ok(Outcome::Granted { token: lock.lease.token });
         }
         let place = lock.line.iter().position(|other| other.id == waiter).ok_or(Refusal::NoWaiter)?;
-        lock.line.remove(place);
+        let gone = lock.line.remove(place);
+        if let Some(gone) = gone {
+            self.note(gone.by, |part| part.places -= 1);
+        }
         let revision = tell.next();
         tell.change(revision, tell.by, CriticalEvent::Line { name: name.to_owned(), waiter, waits: false });
         Ok(tell.done())
@@ -155,7 +217,12 @@ impl Locks {
         generation: u32,
         tell: &mut Tell<'_>,
     ) -> Result<Outcome, Refusal> {
+        let holder = self.locks.get(name).ok_or(Refusal::NoLock)?.lease.by;
+        if holder != tell.by && self.part(tell.by).locks >= tell.limits.share_locks {
+            return Err(Refusal::Full(Full::Share));
+        }
         let lock = self.locks.remove(name).ok_or(Refusal::NoLock)?;
+        self.note(holder, |part| part.locks -= 1);
         self.tokens.remove(&lock.lease.token);
         let token = self.grant_from(
             name,
@@ -179,14 +246,22 @@ impl Locks {
     }
 
     pub(super) fn timed(&self) -> impl Iterator<Item = Timed> {
-        self.locks.iter().flat_map(|(name, lock)| {
-            let Lease { token, renewals, ttl_ms, .. } = lock.lease;
-            let lease = Timed { expiry: Expiry::Lease { name: name.clone(), token, renewals }, ms: ttl_ms };
-            let line = lock.line.iter().map(|waiter| Timed {
+        self.locks.keys().flat_map(|name| self.timed_lease(name).into_iter().chain(self.timed_line(name)))
+    }
+
+    /// The lease of a lock.
+    pub(super) fn timed_lease(&self, name: &str) -> Option<Timed> {
+        let Lease { token, renewals, ttl_ms, .. } = self.locks.get(name)?.lease;
+        Some(Timed { expiry: Expiry::Lease { name: name.to_owned(), token, renewals }, ms: ttl_ms })
+    }
+
+    /// The places in the line for a lock.
+    pub(super) fn timed_line(&self, name: &str) -> impl Iterator<Item = Timed> {
+        self.locks.get_key_value(name).into_iter().flat_map(|(name, lock)| {
+            lock.line.iter().map(|waiter| Timed {
                 expiry: Expiry::Waiter { name: name.clone(), waiter: waiter.id },
                 ms: waiter.wait_ms.saturating_add(WAITER_GRACE_MS),
-            });
-            std::iter::once(lease).chain(line)
+            })
         })
     }
 
@@ -200,9 +275,11 @@ impl Locks {
         let Some(mut lock) = self.locks.remove(name) else { return };
         let (token, by) = (lock.lease.token, lock.lease.by);
         self.tokens.remove(&token);
+        self.note(by, |part| part.locks -= 1);
         let revision = tell.next();
         tell.change(revision, by, CriticalEvent::Released { name: name.to_owned(), token, expired });
         if let Some(next) = lock.line.pop_front() {
+            self.note(next.by, |part| part.places -= 1);
             let claim = Claim { by: next.by, ttl_ms: next.ttl_ms, waiter: Some(next.id) };
             self.grant(name, claim, lock.line, generation, tell);
         }
@@ -227,6 +304,7 @@ impl Locks {
             token = self.locks.len() as u64 + 1;
         }
         let Claim { by, ttl_ms, waiter } = claim;
+        self.note(by, |part| part.locks += 1);
         self.tokens.insert(token, name.to_owned());
         self.locks.insert(name.to_owned(), Lock { lease: Lease { token, by, ttl_ms, renewals: 0, waiter }, line });
         tell.change(revision, by, CriticalEvent::Granted { name: name.to_owned(), token, stolen_from });

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -13,11 +14,19 @@ use crate::coordinator::limits::Limits;
 /// A proposal counts only within a span of log entries after the index that it names. A session is kept
 /// for the same span after its last proposal. A proposal of a dropped session can therefore never
 /// count, however late it is repeated.
+///
+/// From format 2 on a member has a bounded number of sessions, and of bytes in their answers. The oldest
+/// session goes, and with it everything of this member in unknown sessions that names an index up to the
+/// session's last.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
     pub(super) sessions: BTreeMap<(Did, u64), ProposalSession>,
     /// The index at which silent sessions were last dropped.
     pub(super) swept: u64,
+    /// The highest index of a session that was dropped for another of the same member. Only from format 2
+    /// on, behind the rest of the machine.
+    #[borsh(skip)]
+    pub(super) floors: BTreeMap<Did, u64>,
 }
 
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +37,9 @@ pub(super) struct ProposalSession {
     pub(super) done: BTreeMap<u64, Vec<Outcome>>,
     /// The index of its latest proposal.
     pub(super) last: u64,
+    /// The size of the answers.
+    #[borsh(skip)]
+    pub(super) bytes: u64,
 }
 
 /// The state of a proposal.
@@ -47,12 +59,15 @@ impl Sessions {
         if proposal.base.saturating_add(limits.session_span) < index || proposal.base > index || proposal.seq == 0 {
             return Lookup::TooLate;
         }
-        let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else { return Lookup::New };
+        let Some(session) = self.sessions.get(&(proposal.by, proposal.session)) else {
+            let gone = self.floors.get(&proposal.by).is_some_and(|floor| proposal.base <= *floor);
+            return if gone { Lookup::TooLate } else { Lookup::New };
+        };
         match session.done.get(&proposal.seq) {
             Some(_) if planted("applies_twice") => Lookup::New,
             Some(outcomes) => Lookup::Answered(outcomes.clone()),
             None if proposal.seq <= session.answered => Lookup::TooLate,
-            None if session.done.len() >= limits.answers && proposal.answered <= session.answered => Lookup::TooMany,
+            None if session.is_full(proposal, limits) => Lookup::TooMany,
             None => Lookup::New,
         }
     }
@@ -67,14 +82,69 @@ impl Sessions {
         session.last = index;
         if proposal.answered > session.answered {
             session.answered = proposal.answered;
-            session.done = session.done.split_off(&proposal.answered.saturating_add(1));
+            let rest = session.done.split_off(&proposal.answered.saturating_add(1));
+            let gone = std::mem::replace(&mut session.done, rest);
+            session.bytes -= gone.values().map(|outcomes| kept(outcomes)).sum::<u64>();
         }
         if proposal.seq > session.answered {
-            session.done.insert(proposal.seq, outcomes.to_vec());
+            session.bytes += kept(outcomes);
+            if let Some(before) = session.done.insert(proposal.seq, outcomes.to_vec()) {
+                session.bytes -= kept(&before);
+            }
+        }
+        if limits.bounds_members() {
+            self.bound(proposal.by, proposal.session, limits);
         }
         if index >= self.swept.saturating_add(limits.session_span / 8) {
             self.swept = index;
-            self.sessions.retain(|_, session| session.last.saturating_add(limits.session_span) >= index);
+            let counts = |last: u64| last.saturating_add(limits.session_span) >= index;
+            self.sessions.retain(|_, session| counts(session.last));
+            self.floors.retain(|_, floor| counts(*floor));
         }
     }
+
+    /// Drops the oldest sessions of a member beyond its bounds, and never the one in use.
+    fn bound(&mut self, by: Did, in_use: u64, limits: &Limits) {
+        loop {
+            let mine = || self.sessions.range((by, 0)..=(by, u64::MAX));
+            let bytes: u64 = mine().map(|(_, session)| session.bytes).sum();
+            if mine().count() <= limits.sessions && bytes <= limits.kept_bytes {
+                return;
+            }
+            let others = mine().filter(|((_, number), _)| *number != in_use);
+            let Some((last, oldest)) = others.map(|(of, session)| (session.last, *of)).min() else { return };
+            self.sessions.remove(&oldest);
+            let floor = self.floors.entry(by).or_default();
+            *floor = last.max(*floor);
+        }
+    }
+
+    /// Counts the bytes of all answers, which are no part of the machine's bytes.
+    pub(super) fn count(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.bytes = session.done.values().map(|outcomes| kept(outcomes)).sum();
+        }
+    }
+}
+
+impl ProposalSession {
+    /// Whether it has no room for one more answer.
+    fn is_full(&self, proposal: &Proposal, limits: &Limits) -> bool {
+        let full = |count: usize, bytes: u64| count >= limits.answers || bytes >= limits.kept_bytes;
+        if !full(self.done.len(), self.bytes) {
+            return false;
+        }
+        if !limits.bounds_members() {
+            return proposal.answered <= self.answered;
+        }
+        let stay = self.done.range((Bound::Excluded(proposal.answered), Bound::Unbounded));
+        let (count, bytes) = stay.fold((0, 0), |(count, bytes), (_, outcomes)| (count + 1, bytes + kept(outcomes)));
+        full(count, bytes)
+    }
+}
+
+/// The size of a kept answer, in bytes.
+fn kept(outcomes: &[Outcome]) -> u64 {
+    const OVERHEAD: u64 = 64;
+    outcomes.iter().map(|outcome| OVERHEAD + outcome.shown()).sum::<u64>() + OVERHEAD
 }

@@ -1,3 +1,4 @@
+mod bounds;
 mod bytes;
 
 use std::collections::BTreeMap;

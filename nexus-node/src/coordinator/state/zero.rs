@@ -62,10 +62,10 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
         done.into_iter().map(|(seq, outcomes)| Ok((seq, read(outcomes)?))).collect()
     };
     let session = |(answered, done, last): Session0| -> io::Result<ProposalSession> {
-        Ok(ProposalSession { answered, done: answers(done)?, last })
+        Ok(ProposalSession { answered, done: answers(done)?, last, bytes: 0 })
     };
     let sessions = sessions.into_iter().map(|(of, one)| Ok((of, session(one)?))).collect::<io::Result<_>>()?;
-    let sessions = Sessions { sessions, swept };
+    let sessions = Sessions { sessions, swept, floors: BTreeMap::new() };
     Ok(Machine { format: 0, group, revision, kv, locks, sessions, audit })
 }
 
@@ -182,7 +182,7 @@ fn full(what: Full) -> String {
         }
         Full::Locks => format!("{} locks are held", limits.locks),
         Full::Line => format!("{} wait for this lock", limits.waiters),
-        Full::Answers => "answers wait to be let go of".to_owned(),
+        Full::Answers | Full::Reply { .. } | Full::Share => "answers wait to be let go of".to_owned(),
     }
 }
 

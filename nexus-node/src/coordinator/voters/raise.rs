@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Situation, VoterChange};
+use super::{Dismissal, Situation, VoterChange};
 use crate::coordinator::raft::Voter;
 
 impl Situation<'_> {
@@ -44,7 +44,10 @@ impl Situation<'_> {
         }
         // a silent learner may only be restarting
         let gone = |learner: &Voter| self.away.get(&learner.did).is_some_and(|away| *away >= self.settle);
-        others.find(|learner| self.reads(learner).is_some() || gone(learner)).copied().map(VoterChange::Dismiss)
+        others.find_map(|learner| match self.reads(learner) {
+            Some(_) => Some(VoterChange::Dismiss(*learner, Dismissal::Old)),
+            None => gone(learner).then_some(VoterChange::Dismiss(*learner, Dismissal::Silent)),
+        })
     }
 
     /// Replaces a voter that cannot read this node's highest format by a copy that can. The number of
@@ -125,7 +128,7 @@ mod tests {
             "not above what the leader reads"
         );
         assert_eq!(mesh(Some(2), None, Some(0)).plan(), None, "a voter that is away is waited for");
-        let learner = Some(VoterChange::Dismiss(voter(4, 0)));
+        let learner = Some(VoterChange::Dismiss(voter(4, 0), Dismissal::Old));
         assert_eq!(mesh(Some(2), Some(2), Some(1)).plan(), learner);
     }
 
@@ -136,7 +139,7 @@ mod tests {
         mesh.away.insert(five.did, Duration::from_secs(1));
         assert_eq!(mesh.plan(), None);
         mesh.away.insert(five.did, SETTLE);
-        assert_eq!(mesh.plan(), Some(VoterChange::Dismiss(five)));
+        assert_eq!(mesh.plan(), Some(VoterChange::Dismiss(five, Dismissal::Silent)));
     }
 
     #[test]
@@ -148,7 +151,7 @@ mod tests {
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(2)).plan(), next);
         assert_eq!(mesh(&[1, 2, 3], &[4], Some(0)).plan(), None, "without one the raise waits");
         // then it is a learner, and is dismissed
-        assert_eq!(mesh(&[1, 3, 4], &[2], Some(2)).plan(), Some(VoterChange::Dismiss(voter(2, 0))));
+        assert_eq!(mesh(&[1, 3, 4], &[2], Some(2)).plan(), Some(VoterChange::Dismiss(voter(2, 0), Dismissal::Old)));
         // an unsettled member replaces nobody
         let mut young = mesh(&[1, 2, 3], &[4], Some(2));
         young.members[2].up = Some(Duration::ZERO);
@@ -205,7 +208,7 @@ mod tests {
                     prop_assert!(next.len() >= mesh.voters.len());
                     prop_assert!(up(&next) >= up(&mesh.voters), "{:?} after {:?}", next, mesh.voters);
                 }
-                Some(VoterChange::Dismiss(seat)) => prop_assert!(mesh.learners.contains(&seat)),
+                Some(VoterChange::Dismiss(seat, _)) => prop_assert!(mesh.learners.contains(&seat)),
                 None => {}
             }
         }

@@ -56,17 +56,17 @@ impl Home {
 
     /// Sends a request to the running node.
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let (base, token) = match &self.source {
-            NodeSource::Given { base, token } => (base.clone(), token.clone()),
+        let (base, token, directory) = match &self.source {
+            NodeSource::Given { base, token } => (base.clone(), token.clone(), None),
             NodeSource::Directory { path, .. } => {
                 let read = |error| Failure::Unsent(data_dir_problem(error));
                 let base = DataDir::api_url_in(path).map_err(read)?;
                 let token = DataDir::api_token_in(path).map_err(read)?;
                 let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
-                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string())
+                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string(), Some(path.as_path()))
             }
         };
-        wire::send(&base, &token, request).await
+        wire::send(&base, &token, directory, request).await
     }
 
     /// Sends a request. Without a node, starts one or waits for one.
@@ -101,14 +101,18 @@ impl Home {
         let mut node = spawn(path)?;
         loop {
             sleep(ASK_EVERY).await;
-            if self.check().await.is_ok() {
+            let Err(problem) = self.check().await else {
                 // The node goes on without this program; the thread collects its exit status.
                 std::thread::spawn(move || node.wait());
                 return Ok(());
-            }
+            };
             let ended = node.try_wait().ok().flatten();
             // With this exit code, another program was faster and has the directory.
-            let lost = ended.is_some_and(|status| status.code() != Some(7));
+            let in_use = ended.is_some_and(|status| status.code() == Some(7));
+            if in_use && problem.code == "unproven" {
+                return Err(problem);
+            }
+            let lost = ended.is_some() && !in_use;
             if lost || Instant::now() > end {
                 let log = path.join(LOG);
                 let message = format!("the node in {} could not be started", path.display());
@@ -136,8 +140,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     if std::fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         let _ = std::fs::rename(&path, directory.join(format!("{LOG}.1")));
     }
-    let log = File::options().create(true).append(true).open(&path);
-    let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
+    let log = open_log(&path).map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
     let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
     let mut command = Command::new(program);
     command
@@ -150,6 +153,19 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     command.env_remove("NEXUS_API");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))
+}
+
+/// Opens the log for its owner alone: it names peers and addresses.
+fn open_log(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let log = options.open(path)?;
+    // one of an earlier version may be open to others
+    #[cfg(unix)]
+    log.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(log)
 }
 
 /// Detaches the node, so that a signal to this program, such as Ctrl-C, does not end it.

@@ -1,14 +1,22 @@
 //! One request to the node, over a connection of its own.
 
-use http_body_util::{BodyExt, Full};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header;
 use hyper_util::rt::TokioIo;
-use nexus_node::api::Problem;
+use nexus_node::api::{Challenge, Problem, Unproven};
 use tokio::net::TcpStream;
 
+use crate::proof::unproven;
 use crate::session::no_node;
+
+/// The longest time until the node has proven itself.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request.
 #[derive(Clone)]
@@ -43,15 +51,28 @@ impl Failure {
     }
 }
 
-pub(super) async fn send(base: &str, token: &str, request: &Request<'_>) -> Result<Answer, Failure> {
+/// Sends a request, after the node has proven itself. `directory` is the one whose node it is to be.
+pub(super) async fn send(
+    base: &str,
+    token: &str,
+    directory: Option<&Path>,
+    request: &Request<'_>,
+) -> Result<Answer, Failure> {
     let authority = base.trim_start_matches("http://").trim_end_matches('/');
     let gone = |error: &dyn std::fmt::Display| no_node(&format!("no node is running ({base}: {error})"));
     let stream = TcpStream::connect(authority).await.map_err(|error| Failure::Unsent(gone(&error)))?;
+    let dialled = stream.peer_addr().map_err(|error| Failure::Unsent(gone(&error)))?;
     // Messages are small, and a client waits for each.
     let _ = stream.set_nodelay(true);
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::Unsent(gone(&error)))?;
     tokio::spawn(connection);
+    match tokio::time::timeout(PROOF_TIMEOUT, prove(&mut sender, token, dialled)).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(reason))) => return Err(Failure::Unsent(unproven(base, directory, reason))),
+        Ok(Err(error)) => return Err(Failure::Unsent(gone(&error))),
+        Err(_) => return Err(Failure::Unsent(gone(&"no answer in time"))),
+    }
     let mut head = hyper::Request::builder()
         .method(request.method)
         .uri(request.path)
@@ -73,6 +94,25 @@ pub(super) async fn send(base: &str, token: &str, request: &Request<'_>) -> Resu
         streams: kind.starts_with("text/event-stream"),
         body: response.into_body(),
     })
+}
+
+/// Asks for the proof that the connection leads to the token's node.
+async fn prove(
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    token: &str,
+    dialled: SocketAddr,
+) -> Result<Result<(), Unproven>, hyper::Error> {
+    let challenge = Challenge::new();
+    let question = hyper::Request::get(challenge.path()).header(header::HOST, Challenge::host(dialled));
+    // A path of plain characters and an address make a request.
+    let Ok(question) = question.body(Full::default()) else { return Ok(Err(Unproven::Foreign)) };
+    let answer = sender.send_request(question).await?;
+    let status = answer.status().as_u16();
+    let Ok(body) = Limited::new(answer.into_body(), Challenge::answer_bytes_max()).collect().await else {
+        return Ok(Err(Unproven::Foreign));
+    };
+    sender.ready().await?;
+    Ok(challenge.check(token, dialled, status, &body.to_bytes()))
 }
 
 impl Answer {
