@@ -469,7 +469,7 @@ impl Watch {
 
     /// Takes in what was looked at. Whether that was anything.
     fn take(&mut self, (changes, at): (Vec<Change>, WatchCursor)) -> bool {
-        let moved = at.eno != self.at.eno;
+        let moved = at != self.at;
         (self.at, self.ready) = (at, changes.into());
         moved || !self.ready.is_empty()
     }

@@ -1,15 +1,20 @@
 //! Questions to brains over stores that were made by hand.
 
-use nexus_crdt::{HIDDEN_FROM_READERS, Kind, SpaceDefinition};
+use nexus_crdt::{
+    Draft, Field, HIDDEN_FROM_READERS, Head, Hlc, Incarnation, Kind, LogId, SpaceDefinition, Target, Verified, Write,
+    Writes,
+};
 use nexus_identity::{Role, Timestamp};
 use nexus_mesh::{Clock, TokioSpawner};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::*;
 use crate::engine::{Engine, Input};
 use crate::failure::Failure;
-use crate::memory::Subject;
+use crate::ledger;
+use crate::memory::{ChangeKind, Subject};
 use crate::notices::Notices;
 use crate::replication::tests::{Peer, chain, chain_as, key, mesh};
 use crate::runtime::{self, Runtime};
@@ -83,11 +88,59 @@ fn changes(brain: &Brain, space: Option<SpaceId>) -> Vec<Change> {
     loop {
         let (more, next) = brain.changes_after(at, space).unwrap();
         all.extend(more);
-        if next.eno == at.eno {
+        if next == at {
             return all;
         }
         at = next;
     }
+}
+
+/// promise: The engine | Watchers get the changes of a long cut in batches, each change once
+#[tokio::test]
+async fn watchers_get_the_changes_of_a_long_cut_in_batches_each_once() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    let log = LogId { space: SpaceId::default_of(&mesh()), author: key(1).did(), incarnation: Incarnation([1; 8]) };
+    let entry = |after: Option<&Verified>, memories: usize, text: &str| {
+        let create = |n| {
+            let core = Core { text: format!("{text} {n}"), kind: "note".to_owned(), ..Core::default() };
+            let target = Target::Create { page: 0 };
+            Write { target, field: Field::named(Field::CORE), value: core.to_json(), over: vec![] }
+        };
+        let payload = Writes((0..memories).map(create).collect()).encode().into();
+        let (after, kind) = (after.map(|entry| Head { seq: entry.header().seq, id: entry.id() }), Kind::WRITES);
+        let draft = Draft { mesh: mesh(), log, after: after.as_ref(), hlc: Hlc(1), kind, refs: vec![], payload };
+        Verified::write(draft, &key(1))
+    };
+    let mut entries: Vec<Verified> = Vec::new();
+    for n in 0..12 {
+        entries.push(entry(entries.last(), 500, &format!("{n}")));
+    }
+    let from = key(1).did();
+    peer.input(Input::Entries { from, entries });
+    let before = WatchCursor { eno: ledger::last_eno(&peer.store.snapshot().unwrap()).unwrap(), index: u32::MAX };
+    peer.input(Input::Entries { from, entries: vec![entry(None, 1, "another")] });
+    peer.remember("after it", None);
+    let brain = reading(&peer, key(0).did());
+    let (mut at, mut forgotten, mut batches) = (before, BTreeSet::new(), 0);
+    loop {
+        let (changes, next) = brain.changes_after(at, None).unwrap();
+        assert!(changes.len() < 4_096, "{} changes in one batch", changes.len());
+        batches += 1;
+        for change in changes {
+            match change.kind {
+                ChangeKind::Forgotten => {
+                    assert!(forgotten.insert(change.subject.memory().unwrap()), "{change:?} came twice")
+                }
+                kind => assert_eq!((kind, forgotten.len()), (ChangeKind::Remembered, 6_000)),
+            }
+        }
+        if next == at {
+            break;
+        }
+        at = next;
+    }
+    assert!(batches > 3, "{batches}");
 }
 
 /// promise: Nodes | A member that may not read a space gets nothing of it: no frame, no gossip, no answer, no count

@@ -1,6 +1,6 @@
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Dot, Field, Kind, PlacedWrite, Revocation, SpaceId, Target, Verified, writes_of};
+use nexus_crdt::{Dot, Field, Kind, PlacedWrite, Revocation, SpaceId, Target, Verified, WRITES_MAX, writes_of};
 use nexus_identity::Chain;
 
 use crate::NodeError;
@@ -13,6 +13,18 @@ use crate::store::{Order, Table, View};
 
 /// The most entries that are read for one batch of changes.
 const ENTRIES_PER_BATCH: usize = 256;
+/// Changes after which a batch ends. An entry may cut millions of others.
+const CHANGES_PER_BATCH: usize = 2_048;
+/// The places of one entry among the changes of a cut.
+const PLACES_PER_ENTRY: u32 = WRITES_MAX as u32;
+/// The first place of an entry's own changes, after those that it made to others.
+const OWN_PLACES: u32 = u32::MAX - 2 * PLACES_PER_ENTRY;
+
+/// A change, with its place among those that come with an entry.
+type PlacedChange = (u32, ChangeKind, Subject);
+
+/// The same with its space: an entry that ends a membership changes others.
+type SpacedChange = (PlacedChange, SpaceId);
 
 /// The changes after a cursor, and the cursor after all that was looked at. Changes of other
 /// spaces, and of those that this node may not read, are skipped and not looked at again.
@@ -37,30 +49,35 @@ pub(crate) fn changes_after(
     let recounts = ledger::recounts(view, after.eno, last)?;
     for (eno, row) in rows_found {
         let skip = if eno == after.eno { after.index } else { 0 };
-        at = WatchCursor { eno, index: u32::MAX };
-        let mut turned = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
-        for (log, recount) in recounts.get(&eno).into_iter().flatten() {
-            turned.extend(ledger::enos_recounted(view, eno, *log, recount)?);
-        }
-        let mut of_entry = changes_of_recount(view, &turned)?;
         let applied = !standings.contains_key(&eno);
-        if !applied && of_entry.is_empty() {
+        let turns_others = cuts.contains_key(&eno) || recounts.contains_key(&eno);
+        let turns = turns_others && skip < OWN_PLACES;
+        at = WatchCursor { eno, index: u32::MAX };
+        if !applied && !turns {
             continue;
         }
-        let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
-        if applied {
-            // changes of the entry itself come after those that it made to others
-            let before = of_entry.last().map_or(0, |(index, ..)| index + 1);
-            let space = entry.header().space;
-            of_entry.extend(changes_of(&entry).into_iter().map(|(index, kind, id)| (before + index, kind, id, space)));
-        }
-        let header = entry.header();
-        for (index, kind, subject, of_space) in of_entry {
-            if space.is_some_and(|space| space != of_space) {
-                continue;
+        let (mut of_entry, ends) = if turns {
+            let mut turned = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
+            for (log, recount) in recounts.get(&eno).into_iter().flatten() {
+                turned.extend(ledger::enos_recounted(view, eno, *log, recount)?);
             }
-            let Some(shown) = known.readable(of_space) else { continue };
-            let space_name = known.shown_name(&of_space, shown);
+            changes_of_others(view, turned, skip)?
+        } else {
+            (Vec::new(), u32::MAX)
+        };
+        let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
+        if applied && ends == u32::MAX {
+            // changes of the entry itself come after those that it made to others
+            let (before, space) = (if turns_others { OWN_PLACES } else { 0 }, entry.header().space);
+            let own = changes_of(&entry).into_iter();
+            of_entry.extend(own.map(|(index, kind, id)| ((before + index, kind, id), space)));
+        }
+        at = WatchCursor { eno, index: ends };
+        let header = entry.header();
+        for ((index, kind, subject), of) in of_entry {
+            let shown = known.readable(of).filter(|_| space.is_none_or(|space| space == of));
+            let Some(shown) = shown else { continue };
+            let space_name = known.shown_name(&of, shown);
             let cursor = WatchCursor { eno, index: index + 1 };
             if cursor.index > skip {
                 let cursor = cursor.render(store);
@@ -74,38 +91,45 @@ pub(crate) fn changes_after(
                 });
             }
         }
+        if at.index < u32::MAX || changes.len() >= CHANGES_PER_BATCH {
+            break;
+        }
     }
     Ok((changes, at))
 }
 
-/// A change: its place among those of an entry, its kind, what changed, the space.
-type Placed = (u32, ChangeKind, Subject, SpaceId);
-
-/// The changes when entries stopped counting, or count again: each record is now out of sight, or another
-/// than it was.
-fn changes_of_recount(view: &dyn View, enos: &[Eno]) -> Result<Vec<Placed>, NodeError> {
+/// Some changes when entries stopped counting or count again, after a place: each record is now out of
+/// sight, or another than it was. The second value is the place after the last one, `u32::MAX` if there are
+/// no more.
+fn changes_of_others(view: &dyn View, enos: Vec<Eno>, after: u32) -> Result<(Vec<SpacedChange>, u32), NodeError> {
     let mut changes = Vec::new();
-    for other in enos {
-        let Some(entry) = ledger::read_entry(view, *other)? else { continue };
+    let others = (0..OWN_PLACES / PLACES_PER_ENTRY).zip(enos);
+    for (nth, other) in others.skip((after / PLACES_PER_ENTRY) as usize) {
+        let first = nth * PLACES_PER_ENTRY;
+        if changes.len() >= CHANGES_PER_BATCH {
+            return Ok((changes, first));
+        }
+        let Some(entry) = ledger::read_entry(view, other)? else { continue };
         let space = entry.header().space;
         if entry.header().kind == Kind::WRITES {
-            for (_, kind, record) in changes_of_writes(&entry) {
+            for (index, kind, record) in changes_of_writes(&entry) {
                 let in_sight = ledger::find_record(view, record)?.is_some_and(|(_, row)| !row.gone);
                 // a record that was in sight neither before nor after has not changed
                 if in_sight || kind != ChangeKind::Forgotten {
                     let kind = if in_sight { ChangeKind::Edited } else { ChangeKind::Forgotten };
-                    changes.push((kind, Subject::Memory(record.into()), space));
+                    changes.push(((first + index, kind, Subject::Memory(record.into())), space));
                 }
             }
         } else {
-            changes.extend(changes_of(&entry).into_iter().map(|(_, kind, id)| (kind, id, space)));
+            let of_it = changes_of(&entry).into_iter();
+            changes.extend(of_it.map(|(index, kind, id)| ((first + index, kind, id), space)));
         }
     }
-    Ok((0..).zip(changes).map(|(index, (kind, id, space))| (index, kind, id, space)).collect())
+    Ok((changes, u32::MAX))
 }
 
 /// The changes that an entry makes. The writes of one record are one change, at the first one's place.
-fn changes_of(entry: &Verified) -> Vec<(u32, ChangeKind, Subject)> {
+fn changes_of(entry: &Verified) -> Vec<PlacedChange> {
     match entry.header().kind {
         Kind::WRITES => {
             let changes = changes_of_writes(entry).into_iter();

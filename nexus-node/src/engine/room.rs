@@ -5,8 +5,8 @@ use crate::ledger::{is_writer, readers_write, rows};
 use crate::store::Table;
 
 impl Engine {
-    /// Whether an entry may be taken by the quotas of its author. What they refuse does not wait here: it
-    /// comes again once there is room.
+    /// Whether an entry may be taken by the quotas of its author. A refused entry does not wait here:
+    /// it comes again once there is room.
     pub(super) fn has_room_for(&self, header: &Header) -> bool {
         let log = header.log();
         if log.author == self.state.me {

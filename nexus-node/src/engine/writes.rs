@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, Write};
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{find_record, has_any, live_writes, read_core_text, writes_of_field};
-use crate::store::{self, Draft, StoreError, Table, View};
+use crate::ledger::{find_record, has_any, live_writes, read_core_text};
+use crate::store::{self, Draft, Order, StoreError, Table, View};
 
 /// Puts the writes of a space into the tables, or takes them out.
 ///
@@ -122,35 +123,51 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         Ok(())
     }
 
-    /// Makes a field's rows anew, without these writes.
+    /// Takes these writes out of a field. Of its other writes one is in memory at a time: their number and
+    /// their size have no bound.
     fn fold_field_without(&mut self, record: Dot, field: &str, dots: &BTreeSet<Dot>) -> Result<(), StoreError> {
-        let before: Vec<(Table, Dot, Option<WriteRow>)> = writes_of_field(self.draft, self.space, record, field)?;
-        let stays = || {
-            before
-                .iter()
-                .filter(|(_, dot, _)| !dots.contains(dot))
-                .filter_map(|(_, dot, row)| Some((*dot, row.as_ref()?)))
-        };
-        let mut over = BTreeSet::new();
-        if field != Field::GONE {
-            over.extend(stays().flat_map(|(_, row)| row.over.iter().copied()));
-        }
-        let mut after: BTreeMap<Dot, (Table, Vec<u8>)> =
-            over.iter().map(|dot| (*dot, (Table::Past, Vec::new()))).collect();
-        for (dot, row) in stays() {
-            let table = if over.contains(&dot) { Table::Past } else { Table::Live };
-            after.insert(dot, (table, rows::encode(row)));
-        }
-        for (table, dot, row) in &before {
-            let same = |(now, bytes): &(Table, Vec<u8>)| now == table && bytes.is_empty() == row.is_none();
-            if after.get(dot).is_some_and(same) {
-                after.remove(dot);
-            } else {
-                self.draft.delete(*table, &rows::write_key(self.space, record, field, *dot));
+        let space = self.space;
+        let key = |dot: Dot| rows::write_key(space, record, field, dot);
+        // these may no longer be overwritten by anything
+        let mut free = BTreeSet::new();
+        for dot in dots {
+            for table in [Table::Live, Table::Past] {
+                let Some(row) = self.draft.get(table, &key(*dot))? else { continue };
+                if !row.is_empty() && field != Field::GONE {
+                    free.extend(rows::decode::<WriteRow>(table, &row)?.over);
+                    free.insert(*dot);
+                }
+                self.draft.delete(table, &key(*dot));
             }
         }
-        for (dot, (table, row)) in after {
-            self.draft.put(table, &rows::write_key(self.space, record, field, dot), &row);
+        let mut returning = Vec::new();
+        for table in [Table::Live, Table::Past] {
+            self.draft.try_scan_prefix(
+                table,
+                &rows::field_prefix(space, record, field),
+                Order::Forward,
+                &mut |_, row| {
+                    if free.is_empty() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if !row.is_empty() {
+                        let over = rows::decode::<WriteRow>(table, row)?.over;
+                        returning.extend(over.into_iter().filter(|dot| free.remove(dot) && dots.contains(dot)));
+                    }
+                    Ok(ControlFlow::Continue(()))
+                },
+            )?;
+        }
+        // overwritten by others before it counts again, if ever
+        for dot in returning {
+            self.draft.put(Table::Past, &key(dot), &[]);
+        }
+        for dot in free {
+            let Some(row) = self.draft.get(Table::Past, &key(dot))? else { continue };
+            self.draft.delete(Table::Past, &key(dot));
+            if !row.is_empty() {
+                self.draft.put(Table::Live, &key(dot), &row);
+            }
         }
         Ok(())
     }

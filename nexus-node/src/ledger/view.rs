@@ -281,33 +281,6 @@ fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Fie
     Ok(writes)
 }
 
-/// All writes of a field with their tables. A row without a write stands for one that was overwritten
-/// before it arrived.
-pub(crate) fn writes_of_field(
-    view: &dyn View,
-    space: SpaceNo,
-    record: Dot,
-    field: &str,
-) -> Result<Vec<(Table, Dot, Option<WriteRow>)>, StoreError> {
-    let mut writes = Vec::new();
-    let prefix = rows::field_prefix(space, record, field);
-    for table in [Table::Live, Table::Past] {
-        let mut bad = false;
-        view.scan_prefix(table, &prefix, Order::Forward, &mut |key, value| {
-            let row = (!value.is_empty()).then(|| decode(table, value)).transpose();
-            match (rows::read_write_key(key), row) {
-                (Some((_, dot)), Ok(row)) => writes.push((table, dot, row)),
-                _ => bad = true,
-            }
-            ControlFlow::Continue(())
-        })?;
-        if bad {
-            return Err(unreadable(table));
-        }
-    }
-    Ok(writes)
-}
-
 /// A record's row and the number of its entry, if it was created here.
 pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
     let Some(eno) = find_entry(view, record.entry)? else {

@@ -11,7 +11,7 @@ const PAUSE_MAX: u32 = 16;
 const PATIENCE_MIN: u32 = 2;
 const PATIENCE_MAX: u32 = 64;
 
-/// What became of the ranges that a peer was sent. A peer may refuse entries for good: a branch whose
+/// The fate of the ranges that a peer was sent. A peer may refuse entries for good: a branch whose
 /// beginning it lacks, or an author of whom it takes no more. Sending them at each comparison would never end.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(BTreeMap<LogId, Attempt>);
@@ -86,42 +86,44 @@ impl Attempts {
     }
 }
 
-/// How many digests may differ before frontiers are compared again. It grows while comparing is in vain.
+/// How many digests may differ before frontiers are compared again. It grows while comparing changes nothing
+/// on either side.
 #[derive(Debug)]
 pub(super) struct Patience {
     differing: u32,
     until: u32,
+    /// Both digests at the last comparison; `None` for one of another length.
+    compared: Option<([u8; 32], Option<[u8; 32]>)>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { differing: 0, until: PATIENCE_MIN }
+        Self { differing: 0, until: PATIENCE_MIN, compared: None }
     }
 }
 
 impl Patience {
-    /// Takes a digest of the peer. Returns whether to compare frontiers now.
-    pub(super) fn hear(&mut self, same: bool) -> bool {
-        if same {
+    /// Takes a digest of the peer beside ours. Returns whether to compare frontiers now.
+    pub(super) fn hear(&mut self, ours: [u8; 32], theirs: &[u8]) -> bool {
+        if ours == theirs {
             *self = Self::default();
             return false;
         }
-        self.differing += 1;
-        let over = self.differing >= self.until;
-        if over {
-            self.differing = 0;
+        let both = Some((ours, theirs.try_into().ok()));
+        let in_vain = self.compared == both;
+        if !in_vain {
+            self.until = PATIENCE_MIN;
         }
-        over
-    }
-
-    /// Notes that entries moved.
-    pub(super) fn moved(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Notes a comparison of frontiers that differ, and that nothing is to be sent.
-    pub(super) fn in_vain(&mut self) {
-        self.until = (self.until * 2).min(PATIENCE_MAX);
+        self.differing += 1;
+        if self.differing < self.until {
+            return false;
+        }
+        self.differing = 0;
+        if in_vain {
+            self.until = (self.until * 2).min(PATIENCE_MAX);
+        }
+        self.compared = both;
+        true
     }
 }
 
@@ -149,14 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn digests_that_differ_in_vain_are_compared_less_often_until_they_agree() {
+    fn digests_that_differ_in_vain_are_compared_less_often_until_one_of_them_changes() {
         let mut patience = Patience::default();
-        assert_eq!([false; 3].map(|same| patience.hear(same)), [false, true, false]);
-        for _ in 0..10 {
-            patience.in_vain();
-        }
-        assert_eq!((0..640).filter(|_| patience.hear(false)).count(), 10);
-        assert!(!patience.hear(true));
-        assert_eq!([false; 2].map(|same| patience.hear(same)), [false, true]);
+        let mut compared = |count: u32, theirs: u8| -> Vec<u32> {
+            (1..=count).filter(|_| patience.hear([0; 32], &[theirs; 32])).collect()
+        };
+        assert_eq!(compared(30, 1), [2, 4, 8, 16]);
+        compared(1_000, 1);
+        assert_eq!(compared(640, 1).len(), 10);
+        assert_eq!(compared(8, 2), [1, 3, 7], "something moved");
+        compared(1_000, 2);
+        assert!(compared(1, 0).is_empty());
+        assert_eq!(compared(3, 2), [2]);
     }
 }

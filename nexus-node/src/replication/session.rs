@@ -126,7 +126,7 @@ pub struct SyncSession {
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
-    /// What became of the ranges that the peer was sent.
+    /// The fate of the ranges that the peer was sent.
     attempts: Attempts,
     patience: Patience,
 }
@@ -280,7 +280,6 @@ impl SyncSession {
                 if entries.len() > FRAME_ENTRIES_MAX {
                     return Err(SessionError::Malformed("too many entries in a frame"));
                 }
-                self.patience.moved();
                 for frame in entries {
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
@@ -298,8 +297,8 @@ impl SyncSession {
                 }
             }
             Some(Body::Digest(DigestFrame { digest })) => {
-                let same = self.digest(view)?.as_slice() == digest;
-                self.ask_again |= self.patience.hear(same);
+                let ours = self.digest(view)?;
+                self.ask_again |= self.patience.hear(ours, &digest);
             }
             Some(Body::Full(full)) => {
                 self.refused = Refusals::from_frame(&full).ok_or(SessionError::Malformed("author or space"))?;
@@ -321,13 +320,8 @@ impl SyncSession {
         let ahead = |(log, head): &(&LogId, &Head)| log.author == me && !ours.own.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
-        let differ = theirs != ours.shared;
         self.theirs = Some(theirs);
-        self.plan_sending(&ours.shared, view)?;
-        if differ && self.ranges.is_empty() {
-            self.patience.in_vain();
-        }
-        Ok(())
+        Ok(self.plan_sending(&ours.shared, view)?)
     }
 
     fn take_entry(&mut self, frame: EntryFrame, view: &dyn View) -> Result<Option<Entry>, SessionError> {
