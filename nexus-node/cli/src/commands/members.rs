@@ -16,7 +16,8 @@ impl Members {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         if self.revoked {
-            let (former, members) = (client.get("/v1/members?revoked=true")?, client.get("/v1/members")?);
+            let former: Vec<wire::Member> = client.get("/v1/members?revoked=true")?;
+            let members: Vec<wire::Member> = client.get("/v1/members")?;
             return session.printer.answer(&former, || ended(&former, &members, &session.printer));
         }
         let members: Vec<wire::Member> = client.get("/v1/members")?;
@@ -25,7 +26,7 @@ impl Members {
 }
 
 /// The former members, with the end of each membership.
-fn ended(former: &Vec<wire::Member>, members: &[wire::Member], printer: &Printer) -> String {
+fn ended(former: &[wire::Member], members: &[wire::Member], printer: &Printer) -> String {
     let mut table = Table::new(["NAME", "DID", "REVOKED", "BY"]);
     for member in former {
         let Some(end) = &member.revoked else { continue };
