@@ -154,13 +154,15 @@ impl Node {
     fn shown(&self) -> Shown {
         let view: &dyn View = &self.tables;
         let spaces = ledger::read_spaces(view).unwrap();
+        // of former members nodes hold more or less, by the time at which they knew
+        let revokes = self.engine.members().has_revocations();
+        let hidden = |space: &SpaceId| revokes && spaces.get(space).is_none_or(|row| row.cut);
         let names: BTreeMap<u32, SpaceId> = spaces.iter().map(|(id, row)| (row.no, *id)).collect();
         let mut shown = Shown::default();
         for (id, row) in &spaces {
             let open = !row.cut && self.engine.members().is_open(&row.rule(*id));
-            // of former members nodes hold more or less, by the time at which they knew
-            let held = (!self.engine.members().has_revocations()).then_some((row.entries, row.bytes));
-            if open || held.is_some() {
+            let held = (!revokes).then_some((row.entries, row.bytes));
+            if !hidden(id) {
                 shown.spaces.insert(*id, (row.name.to_string(), open, row.records, held));
             }
         }
@@ -171,7 +173,9 @@ impl Node {
         for key in self.tables.keys(Table::ByTime) {
             let at = rows::TimeKey::from_bytes(key).unwrap();
             let entry = ledger::entry_id_of(view, at.eno).unwrap().unwrap();
-            assert!(shown.records.insert((names[&at.space], Dot { entry, index: at.index })));
+            assert!(
+                hidden(&names[&at.space]) || shown.records.insert((names[&at.space], Dot { entry, index: at.index }))
+            );
         }
         for table in [Table::Live, Table::Past] {
             for key in self.tables.keys(table) {
@@ -180,17 +184,22 @@ impl Node {
                 let (field, dot) = rows::read_write_key(key).unwrap();
                 let value = view.get(table, key).unwrap().unwrap();
                 let value = (!value.is_empty()).then(|| rows::decode::<rows::WriteRow>(table, &value).unwrap().value);
+                if hidden(&space) {
+                    continue;
+                }
                 shown.writes.insert((table, space, record, field, dot), value);
             }
         }
-        shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
+        if !revokes {
+            shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
+        }
         for (_, log, head) in ledger::read_logs(view).unwrap() {
             let last = |head: Head| match self.engine.members().cut_of(&log) {
                 Some(cut) if cut <= head.seq + 1 => cut.checked_sub(1).map(|seq| (seq, None)),
                 _ => Some((head.seq, Some(head.id))),
             };
-            // of a space that does not count nothing is exchanged
-            if spaces.get(&log.space).is_some_and(|row| !row.cut) {
+            // of such a space nothing is exchanged
+            if !hidden(&log.space) {
                 shown.heads.extend(head.and_then(last).map(|head| (log, head)));
             }
         }
@@ -411,6 +420,7 @@ fn check_against_the_rules(node: &Node) {
         }
     }
     let shown = node.shown();
+    folds.retain(|space, _| shown.spaces.contains_key(space));
     let records: BTreeSet<(SpaceId, Dot)> =
         folds.iter().flat_map(|(space, fold)| fold.records().map(|record| (*space, record))).collect();
     assert_eq!(shown.records, records);
@@ -634,7 +644,7 @@ fn every_table_that_is_derived_is_looked_at() {
 
 #[test]
 fn debug_seed() {
-    let mut universe = Universe::new(8724641052559451824);
+    let mut universe = Universe::new(8724638939424230184);
     let (mut one, mut other) = (Node::new(), Node::new());
     let erasures = universe.erasures();
     one.take(Input::Erase(erasures.clone()));

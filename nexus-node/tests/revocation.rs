@@ -1,0 +1,84 @@
+//! A membership ends: on every node, at once, and for good.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/world.rs"]
+mod world;
+
+use nexus_node::{AccessError, NewMemory, Node, NodeError, PeerState};
+use world::{Link, World, eventually, has_text, key, texts};
+
+const OURS: World = World(210);
+
+async fn is_up(node: &Node, n: u8) -> bool {
+    node.peers().await.iter().any(|peer| peer.did == key(n).did() && peer.state == PeerState::Up)
+}
+
+async fn knows_of(node: &Node, n: u8) -> bool {
+    node.members().iter().any(|member| member.did == key(n).did())
+}
+
+/// promise: Revocations | A revoked member is shut out everywhere; what it wrote until then stays, and nothing after counts
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_member_is_shut_out_and_nothing_that_it_writes_afterwards_counts() {
+    let founder = OURS.start(0, Link::Memory).await;
+    let laptop = OURS.start_beside(1, Link::Memory, &founder).await;
+    let cloud = OURS.start_beside(2, Link::Memory, &founder).await;
+    laptop.brain().remember(NewMemory::note("before")).await.unwrap();
+    has_text(&founder, "before").await;
+    has_text(&cloud, "before").await;
+    eventually("all know the laptop", async || knows_of(&founder, 1).await && knows_of(&cloud, 1).await).await;
+
+    let refused = cloud.revoke(key(1).did(), None).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::NotAbove { .. })), "{refused}");
+    let revoked = founder.revoke(key(1).did(), None).await.unwrap();
+    assert_eq!((revoked.did, revoked.pins, revoked.kept.len()), (key(1).did(), 2, 0));
+    // again: nothing changes
+    assert_eq!(founder.revoke(key(1).did(), None).await.unwrap().revoked_at, revoked.revoked_at);
+
+    for node in [&founder, &cloud] {
+        eventually("the laptop is out", async || !knows_of(node, 1).await && !is_up(node, 1).await).await;
+        assert_eq!(texts(node), ["before"]);
+        let former = node.former_members();
+        assert_eq!((former[0].0.name.as_str(), former[0].1.by), ("member-number-1", key(0).did()));
+    }
+    // it was told, keeps what it has, and writes no more
+    eventually("the laptop knows", async || !laptop.status().await.member).await;
+    let refused = laptop.brain().remember(NewMemory::note("after")).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::Revoked)), "{refused}");
+    assert_eq!(texts(&laptop), ["before"]);
+    laptop.shutdown().await;
+
+    // a thief with the key and an older copy of the directory
+    let thief = OURS.start_beside(1, Link::Memory, &cloud).await;
+    thief.brain().remember(NewMemory::note("by the thief")).await.unwrap();
+    let late = OURS.start_beside(3, Link::Memory, &cloud).await;
+    has_text(&late, "before").await;
+    eventually("the newcomer knows", async || late.former_members().len() == 1).await;
+    assert!(!is_up(&cloud, 1).await && !is_up(&founder, 1).await);
+    for node in [&founder, &cloud, &late] {
+        assert_eq!(texts(node), ["before"]);
+    }
+    for node in [founder, cloud, late, thief] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Revocations | Who leaves is out for good, and what it wrote stays
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_is_out_and_what_it_wrote_stays() {
+    let founder = OURS.start(0, Link::Memory).await;
+    let guest = OURS.start_beside(1, Link::Memory, &founder).await;
+    guest.brain().remember(NewMemory::note("by the guest")).await.unwrap();
+    has_text(&founder, "by the guest").await;
+    eventually("the founder knows the guest", async || knows_of(&founder, 1).await).await;
+    let refused = founder.leave().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::WouldTakeAlong { .. })), "{refused}");
+    guest.leave().await.unwrap();
+    eventually("the guest is out", async || !knows_of(&founder, 1).await && !is_up(&founder, 1).await).await;
+    assert_eq!(texts(&founder), ["by the guest"]);
+    assert_eq!(founder.former_members()[0].1.by, key(1).did());
+    for node in [founder, guest] {
+        node.shutdown().await;
+    }
+}
