@@ -110,8 +110,10 @@ impl Engine {
             let need = Need::Author(header.author, header.space);
             return Ok(Verdict::Wait(entry, need));
         }
-        // of a former member nothing more is taken than counts
-        if !self.state.counts(&header.log(), header.seq) {
+        // of a former member's memories nothing more is taken than counts; what it says of the mesh is kept, as
+        // verdicts may depend on it, and may change
+        let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
+        if !in_mesh_space && !self.state.counts(&header.log(), header.seq) {
             return Ok(Verdict::Nothing);
         }
         // a peer must not send entries of a space that this node may not read; nothing of them is kept

@@ -87,11 +87,12 @@ impl Audience {
         new
     }
 
-    /// The last entry of a log that is exchanged: one that the peer reads, and not after the last one that
-    /// counts of a former member. `None` if there is nothing to exchange.
+    /// The last entry of a log that is exchanged: one that the peer reads, and of a former member's memories
+    /// none after the last that counts. `None` if there is nothing to exchange.
     pub(super) fn last(&self, view: &dyn View, log: &LogId, held: &Branches) -> Result<Option<Head>, StoreError> {
         let head = held.head_for(self.reads);
-        let Some(cut) = self.members.cut_of(log) else { return Ok(head) };
+        let cut = self.members.cut_of(log).filter(|_| log.space != SpaceId::mesh(&self.members.mesh()));
+        let Some(cut) = cut else { return Ok(head) };
         let pin = self.members.pin_of(log).filter(|_| head.is_some_and(|head| cut <= head.seq.saturating_add(1)));
         match pin {
             // another branch than the one that counts: it is asked for from the start
@@ -110,8 +111,7 @@ impl Audience {
     /// The spaces of a state that both ends may read.
     pub(super) fn shared_spaces(&self, view: &dyn View) -> Result<BTreeSet<SpaceId>, StoreError> {
         let spaces = ledger::read_spaces(view)?;
-        // of a space whose definition does not count nothing is shown, and not every node holds it
-        let shared = spaces.iter().filter(|(space, row)| !row.cut && self.shares(&row.rule(**space)));
+        let shared = spaces.iter().filter(|(space, row)| self.shares(&row.rule(**space)));
         Ok(shared.map(|(space, _)| *space).collect())
     }
 }
