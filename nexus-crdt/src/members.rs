@@ -101,7 +101,7 @@ impl Member {
         self.credentials.values().any(|held| held.claims.roles.allow(role))
     }
 
-    /// Who is above it at once: the issuers that it agreed to, else all.
+    /// Those above it at once: the issuers that it agreed to, else all.
     fn issuers(&self) -> impl Iterator<Item = Did> {
         let agreed = self.credentials.values().any(|held| held.own);
         let published = self.credentials.values().filter(|held| held.published);

@@ -64,7 +64,7 @@ async fn a_revoked_member_is_shut_out_and_nothing_that_it_writes_afterwards_coun
     }
 }
 
-/// promise: Revocations | Who leaves is out for good, and what it wrote stays
+/// promise: Revocations | A member that leaves is out for good, and what it wrote stays
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_is_out_and_what_it_wrote_stays() {
     let founder = OURS.start(0, Link::Memory).await;

@@ -43,7 +43,7 @@ impl Verdict {
     fn add(&mut self, placed: &PlacedRevocation, by: Did) {
         let mut pins: BTreeMap<_, _> = placed.revocation.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
         if placed.log.author == placed.revocation.member && !placed.by_root {
-            // who leaves cannot name the entry that says so
+            // a member that leaves cannot name the entry that says so
             pins.insert((placed.log.space, placed.log.incarnation), placed.entry);
         }
         let lower = |a: Head, b: Head| if (b.seq, b.id) < (a.seq, a.id) { b } else { a };
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(standing(&later), [1, 3]);
     }
 
-    /// promise: Revocations | What a thief revoked is void once the thief is revoked
+    /// promise: Revocations | A thief's revocations are void once the thief is revoked
     #[test]
     fn what_a_thief_revoked_is_void_once_the_thief_is_revoked() {
         let all: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 3]];
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(standing(&decide(members(&crossed), &both)), [1, 2]);
     }
 
-    /// promise: Revocations | Who leaves keeps what it wrote until then
+    /// promise: Revocations | A member that leaves keeps what it wrote until then
     #[test]
     fn who_leaves_keeps_what_it_wrote_until_then() {
         let left = decide(members(&[&[1], &[1, 2]]), &[revocation(2, 5, 2, 0)]);

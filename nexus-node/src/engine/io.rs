@@ -62,7 +62,7 @@ pub enum Command {
         /// Rows of other tables that must become durable with it (the redemption of a ticket).
         with: Batch,
     },
-    /// End the membership of somebody below this node, or this node's own. What its logs hold here counts.
+    /// End the membership of somebody below this node, or this node's own. The entries of its logs that are here count.
     Revoke {
         /// The member.
         member: Did,

@@ -39,7 +39,7 @@ impl Engine {
                 self.settle(*eno, &entry, &mut turn)?;
             }
         }
-        // who follows changes has seen these already
+        // watchers have seen these changes already
         self.decide(&mut turn)?;
         Ok(turn.draft.finish())
     }

@@ -37,9 +37,8 @@ pub struct MembershipEnd {
 }
 
 impl Node {
-    /// Ends the membership of somebody below this node in the chain of credentials. What of its entries is
-    /// here still counts; what it writes afterwards counts nowhere, and every member that hears of it
-    /// refuses its connections.
+    /// Ends the membership of somebody below this node in the chain of credentials. Its entries that are
+    /// here still count, later ones nowhere. Every member that hears of it refuses its connections.
     ///
     /// Members whom it admitted stay if they are in `keep`, all of them for `None`: this node admits them.
     /// An ended membership does not return; the same machine joins again with another key. Revoking a
