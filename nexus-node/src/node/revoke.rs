@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_crdt::{Hlc, Members};
 use nexus_identity::{Did, Timestamp};
@@ -124,12 +125,18 @@ fn at(stamp: Hlc) -> Timestamp {
     stamp.time()
 }
 
+/// The time in which a former member is told before its connection is closed.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// Closes the connections of former members, and keeps them out.
 pub(super) async fn shut_out(mut members: watch::Receiver<Arc<Members>>, mesh: Mesh) {
     let mut before = BTreeSet::new();
     loop {
         let ended: BTreeSet<Did> = members.borrow_and_update().ended().copied().collect();
         if ended != before {
+            if !before.is_superset(&ended) {
+                tokio::time::sleep(TOLD_WITHIN).await;
+            }
             mesh.set_revoked(ended.iter().copied());
             before = ended;
         }

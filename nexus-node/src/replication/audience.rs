@@ -73,9 +73,9 @@ impl Audience {
         self.members.mesh()
     }
 
-    /// Whether the peer is a known member. Nothing is sent before that.
+    /// Whether the peer is or was a member. Nothing is sent before that.
     pub(super) fn is_known(&self) -> bool {
-        self.members.get(&self.peer).is_some()
+        self.members.get_known(&self.peer).is_some()
     }
 
     /// Takes a new set of members. Returns whether it differs from the former one.
@@ -102,10 +102,12 @@ impl Audience {
         }
     }
 
-    /// Whether both ends may read a space, and know it.
+    /// Whether both ends may read a space, and know it. A former member is still told of the mesh, until its
+    /// connection is closed: so it learns that it is one, and others learn that it left.
     pub(super) fn shares(&self, space: &SpaceRule) -> bool {
-        !self.unnamed.contains(&space.space)
-            && [&self.me, &self.peer].into_iter().all(|end| self.members.may_read(end, space))
+        let of_mesh = space.space == SpaceId::mesh(&self.members.mesh());
+        let reads = |end: &Did| self.members.may_read(end, space) || of_mesh && self.members.get_known(end).is_some();
+        !self.unnamed.contains(&space.space) && [&self.me, &self.peer].into_iter().all(reads)
     }
 
     /// The spaces of a state that both ends may read.
