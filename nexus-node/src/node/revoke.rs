@@ -130,7 +130,9 @@ const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Closes the connections of former members, and keeps them out.
 pub(super) async fn shut_out(mut members: watch::Receiver<Arc<Members>>, mesh: Mesh) {
-    let mut before = BTreeSet::new();
+    // whoever was one before the start is kept out from the start on
+    let mut before: BTreeSet<Did> = members.borrow().ended().copied().collect();
+    mesh.set_revoked(before.iter().copied());
     loop {
         let ended: BTreeSet<Did> = members.borrow_and_update().ended().copied().collect();
         if ended != before {
