@@ -55,6 +55,18 @@ impl Members {
         admitted && self.is_open(space)
     }
 
+    /// Whether a node shows its own people a space: its member may see it, or might before its membership
+    /// ended. A former member's node keeps what it has.
+    pub fn may_show(&self, member: &Did, space: &SpaceRule) -> bool {
+        let ended = self.get(member).is_none() && self.get_known(member).is_some();
+        let saw = match space.access {
+            #[cfg(any(test, feature = "testing"))]
+            HIDDEN_FROM_READERS => self.allowed_once(member, Role::Member),
+            _ => true,
+        };
+        self.may_read(member, space) || ended && saw && self.is_open(space)
+    }
+
     /// Whether a member's entries count in a space. In the mesh's own space a reader's entries count, too.
     pub fn may_write(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());

@@ -52,7 +52,7 @@ impl Visible {
     pub(crate) fn read(view: &dyn View, me: Did, members: Arc<Members>) -> Result<Self, StoreError> {
         let spaces = ledger::read_spaces(view)?.into_iter();
         let spaces: Vec<_> =
-            spaces.filter(|(space, row)| !row.cut && members.may_read(&me, &row.rule(*space))).collect();
+            spaces.filter(|(space, row)| !row.cut && members.may_show(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
         let (shared_names, used, authors) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         Ok(Self { me, members, spaces, numbers, shared_names, used, authors })
