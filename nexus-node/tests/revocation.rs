@@ -51,7 +51,8 @@ async fn a_revoked_member_is_shut_out_and_nothing_that_it_writes_afterwards_coun
 
     // a thief with the key and an older copy of the directory
     let thief = OURS.start_beside(1, Link::Memory, &cloud).await;
-    thief.brain().remember(NewMemory::note("by the thief")).await.unwrap();
+    // it may have been told already
+    let _ = thief.brain().remember(NewMemory::note("by the thief")).await;
     let late = OURS.start_beside(3, Link::Memory, &cloud).await;
     has_text(&late, "before").await;
     eventually("the newcomer knows", async || late.former_members().len() == 1).await;
