@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -118,9 +118,7 @@ impl Stage {
         }
         arguments.extend_from_slice(more);
         let directory = self.directory(name);
-        let mut child = self.spawn(name, &directory, &arguments)?;
-        let stdout = child.stdout.take();
-        self.keep(name, child)?;
+        let stdout = self.begin(name, name, &arguments)?;
         let line = first_line(stdout, READY).unwrap_or_default();
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
             let _ = self.kill(name);
@@ -137,13 +135,11 @@ impl Stage {
     /// Runs a command on a node's directory to its end.
     pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut child = self.spawn(name, &self.directory(name), &arguments)?;
-        let line = first_line(child.stdout.take(), COMMAND);
-        let ended = child.kill().and_then(|()| child.wait());
-        match (line.and_then(|line| serde_json::from_str(&line).ok()), ended) {
-            (Some(document), _) => Ok(document),
-            (None, _) => Err(self.silent(name)),
-        }
+        let process = format!("a command of {name}");
+        let line = first_line(self.begin(&process, name, &arguments)?, COMMAND);
+        // it has ended, or said nothing in time
+        let _ = self.kill(&process);
+        line.and_then(|line| serde_json::from_str(&line).ok()).ok_or_else(|| self.silent(name))
     }
 
     /// Runs a command on a node's directory, which may fail.
@@ -177,12 +173,22 @@ impl Stage {
         self.lock().running.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    fn spawn(&self, name: &str, directory: &Path, arguments: &[String]) -> Result<Child, Problem> {
+    /// Starts a process on a node's directory and takes charge of it. Its stdin stays open while this
+    /// process lives. Nothing is between the two: a process that nobody knows would write while the
+    /// directory is removed.
+    fn begin(&self, process: &str, name: &str, arguments: &[String]) -> Result<Option<ChildStdout>, Problem> {
         let failed = |error: std::io::Error| Problem::new("failed", format!("{name} could not be started: {error}"));
+        let mut children = self.lock();
+        if children.cleared {
+            return Err(Problem::new("stopping", "the demo is ending"));
+        }
         let log = File::options().create(true).append(true).open(self.log_of(name)).map_err(failed)?;
-        let mut command = self.program(directory, arguments);
+        let mut command = self.program(&self.directory(name), arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        command.spawn().map_err(failed)
+        let mut child = command.spawn().map_err(failed)?;
+        let stdout = child.stdout.take();
+        children.running.insert(process.to_owned(), child);
+        Ok(stdout)
     }
 
     fn program(&self, directory: &Path, arguments: &[String]) -> Command {
@@ -197,18 +203,6 @@ impl Stage {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
-    }
-
-    /// Takes charge of a process. Its stdin stays open while this process lives.
-    fn keep(&self, name: &str, mut child: Child) -> Result<(), Problem> {
-        let mut children = self.lock();
-        if children.cleared {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(Problem::new("stopping", "the demo is ending"));
-        }
-        children.running.insert(name.to_owned(), child);
-        Ok(())
     }
 
     /// The problem of a node that did not become ready, from its log.
