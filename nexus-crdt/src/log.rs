@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
@@ -28,6 +29,14 @@ pub struct LogId {
     pub author: Did,
     /// The incarnation of the author's store.
     pub incarnation: Incarnation,
+}
+
+impl LogId {
+    /// The range of the logs of the same author in the same space, in every incarnation.
+    pub fn incarnations(self) -> RangeInclusive<Self> {
+        let of = |incarnation| Self { incarnation: Incarnation(incarnation), ..self };
+        of([0; 8])..=of([0xff; 8])
+    }
 }
 
 /// The entries of a log kept beside its longest branch, from where it is cut on. They suffice to prove

@@ -196,13 +196,13 @@ async fn a_flood_of_frames_is_slowed_down_and_takes_little_memory() {
     stage.well("large frames");
     drop(line);
     // many tiny parts in one frame
-    for bytes in [[0x0a, 0x00], [0x12, 0x00]] {
+    for bytes in [[0x0a, 0x00], [0x12, 0x00], [0x2a, 0x00]] {
         let mut rogue = stage.rogue().await;
         let mut line = rogue.line(stage.did).await;
         let inner = bytes.iter().copied().cycle().take(FRAME_BYTES_MAX - 16).collect::<Vec<u8>>();
         let mut frame = vec![bytes[0]];
         prost::encode_length_delimiter(inner.len(), &mut frame).unwrap();
-        // a frontier's heads and a parcel's entries have the same number
+        // a frontier's heads, a parcel's entries and the full logs have the same number
         frame.extend(inner.iter().enumerate().map(|(n, _)| if n % 2 == 0 { 0x0a } else { 0x00 }));
         line.frame(&frame).await.unwrap();
         rogue.until_open(false).await;

@@ -356,10 +356,7 @@ mod tests {
         let too_large = vec![0; PROPOSAL_BYTES_MAX + 1];
         assert_eq!(refusal(&here, FORMAT_MAX, of(too_large)).await, (Reason::Forbidden, vec![]));
         for answered in [1, u64::MAX] {
-            let (group, by) = (here.running().unwrap().group, key(1).did());
-            let proposal =
-                Proposal { format: 0, group, by, session: 1, seq: 1, answered, base: 0, at_ms: 0, commands: vec![] };
-            let bytes = encode(&Signed::new(&proposal, &key(1)));
+            let bytes = encode(&Signed::new(&Proposal { answered, ..empty_proposal(&here) }, &key(1)));
             assert_eq!(refusal(&here, FORMAT_MAX, of(bytes)).await, (Reason::Forbidden, vec![]), "{answered}");
         }
         here.stop().await;

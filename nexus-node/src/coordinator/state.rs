@@ -518,7 +518,7 @@ impl Machine {
             Command::Cas { expect, put } => check_fence(&self.locks, put.fence)
                 .and_then(|()| self.kv.expect(&put.key, expect.as_deref()))
                 .and_then(|()| self.kv.put(put, &mut tell)),
-            Command::Txn(txn) => self.txn(txn, by, shown, changes),
+            Command::Txn(txn) => self.txn(txn, by, used, shown, changes),
             Command::Acquire { name, ttl_ms, wait_ms } => {
                 self.locks.acquire(name, *ttl_ms, *wait_ms, self.group.generation, &mut tell)
             }
@@ -552,7 +552,14 @@ impl Machine {
     }
 
     /// Does a transaction at one revision, or nothing of it.
-    fn txn(&mut self, txn: &Txn, by: Did, shown: u64, changes: &mut Vec<CriticalChange>) -> Result<Outcome, Refusal> {
+    fn txn(
+        &mut self,
+        txn: &Txn,
+        by: Did,
+        used: Used,
+        shown: u64,
+        changes: &mut Vec<CriticalChange>,
+    ) -> Result<Outcome, Refusal> {
         let held = txn.checks.iter().all(|check| self.kv.is(&check.key, &check.is));
         let steps = if held { &txn.then } else { &txn.otherwise };
         let fences = steps.iter().filter_map(|step| match step {
@@ -560,7 +567,7 @@ impl Machine {
             _ => None,
         });
         fences.into_iter().try_for_each(|fence| check_fence(&self.locks, Some(fence)))?;
-        self.kv.check_room(steps, by, self.used(by), self.limits())?;
+        self.kv.check_room(steps, by, used, self.limits())?;
         self.limits().check_reply(shown + self.kv.shown_by(steps))?;
         let mut revision = self.revision + 1;
         let mut made = Vec::new();

@@ -1,4 +1,4 @@
-use nexus_crdt::{Header, Incarnation, LogId, SpaceId, Verified};
+use nexus_crdt::{Header, LogId, SpaceId, Verified};
 
 use super::{Engine, Turn};
 use crate::ledger::{is_writer, readers_write, rows};
@@ -28,10 +28,8 @@ impl Engine {
 
     /// Whether an author may have one more log in a space.
     fn may_begin(&self, log: &LogId) -> bool {
-        let (first, last) = (Incarnation([0; 8]), Incarnation([0xff; 8]));
         let incarnations =
-            self.state.logs.range(LogId { incarnation: first, ..*log }..=LogId { incarnation: last, ..*log });
-        let incarnations = incarnations.filter(|(_, log)| log.held.is_some()).count() as u64;
+            self.state.logs.range(log.incarnations()).filter(|(_, log)| log.held.is_some()).count() as u64;
         let quotas = &self.state.quotas;
         quotas.incarnations_reached(incarnations).is_none()
             && self.state.usage.get(&log.author).is_none_or(|usage| quotas.logs_reached(usage).is_none())

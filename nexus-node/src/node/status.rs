@@ -177,16 +177,20 @@ fn full_authors(
     me: &Did,
 ) -> Result<BTreeMap<Did, Quota>, StoreError> {
     let snapshot = store.snapshot()?;
-    let mut full = BTreeMap::new();
+    let (mut full, mut many_logs) = (BTreeMap::new(), false);
     for (author, usage) in ledger::read_usage(&snapshot)? {
+        many_logs |= quotas.incarnations_reached(usage.logs).is_some();
         let writes = ledger::is_writer(members, &author);
         let reached = quotas.size_reached(&usage, writes, false).or_else(|| quotas.logs_reached(&usage));
         full.extend(reached.map(|quota| (author, quota)));
     }
-    let logs: BTreeSet<LogId> = ledger::read_logs(&snapshot)?.into_iter().map(|(_, log, _)| log).collect();
-    for (_, author, logs) in ledger::logs_by_place(logs.iter()) {
-        if let Some(quota) = quotas.incarnations_reached(logs) {
-            full.entry(author).or_insert(quota);
+    // the logs are many, and their number by space only matters once an author has so many in all
+    if many_logs {
+        let logs: BTreeSet<LogId> = ledger::read_logs(&snapshot)?.into_iter().map(|(_, log, _)| log).collect();
+        for (_, author, logs) in ledger::logs_by_place(logs.iter()) {
+            if let Some(quota) = quotas.incarnations_reached(logs) {
+                full.entry(author).or_insert(quota);
+            }
         }
     }
     full.remove(me);

@@ -16,6 +16,7 @@ pub struct Audience {
     me: Did,
     peer: Did,
     members: Arc<Members>,
+    mesh_space: SpaceId,
     /// The latest entry format that the peer reads.
     reads: u16,
     /// The derived spaces that the peer does not know.
@@ -29,7 +30,8 @@ impl Audience {
     /// derived space.
     pub fn new(me: Did, peer: Did, members: Arc<Members>) -> Self {
         let (reads, quotas) = (ENTRY_FORMAT_FIRST, Quotas::default());
-        Self { me, peer, members, reads, unnamed: BTreeSet::new(), quotas }
+        let mesh_space = SpaceId::mesh(&members.mesh());
+        Self { me, peer, members, mesh_space, reads, unnamed: BTreeSet::new(), quotas }
     }
 
     /// The same with a peer that reads entries up to some format. For it each log ends before its first
@@ -73,6 +75,10 @@ impl Audience {
         self.members.mesh()
     }
 
+    pub(super) const fn mesh_space(&self) -> SpaceId {
+        self.mesh_space
+    }
+
     /// Whether the peer is or was a member. Nothing is sent before that.
     pub(super) fn is_known(&self) -> bool {
         self.members.get_known(&self.peer).is_some()
@@ -91,7 +97,7 @@ impl Audience {
     /// none after the last that counts. `None` if there is nothing to exchange.
     pub(super) fn last(&self, view: &dyn View, log: &LogId, held: &Branches) -> Result<Option<Head>, StoreError> {
         let head = held.head_for(self.reads);
-        let cut = self.members.cut_of(log).filter(|_| log.space != SpaceId::mesh(&self.members.mesh()));
+        let cut = self.members.cut_of(log).filter(|_| log.space != self.mesh_space);
         let Some(cut) = cut else { return Ok(head) };
         let pin = self.members.pin_of(log).filter(|_| head.is_some_and(|head| cut <= head.seq.saturating_add(1)));
         match pin {
@@ -105,7 +111,7 @@ impl Audience {
     /// Whether both ends may read a space, and know it. A former member is still told of the mesh, until its
     /// connection is closed: so it learns that it is one, and others learn that it left.
     pub(super) fn shares(&self, space: &SpaceRule) -> bool {
-        let of_mesh = space.space == SpaceId::mesh(&self.members.mesh());
+        let of_mesh = space.space == self.mesh_space;
         let reads = |end: &Did| self.members.may_read(end, space) || of_mesh && self.members.get_known(end).is_some();
         !self.unnamed.contains(&space.space) && [&self.me, &self.peer].into_iter().all(reads)
     }

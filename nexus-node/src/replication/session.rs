@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, Incarnation, LogHead,
-    LogId, Members, Range, SpaceId, SyncFrame, plan,
+    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members,
+    Range, SyncFrame, plan,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
@@ -209,7 +209,7 @@ impl SyncSession {
         if self.refusals.is_empty() && self.refused.is_empty() {
             return Ok(shared.digest());
         }
-        let mesh_space = SpaceId::mesh(&self.audience.mesh());
+        let mesh_space = self.audience.mesh_space();
         let hidden = |log: &LogId| self.refusals.hides(log, mesh_space) || self.refused.hides(log, mesh_space);
         let common = shared.iter().filter(|(log, _)| !hidden(log)).map(|(log, head)| (*log, *head));
         Ok(common.collect::<Frontier>().digest())
@@ -241,7 +241,7 @@ impl SyncSession {
     /// Plans what the peer lacks by what it said, and has the cursors go on after it.
     fn plan_sending(&mut self, ours: &Frontier, view: &dyn View) -> Result<(), StoreError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
-        let mesh_space = SpaceId::mesh(&self.audience.mesh());
+        let mesh_space = self.audience.mesh_space();
         let mut ranges = plan(ours, theirs, mesh_space);
         ranges.retain(|range| self.refused.takes(&range.log, theirs.head(&range.log).is_some(), mesh_space));
         self.attempts.thin(&mut ranges, theirs, view)?;
@@ -343,7 +343,7 @@ impl SyncSession {
             advance(theirs, header.log(), Head { seq: header.seq, id: entry.id() });
         }
         // nothing is spent on what would not be taken
-        let (log, mesh_space) = (header.log(), SpaceId::mesh(&header.mesh));
+        let (log, mesh_space) = (header.log(), self.audience.mesh_space());
         let taken = self.refusals.takes(&log, self.numbers.contains_key(&log), mesh_space);
         Ok((taken && ledger::find_entry(view, entry.id())?.is_none()).then_some(entry))
     }
@@ -445,8 +445,7 @@ impl SyncSession {
         if log.author == self.audience.me() {
             return Ok(false);
         }
-        let (first, last) = (Incarnation([0; 8]), Incarnation([0xff; 8]));
-        let logs = self.numbers.range(LogId { incarnation: first, ..*log }..=LogId { incarnation: last, ..*log });
+        let logs = self.numbers.range(log.incarnations());
         self.refusals.lack(log, logs.count() as u64, (view, self.audience.quotas(), self.audience.members()))
     }
 
@@ -538,7 +537,7 @@ impl SyncSession {
             if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
                 continue;
             }
-            if !self.refused.takes(&log.id, theirs.head(&log.id).is_some(), SpaceId::mesh(&self.audience.mesh())) {
+            if !self.refused.takes(&log.id, theirs.head(&log.id).is_some(), self.audience.mesh_space()) {
                 continue;
             }
             if let Some(head) = parcel.add(eno, view)? {
