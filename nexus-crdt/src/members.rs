@@ -264,7 +264,7 @@ impl Members {
         let order = placed.order();
         of_author.insert(order, placed);
         // the root's own cannot be forged
-        if !(by == self.mesh) && of_author.len() > Self::REVOCATIONS_MAX {
+        if by != self.mesh && of_author.len() > Self::REVOCATIONS_MAX {
             of_author.pop_last();
         }
     }

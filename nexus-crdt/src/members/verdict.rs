@@ -359,7 +359,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Admit(Vec<u8>, bool),
-        Revoke(PlacedRevocation),
+        Revoke(Box<PlacedRevocation>),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -370,7 +370,7 @@ mod tests {
         });
         let admit = (path, any::<bool>()).prop_map(|(path, own)| Step::Admit(path, own));
         let revoke = (1_u8..7, 0_u64..8, 1_u8..7, 0_u64..8)
-            .prop_map(|(by, seq, member, counting)| Step::Revoke(revocation(by, seq, member, counting)));
+            .prop_map(|(by, seq, member, counting)| Step::Revoke(Box::new(revocation(by, seq, member, counting))));
         prop_oneof![3 => admit, 2 => revoke]
     }
 
@@ -380,7 +380,7 @@ mod tests {
                 let author = if *own { did(*path.last().unwrap()) } else { did(9) };
                 members.admit_by(&author, &chain(path)).unwrap();
             }
-            Step::Revoke(placed) => members.revoke(placed.clone()),
+            Step::Revoke(placed) => members.revoke((**placed).clone()),
         }
     }
 

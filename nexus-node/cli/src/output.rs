@@ -120,6 +120,25 @@ impl Printer {
         terminal.read_secure_line().map_err(failed)
     }
 
+    /// Whether somebody is there to be asked: both ends are a terminal, and the answer is for a person.
+    pub(crate) fn asks(&self) -> bool {
+        !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks whether to go on.
+    ///
+    /// # Errors
+    /// The answer is not yes; nothing was changed.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Problem> {
+        let terminal = console::Term::stderr();
+        let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));
+        terminal.write_str(&format!("{question} Go on? [y/N] ")).map_err(failed)?;
+        match terminal.read_line().map_err(failed)?.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Problem::new("refused", "nothing was changed")),
+        }
+    }
+
     /// A progress bar on a terminal; elsewhere a hidden one.
     pub(crate) fn progress(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
         if self.quiet || self.json || !io::stderr().is_terminal() {

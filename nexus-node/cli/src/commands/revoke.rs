@@ -1,5 +1,3 @@
-use std::io::{self, IsTerminal, Write};
-
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
@@ -24,17 +22,17 @@ impl Revoke {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let at = format!("/v1/members/{}", escape(&self.member));
-        if !self.yes && !session.printer.json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        if !self.yes && session.printer.asks() {
             let below: Vec<wire::Member> = client.get(&format!("{at}/below"))?;
             let stays = |member: &&wire::Member| {
                 self.keep.is_empty() || self.keep.iter().any(|kept| *kept == member.name || *kept == member.did)
             };
             for member in &below {
                 let end = if stays(&member) { "stays" } else { "goes, too" };
-                eprintln!("{}  {}  {end}", sane(&member.name), member.did);
+                session.printer.note(&format!("{}  {}  {end}", sane(&member.name), member.did));
             }
-            eprint!("{} loses its membership for good, and cannot be taken back. Go on? [y/N] ", sane(&self.member));
-            confirmed()?;
+            let loses = format!("{} loses its membership for good, and cannot be taken back.", sane(&self.member));
+            session.printer.confirm(&loses)?;
         }
         let keep = (!self.keep.is_empty()).then_some(self.keep);
         let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &wire::Revoke { keep })?;
@@ -62,22 +60,10 @@ pub(crate) struct Leave {
 impl Leave {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
-        if !self.yes && !session.printer.json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
-            eprint!("This node leaves its mesh for good and keeps its memories. Go on? [y/N] ");
-            confirmed()?;
+        if !self.yes && session.printer.asks() {
+            session.printer.confirm("This node leaves its mesh for good and keeps its memories.")?;
         }
         let left: wire::Left = client.post("/v1/leave", &serde_json::json!({}))?;
         session.printer.answer(&left, || format!("left {}", moment(&left.left_at)))
     }
-}
-
-/// Reads a `y` from the terminal.
-fn confirmed() -> Result<(), Problem> {
-    let _ = io::stderr().flush();
-    let mut line = String::new();
-    let read = io::stdin().read_line(&mut line);
-    if read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Problem::new("refused", "nothing was changed"))
 }

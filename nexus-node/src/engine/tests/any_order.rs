@@ -196,11 +196,14 @@ impl Node {
     }
 }
 
+/// Its name, whether it is open, the number of its records, and the number and bytes of its entries.
+type ShownSpace = (String, bool, u64, Option<(u64, u64)>);
+
 /// The visible state of a node; see [`Node::shown`].
 #[derive(Debug, Default, PartialEq)]
 struct Shown {
     heads: BTreeMap<LogId, (u64, Option<EntryId>)>,
-    spaces: BTreeMap<SpaceId, (String, bool, u64, Option<(u64, u64)>)>,
+    spaces: BTreeMap<SpaceId, ShownSpace>,
     members: BTreeMap<Did, Option<String>>,
     former: BTreeMap<Did, Revoked>,
     records: BTreeSet<(SpaceId, Dot)>,
