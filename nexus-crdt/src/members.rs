@@ -373,6 +373,11 @@ impl Members {
         self.against.get(&log.author)?.pins.get(&(log.space, log.incarnation)).copied()
     }
 
+    /// Whether somebody's membership does not stand: it was revoked, or those who admitted it lost theirs.
+    pub fn has_ended(&self, did: &Did) -> bool {
+        self.against.contains_key(did)
+    }
+
     /// All whose membership does not stand: it was revoked, or those who admitted them lost theirs.
     pub fn ended(&self) -> impl Iterator<Item = &Did> {
         self.against.keys()

@@ -293,3 +293,46 @@ async fn a_stream_hands_out_the_changes_of_keys_in_order_and_ends_with_the_node(
     nodes[0].shutdown().await;
     assert!(changes.next().await.is_none());
 }
+
+/// promise: Keys and locks | A revoked leader is replaced: another leads, its vote and its locks go to others
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_leader_loses_its_vote_and_its_locks() {
+    let nodes = nodes(World(110), 4).await;
+    voters(&nodes, 3).await;
+    // the founder cannot be revoked by one of the others, so that another one must lead
+    let led = until("another leads", async || match leader(&nodes).await {
+        0 => {
+            nodes[0].critical().unwrap().manage(Manage::StepDown).await.ok();
+            None
+        }
+        other => Some(other),
+    })
+    .await;
+    let waits = if led == 1 { 2 } else { 1 };
+    let former = nodes[led].did();
+    let held = LockOptions::default().ttl(Duration::from_secs(300));
+    nodes[led].critical().unwrap().acquire("deploy", held).await.unwrap();
+    let line = LockOptions::default().wait(Duration::from_secs(60));
+    let next = nodes[waits].critical().unwrap();
+    let next = tokio::spawn(async move { next.acquire("deploy", line).await });
+    until("a line", async || {
+        let lock = nodes[0].critical().unwrap().lock_of("deploy").await.ok()??;
+        (lock.line.len() == 1).then_some(())
+    })
+    .await;
+
+    nodes[0].revoke(former, None).await.unwrap();
+    next.await.unwrap().unwrap();
+    let stay: Vec<Node> = (0..4).filter(|n| *n != led).map(|n| nodes[n].clone()).collect();
+    voters(&stay, 3).await;
+    let seen = stay[0].critical().unwrap().coordinators().await.unwrap();
+    assert!(seen.voters.iter().all(|seat| seat.did != former) && seen.leader != Some(former), "{seen:?}");
+    let past = stay[0].critical().unwrap().audit(AuditQuery::default().limit(1_000)).await.unwrap().items;
+    let ended = past.iter().filter(|entry| entry.deed.action == Action::MemberEnded);
+    assert_eq!(ended.map(|entry| entry.deed.name.clone()).collect::<Vec<_>>(), [former.to_string()]);
+    for node in stay {
+        node.critical().unwrap().put("who", "stays", plain()).await.unwrap();
+    }
+    let alone = nodes[led].critical().unwrap().put("who", "revoked", plain()).await.unwrap_err();
+    assert_eq!(alone.code(), "refused");
+}

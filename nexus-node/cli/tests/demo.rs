@@ -23,7 +23,7 @@ fn every_step_of_the_demo_holds() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{log}");
     let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
-    let played = "start join elect share write cut apart refuse heal agree settle kill stranger";
+    let played = "start join elect share write cut apart refuse heal agree settle kill stranger revoke";
     assert_eq!(names.join(" "), played);
     for step in &steps {
         assert!(step["ok"] == true && step["ms"].is_u64() && !step["detail"].as_str().unwrap().is_empty(), "{step}");
@@ -228,14 +228,14 @@ mod on_a_terminal {
             std::thread::sleep(Duration::from_millis(300));
             bare(&terminal.text()).contains("yourownmesh").then_some(())
         });
-        terminal.shows("✓ stranger");
-        terminal.shows("7 memories, 2 peers");
+        terminal.shows("✓ revoke");
+        terminal.shows("9 memories, 2 peers");
         terminal.press("c");
         terminal.shows("○ cut off");
         terminal.press("w");
-        terminal.shows("8 memories, 0 peers");
+        terminal.shows("10 memories, 0 peers");
         terminal.press("h");
-        terminal.shows("8 memories, 2 peers");
+        terminal.shows("10 memories, 2 peers");
         terminal.press("\tk");
         terminal.shows("✗ killed");
         terminal.shows("cloud (process");
@@ -244,7 +244,7 @@ mod on_a_terminal {
         terminal.press("q");
         let (last, code) = terminal.ended();
         assert_eq!(code, 0, "{last}");
-        assert!(last.contains("ok    stranger") && last.contains("your own mesh:"), "{last}");
+        assert!(last.contains("ok    revoke") && last.contains("your own mesh:"), "{last}");
     }
 
     /// promise: Demo and first pages | On a terminal the demo is a live map with keys, and gives the terminal back

@@ -76,11 +76,23 @@ pub enum Command {
     /// Raises critical state to this format, unless its format is later already. Counts only from the
     /// leader, in a proposal of this format: a copy that cannot read the format stops at the bytes.
     Raise(u16),
+    /// Ends what a former member holds: its locks go to the next in line, its places in line and its
+    /// sessions end. Its keys stay. Counts only from the leader.
+    End(Did),
 }
 
 impl Command {
     /// The number of the last variant.
-    const LAST: u8 = 10;
+    const LAST: u8 = 11;
+
+    /// The first format that has it.
+    pub(super) fn first_format(&self) -> u16 {
+        match self {
+            Self::End(_) => format::ENDS,
+            command if command.has_bytes() => format::BYTES,
+            _ => 0,
+        }
+    }
 
     /// Whether one of its values is no text. Formats before [`format::BYTES`] do not have such values.
     pub(super) fn has_bytes(&self) -> bool {
@@ -99,7 +111,8 @@ impl Command {
             | Self::Withdraw { .. }
             | Self::Steal { .. }
             | Self::Expire(_)
-            | Self::Raise(_) => false,
+            | Self::Raise(_)
+            | Self::End(_) => false,
         }
     }
 
@@ -332,7 +345,7 @@ impl Proposal {
                 return Err(TooNew::Command(number).into());
             }
             let command = Command::deserialize_variant(from, number)?;
-            if format < format::BYTES && command.has_bytes() {
+            if format < command.first_format() {
                 return Err(ReadError::Malformed);
             }
             proposal.commands.push(command);
@@ -459,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_command_of_the_next_number_is_a_later_versions() {
-        assert_eq!(borsh::to_vec(&Command::Raise(1)).unwrap(), [Command::LAST, 1, 0]);
+        assert_eq!(borsh::to_vec(&Command::End(Did::from_bytes([7; 32]))).unwrap()[..2], [Command::LAST, 7]);
         let key = Keypair::from_seed(&[1; 32]);
         let (group, by) = (Group::default(), key.did());
         let commands = vec![Command::Raise(1)];

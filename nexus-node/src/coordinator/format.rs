@@ -19,6 +19,9 @@ const MARK: [u8; 4] = [0xff; 4];
 /// The first format whose values may be any bytes. In earlier ones they are text.
 pub(super) const BYTES: u16 = 2;
 
+/// The first format with a command that ends what a former member holds.
+pub(super) const ENDS: u16 = 2;
+
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {

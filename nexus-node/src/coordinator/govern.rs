@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
 use super::expiry::Deadlines;
-use super::format::encode;
+use super::format::{self, encode};
 use super::group::{NotDone, Running};
 use super::hearsay::{self, Hearsay};
 use super::propose::Reply;
@@ -131,6 +131,7 @@ pub(super) async fn run(here: Arc<Coordinator>) {
                     tracing::debug!(?why, "the coordinators were not changed");
                 }
             }
+            here.end_former(&running).await;
         }
     }
 }
@@ -171,6 +172,31 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
 }
 
 impl Coordinator {
+    /// As the leader, ends what former members hold. A leader that is one itself gives the leadership up.
+    async fn end_former(&self, running: &Running) {
+        let members = self.identity.members();
+        if members.has_ended(&running.me.did) {
+            let voters = running.metrics().membership_config.membership().voter_ids().collect();
+            if let Err(ManageError::Refused(why)) = self.step_down(running, &voters).await {
+                tracing::debug!(why, "the others choose the next leader without this node's help");
+            }
+            return;
+        }
+        let former: Vec<Did> = {
+            let state = running.applied.read();
+            // copies of an earlier format do not know the command
+            let ends = state.machine.format() >= format::ENDS;
+            let holders = if ends { state.machine.holders() } else { BTreeSet::new() };
+            holders.into_iter().filter(|did| members.has_ended(did)).collect()
+        };
+        for member in former {
+            match self.propose(Command::End(member)).await {
+                Ok(_) => tracing::info!(member = self.name(&member), "what this former member held has ended"),
+                Err(error) => tracing::debug!(%error, "what a former member holds stays for now"),
+            }
+        }
+    }
+
     /// This node's report to others.
     pub(super) fn say(&self) -> Overview {
         let running = self.running();

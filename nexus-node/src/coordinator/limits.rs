@@ -2,7 +2,6 @@
 //! again before it applies.
 
 use super::command::{Command, Put, Step};
-use super::format;
 
 /// The longest key and the longest name of a lock, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -175,7 +174,7 @@ impl Limits {
     }
 
     fn check_one(&self, format: u16, command: &Command) -> Result<(), FormError> {
-        if format < format::BYTES && command.has_bytes() {
+        if format < command.first_format() {
             return Err(FormError::Format { format });
         }
         match command {
@@ -203,6 +202,7 @@ impl Limits {
             Command::Renew { name, ttl_ms, .. } => self.check_lock(name, *ttl_ms),
             Command::Release { name, .. } | Command::Withdraw { name, .. } => self.check_lock(name, None),
             Command::Expire(expired) => at_most("an expiry", expired.len(), self.commands),
+            Command::End(_) => Ok(()),
             Command::Raise(to) if format > 0 && *to == format => Ok(()),
             Command::Raise(_) => Err(FormError::Format { format }),
         }
@@ -251,6 +251,7 @@ fn at_most(what: &'static str, size: usize, max: usize) -> Result<(), FormError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::format;
 
     #[test]
     fn callers_are_told_the_bounds_of_the_latest_format() {

@@ -526,7 +526,7 @@ impl Machine {
             Command::Release { name, token } => self.locks.release(name, *token, self.group.generation, &mut tell),
             Command::Withdraw { name, waiter } => self.locks.withdraw(name, *waiter, &mut tell),
             Command::Steal { name, ttl_ms } => self.locks.steal(name, *ttl_ms, self.group.generation, &mut tell),
-            Command::Expire(_) | Command::Raise(_) if by != at.leader => {
+            Command::Expire(_) | Command::Raise(_) | Command::End(_) if by != at.leader => {
                 Err(Refusal::Malformed(Malformed::NotFromLeader))
             }
             Command::Raise(to) => {
@@ -537,6 +537,10 @@ impl Machine {
                 for expiry in expired {
                     self.expire(expiry, changes);
                 }
+                Ok(Outcome::Done { revision: self.revision })
+            }
+            Command::End(member) => {
+                self.end(*member, at.index, changes);
                 Ok(Outcome::Done { revision: self.revision })
             }
         };
@@ -599,6 +603,25 @@ impl Machine {
                 let _ = self.locks.withdraw(name, *waiter, &mut tell);
             }
         }
+    }
+
+    /// Ends what a former member holds. It leaves the lines first, so that no lock goes on to it.
+    fn end(&mut self, member: Did, index: u64, changes: &mut Vec<CriticalChange>) {
+        let (limits, used, by) = (self.limits(), Used::default(), member);
+        let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
+        for (name, waiter) in self.locks.places_of(&member) {
+            // it is in that line
+            let _ = self.locks.withdraw(&name, waiter, &mut tell);
+        }
+        for name in self.locks.held_by(&member) {
+            self.locks.expire(&name, self.group.generation, &mut tell);
+        }
+        self.sessions.end(member, index);
+    }
+
+    /// The members with a lock, a place in line or a session.
+    pub(super) fn holders(&self) -> BTreeSet<Did> {
+        self.locks.holders().chain(self.sessions.sessions.keys().map(|(by, _)| by)).copied().collect()
     }
 
     /// The bytes of the values that the answer to these commands would show now, at most.

@@ -105,6 +105,9 @@ fn commands(format: u16) -> Vec<(&'static str, Command)> {
     if format > 0 {
         commands.push(("raise", Command::Raise(format)));
     }
+    if format >= format::ENDS {
+        commands.push(("end", Command::End(did(2))));
+    }
     if format >= format::BYTES {
         let checks = vec![check("c", Condition::Value(BYTES.to_vec()))];
         let txn = Txn { checks, then: vec![Step::Put(put("e", BYTES))], otherwise: Vec::new() };
@@ -348,6 +351,17 @@ fn machines(format: u16) -> Section {
         many.records.clear();
         vectors.push(("a session that made room", many));
     }
+    if format >= format::ENDS {
+        // the former member's lock goes to the next in line, its place in line and its session end
+        let mut ended = Story::new(format);
+        ended.tell(2, vec![Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 0 }]);
+        ended.tell(3, vec![Command::Acquire { name: lock(), ttl_ms: 31_000, wait_ms: 10_000 }]);
+        ended.tell(1, vec![Command::Acquire { name: "other".to_owned(), ttl_ms: 32_000, wait_ms: 0 }]);
+        ended.tell(2, vec![Command::Acquire { name: "other".to_owned(), ttl_ms: 33_000, wait_ms: 10_000 }]);
+        ended.tell(3, vec![Command::End(did(2))]);
+        ended.tell(1, vec![Command::End(did(2))]);
+        vectors.push(("a member that ended", ended));
+    }
     vectors.into_iter().map(|(name, story)| of_format(format, name, story.vector())).collect()
 }
 
@@ -499,6 +513,7 @@ fn records() -> Section {
         ("every result", Source::Leader(did(1)), results.map(result).to_vec()),
         ("a recovery", recovery, vec![deed(Action::Recover)]),
         ("a raise", Source::Leader(did(1)), vec![deed(raise)]),
+        ("a member that ended", Source::Leader(did(1)), vec![deed(Action::MemberEnded)]),
     ];
     let vector = |(name, source, deeds): (&str, _, _)| {
         let record = Record { before: [5; 32], first: 12, index: 40, source, deeds };

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nexus_identity::Did;
-use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr};
+use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, Refusal};
 use tokio::sync::{mpsc, watch};
 
 use super::handle::EngineHandle;
@@ -87,10 +87,24 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
             MeshEvent::Refused { peer, by_us, reason } => {
                 let who = if by_us { "this node" } else { "the peer" };
                 tracing::info!(peer = %peer.short(), %reason, "{who} refused to open");
+                if !by_us && reason == Refusal::Revoked {
+                    note_revoked(&syncing, &peer);
+                }
             }
             _ => {}
         }
     }
+}
+
+/// Warns that a member no longer takes this node for one. Its word is no proof: this node goes on.
+fn note_revoked(syncing: &Syncing, peer: &Did) {
+    let Some(name) = syncing.identity.name_of(peer).filter(|_| syncing.identity.is_member(peer)) else { return };
+    syncing.notices.note(
+        "revoked",
+        peer.to_string(),
+        format!("{name} refuses this node: its membership was revoked"),
+        "ask an admin; the memories here stay, and a new directory can join with a new ticket",
+    );
 }
 
 /// Stores the addresses of peers, one batch after the other.

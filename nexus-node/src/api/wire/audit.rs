@@ -20,7 +20,7 @@ pub struct AuditEntry {
     /// The kind of request. For keys `put`, `delete`, `cas`, or `txn` (a transaction that wrote
     /// nothing; others have a record for each key). For locks `acquire`, `renew`, `release`,
     /// `withdraw`, `steal`, or `grant` (to the next in line). Also `expire`, `voter_added`,
-    /// `voter_removed`, `recover`, `forged`.
+    /// `voter_removed`, `recover`, `raise`, `member_ended`, `forged`.
     pub action: String,
     /// The key or the lock. For voters, the voter's DID; for `recover`, the new group.
     pub name: String,

@@ -108,6 +108,8 @@ pub enum Action {
     Forged,
     /// Critical state was raised to a later format; the name is its number.
     Raise,
+    /// The locks, places in line and sessions of a former member ended; the name is its DID.
+    MemberEnded,
 }
 
 /// The result of a [`Deed`].
@@ -146,6 +148,7 @@ impl Action {
             Self::Recover => "recover",
             Self::Forged => "forged",
             Self::Raise => "raise",
+            Self::MemberEnded => "member_ended",
         }
     }
 }
@@ -273,13 +276,17 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalCha
         }
         Command::Expire(_) if matches!(outcome, Outcome::Refused(_)) => own(Action::Expire, "", None),
         Command::Expire(_) => {}
+        Command::End(member) => {
+            let result = if matches!(outcome, Outcome::Refused(_)) { result } else { DeedResult::Noted };
+            deeds.push(Deed { action: Action::MemberEnded, name: member.to_string(), whose: None, result });
+        }
         // copies of format 0 do not know this action
         Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
         Command::Raise(to) => {
             deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: DeedResult::Noted });
         }
     }
-    let expires = matches!(command, Command::Expire(_));
+    let expires = matches!(command, Command::Expire(_) | Command::End(_));
     let asked_for = matches!(command, Command::Acquire { .. } | Command::Steal { .. });
     for change in changes {
         let (action, result) = match &change.event {

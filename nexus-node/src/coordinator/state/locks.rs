@@ -119,6 +119,25 @@ impl Locks {
         self.locks.iter()
     }
 
+    /// The members with a lock or a place in line.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Did> {
+        self.parts.keys()
+    }
+
+    /// The names of the locks that a member holds.
+    pub(super) fn held_by(&self, by: &Did) -> Vec<String> {
+        self.iter().filter(|(_, lock)| lock.lease.by == *by).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A member's places in line, each with its lock.
+    pub(super) fn places_of(&self, by: &Did) -> Vec<(String, u64)> {
+        let of_lock = |(name, lock): (&String, &Lock)| {
+            let own = lock.line.iter().filter(|waiter| waiter.by == *by);
+            own.map(|waiter| (name.clone(), waiter.id)).collect::<Vec<_>>()
+        };
+        self.iter().flat_map(of_lock).collect()
+    }
+
     /// Whether a token's lease stands.
     pub(super) fn stands(&self, token: u64) -> bool {
         self.tokens.contains_key(&token)

@@ -103,6 +103,12 @@ impl Sessions {
         }
     }
 
+    /// Drops all sessions of a former member. None of its earlier proposals counts any more.
+    pub(super) fn end(&mut self, by: Did, index: u64) {
+        self.sessions.retain(|(of, _), _| *of != by);
+        self.floors.insert(by, index);
+    }
+
     /// Drops the oldest sessions of a member beyond its bounds, and never the one in use.
     fn bound(&mut self, by: Did, in_use: u64, limits: &Limits) {
         loop {

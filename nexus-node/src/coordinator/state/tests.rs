@@ -1,5 +1,6 @@
 mod bounds;
 mod bytes;
+mod ends;
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::onlooker::{Names, Onlooker};
 use super::stage::{Node, Stage};
-use super::view::{Event, Stranger};
+use super::view::{Event, Outsider};
 use super::{StepReport, until};
 use crate::client::escape;
 use crate::output::short_did;
@@ -62,6 +62,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "settle", does: "cloud settles the conflict with one edit", run: settle },
     Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
     Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
+    Step {
+        name: "revoke",
+        does: "a laptop is stolen: its membership is revoked, and what it writes counts nowhere",
+        run: revoke,
+    },
 ];
 
 /// The nodes and the state that the steps work on.
@@ -592,7 +597,7 @@ fn stranger(world: &mut World) -> StepResult {
         terminal.listen.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]).collect();
     claim(!dialled.is_empty(), || "terminal has no address to dial".to_owned())?;
     let secret = terminal.remember(&format!("not for strangers: {}", world.secret))?;
-    world.tell(Event::Stranger(Stranger::Dials));
+    world.tell(Event::Outsider("stranger", Outsider::Dials));
     let stranger = world.stage.start("stranger", 0, &dialled)?;
     let refused = until("the stranger's log says that it was turned away", STRANGER_TRIES, || {
         let log = world.stage.log("stranger");
@@ -602,7 +607,7 @@ fn stranger(world: &mut World) -> StepResult {
             .map(str::to_owned))
     });
     refused?;
-    world.tell(Event::Stranger(Stranger::TurnedAway));
+    world.tell(Event::Outsider("stranger", Outsider::TurnedAway));
     // Later writes, too, reach every member and must not reach it.
     let later = terminal.remember(&format!("still not for strangers: {}", world.secret))?;
     for node in world.nodes() {
@@ -626,6 +631,53 @@ fn stranger(world: &mut World) -> StepResult {
     }
     Ok("a stranger dialled and was turned away: no peer, member or memory of ours there, not a byte in its files"
         .to_owned())
+}
+
+/// Lets a member write, go, and be revoked. What it writes afterwards is sought everywhere.
+fn revoke(world: &mut World) -> StepResult {
+    const LAPTOP: &str = "laptop";
+    let (before, after, later) = ("written before the theft", "written by the thief", "written without the laptop");
+    let terminal = world.node(TERMINAL)?;
+    let invitation: wire::Invitation = terminal.client.post("/v1/invite", &json!({ "uses": 1, "ttl": "10m" }))?;
+    world.stage.command(LAPTOP, &["join", &invitation.ticket, "--name", LAPTOP])?;
+    let laptop = world.stage.start(LAPTOP, 0, &[])?;
+    world.tell(Event::Outsider(LAPTOP, Outsider::Joined));
+    let kept = laptop.remember(before)?;
+    for node in world.nodes() {
+        node.await_memory(&kept.id, before)?;
+    }
+    laptop.switch("offline")?;
+    world.tell(Event::Outsider(LAPTOP, Outsider::Stolen));
+    let asked = Instant::now();
+    let _: wire::RevokedMember = terminal.client.post(&format!("/v1/members/{LAPTOP}/revoke"), &json!({}))?;
+    for node in world.nodes() {
+        until(&format!("{} no longer counts the laptop as a member", node.name), SOON, || {
+            Ok((!node.members()?.iter().any(|member| member.did == laptop.did)).then_some(()))
+        })?;
+    }
+    let took = asked.elapsed().as_millis();
+    // it cannot know yet
+    let thief = laptop.remember(after)?;
+    laptop.switch("online")?;
+    until("the laptop says that it is refused", SOON, || {
+        let status = laptop.status()?;
+        let told = status.membership == "revoked" || status.warnings.iter().any(|warning| warning.code == "revoked");
+        Ok(told.then_some(()))
+    })?;
+    world.tell(Event::Outsider(LAPTOP, Outsider::TurnedAway));
+    let news = world.node(TERMINAL)?.remember(later)?;
+    for node in world.nodes() {
+        node.await_memory(&news.id, later)?;
+        claim(node.get(&kept.id).is_ok(), || format!("{} lost what the laptop wrote before", node.name))?;
+        let got = node.get(&thief.id);
+        claim(got.is_err_and(|problem| problem.code == "not_found"), || format!("{} reads the thief", node.name))?;
+        let open = node.peers()?.iter().any(|peer| peer.did == laptop.did && peer.state == "up");
+        claim(!open, || format!("{} talks to the laptop", node.name))?;
+    }
+    let got = laptop.get(&news.id);
+    claim(got.is_err_and(|problem| problem.code == "not_found"), || "the laptop reads on".to_owned())?;
+    world.stage.kill(LAPTOP)?;
+    Ok(format!("the laptop was out everywhere in {took} ms; what it wrote before stays, and after counts nowhere"))
 }
 
 /// Whether any file below a directory holds these bytes.

@@ -34,8 +34,8 @@ pub(super) enum Event {
     Looks { node: String, look: Look },
     /// An entry of one node has arrived at another; or at its author, when it was written.
     Arrives { author: String, node: String },
-    /// A node of another mesh dials in, or is gone.
-    Stranger(Stranger),
+    /// A node beside the others: of another mesh, or lost.
+    Outsider(&'static str, Outsider),
     /// The effect of a key.
     Says(Result<String, String>),
 }
@@ -63,10 +63,11 @@ pub(super) struct Peer {
     pub(super) behind: u64,
 }
 
-/// The state of the node of another mesh.
+/// The state of a node beside the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stranger {
-    Away,
+pub(super) enum Outsider {
+    Joined,
+    Stolen,
     Dials,
     TurnedAway,
 }
@@ -132,7 +133,7 @@ pub(super) struct View {
     pub(super) rows: Vec<Row>,
     /// The names of all steps.
     pub(super) steps: Vec<&'static str>,
-    pub(super) stranger: Stranger,
+    pub(super) outsider: Option<(&'static str, Outsider)>,
     /// Whether all steps are over, and held.
     pub(super) free: bool,
     /// The node that keys act on.
@@ -163,7 +164,7 @@ impl View {
             nodes: names.iter().map(node).collect(),
             rows: Vec::new(),
             steps,
-            stranger: Stranger::Away,
+            outsider: None,
             free: false,
             chosen: 1,
             said: None,
@@ -214,7 +215,7 @@ impl View {
                     self.arrived.push(Pulse { from: author, to: node, since: now + SETTLE });
                 }
             }
-            Event::Stranger(stranger) => self.stranger = stranger,
+            Event::Outsider(name, state) => self.outsider = Some((name, state)),
             Event::Says(said) => self.said = Some(said),
         }
     }

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Paragraph, Wrap};
 
 use super::Ink;
-use crate::commands::demo::view::{Link, Node, NodeState, Stranger, View};
+use crate::commands::demo::view::{Link, Node, NodeState, Outsider, View};
 use crate::output::first_line;
 
 /// The rows of a box: its border, its state, its numbers, and two for its latest memories.
@@ -51,7 +51,7 @@ pub(super) fn draw(view: &View, frame: &mut Frame<'_>, area: Rect) {
     for (index, (node, place)) in view.nodes.iter().zip(boxes).enumerate() {
         node_box(view, frame, place, node, view.free && view.chosen == index);
     }
-    stranger(view, frame, area, boxes[2]);
+    outsider(view, frame, area, boxes[2]);
     others(view, frame, Rect { y: boxes[2].bottom() + 1, ..area }.intersection(area));
 }
 
@@ -131,16 +131,18 @@ fn others(view: &View, frame: &mut Frame<'_>, area: Rect) {
     }
 }
 
-/// A node of another mesh, beside the third box.
-fn stranger(view: &View, frame: &mut Frame<'_>, area: Rect, beside: Rect) {
-    let (ink, text) = match view.stranger {
-        Stranger::Away => return,
-        Stranger::Dials => (Ink::Odd, "dials in…"),
-        Stranger::TurnedAway => (Ink::Bad, "✗ turned away"),
+/// A node that is not one of the mesh's, beside the third box.
+fn outsider(view: &View, frame: &mut Frame<'_>, area: Rect, beside: Rect) {
+    let Some((name, state)) = view.outsider else { return };
+    let (ink, text) = match state {
+        Outsider::Joined => (Ink::Good, "has joined"),
+        Outsider::Stolen => (Ink::Odd, "is stolen…"),
+        Outsider::Dials => (Ink::Odd, "dials in…"),
+        Outsider::TurnedAway => (Ink::Bad, "✗ turned away"),
     };
     let place = Rect::new(area.x, beside.bottom().saturating_sub(2), beside.x.saturating_sub(area.x + 1).min(16), 3);
     let place = place.intersection(area);
-    let block = Block::bordered().border_style(view.ink(ink)).title(view.span(ink, " stranger "));
+    let block = Block::bordered().border_style(view.ink(ink)).title(view.span(ink, format!(" {name} ")));
     frame.render_widget(Paragraph::new(view.span(ink, text)).block(block), place);
 }
 

@@ -4,7 +4,7 @@ use ratatui::backend::TestBackend;
 use super::*;
 use crate::commands::demo::StepReport;
 use crate::commands::demo::view::tests::{STEPS, at, look, three, up};
-use crate::commands::demo::view::{Event, Look, Stranger};
+use crate::commands::demo::view::{Event, Look, Outsider};
 
 fn picture(view: &View, columns: u16, rows: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
@@ -71,7 +71,7 @@ fn a_conflict_and_a_dead_node_are_to_be_seen() {
     view.on(at(2000), Event::Looks { node: "terminal".to_owned(), look: look(4, &both, &[("ide", true, 0)]) });
     view.on(at(2000), Event::Looks { node: "ide".to_owned(), look: look(4, &both, &[("terminal", true, 0)]) });
     view.on(at(2000), Event::Ends { node: "cloud".to_owned() });
-    view.on(at(2000), Event::Stranger(Stranger::TurnedAway));
+    view.on(at(2000), Event::Outsider("stranger", Outsider::TurnedAway));
     same(&view, 80, 24, "conflict-80x24");
 }
 
@@ -106,7 +106,7 @@ fn every_size_and_number_of_nodes_can_be_drawn() {
         }
         ends(&mut view, 1, "start", &"word ".repeat(100));
         ends(&mut view, 1, "join", &"x".repeat(1000));
-        view.on(at(2), Event::Stranger(Stranger::Dials));
+        view.on(at(2), Event::Outsider("stranger", Outsider::Dials));
         for free in [false, true] {
             view.free = free;
             for columns in [0, 1, 2, 5, 20, 59, 75, 76, 80, 100, 300] {

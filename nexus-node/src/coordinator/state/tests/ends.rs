@@ -1,0 +1,72 @@
+use super::*;
+
+const FORMER: u8 = 1;
+const OTHER: u8 = 2;
+
+/// A log of format 2 in which a member holds a lock with a line, waits twice for another, and has a session.
+fn log() -> Log {
+    let mut log = Log::new();
+    log.apply(&in_format(2, LEADER, 1, Command::Raise(2)));
+    let acquire = |name: &str, wait_ms| Command::Acquire { name: name.to_owned(), ttl_ms: 5_000, wait_ms };
+    log.propose(FORMER, acquire("held", 0));
+    log.propose(FORMER, acquire("held", 1_000));
+    log.propose(OTHER, acquire("held", 1_000));
+    log.propose(OTHER, acquire("other", 0));
+    log.propose(FORMER, acquire("other", 1_000));
+    log.propose(FORMER, Command::Put(put("key", "stays")));
+    log
+}
+
+fn did(n: u8) -> Did {
+    Did::from_bytes([n; 32])
+}
+
+fn end(log: &mut Log, by: Did, member: u8) -> Vec<Outcome> {
+    let (seq, base) = (log.index, log.index);
+    let proposal = Proposal { base, session: 7, ..in_format(2, by, seq, Command::End(did(member))) };
+    log.apply(&proposal)
+}
+
+/// promise: Keys and locks | The locks of a former member go to the next in line, its places in line end, its keys stay
+#[test]
+fn what_a_former_member_holds_ends() {
+    let mut log = log();
+    let before = log.index;
+    assert_eq!(log.machine.holders(), BTreeSet::from([did(FORMER), did(OTHER), LEADER]));
+    let from = log.changes.len();
+    end(&mut log, LEADER, FORMER);
+    let lock = |name: &str| log.machine.lock(name).map(|lock| (lock.lease.by, lock.line.len()));
+    assert_eq!((lock("held"), lock("other")), (Some((did(OTHER), 0)), Some((did(OTHER), 0))));
+    assert!(log.machine.get("key").is_some());
+    assert_eq!(log.machine.holders(), BTreeSet::from([did(OTHER), LEADER]));
+    // nothing went on to the former member in between
+    let granted = log.changes[from..].iter().filter(|change| matches!(change.event, CriticalEvent::Granted { .. }));
+    assert_eq!(granted.map(|change| change.by).collect::<Vec<_>>(), [did(OTHER)]);
+    assert_eq!(Machine::decode(&log.machine.encode(), 2).unwrap(), log.machine);
+
+    // what it proposed before, and what somebody repeats of it, counts no more
+    for (session, seq) in [(1, 1), (1, 9), (2, 1)] {
+        let late = Command::Put(put("key", "late"));
+        let late = Proposal { base: before, session, answered: 0, ..in_format(2, did(FORMER), seq, late) };
+        assert_eq!(log.apply(&late), [Outcome::Refused(Refusal::TooLate)]);
+    }
+    // once more changes nothing
+    let revision = log.machine.revision();
+    end(&mut log, LEADER, FORMER);
+    assert_eq!(log.machine.revision(), revision);
+}
+
+/// promise: Bad input | A member that ends what another holds is refused: only the leader does that
+#[test]
+fn only_the_leader_ends_what_a_member_holds() {
+    let mut log = log();
+    let before = log.machine.locks().map(|(name, lock)| (name.clone(), lock.clone())).collect::<Vec<_>>();
+    let refused = Outcome::Refused(Refusal::Malformed(Malformed::NotFromLeader));
+    assert_eq!(end(&mut log, did(OTHER), FORMER), [refused]);
+    assert_eq!(log.machine.locks().map(|(name, lock)| (name.clone(), lock.clone())).collect::<Vec<_>>(), before);
+    // and no earlier format has the command
+    for format in [0, 1] {
+        assert!(limits::check(format, &[Command::End(did(FORMER))]).is_err(), "{format}");
+    }
+    assert!(limits::check(2, &[Command::End(did(FORMER))]).is_ok());
+}
