@@ -75,7 +75,7 @@ impl Members {
     }
 
     /// Whether an author's entries may be kept in a space: it may write there, or might before its membership
-    /// ended. Which of them count says [`cut_of`](Self::cut_of).
+    /// ended. Which of them count says [`reach_of`](Self::reach_of).
     pub fn may_have_written(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
         let admitted = if of_mesh { self.get_known(author).is_some() } else { self.allowed_once(author, Role::Member) };

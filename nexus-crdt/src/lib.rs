@@ -49,7 +49,7 @@ pub use fields::{Core, FIELDS, FieldSpec, Was};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
-pub use log::{ASIDE_MAX, Admission, Branches, Incarnation, LogId};
+pub use log::{ASIDE_MAX, Admission, Branches, Branching, Incarnation, LogId, Reach, Unforked};
 pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
@@ -57,7 +57,7 @@ pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
 pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
-pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation};
+pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation, RevocationDraft, RootRevocation};
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

@@ -135,6 +135,59 @@ impl Branches {
     }
 }
 
+/// The entries of a log that count: those below a seq, and those on one branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The first seq from which on no entry counts, but for those on the branch.
+    pub below: u64,
+    /// The last entry of the branch, if there is one.
+    pub branch: Option<Head>,
+}
+
+impl Reach {
+    /// The reach of a log whose author's membership stands: up to where it forked.
+    pub const fn up_to(forked_at: Option<u64>) -> Self {
+        let below = match forked_at {
+            Some(seq) => seq,
+            None => u64::MAX,
+        };
+        Self { below, branch: None }
+    }
+
+    /// The reach of a former member's log. Its pin decides which branch counts, so that nobody with its key
+    /// can make earlier entries void by a fork.
+    pub fn pinned(pin: Option<Head>, forked_at: Option<u64>) -> Self {
+        match (pin, forked_at) {
+            (None, _) => Self { below: 0, branch: None },
+            (Some(pin), Some(below)) if below <= pin.seq => Self { below, branch: Some(pin) },
+            (Some(pin), _) => Self { below: pin.seq.saturating_add(1), branch: None },
+        }
+    }
+}
+
+/// The branches of the logs held here.
+pub trait Branching {
+    /// The lowest seq of a log with two entries.
+    fn forked_at(&self, log: &LogId) -> Option<u64>;
+
+    /// Whether an entry is on the branch that ends in `last`, as far as that branch is held.
+    fn is_on_branch(&self, log: &LogId, entry: &Head, last: &Head) -> bool;
+}
+
+/// No log is forked.
+#[derive(Clone, Copy, Debug)]
+pub struct Unforked;
+
+impl Branching for Unforked {
+    fn forked_at(&self, _: &LogId) -> Option<u64> {
+        None
+    }
+
+    fn is_on_branch(&self, _: &LogId, entry: &Head, last: &Head) -> bool {
+        entry.seq <= last.seq
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

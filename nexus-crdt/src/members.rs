@@ -11,7 +11,7 @@ use crate::entry::EntryId;
 use crate::error::FormError;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
-use crate::log::LogId;
+use crate::log::{Branching, LogId, Reach};
 use crate::revocation::PlacedRevocation;
 
 pub use verdict::Revoked;
@@ -274,14 +274,13 @@ impl Members {
         !self.revocations.is_empty()
     }
 
-    /// Finds again which memberships stand. `forked_at` is the lowest seq of a log with two entries. Returns
-    /// whether that changed anything.
-    pub fn decide(&mut self, forked_at: &dyn Fn(&LogId) -> Option<u64>) -> bool {
+    /// Finds again which memberships stand. Returns whether that changed anything.
+    pub fn decide(&mut self, branches: &dyn Branching) -> bool {
         if self.revocations.is_empty() {
             return false;
         }
         let before = self.clone();
-        let Verdicts { against, counting } = verdict::judge(&before, forked_at, None);
+        let Verdicts { against, counting } = verdict::judge(&before, branches, None);
         self.against = against;
         for (did, member) in &mut self.members {
             for (key, held) in member.credentials.iter_mut().filter(|(_, held)| held.published) {
@@ -318,8 +317,8 @@ impl Members {
     }
 
     /// The members whose membership would end with this one's, itself left out.
-    pub fn falls_with(&self, member: &Did, forked_at: &dyn Fn(&LogId) -> Option<u64>) -> Vec<Did> {
-        let with = verdict::judge(self, forked_at, Some(member)).against;
+    pub fn falls_with(&self, member: &Did, branches: &dyn Branching) -> Vec<Did> {
+        let with = verdict::judge(self, branches, Some(member)).against;
         self.iter().map(|(did, _)| *did).filter(|did| did != member && with.contains_key(did)).collect()
     }
 
@@ -363,14 +362,15 @@ impl Members {
         self.against.get(did)?.revoked
     }
 
-    /// The first seq of a log that does not count, since its author's membership ended.
-    pub fn cut_of(&self, log: &LogId) -> Option<u64> {
-        self.against.get(&log.author).map(|verdict| verdict.cut_of(log))
+    /// The entries of a log that count. `forked_at` is its lowest seq with two entries.
+    pub fn reach_of(&self, log: &LogId, forked_at: Option<u64>) -> Reach {
+        let verdict = self.against.get(&log.author);
+        verdict.map_or(Reach::up_to(forked_at), |verdict| verdict.reach_of(log, forked_at))
     }
 
     /// The last entry of a log that counts, if its author's membership ended and it has one.
     pub fn pin_of(&self, log: &LogId) -> Option<Head> {
-        self.against.get(&log.author)?.pins.get(&(log.space, log.incarnation)).copied()
+        self.against.get(&log.author)?.pin_of(log)
     }
 
     /// Whether somebody's membership does not stand: it was revoked, or those who admitted it lost theirs.

@@ -1,5 +1,5 @@
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
+use nexus_identity::{BadSignature, Chain, ChainError, Claims, Did, Domain, Keypair, Signature};
 
 use crate::entry::{EntryId, PAYLOAD_BYTES_MAX};
 use crate::error::FormError;
@@ -103,6 +103,84 @@ impl Revocation {
     fn digest(&self, mesh: &Did) -> [u8; 32] {
         let unsigned = borsh::to_vec(&(mesh, self.format, self.member, &self.pins)).expect("a revocation encodes");
         blake3::derive_key("nexus revocation v1", &unsigned)
+    }
+}
+
+/// The end of a membership as the root is to sign it: prepared on a node, signed where the root key is.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RevocationDraft {
+    /// The mesh.
+    pub mesh: Did,
+    /// The revocations: of the member, then of those whose membership ends with it.
+    pub revocations: Vec<Revocation>,
+    /// The claims by which the root admits the node that prepared it. The node needs them if its own
+    /// membership would end, too, or if it must admit others who stay.
+    pub admits: Option<Claims>,
+}
+
+impl RevocationDraft {
+    /// Its bytes, to carry to the root key.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a draft encodes")
+    }
+
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// [`FormError::NotCanonical`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormError> {
+        borsh::from_slice(bytes).map_err(|_| FormError::NotCanonical)
+    }
+
+    /// Signs all of it.
+    ///
+    /// # Errors
+    /// [`ChainError`] if the key is not the root's of this mesh.
+    pub fn sign(&self, root: &Keypair) -> Result<RootRevocation, ChainError> {
+        if root.did() != self.mesh {
+            return Err(ChainError::OtherMesh { expected: self.mesh, found: root.did() });
+        }
+        let chain = self.admits.as_ref().map(|claims| Chain::found(claims.sign(root))).transpose()?;
+        let revocations = self.revocations.iter().map(|revocation| revocation.clone().by_root(root)).collect();
+        Ok(RootRevocation { revocations, chain })
+    }
+}
+
+/// The end of a membership, signed by the root.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RootRevocation {
+    /// The revocations: of the member, then of those whose membership ends with it.
+    pub revocations: Vec<Revocation>,
+    /// The credentials of the node that writes it down, if it gets new ones.
+    pub chain: Option<Chain>,
+}
+
+impl RootRevocation {
+    /// Its bytes, to carry back to the node.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("a revocation encodes")
+    }
+
+    /// Reads the bytes. Whether the root signed them says [`holds`](Self::holds).
+    ///
+    /// # Errors
+    /// [`FormError::NotCanonical`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormError> {
+        borsh::from_slice(bytes).map_err(|_| FormError::NotCanonical)
+    }
+
+    /// Whether the root of `mesh` signed all of it, and its credentials are those of `me`.
+    pub fn holds(&self, mesh: &Did, me: &Did) -> bool {
+        let signed = |revocation: &Revocation| revocation.is_by_root(mesh) == Ok(true);
+        let own = |chain: &Chain| chain.verify(mesh).is_ok_and(|claims| claims.subject == *me);
+        self.revocations.iter().all(signed) && self.chain.as_ref().is_none_or(own)
+    }
+
+    /// Whether it ends this membership.
+    pub fn ends(&self, member: &Did) -> bool {
+        self.revocations.iter().any(|revocation| revocation.member == *member)
     }
 }
 

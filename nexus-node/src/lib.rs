@@ -279,7 +279,7 @@ pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 // types of the crates below that public signatures name
-pub use nexus_crdt::{Frontier, Head, LogId, NoAgentName, NoSource, SpaceId};
+pub use nexus_crdt::{Frontier, Head, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId};
 pub use nexus_identity::{
     BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
 };

@@ -10,7 +10,7 @@ use nexus_identity::{CHAIN_LINKS_MAX, Claims, Did, Role};
 use super::Members;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
-use crate::log::{Incarnation, LogId};
+use crate::log::{Branching, Incarnation, LogId, Reach};
 use crate::revocation::PlacedRevocation;
 use crate::space::SpaceId;
 
@@ -33,9 +33,14 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// The first seq of a log that does not count.
-    pub(super) fn cut_of(&self, log: &LogId) -> u64 {
-        self.pins.get(&(log.space, log.incarnation)).map_or(0, |last| last.seq.saturating_add(1))
+    /// The last entry of a log that counts.
+    pub(super) fn pin_of(&self, log: &LogId) -> Option<Head> {
+        self.pins.get(&(log.space, log.incarnation)).copied()
+    }
+
+    /// The entries of a log that count.
+    pub(super) fn reach_of(&self, log: &LogId, forked_at: Option<u64>) -> Reach {
+        Reach::pinned(self.pin_of(log), forked_at)
     }
 
     /// Adds a revocation. Of several pins of a log the lowest counts; a log that one of them does not pin
@@ -65,12 +70,8 @@ pub(super) struct Verdicts<'a> {
 }
 
 /// Judges all members. `without` is somebody whose membership is taken as ended.
-pub(super) fn judge<'a>(
-    members: &'a Members,
-    forked_at: &dyn Fn(&LogId) -> Option<u64>,
-    without: Option<&Did>,
-) -> Verdicts<'a> {
-    let mut bench = Bench::new(members, forked_at);
+pub(super) fn judge<'a>(members: &'a Members, branches: &dyn Branching, without: Option<&Did>) -> Verdicts<'a> {
+    let mut bench = Bench::new(members, branches);
     let mut issuers = vec![members.mesh];
     let mut issued = BTreeSet::from([members.mesh]);
     let mut counting = BTreeSet::new();
@@ -108,7 +109,7 @@ type Issued<'a> = (Did, &'a [u8], &'a Claims);
 
 struct Bench<'a, 'f> {
     members: &'a Members,
-    forked_at: &'f dyn Fn(&LogId) -> Option<u64>,
+    branches: &'f dyn Branching,
     issued: BTreeMap<Did, Vec<Issued<'a>>>,
     of_member: BTreeMap<Did, Vec<&'a PlacedRevocation>>,
     /// The length of the shortest chain to each member that counts.
@@ -117,7 +118,7 @@ struct Bench<'a, 'f> {
 }
 
 impl<'a, 'f> Bench<'a, 'f> {
-    fn new(members: &'a Members, forked_at: &'f dyn Fn(&LogId) -> Option<u64>) -> Self {
+    fn new(members: &'a Members, branches: &'f dyn Branching) -> Self {
         let mut issued: BTreeMap<Did, Vec<Issued<'a>>> = BTreeMap::new();
         for (subject, member) in members.members.iter().filter(|(subject, _)| **subject != members.mesh) {
             for (key, held) in member.credentials.iter().filter(|(_, held)| held.published) {
@@ -129,7 +130,7 @@ impl<'a, 'f> Bench<'a, 'f> {
             of_member.entry(placed.revocation.member).or_default().push(placed);
         }
         let level = BTreeMap::from([(members.mesh, 0)]);
-        Self { members, forked_at, issued, of_member, level, against: BTreeMap::new() }
+        Self { members, branches, issued, of_member, level, against: BTreeMap::new() }
     }
 
     /// The verdict on a member at a level, if a revocation of it is in force.
@@ -159,9 +160,10 @@ impl<'a, 'f> Bench<'a, 'f> {
 
     /// Whether the entry of a revocation counts, by the verdict on its author.
     fn counts(&self, placed: &PlacedRevocation, of_author: Option<&Verdict>) -> bool {
-        let forked = (self.forked_at)(&placed.log);
-        let cut = of_author.map(|verdict| verdict.cut_of(&placed.log));
-        forked.into_iter().chain(cut).all(|cut| placed.entry.seq < cut)
+        let (log, entry) = (&placed.log, &placed.entry);
+        let forked_at = self.branches.forked_at(log);
+        let reach = of_author.map_or(Reach::up_to(forked_at), |verdict| verdict.reach_of(log, forked_at));
+        entry.seq < reach.below || reach.branch.is_some_and(|last| self.branches.is_on_branch(log, entry, &last))
     }
 }
 
@@ -169,6 +171,7 @@ impl<'a, 'f> Bench<'a, 'f> {
 mod tests {
     use super::*;
     use crate::entry::EntryId;
+    use crate::log::Unforked;
     use crate::revocation::{Pin, Revocation};
     use nexus_identity::{Chain, Keypair, Timestamp};
     use proptest::prelude::*;
@@ -223,8 +226,13 @@ mod tests {
         for placed in revocations {
             members.revoke(placed.clone());
         }
-        members.decide(&|_| None);
+        members.decide(&Unforked);
         members
+    }
+
+    /// The first seq of a log that does not count, if its author's membership ended.
+    fn cut(members: &Members, log: &LogId) -> Option<u64> {
+        members.has_ended(&log.author).then(|| members.reach_of(log, None).below)
     }
 
     fn standing(members: &Members) -> Vec<u8> {
@@ -254,12 +262,12 @@ mod tests {
         let all: [&[u8]; 2] = [&[1], &[1, 2]];
         let ended = decide(members(&all), &[revocation(1, 5, 2, 3)]);
         let elsewhere = LogId { incarnation: Incarnation([9; 8]), ..log(2) };
-        assert_eq!((ended.cut_of(&log(2)), ended.cut_of(&elsewhere), ended.cut_of(&log(1))), (Some(3), Some(0), None));
+        assert_eq!((cut(&ended, &log(2)), cut(&ended, &elsewhere), cut(&ended, &log(1))), (Some(3), Some(0), None));
         assert_eq!(ended.revoked(&did(2)), Some(Revoked { at: Hlc(5), by: did(1) }));
         // of two revocations the lower pin counts, and a log that one of them leaves out is cut at its start
         let twice = decide(ended.clone(), &[revocation(1, 6, 2, 2)]);
-        assert_eq!((twice.cut_of(&log(2)), twice.revoked(&did(2)).unwrap().at), (Some(2), Hlc(5)));
-        assert_eq!(decide(ended, &[revocation(1, 6, 2, 0)]).cut_of(&log(2)), Some(0));
+        assert_eq!((cut(&twice, &log(2)), twice.revoked(&did(2)).unwrap().at), (Some(2), Hlc(5)));
+        assert_eq!(cut(&decide(ended, &[revocation(1, 6, 2, 0)]), &log(2)), Some(0));
     }
 
     /// promise: Revocations | A revoked admin takes along whom it admitted, unless another admitted them, too
@@ -267,18 +275,18 @@ mod tests {
     fn a_revoked_admin_takes_along_whom_it_admitted_unless_another_did_too() {
         let all: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 2, 4]];
         assert_eq!(
-            members(&all).falls_with(&did(2), &|_| None),
+            members(&all).falls_with(&did(2), &Unforked),
             [did(3), did(4)].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         );
         let mut kept = members(&all);
         kept.admit_by(&did(1), &chain(&[1, 3])).unwrap();
         let kept = decide(kept, &[revocation(1, 5, 2, 3)]);
         assert_eq!(standing(&kept), [1, 3]);
-        assert_eq!((kept.cut_of(&log(3)), kept.cut_of(&log(4))), (None, Some(0)));
+        assert_eq!((cut(&kept, &log(3)), cut(&kept, &log(4))), (None, Some(0)));
         // a date does not help: what it admits afterwards counts nowhere
         let mut later = kept;
         later.admit_by(&did(5), &chain(&[1, 2, 5])).unwrap();
-        later.decide(&|_| None);
+        later.decide(&Unforked);
         assert_eq!(standing(&later), [1, 3]);
     }
 
@@ -291,7 +299,7 @@ mod tests {
         // the way back: above the pin nothing counts, and another admits whom the thief had admitted
         let mended = decide(members(&all), &[revocation(2, 7, 3, 1), revocation(1, 3, 2, 7)]);
         assert_eq!(standing(&mended), [1, 3]);
-        assert_eq!(mended.cut_of(&log(3)), None);
+        assert_eq!(cut(&mended, &log(3)), None);
         let before = decide(members(&all[..3]), &[revocation(2, 6, 3, 1), revocation(1, 3, 2, 7)]);
         assert_eq!((standing(&before), before.revoked(&did(3)).map(|ended| ended.by)), (vec![1], Some(did(2))));
     }
@@ -341,10 +349,32 @@ mod tests {
     fn who_leaves_keeps_what_it_wrote_until_then() {
         let left = decide(members(&[&[1], &[1, 2]]), &[revocation(2, 5, 2, 0)]);
         assert_eq!(standing(&left), [1]);
-        assert_eq!((left.cut_of(&log(2)), left.revoked(&did(2)).unwrap().by), (Some(6), did(2)));
+        assert_eq!((cut(&left, &log(2)), left.revoked(&did(2)).unwrap().by), (Some(6), did(2)));
         // somebody with its key cannot undo what others revoked
         let revoked = decide(left, &[revocation(1, 9, 2, 3)]);
-        assert_eq!(revoked.cut_of(&log(2)), Some(3));
+        assert_eq!(cut(&revoked, &log(2)), Some(3));
+    }
+
+    /// promise: Revocations | A fork that somebody with a former member's key makes takes nothing away from what counts
+    #[test]
+    fn a_fork_below_the_pin_takes_nothing_away() {
+        let all: [&[u8]; 3] = [&[1], &[1, 2], &[1, 2, 3]];
+        let forked = |revocations: &[PlacedRevocation]| {
+            let mut members = members(&all);
+            revocations.iter().for_each(|placed| members.revoke(placed.clone()));
+            members.decide(&Forked(0));
+            members
+        };
+        // member 2 revoked member 3 in entry 4, and was revoked itself, with its log pinned at entry 6
+        let both = [revocation(2, 4, 3, 1), revocation(1, 5, 2, 7)];
+        assert_eq!(forked(&both).revoked(&did(3)).map(|ended| ended.by), Some(did(2)));
+        let reach = forked(&both).reach_of(&log(2), Some(0));
+        assert_eq!(reach, Reach { below: 0, branch: Some(entry(2, 6)) });
+        // entry 3 is on the other branch
+        let beside = [revocation(2, 3, 3, 1), revocation(1, 5, 2, 7)];
+        assert_eq!(forked(&beside).revoked(&did(3)), None);
+        // without a pin a fork cuts
+        assert_eq!(forked(&both[..1]).revoked(&did(3)), None);
     }
 
     /// promise: Revocations | The root revokes anybody, whoever carries it
@@ -353,7 +383,7 @@ mod tests {
         let by_root = PlacedRevocation { by_root: true, ..revocation(3, 5, 1, 2) };
         let ended = decide(members(&[&[1], &[1, 2], &[3]]), &[by_root, revocation(1, 1, 2, 0)]);
         assert_eq!(standing(&ended), [3]);
-        assert_eq!((ended.revoked(&did(1)).unwrap().by, ended.cut_of(&log(2))), (did(0), Some(0)));
+        assert_eq!((ended.revoked(&did(1)).unwrap().by, cut(&ended, &log(2))), (did(0), Some(0)));
     }
 
     #[derive(Clone, Debug)]
@@ -384,6 +414,20 @@ mod tests {
         }
     }
 
+    /// The log of member 2 is forked at this seq, if it is below 8. The branch beside counts nowhere.
+    struct Forked(u64);
+
+    impl Branching for Forked {
+        fn forked_at(&self, of: &LogId) -> Option<u64> {
+            (*of == log(2) && self.0 < 8).then_some(self.0)
+        }
+
+        fn is_on_branch(&self, _: &LogId, entry: &Head, last: &Head) -> bool {
+            // even entries are on the branch of even ones
+            entry.seq <= last.seq && entry.seq % 2 == last.seq % 2
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -392,7 +436,7 @@ mod tests {
         fn verdicts_depend_on_the_set_alone(
             steps in prop::collection::vec(step(), 1..16), order in any::<prop::sample::Index>(), fork in 0_u64..12
         ) {
-            let forked_at = |of: &LogId| (*of == log(2) && fork < 8).then_some(fork);
+            let forked_at = Forked(fork);
             let mut one = Members::of(did(0));
             for (n, step) in steps.iter().enumerate() {
                 take(&mut one, step);
@@ -417,14 +461,14 @@ mod tests {
         fn nothing_that_does_not_count_ends_a_membership(steps in prop::collection::vec(step(), 1..24)) {
             let mut members = Members::of(did(0));
             steps.iter().for_each(|step| take(&mut members, step));
-            members.decide(&|_| None);
+            members.decide(&Unforked);
             for n in 1..7 {
                 let Some(Revoked { by, .. }) = members.revoked(&did(n)) else { continue };
                 let in_force = steps.iter().filter_map(|step| match step {
                     Step::Revoke(placed) if placed.revocation.member == did(n) && placed.log.author == by => Some(placed),
                     _ => None,
                 });
-                let cut = if by == did(n) { None } else { members.cut_of(&log((1..7).find(|n| did(*n) == by).unwrap())) };
+                let cut = if by == did(n) { None } else { cut(&members, &log((1..7).find(|n| did(*n) == by).unwrap())) };
                 prop_assert!(in_force.clone().any(|placed| cut.is_none_or(|cut| placed.entry.seq < cut)));
                 prop_assert!(by == did(n) || members.is_above(&by, &did(n)));
             }

@@ -1,11 +1,14 @@
 //! This node and the others: status, peers, members, tickets, offline and online.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
+use nexus_crdt::RootRevocation;
 use nexus_identity::{Did, Name, Role, RoleError, Ticket};
 use serde_json::json;
 
@@ -93,8 +96,33 @@ pub(super) async fn revoke(
     OptionalJson(revoke): OptionalJson<wire::Revoke>,
 ) -> Result<Answer<wire::RevokedMember>, Problem> {
     let member = member(&node, &who)?;
-    let keep = revoke.keep.map(|keep| keep.iter().map(|who| self::member(&node, who)).collect::<Result<_, _>>());
-    Ok(Answer(node.revoke(member, keep.transpose()?).await?.into()))
+    let Some(signed) = revoke.signed else {
+        return Ok(Answer(node.revoke(member, kept(&node, revoke.keep)?).await?.into()));
+    };
+    let word: Option<RootRevocation> =
+        BASE64.decode(signed.as_bytes()).ok().and_then(|bytes| RootRevocation::from_bytes(&bytes).ok());
+    let word = word.filter(|word| word.revocations.first().is_some_and(|first| first.member == member));
+    let Some(word) = word else {
+        return Err(Problem::new("invalid", "`signed` is no revocation of this member by the root"));
+    };
+    Ok(Answer(node.revoke_as_root(word).await?.into()))
+}
+
+/// Drafts the end of a membership for the root to sign.
+pub(super) async fn draft_revocation(
+    node: Node,
+    Path(who): Path,
+    OptionalJson(draft): OptionalJson<wire::DraftRevocation>,
+) -> Result<Answer<wire::RevocationDraft>, Problem> {
+    let member = member(&node, &who)?;
+    let draft = node.draft_revocation(member, kept(&node, draft.keep)?).await?;
+    let draft = BASE64.encode(&draft.to_bytes());
+    Ok(Answer(wire::RevocationDraft { did: member.to_string(), draft }))
+}
+
+/// The DIDs of the members who stay.
+fn kept(node: &Node, keep: Option<Vec<String>>) -> Result<Option<BTreeSet<Did>>, NodeError> {
+    keep.map(|keep| keep.iter().map(|who| member(node, who)).collect()).transpose()
 }
 
 /// The members whose membership would end with one's.

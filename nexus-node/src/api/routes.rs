@@ -258,6 +258,12 @@ fn the_mesh(routes: Routes) -> Routes {
                 .takes(false, &example::revoke())
                 .gives(200, &example::revoked_member())
         })
+        .on(Method::POST, "/v1/members/{member}/revocation", mesh::draft_revocation, |about| {
+            about
+                .summary("Draft the end of a membership for the mesh's root key to sign; nothing changes")
+                .takes(false, &example::draft_revocation())
+                .gives(200, &example::revocation_draft())
+        })
         .on(Method::GET, "/v1/members/{member}/below", mesh::below, |about| {
             about
                 .summary("The members whose membership would end with this one's, unless they are kept")

@@ -255,6 +255,27 @@ pub struct Revoke {
     /// The members that stay, by DID or name, of those whom it had admitted; all of them if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Vec<String>>,
+    /// A draft that the mesh's root key has signed, in base64. It says itself who stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
+}
+
+/// The options of a draft for the root.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DraftRevocation {
+    /// The members that stay, by DID or name, of those whom it had admitted; all of them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
+}
+
+/// A draft for the root to sign.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RevocationDraft {
+    /// The member's DID.
+    pub did: String,
+    /// The draft, in base64.
+    pub draft: String,
 }
 
 /// An ended membership.

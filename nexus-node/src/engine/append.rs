@@ -129,6 +129,10 @@ impl Engine {
                 done(self.publish_chain(&chain, run.ids[place], turn)?)
             }
             Command::Revoke { member, keep } => done(self.revoke(member, keep.as_ref(), run.ids[place], turn)?),
+            Command::RevokeAsRoot(word) => done(self.revoke_as_root(&word, run.ids[place], turn)?),
+            Command::DraftRevocation { member, keep, name } => {
+                done(self.draft_revocation(member, keep.as_ref(), name, turn)?)
+            }
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
@@ -152,6 +156,8 @@ impl Engine {
             // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
             Command::Revoke { member, .. } => self.may_revoke(member),
+            Command::RevokeAsRoot(word) => word.holds(&self.state.mesh, &self.state.me),
+            Command::DraftRevocation { .. } => true,
             Command::Keep(_) | Command::Raise { .. } => true,
         }
     }

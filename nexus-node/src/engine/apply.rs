@@ -35,8 +35,11 @@ impl Engine {
         let header = entry.header();
         let held = self.place(eno, entry, turn)?;
         self.count(entry, held.entries == 1, turn);
-        let counts = held.counts(header.seq) && self.state.counts(&header.log(), header.seq);
-        self.fold_as_it_counts(eno, entry, counts, turn)?;
+        let reach = self.state.reach_of(&header.log());
+        if reach.branch.is_some_and(|last| last.id == entry.id()) {
+            self.state.branched.insert(header.log());
+        }
+        self.fold_as_it_counts(eno, entry, header.seq < reach.below, turn)?;
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
             space.entries += 1;
             space.bytes += u64::from(header.payload_len);
@@ -78,6 +81,9 @@ impl Engine {
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&held));
         if let Some(from) = held.cut.filter(|_| held.cut != below) {
             self.state.undecided = true;
+            if self.state.members.pin_of(&id).is_some_and(|pin| from <= pin.seq) {
+                self.state.branched.insert(id);
+            }
             self.cut(eno, id, CutRow { log: no, from, below }, turn)?;
             turn.events.push(Event::Fork { log: id, seq: from });
         }

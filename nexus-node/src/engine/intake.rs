@@ -1,4 +1,6 @@
-use nexus_crdt::{Admission, Draft as EntryDraft, Head, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified};
+use nexus_crdt::{
+    Admission, Draft as EntryDraft, Head, Header, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified,
+};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
@@ -110,10 +112,7 @@ impl Engine {
             let need = Need::Author(header.author, header.space);
             return Ok(Verdict::Wait(entry, need));
         }
-        // of a former member's memories nothing more is taken than counts; what it says of the mesh is kept, as
-        // verdicts may depend on it, and may change
-        let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
-        if !in_mesh_space && !self.state.counts(&header.log(), header.seq) {
+        if self.is_after_the_end(header, turn)? {
             return Ok(Verdict::Nothing);
         }
         // a peer must not send entries of a space that this node may not read; nothing of them is kept
@@ -138,17 +137,37 @@ impl Engine {
         Ok(Verdict::Stored)
     }
 
-    /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or
-    /// the next of a held branch. Both are evidence, within a bound.
-    fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
-        let header = entry.header();
-        let Some((no, held)) = self.state.logs.get(&header.log()).and_then(|log| Some((log.no, log.held?))) else {
-            return Ok(false);
-        };
-        if !held.has_room_at(header.seq) || find_entry(&turn.draft, entry.id())?.is_some() {
+    /// Whether an entry is by a former member, and can never count. Of its memories nothing more is taken
+    /// than counts, and no branch beside the one that counts. What it says of the mesh is kept, as verdicts
+    /// may depend on it, and may change.
+    fn is_after_the_end(&self, header: &Header, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        let log = header.log();
+        if !self.state.members.has_ended(&log.author) {
             return Ok(false);
         }
-        if header.seq <= held.head.seq {
+        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
+        let Some(pin) = self.state.members.pin_of(&log) else { return Ok(!in_mesh_space) };
+        if header.seq > pin.seq {
+            return Ok(!in_mesh_space);
+        }
+        // every entry before a held one is held
+        Ok(find_entry(&turn.draft, pin.id)?.is_some())
+    }
+
+    /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or
+    /// the next of a held branch. Both are evidence, within a bound. There is no bound while the branch is
+    /// missing of which it is known that it counts.
+    fn is_branch(&self, entry: &Verified, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        let header = entry.header();
+        let log = header.log();
+        let Some((no, held)) = self.state.logs.get(&log).and_then(|log| Some((log.no, log.held?))) else {
+            return Ok(false);
+        };
+        let sought = || self.state.members.pin_of(&log).is_some_and(|pin| header.seq <= pin.seq);
+        if !held.has_room_at(header.seq) && !sought() || find_entry(&turn.draft, entry.id())?.is_some() {
+            return Ok(false);
+        }
+        if header.seq == 0 {
             return Ok(true);
         }
         let Some(before) = find_entry(&turn.draft, header.prev)? else { return Ok(false) };

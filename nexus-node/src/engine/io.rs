@@ -1,4 +1,4 @@
-use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, Origin, SpaceId, Verified};
+use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, SpaceId, Verified};
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,17 @@ pub enum Command {
         /// Whom this node admits in its place, of those whose membership would end with it; `None` for all.
         keep: Option<BTreeSet<Did>>,
     },
+    /// Draft the end of a membership for the root to sign. Nothing changes.
+    DraftRevocation {
+        /// The member.
+        member: Did,
+        /// Whom this node admits in its place, of those whose membership would end with it; `None` for all.
+        keep: Option<BTreeSet<Did>>,
+        /// The name by which the root admits this node.
+        name: Name,
+    },
+    /// End a membership by the root's word.
+    RevokeAsRoot(Box<RootRevocation>),
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
@@ -129,6 +140,8 @@ pub enum Outcome {
         /// Those whose membership ended with it.
         fallen: Vec<Did>,
     },
+    /// The draft of a revocation, for the root to sign.
+    Drafted(Box<RevocationDraft>),
     /// The record does not exist, or is forgotten.
     NoRecord,
     /// This version does not write that format.

@@ -1,45 +1,63 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nexus_crdt::{Kind, LogId, SpaceId};
+use nexus_crdt::{Kind, LogId, Reach, SpaceId};
 
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, LogNo, RecountRow, Standing};
-use crate::ledger::{enos_of_log, read_entry, standing};
+use crate::ledger::{HeldBranches, branch, enos_of_log, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
     /// Finds again which memberships stand, if something came that they depend on. Changes what counts of
     /// the logs concerned, and returns their parts.
     pub(super) fn decide(&mut self, turn: &mut Turn<'_>) -> Result<Vec<(LogNo, RecountRow)>, LedgerError> {
-        if !std::mem::take(&mut self.state.undecided) || !self.state.members.has_revocations() {
+        let branched = std::mem::take(&mut self.state.branched);
+        let undecided = std::mem::take(&mut self.state.undecided) || !branched.is_empty();
+        if !undecided || !self.state.members.has_revocations() {
             return Ok(Vec::new());
         }
         let before = self.state.members.clone();
-        let logs = &self.state.logs;
-        let forked_at = |log: &LogId| logs.get(log)?.held?.cut;
-        if !Arc::make_mut(&mut self.state.members).decide(&forked_at) {
-            return Ok(Vec::new());
+        let changed = {
+            let logs = &self.state.logs;
+            let held = |log: &LogId| logs.get(log).and_then(|log| Some((log.no, log.held?.cut)));
+            let branches = HeldBranches::new(&turn.draft, &held);
+            let changed = Arc::make_mut(&mut self.state.members).decide(&branches);
+            branches.finish()?;
+            changed
+        };
+        if changed {
+            turn.events.push(Event::Members);
         }
-        turn.events.push(Event::Members);
         let after = self.state.members.clone();
-        let turned = logs.iter().filter_map(|(id, log)| {
-            let end = |cut: Option<u64>| cut.into_iter().chain(log.held?.cut).min();
-            let (was, is) = (end(before.cut_of(id)), end(after.cut_of(id)));
-            let recount = match (was, is) {
-                (was, Some(is)) if was.is_none_or(|was| is < was) => RecountRow { from: is, to: was, counts: false },
-                (Some(was), is) if is != Some(was) => RecountRow { from: was, to: is, counts: true },
-                _ => return None,
+        let turned = self.state.logs.iter().filter_map(|(id, log)| {
+            let forked_at = log.held?.cut;
+            let (was, is) = (before.reach_of(id, forked_at), after.reach_of(id, forked_at));
+            let recount = match (was.branch, is.branch) {
+                (None, None) if is.below < was.below => row(is.below, was.below, false),
+                (None, None) if is.below > was.below => row(was.below, is.below, true),
+                (None, None) => return None,
+                _ if was == is && !branched.contains(id) => return None,
+                _ => RecountRow { from: was.below.min(is.below), to: None, counts: is.branch.is_some() },
             };
-            Some((*id, log.no, recount))
+            Some((*id, log.no, recount, is))
         });
-        let turned: Vec<(LogId, LogNo, RecountRow)> = turned.collect();
+        let turned: Vec<(LogId, LogNo, RecountRow, Reach)> = turned.collect();
         let mut described = BTreeSet::new();
-        for (id, no, recount) in &turned {
-            let last = recount.to.map_or(u64::MAX, |to| to.saturating_sub(1));
-            let enos = enos_of_log(&turn.draft, *no, recount.from, last)?;
-            let profiles = if recount.counts { self.count_again(&enos, turn)? } else { self.uncount(id, &enos, turn)? };
-            if profiles {
+        for (id, no, recount, is) in &turned {
+            let to = recount.to.map_or(u64::MAX, |to| to.saturating_sub(1));
+            let (mut counting, mut rest) = (Vec::new(), enos_of_log(&turn.draft, *no, recount.from, to)?);
+            if let Some(last) = is.branch {
+                if let Some(below) = is.below.checked_sub(1) {
+                    counting = enos_of_log(&turn.draft, *no, recount.from, below)?;
+                }
+                counting.extend(branch(&turn.draft, *no, &last, is.below)?.iter().map(|(eno, _)| *eno));
+                let of_branch: BTreeSet<Eno> = counting.iter().copied().collect();
+                rest.retain(|eno| !of_branch.contains(eno));
+            } else if is.below > recount.from {
+                counting = std::mem::take(&mut rest);
+            }
+            if self.uncount(id, &rest, turn)? | self.count_again(&counting, turn)? {
                 described.insert(id.author);
             }
             if let Some(space) = self.state.spaces.get(&id.space) {
@@ -49,7 +67,7 @@ impl Engine {
         for author in described {
             self.describe_again(&author, turn)?;
         }
-        Ok(turned.into_iter().map(|(_, no, recount)| (no, recount)).collect())
+        Ok(turned.into_iter().map(|(_, no, recount, _)| (no, recount)).collect())
     }
 
     /// Folds entries that did not count. Returns whether profiles are among them.
@@ -70,4 +88,9 @@ impl Engine {
         }
         Ok(profiles)
     }
+}
+
+/// A part of a log from one seq to before another, or to its end.
+fn row(from: u64, to: u64, counts: bool) -> RecountRow {
+    RecountRow { from, to: (to < u64::MAX).then_some(to), counts }
 }

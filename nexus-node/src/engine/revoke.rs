@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use nexus_crdt::{Branches, Head, Kind, LogId, Pin, Revocation, SpaceId};
-use nexus_identity::{Chain, Claims, Did};
+use nexus_crdt::{Branches, Head, Kind, LogId, Member, Pin, Revocation, RevocationDraft, RootRevocation, SpaceId};
+use nexus_identity::{Chain, Claims, Did, Name, Role, Timestamp};
 
 use super::io::{CommandId, Outcome};
 use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
-use crate::ledger::{head_at, read_genesis};
+use crate::ledger::{HeldBranches, head_at, read_genesis};
 
 impl Engine {
     /// Whether a revocation by this node is in force: of itself, or of a member below it.
@@ -27,26 +27,98 @@ impl Engine {
         of: CommandId,
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
-        let logs = &self.state.logs;
-        let falling = self.state.members.falls_with(&member, &|log| logs.get(log)?.held?.cut);
         let (mut kept, mut fallen) = (Vec::new(), Vec::new());
-        for below in falling {
-            match self.admission_of(&below, turn)?.filter(|_| keep.is_none_or(|keep| keep.contains(&below))) {
+        let Some(own) = read_genesis(&turn.draft)?.map(|genesis| genesis.chain) else {
+            return Ok(self.not_permitted());
+        };
+        for below in self.falling(&member, turn)? {
+            match self.admission_of(&below, &own, turn.now).filter(|_| keep.is_none_or(|keep| keep.contains(&below))) {
                 Some(chain) => {
                     self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
                     kept.push(below);
                 }
                 None => {
-                    self.end_membership(below, of, turn)?;
+                    let revocation = self.revocation_of(below, turn)?;
+                    self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
                     fallen.push(below);
                 }
             }
         }
-        let pins = self.end_membership(member, of, turn)?;
-        Ok(Outcome::Revoked { pins, kept, fallen })
+        let revocation = self.revocation_of(member, turn)?;
+        self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
+        Ok(Outcome::Revoked { pins: revocation.pins().len(), kept, fallen })
     }
 
-    fn end_membership(&mut self, member: Did, of: CommandId, turn: &mut Turn<'_>) -> Result<usize, LedgerError> {
+    /// Drafts the end of a membership for the root to sign. Members whose membership would end with it and
+    /// who are not kept are part of it.
+    pub(super) fn draft_revocation(
+        &mut self,
+        member: Did,
+        keep: Option<&BTreeSet<Did>>,
+        name: Name,
+        turn: &Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        let (me, mesh) = (self.state.me, self.state.mesh);
+        let (mut kept, mut ended) = (false, vec![member]);
+        let falling = self.falling(&member, turn)?;
+        for below in falling.iter().filter(|below| **below != me) {
+            if keep.is_none_or(|keep| keep.contains(below)) {
+                kept = true;
+            } else {
+                ended.push(*below);
+            }
+        }
+        let falls = falling.contains(&me);
+        let admits = (falls || kept && !self.state.members.allows(&me, Role::Admin)).then(|| {
+            let roles = self.state.members.get(&me).map(Member::roles).unwrap_or_default();
+            let roles = if kept { roles.into_iter().chain([Role::Admin]).collect() } else { roles };
+            Claims::new(mesh, me, name, roles, turn.now)
+        });
+        let revocations = ended.into_iter().map(|member| self.revocation_of(member, turn));
+        let revocations = revocations.collect::<Result<_, _>>()?;
+        Ok(Outcome::Drafted(Box::new(RevocationDraft { mesh, revocations, admits })))
+    }
+
+    /// Writes down the end of a membership that the root has signed, after the admissions of those who stay.
+    pub(super) fn revoke_as_root(
+        &mut self,
+        word: &RootRevocation,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        let own = match &word.chain {
+            Some(chain) => Some(chain.clone()),
+            None => read_genesis(&turn.draft)?.map(|genesis| genesis.chain),
+        };
+        let (Some(own), Some(first)) = (own, word.revocations.first()) else { return Ok(self.not_permitted()) };
+        if let Some(chain) = &word.chain {
+            self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
+        }
+        let (mut kept, fallen) = (Vec::new(), word.revocations[1..].iter().map(|ended| ended.member).collect());
+        for below in self.falling(&first.member, turn)?.into_iter().filter(|below| !word.ends(below)) {
+            if let Some(chain) = self.admission_of(&below, &own, turn.now) {
+                self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
+                kept.push(below);
+            }
+        }
+        for revocation in &word.revocations {
+            self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
+        }
+        Ok(Outcome::Revoked { pins: first.pins().len(), kept, fallen })
+    }
+
+    /// The members whose membership would end with this one's.
+    fn falling(&self, member: &Did, turn: &Turn<'_>) -> Result<Vec<Did>, LedgerError> {
+        let logs = &self.state.logs;
+        let held = |log: &LogId| logs.get(log).and_then(|log| Some((log.no, log.held?.cut)));
+        let branches = HeldBranches::new(&turn.draft, &held);
+        let falling = self.state.members.falls_with(member, &branches);
+        branches.finish()?;
+        Ok(falling)
+    }
+
+    /// The end of a membership, with the last entry of each log that counts here.
+    fn revocation_of(&self, member: Did, turn: &Turn<'_>) -> Result<Revocation, LedgerError> {
         let mut pins = Vec::new();
         for (id, log) in self.state.logs.iter().filter(|(id, _)| id.author == member) {
             let last = match log.held {
@@ -55,10 +127,7 @@ impl Engine {
             };
             pins.extend(last.map(|last| Pin { space: id.space, incarnation: id.incarnation, last }));
         }
-        let revocation = Revocation::new(member, pins);
-        let pins = revocation.pins().len();
-        self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
-        Ok(pins)
+        Ok(Revocation::new(member, pins))
     }
 
     fn write_of_mesh(
@@ -73,15 +142,12 @@ impl Engine {
     }
 
     /// A chain by which this node admits a member as what it is now. `None` if it may not.
-    fn admission_of(&self, member: &Did, turn: &Turn<'_>) -> Result<Option<Chain>, LedgerError> {
-        let (Some(genesis), Some(known)) = (read_genesis(&turn.draft)?, self.state.members.get(member)) else {
-            return Ok(None);
-        };
-        let Some(name) = known.name().cloned() else { return Ok(None) };
-        let claims = Claims::new(self.state.mesh, *member, name, known.roles(), turn.now)
+    fn admission_of(&self, member: &Did, own: &Chain, now: Timestamp) -> Option<Chain> {
+        let known = self.state.members.get(member)?;
+        let claims = Claims::new(self.state.mesh, *member, known.name()?.clone(), known.roles(), now)
             .issued_by(self.state.me)
             .expiring(known.expires_at());
-        Ok(genesis.chain.extend(claims.sign(&self.key)).ok())
+        own.extend(claims.sign(&self.key)).ok()
     }
 
     fn last_that_counts(
@@ -91,13 +157,11 @@ impl Engine {
         held: &Branches,
         turn: &Turn<'_>,
     ) -> Result<Option<Head>, LedgerError> {
-        let cut = self.state.members.cut_of(id).into_iter().chain(held.cut).min();
-        match cut.filter(|cut| *cut <= held.head.seq) {
-            None => Ok(Some(held.head)),
-            Some(cut) => match cut.checked_sub(1) {
-                Some(seq) => Ok(head_at(&turn.draft, no, seq)?),
-                None => Ok(None),
-            },
+        let reach = self.state.members.reach_of(id, held.cut);
+        match reach.below.checked_sub(1) {
+            _ if reach.below > held.head.seq => Ok(Some(held.head)),
+            Some(seq) => Ok(head_at(&turn.draft, no, seq)?),
+            None => Ok(None),
         }
     }
 }

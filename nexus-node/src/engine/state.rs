@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, SpaceId, SpaceRule,
+    Branches, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, Reach, SpaceId,
+    SpaceRule,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
@@ -54,6 +55,8 @@ pub(super) struct EngineState {
     pub members: Arc<Members>,
     /// Whether something came that memberships depend on, since the last verdicts.
     pub undecided: bool,
+    /// Logs of former members in which a branch became known that may be the one that counts.
+    pub branched: BTreeSet<LogId>,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -83,6 +86,7 @@ impl EngineState {
             clock: HlcClock::after(Hlc(last)),
             members: Arc::new(read_members(store)?),
             undecided: true,
+            branched: BTreeSet::new(),
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),
@@ -128,9 +132,10 @@ impl EngineState {
         Ok(changed)
     }
 
-    /// Whether an entry counts, by the verdict on its author.
-    pub(super) fn counts(&self, log: &LogId, seq: u64) -> bool {
-        self.members.cut_of(log).is_none_or(|cut| seq < cut)
+    /// The entries of a log that count.
+    pub(super) fn reach_of(&self, log: &LogId) -> Reach {
+        let forked_at = self.logs.get(log).and_then(|log| log.held?.cut);
+        self.members.reach_of(log, forked_at)
     }
 
     /// Our own log of a space.

@@ -23,6 +23,9 @@ pub enum AccessError {
         /// Those who may.
         by: Vec<String>,
     },
+    /// The root of this mesh did not sign the revocation, or not for this node.
+    #[error("the root of this mesh has not signed that")]
+    NotByRoot,
     /// A node does not revoke itself.
     #[error("this is the node's own membership")]
     OwnMembership,

@@ -20,9 +20,9 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     let me = chain.verify(&mesh)?.subject;
     members.admit_by(&me, &chain)?;
     let space = SpaceId::mesh(&mesh);
-    let mut forks = BTreeMap::new();
+    let mut held_logs = BTreeMap::new();
     for (no, log, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
-        forks.extend(view::read_branches(store, no)?.and_then(|held| Some((log, held.cut?))));
+        held_logs.extend(view::read_branches(store, no)?.map(|held| (log, (no, held.cut))));
         for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
             let Some(entry) = view::read_entry(store, eno)? else { continue };
             let (header, payload) = (entry.header(), entry.content().unwrap_or_default());
@@ -45,7 +45,10 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
             }
         }
     }
-    members.decide(&|log: &LogId| forks.get(log).copied());
+    let held = |log: &LogId| held_logs.get(log).copied();
+    let branches = view::HeldBranches::new(store, &held);
+    members.decide(&branches);
+    branches.finish()?;
     Ok(members)
 }
 

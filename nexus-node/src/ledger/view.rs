@@ -1,12 +1,13 @@
 //! Reading: the stored entries and logs, the folded records and writes.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    ALL_LEAVES, Branches, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Hlc, Kind, LogId, SpaceId,
-    Verified,
+    ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc, Kind,
+    LogId, SpaceId, Verified,
 };
 use nexus_identity::Did;
 
@@ -214,6 +215,67 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(enos)
+}
+
+/// The entries of a branch, from its last one down to seq `from`, as far as they are held.
+pub(crate) fn branch(view: &dyn View, log: LogNo, last: &Head, from: u64) -> Result<Vec<(Eno, EntryId)>, StoreError> {
+    let (mut entries, mut seq, mut id) = (Vec::new(), last.seq, last.id);
+    while seq >= from {
+        let Some(eno) = find_entry(view, id)? else { break };
+        let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { break };
+        let row: EntryRow = decode(Table::Entries, &row)?;
+        // whoever pins may name an entry of another log
+        if (row.log, row.seq) != (log, seq) {
+            break;
+        }
+        let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
+        entries.push((eno, id));
+        let Some(before) = seq.checked_sub(1) else { break };
+        (seq, id) = (before, header.prev);
+    }
+    Ok(entries)
+}
+
+/// The branches of the logs of a view. Each branch is read once. The first error of the view is kept
+/// until [`finish`](Self::finish).
+pub(crate) struct HeldBranches<'a> {
+    view: &'a dyn View,
+    /// The number of a log, and its lowest seq with two entries.
+    held: &'a dyn Fn(&LogId) -> Option<(LogNo, Option<u64>)>,
+    /// The entries of each branch by its last one, from where the log forked.
+    read: RefCell<BTreeMap<EntryId, BTreeSet<EntryId>>>,
+    failed: RefCell<Option<StoreError>>,
+}
+
+impl<'a> HeldBranches<'a> {
+    /// The branches of a view. `held` is the number of a log, and its lowest seq with two entries.
+    pub(crate) fn new(view: &'a dyn View, held: &'a dyn Fn(&LogId) -> Option<(LogNo, Option<u64>)>) -> Self {
+        Self { view, held, read: RefCell::default(), failed: RefCell::new(None) }
+    }
+
+    /// The error that the view had.
+    pub(crate) fn finish(self) -> Result<(), StoreError> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+impl Branching for HeldBranches<'_> {
+    fn forked_at(&self, log: &LogId) -> Option<u64> {
+        (self.held)(log)?.1
+    }
+
+    fn is_on_branch(&self, log: &LogId, entry: &Head, last: &Head) -> bool {
+        let Some((no, forked_at)) = (self.held)(log) else { return false };
+        let mut read = self.read.borrow_mut();
+        let ids = read.entry(last.id).or_insert_with(|| match branch(self.view, no, last, forked_at.unwrap_or(0)) {
+            Ok(entries) => entries.into_iter().map(|(_, id)| id).collect(),
+            Err(error) => {
+                self.failed.borrow_mut().get_or_insert(error);
+                BTreeSet::new()
+            }
+        });
+        ids.contains(&entry.id)
+    }
 }
 
 /// The spaces that entries of a log created.

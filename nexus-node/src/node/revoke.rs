@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{Hlc, Members};
+use nexus_crdt::{Hlc, Members, RevocationDraft, RootRevocation, Unforked};
 use nexus_identity::{Did, Timestamp};
 use nexus_mesh::Mesh;
 use tokio::sync::watch;
@@ -53,9 +53,8 @@ impl Node {
         if member == identity.me() {
             return Err(AccessError::OwnMembership.into());
         }
-        if let Some(revoked) = members.revoked(&member) {
-            let revoked_at = at(revoked.at);
-            return Ok(RevokedMember { did: member, revoked_at, pins: 0, kept: Vec::new(), fallen: Vec::new() });
+        if let Some(ended) = self.ended(&member) {
+            return Ok(ended);
         }
         if members.get(&member).is_none() {
             return Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() });
@@ -70,6 +69,63 @@ impl Node {
         }
     }
 
+    /// Drafts the end of a membership for the root to sign: [`RevocationDraft::sign`], then
+    /// [`revoke_as_root`](Self::revoke_as_root). Nothing changes. The root stands above every member.
+    ///
+    /// Members whom it admitted stay if they are in `keep`, all of them for `None`. If this node's own
+    /// membership would end, too, or if it has nobody's right to admit those who stay, the root admits it.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Refused`] for this node's own membership.
+    pub async fn draft_revocation(
+        &self,
+        member: Did,
+        keep: Option<BTreeSet<Did>>,
+    ) -> Result<RevocationDraft, NodeError> {
+        let Inner { identity, engine, .. } = &*self.0;
+        if member == identity.me() {
+            return Err(AccessError::OwnMembership.into());
+        }
+        if identity.members().get(&member).is_none() {
+            return Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() });
+        }
+        let Some(name) = identity.members().get_known(&identity.me()).and_then(|me| me.name().cloned()) else {
+            return Err(AccessError::Revoked.into());
+        };
+        match engine.run(Command::DraftRevocation { member, keep, name }).await? {
+            Outcome::Drafted(draft) => Ok(*draft),
+            _ => Err(AccessError::Revoked.into()),
+        }
+    }
+
+    /// Ends a membership by the root's word. Asked again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if the root of this mesh did not sign all of it, for this node.
+    pub async fn revoke_as_root(&self, word: RootRevocation) -> Result<RevokedMember, NodeError> {
+        let Inner { identity, engine, .. } = &*self.0;
+        let Some(member) = word.revocations.first().map(|revocation| revocation.member) else {
+            return Err(AccessError::NotByRoot.into());
+        };
+        if let Some(ended) = self.ended(&member) {
+            return Ok(ended);
+        }
+        match engine.run(Command::RevokeAsRoot(Box::new(word))).await? {
+            Outcome::Revoked { pins, kept, fallen } => {
+                let revoked = identity.members().revoked(&member);
+                let revoked_at = revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at));
+                Ok(RevokedMember { did: member, revoked_at, pins, kept, fallen })
+            }
+            _ => Err(AccessError::NotByRoot.into()),
+        }
+    }
+
+    /// A membership that ended before.
+    fn ended(&self, member: &Did) -> Option<RevokedMember> {
+        let revoked_at = at(self.0.identity.members().revoked(member)?.at);
+        Some(RevokedMember { did: *member, revoked_at, pins: 0, kept: Vec::new(), fallen: Vec::new() })
+    }
+
     fn not_above(&self, members: &Members, member: &Did) -> NodeError {
         let identity = &self.0.identity;
         if members.get(&identity.me()).is_none() {
@@ -82,7 +138,7 @@ impl Node {
 
     /// The members whose membership would end with this one's, unless they are kept.
     pub fn below(&self, member: &Did) -> Vec<MemberInfo> {
-        let falling: BTreeSet<Did> = self.0.identity.members().falls_with(member, &|_| None).into_iter().collect();
+        let falling: BTreeSet<Did> = self.0.identity.members().falls_with(member, &Unforked).into_iter().collect();
         self.members().into_iter().filter(|member| falling.contains(&member.did)).collect()
     }
 

@@ -97,14 +97,18 @@ impl Audience {
     /// none after the last that counts. `None` if there is nothing to exchange.
     pub(super) fn last(&self, view: &dyn View, log: &LogId, held: &Branches) -> Result<Option<Head>, StoreError> {
         let head = held.head_for(self.reads);
-        let cut = self.members.cut_of(log).filter(|_| log.space != self.mesh_space);
-        let Some(cut) = cut else { return Ok(head) };
-        let pin = self.members.pin_of(log).filter(|_| head.is_some_and(|head| cut <= head.seq.saturating_add(1)));
-        match pin {
-            // another branch than the one that counts: it is asked for from the start
-            Some(pin) if ledger::find_entry(view, pin.id)?.is_none() => Ok(None),
-            Some(pin) => Ok(Some(pin)),
-            None => Ok(head.filter(|head| head.seq < cut)),
+        if !self.members.has_ended(&log.author) {
+            return Ok(head);
+        }
+        let in_mesh_space = log.space == self.mesh_space;
+        let Some(pin) = self.members.pin_of(log) else { return Ok(head.filter(|_| in_mesh_space)) };
+        match head {
+            Some(head) if pin.seq <= head.seq => {
+                // another branch than the one that counts is held: that one is asked for from the start
+                let counts = ledger::find_entry(view, pin.id)?.is_some();
+                Ok(counts.then_some(if in_mesh_space { head } else { pin }))
+            }
+            head => Ok(head),
         }
     }
 

@@ -1,11 +1,16 @@
+use std::path::{Path, PathBuf};
+
 use clap::Args;
+use data_encoding::BASE64;
+use nexus_node::RevocationDraft;
 use nexus_node::api::{Problem, wire};
 
+use super::root;
 use crate::client::escape;
 use crate::output::{count, moment, sane};
 use crate::session::CliSession;
 
-/// End a membership: every member refuses it, and what it writes afterwards counts nowhere
+/// End a membership for good: every other member refuses it from now on
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// The member, by DID or name
@@ -13,6 +18,9 @@ pub(crate) struct Revoke {
     /// A member that stays, of those whom it had admitted [default: all of them]
     #[arg(long, value_name = "DID|NAME")]
     keep: Vec<String>,
+    /// Sign with the mesh's root key, which stands above every member [default FILE: the key on this machine]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    root: Option<PathBuf>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -35,7 +43,15 @@ impl Revoke {
             session.printer.confirm(&loses)?;
         }
         let keep = (!self.keep.is_empty()).then_some(self.keep);
-        let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &wire::Revoke { keep })?;
+        let revoke = match &self.root {
+            None => wire::Revoke { keep, signed: None },
+            Some(file) => {
+                let draft: wire::RevocationDraft =
+                    client.post(&format!("{at}/revocation"), &wire::DraftRevocation { keep })?;
+                wire::Revoke { keep: None, signed: Some(signed(&draft, file, session)?) }
+            }
+        };
+        let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &revoke)?;
         session.printer.answer(&revoked, || {
             let mut lines = vec![format!("revoked {}  {}", revoked.did, moment(&revoked.revoked_at))];
             let others = |dids: &[String], what: &str| {
@@ -47,6 +63,16 @@ impl Revoke {
             lines.join("\n")
         })
     }
+}
+
+/// Signs a draft with the root key of a file, or with the one on this machine. The key stays in this process.
+fn signed(draft: &wire::RevocationDraft, file: &Path, session: &CliSession) -> Result<String, Problem> {
+    let odd = || Problem::new("internal", "the node's draft cannot be read");
+    let bytes = BASE64.decode(draft.draft.as_bytes()).map_err(|_| odd())?;
+    let draft: RevocationDraft = RevocationDraft::from_bytes(&bytes).map_err(|_| odd())?;
+    let key = root::key(&draft.mesh.to_string(), file, session)?;
+    let word = draft.sign(&key).map_err(|error| Problem::new("conflict", error.to_string()))?;
+    Ok(BASE64.encode(&word.to_bytes()))
 }
 
 /// End this node's own membership; it keeps its memories

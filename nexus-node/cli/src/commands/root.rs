@@ -58,16 +58,24 @@ impl Root {
                 report(session, &mesh, &path, || format!("removed the root key of {mesh} from this machine"))
             }
             Self::Import { file } => {
-                let key = import(&file, session)?;
-                if key.did().to_string() != mesh {
-                    let message = format!("{} is the root key of {}, not of {mesh}", file.display(), key.did());
-                    return Err(Problem::new("conflict", message));
-                }
+                let key = key(&mesh, &file, session)?;
                 data_dir.write_root(&key).map_err(data_dir_problem)?;
                 report(session, &mesh, &file, || format!("the root key of {mesh} is back"))
             }
         }
     }
+}
+
+/// The root key of a mesh: from a file, or for an empty path the one on this machine.
+pub(super) fn key(mesh: &str, file: &Path, session: &CliSession) -> Result<Keypair, Problem> {
+    if file.as_os_str().is_empty() {
+        return held(&DataDir::open(&session.data_dir()?).map_err(data_dir_problem)?, mesh);
+    }
+    let key = import(file, session)?;
+    if key.did().to_string() == mesh {
+        return Ok(key);
+    }
+    Err(Problem::new("conflict", format!("{} is the root key of {}, not of {mesh}", file.display(), key.did())))
 }
 
 fn report(session: &CliSession, mesh: &str, path: &Path, text: impl FnOnce() -> String) -> Result<(), Problem> {

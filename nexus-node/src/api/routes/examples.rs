@@ -216,7 +216,15 @@ pub(super) fn member() -> wire::Member {
 }
 
 pub(super) fn revoke() -> wire::Revoke {
-    wire::Revoke { keep: Some(vec!["cloud".into()]) }
+    wire::Revoke { keep: Some(vec!["cloud".into()]), signed: None }
+}
+
+pub(super) fn draft_revocation() -> wire::DraftRevocation {
+    wire::DraftRevocation { keep: Some(vec!["cloud".into()]) }
+}
+
+pub(super) fn revocation_draft() -> wire::RevocationDraft {
+    wire::RevocationDraft { did: OTHER.into(), draft: "AAECAw==".into() }
 }
 
 pub(super) fn revoked_member() -> wire::RevokedMember {

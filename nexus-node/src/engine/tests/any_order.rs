@@ -183,14 +183,18 @@ impl Node {
             }
         }
         shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
-        for (_, log, head) in ledger::read_logs(view).unwrap() {
-            let last = |head: Head| match self.engine.members().cut_of(&log) {
-                Some(cut) if log.space != SpaceId::mesh(&mesh()) && cut <= head.seq + 1 => {
-                    cut.checked_sub(1).map(|seq| (seq, None))
+        for (_, log, held) in ledger::read_held(view).unwrap() {
+            let members = self.engine.members();
+            let reach = members.reach_of(&log, held.cut);
+            let pin = members.pin_of(&log).filter(|pin| ledger::find_entry(view, pin.id).unwrap().is_some());
+            let last = match pin {
+                _ if !members.has_ended(&log.author) || log.space == SpaceId::mesh(&mesh()) => {
+                    Some((held.head.seq, Some(held.head.id)))
                 }
-                _ => Some((head.seq, Some(head.id))),
+                Some(pin) => Some((pin.seq, Some(pin.id))),
+                None => reach.below.min(held.head.seq + 1).checked_sub(1).map(|seq| (seq, None)),
             };
-            shown.heads.extend(head.and_then(last).map(|head| (log, head)));
+            shown.heads.extend(last.map(|last| (log, last)));
         }
         shown
     }
@@ -213,7 +217,7 @@ struct Shown {
 
 fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: impl Into<Content>, stamp: u64) -> Verified {
     let n = (0..4).find(|n| key(*n).did() == log.author).unwrap();
-    let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
+    let after = after.map(head);
     let draft = EntryDraft {
         mesh: mesh(),
         log,
@@ -224,6 +228,10 @@ fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: impl Into<Co
         payload: payload.into(),
     };
     Verified::write(draft, &key(n))
+}
+
+fn head(entry: &Verified) -> Head {
+    Head { seq: entry.header().seq, id: entry.id() }
 }
 
 fn core(text: &str, caller_key: Option<String>) -> Write {
@@ -247,7 +255,12 @@ impl Universe {
         let mut universe = Self { dice: Dice::new(seed), entries: vec![], dots: vec![], stamp: 0, revokes: false };
         universe.revokes = universe.dice.roll(2) == 0;
         let log = |n: u8, space| LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
-        let mut spaces = vec![SpaceId::default_of(&mesh())];
+        // first, so that revocations pin some of these
+        for n in 0..4 {
+            let from = universe.entries.len();
+            universe.grow(log(n, SpaceId::default_of(&mesh())), from, 12);
+        }
+        let mut spaces = Vec::new();
         for n in 0..4 {
             let introduction = entry(log(n, SpaceId::mesh(&mesh())), None, Kind::CREDENTIAL, chain(n).to_bytes(), 1);
             let from = universe.entries.len();
@@ -256,11 +269,11 @@ impl Universe {
             let made = universe.entries[from..].iter().filter(|entry| entry.header().kind == Kind::SPACE);
             spaces.extend(made.map(|entry| SpaceId::created_by(entry.id())));
         }
-        for (at, space) in spaces.into_iter().enumerate() {
+        for space in spaces {
             for n in 0..4 {
-                if at == 0 || universe.dice.roll(2) == 0 {
+                if universe.dice.roll(2) == 0 {
                     let from = universe.entries.len();
-                    universe.grow(log(n, space), from, if at == 0 { 12 } else { 4 });
+                    universe.grow(log(n, space), from, 4);
                 }
             }
         }
@@ -328,10 +341,16 @@ impl Universe {
         let spaces = [SpaceId::mesh(&mesh()), SpaceId::default_of(&mesh())];
         let mut pins = Vec::new();
         for space in spaces {
-            if self.dice.roll(4) > 0 {
-                let last = Head { seq: self.dice.roll(8), id: EntryId::ZERO };
-                pins.push(Pin { space, incarnation: Incarnation([n; 8]), last });
-            }
+            let log = LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
+            let held: Vec<Head> = self.entries.iter().filter(|entry| entry.header().log() == log).map(head).collect();
+            // one that nobody has, or any of either branch
+            let last = match self.dice.roll(8) {
+                0 => continue,
+                1 => Head { seq: self.dice.roll(8), id: EntryId::ZERO },
+                _ if held.is_empty() => continue,
+                _ => held[self.pick(held.len())],
+            };
+            pins.push(Pin { space, incarnation: log.incarnation, last });
         }
         let revocation = Revocation::new(key(n).did(), pins);
         if self.dice.roll(8) == 0 { revocation.by_root(&key(ROOT)) } else { revocation }
@@ -390,14 +409,21 @@ fn check_against_the_rules(node: &Node) {
         let mut seqs: Vec<u64> = entries.iter().map(|(_, entry)| entry.header().seq).collect();
         seqs.sort_unstable();
         let forked = seqs.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-        let ended = node.engine.members().cut_of(&entries[0].1.header().log());
-        let cut = forked.into_iter().chain(ended).min().unwrap_or(u64::MAX);
+        let reach = node.engine.members().reach_of(&entries[0].1.header().log(), forked);
+        let mut on_branch: BTreeSet<EntryId> = BTreeSet::new();
+        let mut next = reach.branch.map(|last| last.id);
+        while let Some(id) = next {
+            let entry = entries.iter().find(|(_, entry)| entry.id() == id).map(|(_, entry)| entry);
+            on_branch.extend(entry.map(|entry| entry.id()));
+            next = entry.map(|entry| entry.header().prev);
+        }
         for (eno, entry) in entries {
             let header = entry.header();
             let standing = ledger::standing(view, *eno).unwrap();
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
             let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION].contains(&header.kind);
-            if header.seq >= cut && !(in_mesh_space && counts_anywhere) {
+            let counts = header.seq < reach.below || on_branch.contains(&entry.id());
+            if !counts && !(in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
             } else if header.kind == Kind::WRITES && !in_mesh_space {
                 match writes_of(entry) {
@@ -631,4 +657,51 @@ fn every_table_that_is_derived_is_looked_at() {
     let empty: Vec<&Table> = Table::ALL.iter().filter(|table| table.derived() && !filled.contains(table)).collect();
     assert_eq!(empty, [&Table::Was]);
     assert!(cuts > 8, "{cuts}");
+}
+
+/// promise: Revocations | A fork that somebody with a former member's key makes takes nothing away from what counts
+#[test]
+fn the_branch_that_a_revocation_pins_counts_whichever_came_first() {
+    let introduction = entry(
+        LogId { space: SpaceId::mesh(&mesh()), author: key(1).did(), incarnation: Incarnation([7; 8]) },
+        None,
+        Kind::CREDENTIAL,
+        chain(1).to_bytes(),
+        1,
+    );
+    let mut honest: Vec<Verified> = Vec::new();
+    for n in 0..100 {
+        honest.push(entry(log(), honest.last(), Kind::WRITES, writes(vec![core(&format!("honest {n}"), None)]), n));
+    }
+    // the thief's log is longer, and begins with other entries
+    let mut forged: Vec<Verified> = honest[..10].to_vec();
+    for n in 10..300 {
+        forged.push(entry(log(), forged.last(), Kind::WRITES, writes(vec![core(&format!("forged {n}"), None)]), n));
+    }
+    let mesh_log = LogId { space: SpaceId::mesh(&mesh()), author: key(0).did(), incarnation: Incarnation([0; 8]) };
+    let pin = Pin { space: log().space, incarnation: log().incarnation, last: head(&honest[79]) };
+    let revocation = Revocation::new(key(1).did(), [pin]).by_root(&key(ROOT));
+    let revocation = entry(mesh_log, None, Kind::REVOCATION, revocation.encode(), 1_000);
+    let orders: [[&[Verified]; 3]; 5] = [
+        [&honest, std::slice::from_ref(&revocation), &forged],
+        [&forged, std::slice::from_ref(&revocation), &honest],
+        [std::slice::from_ref(&revocation), &forged, &honest],
+        [&honest, &forged, std::slice::from_ref(&revocation)],
+        [&forged, &honest, std::slice::from_ref(&revocation)],
+    ];
+    for (n, order) in orders.into_iter().enumerate() {
+        let mut node = Node::new();
+        node.entries(vec![introduction.clone()]);
+        // what was refused for want of room comes again at the next comparison
+        for entries in order.into_iter().chain([honest.as_slice()]) {
+            node.entries(entries.to_vec());
+        }
+        check_against_the_rules(&node);
+        assert_eq!(node.shown().records.len(), 80, "{n}");
+        assert_eq!(node.tables, node.tables.rebuilt(7), "{n}");
+        let restarted = node.engine.last_eno();
+        node.restart();
+        node.entries(forged.clone());
+        assert_eq!((node.engine.last_eno(), node.shown().records.len()), (restarted, 80), "nothing more is taken");
+    }
 }
