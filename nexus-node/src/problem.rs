@@ -116,7 +116,13 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::Revoked) => {
             Some("`nexus-node export` writes them; a new directory can join with a new ticket")
         }
-        NodeError::Refused(AccessError::NotAbove { .. }) => Some("run `nexus-node revoke` on one of their nodes"),
+        NodeError::Refused(AccessError::NotAbove { by, .. }) if by.is_empty() => {
+            Some("`nexus-node revoke --root FILE` does it with the mesh's root key")
+        }
+        NodeError::Refused(AccessError::NotAbove { .. }) => {
+            Some("run `nexus-node revoke` on one of their nodes, or here with the root key: `--root FILE`")
+        }
+        NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
         NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")

@@ -83,3 +83,53 @@ async fn who_leaves_is_out_and_what_it_wrote_stays() {
         node.shutdown().await;
     }
 }
+
+/// promise: Revocations | The root key ends any membership: whom that member had admitted stays, if the root keeps them
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_root_ends_the_membership_of_the_founder_and_the_others_stay() {
+    let founder = OURS.start(0, Link::Memory).await;
+    let one = OURS.start_beside(1, Link::Memory, &founder).await;
+    let two = OURS.start_beside(2, Link::Memory, &founder).await;
+    let gone = OURS.start_beside(3, Link::Memory, &founder).await;
+    founder.brain().remember(NewMemory::note("by the founder")).await.unwrap();
+    for node in [&one, &two, &gone] {
+        has_text(node, "by the founder").await;
+    }
+    eventually("all know each other", async || {
+        knows_of(&one, 2).await && knows_of(&one, 3).await && knows_of(&two, 1).await
+    })
+    .await;
+    let refused = one.revoke(key(0).did(), None).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::NotAbove { .. })), "{refused}");
+
+    let keep = Some([key(2).did()].into());
+    let draft = one.draft_revocation(key(0).did(), keep).await.unwrap();
+    assert!(draft.sign(&key(1)).is_err(), "another key");
+    let signed = draft.sign(&key(OURS.0)).unwrap();
+    let bytes = signed.to_bytes();
+    let carried = nexus_node::RootRevocation::from_bytes(&bytes).unwrap();
+    // the signature is for one node alone, and covers everything
+    let refused = two.revoke_as_root(carried.clone()).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::NotByRoot)), "{refused}");
+    let mut other = carried.clone();
+    other.revocations[0].member = key(2).did();
+    let refused = one.revoke_as_root(other).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::NotByRoot)), "{refused}");
+
+    let ended = one.revoke_as_root(carried).await.unwrap();
+    assert_eq!((ended.did, ended.kept, ended.fallen), (key(0).did(), vec![key(2).did()], vec![key(3).did()]));
+    for node in [&one, &two] {
+        eventually("the founder is out", async || !knows_of(node, 0).await && !is_up(node, 0).await).await;
+        eventually("so is whom nobody keeps", async || !knows_of(node, 3).await && !is_up(node, 3).await).await;
+        assert!(knows_of(node, 1).await && knows_of(node, 2).await);
+        assert_eq!(texts(node), ["by the founder"]);
+        assert!(node.former_members().iter().all(|(_, end)| end.by == OURS.mesh()));
+    }
+    two.brain().remember(NewMemory::note("life goes on")).await.unwrap();
+    has_text(&one, "life goes on").await;
+    // the node that wrote it down is an admin now: it can revoke whom it keeps
+    one.revoke(key(2).did(), None).await.unwrap();
+    for node in [founder, one, two, gone] {
+        node.shutdown().await;
+    }
+}

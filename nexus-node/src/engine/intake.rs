@@ -138,8 +138,8 @@ impl Engine {
     }
 
     /// Whether an entry is by a former member, and can never count. Of its memories nothing more is taken
-    /// than counts, and no branch beside the one that counts. What it says of the mesh is kept, as verdicts
-    /// may depend on it, and may change.
+    /// than counts, and no branch beside the one that counts. Its entries in the mesh space
+    /// are kept, as verdicts may depend on them, and may change.
     fn is_after_the_end(&self, header: &Header, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let log = header.log();
         if !self.state.members.has_ended(&log.author) {

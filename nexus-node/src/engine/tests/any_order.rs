@@ -343,7 +343,7 @@ impl Universe {
         for space in spaces {
             let log = LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
             let held: Vec<Head> = self.entries.iter().filter(|entry| entry.header().log() == log).map(head).collect();
-            // one that nobody has, or any of either branch
+            // an entry that nobody has, or any of either branch
             let last = match self.dice.roll(8) {
                 0 => continue,
                 1 => Head { seq: self.dice.roll(8), id: EntryId::ZERO },
@@ -692,7 +692,7 @@ fn the_branch_that_a_revocation_pins_counts_whichever_came_first() {
     for (n, order) in orders.into_iter().enumerate() {
         let mut node = Node::new();
         node.entries(vec![introduction.clone()]);
-        // what was refused for want of room comes again at the next comparison
+        // entries that had no room come again at the next comparison
         for entries in order.into_iter().chain([honest.as_slice()]) {
             node.entries(entries.to_vec());
         }

@@ -633,7 +633,7 @@ fn stranger(world: &mut World) -> StepResult {
         .to_owned())
 }
 
-/// Lets a member write, go, and be revoked. What it writes afterwards is sought everywhere.
+/// Lets a member write, go, and be revoked. Its later text is sought everywhere.
 fn revoke(world: &mut World) -> StepResult {
     const LAPTOP: &str = "laptop";
     let (before, after, later) = ("written before the theft", "written by the thief", "written without the laptop");

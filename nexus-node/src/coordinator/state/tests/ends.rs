@@ -44,7 +44,7 @@ fn what_a_former_member_holds_ends() {
     assert_eq!(granted.map(|change| change.by).collect::<Vec<_>>(), [did(OTHER)]);
     assert_eq!(Machine::decode(&log.machine.encode(), 2).unwrap(), log.machine);
 
-    // what it proposed before, and what somebody repeats of it, counts no more
+    // its earlier proposals count no more, whoever repeats them
     for (session, seq) in [(1, 1), (1, 9), (2, 1)] {
         let late = Command::Put(put("key", "late"));
         let late = Proposal { base: before, session, answered: 0, ..in_format(2, did(FORMER), seq, late) };
