@@ -52,7 +52,7 @@ impl Engine {
     /// Drafts the end of a membership for the root to sign. Members whose membership would end with it and
     /// who are not kept are part of it.
     pub(super) fn draft_revocation(
-        &mut self,
+        &self,
         member: Did,
         keep: Option<&BTreeSet<Did>>,
         name: Name,

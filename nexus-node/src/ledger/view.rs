@@ -236,20 +236,22 @@ pub(crate) fn branch(view: &dyn View, log: LogNo, last: &Head, from: u64) -> Res
     Ok(entries)
 }
 
+/// The number of a log, and its lowest seq with two entries. `None` for a log of which nothing is held.
+type HeldLog<'a> = dyn Fn(&LogId) -> Option<(LogNo, Option<u64>)> + 'a;
+
 /// The branches of the logs of a view. Each branch is read once. The first error of the view is kept
 /// until [`finish`](Self::finish).
 pub(crate) struct HeldBranches<'a> {
     view: &'a dyn View,
-    /// The number of a log, and its lowest seq with two entries.
-    held: &'a dyn Fn(&LogId) -> Option<(LogNo, Option<u64>)>,
+    held: &'a HeldLog<'a>,
     /// The entries of each branch by its last one, from where the log forked.
     read: RefCell<BTreeMap<EntryId, BTreeSet<EntryId>>>,
     failed: RefCell<Option<StoreError>>,
 }
 
 impl<'a> HeldBranches<'a> {
-    /// The branches of a view. `held` is the number of a log, and its lowest seq with two entries.
-    pub(crate) fn new(view: &'a dyn View, held: &'a dyn Fn(&LogId) -> Option<(LogNo, Option<u64>)>) -> Self {
+    /// The branches of a view.
+    pub(crate) fn new(view: &'a dyn View, held: &'a HeldLog<'a>) -> Self {
         Self { view, held, read: RefCell::default(), failed: RefCell::new(None) }
     }
 
