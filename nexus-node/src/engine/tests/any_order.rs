@@ -423,7 +423,7 @@ fn check_against_the_rules(node: &Node) {
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
             let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION].contains(&header.kind);
             let counts = header.seq < reach.below || on_branch.contains(&entry.id());
-            if !counts && !(in_mesh_space && counts_anywhere) {
+            if !(counts || in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
             } else if header.kind == Kind::WRITES && !in_mesh_space {
                 match writes_of(entry) {
