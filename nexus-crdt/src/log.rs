@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use crate::entry::{ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, EntryId, Header};
 use crate::frontier::Head;
@@ -159,7 +160,9 @@ impl Reach {
     pub fn pinned(pin: Option<Head>, forked_at: Option<u64>) -> Self {
         match (pin, forked_at) {
             (None, _) => Self { below: 0, branch: None },
-            (Some(pin), Some(below)) if below <= pin.seq => Self { below, branch: Some(pin) },
+            (Some(pin), Some(below)) if below <= pin.seq => {
+                Self { below, branch: Some(pin).filter(|_| !planted("fork_beats_pin")) }
+            }
             (Some(pin), _) => Self { below: pin.seq.saturating_add(1), branch: None },
         }
     }

@@ -127,8 +127,12 @@ async fn the_root_ends_the_membership_of_the_founder_and_the_others_stay() {
     }
     two.brain().remember(NewMemory::note("life goes on")).await.unwrap();
     has_text(&one, "life goes on").await;
-    // the node that wrote it down is an admin now: it can revoke whom it keeps
-    one.revoke(key(2).did(), None).await.unwrap();
+    // above whom the root keeps stands the root alone
+    let refused = one.revoke(key(2).did(), None).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(AccessError::NotAbove { .. })), "{refused}");
+    let draft = one.draft_revocation(key(2).did(), None).await.unwrap();
+    assert!(draft.admits.is_none(), "it is an admin already");
+    one.revoke_as_root(draft.sign(&key(OURS.0)).unwrap()).await.unwrap();
     for node in [founder, one, two, gone] {
         node.shutdown().await;
     }

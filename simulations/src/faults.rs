@@ -141,7 +141,8 @@ impl Faults {
                 outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
             }
             FaultKind::LyingPeer => outsiders::liar(sim, no, self.nodes, last, *choice).await,
-            FaultKind::Churn => self.churn(no, last).await,
+            FaultKind::Churn => drop(self.newcomer(no, "newcomer", last).await.map(|_| sim.network().fire("churn"))),
+            FaultKind::StolenLaptop => self.laptop_is_stolen(no, last).await,
             _ => {}
         }
         sim.network().note(None, format_args!("fault {no}: {name} is over"));
@@ -307,10 +308,10 @@ impl Faults {
     }
 
     /// Lets a newcomer join through the founder's door, as soon as it gets there.
-    async fn churn(&self, no: usize, last: Duration) {
+    pub(crate) async fn newcomer(&self, no: usize, name: &str, last: Duration) -> Option<NodeNo> {
         let sim = &self.sim;
         let end = sim.now() + last;
-        let Ok(newcomer) = sim.machine(&format!("newcomer{no}")) else { return };
+        let newcomer = sim.machine(&format!("{name}{no}")).ok()?;
         let mut ticket = None;
         while sim.now() < end {
             if ticket.is_none() {
@@ -319,16 +320,16 @@ impl Faults {
             if let Some(invited) = &ticket
                 && sim.knock_and_move_in(newcomer, &invited.ticket).await.is_ok()
             {
-                sim.network().fire("churn");
-                return;
+                return Some(newcomer);
             }
             sim.sleep(Duration::from_secs(1)).await;
         }
+        None
     }
 }
 
 /// All links of a node, both ways.
-fn around(node: NodeNo, nodes: usize) -> Vec<(NodeNo, NodeNo)> {
+pub(crate) fn around(node: NodeNo, nodes: usize) -> Vec<(NodeNo, NodeNo)> {
     let others = (0..nodes).filter(|other| *other != node);
     others.flat_map(|other| [(node, other), (other, node)]).collect()
 }

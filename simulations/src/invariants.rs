@@ -11,6 +11,7 @@ mod durability;
 mod forgotten;
 mod liveness;
 mod one_seq;
+mod revoked;
 mod sound;
 mod strangers;
 
@@ -172,8 +173,8 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers and coordinators only if there are any.
-pub fn all(with_strangers: bool, with_coordinators: bool) -> Vec<Box<dyn Invariant>> {
+/// The invariants of a run; those about strangers, coordinators and thieves only if there are any.
+pub fn all(with_strangers: bool, with_coordinators: bool, with_thieves: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -185,6 +186,9 @@ pub fn all(with_strangers: bool, with_coordinators: bool) -> Vec<Box<dyn Invaria
     ];
     if with_strangers {
         all.push(Box::<strangers::Strangers>::default());
+    }
+    if with_thieves {
+        all.push(Box::<revoked::Revocations>::default());
     }
     if with_coordinators {
         all.push(Box::<critical::Linearizable>::default());

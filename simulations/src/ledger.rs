@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use nexus_identity::Did;
+
 use crate::linearizability::Operation;
 use crate::plan::NodeNo;
 
@@ -55,8 +57,23 @@ pub struct Ledger {
     pub failed: u64,
     /// The clients' view of critical state.
     pub critical: History,
+    /// Memberships that ended.
+    pub thefts: Thefts,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
+}
+
+/// Stolen members, and the deeds of their thieves.
+#[derive(Clone, Debug, Default)]
+pub struct Thefts {
+    /// The stolen members.
+    pub thieves: BTreeSet<Did>,
+    /// Memories that thieves wrote after the end of the membership.
+    pub forged: BTreeSet<String>,
+    /// The number of looks at a thief's copy, when all others knew of the theft.
+    pub spied: u64,
+    /// Memories that a thief learnt then.
+    pub leaks: Vec<String>,
 }
 
 impl Ledger {

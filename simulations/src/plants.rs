@@ -83,6 +83,14 @@ pub const ALL: &[KnownPlant] = &[
     inside("takes_foreign_meshes", "membership", "hostile-strangers", &["strangers"]),
     // Papers are good for anybody who shows them.
     inside("takes_borrowed_papers", "membership", "hostile-strangers", &["strangers"]),
+    // A revocation changes nothing of what its member wrote.
+    inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]),
+    // Former members are let in.
+    inside("lets_former_members_in", "membership", "stolen-laptop", &["revoked"]),
+    // A fork by a thief makes void what the member had written.
+    inside("fork_beats_pin", "membership", "stolen-laptop", &["durability", "convergence"]),
+    // A revocation leaves all that is here already counting.
+    inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]),
     // An edited memory cannot be forgotten.
     inside("forget_loses_to_edit", "pages", "anything", &["forgotten", "convergence"]),
     // A write that arrives after its replacement counts again.
@@ -194,7 +202,7 @@ mod tests {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(true, true) {
+        for invariant in invariants::all(true, true, true) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

@@ -85,6 +85,9 @@ pub enum FaultKind {
     LyingPeer,
     /// A new member joins through the door.
     Churn,
+    /// A member's machine is stolen. Its membership is revoked, and the thief comes back with an older copy
+    /// of its disk.
+    StolenLaptop,
 }
 
 impl FaultKind {
@@ -118,6 +121,7 @@ impl FaultKind {
         Self::Strangers,
         Self::LyingPeer,
         Self::Churn,
+        Self::StolenLaptop,
     ];
 
     /// The word in TOML and in `faults_fired`.
@@ -151,6 +155,7 @@ impl FaultKind {
             Self::Strangers => "strangers",
             Self::LyingPeer => "lying_peer",
             Self::Churn => "churn",
+            Self::StolenLaptop => "stolen_laptop",
         }
     }
 
@@ -309,6 +314,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("forgetful-disk", include_str!("../scenarios/forgetful-disk.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
+    ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("amnesia", include_str!("../scenarios/amnesia.toml")),

@@ -74,13 +74,14 @@ struct Run {
 
 impl Run {
     fn new(sim: Sim, plan: Plan) -> Self {
-        let strangers = plan.faults.iter().any(|fault| fault.kind == FaultKind::Strangers);
+        let has = |kind| plan.faults.iter().any(|fault| fault.kind == kind);
+        let (strangers, thieves) = (has(FaultKind::Strangers), has(FaultKind::StolenLaptop));
         let canary = format!("canary-{:016x}", plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(strangers, plan.coordinators)),
+            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, thieves)),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,

@@ -225,6 +225,8 @@ struct Machine {
     formats: Formats,
     starts: u64,
     dark: bool,
+    /// Whether it is no machine of the mesh any more.
+    cast_out: bool,
     most_tasks: usize,
 }
 
@@ -329,6 +331,7 @@ impl Sim {
             formats: *lock(&self.0.formats),
             starts: 0,
             dark: false,
+            cast_out: false,
             most_tasks: 0,
         });
         Ok(no)
@@ -575,10 +578,21 @@ impl Sim {
         self.with(no, |machine| machine.node.clone())
     }
 
-    /// The machines whose nodes run.
+    /// The machines of the mesh whose nodes run.
     pub fn up(&self) -> Vec<NodeNo> {
         let machines = lock(&self.0.machines);
-        machines.iter().enumerate().filter(|(_, machine)| machine.node.is_some()).map(|(no, _)| no).collect()
+        let runs = |machine: &Machine| machine.node.is_some() && !machine.cast_out;
+        machines.iter().enumerate().filter(|(_, machine)| runs(machine)).map(|(no, _)| no).collect()
+    }
+
+    /// Counts a machine as none of the mesh from now on.
+    pub(crate) fn cast_out(&self, no: NodeNo) {
+        self.with(no, |machine| machine.cast_out = true);
+    }
+
+    /// Puts another content on the disk of a machine whose node does not run.
+    pub(crate) fn put_disk(&self, no: NodeNo, image: Vec<u8>) {
+        self.with(no, |machine| machine.disk = Disk::from_image(image));
     }
 
     /// The DID of a machine's node.

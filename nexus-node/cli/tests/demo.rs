@@ -102,7 +102,7 @@ fn a_demo_leaves_the_directory_of_a_living_one_alone() {
     lines.next().unwrap().unwrap();
     let output = start().wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 12);
+    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 13);
     assert!(one.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);
 }
@@ -229,13 +229,13 @@ mod on_a_terminal {
             bare(&terminal.text()).contains("yourownmesh").then_some(())
         });
         terminal.shows("✓ revoke");
-        terminal.shows("9 memories, 2 peers");
+        terminal.shows("8 memories, 2 peers");
         terminal.press("c");
         terminal.shows("○ cut off");
         terminal.press("w");
-        terminal.shows("10 memories, 0 peers");
+        terminal.shows("9 memories, 0 peers");
         terminal.press("h");
-        terminal.shows("10 memories, 2 peers");
+        terminal.shows("9 memories, 2 peers");
         terminal.press("\tk");
         terminal.shows("✗ killed");
         terminal.shows("cloud (process");

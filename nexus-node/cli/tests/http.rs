@@ -19,6 +19,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/v1/peers", false),
     ("GET", "/v1/members", false),
     ("POST", "/v1/members/x/revoke", false),
+    ("POST", "/v1/members/x/revocation", false),
     ("GET", "/v1/members/x/below", false),
     ("POST", "/v1/leave", false),
     ("POST", "/v1/invite", false),

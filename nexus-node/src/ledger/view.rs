@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use borsh::BorshDeserialize;
 use nexus_crdt::{
     ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc, Kind,
-    LogId, SpaceId, Verified,
+    LogId, Members, SpaceId, Verified,
 };
 use nexus_identity::Did;
 
@@ -215,6 +215,30 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(enos)
+}
+
+/// The last entry of a log that members exchange, of a log held up to `head`: of a former member's
+/// memories that is the pinned one. `None` if there is nothing to exchange, or if another branch is held than
+/// the one that counts, which is asked for from the start.
+pub(crate) fn exchanged_head(
+    view: &dyn View,
+    members: &Members,
+    mesh_space: SpaceId,
+    log: &LogId,
+    head: Option<Head>,
+) -> Result<Option<Head>, StoreError> {
+    if !members.has_ended(&log.author) {
+        return Ok(head);
+    }
+    let in_mesh_space = log.space == mesh_space;
+    let Some(pin) = members.pin_of(log) else { return Ok(head.filter(|_| in_mesh_space)) };
+    match head {
+        Some(head) if pin.seq <= head.seq => {
+            let counts = find_entry(view, pin.id)?.is_some();
+            Ok(counts.then_some(if in_mesh_space { head } else { pin }))
+        }
+        head => Ok(head),
+    }
 }
 
 /// The entries of a branch, from its last one down to seq `from`, as far as they are held.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{Frontier, LogId, Members, SpaceRule, unnamed_spaces};
+use nexus_crdt::{Frontier, LogId, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::{Abilities, DownCause, PeerState};
 
@@ -197,9 +197,16 @@ fn full_authors(
     Ok(full)
 }
 
-fn frontier(store: &Store) -> Result<Frontier, NodeError> {
-    let logs = ledger::read_logs(&store.snapshot()?)?;
-    Ok(logs.into_iter().filter_map(|(_, log, head)| Some((log, head?))).collect())
+/// The entries that members exchange, as far as they are held.
+fn frontier(store: &Store, members: &Members) -> Result<Frontier, NodeError> {
+    let (view, mesh_space) = (store.snapshot()?, SpaceId::mesh(&members.mesh()));
+    let mut frontier = Frontier::default();
+    for (_, log, held) in ledger::read_held(&view)? {
+        if let Some(head) = ledger::exchanged_head(&view, members, mesh_space, &log, Some(held.head))? {
+            frontier.advance(log, head);
+        }
+    }
+    Ok(frontier)
 }
 
 /// The spaces that at least one member may not read.
@@ -210,13 +217,14 @@ fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeEr
 }
 
 impl Node {
-    /// The node's frontier: the part of each log that is on its disk without a gap.
+    /// The node's frontier: the part of each log that is on its disk without a gap. A former member's memories end
+    /// where they no longer count.
     ///
     /// # Errors
     /// The store's errors.
     pub async fn frontier(&self) -> Result<Frontier, NodeError> {
-        let store = self.0.store.clone();
-        self.0.world.reading(move || frontier(&store)).await?
+        let (store, members) = (self.0.store.clone(), self.0.identity.members());
+        self.0.world.reading(move || frontier(&store, &members)).await?
     }
 
     /// As [`frontier`](Self::frontier), on a thread that may wait for the disk.
@@ -224,7 +232,7 @@ impl Node {
     /// # Errors
     /// As `frontier`.
     pub fn frontier_blocking(&self) -> Result<Frontier, NodeError> {
-        frontier(&self.0.store)
+        frontier(&self.0.store, &self.0.identity.members())
     }
 
     /// Overview of this node and its mesh.
@@ -316,7 +324,7 @@ impl Node {
         let met = mesh.peers().await;
         let (members, store) = (identity.members(), store.clone());
         let known = members.clone();
-        let read = world.reading(move || Ok((frontier(&store)?, restricted(&store, &known)?))).await;
+        let read = world.reading(move || Ok((frontier(&store, &known)?, restricted(&store, &known)?))).await;
         let read = read.map_err(NodeError::from).flatten();
         if let Err(error) = &read {
             tracing::warn!(%error, "the entries of this node cannot be read: no peer counts as in step");

@@ -96,20 +96,7 @@ impl Audience {
     /// The last entry of a log that is exchanged: one that the peer reads, and of a former member's memories
     /// none after the last that counts. `None` if there is nothing to exchange.
     pub(super) fn last(&self, view: &dyn View, log: &LogId, held: &Branches) -> Result<Option<Head>, StoreError> {
-        let head = held.head_for(self.reads);
-        if !self.members.has_ended(&log.author) {
-            return Ok(head);
-        }
-        let in_mesh_space = log.space == self.mesh_space;
-        let Some(pin) = self.members.pin_of(log) else { return Ok(head.filter(|_| in_mesh_space)) };
-        match head {
-            Some(head) if pin.seq <= head.seq => {
-                // another branch than the one that counts is held: that one is asked for from the start
-                let counts = ledger::find_entry(view, pin.id)?.is_some();
-                Ok(counts.then_some(if in_mesh_space { head } else { pin }))
-            }
-            head => Ok(head),
-        }
+        ledger::exchanged_head(view, &self.members, self.mesh_space, log, held.head_for(self.reads))
     }
 
     /// Whether both ends may read a space, and know it. A former member is still told of the mesh, until its

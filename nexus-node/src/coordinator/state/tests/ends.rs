@@ -1,3 +1,5 @@
+use nexus_identity::Keypair;
+
 use super::*;
 
 const FORMER: u8 = 1;
@@ -54,6 +56,22 @@ fn what_a_former_member_holds_ends() {
     let revision = log.machine.revision();
     end(&mut log, LEADER, FORMER);
     assert_eq!(log.machine.revision(), revision);
+}
+
+/// promise: Bad input | A proposal in the name of a member that did not sign it: nothing changes
+#[test]
+fn a_proposal_that_its_member_did_not_sign_changes_nothing() {
+    let mut log = log();
+    let (member, other) = (Keypair::from_seed(&[5; 32]), Keypair::from_seed(&[6; 32]));
+    let command = Command::Put(put("key", "forged"));
+    let proposal = Proposal { base: log.index, ..in_format(2, member.did(), 1, command) };
+    let before = log.machine.revision();
+    let at = LogPlace { index: log.index + 1, leader: LEADER };
+    let (applied, record) = log.machine.apply_signed(at, &Signed::new(&proposal, &other));
+    assert_eq!(applied.outcomes, [Outcome::Refused(Refusal::Malformed(Malformed::NotSigned))]);
+    assert_eq!((log.machine.revision(), record.unwrap().by()), (before, LEADER), "the leader appended it");
+    let (applied, _) = log.machine.apply_signed(at, &Signed::new(&proposal, &member));
+    assert!(matches!(applied.outcomes[..], [Outcome::Done { .. }]));
 }
 
 /// promise: Bad input | A member that ends what another holds is refused: only the leader does that

@@ -1,0 +1,107 @@
+//! A stolen laptop: a member whose membership is revoked, and a thief with its key and an older disk.
+
+use std::time::Duration;
+
+use nexus_node::{NewMemory, Node};
+
+use crate::faults::{Faults, around};
+use crate::ledger::Written;
+use crate::plan::NodeNo;
+use crate::world::{Crash, Sim};
+
+/// The time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The memories that the thief writes: more than the laptop had.
+const FORGED: usize = 3;
+
+impl Faults {
+    /// A laptop joins and writes. It is stolen, cut off and revoked. The thief starts it from an older copy
+    /// of its disk, so that its log forks, and comes back with forged memories.
+    pub(crate) async fn laptop_is_stolen(&self, no: usize, last: Duration) {
+        let sim = &self.sim;
+        let end = sim.now() + last;
+        let Some(laptop) = self.newcomer(no, "laptop", last).await else { return };
+        let older = sim.disk(laptop).image();
+        if let Some(revoked) = self.write_and_be_revoked(no, laptop, end).await {
+            self.ledger.borrow_mut().thefts.thieves.insert(sim.did(laptop));
+            sim.crash(laptop, Crash::Process);
+            sim.put_disk(laptop, older);
+            self.come_back(no, laptop, end).await;
+            sim.mend_all(&revoked);
+            sim.network().fire("stolen_laptop");
+            self.spy(laptop, end).await;
+        }
+        sim.cast_out(laptop);
+        sim.crash(laptop, Crash::Process);
+    }
+
+    /// Writes a memory, and has the founder revoke the laptop once it holds that memory. Returns the label of
+    /// the cut.
+    async fn write_and_be_revoked(&self, no: usize, laptop: NodeNo, end: Duration) -> Option<String> {
+        let sim = &self.sim;
+        let remember = async |node: Node| node.brain().remember(NewMemory::note(format!("before theft {no}"))).await;
+        let kept = sim.on(laptop, remember).await.ok()?.id.to_string();
+        let written = Written { node: laptop, life: sim.starts(laptop), at: sim.now(), key: None };
+        while !sim.node(0).is_some_and(|founder| founder.brain().get_blocking(&kept).is_ok()) {
+            if sim.now() >= end {
+                return None;
+            }
+            sim.sleep(LOOK_EVERY).await;
+        }
+        self.ledger.borrow_mut().written.insert(kept, written);
+        let label = format!("stolen#{no}");
+        sim.cut_all(&label, &around(laptop, sim.len()));
+        sim.cast_out(laptop);
+        let did = sim.did(laptop);
+        while sim.on(0, async |founder| founder.revoke(did, None).await).await.is_err() {
+            if sim.now() >= end {
+                return None;
+            }
+            sim.sleep(LOOK_EVERY).await;
+        }
+        Some(label)
+    }
+
+    /// Starts the laptop from its older disk, and forges memories.
+    async fn come_back(&self, no: usize, laptop: NodeNo, end: Duration) {
+        let sim = &self.sim;
+        if sim.start(laptop).await.is_err() {
+            return;
+        }
+        for n in 0..FORGED {
+            let text = format!("forged {n} in theft {no}");
+            let forge = sim.on(laptop, async |node| node.brain().remember(NewMemory::note(text)).await);
+            let forged = tokio::time::timeout(end.saturating_sub(sim.now()), forge).await;
+            if let Ok(Ok(forged)) = forged {
+                self.ledger.borrow_mut().thefts.forged.insert(forged.id.to_string());
+            }
+        }
+    }
+
+    /// Once all know of the theft, looks whether the thief still learns something.
+    async fn spy(&self, laptop: NodeNo, end: Duration) {
+        let sim = &self.sim;
+        let (did, machines) = (sim.did(laptop), sim.len());
+        let mut secret = None;
+        while sim.now() < end {
+            let informed = sim.up().into_iter().filter(|no| knows(sim, *no, &did)).count();
+            if secret.is_none() && informed == sim.up().len() {
+                let remember = async |node: Node| node.brain().remember(NewMemory::note("after the theft")).await;
+                secret = sim.on(0, remember).await.ok().map(|written| written.id.to_string());
+            }
+            sim.sleep(LOOK_EVERY).await;
+        }
+        // a newcomer may not have heard of the theft yet
+        let Some(secret) = secret.filter(|_| sim.len() == machines) else { return };
+        let learnt = sim.node(laptop).is_some_and(|thief| thief.brain().get_blocking(&secret).is_ok());
+        let thefts = &mut self.ledger.borrow_mut().thefts;
+        thefts.spied += 1;
+        if learnt {
+            thefts.leaks.push(format!("the thief on n{laptop} has {secret}, written when all knew of the theft"));
+        }
+    }
+}
+
+fn knows(sim: &Sim, no: NodeNo, thief: &nexus_identity::Did) -> bool {
+    sim.node(no).is_some_and(|node| node.former_members().iter().any(|(member, _)| member.did == *thief))
+}
