@@ -42,7 +42,7 @@ impl Faults {
         let remember = async |node: Node| node.brain().remember(NewMemory::note(format!("before theft {no}"))).await;
         let kept = sim.on(laptop, remember).await.ok()?.id.to_string();
         let written = Written { node: laptop, life: sim.starts(laptop), at: sim.now(), key: None };
-        while !sim.node(0).is_some_and(|founder| founder.brain().get_blocking(&kept).is_ok()) {
+        while sim.node(0).is_none_or(|founder| founder.brain().get_blocking(&kept).is_err()) {
             if sim.now() >= end {
                 return None;
             }
