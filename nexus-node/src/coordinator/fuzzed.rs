@@ -97,7 +97,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
     let group = Group::read(&envelope.group);
     let _ = canonical::<Voter>(&envelope.to);
     let Some(body) = envelope.body.clone() else { return false };
-    let inside = match body {
+    match body {
         Body::Append(append) => {
             decode_vote(&append.vote).is_some()
                 && append.entries.iter().all(|bytes| entry(bytes))
@@ -130,8 +130,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
             refused.reason() != Reason::Unspecified || canonical::<Did>(&refused.leader).is_some()
         }
         Body::Hello(_) | Body::Elect(_) => group.is_some(),
-    };
-    inside
+    }
 }
 
 /// A member's report of itself.

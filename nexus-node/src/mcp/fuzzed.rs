@@ -13,7 +13,7 @@ use super::{http, span};
 /// A body: one message, or several.
 pub fn message(bytes: &[u8]) -> bool {
     match serde_json::from_slice(bytes) {
-        Ok(Value::Array(messages)) => messages.into_iter().take(64).filter(|message| one(message)).count() > 0,
+        Ok(Value::Array(messages)) => messages.into_iter().take(64).filter(one).count() > 0,
         Ok(message) => one(&message),
         Err(_) => false,
     }
