@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use nexus_identity::claimed;
 
 use crate::entry::EntryId;
 use crate::error::FormError;
@@ -122,7 +123,7 @@ impl FromStr for DotPrefix {
 
 /// A field's name: 1 to [`FIELD_BYTES_MAX`] of `a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
-pub struct Field(String);
+pub struct Field(#[borsh(deserialize_with = "claimed::text")] String);
 
 impl Field {
     /// The content of a new record: one JSON object, [`Core`].
@@ -181,6 +182,7 @@ pub struct Write {
     /// The field; [`Field::CORE`] for a creating write and only for that.
     pub field: Field,
     /// The value: JSON text.
+    #[borsh(deserialize_with = "claimed::text")]
     pub value: String,
     /// The writes of this field that the author saw and replaces, ascending. A dot that names no write
     /// of the same field of the same record has no effect.

@@ -1,5 +1,6 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::claimed;
 use crate::did::Did;
 use crate::error::ChainError;
 use crate::key::Keypair;
@@ -86,6 +87,7 @@ fn digest(claims: &[u8]) -> [u8; 32] {
 /// Signed [`Claims`], as the exact bytes that were signed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Credential {
+    #[borsh(deserialize_with = "claimed::bytes")]
     claims: Vec<u8>,
     signature: Signature,
 }

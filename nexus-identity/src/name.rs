@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::claimed;
 use crate::error::NameError;
 
 /// The longest name, in bytes of UTF-8.
@@ -52,6 +53,6 @@ impl BorshSerialize for Name {
 
 impl BorshDeserialize for Name {
     fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-        String::deserialize_reader(reader)?.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        claimed::text(reader)?.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }

@@ -1,10 +1,12 @@
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{Encoding, Specification};
 use std::sync::LazyLock;
 
+use crate::claimed;
 use crate::did::Did;
 use crate::error::TicketError;
 use crate::role::Role;
@@ -44,6 +46,7 @@ pub struct Ticket {
     pub inviter: Did,
     /// Multiaddresses of the inviter without `/p2p/…`, best first, at most
     /// [`TICKET_ADDRESSES_MAX`].
+    #[borsh(deserialize_with = "addresses")]
     pub addresses: Vec<String>,
     /// The number of the role it gives ([`Role::number`]).
     role: u16,
@@ -55,6 +58,15 @@ pub struct Ticket {
     pub id: TicketId,
     /// The secret that the inviter asks for.
     pub secret: [u8; 16],
+}
+
+/// Reads no more addresses than a ticket may have, whatever the count is.
+fn addresses<R: io::Read>(reader: &mut R) -> io::Result<Vec<String>> {
+    let count = u32::deserialize_reader(reader)?;
+    if count as usize > TICKET_ADDRESSES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    (0..count).map(|_| claimed::text(reader)).collect()
 }
 
 impl Ticket {
@@ -129,8 +141,7 @@ impl FromStr for Ticket {
             return Err(TicketError::TooNew { format });
         }
         let ticket = Self::deserialize(&mut rest).map_err(|_| TicketError::Mistyped)?;
-        let whole = rest.is_empty() && ticket.addresses.len() <= TICKET_ADDRESSES_MAX;
-        whole.then_some(ticket).ok_or(TicketError::Mistyped)
+        rest.is_empty().then_some(ticket).ok_or(TicketError::Mistyped)
     }
 }
 

@@ -10,7 +10,7 @@
 //! behaviours' records stay correct, because each connection that they hear of begins and ends once.
 
 mod handler;
-mod hello;
+pub(crate) mod hello;
 mod slots;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,9 @@ mod crowd;
 mod error;
 mod event;
 mod frame;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzed;
 mod gate;
 mod gather;
 mod health;

@@ -12,6 +12,7 @@
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
 //! | `proof` | the proof for clients, before they send the token |
+//! | `fuzzed` | the readers of requests, for `nexus-fuzz` |
 //! | `guest` | other rooms on the same socket |
 //! | `routes`, `openapi` | the table of routes, and their descriptions |
 //! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
@@ -29,6 +30,8 @@ mod coordinator;
 mod critical;
 mod events;
 mod extract;
+#[cfg(feature = "testing")]
+pub mod fuzzed;
 mod guard;
 mod guest;
 mod import;

@@ -18,6 +18,7 @@
 //! | `hearsay` | the leader by the words of others, and when they are believed |
 //! | `overview`, `look` | the state of all this, for people, and the way to see it |
 //! | `part` | this node's part in all this; `absent` in a build without feature `coordinators` |
+//! | `fuzzed` | the decoders of all this, for `nexus-fuzz` |
 //! | `audited`, `manage`, `answer` | answers about the audit; changes by a person; answers from the state |
 
 #[cfg(feature = "coordinators")]
@@ -31,6 +32,8 @@ mod command;
 #[cfg(feature = "coordinators")]
 mod expiry;
 mod format;
+#[cfg(all(feature = "testing", feature = "coordinators"))]
+pub mod fuzzed;
 #[cfg(feature = "coordinators")]
 mod govern;
 #[cfg(feature = "coordinators")]

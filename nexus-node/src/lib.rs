@@ -234,6 +234,8 @@ mod env;
 mod error;
 mod failure;
 mod formats;
+#[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
+mod fuzzed;
 mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
@@ -306,6 +308,14 @@ pub mod internals {
     }
     pub mod formats {
         pub use crate::formats::*;
+    }
+    /// The decoders of what others send, for `nexus-fuzz`.
+    #[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
+    pub mod fuzzed {
+        pub use crate::api::fuzzed as api;
+        pub use crate::coordinator::fuzzed as coordinator;
+        pub use crate::fuzzed::*;
+        pub use crate::mcp::fuzzed as mcp;
     }
     #[cfg(feature = "testing")]
     pub mod inspect {

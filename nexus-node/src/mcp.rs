@@ -13,11 +13,14 @@
 //! | `agent` | the calling program, by its own claim |
 //! | `answer` | results and errors of tools, and their budget of tokens |
 //! | `core` | four tools over the memory |
+//! | `fuzzed` | the readers of messages, for `nexus-fuzz` |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
 
 mod agent;
 mod answer;
 mod core;
+#[cfg(feature = "testing")]
+pub mod fuzzed;
 mod graph;
 mod http;
 mod routes;

@@ -61,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("problem", &["store", "datadir", "error"]),
     ("api", &["trace", "world", "error", "memory", "coordinator", "critical", "brain", "node", "problem"]),
     ("mcp", &["trace", "error", "memory", "brain", "node", "problem", "api"]),
+    ("fuzzed", &["trace", "ledger", "memory", "search", "runtime"]),
 ];
 
 fn sources() -> PathBuf {

@@ -410,6 +410,27 @@ fn reason_from_wire(reason: u32) -> Refusal {
     }
 }
 
+/// A dialer's words, for good inputs of `crate::fuzzed`.
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzed {
+    use nexus_identity::Did;
+
+    use super::{NONCE_BYTES, Papers, Parties, show, tag};
+    use crate::wire::{self, HelloStep};
+
+    /// The first message to the listener `parties.me` from `parties.peer`.
+    pub(crate) fn knock(mesh: &Did, parties: &Parties) -> HelloStep {
+        let nonce = [7; NONCE_BYTES];
+        let tag = tag(mesh, &parties.peer, &parties.me, &[&nonce]);
+        HelloStep::Knock(wire::Knock { nonce: nonce.to_vec(), tag: tag.to_vec() })
+    }
+
+    /// The second message.
+    pub(crate) fn shown(papers: &Papers) -> HelloStep {
+        HelloStep::Show(show(papers, false, true))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,12 +69,12 @@ struct Line {
 }
 
 /// A line that was read, before anything is written.
-enum Reading {
+pub(super) enum Reading {
     Write(Box<NewMemory>),
     Expired,
 }
 
-fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+pub(super) fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);

@@ -231,7 +231,7 @@ impl RaftStateMachine<Types> for Applier {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let bytes = snapshot.into_inner();
-        let machine = Machine::decode(&bytes, self.format_max).map_err(|error| {
+        let machine = Machine::decode_sent(&bytes, self.format_max).map_err(|error| {
             if let ReadError::TooNew(too_new) = error {
                 self.log.stop_at(too_new);
             }

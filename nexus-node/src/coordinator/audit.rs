@@ -27,6 +27,16 @@ use super::{AGAIN, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, A
 use crate::error::NodeError;
 use crate::store::{StoreError, Table};
 
+/// The number of records in a page that lead back from the first one, which is taken for the wanted one.
+#[cfg(feature = "testing")]
+pub(super) fn proven_by(page: &[u8]) -> usize {
+    let page: Vec<Vec<u8>> = borsh::from_slice(page).unwrap_or_default();
+    let Some(first) = page.first() else { return 0 };
+    let Ok(record) = borsh::from_slice::<super::state::Record>(first) else { return 0 };
+    let gap = rows::Gap { from: 1, to: record.last(), hash: super::state::audit_hash(first) };
+    proven(gap, &page).0.len()
+}
+
 pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
 
 /// The time between two looks for missing records.

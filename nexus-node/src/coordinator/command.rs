@@ -320,12 +320,12 @@ pub(super) struct Proposal {
 
 impl Proposal {
     /// Its canonical bytes.
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         format::encode_marked(self.format, self)
     }
 
     /// Reads bytes of a format that is not above `max`.
-    fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
+    pub(super) fn decode(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
         let (format, mut rest) = format::split(bytes, max)?;
         let from = &mut rest;
         let mut proposal = Self {
@@ -370,6 +370,24 @@ impl fmt::Display for Group {
 }
 
 impl Group {
+    /// The largest generation: above it the tokens of locks would not fit the integers of JSON (2^53).
+    const GENERATION_MAX: u32 = (1 << 13) - 1;
+
+    /// The group that another member names; `None` for one that cannot be.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        borsh::from_slice(bytes).ok().filter(Self::can_be)
+    }
+
+    /// Whether its generation is within its limit.
+    pub(super) const fn can_be(&self) -> bool {
+        self.generation <= Self::GENERATION_MAX
+    }
+
+    /// Whether its tokens are numbers at all.
+    pub(super) const fn has_tokens(&self) -> bool {
+        self.generation < 1 << 20
+    }
+
     /// The group of a text as [`Display`](fmt::Display) writes it.
     pub(super) fn of_text(text: &str) -> Option<Self> {
         let (generation, id) = text.split_once('-')?;

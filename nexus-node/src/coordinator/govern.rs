@@ -92,6 +92,28 @@ impl Reports {
 }
 
 impl Report {
+    /// The report in a member's answer, heard at this time.
+    pub(super) fn read(member: Did, answer: Envelope, at: Instant) -> Option<Self> {
+        let Some(Body::Overview(overview)) = answer.body else { return None };
+        let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
+        Some(Self {
+            at,
+            voter,
+            may_vote: !overview.never,
+            group: Group::read(&answer.group),
+            leader: borsh::from_slice(&overview.leader).ok(),
+            applied: overview.applied,
+            term: overview.term,
+            seats: Some(overview.seats)
+                .filter(|bytes| bytes.len() <= SEATS_BYTES_MAX)
+                .and_then(|bytes| borsh::from_slice(&bytes).ok()),
+            machine: Some(overview.machine).filter(|id| id.len() <= MACHINE_BYTES_MAX).unwrap_or_default(),
+            audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
+            format: u16::try_from(overview.format).unwrap_or(u16::MAX),
+            stopped: overview.stopped,
+        })
+    }
+
     /// The age of the report.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
@@ -334,25 +356,7 @@ impl Coordinator {
         let body = Some(Body::Hello(Hello {}));
         let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
-        let Some(Body::Overview(overview)) = answer.body else { return None };
-        let voter: Voter = borsh::from_slice(&overview.voter).ok().filter(|voter: &Voter| voter.did == member)?;
-        let said = Report {
-            at: Instant::now(),
-            voter,
-            may_vote: !overview.never,
-            group: borsh::from_slice(&answer.group).ok(),
-            leader: borsh::from_slice(&overview.leader).ok(),
-            applied: overview.applied,
-            term: overview.term,
-            seats: Some(overview.seats)
-                .filter(|bytes| bytes.len() <= SEATS_BYTES_MAX)
-                .and_then(|bytes| borsh::from_slice(&bytes).ok()),
-            machine: Some(overview.machine).filter(|id| id.len() <= MACHINE_BYTES_MAX).unwrap_or_default(),
-            audit: overview.audit_head.try_into().ok().map(|head| (overview.audit_count, head)),
-            format: u16::try_from(overview.format).unwrap_or(u16::MAX),
-            stopped: overview.stopped,
-        };
-        Some((member, said))
+        Some((member, Report::read(member, answer, Instant::now())?))
     }
 
     /// Applies the rules for voters to the current members.

@@ -18,7 +18,7 @@ use openraft::{AnyError, EmptyNode};
 use super::command::Group;
 use super::format::encode;
 use super::log::{Log, READ_BYTES_MAX};
-use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, encode_entry};
+use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Voter, decode_at, decode_vote, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
 /// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
@@ -158,12 +158,4 @@ fn nonsense<E: std::error::Error>() -> Failed<E> {
 
 pub(super) fn encode_at(at: Option<LogId>) -> Vec<u8> {
     encode(&at.map(Position::from))
-}
-
-pub(super) fn decode_at(bytes: &[u8]) -> Option<Option<LogId>> {
-    borsh::from_slice::<Option<Position>>(bytes).ok().map(|at| at.map(LogId::from))
-}
-
-pub(super) fn decode_vote(bytes: &[u8]) -> Option<Vote> {
-    borsh::from_slice::<Ballot>(bytes).ok().map(Vote::from)
 }

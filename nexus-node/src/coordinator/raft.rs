@@ -97,6 +97,24 @@ pub(crate) struct Position {
     pub(crate) index: u64,
 }
 
+impl Position {
+    /// Whether its numbers can be. A member that names one near the end of all numbers could make the next
+    /// one overflow.
+    fn can_be(&self) -> bool {
+        self.term <= NUMBER_MAX && self.index <= NUMBER_MAX
+    }
+}
+
+impl Ballot {
+    /// Whether its term can be.
+    pub(super) fn can_be(&self) -> bool {
+        self.term <= NUMBER_MAX
+    }
+}
+
+/// The largest term and the largest index.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// A vote: the candidate, the term, and whether a quorum gave it.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]
 pub(crate) struct Ballot {
@@ -119,6 +137,17 @@ pub(crate) struct SnapshotHead {
     pub(crate) seats_at: Option<Position>,
     pub(crate) seats: Seats,
     pub(crate) id: String,
+}
+
+/// A place in the log that another member names, or none of the log.
+pub(super) fn decode_at(bytes: &[u8]) -> Option<Option<LogId>> {
+    let at = borsh::from_slice::<Option<Position>>(bytes).ok()?;
+    at.as_ref().is_none_or(Position::can_be).then(|| at.map(LogId::from))
+}
+
+/// A vote that another member names.
+pub(super) fn decode_vote(bytes: &[u8]) -> Option<Vote> {
+    borsh::from_slice::<Ballot>(bytes).ok().filter(Ballot::can_be).map(Vote::from)
 }
 
 impl From<LogId> for Position {
@@ -204,6 +233,9 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, ReadError> {
     let mut rest = bytes;
     let at = Position::deserialize(&mut rest)?;
+    if !at.can_be() {
+        return Err(ReadError::Malformed);
+    }
     if let Some(number) = rest.first().filter(|number| **number > PayloadBytes::LAST) {
         return Err(TooNew::LogEntry(*number).into());
     }
@@ -231,7 +263,11 @@ pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, ReadError> {
     // a head of a later version does not begin with the flag of a position
     match bytes.first() {
         Some(2..) => Err(TooNew::Snapshot.into()),
-        _ => Ok(borsh::from_slice(bytes)?),
+        _ => {
+            let head: SnapshotHead = borsh::from_slice(bytes)?;
+            let can_be = [head.at, head.seats_at].iter().flatten().all(Position::can_be);
+            if can_be { Ok(head) } else { Err(ReadError::Malformed) }
+        }
     }
 }
 
@@ -244,5 +280,35 @@ pub(crate) fn entry_size(entry: &Entry) -> usize {
             OVERHEAD + proposals.0.iter().map(|signed| signed.bytes.len() + OVERHEAD).sum::<usize>()
         }
         EntryPayload::Membership(membership) => OVERHEAD * (1 + membership.nodes().count()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Bad input | Terms, indices and generations near the end of all numbers are refused
+    #[test]
+    fn numbers_near_their_end_are_refused() {
+        let voter = Voter { did: Did::from_bytes([1; 32]), draw: 1 };
+        let at = |term, index| format::encode(&Position { term, leader: voter, index });
+        let ballot = |term| format::encode(&Ballot { term, voter, committed: true });
+        let head = |at| {
+            let seats = Seats { voters: vec![BTreeSet::from([voter])], all: BTreeSet::from([voter]) };
+            format::encode(&SnapshotHead { at: Some(at), seats_at: None, seats, id: String::new() })
+        };
+        let place = |term, index| Position { term, leader: voter, index };
+        for (term, index) in [(u64::MAX, 1), (1, u64::MAX), (NUMBER_MAX + 1, 1), (1, NUMBER_MAX + 1)] {
+            assert_eq!(decode_at(&[vec![1], at(term, index)].concat()), None);
+            assert!(decode_entry(&[at(term, index), vec![0]].concat()).is_err());
+            assert!(decode_head(&head(place(term, index))).is_err());
+        }
+        assert!(decode_vote(&ballot(u64::MAX)).is_none() && decode_vote(&ballot(NUMBER_MAX + 1)).is_none());
+        assert!(decode_vote(&ballot(9)).is_some() && decode_head(&head(place(9, 9))).is_ok());
+        assert!(decode_entry(&[at(9, 9), vec![0]].concat()).is_ok());
+        assert_eq!(decode_at(&[0]), Some(None));
+        let group = |generation| super::super::command::Group { generation, id: 7 };
+        let read = |generation| super::super::command::Group::read(&format::encode(&group(generation)));
+        assert_eq!((read(8_191), read(8_192), read(u32::MAX)), (Some(group(8_191)), None, None));
     }
 }

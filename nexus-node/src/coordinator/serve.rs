@@ -16,8 +16,8 @@ use super::format::{self, ReadError, TooNew, encode};
 use super::group::{NotDone, Running};
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::manage::Manage;
-use super::network::{decode_at, decode_vote, encode_at};
-use super::raft::{Ballot, Voter, decode_entry, decode_head};
+use super::network::encode_at;
+use super::raft::{Ballot, Voter, decode_at, decode_entry, decode_head, decode_vote};
 use super::runtime::scope;
 use super::state::Outcome;
 use super::wire::{
@@ -65,7 +65,7 @@ impl Coordinator {
         if let Body::Hello(Hello {}) = body {
             return Ok(Body::Overview(self.say()));
         }
-        let group: Group = borsh::from_slice(group).map_err(|_| refused(Reason::Forbidden, "of no group"))?;
+        let group = Group::read(group).ok_or_else(|| refused(Reason::Forbidden, "of no group"))?;
         let raft = matches!(body, Body::Append(_) | Body::Vote(_) | Body::Install(_) | Body::Elect(_));
         if raft {
             if !self.may_propose(&peer) {

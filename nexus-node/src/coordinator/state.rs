@@ -635,7 +635,7 @@ impl Machine {
     }
 
     /// The group.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn group(&self) -> Group {
         self.group
     }
@@ -726,10 +726,35 @@ impl Machine {
         machine.sessions.count();
         machine.kv.count();
         machine.locks.count();
+        if !machine.is_sound() {
+            return Err(ReadError::Malformed);
+        }
         if machine.format < format::BYTES && (machine.kv.has_bytes() || machine.sessions.have_bytes()) {
             return Err(ReadError::Malformed);
         }
         Ok(machine)
+    }
+}
+
+impl Machine {
+    /// The largest revision, and the largest number of deeds, that a copy goes on from.
+    const NUMBER_MAX: u64 = 1 << 63;
+
+    /// Decodes the state that a leader sends. No number in it may make a later command overflow, or make a
+    /// state that is not read again.
+    ///
+    /// # Errors
+    /// Same as [`decode`](Self::decode).
+    pub(super) fn decode_sent(bytes: &[u8], max: u16) -> Result<Self, ReadError> {
+        let machine = Self::decode(bytes, max)?;
+        let has_room = machine.revision <= Self::NUMBER_MAX / 2 && machine.audit.count <= Self::NUMBER_MAX / 2;
+        if has_room && machine.group.can_be() { Ok(machine) } else { Err(ReadError::Malformed) }
+    }
+
+    /// Whether its numbers fit each other, and leave room for those that follow.
+    fn is_sound(&self) -> bool {
+        let within = self.revision <= Self::NUMBER_MAX && self.audit.count <= Self::NUMBER_MAX;
+        within && self.group.has_tokens() && self.kv.is_sound() && self.locks.is_sound(self.revision)
     }
 }
 

@@ -80,6 +80,24 @@ impl Core {
         })
     }
 
+    /// Whether a tool takes these arguments.
+    #[cfg(feature = "testing")]
+    pub(super) fn takes(tool: &str, given: rmcp::model::JsonObject) -> bool {
+        let asked = |limit: Result<usize, Refusal>, budget: bool| limit.is_ok() && budget;
+        match tool {
+            "session_start" => arguments::<SessionStart>(Some(given))
+                .is_ok_and(|start| asked(start.limit(), start.budget().is_ok()) && start.cursor.is_none()),
+            "remember" => arguments::<Remember>(Some(given)).is_ok(),
+            "recall" => arguments::<Recall>(Some(given)).is_ok_and(|recall| {
+                let node = nexus_identity::Did::from_bytes([1; 32]);
+                let cursor = recall.cursor.as_deref().map(|cursor| RecallCursor::parse(cursor, &recall, &node));
+                asked(recall.limit(), recall.budget().is_ok()) && cursor.is_none_or(|cursor| cursor.is_ok())
+            }),
+            "forget" => arguments::<Forget>(Some(given)).is_ok(),
+            _ => false,
+        }
+    }
+
     async fn session_start(&self, asked: SessionStart) -> Result<Value, Refusal> {
         let project = asked.project.clone().or_else(|| self.project.clone());
         digest::digest(&self.node, &self.agent, project, &asked).await

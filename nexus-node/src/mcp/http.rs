@@ -201,7 +201,7 @@ async fn batch<F: Future<Output = Response>>(
 }
 
 /// The fault of a message's form as JSON-RPC.
-fn shape(message: &Value) -> Result<(), &'static str> {
+pub(super) fn shape(message: &Value) -> Result<(), &'static str> {
     let Value::Object(members) = message else {
         return Err("a message is an object");
     };

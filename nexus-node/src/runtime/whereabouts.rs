@@ -27,6 +27,19 @@ pub(super) fn tell(mesh: &Mesh, bound: &[Multiaddr]) {
     let _ = mesh.set_beat(Body { addresses }.encode_to_vec());
 }
 
+/// For `nexus-fuzz`: reads the body of any beat, and tells whether it named new addresses.
+#[cfg(feature = "testing")]
+pub(crate) fn fuzzed(body: &[u8]) -> bool {
+    let (mut known, peer) = (Whereabouts::default(), Did::from_bytes([1; 32]));
+    let Some(addresses) = known.heard(peer, body) else { return false };
+    assert!(addresses.len() <= ADDRESSES_MAX, "a beat names few addresses");
+    assert!(known.heard(peer, body).is_none(), "what was heard is not new");
+    // they are shown, kept as text and dialled
+    let texts = dialable(&addresses);
+    assert!(texts.iter().all(|text| text.parse::<Multiaddr>().is_ok()), "an address has a text that reads");
+    true
+}
+
 /// This node's addresses for others: network addresses before loopback, QUIC before TCP.
 pub(crate) fn dialable(bound: &[Multiaddr]) -> Vec<String> {
     let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));

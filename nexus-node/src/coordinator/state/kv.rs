@@ -68,6 +68,11 @@ impl Kv {
         }
     }
 
+    /// Whether its bytes are those of its keys.
+    pub(super) fn is_sound(&self) -> bool {
+        self.bytes == self.items.iter().map(|(key, item)| size(key, &item.value)).sum::<u64>()
+    }
+
     /// The bytes of all keys, and of those that this member wrote last.
     pub(super) fn used(&self, by: Did, limits: &Limits) -> Used {
         let part = self.parts.get(&by).copied().unwrap_or_default();

@@ -92,6 +92,11 @@ impl Locks {
         }
     }
 
+    /// Whether no lease was renewed more often than anything changed.
+    pub(super) fn is_sound(&self, revision: u64) -> bool {
+        self.locks.values().all(|lock| lock.lease.renewals <= revision)
+    }
+
     /// The bytes of all locks and places, and of this member's.
     pub(super) fn used(&self, by: Did, limits: &Limits) -> Used {
         let all = self.parts.values().map(|part| part.bytes(limits)).sum();

@@ -99,6 +99,16 @@ pub(in crate::mcp) async fn import(
     Ok(axum::Json(counts).into_response())
 }
 
+/// Whether a line is one of the graph.
+#[cfg(feature = "testing")]
+pub(in crate::mcp) fn is_line(line: &[u8]) -> bool {
+    let Ok(read) = self::read(line, 1) else { return false };
+    let written = serde_json::to_vec(&read).unwrap_or_default();
+    let again = self::read(&written, 1).ok().and_then(|again| serde_json::to_vec(&again).ok());
+    assert!(again == Some(written), "a line reads as it was written");
+    true
+}
+
 fn read(line: &[u8], number: usize) -> Result<Line, Problem> {
     serde_json::from_slice(line).map_err(|error| {
         Problem::new("invalid", format!("line {number}: {error}"))

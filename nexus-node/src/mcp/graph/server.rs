@@ -243,6 +243,25 @@ fn done(message: &str) -> CallToolResult {
 }
 
 /// Reads an argument whose shape is checked already.
+/// Whether a tool takes these arguments.
+#[cfg(feature = "testing")]
+pub(in crate::mcp) fn takes(tool: &str, mut given: Map<String, Value>) -> bool {
+    let Some(members) = shape::of(tool) else { return false };
+    if shape::check(tool, members, &given).is_err() {
+        return false;
+    }
+    let argument = members.first().and_then(|(name, _)| given.remove(*name)).unwrap_or_default();
+    match tool {
+        "create_entities" => read::<Vec<Entity>>(argument).is_ok(),
+        "create_relations" | "delete_relations" => read::<Vec<Relation>>(argument).is_ok(),
+        "add_observations" => pairs(argument, "contents").is_ok(),
+        "delete_observations" => pairs(argument, "observations").is_ok(),
+        "delete_entities" | "open_nodes" => read::<Vec<String>>(argument).is_ok(),
+        "search_nodes" => read::<String>(argument).is_ok(),
+        _ => true,
+    }
+}
+
 fn read<T: DeserializeOwned>(argument: Value) -> Result<T, Refusal> {
     serde_json::from_value(argument).map_err(|error| Problem::new("invalid", error.to_string()))
 }

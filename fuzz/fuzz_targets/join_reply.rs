@@ -1,0 +1,3 @@
+//! The program of the target `join_reply`: see `fuzz/README.md`.
+
+nexus_fuzz::target!("join_reply");

@@ -1,0 +1,3 @@
+//! The program of the target `join_request`: see `fuzz/README.md`.
+
+nexus_fuzz::target!("join_request");

@@ -1,0 +1,3 @@
+//! The program of the target `memory_id`: see `fuzz/README.md`.
+
+nexus_fuzz::target!("memory_id");

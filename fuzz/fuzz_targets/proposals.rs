@@ -1,0 +1,3 @@
+//! The program of the target `proposals`: see `fuzz/README.md`.
+
+nexus_fuzz::target!("proposals");

@@ -1,0 +1,202 @@
+//! Good inputs: those of `docs/vectors`, and those that the encoders make.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use nexus_crdt::{
+    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, SpaceId, SyncFrame, sync_frame,
+};
+use nexus_identity::Keypair;
+use nexus_mesh::fuzzed as mesh;
+use nexus_node::internals::fuzzed as values;
+use prost::Message;
+use serde_json::Value;
+
+use crate::corpus;
+use crate::targets;
+
+/// The longest seed: the whole corpus is small.
+const BYTES_MAX: usize = 4 * 1024;
+/// The most seeds of one target from one file of vectors.
+const VECTORS_MAX: usize = 24;
+
+/// A seed: its target, its name, its bytes.
+pub type Seed = (String, String, Vec<u8>);
+
+/// Writes all seeds into a corpus, in place of the seeds there. Returns their number.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn write(into: &Path) -> io::Result<usize> {
+    for target in targets::TARGETS {
+        for (name, _) in corpus::read(into, target.name)? {
+            if name.starts_with("seed-") {
+                std::fs::remove_file(into.join(target.name).join(name))?;
+            }
+        }
+    }
+    let seeds = all()?;
+    for (target, name, bytes) in &seeds {
+        corpus::keep(into, target, &format!("seed-{name}"), bytes)?;
+    }
+    Ok(seeds.len())
+}
+
+/// All seeds. Of two with the same bytes there is one.
+///
+/// # Errors
+/// A file of vectors cannot be read.
+pub fn all() -> io::Result<Vec<Seed>> {
+    let mut seeds = vectors()?;
+    let own =
+        [mesh::seeds(), values::seeds(), values::api::seeds(), values::coordinator::seeds(), values::mcp::seeds()];
+    seeds.extend(own.into_iter().flatten().map(|(target, name, bytes)| (target.to_owned(), name, bytes)));
+    seeds.extend(made());
+    let mut known = BTreeSet::new();
+    seeds.retain(|(target, _, bytes)| bytes.len() <= BYTES_MAX && known.insert((target.clone(), bytes.clone())));
+    Ok(seeds)
+}
+
+/// Where vectors are for targets: the file, its list, the member, whether it is in hexadecimal, the target.
+const VECTORS: &[(&str, &str, &str, bool, &str)] = &[
+    ("chain", "vectors", "chain", true, "chain"),
+    ("chain", "refused", "chain", true, "chain"),
+    ("did", "vectors", "did", false, "did"),
+    ("did", "refused", "did", false, "did"),
+    ("name", "vectors", "text", false, "name"),
+    ("name", "refused", "text", false, "name"),
+    ("ticket", "vectors", "text", false, "ticket"),
+    ("ticket", "refused", "text", false, "ticket"),
+    ("entry", "vectors", "header", true, "header"),
+    ("entry", "in_parts", "header", true, "header"),
+    ("entry", "refused_headers", "header", true, "header"),
+    ("entry", "in_parts", "payload", true, "leaves"),
+    ("entry", "in_parts", "emptied", true, "leaves"),
+    ("writes", "vectors", "payload", true, "writes"),
+    ("writes", "quarantined", "payload", true, "writes"),
+    ("writes", "vectors", "payload", true, "page"),
+    ("writes", "origins", "core", false, "core"),
+    ("profile", "vectors", "payload", true, "profile"),
+    ("space", "definitions", "payload", true, "space"),
+    ("dot", "vectors", "hex", false, "record_ids"),
+    ("dot", "vectors", "text", false, "record_ids"),
+    ("dot", "beginnings", "text", false, "record_ids"),
+    ("space", "of_a_mesh", "mesh_space", false, "record_ids"),
+    ("sync", "vectors", "bytes", true, "sync_frame"),
+    ("critical", "entries", "bytes", true, "log_entry"),
+    ("critical", "machines", "bytes", true, "machine"),
+    ("critical", "proposals", "bytes", true, "proposal"),
+    ("critical", "queries", "bytes", true, "query"),
+    ("critical", "answers", "bytes", true, "answer"),
+    ("critical", "outcomes", "bytes", true, "outcomes"),
+    ("critical", "records", "bytes", true, "audit_record"),
+];
+
+fn vectors() -> io::Result<Vec<Seed>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vectors");
+    let mut seeds = Vec::new();
+    for (file, list, member, is_hex, target) in VECTORS {
+        let path: PathBuf = folder.join(file).with_extension("json");
+        let vectors: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        let vectors = vectors[list].as_array().cloned().unwrap_or_default();
+        // the later ones are of the later formats
+        let step = vectors.len().div_ceil(VECTORS_MAX).max(1);
+        for (number, vector) in vectors.iter().enumerate().step_by(step) {
+            let Some(text) = vector[member].as_str() else { continue };
+            let mut bytes = if *is_hex {
+                HEXLOWER.decode(text.as_bytes()).map_err(io::Error::other)?
+            } else {
+                text.as_bytes().to_vec()
+            };
+            if matches!(*target, "answer" | "outcomes") {
+                let format = vector["format"].as_u64().and_then(|format| u8::try_from(format).ok());
+                bytes.insert(0, format.unwrap_or(0));
+            }
+            seeds.push(((*target).to_owned(), format!("{list}-{member}-{number}"), bytes));
+        }
+    }
+    // whole entries, also as a member's for the engine
+    let entries: Value = serde_json::from_slice(&std::fs::read(folder.join("entry.json"))?)?;
+    for list in ["vectors", "in_parts", "refused"] {
+        for (number, vector) in entries[list].as_array().into_iter().flatten().enumerate() {
+            let part = |member: &str| HEXLOWER.decode(vector[member].as_str()?.as_bytes()).ok();
+            let (Some(header), Some(signature)) = (part("header"), part("signature")) else { continue };
+            let frame = EntryFrame { header, signature, payload: part("payload"), traceparent: Vec::new() };
+            seeds.push(("entry_frame".to_owned(), format!("{list}-{number}"), frame.encode_to_vec()));
+        }
+    }
+    for (file, list, kind, space) in [
+        ("writes", "vectors", 1, 0),
+        ("space", "definitions", 3, 1),
+        ("profile", "vectors", 14, 1),
+        ("chain", "vectors", 4, 1),
+    ] {
+        let vectors: Value = serde_json::from_slice(&std::fs::read(folder.join(file).with_extension("json"))?)?;
+        let member = if file == "chain" { "chain" } else { "payload" };
+        for (number, vector) in vectors[list].as_array().into_iter().flatten().enumerate().take(8) {
+            let Some(payload) = vector[member].as_str().and_then(|text| HEXLOWER.decode(text.as_bytes()).ok()) else {
+                continue;
+            };
+            seeds.push(("engine".to_owned(), format!("{file}-{number}"), input(&[(kind, space, &payload)])));
+        }
+    }
+    Ok(seeds)
+}
+
+/// An input of the engine's target.
+fn input(entries: &[(u8, u8, &[u8])]) -> Vec<u8> {
+    let one = |(kind, space, payload): &(u8, u8, &[u8])| {
+        let [high, low] = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&[*kind, *space, high, low][..], payload].concat()
+    };
+    entries.iter().flat_map(one).collect()
+}
+
+/// Seeds of types whose encoders are public.
+fn made() -> Vec<Seed> {
+    let key = |n: u8| Keypair::from_seed(&[n; 32]);
+    let space = SpaceId::default_of(&key(0).did());
+    let head = |seq| Head { seq, id: EntryId::of(&[u8::try_from(seq % 256).unwrap_or(0)]) };
+    let pin = |n: u8| Pin { space, incarnation: Incarnation([n; 8]), last: head(u64::from(n)) };
+    let plain = Revocation::new(key(2).did(), [pin(2), pin(3)]);
+    let by_root = Revocation::new(key(2).did(), [pin(2)]).by_root(&key(0));
+    let mut seeds: Vec<Seed> = vec![
+        ("revocation".to_owned(), "plain".to_owned(), plain.encode()),
+        ("revocation".to_owned(), "by-root".to_owned(), by_root.encode()),
+        ("revocation".to_owned(), "empty".to_owned(), Revocation::new(key(1).did(), []).encode()),
+        ("engine".to_owned(), "revocation".to_owned(), input(&[(5, 1, &by_root.encode())])),
+        (
+            "engine".to_owned(),
+            "revocation-of-the-node".to_owned(),
+            input(&[(5, 1, &plain.encode()), (14, 1, b"\x01\0\0\0a")]),
+        ),
+        ("record_ids".to_owned(), "dot".to_owned(), Dot { entry: EntryId::ZERO, index: 9 }.to_hex().into_bytes()),
+    ];
+    // a session: the frontier in two parts, an acknowledgement, a digest, refusals
+    let log = |n: u8| LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
+    let heads = |numbers: [u8; 2]| numbers.map(|n| LogHead::new(&log(n), &head(u64::from(n)))).to_vec();
+    let full = nexus_crdt::FullAuthor {
+        author: key(2).did().as_bytes().to_vec(),
+        all: false,
+        memories: true,
+        logs: true,
+        spaces: vec![space.as_bytes().to_vec()],
+    };
+    let bodies = [
+        sync_frame::Body::Full(sync_frame::FullFrame { authors: vec![full] }),
+        sync_frame::Body::Frontier(nexus_crdt::FrontierPart { heads: heads([1, 2]), last: false }),
+        sync_frame::Body::Frontier(nexus_crdt::FrontierPart { heads: heads([3, 4]), last: true }),
+        sync_frame::Body::Ack(sync_frame::AckFrame { heads: heads([1, 3]) }),
+        sync_frame::Body::Digest(sync_frame::DigestFrame { digest: vec![7; 32] }),
+    ];
+    let mut session = Vec::new();
+    for body in bodies {
+        let frame = SyncFrame { body: Some(body) }.encode_to_vec();
+        session.extend(u32::try_from(frame.len()).unwrap_or(u32::MAX).to_be_bytes());
+        session.extend(frame);
+    }
+    seeds.push(("sync_session".to_owned(), "five".to_owned(), session));
+    seeds
+}
