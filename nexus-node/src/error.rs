@@ -150,6 +150,9 @@ pub enum NodeError {
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error(transparent)]
     TooNew(#[from] crate::formats::TooNew),
+    /// This node's part in the coordinators cannot go on. Memory does, and so do the other coordinators.
+    #[error("this node's part in the coordinators cannot go on: {0}")]
+    Coordinator(#[source] OpaqueError),
     /// The mesh writes an earlier format, which lacks it: some members run an older version.
     #[error(
         "{what} need format {needs} of critical state, which is of format {format} while members run an older version"
@@ -198,6 +201,7 @@ impl NodeError {
             Self::TimedOut(_) => "timed_out",
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",
+            Self::Coordinator(_) => "failed",
             Self::NotRaised { .. } => "not_raised",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",

@@ -48,9 +48,6 @@ pub enum Fault {
     /// The log of the coordinators cannot be written.
     #[error("the coordinator's log cannot be written: {0}")]
     CoordinatorLog(#[source] OpaqueError),
-    /// This node's part in the coordinators ended.
-    #[error("the coordinator ended: {0}")]
-    Coordinator(#[source] OpaqueError),
 }
 
 /// A handle by which any room ends its node, cheap to clone. The first fault stays.

@@ -127,6 +127,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")
         }
+        NodeError::Coordinator(_) => Some(crate::coordinator::BROKEN_HINT),
         NodeError::NoQuorum { .. } => Some(
             "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),

@@ -176,10 +176,10 @@ pub(super) fn revocation(bytes: &[u8]) -> bool {
     let by_root = by_root.unwrap_or(false);
     let mut members = Members::of(root());
     members.revoke(PlacedRevocation { log, entry, hlc: Hlc(1), revocation, by_root });
-    members.decide(&|_| Some(u64::MAX));
-    let _ = (members.revoked(&member), members.falls_with(&member, &|_| None));
+    members.decide(&nexus_crdt::Unforked);
+    let _ = (members.revoked(&member), members.falls_with(&member, &nexus_crdt::Unforked));
     if let Some(pinned) = pinned {
-        let _ = (members.cut_of(&pinned), members.pin_of(&pinned));
+        let _ = (members.reach_of(&pinned, Some(u64::MAX)), members.pin_of(&pinned));
     }
     true
 }

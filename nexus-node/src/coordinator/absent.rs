@@ -11,7 +11,7 @@ use super::command::{Command, Group};
 use super::format::TooNew;
 use super::state::Outcome;
 use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query};
-use crate::error::NodeError;
+use crate::error::{NodeError, OpaqueError};
 use crate::world::World;
 
 /// A part in the coordinators that cannot be.
@@ -34,6 +34,10 @@ impl Coordinator {
     }
 
     pub(crate) fn no_copy(&self, _: &str) -> NodeError {
+        match self.0 {}
+    }
+
+    pub(crate) fn broken(&self) -> Option<OpaqueError> {
         match self.0 {}
     }
 

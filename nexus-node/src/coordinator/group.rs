@@ -2,6 +2,7 @@
 //! proposals into entries, and proves that it still leads.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +100,7 @@ pub(crate) struct Running {
     readers: mpsc::Sender<Reader>,
     /// The time of the leader's last sign of life.
     heard: Mutex<Option<Instant>>,
+    stopping: AtomicBool,
     spawner: Arc<dyn Spawner>,
 }
 
@@ -146,8 +148,9 @@ impl Running {
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
         let (readers, reading) = mpsc::channel(READERS_MAX);
         let heard = Mutex::new(None);
+        let (raft_too, spawner_too, stopping) = (raft.clone(), spawner.clone(), AtomicBool::new(false));
         let running =
-            Self { raft: raft.clone(), applied, group, me, submissions, readers, heard, spawner: spawner.clone() };
+            Self { raft: raft_too, applied, group, me, submissions, readers, heard, stopping, spawner: spawner_too };
         spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
         // no other node could be elected, so there is nothing to wait for
@@ -170,8 +173,11 @@ impl Running {
         while rare.changed().await.is_ok() {}
         let fatal = self.raft.metrics().borrow().running_state.clone().err();
         match fatal {
-            Some(Fatal::Stopped) | None => std::future::pending().await,
+            Some(Fatal::Stopped) => std::future::pending().await,
             Some(fatal) => fatal,
+            None if self.stopping.load(Ordering::Relaxed) => std::future::pending().await,
+            // its core ended without a word
+            None => Fatal::Panicked,
         }
     }
 
@@ -281,6 +287,7 @@ impl Running {
 
     /// Ends this node's part in the group.
     pub(super) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let _ = scope(self.spawner.clone(), self.raft.shutdown()).await;
     }
 }

@@ -121,6 +121,10 @@ impl Coordinator {
 
     /// The error without a quorum, with the voters that this node cannot reach.
     pub(super) fn no_quorum(&self) -> NodeError {
+        // without this copy nobody may be left to decide
+        if let Some(error) = self.broken().filter(|_| self.leader().is_none()) {
+            return NodeError::Coordinator(error);
+        }
         let seats = match self.running() {
             Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),
             None => self.said().values().filter_map(|said| said.seats.clone()).next(),

@@ -1,5 +1,6 @@
 //! This node's part in the coordinators.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(crate) struct Coordinator {
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) heard: Mutex<govern::Reports>,
     pub(super) proposals: mpsc::Sender<propose::PendingCommand>,
+    /// The reason why this node's copy cannot go on.
+    broken: watch::Sender<Option<OpaqueError>>,
 }
 
 fn told_too_new(too_new: TooNew) {
@@ -61,6 +64,16 @@ fn told_too_new(too_new: TooNew) {
 
 fn log_failed(error: log::WriteFailed) -> StopError {
     StopError::CoordinatorLog(OpaqueError::new(error))
+}
+
+/// Notes that this node's copy cannot go on. It votes no more; memory goes on.
+fn break_off(broken: &watch::Sender<Option<OpaqueError>>, error: OpaqueError) {
+    tracing::error!(%error, "this node's part in the coordinators cannot go on; memory does");
+    broken.send_if_modified(|broken| {
+        let first = broken.is_none();
+        broken.get_or_insert(error);
+        first
+    });
 }
 
 /// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
@@ -151,6 +164,7 @@ impl Coordinator {
             changing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             proposals,
+            broken: watch::Sender::new(None),
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,
@@ -183,37 +197,49 @@ impl Coordinator {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes part in a group; not at all where a later version wrote what is on the disk.
+    /// Takes part in a group; not at all where a later version wrote what is on the disk, or where this copy
+    /// cannot go on.
     pub(super) async fn take_part(&self, group: Group) -> Result<(), NodeError> {
         let (links, spawner, formats) = (self.links.clone(), self.world.spawner().clone(), self.formats.clone());
         if let Some(too_new) = self.log.stopped() {
             told_too_new(too_new);
             return Ok(());
         }
-        let running = match Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats).await {
-            Ok(running) => running,
-            Err(NodeError::TooNew(too_new)) => {
+        let start = Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats);
+        let running = match AssertUnwindSafe(start).catch_unwind().await {
+            Ok(Ok(running)) => running,
+            Ok(Err(NodeError::TooNew(too_new))) => {
                 told_too_new(too_new);
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Ok(Err(NodeError::Stopping(StopError::Coordinator(error)))) => {
+                break_off(&self.broken, error);
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                break_off(&self.broken, OpaqueError::new("it panicked at its start"));
+                return Ok(());
+            }
         };
         self.running.send_replace(Some(running.clone()));
-        let (failing, parts, log) = (self.failure.clone(), self.running.clone(), self.log.clone());
+        let (broken, parts, log) = (self.broken.clone(), self.running.clone(), self.log.clone());
         let watch = async move {
             let fatal = running.clone().failed().await;
+            // the writing of others is no reason for this node to end, and neither is a bug of this part
             match log.stopped() {
-                // the writing of others is no reason for this node to end
-                Some(too_new) => {
-                    told_too_new(too_new);
-                    parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
-                }
-                // half a node is worse than none: its peers count on what it promised
-                None => failing.fail(Fault::Coordinator(OpaqueError::new(fatal))),
+                Some(too_new) => told_too_new(too_new),
+                None => break_off(&broken, OpaqueError::new(fatal)),
             }
+            parts.send_if_modified(|part| part.take_if(|part| Arc::ptr_eq(part, &running)).is_some());
         };
         self.spawn("raft watch", watch.boxed());
         Ok(())
+    }
+
+    /// The reason why this node's copy cannot go on.
+    pub(crate) fn broken(&self) -> Option<OpaqueError> {
+        self.broken.borrow().clone()
     }
 
     /// The bytes of a later version at which this node's copy has stopped.
@@ -229,9 +255,10 @@ impl Coordinator {
 
     /// The error for a node without a copy to read.
     pub(crate) fn no_copy(&self, of: &str) -> NodeError {
-        match self.stopped() {
-            Some(too_new) => NodeError::TooNew(too_new),
-            None => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
+        match (self.stopped(), self.broken()) {
+            (Some(too_new), _) => NodeError::TooNew(too_new),
+            (None, Some(error)) => NodeError::Coordinator(error),
+            (None, None) => NodeError::NotFound { what: Resource::Replica, name: of.to_owned() },
         }
     }
 
@@ -239,6 +266,9 @@ impl Coordinator {
     /// now on, if it belonged to none, or to one that the other has replaced.
     pub(super) async fn adopt(&self, group: Group) -> Result<(), NodeError> {
         let _one = self.changing.lock().await;
+        if let Some(error) = self.broken() {
+            return Err(NodeError::Coordinator(error));
+        }
         if let Some(too_new) = self.stopped() {
             return Err(NodeError::TooNew(too_new));
         }

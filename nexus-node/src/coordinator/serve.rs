@@ -247,23 +247,26 @@ fn not_done(running: &Running, why: NotDone) -> Refused {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use nexus_mesh::{Mesh, MeshConfig, Rooms, SystemClock, TokioSpawner, tcp_quic_transport};
-    use redb::backends::InMemoryBackend;
     use tokio::sync::watch;
 
     use super::*;
     use crate::config::Config;
-    use crate::coordinator::command::{Command, Proposal, Put, Step, Txn};
+    use crate::coordinator::command::{Command, Group, Proposal, Put, Step, Txn};
     use crate::coordinator::format::FORMAT_MAX;
     use crate::coordinator::limits::VALUE_BYTES_MAX;
     use crate::coordinator::part::{Handles, Origin};
     use crate::coordinator::query::Query;
+    use crate::coordinator::raft::{Ballot, Position, Seats, SnapshotHead};
     use crate::coordinator::state::{Full, Refusal};
     use crate::error::NodeError;
     use crate::failure::Failure;
     use crate::identity::Identity;
     use crate::replication::tests::{Peer, chain, key, mesh};
-    use crate::store::Store;
+    use crate::store::disk::Disk;
+    use crate::store::{Store, StoreOptions};
     use crate::world::{Inline, World};
 
     const LATER: u16 = FORMAT_MAX + 1;
@@ -276,6 +279,11 @@ mod tests {
 
     /// The same, in a mesh whose members read this format of critical state.
     async fn coordinator_of(format: u16) -> Arc<Coordinator> {
+        coordinator_on(&Disk::new(), &Disk::new(), format).await
+    }
+
+    /// The same, on these disks.
+    async fn coordinator_on(raft: &Disk, journal: &Disk, format: u16) -> Arc<Coordinator> {
         let mut config = Config::default();
         config.formats.critical = format;
         let mut peer = Peer::new(0);
@@ -289,9 +297,39 @@ mod tests {
             world: World::new(spawner, Arc::new(Inline), Arc::new(SystemClock::new())),
             failure: Failure::default(),
         };
-        let (store, journal) = (Store::memory().unwrap(), Box::new(InMemoryBackend::new()));
+        let store = Store::with_backend("raft.redb", raft.clone(), StoreOptions::default()).unwrap();
+        let journal = Box::new(journal.clone());
         let origin = Origin { store, journal, founder: true, redraw: false, machine: None };
         Coordinator::start(handles, key(0), &config, origin).await.unwrap()
+    }
+
+    /// promise: Keys and locks | A copy that cannot go on takes neither the memory nor the start with it: keys and locks say `failed`, with the way out
+    #[tokio::test]
+    async fn a_copy_that_cannot_be_read_does_not_stop_the_start() {
+        let (raft, journal) = (Disk::new(), Disk::new());
+        let here = coordinator_on(&raft, &journal, FORMAT_MAX).await;
+        let running = here.running.send_replace(None).unwrap();
+        running.stop().await;
+        // a state that breaks the rules of its format
+        let (group, me) = (running.group, here.me());
+        let at = Some(Position { term: 9, leader: me, index: 9 });
+        let seats = Seats { voters: vec![BTreeSet::from([me])], all: BTreeSet::from([me]) };
+        let head = SnapshotHead { at, seats_at: at, seats, id: "bad".to_owned() };
+        let vote = Ballot { term: 9, voter: me, committed: false };
+        here.log.found(mesh(), group, me, vote, head, GARBAGE).await.unwrap();
+        here.stop().await;
+        here.close();
+
+        let here = coordinator_on(&raft, &journal, FORMAT_MAX).await;
+        assert!(here.running().is_none() && here.broken().is_some());
+        for error in [here.no_copy("on this node"), here.no_quorum()] {
+            assert_eq!(error.code(), "failed", "{error}");
+            assert!(crate::api::Problem::from(error).hint.is_some_and(|hint| hint.contains("raft.redb")));
+        }
+        // nobody makes it take part again before the next start
+        let refused = here.adopt(Group { generation: 7, id: 7 }).await.unwrap_err();
+        assert_eq!(refused.code(), "failed");
+        here.stop().await;
     }
 
     /// The reason why node 1 is refused, and the data of a later version that was met.

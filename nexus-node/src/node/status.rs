@@ -7,7 +7,7 @@ use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::{Abilities, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
-use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
+use crate::coordinator::{BROKEN_HINT, Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{NodeError, listed};
 use crate::ledger::{self, Quota, Quotas};
 use crate::notices::Notice;
@@ -248,7 +248,12 @@ impl Node {
         };
         let warnings = notices.all().into_iter().map(warning);
         let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await);
-        let warnings = warnings.chain(self.full_authors().await).collect();
+        let broken = self.0.coordinator.iter().filter_map(|coordinator| coordinator.broken()).map(|error| Warning {
+            code: "coordinator_failed",
+            message: format!("this node's part in the coordinators cannot go on: {error}"),
+            hint: BROKEN_HINT.to_owned(),
+        });
+        let warnings = warnings.chain(broken).chain(self.full_authors().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
