@@ -76,10 +76,6 @@ mod wire;
 #[cfg(feature = "coordinators")]
 use std::time::Duration;
 
-/// The way out for a node whose part cannot go on.
-pub(crate) const BROKEN_HINT: &str = "restart the node; if that does not help, move `raft.redb` and `raft.log` away while \
-    it is stopped: it comes back as a new voter, with a copy from the others";
-
 pub use self::audited::{AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage};
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
 pub use self::format::{FORMAT_MAX, TooNew};

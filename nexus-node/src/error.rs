@@ -188,6 +188,10 @@ pub enum NodeError {
     DataDir(#[from] crate::datadir::DataDirError),
 }
 
+/// The way out for a node whose part cannot go on.
+pub(crate) const COORDINATOR_HINT: &str = "restart the node; if that does not help, move `raft.redb` and `raft.log` away while \
+    it is stopped: it comes back as a new voter, with a copy from the others";
+
 impl NodeError {
     /// The code, for scripts (`docs/cli.md`).
     pub const fn code(&self) -> &'static str {

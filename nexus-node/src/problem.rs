@@ -1,7 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{AccessError, NodeError, Resource};
+use crate::error::{AccessError, COORDINATOR_HINT, NodeError, Resource};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.
@@ -127,7 +127,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")
         }
-        NodeError::Coordinator(_) => Some(crate::coordinator::BROKEN_HINT),
+        NodeError::Coordinator(_) => Some(COORDINATOR_HINT),
         NodeError::NoQuorum { .. } => Some(
             "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),

@@ -7,8 +7,8 @@ use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::{Abilities, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
-use crate::coordinator::{BROKEN_HINT, Coordinators, Mode, Seat, SeatState, TooNew};
-use crate::error::{NodeError, listed};
+use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
+use crate::error::{COORDINATOR_HINT, NodeError, listed};
 use crate::ledger::{self, Quota, Quotas};
 use crate::notices::Notice;
 use crate::runtime::Fill;
@@ -251,7 +251,7 @@ impl Node {
         let broken = self.0.coordinator.iter().filter_map(|coordinator| coordinator.broken()).map(|error| Warning {
             code: "coordinator_failed",
             message: format!("this node's part in the coordinators cannot go on: {error}"),
-            hint: BROKEN_HINT.to_owned(),
+            hint: COORDINATOR_HINT.to_owned(),
         });
         let warnings = warnings.chain(broken).chain(self.full_authors().await).collect();
         Status {
