@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_node::{NewMemory, Node};
+use nexus_node::{NewMemory, Node, PeerState};
 
 use crate::faults::{Faults, around};
 use crate::ledger::Written;
@@ -90,6 +90,15 @@ impl Faults {
                 secret = sim.on(0, remember).await.ok().map(|written| written.id.to_string());
             }
             sim.sleep(LOOK_EVERY).await;
+        }
+        if secret.is_some() {
+            for no in sim.up() {
+                let peers = sim.on(no, async |node| Ok(node.peers().await)).await.unwrap_or_default();
+                if knows(sim, no, &did) && peers.iter().any(|peer| peer.did == did && peer.state == PeerState::Up) {
+                    let leak = format!("n{no} knows of the theft, and is connected with the thief on n{laptop}");
+                    self.ledger.borrow_mut().thefts.leaks.push(leak);
+                }
+            }
         }
         // a newcomer may not have heard of the theft yet
         let Some(secret) = secret.filter(|_| sim.len() == machines) else { return };
