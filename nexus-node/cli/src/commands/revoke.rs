@@ -48,7 +48,8 @@ impl Revoke {
             Some(file) => {
                 let draft: wire::RevocationDraft =
                     client.post(&format!("{at}/revocation"), &wire::DraftRevocation { keep })?;
-                wire::Revoke { keep: None, signed: Some(signed(&draft, file, session)?) }
+                let node: wire::Status = client.get("/v1/status")?;
+                wire::Revoke { keep: None, signed: Some(signed(&draft, &node.did, file, session)?) }
             }
         };
         let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &revoke)?;
@@ -65,11 +66,17 @@ impl Revoke {
     }
 }
 
-/// Signs a draft with the root key of a file, or with the one on this machine. The key stays in this process.
-fn signed(draft: &wire::RevocationDraft, file: &Path, session: &CliSession) -> Result<String, Problem> {
+/// Signs a draft with the root key of a file, or with the one on this machine. The key stays in this process,
+/// and signs nothing but the end of this membership, and the admission of this node.
+fn signed(asked: &wire::RevocationDraft, node: &str, file: &Path, session: &CliSession) -> Result<String, Problem> {
     let odd = || Problem::new("internal", "the node's draft cannot be read");
-    let bytes = BASE64.decode(draft.draft.as_bytes()).map_err(|_| odd())?;
-    let draft: RevocationDraft = RevocationDraft::from_bytes(&bytes).map_err(|_| odd())?;
+    let bytes = BASE64.decode(asked.draft.as_bytes()).map_err(|_| odd())?;
+    let draft = RevocationDraft::from_bytes(&bytes).map_err(|_| odd())?;
+    let of_member = draft.revocations.first().is_some_and(|first| first.member.to_string() == asked.did);
+    let admits = draft.admits.as_ref().map(|claims| claims.subject.to_string());
+    if !of_member || admits.is_some_and(|admitted| admitted != node) {
+        return Err(Problem::new("internal", "the node drafted something else"));
+    }
     let key = root::key(&draft.mesh.to_string(), file, session)?;
     let word = draft.sign(&key).map_err(|error| Problem::new("conflict", error.to_string()))?;
     Ok(BASE64.encode(&word.to_bytes()))
