@@ -146,6 +146,8 @@ pub enum NodeError {
         missing: Vec<String>,
         /// Whether this node knows the voters.
         known: bool,
+        /// Whether so many of the voters are former members that there will be no quorum again.
+        lost: bool,
     },
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error(transparent)]

@@ -128,6 +128,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")
         }
         NodeError::Coordinator(_) => Some(COORDINATOR_HINT),
+        NodeError::NoQuorum { lost: true, .. } => Some(
+            "these voters are no members any more: `nexus-node coordinator recover --i-understand` on an admin's node",
+        ),
         NodeError::NoQuorum { .. } => Some(
             "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),

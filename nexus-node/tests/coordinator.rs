@@ -336,3 +336,27 @@ async fn a_revoked_leader_loses_its_vote_and_its_locks() {
     let alone = nodes[led].critical().unwrap().put("who", "revoked", plain()).await.unwrap_err();
     assert_eq!(alone.code(), "refused");
 }
+
+/// promise: Revocations | Where the revoked held the quorum, the error names the way out, and an admin's node goes on from its copy
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_revoked_held_the_quorum_an_admin_goes_on_from_its_copy() {
+    let world = World(111);
+    let nodes = nodes(world, 2).await;
+    let [founder, other] = [&nodes[0], &nodes[1]];
+    founder.critical().unwrap().put("k", "v", plain()).await.unwrap();
+    until("a copy", async || {
+        let copy = other.critical().unwrap().get_local("k").ok()?;
+        copy.item.map(drop)
+    })
+    .await;
+    let draft = other.draft_revocation(founder.did(), None).await.unwrap();
+    assert!(draft.admits.is_some(), "its own membership would end, too");
+    other.revoke_as_root(draft.sign(&world::key(world.0)).unwrap()).await.unwrap();
+    let critical = other.critical().unwrap();
+    let error = until("no quorum", async || critical.put("k", "w", plain()).await.err()).await;
+    assert!(matches!(error, NodeError::NoQuorum { lost: true, .. }), "{error}");
+    critical.recover().await.unwrap();
+    critical.put("k", "w", plain()).await.unwrap();
+    let refused = founder.critical().unwrap().put("k", "x", plain()).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Refused(nexus_node::AccessError::Revoked)), "{refused}");
+}

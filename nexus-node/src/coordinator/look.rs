@@ -133,6 +133,9 @@ impl Coordinator {
         let voters: BTreeSet<Did> =
             seats.iter().flat_map(|seats| seats.voters.iter().flatten()).map(|voter| voter.did).collect();
         let missing = voters.iter().filter(|did| **did != self.identity.me() && !up.contains(did));
-        NodeError::NoQuorum { missing: missing.map(|did| self.name(did)).collect(), known: seats.is_some() }
+        let members = self.identity.members();
+        let former = voters.iter().filter(|did| members.has_ended(did)).count();
+        let (known, lost) = (seats.is_some(), former > 0 && former * 2 >= voters.len());
+        NodeError::NoQuorum { missing: missing.map(|did| self.name(did)).collect(), known, lost }
     }
 }

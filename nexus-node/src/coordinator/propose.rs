@@ -61,7 +61,8 @@ impl Coordinator {
             return Err(NodeError::TooLarge { what: "a command", bytes, max: BATCH_BYTES_MAX });
         }
         if !self.may_propose(&self.identity.me()) {
-            return Err(AccessError::CriticalReader.into());
+            let ended = self.identity.members().has_ended(&self.identity.me());
+            return Err(if ended { AccessError::Revoked } else { AccessError::CriticalReader }.into());
         }
         if command.has_bytes()
             && let Some(format) = self.format_without_bytes().await?

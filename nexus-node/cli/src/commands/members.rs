@@ -31,8 +31,9 @@ fn ended(former: &[wire::Member], members: &[wire::Member], printer: &Printer) -
     for member in former {
         let Some(end) = &member.revoked else { continue };
         let name = |did: &String| members.iter().chain(former).find(|of| of.did == *did).map(|of| of.name.clone());
-        let by =
-            if end.by == member.did { "itself".to_owned() } else { name(&end.by).unwrap_or_else(|| end.by.clone()) };
+        // nobody but the root has no name
+        let by = if end.by == member.did { "itself" } else { "the root key" }.to_owned();
+        let by = name(&end.by).filter(|_| end.by != member.did).unwrap_or(by);
         table.row([
             (member.name.clone(), Some(Style::Bold)),
             (member.did.clone(), None),

@@ -55,12 +55,12 @@ impl Revoke {
         let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &revoke)?;
         session.printer.answer(&revoked, || {
             let mut lines = vec![format!("revoked {}  {}", revoked.did, moment(&revoked.revoked_at))];
-            let others = |dids: &[String], what: &str| {
+            let others = |what: &str, dids: &[String]| {
                 let members = count(dids.len() as u64, "member", "members");
-                (!dids.is_empty()).then(|| format!("{members} {what}"))
+                (!dids.is_empty()).then(|| format!("{what} {members} below it"))
             };
-            lines.extend(others(&revoked.kept, "below it stay: this node admitted them"));
-            lines.extend(others(&revoked.fallen, "below it lost their membership, too"));
+            lines.extend(others("admitted anew:", &revoked.kept));
+            lines.extend(others("revoked with it:", &revoked.fallen));
             lines.join("\n")
         })
     }
