@@ -9,7 +9,7 @@ use super::state::{Log, OpenPage};
 use super::waiting::{Need, Waiter};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, EntryRow};
-use crate::ledger::{find_entry, lacks_only_what_is_erased};
+use crate::ledger::{find_entry, holds, lacks_only_what_is_erased};
 use crate::store::{Table, View};
 
 /// The verdict on an arriving entry.
@@ -138,20 +138,18 @@ impl Engine {
     }
 
     /// Whether an entry is by a former member, and can never count. Of its memories nothing more is taken
-    /// than counts, and no branch beside the one that counts. Its entries in the mesh space
-    /// are kept, as verdicts may depend on them, and may change.
+    /// than counts, and no branch beside the one that counts. Its entries in the mesh space are kept, whatever
+    /// their branch, as verdicts may depend on them, and may change.
     fn is_after_the_end(&self, header: &Header, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let log = header.log();
-        if !self.state.members.has_ended(&log.author) {
+        if log.space == SpaceId::mesh(&self.state.mesh) || !self.state.members.has_ended(&log.author) {
             return Ok(false);
         }
-        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
-        let Some(pin) = self.state.members.pin_of(&log) else { return Ok(!in_mesh_space) };
-        if header.seq > pin.seq {
-            return Ok(!in_mesh_space);
+        match self.state.members.pin_of(&log) {
+            // every entry before a held one is held
+            Some(pin) if header.seq <= pin.seq => Ok(holds(&turn.draft, &log, &pin)?),
+            _ => Ok(true),
         }
-        // every entry before a held one is held
-        Ok(find_entry(&turn.draft, pin.id)?.is_some())
     }
 
     /// Whether to keep an entry that does not follow its log's head: a second entry at a held seq, or

@@ -217,6 +217,15 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
     Ok(enos)
 }
 
+/// Whether an entry of a log is held at its seq. Whoever pins may name an entry of another log.
+pub(crate) fn holds(view: &dyn View, log: &LogId, entry: &Head) -> Result<bool, StoreError> {
+    let Some(eno) = find_entry(view, entry.id)? else { return Ok(false) };
+    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(false) };
+    let row: EntryRow = decode(Table::Entries, &row)?;
+    let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
+    Ok(header.log() == *log && header.seq == entry.seq)
+}
+
 /// The last entry of a log that members exchange, of a log held up to `head`: of a former member's
 /// memories that is the pinned one. `None` if there is nothing to exchange, or if another branch is held than
 /// the one that counts, which is asked for from the start.
@@ -234,8 +243,7 @@ pub(crate) fn exchanged_head(
     let Some(pin) = members.pin_of(log) else { return Ok(head.filter(|_| in_mesh_space)) };
     match head {
         Some(head) if pin.seq <= head.seq => {
-            let counts = find_entry(view, pin.id)?.is_some();
-            Ok(counts.then_some(if in_mesh_space { head } else { pin }))
+            Ok(holds(view, log, &pin)?.then_some(if in_mesh_space { head } else { pin }))
         }
         head => Ok(head),
     }

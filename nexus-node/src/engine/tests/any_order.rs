@@ -186,7 +186,7 @@ impl Node {
         for (_, log, held) in ledger::read_held(view).unwrap() {
             let members = self.engine.members();
             let reach = members.reach_of(&log, held.cut);
-            let pin = members.pin_of(&log).filter(|pin| ledger::find_entry(view, pin.id).unwrap().is_some());
+            let pin = members.pin_of(&log).filter(|pin| ledger::holds(view, &log, pin).unwrap());
             let last = match pin {
                 _ if !members.has_ended(&log.author) || log.space == SpaceId::mesh(&mesh()) => {
                     Some((held.head.seq, Some(held.head.id)))
@@ -344,7 +344,12 @@ impl Universe {
             let log = LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
             let held: Vec<Head> = self.entries.iter().filter(|entry| entry.header().log() == log).map(head).collect();
             // an entry that nobody has, or any of either branch
-            let last = match self.dice.roll(8) {
+            let last = match self.dice.roll(9) {
+                // of another log
+                8 if !self.entries.is_empty() => {
+                    let at = self.pick(self.entries.len());
+                    head(&self.entries[at])
+                }
                 0 => continue,
                 1 => Head { seq: self.dice.roll(8), id: EntryId::ZERO },
                 _ if held.is_empty() => continue,

@@ -642,12 +642,15 @@ fn revoke(world: &mut World) -> StepResult {
     world.stage.command(LAPTOP, &["join", &invitation.ticket, "--name", LAPTOP])?;
     let laptop = world.stage.start(LAPTOP, 0, &[])?;
     world.tell(Event::Outsider(LAPTOP, Outsider::Joined));
+    world.linger();
     let kept = laptop.remember(before)?;
     for node in world.nodes() {
         node.await_memory(&kept.id, before)?;
     }
     laptop.switch("offline")?;
     world.tell(Event::Outsider(LAPTOP, Outsider::Stolen));
+    world.linger();
+    let terminal = world.node(TERMINAL)?;
     let asked = Instant::now();
     let _: wire::RevokedMember = terminal.client.post(&format!("/v1/members/{LAPTOP}/revoke"), &json!({}))?;
     for node in world.nodes() {
