@@ -71,8 +71,8 @@ impl Engine {
         let falls = falling.contains(&me);
         let admits = (falls || kept && !self.state.members.allows(&me, Role::Admin)).then(|| {
             let roles = self.state.members.get(&me).map(Member::roles).unwrap_or_default();
-            let roles = if kept { roles.into_iter().chain([Role::Admin]).collect() } else { roles };
-            Claims::new(mesh, me, name, roles, turn.now)
+            // perhaps no other admin is left
+            Claims::new(mesh, me, name, roles.into_iter().chain([Role::Admin]), turn.now)
         });
         let revocations = ended.into_iter().map(|member| self.revocation_of(member, turn));
         let revocations = revocations.collect::<Result<_, _>>()?;
