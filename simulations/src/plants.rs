@@ -85,8 +85,6 @@ pub const ALL: &[KnownPlant] = &[
     inside("takes_borrowed_papers", "membership", "hostile-strangers", &["strangers"]),
     // A revocation changes nothing of what its member wrote.
     inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]),
-    // Former members are let in.
-    inside("lets_former_members_in", "membership", "stolen-laptop", &["revoked"]),
     // A fork by a thief makes void what the member had written.
     inside("fork_beats_pin", "membership", "stolen-laptop", &["durability", "convergence"]),
     // A revocation leaves all that is here already counting.
