@@ -207,7 +207,7 @@ impl Coordinator {
         let former: Vec<Did> = {
             let state = running.applied.read();
             // copies of an earlier format do not know the command
-            let ends = state.machine.format() >= format::ENDS;
+            let ends = state.machine.format() >= format::ENDS && members.ended().next().is_some();
             let holders = if ends { state.machine.holders() } else { BTreeSet::new() };
             holders.into_iter().filter(|did| members.has_ended(did)).collect()
         };

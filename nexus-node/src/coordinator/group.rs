@@ -147,10 +147,17 @@ impl Running {
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
         let (readers, reading) = mpsc::channel(READERS_MAX);
-        let heard = Mutex::new(None);
-        let (raft_too, spawner_too, stopping) = (raft.clone(), spawner.clone(), AtomicBool::new(false));
-        let running =
-            Self { raft: raft_too, applied, group, me, submissions, readers, heard, stopping, spawner: spawner_too };
+        let running = Self {
+            raft: raft.clone(),
+            applied,
+            group,
+            me,
+            submissions,
+            readers,
+            heard: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            spawner: spawner.clone(),
+        };
         spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
         // no other node could be elected, so there is nothing to wait for
@@ -165,8 +172,8 @@ impl Running {
         Ok(Arc::new(running))
     }
 
-    /// Resolves with the reason when openraft has ended by itself.
-    pub(super) async fn failed(self: Arc<Self>) -> Fatal<Voter> {
+    /// Resolves with the reason when openraft has ended by itself. `panicked` tells whether a task did.
+    pub(super) async fn failed(self: Arc<Self>, mut panicked: watch::Receiver<bool>) -> Fatal<Voter> {
         // These change with the leader, and close when openraft ends. The metrics with the reason
         // change several times with each entry, and would wake this task each time.
         let mut rare = self.raft.server_metrics();
@@ -176,8 +183,9 @@ impl Running {
             Some(Fatal::Stopped) => std::future::pending().await,
             Some(fatal) => fatal,
             None if self.stopping.load(Ordering::Relaxed) => std::future::pending().await,
-            // its core ended without a word
-            None => Fatal::Panicked,
+            // Its core ended without a word: it panicked, or its node's tasks are dropped, this one soon.
+            None if panicked.wait_for(|panicked| *panicked).await.is_ok() => Fatal::Panicked,
+            None => std::future::pending().await,
         }
     }
 

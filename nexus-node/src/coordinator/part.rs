@@ -1,7 +1,7 @@
 //! This node's part in the coordinators.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -55,7 +55,9 @@ pub(crate) struct Coordinator {
     pub(super) heard: Mutex<govern::Reports>,
     pub(super) proposals: mpsc::Sender<propose::PendingCommand>,
     /// The reason why this node's copy cannot go on.
-    broken: watch::Sender<Option<OpaqueError>>,
+    broken: Arc<OnceLock<OpaqueError>>,
+    /// Whether a task of this part panicked.
+    pub(super) panicked: watch::Receiver<bool>,
 }
 
 fn told_too_new(too_new: TooNew) {
@@ -67,27 +69,29 @@ fn log_failed(error: log::WriteFailed) -> StopError {
 }
 
 /// Notes that this node's copy cannot go on. It votes no more; memory goes on.
-fn break_off(broken: &watch::Sender<Option<OpaqueError>>, error: OpaqueError) {
+fn break_off(broken: &OnceLock<OpaqueError>, error: OpaqueError) {
     tracing::error!(%error, "this node's part in the coordinators cannot go on; memory does");
-    broken.send_if_modified(|broken| {
-        let first = broken.is_none();
-        broken.get_or_insert(error);
-        first
-    });
+    // the first reason is the cause
+    let _ = broken.set(error);
 }
 
-/// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them.
+/// Runs tasks on the node's spawner until this node's part has ended, openraft's own among them. A task that
+/// panics is told apart from one that is dropped with its node.
 struct UntilEnded {
     inner: Arc<dyn Spawner>,
     ended: watch::Receiver<bool>,
+    panicked: watch::Sender<bool>,
 }
 
 impl Spawner for UntilEnded {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        let mut ended = self.ended.clone();
+        let (mut ended, panicked) = (self.ended.clone(), self.panicked.clone());
         let until = async move {
             tokio::select! {
-                () = task => {}
+                done = AssertUnwindSafe(task).catch_unwind() => if let Err(panic) = done {
+                    panicked.send_replace(true);
+                    resume_unwind(panic);
+                },
                 _ = ended.wait_for(|ended| *ended) => {}
             }
         };
@@ -136,7 +140,9 @@ impl Coordinator {
         let failing = failure.clone();
         let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
         let ended = watch::Sender::new(false);
-        let spawner = UntilEnded { inner: world.spawner().clone(), ended: ended.subscribe() };
+        let (panicking, panicked) = watch::channel(false);
+        let inner = world.spawner().clone();
+        let spawner = UntilEnded { inner, ended: ended.subscribe(), panicked: panicking };
         let world = world.with_spawner(Arc::new(spawner));
         world.spawn("raft log", writer.run(world.clone(), move |error| failing.fail(Fault::CoordinatorLog(error))));
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
@@ -164,7 +170,8 @@ impl Coordinator {
             changing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             proposals,
-            broken: watch::Sender::new(None),
+            broken: Arc::default(),
+            panicked,
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,
@@ -223,9 +230,10 @@ impl Coordinator {
             }
         };
         self.running.send_replace(Some(running.clone()));
-        let (broken, parts, log) = (self.broken.clone(), self.running.clone(), self.log.clone());
+        let (broken, panicked) = (self.broken.clone(), self.panicked.clone());
+        let (parts, log) = (self.running.clone(), self.log.clone());
         let watch = async move {
-            let fatal = running.clone().failed().await;
+            let fatal = running.clone().failed(panicked).await;
             // the writing of others is no reason for this node to end, and neither is a bug of this part
             match log.stopped() {
                 Some(too_new) => told_too_new(too_new),
@@ -239,7 +247,7 @@ impl Coordinator {
 
     /// The reason why this node's copy cannot go on.
     pub(crate) fn broken(&self) -> Option<OpaqueError> {
-        self.broken.borrow().clone()
+        self.broken.get().cloned()
     }
 
     /// The bytes of a later version at which this node's copy has stopped.

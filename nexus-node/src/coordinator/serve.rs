@@ -249,7 +249,7 @@ fn not_done(running: &Running, why: NotDone) -> Refused {
 mod tests {
     use std::collections::BTreeSet;
 
-    use nexus_mesh::{Mesh, MeshConfig, Rooms, SystemClock, TokioSpawner, tcp_quic_transport};
+    use nexus_mesh::{Mesh, MeshConfig, Rooms, Spawner, SystemClock, TokioSpawner, tcp_quic_transport};
     use tokio::sync::watch;
 
     use super::*;
@@ -260,6 +260,7 @@ mod tests {
     use crate::coordinator::part::{Handles, Origin};
     use crate::coordinator::query::Query;
     use crate::coordinator::raft::{Ballot, Position, Seats, SnapshotHead};
+    use crate::coordinator::runtime::scope;
     use crate::coordinator::state::{Full, Refusal};
     use crate::error::NodeError;
     use crate::failure::Failure;
@@ -267,7 +268,7 @@ mod tests {
     use crate::replication::tests::{Peer, chain, key, mesh};
     use crate::store::disk::Disk;
     use crate::store::{Store, StoreOptions};
-    use crate::world::{Inline, World};
+    use crate::world::{Inline, Tasks, World};
 
     const LATER: u16 = FORMAT_MAX + 1;
     const GARBAGE: &[u8] = &[0xee; 3];
@@ -284,11 +285,15 @@ mod tests {
 
     /// The same, on these disks.
     async fn coordinator_on(raft: &Disk, journal: &Disk, format: u16) -> Arc<Coordinator> {
+        coordinator_with(Arc::new(TokioSpawner::current()), raft, journal, format).await
+    }
+
+    /// The same, with its tasks on this spawner.
+    async fn coordinator_with(spawner: Arc<dyn Spawner>, raft: &Disk, journal: &Disk, format: u16) -> Arc<Coordinator> {
         let mut config = Config::default();
         config.formats.critical = format;
         let mut peer = Peer::new(0);
         peer.input(crate::engine::Input::Chain(chain(1)));
-        let spawner = Arc::new(TokioSpawner::current());
         let transport = tcp_quic_transport(&key(0)).unwrap();
         let (mesh_handle, _) = Mesh::start(transport, MeshConfig::new(key(0)), Rooms::new(), spawner.clone()).unwrap();
         let handles = Handles {
@@ -330,6 +335,26 @@ mod tests {
         let refused = here.adopt(Group { generation: 7, id: 7 }).await.unwrap_err();
         assert_eq!(refused.code(), "failed");
         here.stop().await;
+    }
+
+    /// promise: Keys and locks | A task of the coordinators that panics ends this node's part alone; a node whose tasks are ended has not failed
+    #[tokio::test]
+    async fn a_panic_ends_the_part_and_the_end_of_all_tasks_is_none() {
+        let here = coordinator().await;
+        let (running, mut parts) = (here.running().unwrap(), here.running.subscribe());
+        let bug = running.raft.with_raft_state(|_| panic!("a bug"));
+        assert!(scope(here.world().spawner().clone(), bug).await.is_err());
+        parts.wait_for(Option::is_none).await.unwrap();
+        assert_eq!(here.broken().unwrap().to_string(), "panicked");
+        here.stop().await;
+
+        let tasks = Arc::new(Tasks::current());
+        let here = coordinator_with(tasks.clone(), &Disk::new(), &Disk::new(), FORMAT_MAX).await;
+        let running = here.running().unwrap();
+        tasks.end().await;
+        assert!(running.raft.server_metrics().has_changed().is_err(), "openraft's core has ended");
+        assert!(running.failed(here.panicked.clone()).now_or_never().is_none());
+        assert!(here.broken().is_none());
     }
 
     /// The reason why node 1 is refused, and the data of a later version that was met.
