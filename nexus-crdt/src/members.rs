@@ -146,9 +146,40 @@ pub struct Members {
     /// Profiles of authors whose credentials are not here yet.
     strangers: BTreeMap<Did, (Hlc, EntryId, Name)>,
     /// Revocations by author, in force or not. Those that the root signed are its own.
-    revocations: BTreeMap<Did, BTreeMap<(u64, EntryId), PlacedRevocation>>,
+    revocations: BTreeMap<Did, Revocations>,
     /// Those whose membership does not stand.
     against: BTreeMap<Did, Verdict>,
+}
+
+/// The revocations of an author by their order. The first ones are kept, up to a bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Revocations {
+    kept: BTreeMap<(u64, EntryId), PlacedRevocation>,
+    /// The first one beyond the bound: none from there on is kept, however few pins it has.
+    beyond: Option<(u64, EntryId)>,
+}
+
+impl Revocations {
+    /// The most revocations of one author.
+    const COUNT_MAX: usize = 4_096;
+    /// The most pins in the revocations of one author, of 80 bytes each.
+    const PINS_MAX: usize = 16_384;
+
+    /// Takes one within the bound. Returns whether it was kept.
+    fn take(&mut self, placed: PlacedRevocation) -> bool {
+        let order = placed.order();
+        if self.beyond.is_some_and(|beyond| order >= beyond) {
+            return false;
+        }
+        self.kept.insert(order, placed);
+        let mut pins: usize = self.kept.values().map(|placed| placed.revocation.pins().len()).sum();
+        while self.kept.len() > Self::COUNT_MAX || pins > Self::PINS_MAX {
+            let Some((last, placed)) = self.kept.pop_last() else { break };
+            pins -= placed.revocation.pins().len();
+            self.beyond = Some(last);
+        }
+        self.kept.contains_key(&order)
+    }
 }
 
 impl Members {
@@ -156,9 +187,6 @@ impl Members {
     /// their order does not depend on that of their arrival, and no issuer can take a right away by giving a
     /// lesser one.
     const CREDENTIALS_MAX: usize = 16;
-    /// The most revocations kept of one author: the first ones.
-    const REVOCATIONS_MAX: usize = 4_096;
-
     /// No members yet.
     pub const fn of(mesh: Did) -> Self {
         Self {
@@ -257,16 +285,25 @@ impl Members {
         }
     }
 
-    /// Takes a revocation. Whether it is in force, and which memberships stand, says [`decide`](Self::decide).
-    pub fn revoke(&mut self, placed: PlacedRevocation) {
-        let by = if placed.by_root { self.mesh } else { placed.log.author };
-        let of_author = self.revocations.entry(by).or_default();
-        let order = placed.order();
-        of_author.insert(order, placed);
-        // the root's own cannot be forged
-        if by != self.mesh && of_author.len() > Self::REVOCATIONS_MAX {
-            of_author.pop_last();
+    /// Takes a revocation. Whether it is in force, and which memberships stand, says
+    /// [`decided`](Self::decided). Returns whether it was kept.
+    pub fn revoke(&mut self, placed: PlacedRevocation) -> bool {
+        if !placed.by_root {
+            return self.revocations.entry(placed.log.author).or_default().take(placed);
         }
+        // Nobody forges a revocation of the root, but any member can write it down again.
+        let (order, time) = (placed.order(), (placed.hlc, placed.order()));
+        let of_root = &mut self.revocations.entry(self.mesh).or_default().kept;
+        let same = of_root.iter().find(|(_, other)| other.revocation == placed.revocation);
+        let same = same.map(|(order, other)| (other.hlc, *order));
+        let first = same.is_none_or(|other| time < other);
+        if first {
+            if let Some((_, order)) = same {
+                of_root.remove(&order);
+            }
+            of_root.insert(order, placed);
+        }
+        first
     }
 
     /// Whether there is any revocation, in force or not.
@@ -274,21 +311,21 @@ impl Members {
         !self.revocations.is_empty()
     }
 
-    /// Finds again which memberships stand. Returns whether that changed anything.
-    pub fn decide(&mut self, branches: &dyn Branching) -> bool {
+    /// These members after it was found again which memberships stand. `None` if that changes nothing.
+    pub fn decided(&self, branches: &dyn Branching) -> Option<Self> {
         if self.revocations.is_empty() {
-            return false;
+            return None;
         }
-        let before = self.clone();
-        let Verdicts { against, counting } = verdict::judge(&before, branches, None);
-        self.against = against;
-        for (did, member) in &mut self.members {
+        let Verdicts { against, counting } = verdict::judge(self, branches, None);
+        let mut after = self.clone();
+        after.against = against;
+        for (did, member) in &mut after.members {
             for (key, held) in member.credentials.iter_mut().filter(|(_, held)| held.published) {
                 held.counts = counting.contains(&(*did, key.as_slice()));
             }
         }
-        self.count_shown();
-        *self != before
+        after.count_shown();
+        (after != *self).then_some(after)
     }
 
     /// Finds which credentials count of those that were shown at the gate alone, from the root downward.

@@ -176,7 +176,7 @@ pub(super) fn revocation(bytes: &[u8]) -> bool {
     let by_root = by_root.unwrap_or(false);
     let mut members = Members::of(root());
     members.revoke(PlacedRevocation { log, entry, hlc: Hlc(1), revocation, by_root });
-    members.decide(&nexus_crdt::Unforked);
+    let _ = members.decided(&nexus_crdt::Unforked);
     let _ = (members.revoked(&member), members.falls_with(&member, &nexus_crdt::Unforked));
     if let Some(pinned) = pinned {
         let _ = (members.reach_of(&pinned, Some(u64::MAX)), members.pin_of(&pinned));

@@ -45,26 +45,19 @@ pub(crate) fn changes_after(
     let mut changes = Vec::new();
     let mut at = after;
     let last = rows_found.last().map_or(after.eno, |(eno, _)| *eno);
-    let (standings, cuts) = (ledger::standings(view, after.eno, last)?, ledger::cuts(view, after.eno, last)?);
-    let recounts = ledger::recounts(view, after.eno, last)?;
+    let standings = ledger::standings(view, after.eno, last)?;
+    let turned = ledger::Turned::between(view, after.eno, last)?;
     for (eno, row) in rows_found {
         let skip = if eno == after.eno { after.index } else { 0 };
         let applied = !standings.contains_key(&eno);
-        let turns_others = cuts.contains_key(&eno) || recounts.contains_key(&eno);
+        let turns_others = turned.by(eno);
         let turns = turns_others && skip < OWN_PLACES;
         at = WatchCursor { eno, index: u32::MAX };
         if !applied && !turns {
             continue;
         }
-        let (mut of_entry, ends) = if turns {
-            let mut turned = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
-            for (log, recount) in recounts.get(&eno).into_iter().flatten() {
-                turned.extend(ledger::enos_recounted(view, eno, *log, recount)?);
-            }
-            changes_of_others(view, turned, skip)?
-        } else {
-            (Vec::new(), u32::MAX)
-        };
+        let (mut of_entry, ends) =
+            if turns { changes_of_others(view, turned.enos(view, eno)?, skip)? } else { (Vec::new(), u32::MAX) };
         let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
         if applied && ends == u32::MAX {
             // changes of the entry itself come after those that it made to others

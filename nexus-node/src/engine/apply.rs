@@ -117,8 +117,7 @@ impl Engine {
             }
             // whether it counts is part of the verdict
             Kind::REVOCATION if in_mesh_space => Ok(placed_revocation(&self.state.mesh, entry).map(|placed| {
-                Arc::make_mut(&mut self.state.members).revoke(placed);
-                self.state.undecided = true;
+                self.state.undecided |= Arc::make_mut(&mut self.state.members).revoke(placed);
                 Standing::Applied
             })),
             // the space is known nevertheless: nodes that do not see the fork send entries for it

@@ -6,7 +6,7 @@ use nexus_identity::plants::planted;
 
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, LogNo, RecountRow, Standing};
-use crate::ledger::{HeldBranches, branch, enos_of_log, read_entry, standing};
+use crate::ledger::{branch, enos_of_log, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
@@ -19,15 +19,8 @@ impl Engine {
             return Ok(Vec::new());
         }
         let before = self.state.members.clone();
-        let changed = {
-            let logs = &self.state.logs;
-            let held = |log: &LogId| logs.get(log).and_then(|log| Some((log.no, log.held?.cut)));
-            let branches = HeldBranches::new(&turn.draft, &held);
-            let changed = Arc::make_mut(&mut self.state.members).decide(&branches);
-            branches.finish()?;
-            changed
-        };
-        if changed {
+        if let Some(decided) = self.state.judged(&turn.draft, |members, branches| members.decided(branches))? {
+            self.state.members = Arc::new(decided);
             turn.events.push(Event::Members);
         }
         if planted("recounts_nothing") {
@@ -38,11 +31,11 @@ impl Engine {
             let forked_at = log.held?.cut;
             let (was, is) = (before.reach_of(id, forked_at), after.reach_of(id, forked_at));
             let recount = match (was.branch, is.branch) {
-                (None, None) if is.below < was.below => row(is.below, was.below, false),
-                (None, None) if is.below > was.below => row(was.below, is.below, true),
+                (None, None) if is.below < was.below => row(is.below, was.below),
+                (None, None) if is.below > was.below => row(was.below, is.below),
                 (None, None) => return None,
                 _ if was == is && !branched.contains(id) => return None,
-                _ => RecountRow { from: was.below.min(is.below), to: None, counts: is.branch.is_some() },
+                _ => RecountRow { from: was.below.min(is.below), to: None },
             };
             Some((*id, log.no, recount, is))
         });
@@ -95,6 +88,6 @@ impl Engine {
 }
 
 /// A part of a log from one seq to before another, or to its end.
-fn row(from: u64, to: u64, counts: bool) -> RecountRow {
-    RecountRow { from, to: (to < u64::MAX).then_some(to), counts }
+fn row(from: u64, to: u64) -> RecountRow {
+    RecountRow { from, to: (to < u64::MAX).then_some(to) }
 }

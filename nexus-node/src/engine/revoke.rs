@@ -6,7 +6,7 @@ use nexus_identity::{Chain, Claims, Did, Name, Role, Timestamp};
 use super::io::{CommandId, Outcome};
 use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
-use crate::ledger::{HeldBranches, head_at, read_genesis};
+use crate::ledger::{head_at, read_genesis};
 
 impl Engine {
     /// Whether a revocation by this node is in force: of itself, or of a member below it.
@@ -109,12 +109,7 @@ impl Engine {
 
     /// The members whose membership would end with this one's.
     fn falling(&self, member: &Did, turn: &Turn<'_>) -> Result<Vec<Did>, LedgerError> {
-        let logs = &self.state.logs;
-        let held = |log: &LogId| logs.get(log).and_then(|log| Some((log.no, log.held?.cut)));
-        let branches = HeldBranches::new(&turn.draft, &held);
-        let falling = self.state.members.falls_with(member, &branches);
-        branches.finish()?;
-        Ok(falling)
+        Ok(self.state.judged(&turn.draft, |members, branches| members.falls_with(member, branches))?)
     }
 
     /// The end of a membership, with the last entry of each log that counts here.

@@ -3,15 +3,15 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, Reach, SpaceId,
-    SpaceRule,
+    Branches, Branching, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, Reach,
+    SpaceId, SpaceRule,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
 
 use super::waiting::Waiting;
 use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, UsageRow, meta};
-use crate::ledger::{self, Genesis, LedgerError, Quotas, read_genesis, read_members};
+use crate::ledger::{self, Genesis, HeldBranches, LedgerError, Quotas, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The engine's state of a log.
@@ -130,6 +130,19 @@ impl EngineState {
         let changed = Members::admit_shared(&mut self.members, chain, author)?;
         self.undecided |= changed;
         Ok(changed)
+    }
+
+    /// Asks the members something that depends on the branches of forked logs.
+    pub(super) fn judged<T>(
+        &self,
+        view: &dyn View,
+        ask: impl FnOnce(&Members, &dyn Branching) -> T,
+    ) -> Result<T, StoreError> {
+        let held = |log: &LogId| self.logs.get(log).and_then(|log| Some((log.no, log.held?.cut)));
+        let branches = HeldBranches::new(view, &held);
+        let answer = ask(&self.members, &branches);
+        branches.finish()?;
+        Ok(answer)
     }
 
     /// The entries of a log that count.

@@ -47,9 +47,9 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     }
     let held = |log: &LogId| held_logs.get(log).copied();
     let branches = view::HeldBranches::new(store, &held);
-    members.decide(&branches);
+    let decided = members.decided(&branches);
     branches.finish()?;
-    Ok(members)
+    Ok(decided.unwrap_or(members))
 }
 
 /// The revocation of an entry of the mesh space.

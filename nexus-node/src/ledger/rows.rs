@@ -120,8 +120,6 @@ pub(crate) struct RecountRow {
     pub from: u64,
     /// The first seq after it; `None` if it is the rest of the log.
     pub to: Option<u64>,
-    /// Whether it counts again.
-    pub counts: bool,
 }
 
 /// An entry without its payload, as it was received.

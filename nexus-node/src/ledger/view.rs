@@ -54,47 +54,52 @@ pub(crate) fn standings(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<
     by_eno(view, Table::Standing, from, to)
 }
 
-/// The cuts that the entries between two enos caused.
-pub(crate) fn cuts(view: &dyn View, from: Eno, to: Eno) -> Result<BTreeMap<Eno, CutRow>, StoreError> {
-    by_eno(view, Table::Cuts, from, to)
-}
-
 /// The entries that stopped counting when entry `eno` showed a fork of their log.
 pub(crate) fn enos_cut_by(view: &dyn View, eno: Eno, cut: &CutRow) -> Result<Vec<Eno>, StoreError> {
-    let to = cut.below.map_or(u64::MAX, |below| below.saturating_sub(1));
-    let mut enos = enos_of_log(view, cut.log, cut.from, to)?;
+    let mut enos = enos_of_log(view, cut.log, cut.from, before(cut.below))?;
     enos.retain(|other| *other < eno);
     Ok(enos)
 }
 
-/// The recounts that the entries between two enos caused.
-pub(crate) fn recounts(
-    view: &dyn View,
-    from: Eno,
-    to: Eno,
-) -> Result<BTreeMap<Eno, Vec<(LogNo, RecountRow)>>, StoreError> {
-    let mut found: BTreeMap<Eno, Vec<_>> = BTreeMap::new();
-    let (start, end) = (rows::recount_key(from, 0), rows::recount_key(to, LogNo::MAX));
-    let bounds = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
-    view.try_scan(Table::Recounts, bounds, Order::Forward, &mut |key, value| {
-        let (eno, log) = rows::read_recount_key(key).ok_or_else(|| unreadable(Table::Recounts))?;
-        found.entry(eno).or_default().push((log, decode(Table::Recounts, value)?));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(found)
+/// The entries that began or stopped to count with the entries between two enos.
+pub(crate) struct Turned {
+    cuts: BTreeMap<Eno, CutRow>,
+    recounts: BTreeMap<Eno, Vec<(LogNo, RecountRow)>>,
 }
 
-/// The entries of a recount of a log, as far as they were stored up to entry `eno`.
-pub(crate) fn enos_recounted(
-    view: &dyn View,
-    eno: Eno,
-    log: LogNo,
-    recount: &RecountRow,
-) -> Result<Vec<Eno>, StoreError> {
-    let to = recount.to.map_or(u64::MAX, |to| to.saturating_sub(1));
-    let mut enos = enos_of_log(view, log, recount.from, to)?;
-    enos.retain(|other| *other <= eno);
-    Ok(enos)
+impl Turned {
+    /// Reads which entries turned others.
+    pub(crate) fn between(view: &dyn View, from: Eno, to: Eno) -> Result<Self, StoreError> {
+        let mut recounts: BTreeMap<Eno, Vec<_>> = BTreeMap::new();
+        let (start, end) = (rows::recount_key(from, 0), rows::recount_key(to, LogNo::MAX));
+        let bounds = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+        view.try_scan(Table::Recounts, bounds, Order::Forward, &mut |key, value| {
+            let (eno, log) = rows::read_recount_key(key).ok_or_else(|| unreadable(Table::Recounts))?;
+            recounts.entry(eno).or_default().push((log, decode(Table::Recounts, value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Self { cuts: by_eno(view, Table::Cuts, from, to)?, recounts })
+    }
+
+    /// Whether an entry turned others.
+    pub(crate) fn by(&self, eno: Eno) -> bool {
+        self.cuts.contains_key(&eno) || self.recounts.contains_key(&eno)
+    }
+
+    /// The entries that an entry turned, of those stored up to it.
+    pub(crate) fn enos(&self, view: &dyn View, eno: Eno) -> Result<Vec<Eno>, StoreError> {
+        let mut enos = self.cuts.get(&eno).map_or(Ok(Vec::new()), |cut| enos_cut_by(view, eno, cut))?;
+        for (log, recount) in self.recounts.get(&eno).into_iter().flatten() {
+            let of_log = enos_of_log(view, *log, recount.from, before(recount.to))?;
+            enos.extend(of_log.into_iter().filter(|other| *other <= eno));
+        }
+        Ok(enos)
+    }
+}
+
+/// The last seq before one; without one, the last of all.
+fn before(to: Option<u64>) -> u64 {
+    to.map_or(u64::MAX, |to| to.saturating_sub(1))
 }
 
 fn by_eno<T: BorshDeserialize>(
@@ -219,11 +224,17 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
 
 /// Whether an entry of a log is held at its seq. Whoever pins may name an entry of another log.
 pub(crate) fn holds(view: &dyn View, log: &LogId, entry: &Head) -> Result<bool, StoreError> {
-    let Some(eno) = find_entry(view, entry.id)? else { return Ok(false) };
-    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(false) };
+    let held = find_header(view, entry.id)?;
+    Ok(held.is_some_and(|(_, _, header)| header.log() == *log && header.seq == entry.seq))
+}
+
+/// The header of an entry and the number of its log, if it is held.
+fn find_header(view: &dyn View, id: EntryId) -> Result<Option<(Eno, LogNo, Header)>, StoreError> {
+    let Some(eno) = find_entry(view, id)? else { return Ok(None) };
+    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(None) };
     let row: EntryRow = decode(Table::Entries, &row)?;
     let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
-    Ok(header.log() == *log && header.seq == entry.seq)
+    Ok(Some((eno, row.log, header)))
 }
 
 /// The last entry of a log that members exchange, of a log held up to `head`: of a former member's
@@ -253,14 +264,9 @@ pub(crate) fn exchanged_head(
 pub(crate) fn branch(view: &dyn View, log: LogNo, last: &Head, from: u64) -> Result<Vec<(Eno, EntryId)>, StoreError> {
     let (mut entries, mut seq, mut id) = (Vec::new(), last.seq, last.id);
     while seq >= from {
-        let Some(eno) = find_entry(view, id)? else { break };
-        let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { break };
-        let row: EntryRow = decode(Table::Entries, &row)?;
         // whoever pins may name an entry of another log
-        if (row.log, row.seq) != (log, seq) {
-            break;
-        }
-        let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
+        let held = find_header(view, id)?.filter(|(_, no, header)| (*no, header.seq) == (log, seq));
+        let Some((eno, _, header)) = held else { break };
         entries.push((eno, id));
         let Some(before) = seq.checked_sub(1) else { break };
         (seq, id) = (before, header.prev);

@@ -183,16 +183,12 @@ fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, St
     let Some((first, last)) = found.first().zip(found.last()).map(|(first, last)| (first.0, last.0)) else {
         return Ok(Vec::new());
     };
-    let (standings, cuts) = (ledger::standings(view, first, last)?, ledger::cuts(view, first, last)?);
-    let recounts = ledger::recounts(view, first, last)?;
+    let standings = ledger::standings(view, first, last)?;
+    let turned = ledger::Turned::between(view, first, last)?;
     let mut touched = Vec::with_capacity(found.len());
     for (eno, row) in found {
         let mut dots = Vec::new();
-        let mut recounted = cuts.get(&eno).map_or(Ok(Vec::new()), |cut| ledger::enos_cut_by(view, eno, cut))?;
-        for (log, recount) in recounts.get(&eno).into_iter().flatten() {
-            recounted.extend(ledger::enos_recounted(view, eno, *log, recount)?);
-        }
-        for other in recounted {
+        for other in turned.enos(view, eno)? {
             let Some(entry) = ledger::read_entry(view, other)? else { continue };
             dots.extend(touched_by(&entry));
             dots.extend(shown_instead(view, &entry)?);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::Body;
-use nexus_crdt::{Core, Field, FrontierPart, Head, LogHead, Profile, Target, Write};
+use nexus_crdt::{Core, Field, FrontierPart, Head, LogHead, Pin, Profile, Revocation, Target, Write};
 
 use super::*;
 
@@ -216,6 +216,31 @@ fn long_branches_that_neither_takes_of_the_other_are_not_sent_for_ever() {
     net.talk(MINUTE);
     let texts = |peer: &Peer| peer.memories().into_iter().filter(|memory| memory.text.contains("from the")).count();
     assert_eq!((texts(&net.peers[0]), texts(&net.peers[1])), (2, 2));
+}
+
+/// promise: Bad input | Branches of a former member's log fill its quota and nothing more, also while the branch is missing that counts
+#[test]
+fn branches_of_a_former_member_stay_within_its_quota() {
+    let mut net = two(few(64), Role::Member);
+    let counting = written(log(2, 1), 2, 30);
+    let mesh_log = |n: u8| LogId { space: SpaceId::mesh(&mesh()), ..log(n, 9) };
+    net.bring(0, &[entry(mesh_log(2), 2, None, Kind::CREDENTIAL, chain(2).to_bytes())]);
+    let last = counting.last().map(|entry| Head { seq: entry.header().seq, id: entry.id() }).unwrap();
+    let pin = Pin { space: log(2, 1).space, incarnation: log(2, 1).incarnation, last };
+    let revocation = Revocation::new(key(2).did(), [pin]).by_root(&key(ROOT)).encode();
+    net.bring(0, &[entry(mesh_log(1), 1, None, Kind::REVOCATION, revocation)]);
+    assert!(net.peers[0].members().revoked(&key(2).did()).is_some());
+    let before = net.peers[0].engine.last_eno();
+    // another member passes on branches that somebody with the key writes without end
+    for branch in 0..300 {
+        let text = memory(&format!("forged {branch}"));
+        let entries = [entry(log(2, 1), 2, None, Kind::WRITES, text)];
+        net.peers[0].input(Input::Entries { from: key(1).did(), entries: entries.to_vec() });
+    }
+    // a sixteenth is kept for the space of members, where its credential is
+    assert_eq!(net.peers[0].engine.last_eno() - before, 59);
+    net.peers[0].remember("from an honest member", None);
+    assert!(net.peers[0].memories().iter().any(|memory| memory.text == "from an honest member"));
 }
 
 /// promise: Bad input | A node's own entries have no quota
