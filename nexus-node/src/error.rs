@@ -59,6 +59,18 @@ impl Resource {
             Self::Replica => "copies of critical state",
         }
     }
+
+    /// The one that a name fits. Each comes with its words for somebody who must choose.
+    pub(crate) fn the_one<T>(self, name: &str, mut fits: Vec<(T, String)>) -> Result<T, NodeError> {
+        match fits.len() {
+            0 => Err(NodeError::NotFound { what: self, name: name.to_owned() }),
+            1 => Ok(fits.remove(0).0),
+            _ => {
+                let candidates = fits.into_iter().map(|(_, words)| words).collect();
+                Err(NodeError::Ambiguous { what: self, name: name.to_owned(), candidates })
+            }
+        }
+    }
 }
 
 impl fmt::Display for Resource {

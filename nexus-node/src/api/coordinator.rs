@@ -68,12 +68,5 @@ async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     known.sort();
     known.dedup_by_key(|(did, _)| *did);
     known.retain(|(did, name)| name == who || did.to_string() == who);
-    match known.as_slice() {
-        [(did, _)] => Ok(*did),
-        [] => Err(NodeError::NotFound { what: Resource::Member, name: who.to_owned() }.into()),
-        several => {
-            let candidates = several.iter().map(|(did, _)| did.to_string()).collect();
-            Err(NodeError::Ambiguous { what: Resource::Member, name: who.to_owned(), candidates }.into())
-        }
-    }
+    Ok(Resource::Member.the_one(who, known.into_iter().map(|(did, _)| (did, did.to_string())).collect())?)
 }

@@ -144,14 +144,7 @@ fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
         let all = node.members().into_iter().chain(former);
         fits = all.filter(|of| of.name == who || of.did.to_string() == who).map(|of| of.did).collect();
     }
-    match fits.as_slice() {
-        [did] => Ok(*did),
-        [] => Err(NodeError::NotFound { what: Resource::Member, name: who.to_owned() }),
-        several => {
-            let candidates = several.iter().map(ToString::to_string).collect();
-            Err(NodeError::Ambiguous { what: Resource::Member, name: who.to_owned(), candidates })
-        }
-    }
+    Resource::Member.the_one(who, fits.into_iter().map(|did| (did, did.to_string())).collect())
 }
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {

@@ -212,17 +212,8 @@ impl<'a> Reader<'a> {
         let is = |did: &Did, member: &nexus_crdt::Member| {
             did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
         };
-        let named: Vec<Did> =
-            self.known.members.iter_known().filter(|(did, member)| is(did, member)).map(|(did, _)| *did).collect();
-        match named.as_slice() {
-            [] => Err(NodeError::NotFound { what: Resource::Member, name: name.to_owned() }),
-            [did] => Ok(*did),
-            several => Err(NodeError::Ambiguous {
-                what: Resource::Member,
-                name: name.to_owned(),
-                candidates: several.iter().map(|did| format!("{name} ({did})")).collect(),
-            }),
-        }
+        let named = self.known.members.iter_known().filter(|(did, member)| is(did, member));
+        Resource::Member.the_one(name, named.map(|(did, _)| (*did, format!("{name} ({did})"))).collect())
     }
 
     /// The record that an id (or the beginning of one, or a former one) names.

@@ -48,25 +48,13 @@ impl Node {
     /// # Errors
     /// [`NodeError::Refused`] if this node is not above it, [`NodeError::NotFound`].
     pub async fn revoke(&self, member: Did, keep: Option<BTreeSet<Did>>) -> Result<RevokedMember, NodeError> {
-        let Inner { identity, engine, .. } = &*self.0;
-        let members = identity.members();
-        if member == identity.me() {
-            return Err(AccessError::OwnMembership.into());
-        }
+        let members = self.0.identity.members();
         if let Some(ended) = self.ended(&member) {
             return Ok(ended);
         }
-        if members.get(&member).is_none() {
-            return Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() });
-        }
-        match engine.run(Command::Revoke { member, keep }).await? {
-            Outcome::Revoked { pins, kept, fallen } => {
-                let revoked = identity.members().revoked(&member);
-                let revoked_at = revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at));
-                Ok(RevokedMember { did: member, revoked_at, pins, kept, fallen })
-            }
-            _ => Err(self.not_above(&members, &member)),
-        }
+        self.check_another_member(&member)?;
+        let ended = self.end(member, Command::Revoke { member, keep }).await?;
+        ended.ok_or_else(|| self.not_above(&members, &member))
     }
 
     /// Drafts the end of a membership for the root to sign: [`RevocationDraft::sign`], then
@@ -83,12 +71,7 @@ impl Node {
         keep: Option<BTreeSet<Did>>,
     ) -> Result<RevocationDraft, NodeError> {
         let Inner { identity, engine, .. } = &*self.0;
-        if member == identity.me() {
-            return Err(AccessError::OwnMembership.into());
-        }
-        if identity.members().get(&member).is_none() {
-            return Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() });
-        }
+        self.check_another_member(&member)?;
         let Some(name) = identity.members().get_known(&identity.me()).and_then(|me| me.name().cloned()) else {
             return Err(AccessError::Revoked.into());
         };
@@ -103,20 +86,33 @@ impl Node {
     /// # Errors
     /// [`NodeError::Refused`] if the root of this mesh did not sign all of it, for this node.
     pub async fn revoke_as_root(&self, word: RootRevocation) -> Result<RevokedMember, NodeError> {
-        let Inner { identity, engine, .. } = &*self.0;
         let Some(member) = word.revocations.first().map(|revocation| revocation.member) else {
             return Err(AccessError::NotByRoot.into());
         };
         if let Some(ended) = self.ended(&member) {
             return Ok(ended);
         }
-        match engine.run(Command::RevokeAsRoot(Box::new(word))).await? {
-            Outcome::Revoked { pins, kept, fallen } => {
-                let revoked = identity.members().revoked(&member);
-                let revoked_at = revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at));
-                Ok(RevokedMember { did: member, revoked_at, pins, kept, fallen })
-            }
-            _ => Err(AccessError::NotByRoot.into()),
+        let ended = self.end(member, Command::RevokeAsRoot(Box::new(word))).await?;
+        ended.ok_or_else(|| AccessError::NotByRoot.into())
+    }
+
+    /// Has the engine end a membership. `None` if it did not.
+    async fn end(&self, member: Did, command: Command) -> Result<Option<RevokedMember>, NodeError> {
+        let Inner { identity, engine, world, .. } = &*self.0;
+        let Outcome::Revoked { pins, kept, fallen } = engine.run(command).await? else { return Ok(None) };
+        let revoked = identity.members().revoked(&member);
+        let revoked_at = revoked.map_or_else(|| world.wall(), |revoked| at(revoked.at));
+        Ok(Some(RevokedMember { did: member, revoked_at, pins, kept, fallen }))
+    }
+
+    fn check_another_member(&self, member: &Did) -> Result<(), NodeError> {
+        let identity = &self.0.identity;
+        if *member == identity.me() {
+            return Err(AccessError::OwnMembership.into());
+        }
+        match identity.members().get(member) {
+            Some(_) => Ok(()),
+            None => Err(NodeError::NotFound { what: Resource::Member, name: member.to_string() }),
         }
     }
 
@@ -147,7 +143,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::Refused`] if others would lose their membership with it.
     pub async fn leave(&self) -> Result<Timestamp, NodeError> {
-        let Inner { identity, engine, .. } = &*self.0;
+        let identity = &self.0.identity;
         let me = identity.me();
         if let Some(revoked) = identity.members().revoked(&me) {
             return Ok(at(revoked.at));
@@ -157,13 +153,8 @@ impl Node {
             let members = below.into_iter().map(|member| member.name).collect();
             return Err(AccessError::WouldTakeAlong { members }.into());
         }
-        match engine.run(Command::Revoke { member: me, keep: None }).await? {
-            Outcome::Revoked { .. } => {
-                let revoked = identity.members().revoked(&me);
-                Ok(revoked.map_or_else(|| self.0.world.wall(), |revoked| at(revoked.at)))
-            }
-            _ => Err(AccessError::Revoked.into()),
-        }
+        let ended = self.end(me, Command::Revoke { member: me, keep: None }).await?;
+        Ok(ended.ok_or(AccessError::Revoked)?.revoked_at)
     }
 
     /// The former members, by DID.
