@@ -105,6 +105,7 @@ impl Faults {
         let learnt = sim.node(laptop).is_some_and(|thief| thief.brain().get_blocking(&secret).is_ok());
         let thefts = &mut self.ledger.borrow_mut().thefts;
         thefts.spied += 1;
+        sim.network().fire("spied_by_thief");
         if learnt {
             thefts.leaks.push(format!("the thief on n{laptop} has {secret}, written when all knew of the theft"));
         }
