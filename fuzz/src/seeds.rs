@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
-    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, SpaceId, SyncFrame, sync_frame,
+    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, Seat, SpaceId, SyncFrame, sync_frame,
 };
 use nexus_identity::Keypair;
 use nexus_mesh::fuzzed as mesh;
@@ -163,6 +163,8 @@ fn made() -> Vec<Seed> {
     let plain = Revocation::new(key(2).did(), [pin(2), pin(3)]);
     let by_root = Revocation::new(key(2).did(), [pin(2)]).by_root(&key(0));
     let mut seeds: Vec<Seed> = vec![
+        ("seat".to_owned(), "first".to_owned(), Seat::new(0, 7, key(1).did(), 9).encode()),
+        ("engine".to_owned(), "seat".to_owned(), input(&[(15, 1, &Seat::new(0, 7, key(1).did(), 9).encode())])),
         ("revocation".to_owned(), "plain".to_owned(), plain.encode()),
         ("revocation".to_owned(), "by-root".to_owned(), by_root.encode()),
         ("revocation".to_owned(), "empty".to_owned(), Revocation::new(key(1).did(), []).encode()),

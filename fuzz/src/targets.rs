@@ -78,6 +78,7 @@ pub const TARGETS: &[Target] = &[
     target("page", crdt::page, APPLIED),
     target("profile", crdt::profile, DECODED),
     target("revocation", crdt::revocation, APPLIED),
+    target("seat", crdt::seat, APPLIED),
     target("space", crdt::space, DECODED),
     target("record_ids", crdt::record_ids, DECODED),
     target("sync_frame", crdt::sync_frame, DECODED),

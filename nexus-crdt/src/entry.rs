@@ -98,6 +98,8 @@ impl Kind {
     pub const COMMAND: Self = Self(13);
     /// The profile of a member ([`crate::Profile`]).
     pub const PROFILE: Self = Self(14);
+    /// Gives a member a seat among the coordinators ([`crate::Seat`]).
+    pub const SEAT: Self = Self(15);
 }
 
 impl fmt::Debug for Kind {

@@ -33,6 +33,7 @@ mod page;
 mod payload;
 mod record;
 mod revocation;
+mod seat;
 mod space;
 mod sync;
 mod writes;
@@ -58,6 +59,7 @@ pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };
 pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation, RevocationDraft, RootRevocation};
+pub use seat::Seat;
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

@@ -13,6 +13,7 @@ use crate::frontier::Head;
 use crate::hlc::Hlc;
 use crate::log::{Branching, LogId, Reach};
 use crate::revocation::PlacedRevocation;
+use crate::seat::{Seat, SignedSeats};
 
 pub use verdict::Revoked;
 use verdict::{Verdict, Verdicts};
@@ -149,6 +150,8 @@ pub struct Members {
     revocations: BTreeMap<Did, Revocations>,
     /// Those whose membership does not stand.
     against: BTreeMap<Did, Verdict>,
+    /// Seats among the coordinators by who signed them, an admin or not.
+    seats: BTreeMap<Did, SignedSeats>,
 }
 
 /// The revocations of an author by their order. The first ones are kept, up to a bound.
@@ -195,6 +198,7 @@ impl Members {
             strangers: BTreeMap::new(),
             revocations: BTreeMap::new(),
             against: BTreeMap::new(),
+            seats: BTreeMap::new(),
         }
     }
 
@@ -304,6 +308,30 @@ impl Members {
             of_root.insert(order, placed);
         }
         first
+    }
+
+    /// Takes a seat that `author` signed. Returns whether that changed anything.
+    pub fn seat(&mut self, author: &Did, hlc: Hlc, id: EntryId, seat: Seat) -> bool {
+        self.seats.entry(*author).or_default().take((hlc, id), seat)
+    }
+
+    /// Whether an admin signed a seat. Seats signed by those who are none, or none any more, do not count.
+    pub fn has_seat(&self, seat: &Seat) -> bool {
+        self.seats_of_admins().any(|signed| signed.contains(seat))
+    }
+
+    /// Whether an admin signed a seat of a member in a group, with whichever draw.
+    pub fn has_seat_of(&self, generation: u32, group: u64, member: &Did) -> bool {
+        self.seats_of_admins().any(|signed| signed.has_seat_of(generation, group, member))
+    }
+
+    /// Whether an admin signed any seat.
+    pub fn has_seats(&self) -> bool {
+        self.seats_of_admins().next().is_some()
+    }
+
+    fn seats_of_admins(&self) -> impl Iterator<Item = &SignedSeats> {
+        self.seats.iter().filter(|(author, _)| self.allows(author, Role::Admin)).map(|(_, signed)| signed)
     }
 
     /// Whether there is any revocation, in force or not.

@@ -62,6 +62,7 @@ mod raft;
 mod read;
 #[cfg(feature = "coordinators")]
 mod runtime;
+mod seats;
 #[cfg(feature = "coordinators")]
 mod serve;
 mod state;
@@ -94,6 +95,7 @@ pub(crate) use self::part::Coordinator;
 pub(crate) use self::part::{Handles, Origin};
 pub(crate) use self::query::{Answer, Content, Query};
 #[cfg(feature = "coordinators")]
+pub(crate) use self::seats::{SeatWish, WANTED_MAX as SEATS_MAX};
 pub(crate) use self::wire::register;
 
 /// Within this a critical request is done or refused.

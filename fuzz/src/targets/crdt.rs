@@ -6,8 +6,8 @@ use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, FIELDS, Fold, Frontier, Head, Header, Hlc,
     Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation, Profile,
-    Revocation, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write, Writes, plan, project, unnamed_spaces,
-    version_of, writes_of,
+    Revocation, Seat, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write, Writes, plan, project,
+    unnamed_spaces, version_of, writes_of,
 };
 use nexus_identity::{Did, Keypair};
 use prost::Message;
@@ -160,6 +160,16 @@ pub(super) fn profile(bytes: &[u8]) -> bool {
     let Ok(profile) = Profile::decode(bytes) else { return false };
     assert!(profile.encode() == bytes, "a profile has one encoding");
     Members::of(root()).describe(&root(), Hlc(1), EntryId::ZERO, profile);
+    true
+}
+
+/// A seat among the coordinators.
+pub(super) fn seat(bytes: &[u8]) -> bool {
+    let Ok(seat) = Seat::decode(bytes) else { return false };
+    assert!(seat.encode() == bytes, "a seat has one encoding");
+    let mut members = Members::of(root());
+    assert!(members.seat(&root(), Hlc(1), EntryId::of(bytes), seat), "the first one is new");
+    assert!(!members.has_seat(&seat), "nobody is an admin here");
     true
 }
 

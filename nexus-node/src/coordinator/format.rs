@@ -22,6 +22,9 @@ pub(super) const BYTES: u16 = 2;
 /// The first format with a command that ends what a former member holds.
 pub(super) const ENDS: u16 = 2;
 
+/// The first format of which every copy knows of seats: Raft's messages come from seats alone.
+pub(super) const SEATS: u16 = 2;
+
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {

@@ -116,6 +116,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
         }
         Body::Query(query) => self::query(&query.bytes),
         Body::Manage(manage) => canonical::<Manage>(&manage.bytes).is_some(),
+        Body::Seat(voter) => canonical::<Voter>(&voter.bytes).is_some(),
         Body::Audit(upto) => canonical::<u64>(&upto.bytes).is_some(),
         Body::Appended(answer) => {
             let _ = answer.result();

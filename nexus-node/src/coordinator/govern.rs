@@ -129,6 +129,10 @@ pub(super) enum ManageError {
 /// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
     loop {
+        // a founder's node signs its own seat at once
+        if let Some(running) = here.running() {
+            here.sign_own(&running).await;
+        }
         tokio::time::sleep(TICK).await;
         let leads = here.running().filter(|running| running.leads());
         let alone = here.running().is_none_or(|running| here.leader_in_contact(&running).is_none());
@@ -261,7 +265,10 @@ impl Coordinator {
     fn hearsay(&self) -> Option<Hearsay> {
         let own = self.own_seats();
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        hearsay::believed(&heard.said, own.as_ref().map(|(group, seats)| (*group, seats)))
+        let needed = self.needs_seats();
+        let seated =
+            |group: Group, seats: &Seats| !needed || seats.voters.iter().all(|voters| self.all_seated(group, voters));
+        hearsay::believed(&heard.said, own.as_ref().map(|(group, seats)| (*group, seats)), &seated)
     }
 
     /// The group and the voters of this node's copy.
@@ -407,7 +414,11 @@ impl Coordinator {
             ended: &ended,
             settle: self.timing.settle,
             format,
-            format_max: self.formats.max,
+            // the format with seats waits until every voter has one
+            format_max: match self.all_seated(running.group, &voters) {
+                true => self.formats.max,
+                false => self.formats.max.min(format.max(format::SEATS - 1)),
+            },
             asked,
             away: &away,
         })
@@ -417,6 +428,15 @@ impl Coordinator {
         let raft = running.raft.clone();
         if let VoterChange::Raise(format) = change {
             return self.raise(running, format).await;
+        }
+        if let VoterChange::Vote(voters) = &change
+            && self.needs_seats()
+            && !self.have_signed(running, voters).await
+        {
+            let admins = self.admins().join(", ");
+            return Err(ManageError::Refused(format!(
+                "an admin's node must sign who votes, and none is up: start the node of {admins}"
+            )));
         }
         let change = async move {
             match change {

@@ -216,6 +216,11 @@ impl Running {
         self.raft.metrics().borrow().clone()
     }
 
+    /// The voters, of both sets during a change.
+    pub(super) fn voters(&self) -> BTreeSet<Voter> {
+        self.raft.server_metrics().borrow().membership_config.membership().voter_ids().collect()
+    }
+
     pub(super) fn leads(&self) -> bool {
         self.raft.server_metrics().borrow().state == ServerState::Leader
     }

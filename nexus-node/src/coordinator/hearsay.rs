@@ -23,7 +23,13 @@ pub(super) struct Hearsay {
 /// The leader that is believed. `own` are the group and the seats of this node's copy: then only a voter
 /// among them leads. Without a copy, a majority of the voters of a reported membership must name the
 /// leader, a voter among them. Of several, the one that most members name is believed.
-pub(super) fn believed(said: &BTreeMap<Did, Report>, own: Option<(Group, &Seats)>) -> Option<Hearsay> {
+///
+/// `seated` says whether all voters of a reported membership have their seats.
+pub(super) fn believed(
+    said: &BTreeMap<Did, Report>,
+    own: Option<(Group, &Seats)>,
+    seated: &dyn Fn(Group, &Seats) -> bool,
+) -> Option<Hearsay> {
     let names = |did: &Did, group: Group, leader: Did| {
         said.get(did).is_some_and(|said| said.group == Some(group) && said.leader == Some(leader))
     };
@@ -37,7 +43,7 @@ pub(super) fn believed(said: &BTreeMap<Did, Report>, own: Option<(Group, &Seats)
                     let dids: BTreeSet<Did> = voters.iter().map(|voter: &super::raft::Voter| voter.did).collect();
                     dids.iter().filter(|did| names(did, group, leader)).count() * 2 > dids.len()
                 };
-                !seats.voters.is_empty() && seats.voters.iter().all(majority)
+                !seats.voters.is_empty() && seats.voters.iter().all(majority) && seated(group, seats)
             })?,
         };
         let naming = said.iter().filter(|(did, _)| names(did, group, leader));
@@ -79,7 +85,7 @@ mod tests {
 
     fn leader(said: &BTreeMap<Did, Report>, own: Option<&[u8]>) -> Option<u8> {
         let own = own.map(seats);
-        let heard = believed(said, own.as_ref().map(|seats| (GROUP, seats)))?;
+        let heard = believed(said, own.as_ref().map(|seats| (GROUP, seats)), &|_, _| true)?;
         (1..=9).find(|n| did(*n) == heard.leader)
     }
 
@@ -117,6 +123,6 @@ mod tests {
         let three: &[u8] = &[1, 2, 3];
         let mut reports = said(&[(1, 1, three), (2, 1, three), (9, 1, three)]);
         reports.get_mut(&did(9)).unwrap().applied = u64::MAX;
-        assert_eq!(believed(&reports, None).unwrap().applied, 5);
+        assert_eq!(believed(&reports, None, &|_, _| true).unwrap().applied, 5);
     }
 }

@@ -11,12 +11,14 @@ use nexus_mesh::ask::Asker;
 use nexus_mesh::{Mesh, Spawner};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::command::Group;
 use super::format::TooNew;
 use super::group::{Raised, Running, Timing};
 use super::log::{self, Log};
 use super::raft::Voter;
+use super::seats::{Budget, SeatWish};
 use super::wire::{self, Envelope};
 use super::{audit, govern, propose};
 use crate::config::Config;
@@ -58,6 +60,11 @@ pub(crate) struct Coordinator {
     broken: Arc<OnceLock<OpaqueError>>,
     /// Whether a task of this part panicked.
     pub(super) panicked: watch::Receiver<bool>,
+    /// Seats that this node is to sign.
+    pub(super) seats: mpsc::Sender<SeatWish>,
+    /// The seats that others may still have it sign.
+    pub(super) signs_left: Mutex<Budget>,
+    pub(super) begun: Instant,
 }
 
 fn told_too_new(too_new: TooNew) {
@@ -105,6 +112,8 @@ pub(crate) struct Handles {
     pub(crate) mesh: Mesh,
     pub(crate) world: World,
     pub(crate) failure: Failure,
+    /// Seats that this node is to sign.
+    pub(crate) seats: mpsc::Sender<SeatWish>,
 }
 
 /// The files and facts that a coordinator begins with.
@@ -131,7 +140,7 @@ impl Coordinator {
         config: &Config,
         origin: Origin,
     ) -> Result<Arc<Self>, NodeError> {
-        let Handles { identity, mesh, world, failure } = handles;
+        let Handles { identity, mesh, world, failure, seats } = handles;
         let Origin { store, journal, founder, redraw, machine } = origin;
         let (me, mesh_did, draw) = (identity.me(), identity.mesh(), || u64::from_le_bytes(random()));
         let seam = world.clone();
@@ -172,6 +181,9 @@ impl Coordinator {
             proposals,
             broken: Arc::default(),
             panicked,
+            seats,
+            signs_left: Mutex::new(Budget::full(Instant::now())),
+            begun: Instant::now(),
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,

@@ -71,6 +71,10 @@ impl Coordinator {
             if !self.may_propose(&peer) {
                 return Err(refused(Reason::Forbidden, "a reader does not coordinate"));
             }
+            let voter = voter_of(&body);
+            if !self.takes_raft(group, &peer, voter.as_ref()) {
+                return Err(refused(Reason::Forbidden, "no admin has signed its seat among these coordinators"));
+            }
             self.adopt(group).await.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
             // compared after adopting the group, which may draw this node anew
             if borsh::from_slice::<Voter>(to).ok() != Some(self.me()) {
@@ -87,6 +91,12 @@ impl Coordinator {
             Body::Install(part) => install(self, &running, peer, part).await,
             Body::Elect(_) => {
                 let _ = scope(self.world.spawner().clone(), running.raft.trigger().elect()).await;
+                Ok(Body::Answer(Bytes::default()))
+            }
+            Body::Seat(voter) => {
+                let voter: Voter = borsh::from_slice(&voter.bytes).map_err(|_| unread())?;
+                let signed = self.sign_for(&running, &peer, &voter).await;
+                signed.map_err(|why| refused(Reason::Forbidden, why))?;
                 Ok(Body::Answer(Bytes::default()))
             }
             Body::Propose(signed) => {
@@ -170,6 +180,17 @@ impl Coordinator {
     }
 }
 
+/// The voter in whose name a message of Raft speaks. `None` if it names none, or none that can be read.
+fn voter_of(body: &Body) -> Option<Voter> {
+    let vote = match body {
+        Body::Append(append) => &append.vote,
+        Body::Vote(ask) => &ask.vote,
+        Body::Install(part) => &part.vote,
+        _ => return None,
+    };
+    decode_vote(vote).map(|vote| vote.leader_id.node_id)
+}
+
 async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: Append) -> Result<Body, Refused> {
     let vote = decode_vote(&append.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
     let entries: Result<Vec<_>, _> = append.entries.iter().map(|bytes| decode_entry(bytes)).collect();
@@ -249,8 +270,9 @@ fn not_done(running: &Running, why: NotDone) -> Refused {
 mod tests {
     use std::collections::BTreeSet;
 
+    use nexus_crdt::{EntryId, Hlc};
     use nexus_mesh::{Mesh, MeshConfig, Rooms, Spawner, SystemClock, TokioSpawner, tcp_quic_transport};
-    use tokio::sync::watch;
+    use tokio::sync::{mpsc, watch};
 
     use super::*;
     use crate::config::Config;
@@ -261,6 +283,7 @@ mod tests {
     use crate::coordinator::query::Query;
     use crate::coordinator::raft::{Ballot, Position, Seats, SnapshotHead};
     use crate::coordinator::runtime::scope;
+    use crate::coordinator::seats::SeatWish;
     use crate::coordinator::state::{Full, Refusal};
     use crate::error::NodeError;
     use crate::failure::Failure;
@@ -296,11 +319,24 @@ mod tests {
         peer.input(crate::engine::Input::Chain(chain(1)));
         let transport = tcp_quic_transport(&key(0)).unwrap();
         let (mesh_handle, _) = Mesh::start(transport, MeshConfig::new(key(0)), Rooms::new(), spawner.clone()).unwrap();
+        let (seats, mut wishes) = mpsc::channel::<SeatWish>(1);
+        let (members, following) = watch::channel(peer.members());
+        let sign = async move {
+            while let Some(SeatWish { seat, signed }) = wishes.recv().await {
+                let id = EntryId::of(&seat.encode());
+                members.send_modify(|members| {
+                    Arc::make_mut(members).seat(&key(0).did(), Hlc(1), id, seat);
+                });
+                let _ = signed.send(true);
+            }
+        };
+        spawner.spawn("seats", sign.boxed());
         let handles = Handles {
-            identity: Identity::new(key(0).did(), mesh(), watch::channel(peer.members()).1),
+            identity: Identity::new(key(0).did(), mesh(), following),
             mesh: mesh_handle,
             world: World::new(spawner, Arc::new(Inline), Arc::new(SystemClock::new())),
             failure: Failure::default(),
+            seats,
         };
         let store = Store::with_backend("raft.redb", raft.clone(), StoreOptions::default()).unwrap();
         let journal = Box::new(journal.clone());
@@ -369,6 +405,61 @@ mod tests {
             too_new
         });
         (refused.reason(), met.collect())
+    }
+
+    /// Messages of Raft from node 1 with this draw: one vote, one empty append, one snapshot, one call to stand.
+    fn of_raft(term: u64, draw: u64) -> [Body; 4] {
+        let voter = Voter { did: key(1).did(), draw };
+        let ballot = |committed| encode(&Ballot { term, voter, committed });
+        let at = Some(Position { term, leader: voter, index: 900 });
+        let seats = Seats { voters: vec![BTreeSet::from([voter])], all: BTreeSet::from([voter]) };
+        let head = encode(&SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() });
+        let append =
+            Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None) };
+        let install = Install { vote: ballot(true), head, offset: 0, data: GARBAGE.to_vec(), done: false };
+        [
+            Body::Vote(VoteAsk { vote: ballot(false), last: encode(&at) }),
+            Body::Append(append),
+            Body::Install(install),
+            Body::Elect(Hello {}),
+        ]
+    }
+
+    /// promise: Keys and locks | Raft's messages are taken from seats that an admin signed, and a later group is one of such seats
+    #[tokio::test]
+    async fn a_member_without_a_seat_leads_nobody_and_begins_no_other_group() {
+        let here = coordinator().await;
+        let (group, term) = (here.running().unwrap().group, here.running().unwrap().metrics().current_term);
+        here.identity.follow().wait_for(|members| members.has_seats()).await.unwrap();
+        let me = here.me();
+        assert!(here.is_seated(group, &me), "the founder's node signs its own seat");
+        let send = async |group: Group, body: Body| {
+            let (group, to) = (encode(&group), encode(&here.me()));
+            here.answer(key(1).did(), Envelope { id: 1, group, to, format: 0, body: Some(body) }).await.body.unwrap()
+        };
+        let later = Group { generation: group.generation + 1, id: 9 };
+        for group in [group, later] {
+            for body in of_raft(term + 5, 3) {
+                let answer = send(group, body.clone()).await;
+                let Body::Refused(refused) = answer else { panic!("{body:?}: {answer:?}") };
+                assert_eq!(refused.reason(), Reason::Forbidden, "{body:?}");
+            }
+        }
+        let running = here.running().unwrap();
+        assert_eq!((running.group, running.metrics().current_term, here.me()), (group, term, me), "nothing changed");
+
+        // a seat is that of a draw and of a group
+        let (seated, last) =
+            (Voter { did: key(1).did(), draw: 3 }, encode(&running.metrics().last_applied.map(Position::from)));
+        assert!(here.have_signed(&running, &BTreeSet::from([seated])).await);
+        for (group, draw) in [(group, 4), (later, 3)] {
+            let answer = send(group, of_raft(term + 5, draw)[0].clone()).await;
+            assert!(matches!(answer, Body::Refused(_)), "{answer:?}");
+        }
+        let ballot = encode(&Ballot { term: term + 5, voter: seated, committed: false });
+        let answer = send(group, Body::Vote(VoteAsk { vote: ballot, last })).await;
+        assert!(matches!(answer, Body::Voted(_)), "{answer:?}");
+        here.stop().await;
     }
 
     /// A proposal of node 1.

@@ -39,7 +39,7 @@ pub(crate) struct Envelope {
     /// format it is in.
     #[prost(uint32, tag = "20")]
     pub(crate) format: u32,
-    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19")]
+    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 21")]
     pub(crate) body: Option<Body>,
 }
 
@@ -89,6 +89,9 @@ pub(crate) enum Body {
     /// The number of a deed: asks for the records up to it.
     #[prost(message, tag = "19")]
     Audit(Bytes),
+    /// `Voter`: asks an admin's node to sign its seat.
+    #[prost(message, tag = "21")]
+    Seat(Bytes),
 }
 
 /// Entries to append; none for a heartbeat.

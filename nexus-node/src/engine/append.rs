@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, SpaceDefinition, SpaceId, Target,
-    WRITES_MAX, Write,
+    Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat, SpaceDefinition, SpaceId,
+    Target, WRITES_MAX, Write,
 };
 use nexus_identity::{Chain, Name, Role};
 
@@ -133,6 +133,7 @@ impl Engine {
             Command::DraftRevocation { member, keep, name } => {
                 done(self.draft_revocation(member, keep.as_ref(), name, turn)?)
             }
+            Command::Seat(seat) => done(self.seat(seat, run.ids[place], turn)?),
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
@@ -152,6 +153,7 @@ impl Engine {
                 spaces.into_iter().all(|space| self.may_write(space))
             }
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
+            Command::Seat(_) => self.state.members.allows(&self.state.me, Role::Admin),
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
             // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
@@ -164,6 +166,14 @@ impl Engine {
 
     pub(super) fn not_permitted(&self) -> Outcome {
         Outcome::NotPermitted { member: self.state.members.get(&self.state.me).is_some() }
+    }
+
+    /// Gives a member a seat. One that an admin gave already stays as it is.
+    fn seat(&mut self, seat: Seat, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
+        if !self.state.members.has_seat(&seat) {
+            self.write_of_mesh(Kind::SEAT, seat.encode(), of, turn)?;
+        }
+        Ok(Outcome::Done(None))
     }
 
     /// Whether this node's entries count in a space.

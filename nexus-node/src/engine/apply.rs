@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use nexus_crdt::{Branches, FormError, Kind, PlacedWrite, Profile, SpaceDefinition, SpaceId, Verified, writes_of};
+use nexus_crdt::{
+    Branches, FormError, Kind, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId, Verified, writes_of,
+};
 use nexus_identity::{Chain, Did};
 
 use super::writes::FoldWrites;
@@ -118,6 +120,13 @@ impl Engine {
             // whether it counts is part of the verdict
             Kind::REVOCATION if in_mesh_space => Ok(placed_revocation(&self.state.mesh, entry).map(|placed| {
                 self.state.undecided |= Arc::make_mut(&mut self.state.members).revoke(placed);
+                Standing::Applied
+            })),
+            // it proves itself at any place, as long as its author is an admin
+            Kind::SEAT if in_mesh_space => Ok(entry.content().and_then(Seat::decode).map(|seat| {
+                if Arc::make_mut(&mut self.state.members).seat(&header.author, header.hlc, entry.id(), seat) {
+                    turn.events.push(Event::Members);
+                }
                 Standing::Applied
             })),
             // the space is known nevertheless: nodes that do not see the fork send entries for it

@@ -1,4 +1,6 @@
-use nexus_crdt::{Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, SpaceId, Verified};
+use nexus_crdt::{
+    Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Verified,
+};
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +82,8 @@ pub enum Command {
     },
     /// End a membership by the root's word.
     RevokeAsRoot(Box<RootRevocation>),
+    /// Give a member a seat among the coordinators, as an admin.
+    Seat(Seat),
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.

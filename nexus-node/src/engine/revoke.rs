@@ -125,7 +125,7 @@ impl Engine {
         Ok(Revocation::new(member, pins))
     }
 
-    fn write_of_mesh(
+    pub(super) fn write_of_mesh(
         &mut self,
         kind: Kind,
         payload: Vec<u8>,

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use nexus_crdt::{FormError, Head, Kind, LogId, Members, PlacedRevocation, Profile, Revocation, SpaceId, Verified};
+use nexus_crdt::{
+    FormError, Head, Kind, LogId, Members, PlacedRevocation, Profile, Revocation, Seat, SpaceId, Verified,
+};
 use nexus_identity::{Chain, Did};
 
 use super::rows::Standing;
@@ -34,6 +36,11 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
                 Kind::REVOCATION => {
                     if let Ok(placed) = placed_revocation(&mesh, &entry) {
                         members.revoke(placed);
+                    }
+                }
+                Kind::SEAT => {
+                    if let Ok(seat) = Seat::decode(payload) {
+                        members.seat(&header.author, header.hlc, entry.id(), seat);
                     }
                 }
                 Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {

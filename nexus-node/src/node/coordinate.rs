@@ -6,11 +6,12 @@ use futures::FutureExt;
 use nexus_identity::Keypair;
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream};
+use tokio::sync::mpsc;
 
 use super::raise;
 use crate::config::Config;
-use crate::coordinator::{self, Coordinator, Handles, Origin};
-use crate::engine::Command;
+use crate::coordinator::{self, Coordinator, Handles, Origin, SEATS_MAX, SeatWish};
+use crate::engine::{Command, Outcome};
 use crate::env::RaftEnv;
 use crate::error::NodeError;
 use crate::failure::Failure;
@@ -50,7 +51,9 @@ impl Coordinating {
         let CoordinatorParts { identity, mesh, world, failure, engine, entry_format, founder, key, config } = parts;
         let origin = Origin { store: raft, journal, founder, redraw, machine };
         let raising = mesh.clone();
-        let handles = Handles { identity, mesh, world, failure };
+        let (seats, wishes) = mpsc::channel(SEATS_MAX);
+        world.spawn("seats", sign(engine.clone(), wishes));
+        let handles = Handles { identity, mesh, world, failure, seats };
         let coordinator = Coordinator::start(handles, key, config, origin).await?;
         if founder {
             let mut batch = Batch::new();
@@ -61,5 +64,14 @@ impl Coordinating {
         let raised = raise::follow(raising, engine, config.formats(), entry_format, coordinator.raised());
         coordinator.spawn("raise formats", raised.boxed());
         Ok(Some(coordinator))
+    }
+}
+
+/// Signs the seats that the coordinators need, as entries of this node's own log. The engine refuses them
+/// unless this node is an admin's.
+async fn sign(engine: EngineHandle, mut wishes: mpsc::Receiver<SeatWish>) {
+    while let Some(SeatWish { seat, signed }) = wishes.recv().await {
+        let written = engine.run(Command::Seat(seat)).await;
+        let _ = signed.send(matches!(written, Ok(Outcome::Done(_))));
     }
 }

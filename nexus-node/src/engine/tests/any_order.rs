@@ -6,7 +6,8 @@ use std::ops::Bound;
 
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Field, Fold, FormError, Head, Hlc, Incarnation, Kind,
-    LogId, Pin, Profile, Revocation, Revoked, SpaceDefinition, SpaceId, Target, Verified, Write, Writes, writes_of,
+    LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Target, Verified, Write, Writes,
+    writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -167,6 +168,8 @@ impl Node {
             shown.members.insert(*did, member.name().map(ToString::to_string));
         }
         shown.former.extend(self.engine.members().former().map(|(did, former)| (*did, former.revoked)));
+        let seats = (0..4).flat_map(|n| (0..8).map(move |draw| (n, draw)));
+        shown.seats.extend(seats.filter(|(n, draw)| self.engine.members().has_seat(&seat(*n, *draw))));
         for key in self.tables.keys(Table::ByTime) {
             let at = rows::TimeKey::from_bytes(key).unwrap();
             let entry = ledger::entry_id_of(view, at.eno).unwrap().unwrap();
@@ -210,9 +213,15 @@ struct Shown {
     spaces: BTreeMap<SpaceId, ShownSpace>,
     members: BTreeMap<Did, Option<String>>,
     former: BTreeMap<Did, Revoked>,
+    seats: BTreeSet<(u64, u64)>,
     records: BTreeSet<(SpaceId, Dot)>,
     writes: BTreeMap<(Table, SpaceId, Dot, Field, Dot), Option<String>>,
     lookups: usize,
+}
+
+/// A seat of a member with a draw.
+fn seat(n: u64, draw: u64) -> Seat {
+    Seat::new(0, 7, key(u8::try_from(n).unwrap()).did(), draw)
 }
 
 fn entry(log: LogId, after: Option<&Verified>, kind: Kind, payload: impl Into<Content>, stamp: u64) -> Verified {
@@ -324,6 +333,7 @@ impl Universe {
             1 => (Kind(4_000), b"of a later version".to_vec()),
             2 if in_mesh_space => (Kind::CREDENTIAL, b"no chain".to_vec()),
             3 if in_mesh_space && self.revokes => (Kind::REVOCATION, self.revocation().encode()),
+            4 if in_mesh_space => (Kind::SEAT, seat(self.dice.roll(4), self.stamp % 8).encode()),
             3..=5 if in_mesh_space => {
                 (Kind::SPACE, SpaceDefinition { name: name(), access: 0, salt: [0; 16] }.encode())
             }
@@ -426,7 +436,7 @@ fn check_against_the_rules(node: &Node) {
             let header = entry.header();
             let standing = ledger::standing(view, *eno).unwrap();
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
-            let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION].contains(&header.kind);
+            let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION, Kind::SEAT].contains(&header.kind);
             let counts = header.seq < reach.below || on_branch.contains(&entry.id());
             if !(counts || in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
