@@ -52,9 +52,9 @@ impl Coordinating {
         let origin = Origin { store: raft, journal, founder, redraw, machine };
         let raising = mesh.clone();
         let (seats, wishes) = mpsc::channel(SEATS_MAX);
-        world.spawn("seats", sign(engine.clone(), wishes));
         let handles = Handles { identity, mesh, world, failure, seats };
         let coordinator = Coordinator::start(handles, key, config, origin).await?;
+        coordinator.spawn("seats", sign(engine.clone(), wishes).boxed());
         if founder {
             let mut batch = Batch::new();
             batch.put(Table::Meta, meta::COORDINATED, &[]);
