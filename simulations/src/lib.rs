@@ -32,7 +32,7 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `stolen` | carrying them out |
+//! | `faults`, `outsiders`, `stolen`, `usurper` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
@@ -72,8 +72,9 @@ pub mod trace;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod transport;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub mod wire;
+mod usurper;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod wire;
 mod world;
 
 pub use isolated::isolated;

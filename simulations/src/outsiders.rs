@@ -20,6 +20,7 @@ use crate::dice::Dice;
 use crate::plants::Around;
 use crate::tap::TapLog;
 use crate::transport::address_of;
+use crate::usurper::usurp;
 use crate::world::{Outsider, Sim};
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
@@ -182,7 +183,7 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
             Err(_) => {
                 let peers: Vec<Did> = open.iter().copied().collect();
                 let Some(&peer) = dice.pick(&peers) else { continue };
-                let told = tell_lies(sim, &mesh, peer, &mut dice, &mut caught);
+                let told = tell_lies(sim, &mesh, (outsider.key.did(), peer), &mut dice, &mut caught);
                 if tokio::time::timeout(Duration::from_secs(8), told).await.unwrap_or(true) {
                     sim.network().fire("lying_peer");
                     lies += 1;
@@ -198,11 +199,24 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
 }
 
 /// One conversation. Returns whether anything was sent.
-async fn tell_lies(sim: &Sim, mesh: &Mesh, peer: Did, dice: &mut Dice, caught: &mut Vec<EntryFrame>) -> bool {
+async fn tell_lies(
+    sim: &Sim,
+    mesh: &Mesh,
+    (me, peer): (Did, Did),
+    dice: &mut Dice,
+    caught: &mut Vec<EntryFrame>,
+) -> bool {
     if dice.chance(0.2) {
         let mut noise = vec![0; 200];
         noise.fill_with(|| u8::try_from(dice.below(256)).unwrap_or(0));
         return mesh.publish(ENTRIES, noise).await.is_ok();
+    }
+    if sim.has_coordinators() && dice.chance(0.6) {
+        let usurped = usurp(mesh, me, peer, dice).await;
+        if usurped {
+            sim.network().fire("usurper");
+        }
+        return usurped;
     }
     let Ok(mut stream) = mesh.open(peer, &SYNC).await else { return false };
     let lie = dice.below(7);

@@ -119,6 +119,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]),
     // A token is given out again after its lease.
     inside("reuses_tokens", "coordinators", "coordinators", &["fencing"]),
+    // Raft's messages are taken from members without a seat.
+    inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.
     inside("applies_twice", "coordinators", "coordinators", &["linearizable"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),

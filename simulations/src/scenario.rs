@@ -317,6 +317,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
+    ("usurper", include_str!("../scenarios/usurper.toml")),
     ("amnesia", include_str!("../scenarios/amnesia.toml")),
     ("thousand", include_str!("../scenarios/thousand.toml")),
 ];

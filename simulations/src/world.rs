@@ -257,6 +257,11 @@ impl Sim {
         }))
     }
 
+    /// Whether nodes have coordinators.
+    pub(crate) fn has_coordinators(&self) -> bool {
+        self.0.coordinators.load(Ordering::Relaxed)
+    }
+
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
