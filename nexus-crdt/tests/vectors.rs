@@ -14,8 +14,9 @@ use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
     Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, FullAuthor,
-    Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Profile, Salt, SpaceDefinition, SpaceId,
-    SyncFrame, Target, Verified, Write, Writes, payload_hash, project, sync_frame, version_of, writes_of,
+    Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation, Salt, Seat,
+    SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write, Writes, payload_hash, project, sync_frame,
+    version_of, writes_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -333,6 +334,69 @@ fn profiles() {
         "quarantined",
         |vector| json!({ "why": variant(&Profile::decode(&vector.bytes("payload")).unwrap_err()) }),
     );
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn revocations() {
+    let mut book = Book::open("revocation.json");
+    book.check("vectors", |vector| {
+        let member: Did = vector.parse("member");
+        let parts: Vec<Vector> = vector.get("pins").as_array().unwrap().iter().map(|pin| vector.part(pin)).collect();
+        let pins = parts.iter().map(|pin| Pin {
+            space: SpaceId::from_bytes(pin.array("space")),
+            incarnation: Incarnation(pin.array("incarnation")),
+            last: Head { seq: pin.parse("seq"), id: entry_id(pin, "id") },
+        });
+        let of_pin = |layout: Layout, pin: &Vector| {
+            let layout = layout.raw(&pin.bytes("space")).raw(&pin.bytes("incarnation"));
+            layout.u64(pin.parse("seq")).raw(&pin.bytes("id"))
+        };
+        let unsigned = Layout::default().u16(1).raw(member.as_bytes()).count(parts.len());
+        let unsigned = parts.iter().fold(unsigned, of_pin).0;
+        let revocation = Revocation::new(member, pins);
+        let (revocation, bytes, derived) = match vector.has("root_seed") {
+            false => (revocation, Layout::default().raw(&unsigned).raw(&[0]).0, None),
+            true => {
+                let root = Keypair::from_seed(&vector.array("root_seed"));
+                let with_mesh = Layout::default().raw(root.did().as_bytes()).raw(&unsigned).0;
+                let digest = blake3::derive_key("nexus revocation v1", &with_mesh);
+                let signature = root.sign(Domain::Revocation, &digest);
+                let bytes = Layout::default().raw(&unsigned).raw(&[1]).raw(signature.as_bytes()).0;
+                let revocation = revocation.by_root(&root);
+                assert_eq!(revocation.is_by_root(&root.did()), Ok(true));
+                (revocation, bytes, Some((digest, root.did())))
+            }
+        };
+        assert_eq!(revocation.encode(), bytes);
+        assert_eq!(Revocation::decode(&bytes), Ok(revocation));
+        let mut fields = json!({ "payload": hex(bytes) });
+        if let Some((digest, mesh)) = derived {
+            fields["digest"] = json!(hex(digest));
+            fields["mesh"] = json!(mesh.to_string());
+        }
+        fields
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&Revocation::decode(&vector.bytes("payload")).unwrap_err()) }),
+    );
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn seats() {
+    let mut book = Book::open("seat.json");
+    book.check("vectors", |vector| {
+        let (generation, group) = (vector.number("generation"), vector.parse("group"));
+        let (member, draw): (Did, _) = (vector.parse("member"), vector.parse("draw"));
+        let seat = Seat::new(generation, group, member, draw);
+        let bytes = Layout::default().u16(1).u32(generation).u64(group).raw(member.as_bytes()).u64(draw).0;
+        assert_eq!(seat.encode(), bytes);
+        assert_eq!(Seat::decode(&bytes), Ok(seat));
+        json!({ "payload": hex(bytes) })
+    });
+    book.check("quarantined", |vector| json!({ "why": variant(&Seat::decode(&vector.bytes("payload")).unwrap_err()) }));
 }
 
 /// promise: Entries and memories | Every vector of what is known holds both ways

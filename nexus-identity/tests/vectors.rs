@@ -55,6 +55,7 @@ fn domain(vector: &Vector) -> Domain {
         "credential" => Domain::Credential,
         "presence" => Domain::Presence,
         "proposal" => Domain::Proposal,
+        "revocation" => Domain::Revocation,
         other => panic!("no domain {other}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The formats that this version reads, and which of them it writes.
 
-use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX};
+use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
@@ -64,7 +64,17 @@ impl Formats {
     /// The abilities that a node names in its hello. The mesh adds the rooms.
     pub(crate) fn abilities(self) -> Abilities {
         let spaces = DERIVED_SPACES.map(str::to_owned).into();
-        Abilities { entry_format_max: self.entry, critical_format_max: self.critical, spaces, ..Abilities::first() }
+        let mut abilities = Abilities {
+            entry_format_max: self.entry,
+            critical_format_max: self.critical,
+            spaces,
+            ..Abilities::first()
+        };
+        // a node of the first formats is a former version, in a test of upgrades
+        if self.critical > 0 {
+            abilities.kinds.extend([Kind::REVOCATION, Kind::SEAT].map(|kind| kind.0));
+        }
+        abilities
     }
 }
 
@@ -76,8 +86,6 @@ impl Default for Formats {
 
 #[cfg(test)]
 mod tests {
-    use nexus_crdt::Kind;
-
     use super::*;
 
     /// promise: Keys and locks | Entries of a new format are written once critical state says that all can read them
@@ -90,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_hello_names_the_kinds_that_the_engine_applies() {
-        let kinds = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
+        let kinds = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::REVOCATION, Kind::PROFILE, Kind::SEAT];
         assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).into());
     }
 }

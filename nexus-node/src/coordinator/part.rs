@@ -1,6 +1,7 @@
 //! This node's part in the coordinators.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Coordinator {
     /// The seats that others may still have it sign.
     pub(super) signs_left: Mutex<Budget>,
     pub(super) begun: Instant,
+    /// Whether this node leads, and could not promote a member for want of an admin's signature.
+    pub(super) unsigned: AtomicBool,
 }
 
 fn told_too_new(too_new: TooNew) {
@@ -184,6 +187,7 @@ impl Coordinator {
             seats,
             signs_left: Mutex::new(Budget::full(Instant::now())),
             begun: Instant::now(),
+            unsigned: AtomicBool::new(false),
         });
         match place.group {
             Some(group) => coordinator.take_part(group).await?,

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nexus_crdt::Seat;
@@ -165,7 +166,15 @@ impl Coordinator {
         }
         let mut members = self.identity.follow();
         let known = members.wait_for(|members| voters.iter().all(|voter| members.has_seat(&seat_of(group, voter))));
-        tokio::time::timeout(KNOWN_WITHIN, known).await.is_ok_and(|known| known.is_ok())
+        let all = tokio::time::timeout(KNOWN_WITHIN, known).await.is_ok_and(|known| known.is_ok());
+        self.unsigned.store(!all, Ordering::Relaxed);
+        all
+    }
+
+    /// The names of the admins, if this node leads and could promote nobody without the node of one.
+    pub(crate) fn waits_for_admins(&self) -> Option<Vec<String>> {
+        let leads = self.running().is_some_and(|running| running.leads());
+        (leads && self.unsigned.load(Ordering::Relaxed)).then(|| self.admins())
     }
 
     /// The admins whose nodes are up, without this one.

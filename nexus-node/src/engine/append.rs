@@ -168,7 +168,7 @@ impl Engine {
         Outcome::NotPermitted { member: self.state.members.get(&self.state.me).is_some() }
     }
 
-    /// Gives a member a seat. One that an admin gave already stays as it is.
+    /// Gives a member a seat. A seat that an admin gave already stays as it is.
     fn seat(&mut self, seat: Seat, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
         if !self.state.members.has_seat(&seat) {
             self.write_of_mesh(Kind::SEAT, seat.encode(), of, turn)?;

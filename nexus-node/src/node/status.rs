@@ -253,7 +253,13 @@ impl Node {
             message: format!("this node's part in the coordinators cannot go on: {error}"),
             hint: COORDINATOR_HINT.to_owned(),
         });
-        let warnings = warnings.chain(broken).chain(self.full_authors().await).collect();
+        let unsigned = self.0.coordinator.iter().filter_map(|coordinator| coordinator.waits_for_admins());
+        let unsigned = unsigned.map(|admins| Warning {
+            code: "no_admin",
+            message: "no member can get a vote: an admin's node must sign it, and none is up".to_owned(),
+            hint: format!("start the node of {}", admins.join(" or ")),
+        });
+        let warnings = warnings.chain(broken).chain(unsigned).chain(self.full_authors().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
