@@ -424,7 +424,7 @@ impl Coordinator {
         })
     }
 
-    async fn change(&self, running: &Running, change: VoterChange) -> Result<(), ManageError> {
+    pub(super) async fn change(&self, running: &Running, change: VoterChange) -> Result<(), ManageError> {
         let raft = running.raft.clone();
         if let VoterChange::Raise(format) = change {
             return self.raise(running, format).await;

@@ -278,6 +278,7 @@ mod tests {
     use crate::config::Config;
     use crate::coordinator::command::{Command, Group, Proposal, Put, Step, Txn};
     use crate::coordinator::format::FORMAT_MAX;
+    use crate::coordinator::govern::ManageError;
     use crate::coordinator::limits::VALUE_BYTES_MAX;
     use crate::coordinator::part::{Handles, Origin};
     use crate::coordinator::query::Query;
@@ -285,6 +286,7 @@ mod tests {
     use crate::coordinator::runtime::scope;
     use crate::coordinator::seats::SeatWish;
     use crate::coordinator::state::{Full, Refusal};
+    use crate::coordinator::voters::VoterChange;
     use crate::error::NodeError;
     use crate::failure::Failure;
     use crate::identity::Identity;
@@ -308,17 +310,23 @@ mod tests {
 
     /// The same, on these disks.
     async fn coordinator_on(raft: &Disk, journal: &Disk, format: u16) -> Arc<Coordinator> {
-        coordinator_with(Arc::new(TokioSpawner::current()), raft, journal, format).await
+        coordinator_with(0, Arc::new(TokioSpawner::current()), raft, journal, format).await
     }
 
-    /// The same, with its tasks on this spawner.
-    async fn coordinator_with(spawner: Arc<dyn Spawner>, raft: &Disk, journal: &Disk, format: u16) -> Arc<Coordinator> {
+    /// The same of a node, with its tasks on this spawner. Only node 0 is an admin's.
+    async fn coordinator_with(
+        n: u8,
+        spawner: Arc<dyn Spawner>,
+        raft: &Disk,
+        journal: &Disk,
+        format: u16,
+    ) -> Arc<Coordinator> {
         let mut config = Config::default();
         config.formats.critical = format;
         let mut peer = Peer::new(0);
         peer.input(crate::engine::Input::Chain(chain(1)));
-        let transport = tcp_quic_transport(&key(0)).unwrap();
-        let (mesh_handle, _) = Mesh::start(transport, MeshConfig::new(key(0)), Rooms::new(), spawner.clone()).unwrap();
+        let transport = tcp_quic_transport(&key(n)).unwrap();
+        let (mesh_handle, _) = Mesh::start(transport, MeshConfig::new(key(n)), Rooms::new(), spawner.clone()).unwrap();
         let (seats, mut wishes) = mpsc::channel::<SeatWish>(1);
         let (members, following) = watch::channel(peer.members());
         let sign = async move {
@@ -332,7 +340,7 @@ mod tests {
         };
         spawner.spawn("seats", sign.boxed());
         let handles = Handles {
-            identity: Identity::new(key(0).did(), mesh(), following),
+            identity: Identity::new(key(n).did(), mesh(), following),
             mesh: mesh_handle,
             world: World::new(spawner, Arc::new(Inline), Arc::new(SystemClock::new())),
             failure: Failure::default(),
@@ -341,7 +349,7 @@ mod tests {
         let store = Store::with_backend("raft.redb", raft.clone(), StoreOptions::default()).unwrap();
         let journal = Box::new(journal.clone());
         let origin = Origin { store, journal, founder: true, redraw: false, machine: None };
-        Coordinator::start(handles, key(0), &config, origin).await.unwrap()
+        Coordinator::start(handles, key(n), &config, origin).await.unwrap()
     }
 
     /// promise: Keys and locks | A copy that cannot go on takes neither the memory nor the start with it: keys and locks say `failed`, with the way out
@@ -385,7 +393,7 @@ mod tests {
         here.stop().await;
 
         let tasks = Arc::new(Tasks::current());
-        let here = coordinator_with(tasks.clone(), &Disk::new(), &Disk::new(), FORMAT_MAX).await;
+        let here = coordinator_with(0, tasks.clone(), &Disk::new(), &Disk::new(), FORMAT_MAX).await;
         let running = here.running().unwrap();
         tasks.end().await;
         assert!(running.raft.server_metrics().has_changed().is_err(), "openraft's core has ended");
@@ -459,6 +467,42 @@ mod tests {
         let ballot = encode(&Ballot { term: term + 5, voter: seated, committed: false });
         let answer = send(group, Body::Vote(VoteAsk { vote: ballot, last })).await;
         assert!(matches!(answer, Body::Voted(_)), "{answer:?}");
+        here.stop().await;
+    }
+
+    /// promise: Keys and locks | Without an admin's node that is up nobody gets a vote, and the leader names whom to start
+    #[tokio::test]
+    async fn without_an_admin_nobody_gets_a_vote_and_the_leader_says_so() {
+        let spawner = Arc::new(TokioSpawner::current());
+        let here = coordinator_with(1, spawner, &Disk::new(), &Disk::new(), FORMAT_MAX).await;
+        let (running, voters) = (here.running().unwrap(), BTreeSet::from([here.me()]));
+        assert_eq!(here.waits_for_admins(), None);
+        let refused = here.change(&running, VoterChange::Vote(voters)).await;
+        let Err(ManageError::Refused(why)) = refused else { panic!("no admin's node is there") };
+        assert!(why.contains("node0"), "{why}");
+        assert_eq!(here.waits_for_admins(), Some(vec!["node0".to_owned()]));
+        // it signs nothing itself, and nothing for others
+        assert!(!here.is_seated(running.group, &here.me()));
+        let for_itself = here.sign_for(&running, &key(1).did(), &here.me()).await;
+        assert_eq!(for_itself, Err("only an admin's node signs seats"));
+        here.stop().await;
+    }
+
+    /// promise: Keys and locks | An admin's node signs seats for voters of its group, within a budget, and for members that may write
+    #[tokio::test]
+    async fn an_admins_node_signs_few_seats_and_only_for_voters() {
+        let here = coordinator().await;
+        let running = here.running().unwrap();
+        here.identity.follow().wait_for(|members| members.has_seats()).await.unwrap();
+        let seat = |n: u8, draw| Voter { did: key(n).did(), draw };
+        assert_eq!(here.sign_for(&running, &key(1).did(), &seat(1, 1)).await, Err("only a voter asks for seats"));
+        let me = here.did();
+        assert_eq!(here.sign_for(&running, &me, &seat(9, 1)).await, Err("the seat was not signed"), "no member");
+        let mut signed = 0;
+        for draw in 0..100 {
+            signed += usize::from(here.sign_for(&running, &me, &seat(1, draw)).await.is_ok());
+        }
+        assert!((10..20).contains(&signed), "{signed}");
         here.stop().await;
     }
 
