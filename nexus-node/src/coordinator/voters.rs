@@ -83,6 +83,7 @@ pub(super) enum Dismissal {
     Barred,
     Old,
     Silent,
+    Away,
 }
 
 impl fmt::Display for Dismissal {
@@ -91,6 +92,7 @@ impl fmt::Display for Dismissal {
             Self::Lost => "its membership is over, or it came back without its disk",
             Self::Barred => "readers have none",
             Self::Old => "it does not read the next format of critical state: update it",
+            Self::Away => "it is away, and another member needs its place",
             Self::Silent => "it did not answer, and the next format of critical state waited for it",
         })
     }
@@ -155,15 +157,19 @@ impl Situation<'_> {
     }
 
     fn learn(&self) -> Option<VoterChange> {
-        if self.learners.len() >= LEARNERS_MAX {
-            return None;
-        }
         let new = |seen: &&SeenMember| {
             let seated = self.voters.contains(&seen.voter) || self.learners.contains(&seen.voter);
             let able = seen.may_learn && seen.reads >= Some(self.floor());
             !seated && able && seen.up.is_some() && !self.ended.contains(&seen.voter)
         };
-        self.members.iter().find(new).map(|seen| VoterChange::Learn(seen.voter))
+        let new = self.members.iter().find(new)?.voter;
+        if self.learners.len() < LEARNERS_MAX {
+            return Some(VoterChange::Learn(new));
+        }
+        // somebody that may have left for good makes room
+        let away = |learner: &&Voter| self.away.get(&learner.did).copied().filter(|away| *away >= self.settle * 6);
+        let longest = self.learners.iter().filter(|learner| away(learner).is_some()).max_by_key(away)?;
+        Some(VoterChange::Dismiss(*longest, Dismissal::Away))
     }
 
     /// The voters with one more, if that is allowed.
@@ -263,6 +269,22 @@ mod tests {
             plan(&[1], &[2, 3], &[seen(2, 60, 0), reader], &[]),
             Some(VoterChange::Dismiss(voter(3, 0), Dismissal::Barred))
         );
+    }
+
+    /// promise: Keys and locks | Members that left hold no copy that one that is up needs
+    #[test]
+    fn of_too_many_copies_the_one_that_is_away_the_longest_makes_room() {
+        let learners: Vec<u8> = (2..2 + u8::try_from(LEARNERS_MAX).unwrap()).collect();
+        let (one, all, nobody) = (set(&[1]), set(&learners), BTreeSet::new());
+        let newcomer = [SeenMember { may_vote: false, ..seen(99, 1, 0) }];
+        let plan = |away: &BTreeMap<Did, Duration>, members: &[SeenMember]| {
+            Situation { away, ..now(&one, &all, members, &nobody) }.plan()
+        };
+        let away = |ns: &[(u8, u64)]| ns.iter().map(|(n, s)| (voter(*n, 0).did, Duration::from_secs(*s))).collect();
+        let long = away(&[(5, 61), (6, 3_600), (7, 59)]);
+        assert_eq!(plan(&long, &newcomer), Some(VoterChange::Dismiss(voter(6, 0), Dismissal::Away)));
+        assert_eq!(plan(&long, &[]), None, "nobody needs its place");
+        assert_eq!(plan(&away(&[(7, 59)]), &newcomer), None, "it may only be restarting");
     }
 
     /// promise: Keys and locks | One voter becomes three, in one step, when two more have settled; never two
