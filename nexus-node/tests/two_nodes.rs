@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nexus_node::{
     AccessError, ConflictError, Invite, JoinOptions, JoinRefusal, ListQuery, Memory, NewMemory, Node, NodeError, Patch,
-    PeerPath, RecallQuery, Stopped, Ticket, WatchQuery, node,
+    PeerPath, RecallQuery, Stopped, Ticket, Was, WatchQuery, node,
 };
 use tempfile::TempDir;
 
@@ -133,7 +133,8 @@ async fn a_running_solo_node_joins_and_takes_its_memories_along() {
     let both = |memories: &[Memory]| texts(memories) == ["of the mesh", "of the solo brain"];
     until(&moved, both).await;
     until(&founder, both).await;
-    let memory = founder.brain().get(old.id).await.unwrap();
+    let memory = moved.brain().get(old.id).await.unwrap();
+    assert_eq!(founder.brain().get(memory.id).await.unwrap().version, memory.version);
     assert_eq!((memory.text.as_str(), memory.was.as_deref()), ("of the solo brain", Some(old.id.to_string().as_str())));
     // the mesh has two members now, so neither can move to another
     let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
@@ -265,4 +266,22 @@ async fn join_with(dir: &TempDir, ticket: Ticket) -> Result<(), NodeError> {
     let builder = Node::builder(dir.path().join("data")).mdns(false).listen([]).join(ticket);
     builder.start().await?.shutdown().await;
     Ok(())
+}
+
+/// promise: Entries and memories | A former id is that of a memory by its own node's word: nobody takes the place of a forgotten one
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_id_that_another_member_claims_finds_nothing() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "a").await;
+    let joiner = join(&founder, &two, "b").await;
+    let forgotten = founder.brain().remember(NewMemory::note("the key is in the safe")).await.unwrap().id.to_string();
+    founder.brain().forget(&forgotten).await.unwrap();
+    let claim = |text: &str| NewMemory::note(text).was(Was::new(forgotten.clone(), founder.did().to_string(), 1));
+    let planted = joiner.brain().remember(claim("the key is under the mat")).await.unwrap();
+    until(&founder, |memories| texts(memories) == ["the key is under the mat"]).await;
+    assert_eq!(founder.brain().get(&forgotten).await.unwrap_err().code(), "not_found");
+    assert_eq!(joiner.brain().get(&forgotten).await.unwrap().id, planted.id);
+    // the claim of another does not hide the own one either
+    let own = founder.brain().remember(claim("imported again")).await.unwrap();
+    assert_eq!(founder.brain().get(&forgotten).await.unwrap().id, own.id);
 }

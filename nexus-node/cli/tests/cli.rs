@@ -430,10 +430,13 @@ fn a_running_node_alone_in_its_mesh_joins_another_and_takes_its_memories_along()
     assert_eq!(status["mesh_did"], joined["mesh_did"]);
     assert_eq!(status["mesh_did"], laptop.json(&["status"])["mesh_did"]);
     let id = old["id"].as_str().unwrap();
+    let now = cloud.json(&["get", id])["id"].as_str().unwrap().to_owned();
     let read = until("laptop reads what cloud remembered", || {
-        let ran = laptop.run(&["get", id, "--json"]);
+        let ran = laptop.run(&["get", &now, "--json"]);
         (ran.code == 0).then(|| ran.json())
     });
+    // a former id is one by its own node's word alone
+    assert_eq!(laptop.error(&["get", id]).0, 5);
     assert_eq!((&read["text"], &read["was"], &read["tags"]), (&json!("from before"), &json!(id), &json!(["t"])));
     let (code, error) = cloud.error(&["join", &ticket]);
     assert_eq!((code, &error["code"]), (7, &json!("conflict")), "a mesh with other members is not left: {error}");
@@ -451,8 +454,9 @@ fn a_stopped_node_alone_in_its_mesh_joins_another_and_takes_its_memories_along()
     assert_eq!(cloud.json(&["join", &ticket])["did"], did, "it keeps its key");
     let _second = cloud.up();
     let id = old["id"].as_str().unwrap();
-    assert_eq!(cloud.json(&["get", id])["text"], "from before");
-    until("laptop reads it by its former id", || (laptop.run(&["get", id]).code == 0).then_some(()));
+    let now = cloud.json(&["get", id]);
+    assert_eq!(now["text"], "from before");
+    until("laptop reads it", || (laptop.run(&["get", now["id"].as_str().unwrap()]).code == 0).then_some(()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, 
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{find_record, has_any, live_writes, read_core_text};
+use crate::ledger::{author_of, find_record, has_any, live_writes, read_core_text};
 use crate::store::{self, Draft, Order, StoreError, Table, View};
 
 /// Puts the writes of a space into the tables, or takes them out.
@@ -201,7 +201,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
 
     fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
         self.draft.put(Table::ByTime, &time_key(eno, record, row), &[]);
-        for (table, prefix) in lookups(self.space, core)? {
+        for (table, prefix) in lookups(self.draft, row, core)? {
             self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
         }
         self.records += 1;
@@ -210,7 +210,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
 
     fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
         self.draft.delete(Table::ByTime, &time_key(eno, record, row));
-        for (table, prefix) in lookups(self.space, &read_core_text(self.draft, eno, row)?)? {
+        for (table, prefix) in lookups(self.draft, row, &read_core_text(self.draft, eno, row)?)? {
             self.draft.delete(table, &rows::with_dot(&prefix, record));
         }
         self.records -= 1;
@@ -244,14 +244,19 @@ fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
     TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
 }
 
-/// The rows by which a record is found besides its id: its caller's key, its former id.
-fn lookups(space: SpaceNo, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
+/// The rows by which a record is found besides its id: its caller's key, its former id by its author's word.
+fn lookups(view: &dyn View, row: &RecordRow, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
     // most records have neither, and parsing JSON costs more than searching for the words
     if !core.contains("\"key\"") && !core.contains("\"was\"") {
         return Ok(Vec::new());
     }
     let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
-    let key = core.key.map(|key| (Table::Keys, rows::caller_key_prefix(space, &key).to_vec()));
-    let was = core.was.map(|was| (Table::Was, rows::was_prefix(&was.id)));
-    Ok(key.into_iter().chain(was).collect())
+    let mut found = Vec::new();
+    if let Some(key) = core.key {
+        found.push((Table::Keys, rows::caller_key_prefix(row.space, &key).to_vec()));
+    }
+    if let Some(was) = core.was {
+        found.push((Table::Was, rows::was_prefix(&was.id, &author_of(view, row.log)?)));
+    }
+    Ok(found)
 }

@@ -23,7 +23,7 @@
 //! | `ByTime` | space no, stamp, eno, index | – |
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
-//! | `Was` | former id, 0, record's dot | – |
+//! | `Was` | former id, 0, author, record's dot | – |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -33,7 +33,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 5;
+pub(crate) const VIEW_VERSION: u32 = 6;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -380,11 +380,9 @@ pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     prefix
 }
 
-/// The prefix of the `Was` rows of a former id.
-pub(crate) fn was_prefix(former: &str) -> Vec<u8> {
-    let mut key = former.as_bytes().to_vec();
-    key.push(0);
-    key
+/// The prefix of the `Was` rows of a former id, by an author's word.
+pub(crate) fn was_prefix(former: &str, author: &Did) -> Vec<u8> {
+    [former.as_bytes(), &[0], author.as_bytes()].concat()
 }
 
 /// Appends a record's dot to the prefix of a `Keys` or `Was` key.

@@ -318,6 +318,12 @@ impl Branching for HeldBranches<'_> {
     }
 }
 
+/// The author of a log.
+pub(crate) fn author_of(view: &dyn View, log: LogNo) -> Result<Did, StoreError> {
+    let row = view.get(Table::Logs, &rows::log_key(log))?.ok_or_else(|| unreadable(Table::Logs))?;
+    decode(Table::Logs, &row).map(|log: LogId| log.author)
+}
+
 /// The spaces that entries of a log created.
 pub(crate) fn spaces_created_in(view: &dyn View, log: LogNo) -> Result<Vec<SpaceId>, StoreError> {
     let mut spaces = Vec::new();

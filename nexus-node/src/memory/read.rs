@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nexus_crdt::{Core, Dot, DotPrefix, EntryId, LogId, Members, SpaceId};
+use nexus_crdt::{Core, Dot, DotPrefix, EntryId, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
 
 use self::resolved::Record;
@@ -118,8 +118,7 @@ impl Visible {
         if let Some(author) = authors.get(&log) {
             return Ok(*author);
         }
-        let row = view.get(Table::Logs, &rows::log_key(log))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
-        let LogId { author, .. } = rows::decode(Table::Logs, &row)?;
+        let author = ledger::author_of(view, log)?;
         authors.insert(log, author);
         Ok(author)
     }
@@ -216,7 +215,7 @@ impl<'a> Reader<'a> {
         Resource::Member.the_one(name, named.map(|(did, _)| (*did, format!("{name} ({did})"))).collect())
     }
 
-    /// The record that an id (or the beginning of one, or a former one) names.
+    /// The record that an id (or the beginning of one, or a former one by this node's own word) names.
     pub(crate) fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
         Ok(self.find(id)?.0)
     }
@@ -233,7 +232,9 @@ impl<'a> Reader<'a> {
         }
         if found.is_empty() && id.len() <= 256 {
             let mut former = None;
-            self.view.scan_prefix(Table::Was, &rows::was_prefix(id), Order::Forward, &mut |key, _| {
+            // anybody can claim to have had any id, so only this node's own word counts
+            let own = rows::was_prefix(id, &self.known.me);
+            self.view.scan_prefix(Table::Was, &own, Order::Forward, &mut |key, _| {
                 former = rows::dot_at_end(key);
                 ControlFlow::Break(())
             })?;
