@@ -7,7 +7,7 @@ use nexus_node::api::{Problem, wire};
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::{Contents, DataDir};
 
-use crate::session::{CliSession, data_dir_problem};
+use crate::session::{CliSession, data_dir_problem, text};
 
 /// The time that a running node may take beyond the join itself: it starts again inside.
 const RESTART: Duration = Duration::from_secs(45);
@@ -15,7 +15,8 @@ const RESTART: Duration = Duration::from_secs(45);
 /// Join the mesh of a ticket
 #[derive(Debug, Args)]
 pub(crate) struct Join {
-    /// The ticket that `nexus-node invite` printed on a machine of that mesh
+    /// The ticket that `nexus-node invite` printed on a machine of that mesh; `-` reads stdin, which keeps it
+    /// out of the list of processes
     ticket: String,
     /// This node's name in that mesh [default: its name, or the machine's]
     #[arg(long)]
@@ -27,7 +28,8 @@ pub(crate) struct Join {
 
 impl Join {
     /// Has a running node do the join. Without one, does it here, for the next `up`.
-    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+    pub(crate) fn run(mut self, session: &CliSession) -> Result<(), Problem> {
+        self.ticket = text(self.ticket)?.trim().to_owned();
         let ticket: Ticket = self.ticket.parse().map_err(|error: TicketError| {
             let hint = "copy the whole line that `nexus-node invite` printed";
             Problem::new("not_a_ticket", error.to_string()).hint(hint)
