@@ -1,6 +1,7 @@
 //! Warnings for a person, kept for `status`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A warning for a person.
 #[derive(Clone, Debug)]
@@ -30,5 +31,51 @@ impl Notices {
 
     pub(crate) fn all(&self) -> Vec<Notice> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A budget of log lines that others cause by asking: strangers at the door, peers that are refused.
+#[derive(Debug, Default)]
+pub(crate) struct LineBudget(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    since: Duration,
+    written: u32,
+    left_out: u64,
+}
+
+impl LineBudget {
+    /// The most lines in one [`WINDOW`](Self::WINDOW).
+    const MAX: u32 = 30;
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    /// Whether a line is written now: then with the number of those left out since the last one.
+    pub(crate) fn take(&self, now: Duration) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(window.since) >= Self::WINDOW {
+            (window.since, window.written) = (now, 0);
+        }
+        if window.written >= Self::MAX {
+            window.left_out += 1;
+            return None;
+        }
+        window.written += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Bad input | Whoever asks again and again writes few lines into the log, and how many were left out is told
+    #[test]
+    fn others_cause_few_lines_and_the_rest_is_counted() {
+        let (lines, second) = (LineBudget::default(), Duration::from_secs);
+        let written = (0..10_000).filter(|_| lines.take(second(1)).is_some()).count();
+        assert_eq!(written, 30);
+        assert_eq!(lines.take(second(59)), None);
+        assert_eq!((lines.take(second(60)), lines.take(second(60))), (Some(9_971), Some(0)));
     }
 }

@@ -128,6 +128,7 @@ pub(super) enum ManageError {
 
 /// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
+    let mut tried = None;
     loop {
         // a founder's node signs its own seat at once
         if let Some(running) = here.running() {
@@ -151,10 +152,15 @@ pub(super) async fn run(here: Arc<Coordinator>) {
                         let member = here.name(&voter.did);
                         tracing::warn!(member, %why, "a member no longer has a copy of critical state");
                     }
+                    // a change that cannot be done is tried each second
+                    change if tried.as_ref() == Some(change) => {}
                     change => tracing::info!(?change, "changing the coordinators"),
                 }
-                if let Err(ManageError::NotDone(why)) = here.change(&running, change).await {
-                    tracing::debug!(?why, "the coordinators were not changed");
+                tried = Some(change.clone());
+                match here.change(&running, change).await {
+                    Ok(()) => tried = None,
+                    Err(ManageError::NotDone(why)) => tracing::debug!(?why, "the coordinators were not changed"),
+                    Err(ManageError::Refused(why)) => tracing::debug!(why, "the coordinators were not changed"),
                 }
             }
             here.end_former(&running).await;

@@ -13,6 +13,7 @@ use crate::engine::Command;
 use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
+use crate::notices::LineBudget;
 use crate::runtime::EngineHandle;
 use crate::store::{Batch, Store, Table, View};
 use crate::world::World;
@@ -194,6 +195,7 @@ pub(crate) struct Admitter {
     pub(crate) engine: EngineHandle,
     pub(crate) world: World,
     pub(crate) key: Keypair,
+    pub(crate) lines: LineBudget,
 }
 
 /// A decision about one newcomer, until it is on disk.
@@ -243,7 +245,9 @@ impl Admitter {
                 JoinReply::Admitted { chain, addresses: Vec::new() }
             }
             Ok(Err((code, message))) => {
-                tracing::info!(did = %newcomer, ?code, "not admitted");
+                if let Some(left_out) = self.lines.take(self.world.now()) {
+                    tracing::info!(did = %newcomer, ?code, left_out, "not admitted");
+                }
                 JoinReply::Refused { code, message: message.to_owned() }
             }
             Err(error) => {

@@ -18,7 +18,7 @@ use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError, Quotas};
-use crate::notices::Notices;
+use crate::notices::{LineBudget, Notices};
 use crate::runtime::gossip::{Gossip, publish};
 use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
@@ -93,6 +93,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         world: world.clone(),
         key: keypair.clone(),
+        lines: LineBudget::default(),
     };
     world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
     world.spawn("gossip in", hearing.hear(gossiped));

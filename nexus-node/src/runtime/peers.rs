@@ -14,6 +14,7 @@ use super::whereabouts::{self, Whereabouts};
 use crate::engine::Command;
 use crate::error::ListenError;
 use crate::ledger::rows;
+use crate::notices::LineBudget;
 use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
 
 /// Peer addresses that may wait to be stored.
@@ -30,7 +31,7 @@ pub(crate) struct Sockets {
 pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, sockets: Sockets) {
     let Syncing { mesh, world, engine, notices, .. } = &*syncing;
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
-    let mut whereabouts = Whereabouts::default();
+    let (mut whereabouts, lines) = (Whereabouts::default(), LineBudget::default());
     let (keep, kept) = mpsc::channel(KEPT_MAX);
     world.spawn("keep peers", keep_peers(engine.clone(), kept));
     while let Some(event) = events.recv().await {
@@ -86,7 +87,9 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
             ),
             MeshEvent::Refused { peer, by_us, reason } => {
                 let who = if by_us { "this node" } else { "the peer" };
-                tracing::info!(peer = %peer.short(), %reason, "{who} refused to open");
+                if let Some(left_out) = lines.take(world.now()) {
+                    tracing::info!(peer = %peer.short(), %reason, left_out, "{who} refused to open");
+                }
                 if !by_us && reason == Refusal::Revoked {
                     note_revoked(&syncing, &peer);
                 }
