@@ -23,6 +23,7 @@ mod lock;
 mod ports;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::fs;
 use std::io::{self, Read};
@@ -32,11 +33,15 @@ use data_encoding::BASE32_NOPAD;
 use nexus_identity::Keypair;
 use zeroize::Zeroizing;
 
+use self::fingerprint::Fingerprint;
+
 pub(crate) use self::durable::replace;
 pub use self::error::{DataDirError, FileDamage};
+pub use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
 pub use self::ports::Ports;
+pub use self::witness::Witness;
 
 const IDENTITY: &str = "identity.key";
 const ROOT: &str = "root.key";
@@ -314,9 +319,40 @@ impl DataDir {
         fingerprint::machine_digest()
     }
 
-    /// A digest that differs between this directory and a copy of it; `None` where the platform has none.
-    pub fn fingerprint(&self) -> Option<[u8; 32]> {
-        fingerprint::fingerprint(&self.path)
+    /// Numbers of this directory and its files that a copy has not; `None` where the platform has none.
+    pub fn fingerprint(&self) -> Option<Vec<u8>> {
+        self.fingerprint_with(&self.store_path())
+    }
+
+    /// As [`fingerprint`](Self::fingerprint), with a store that lies elsewhere until it is moved into its place.
+    pub(crate) fn fingerprint_with(&self, store: &Path) -> Option<Vec<u8>> {
+        Some(Fingerprint::of(&self.path, store)?.to_bytes())
+    }
+
+    /// The fingerprint that earlier versions kept.
+    #[cfg(test)]
+    pub(crate) fn earlier_fingerprint(&self) -> Option<[u8; 32]> {
+        fingerprint::digest(&self.path)
+    }
+
+    /// The sign that this directory is a copy of the one that had this fingerprint.
+    ///
+    /// A digest of earlier versions counts, too. It knew the directory and not its files.
+    pub fn sign_since(&self, fingerprint: &[u8]) -> Option<CopySign> {
+        fingerprint::sign_since(&self.path, &self.store_path(), fingerprint)
+    }
+
+    /// Whether an earlier version made a fingerprint.
+    pub(crate) fn is_earlier(fingerprint: &[u8]) -> bool {
+        fingerprint::is_digest(fingerprint)
+    }
+
+    /// The witness of this directory's age among those in another directory. `None` if that one is inside of this one.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub fn witness(&self, state: &Path) -> Result<Option<Witness>, DataDirError> {
+        Witness::of(state, &self.path, &self.identity.did()).map_err(|error| DataDirError::io(state, error))
     }
 
     /// The directory and files that other accounts may read or write.

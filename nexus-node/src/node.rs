@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `builder` | a node in the real world: data directory, sockets, ports |
+//! | `age` | noticing that the data directory is a copy or an earlier state |
 //! | `start` | a node over any world ([`NodeEnv`]) |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
@@ -13,6 +14,7 @@
 //! | `status` | the state of this node and of the others |
 
 mod admit;
+mod age;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
@@ -97,6 +99,7 @@ struct Inner {
     coordinator: Option<Arc<Coordinator>>,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
+    aging: Option<Arc<age::Aging>>,
     lock: Mutex<Option<Lock>>,
     listening: watch::Receiver<Vec<Multiaddr>>,
     /// The highest formats that this node reads.
@@ -240,6 +243,10 @@ impl Node {
         self.0.engine.stop().await;
         if let Some(tasks) = &self.0.tasks {
             tasks.end().await;
+        }
+        if let Some(aging) = &self.0.aging {
+            // a store that has failed says so itself
+            let _ = aging.grow(&self.0.world, &self.0.store).await;
         }
     }
 

@@ -132,6 +132,14 @@ pub(crate) fn default_data_dir() -> Option<PathBuf> {
     Some(directories::BaseDirs::new()?.data_local_dir().join("nexus"))
 }
 
+/// The place for what a backup of a data directory must not bring back: `nexus-nodes` in the platform's place for
+/// state. `None` for an account without a home.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    let directories = directories::BaseDirs::new()?;
+    let parent = directories.state_dir().unwrap_or_else(|| directories.data_local_dir());
+    Some(parent.join("nexus-nodes"))
+}
+
 /// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();

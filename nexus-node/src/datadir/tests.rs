@@ -212,8 +212,116 @@ fn a_copied_directory_has_another_fingerprint() {
     fs::create_dir(&second).unwrap();
     fs::copy(first.join(IDENTITY), second.join(IDENTITY)).unwrap();
     let copy = DataDir::open(&second).unwrap();
-    assert_eq!(original.fingerprint(), DataDir::open(&first).unwrap().fingerprint());
-    assert_ne!(original.fingerprint(), copy.fingerprint());
+    let fingerprint = original.fingerprint().unwrap();
+    assert_eq!(DataDir::open(&first).unwrap().sign_since(&fingerprint), None);
+    assert_eq!(copy.sign_since(&fingerprint), Some(CopySign::Directory));
+}
+
+/// A directory with a store and a voter's files.
+#[cfg(unix)]
+fn directory_with_files(path: &Path) -> DataDir {
+    let directory = DataDir::create(path, key(1)).unwrap();
+    for name in [STORE, RAFT, JOURNAL] {
+        fs::write(path.join(name), name).unwrap();
+    }
+    directory
+}
+
+/// promise: Store and data directory | A backup that was put back is noticed, also in the same directory
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_put_back_is_another_file() {
+    let home = temporary();
+    let directory = directory_with_files(home.path());
+    let fingerprint = directory.fingerprint().unwrap();
+    for name in [STORE, RAFT, JOURNAL] {
+        let (path, backup) = (home.path().join(name), home.path().join("backup"));
+        // the way of rsync
+        fs::copy(&path, &backup).unwrap();
+        fs::rename(&backup, &path).unwrap();
+        assert_eq!(directory.sign_since(&fingerprint), Some(CopySign::File(name)));
+        let before = directory.fingerprint().unwrap();
+        // the way of rm and cp, which may give the file its former number
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        if fs::metadata(&path).unwrap().created().is_ok() {
+            assert_eq!(directory.sign_since(&before), Some(CopySign::File(name)));
+        }
+        // the next file is looked at alone
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+/// promise: Store and data directory | A restart, a new version and files that Nexus makes itself are no restored backup
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_used_stays_the_same() {
+    let home = temporary();
+    let directory = DataDir::create(home.path(), key(1)).unwrap();
+    let beside = home.path().join("brain.redb.new");
+    fs::write(&beside, "of a join").unwrap();
+    let joined = directory.fingerprint_with(&beside).unwrap();
+    directory.replace_store(&beside).unwrap();
+    assert_eq!(directory.sign_since(&joined), None, "a store that is moved into its place");
+    fs::write(home.path().join(RAFT), "new").unwrap();
+    fs::write(home.path().join(JOURNAL), "new").unwrap();
+    assert_eq!(directory.sign_since(&joined), None, "files of a first start");
+    let started = directory.fingerprint().unwrap();
+    for name in [STORE, RAFT, JOURNAL] {
+        fs::write(home.path().join(name), "more and more").unwrap();
+    }
+    directory.ensure_api_token().unwrap();
+    directory.write_root(&key(2)).unwrap();
+    assert_eq!(DataDir::open(home.path()).unwrap().sign_since(&started), None, "files that were written to");
+    fs::remove_file(home.path().join(RAFT)).unwrap();
+    fs::remove_file(home.path().join(JOURNAL)).unwrap();
+    assert_eq!(directory.sign_since(&started), None, "files that their owner removed");
+}
+
+/// promise: Store and data directory | A restart, a new version and files that Nexus makes itself are no restored backup
+#[cfg(unix)]
+#[test]
+fn a_digest_of_an_earlier_version_counts_for_the_directory() {
+    let home = temporary();
+    let directory = directory_with_files(home.path());
+    let digest = directory.earlier_fingerprint().unwrap();
+    assert!(DataDir::is_earlier(&digest) && !DataDir::is_earlier(&directory.fingerprint().unwrap()));
+    assert_eq!(directory.sign_since(&digest), None);
+    assert_eq!(directory.sign_since(&[7; 32]), Some(CopySign::Directory));
+    // a later version's bytes say nothing
+    assert_eq!(directory.sign_since(&[2; 300]), None);
+}
+
+/// promise: Store and data directory | A backup that was put back is noticed, also in the same directory
+#[test]
+fn a_witness_keeps_the_age_of_one_directory_outside_of_it() {
+    let home = temporary();
+    let (data, state) = (home.path().join("data"), home.path().join("a/state"));
+    let directory = DataDir::create(&data, key(1)).unwrap();
+    let witness = directory.witness(&state).unwrap().unwrap();
+    assert_eq!(witness.age(), None);
+    witness.keep(6).unwrap();
+    witness.keep(7).unwrap();
+    assert_eq!(directory.witness(&state).unwrap().unwrap().age(), Some(7));
+    let other = DataDir::create(&home.path().join("other"), key(1)).unwrap();
+    assert_eq!(other.witness(&state).unwrap().unwrap().age(), None, "it is of one directory");
+    assert!(directory.witness(&data.join("state")).unwrap().is_none(), "inside it would go back, too");
+    fs::write(bytes_in(&state).into_keys().next().unwrap(), "# damaged\nx\n").unwrap();
+    assert_eq!(witness.age(), None);
+}
+
+/// promise: Store and data directory | A backup that was put back is noticed, also in the same directory
+#[test]
+fn witnesses_are_few_and_for_their_owner_alone() {
+    let home = temporary();
+    let state = home.path().join("state");
+    for n in 0..70 {
+        let directory = DataDir::create(&home.path().join(n.to_string()), key(n)).unwrap();
+        directory.witness(&state).unwrap().unwrap().keep(1).unwrap();
+    }
+    assert_eq!(bytes_in(&state).len(), 64);
+    assert!(!is_exposed(&state) && !bytes_in(&state).keys().any(|path| is_exposed(path)));
 }
 
 #[cfg(unix)]
@@ -224,7 +332,7 @@ fn a_linked_directory_and_a_linked_file_stay_links() {
     fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let directory = DataDir::create(&link, key(1)).unwrap();
-    assert_eq!(directory.fingerprint(), DataDir::open(&real).unwrap().fingerprint());
+    assert_eq!(directory.sign_since(&DataDir::open(&real).unwrap().fingerprint().unwrap()), None);
     let elsewhere = home.path().join("elsewhere.toml");
     fs::write(&elsewhere, "").unwrap();
     std::os::unix::fs::symlink(&elsewhere, real.join(CONFIG)).unwrap();

@@ -16,8 +16,8 @@ pub struct Genesis {
     pub incarnation: Incarnation,
     /// The store's name in cursors: eight random bytes.
     pub store: [u8; 8],
-    /// The fingerprint of the store's directory, if there is one.
-    pub fingerprint: Option<[u8; 32]>,
+    /// The fingerprint of the store's directory, if there is one. Its bytes are the directory's affair.
+    pub fingerprint: Option<Vec<u8>>,
 }
 
 /// The first batch of a store.
@@ -55,7 +55,7 @@ pub fn read_genesis(view: &dyn View) -> Result<Option<Genesis>, LedgerError> {
     };
     let need = |key| view.get(Table::Meta, key)?.ok_or_else(|| unreadable(Table::Meta));
     let eight = |bytes: Vec<u8>| bytes.try_into().map_err(|_| unreadable(Table::Meta));
-    let fingerprint = view.get(Table::Meta, meta::FINGERPRINT)?.and_then(|bytes| bytes.try_into().ok());
+    let fingerprint = view.get(Table::Meta, meta::FINGERPRINT)?;
     Ok(Some(Genesis {
         mesh: rows::read_did(&mesh)?,
         chain: Chain::from_bytes(&need(meta::CHAIN)?)?,

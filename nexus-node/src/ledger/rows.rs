@@ -55,8 +55,10 @@ pub(crate) mod meta {
     pub(crate) const ENTRY_FORMAT: &[u8] = b"entry format";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
-    /// The fingerprint of the store's directory at the beginning of its incarnation.
+    /// The fingerprint of the store's directory at the last start.
     pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
+    /// The age of the store's directory, 8 bytes: it grows at every start and end, and between them.
+    pub(crate) const AGE: &[u8] = b"age";
 }
 
 /// The number of an entry in this store, from 1.

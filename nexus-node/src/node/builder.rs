@@ -4,6 +4,7 @@ use std::sync::Arc;
 use nexus_identity::{Name, Ticket};
 use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
+use super::age::Aging;
 use super::start::{Origins, start};
 use super::{JoinOptions, Node, found, ports};
 use crate::NodeError;
@@ -11,9 +12,7 @@ use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::datadir::{Contents, DataDir};
 use crate::env::{NodeEnv, RaftEnv};
-use crate::ledger::{self, rows};
-use crate::runtime::fresh_incarnation;
-use crate::store::{self, Batch, Store, StoreOptions, Table};
+use crate::store::{self, Store, StoreOptions};
 use crate::world::Tasks;
 
 /// The cache of Raft's store. It is read at the start and for peers that were away; the rest is in
@@ -26,11 +25,12 @@ pub struct Builder {
     path: PathBuf,
     config: Config,
     join: Option<(Ticket, JoinOptions)>,
+    state: Option<PathBuf>,
 }
 
 impl Builder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, config: Config::default(), join: None }
+        Self { path, config: Config::default(), join: None, state: None }
     }
 
     /// Sets the whole configuration. Later calls change it.
@@ -82,6 +82,16 @@ impl Builder {
         self
     }
 
+    /// Sets a directory outside of the data directory for a few bytes about it: its age.
+    ///
+    /// With it a start also notices a backup that was written into the very files that were there. Without it the
+    /// start notices only other files, another directory or another machine.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state = Some(path.into());
+        self
+    }
+
     /// Starts the node. In an empty directory it makes a node first, in the mesh of the ticket or in a
     /// new one. Returns when the sockets are bound and the state is read.
     ///
@@ -91,7 +101,7 @@ impl Builder {
     /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
     /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
-        let Self { path, mut config, join } = self;
+        let Self { path, mut config, join, state } = self;
         if let Some((ticket, mut options)) = join
             && !found::is_of(&path, &ticket.mesh)?
         {
@@ -106,8 +116,8 @@ impl Builder {
         let options = StoreOptions { cache_bytes: config.cache_bytes.size(), ..StoreOptions::default() };
         let store = found::open_store(&dir, options)?;
         found::complete(&dir, &store, config.name.clone())?;
-        let copied = notice_a_copy(&dir, &store)?;
-        let raft = Coordinator::BUILT.then(|| raft_of(&dir, options, copied)).transpose()?;
+        let aging = Aging::notice(dir.clone(), &store, state.as_deref())?;
+        let raft = Coordinator::BUILT.then(|| raft_of(&dir, options, aging.is_copied())).transpose()?;
 
         let mut ports = dir.ports();
         config.listen.0 = ports::settle(&config.listen.0, &mut ports)?;
@@ -120,7 +130,7 @@ impl Builder {
         env.raft = raft;
         env.search = Some(dir.search_path());
         env.config = config;
-        start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock) }).await
+        start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock), aging: Some(Arc::new(aging)) }).await
     }
 }
 
@@ -129,27 +139,4 @@ fn raft_of(dir: &DataDir, options: StoreOptions, copied: bool) -> Result<RaftEnv
     let store = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, ..options })?;
     let journal = Box::new(store::open_file(&dir.journal_path())?);
     Ok(RaftEnv { store, journal, redraw: copied, machine: dir.machine() })
-}
-
-/// Begins a new incarnation if the store may be a copy, since it lies elsewhere than before: its
-/// original may go on, and no log may be written twice. Returns whether it did.
-fn notice_a_copy(dir: &DataDir, store: &Store) -> Result<bool, NodeError> {
-    let Some(genesis) = ledger::read_genesis(&store.snapshot()?)? else {
-        return Ok(false);
-    };
-    let here = dir.fingerprint();
-    if here.is_none() || genesis.fingerprint == here {
-        return Ok(false);
-    }
-    let copied = genesis.fingerprint.is_some();
-    let mut batch = Batch::new();
-    if let Some(here) = here {
-        batch.put(Table::Meta, rows::meta::FINGERPRINT, &here);
-    }
-    if copied {
-        tracing::warn!("this data directory was moved or copied: going on in a new incarnation");
-        batch.put(Table::Meta, rows::meta::INCARNATION, &fresh_incarnation().0);
-    }
-    store.commit(&[batch])?;
-    Ok(copied)
 }

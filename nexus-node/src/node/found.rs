@@ -84,15 +84,15 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
     let (mesh, me) = (root.did(), dir.identity().did());
     let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], SystemClock::new().wall());
     let chain = Chain::found(claims.sign(&root)).map_err(ledger::LedgerError::Chain)?;
-    let genesis = genesis(mesh, chain, dir);
+    let genesis = genesis(mesh, chain, dir.fingerprint());
     store.commit(&[ledger::found(&genesis)])?;
     Ok(genesis)
 }
 
-/// The genesis of a new store in a directory.
-pub(super) fn genesis(mesh: Did, chain: Chain, dir: &DataDir) -> Genesis {
+/// The genesis of a new store in a directory with this fingerprint.
+pub(super) fn genesis(mesh: Did, chain: Chain, fingerprint: Option<Vec<u8>>) -> Genesis {
     let (incarnation, store) = (fresh_incarnation(), random());
-    Genesis { mesh, chain, incarnation, store, fingerprint: dir.fingerprint() }
+    Genesis { mesh, chain, incarnation, store, fingerprint }
 }
 
 /// Opens the store of a directory.

@@ -216,7 +216,8 @@ fn move_in(
         _ => {}
     }
     let store = Store::open(&beside, StoreOptions::default())?;
-    let mut batch = ledger::found(&genesis(ticket.mesh, chain.clone(), dir));
+    // the store keeps its place on the disk when it is renamed
+    let mut batch = ledger::found(&genesis(ticket.mesh, chain.clone(), dir.fingerprint_with(&beside)));
     batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
     store.commit(&[batch])?;
     let mut transfer = Transfer::begin(dir.identity().clone(), &store, clock)?;

@@ -7,6 +7,7 @@ use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
 use super::admit::{self, Admitter};
+use super::age::Aging;
 use super::coordinate::{Coordinating, CoordinatorParts};
 use super::{Inner, Node};
 use crate::brain::{self, Brain};
@@ -35,6 +36,7 @@ pub(super) struct Origins {
     pub(super) tasks: Option<Arc<Tasks>>,
     pub(super) dir: Option<DataDir>,
     pub(super) lock: Option<Lock>,
+    pub(super) aging: Option<Arc<Aging>>,
 }
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
@@ -61,6 +63,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
+    if let Some(aging) = &origins.aging {
+        aging.tell(&notices);
+    }
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
     let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
     let Runtime { engine, members, sessions, traces, gossip } = runtime;
@@ -141,6 +146,12 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         config: &config,
     });
     let coordinator = coordinator.await?;
+    if let Some(aging) = &origins.aging {
+        // a voter's new number is on its disk by now
+        aging.settle(&world, &store).await?;
+        let growing = aging.clone().follow(world.clone(), store.clone(), engine.committed(), coordinator.clone());
+        world.spawn("aging", growing);
+    }
 
     let handles = brain::Handles {
         identity: identity.clone(),
@@ -152,7 +163,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         sessions: sessions.clone(),
     };
     let brain = Brain::new(handles, &config);
-    let Origins { tasks, dir, lock } = origins;
+    let Origins { tasks, dir, lock, aging } = origins;
     let node = Node(Arc::new(Inner {
         identity,
         world,
@@ -165,6 +176,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         coordinator,
         tasks,
         dir,
+        aging,
         lock: Mutex::new(lock),
         listening,
         formats: config.formats(),

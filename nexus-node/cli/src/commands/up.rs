@@ -20,7 +20,7 @@ use self::settings::{LiveSettings, Process};
 use crate::client::Client;
 use crate::otlp::Otlp;
 use crate::output::{sane, span};
-use crate::session::{CliSession, config_problem, data_dir_problem};
+use crate::session::{CliSession, config_problem, data_dir_problem, state_dir};
 
 /// The longest end of a stopping node.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -250,7 +250,11 @@ async fn run(
 }
 
 async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem> {
-    Ok(Node::builder(data_dir.path()).config(live.config()).start().await?)
+    let mut builder = Node::builder(data_dir.path()).config(live.config());
+    if let Some(state) = state_dir() {
+        builder = builder.state_dir(state);
+    }
+    Ok(builder.start().await?)
 }
 
 /// Writes the API's address for clients, and its port for the next start.

@@ -57,6 +57,7 @@ impl Home {
             command.env_remove(variable);
         }
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("NEXUS_DATA_DIR", self.path());
+        command.env("XDG_STATE_HOME", self.beside("state"));
         command.envs(self.environment.iter().copied());
         command.args(arguments).stdin(Stdio::null());
         command

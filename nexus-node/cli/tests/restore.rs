@@ -1,0 +1,209 @@
+//! Backups of a data directory are put back into that very directory.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nexus_node::internals::store::{Store, StoreOptions, Table, View};
+use serde_json::{Value, json};
+use support::{Home, Node, files, pair, until};
+
+/// The way in which a backup is put back.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// All files are deleted and copied back. Nothing outside of the directory remembers it.
+    Replaced,
+    /// The bytes are written into the files that are there.
+    Overwritten,
+}
+
+/// Makes the files of one directory those of another.
+fn copy(from: &Path, to: &Path) {
+    for (path, bytes) in files(from) {
+        let path = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn backup(home: &Home) -> PathBuf {
+    let backup = home.beside("backup");
+    copy(&home.path(), &backup);
+    backup
+}
+
+fn put_back(home: &Home, backup: &Path, way: Way) {
+    for (path, _) in files(&home.path()) {
+        let kept = backup.join(path.strip_prefix(home.path()).unwrap()).exists();
+        if matches!(way, Way::Replaced) || !kept {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    if matches!(way, Way::Replaced) {
+        fs::remove_dir_all(home.beside("state")).unwrap();
+    }
+    copy(backup, &home.path());
+}
+
+/// The codes of a node's warnings.
+fn codes(home: &Home) -> Vec<String> {
+    let status = home.json(&["status"]);
+    status["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect()
+}
+
+fn texts(home: &Home) -> Vec<String> {
+    let listed = home.json(&["list", "--limit", "1000"]);
+    let mut texts: Vec<String> =
+        listed["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()).collect();
+    texts.sort();
+    texts
+}
+
+fn until_listed(home: &Home, texts_wanted: &[String]) {
+    let mut wanted = texts_wanted.to_vec();
+    wanted.sort();
+    let mut last = Vec::new();
+    until(&format!("the memories {wanted:?}"), || {
+        last = texts(home);
+        (last == wanted).then_some(())
+    });
+}
+
+/// A row of a file of a node that is down.
+fn row(home: &Home, file: &str, table: Table, key: &[u8]) -> Vec<u8> {
+    let store = Store::open(home.path().join(file), StoreOptions::default()).unwrap();
+    store.snapshot().unwrap().get(table, key).unwrap().unwrap()
+}
+
+/// promise: Store and data directory | A restart, a new version and files that Nexus makes itself are no restored backup
+#[test]
+fn a_node_that_is_stopped_killed_and_joined_goes_on_in_its_log_and_with_its_vote() {
+    let ((laptop, first), (cloud, second)) = pair();
+    let kept = |home: &Home| {
+        [row(home, "brain.redb", Table::Meta, b"incarnation"), row(home, "raft.redb", Table::RaftMeta, b"draw")]
+    };
+    first.terminate();
+    second.kill_9();
+    let before = [kept(&laptop), kept(&cloud)];
+    for _ in 0..2 {
+        let nodes = [laptop.up(), cloud.up()];
+        for home in [&laptop, &cloud] {
+            assert!(!codes(home).contains(&"restored".to_owned()), "{}", home.log());
+        }
+        let [first, second] = nodes;
+        first.kill_9();
+        second.terminate();
+    }
+    assert_eq!([kept(&laptop), kept(&cloud)], before);
+}
+
+/// promise: Store and data directory | A backup that was put back is noticed, also in the same directory
+#[test]
+fn nothing_is_lost_or_hidden_once_a_backup_is_put_back() {
+    for way in [Way::Replaced, Way::Overwritten] {
+        let ((laptop, first), (cloud, second)) = pair();
+        let mut all = vec!["before".to_owned()];
+        laptop.json(&["remember", "before"]);
+        until_listed(&cloud, &all);
+        first.terminate();
+        let backup = backup(&laptop);
+
+        let first = laptop.up();
+        for n in 0..3 {
+            let text = format!("between {n}");
+            laptop.json(&["remember", &text]);
+            all.push(text);
+        }
+        until_listed(&cloud, &all);
+        first.terminate();
+        second.terminate();
+        put_back(&laptop, &backup, way);
+
+        let _first = laptop.up();
+        assert!(codes(&laptop).contains(&"restored".to_owned()), "{way:?}: {}", laptop.log());
+        assert!(laptop.log().contains("the data directory was put back from a copy"), "{}", laptop.log());
+        let checks = laptop.json(&["doctor"]);
+        let told =
+            |check: &Value| check["detail"].as_str().is_some_and(|detail| detail.contains("put back from a copy"));
+        assert!(checks.as_array().unwrap().iter().any(told), "{checks}");
+        // more than was lost, so that the old log would go on past its end
+        for n in 0..5 {
+            let text = format!("after {n}");
+            laptop.json(&["remember", &text]);
+            all.push(text);
+        }
+        let _second = cloud.up();
+        for home in [&laptop, &cloud] {
+            until_listed(home, &all);
+            assert!(!codes(home).contains(&"fork".to_owned()), "{way:?}: {}", home.log());
+        }
+    }
+}
+
+/// A node's addresses, which it must have after its restart, too.
+fn listens(node: &Node) -> Vec<String> {
+    let addresses = node.ready["listen"].as_array().unwrap();
+    addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
+}
+
+fn up_at(home: &Home, listen: &[String]) -> Node {
+    home.up_with(&listen.iter().flat_map(|address| ["--listen", address.as_str()]).collect::<Vec<_>>())
+}
+
+fn until_three_vote(homes: &[&Home]) {
+    for home in homes {
+        until("three voters", || {
+            let seen = home.json(&["coordinator"]);
+            (seen["voters"].as_array()?.len() == 3 && seen["mode"] == "full").then_some(())
+        });
+    }
+}
+
+/// promise: Store and data directory | A voter whose backup was put back does not vote as the one that it was
+#[test]
+fn a_voter_that_has_forgotten_does_not_vote_as_before() {
+    let home = || Home::new().with("NEXUS_VOTER_SETTLE_MS", "200");
+    let homes = [home(), home(), home()];
+    let [one, two, three] = &homes;
+    let mut nodes = vec![one.up_with(&["--name", "one"])];
+    for (home, name) in [(two, "two"), (three, "three")] {
+        let ticket = one.json(&["invite"])["ticket"].as_str().unwrap().to_owned();
+        home.json(&["join", &ticket, "--name", name]);
+        nodes.push(home.up());
+    }
+    until_three_vote(&[one, two, three]);
+    let listen: Vec<Vec<String>> = nodes.iter().map(listens).collect();
+    let [first, second, third] = <[Node; 3]>::try_from(nodes).ok().unwrap();
+    one.json(&["kv", "put", "k", "old"]);
+    second.terminate();
+    let backup = backup(two);
+    let draw = row(two, "raft.redb", Table::RaftMeta, b"draw");
+    let second = up_at(two, &listen[1]);
+    until_three_vote(&[one, two, three]);
+
+    // two has confirmed this value, and forgets it
+    third.terminate();
+    until("the two that are left decide", || (one.run(&["kv", "put", "k", "new"]).code == 0).then_some(()));
+    first.terminate();
+    second.terminate();
+    put_back(two, &backup, Way::Replaced);
+
+    let (second, _third) = (up_at(two, &listen[1]), up_at(three, &listen[2]));
+    assert!(codes(two).contains(&"restored".to_owned()), "{}", two.log());
+    for home in [two, three] {
+        until("the two meet", || (home.json(&["status"])["peers"] == 1).then_some(()));
+    }
+    let (_, error) = three.error(&["kv", "get", "k"]);
+    assert_eq!(error["code"], json!("no_quorum"), "two votes as before: {error}");
+
+    let _first = up_at(one, &listen[0]);
+    until_three_vote(&[one, two, three]);
+    for home in &homes {
+        assert_eq!(home.json(&["kv", "get", "k"])["value"], "new");
+    }
+    second.terminate();
+    assert_ne!(row(two, "raft.redb", Table::RaftMeta, b"draw"), draw);
+}
