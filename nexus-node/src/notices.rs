@@ -1,5 +1,6 @@
 //! Warnings for a person, kept for `status`.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,9 +8,20 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) code: &'static str,
-    subject: String,
+    pub(crate) subject: String,
     pub(crate) message: String,
     pub(crate) hint: String,
+}
+
+/// The code of the warning about a forked log.
+pub(crate) const FORK: &str = "fork";
+
+/// The warning about a log of an author that has two entries with one seq, and the remedy.
+pub(crate) fn fork(author: impl fmt::Display, seq: u64) -> (String, &'static str) {
+    (
+        format!("{author} wrote two entries with seq {seq} in one log; nothing counts there from then on"),
+        "was that machine's data directory copied or restored? one copy must go",
+    )
 }
 
 /// A handle to the notices of one node: at most [`Notices::MAX`], the first of each code and subject.

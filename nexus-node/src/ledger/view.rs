@@ -6,8 +6,8 @@ use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc, Kind,
-    LogId, Members, SpaceId, Verified,
+    ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc,
+    Incarnation, Kind, LogId, Members, SpaceId, Verified,
 };
 use nexus_identity::Did;
 
@@ -226,6 +226,29 @@ pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Re
 pub(crate) fn holds(view: &dyn View, log: &LogId, entry: &Head) -> Result<bool, StoreError> {
     let held = find_header(view, entry.id)?;
     Ok(held.is_some_and(|(_, _, header)| header.log() == *log && header.seq == entry.seq))
+}
+
+/// The authors whose newest entry is of an incarnation with a forked log, each with the lowest seq that has two
+/// entries. An author that went on in another incarnation is not among them.
+pub(crate) fn forking_authors(view: &dyn View) -> Result<BTreeMap<Did, u64>, StoreError> {
+    let held = read_held(view)?;
+    let forked: BTreeSet<Did> =
+        held.iter().filter(|(.., held)| held.cut.is_some()).map(|(_, log, _)| log.author).collect();
+    let mut newest: BTreeMap<Did, (Hlc, Incarnation)> = BTreeMap::new();
+    for (_, log, held) in held.iter().filter(|(_, log, _)| forked.contains(&log.author)) {
+        let Some((.., header)) = find_header(view, held.head.id)? else { continue };
+        let newest = newest.entry(log.author).or_insert((header.hlc, log.incarnation));
+        *newest = (*newest).max((header.hlc, log.incarnation));
+    }
+    let mut forking: BTreeMap<Did, u64> = BTreeMap::new();
+    for (_, log, held) in held {
+        let current = newest.get(&log.author).is_some_and(|(_, incarnation)| *incarnation == log.incarnation);
+        if let Some(cut) = held.cut.filter(|_| current) {
+            let lowest = forking.entry(log.author).or_insert(cut);
+            *lowest = cut.min(*lowest);
+        }
+    }
+    Ok(forking)
 }
 
 /// The header of an entry and the number of its log, if it is held.

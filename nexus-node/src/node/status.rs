@@ -10,7 +10,7 @@ use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{COORDINATOR_HINT, NodeError, listed};
 use crate::ledger::{self, Quota, Quotas};
-use crate::notices::Notice;
+use crate::notices::{FORK, Notice, fork};
 use crate::runtime::Fill;
 use crate::store::{Store, StoreError};
 
@@ -168,6 +168,8 @@ pub struct Queue {
 
 /// Authors named by warnings at most.
 const FULL_AUTHORS_MAX: usize = 16;
+/// Members named by warnings of forks at most.
+const FORKING_AUTHORS_MAX: usize = 16;
 
 /// The authors that have filled a quota, with the first quota of each.
 fn full_authors(
@@ -246,7 +248,9 @@ impl Node {
             Some(coordinator) => coordinator.overview().await,
             None => None,
         };
-        let warnings = notices.all().into_iter().map(warning);
+        let notices = notices.all();
+        let forks = self.forks(&notices).await;
+        let warnings = notices.into_iter().map(warning).chain(forks);
         let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await);
         let broken = self.0.coordinator.iter().filter_map(|coordinator| coordinator.broken()).map(|error| Warning {
             code: "coordinator_failed",
@@ -301,6 +305,22 @@ impl Node {
         };
         let hint = "update this node: it keeps what it has, and catches up then".to_owned();
         Some(Warning { code: "too_new", message, hint })
+    }
+
+    /// A warning for each member that goes on in a forked log. A fork is noticed once; this finds it after a restart.
+    async fn forks(&self, noticed: &[Notice]) -> Vec<Warning> {
+        let Inner { identity, world, store, .. } = &*self.0;
+        let store = store.clone();
+        let read = world.reading(move || ledger::forking_authors(&store.snapshot()?)).await;
+        // a store that cannot be read is told elsewhere
+        let forking = read.ok().and_then(Result::ok).unwrap_or_default();
+        let told = |author: &Did| noticed.iter().any(|one| one.code == FORK && one.subject == author.to_string());
+        let untold = forking.into_iter().filter(|(author, _)| identity.is_member(author) && !told(author));
+        let notice = untold.map(|(author, seq)| fork(&author, seq));
+        notice
+            .take(FORKING_AUTHORS_MAX)
+            .map(|(message, hint)| Warning { code: FORK, message, hint: hint.to_owned() })
+            .collect()
     }
 
     /// A warning for each author that has filled a quota.

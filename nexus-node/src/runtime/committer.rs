@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Sessions;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
-use crate::notices::Notices;
+use crate::notices::{FORK, Notices, fork};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
@@ -134,15 +134,10 @@ impl Committer {
                 self.committed.send_replace(eno);
             }
             Event::Members | Event::Spaces => {}
-            Event::Fork { log, seq } => self.notices.note(
-                "fork",
-                log.author.to_string(),
-                format!(
-                    "{} wrote two entries with seq {seq} in one log; nothing counts there from then on",
-                    log.author
-                ),
-                "was that machine's data directory copied or restored? one copy must go",
-            ),
+            Event::Fork { log, seq } => {
+                let (message, hint) = fork(log.author, seq);
+                self.notices.note(FORK, log.author.to_string(), message, hint);
+            }
             Event::Quarantined { entry, author, why } => self.notices.note(
                 "quarantined",
                 author.to_string(),
@@ -152,6 +147,13 @@ impl Committer {
             Event::Behind { from } => self.sessions.behind(from),
             Event::Renewed(incarnation) => {
                 tracing::warn!(?incarnation, "another node holds more of our log: going on in a new incarnation");
+                self.notices.note(
+                    "restored",
+                    String::new(),
+                    "the data directory was put back from a copy: another node holds more of this node's log"
+                        .to_owned(),
+                    "the node goes on in a new log; if the original still runs, end one of the two",
+                );
             }
         }
     }
