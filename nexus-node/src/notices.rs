@@ -24,6 +24,15 @@ pub(crate) fn fork(author: impl fmt::Display, seq: u64) -> (String, &'static str
     )
 }
 
+/// The warning about a log that goes on elsewhere from another entry with this seq than here, and the remedy.
+pub(crate) fn astray(author: impl fmt::Display, seq: u64) -> (String, &'static str) {
+    (
+        format!("{author} wrote two entries with seq {seq} in one log; what follows the other one is not taken here"),
+        "was that machine put back from a backup? start its node on a copy of its data directory: it goes on in a new \
+         log then, and what it wrote since must be written again",
+    )
+}
+
 /// A handle to the notices of one node: at most [`Notices::MAX`], the first of each code and subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notices(Arc<Mutex<Vec<Notice>>>);

@@ -22,6 +22,9 @@ use nexus_crdt::{
 use nexus_identity::Role;
 use nexus_node::api::Api;
 use nexus_node::config::{Bounded, Config};
+use nexus_node::internals::engine::found;
+use nexus_node::internals::store::disk::Disk;
+use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{ChangeKind, MemoryId, NewMemory, Node, Patch, WatchQuery};
 use rogue::{ENTRIES, Line, Rogue};
 use settings::NoSettings;
@@ -255,6 +258,53 @@ async fn a_log_counts_up_to_where_it_forked_and_the_fork_is_told() {
     stage.well("forked").await;
     let shown = texts(&stage.friend);
     assert!(shown.iter().any(|text| text == "base") && !shown.iter().any(|text| text == "third"), "{shown:?}");
+}
+
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_is_told_after_a_restart_too() {
+    let disk = Disk::new();
+    let open = || Store::with_backend("disk", disk.clone(), StoreOptions::default()).unwrap();
+    let store = open();
+    store.commit(&[found(&WORLD.genesis(0))]).unwrap();
+    let start = |store| {
+        let mut env = WORLD.env(0, Link::Memory);
+        env.store = store;
+        Node::with_env(env)
+    };
+    let node = start(store).await.unwrap();
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &node).await;
+    let mut line = rogue.line(node.did()).await;
+    let base = own(None, vec![create("base")]);
+    let branches = ["first", "second"].map(|text| own(Some(&base), vec![create(text)]));
+    line.entries([&*introduction(ROGUE), &*base, &*branches[0], &*branches[1]]).await.unwrap();
+    warned(&node, "fork").await;
+    node.shutdown().await;
+    drop((line, rogue));
+
+    let node = start(open()).await.unwrap();
+    let warnings = node.status().await.warnings;
+    let forks: Vec<_> = warnings.iter().filter(|warning| warning.code == "fork").collect();
+    let named = |message: &str| message.starts_with(&key(ROGUE).did().to_string()) && message.contains("seq 1 ");
+    assert!(forks.len() == 1 && named(&forks[0].message), "{warnings:?}");
+}
+
+/// promise: Bad input | A log that goes on from an entry that is not here: not taken, reported
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_goes_on_from_an_entry_that_is_not_here_is_told() {
+    let mut stage = Stage::new().await;
+    let base = own(None, vec![create("base")]);
+    let here = own(Some(&base), vec![create("here")]);
+    let elsewhere = own(Some(&base), vec![create("elsewhere")]);
+    let after = own(Some(&elsewhere), vec![create("after")]);
+    stage.line.entries([&*base, &*here]).await.unwrap();
+    has_text(&stage.node, "here").await;
+    assert!(!stage.node.status().await.warnings.iter().any(|warning| warning.code == "fork"));
+    stage.line.entries([&*after]).await.unwrap();
+    warned(&stage.node, "fork").await;
+    let shown = texts(&stage.node);
+    assert!(shown.contains(&"here".to_owned()) && !shown.contains(&"after".to_owned()), "{shown:?}");
+    stage.well("astray").await;
 }
 
 /// promise: Bad input | Payloads that break a rule of form: quarantined

@@ -143,6 +143,66 @@ fn nothing_is_lost_or_hidden_once_a_backup_is_put_back() {
     }
 }
 
+/// Puts the state outside of the directory back, too, as a snapshot of the whole machine does.
+fn put_machine_back(home: &Home, backup: &Path, state: &Path) {
+    put_back(home, backup, Way::Overwritten);
+    copy(state, &home.beside("state"));
+}
+
+/// promise: Store and data directory | A whole machine that was put back is noticed with the help of the others
+#[test]
+fn others_notice_a_machine_that_was_put_back_before_it_writes() {
+    let ((laptop, first), (cloud, _second)) = pair();
+    laptop.json(&["remember", "before"]);
+    until_listed(&cloud, &["before".to_owned()]);
+    first.terminate();
+    let (backup, state) = (backup(&laptop), laptop.beside("old state"));
+    copy(&laptop.beside("state"), &state);
+    let first = laptop.up();
+    laptop.json(&["remember", "between"]);
+    let all = ["before", "between", "after"].map(str::to_owned);
+    until_listed(&cloud, &all[..2]);
+    first.terminate();
+    put_machine_back(&laptop, &backup, &state);
+
+    let _first = laptop.up();
+    laptop.json(&["remember", "after"]);
+    until("it is told", || codes(&laptop).contains(&"restored".to_owned()).then_some(()));
+    for home in [&laptop, &cloud] {
+        until_listed(home, &all);
+        assert!(!codes(home).contains(&"fork".to_owned()), "{}", home.log());
+    }
+}
+
+/// promise: Bad input | A log that goes on from an entry that is not here: not taken, reported
+#[test]
+fn a_member_that_forked_its_log_is_named_to_the_others() {
+    let ((laptop, first), (cloud, second)) = pair();
+    laptop.json(&["remember", "before"]);
+    until_listed(&cloud, &["before".to_owned()]);
+    first.terminate();
+    let (backup, state) = (backup(&laptop), laptop.beside("old state"));
+    copy(&laptop.beside("state"), &state);
+    let first = laptop.up();
+    laptop.json(&["remember", "between"]);
+    until_listed(&cloud, &["before", "between"].map(str::to_owned));
+    first.terminate();
+    second.terminate();
+    put_machine_back(&laptop, &backup, &state);
+
+    // alone it cannot know, and forks its log
+    let _first = laptop.up();
+    for text in ["after", "and after"] {
+        laptop.json(&["remember", text]);
+    }
+    // whoever starts again is told again
+    for _ in 0..2 {
+        let second = cloud.up();
+        until("the fork is told", || codes(&cloud).contains(&"fork".to_owned()).then_some(()));
+        second.kill_9();
+    }
+}
+
 /// A node's addresses, which it must have after its restart, too.
 fn listens(node: &Node) -> Vec<String> {
     let addresses = node.ready["listen"].as_array().unwrap();

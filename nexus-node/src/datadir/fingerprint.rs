@@ -1,6 +1,5 @@
 use std::fmt;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -92,6 +91,8 @@ impl Place {
     #[cfg(unix)]
     fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
+        use std::time::UNIX_EPOCH;
+
         let metadata = std::fs::metadata(path).ok()?;
         let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         Some(Self { device: metadata.dev(), inode: metadata.ino(), born_ns: born.map(|born| born.as_nanos()) })

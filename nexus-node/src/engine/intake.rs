@@ -129,6 +129,12 @@ impl Engine {
             Admission::Gap { .. } => return Ok(Verdict::Wait(entry, Need::Before)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };
+        // its author signed two entries for the head's place, and only one of them is here
+        if let Some(head) = head.filter(|head| !stored && header.seq == head.seq.saturating_add(1))
+            && find_entry(&turn.draft, header.prev)?.is_none()
+        {
+            turn.events.push(Event::Astray { log: header.log(), seq: head.seq });
+        }
         if !stored || !lacks_only_what_is_erased(&turn.draft, &entry)? {
             return Ok(Verdict::Nothing);
         }

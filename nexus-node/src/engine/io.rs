@@ -199,6 +199,14 @@ pub enum Event {
         /// The place.
         seq: u64,
     },
+    /// A member went on with its log from another entry than the one held at this place. It was not taken: the
+    /// entry that it follows is not here.
+    Astray {
+        /// The log.
+        log: LogId,
+        /// The place.
+        seq: u64,
+    },
     /// An entry's payload breaks a rule of form.
     Quarantined {
         /// The entry.

@@ -316,7 +316,7 @@ impl Node {
         let forking = read.ok().and_then(Result::ok).unwrap_or_default();
         let told = |author: &Did| noticed.iter().any(|one| one.code == FORK && one.subject == author.to_string());
         let untold = forking.into_iter().filter(|(author, _)| identity.is_member(author) && !told(author));
-        let notice = untold.map(|(author, seq)| fork(&author, seq));
+        let notice = untold.map(|(author, seq)| fork(author, seq));
         notice
             .take(FORKING_AUTHORS_MAX)
             .map(|(message, hint)| Warning { code: FORK, message, hint: hint.to_owned() })

@@ -573,6 +573,32 @@ fn forge(n: u8, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verif
 
 /// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
 #[test]
+fn a_forked_log_is_known_until_its_author_goes_on_in_another_incarnation() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    let forking = |peer: &Peer| crate::ledger::forking_authors(&peer.store.snapshot().unwrap()).unwrap();
+    let empty = || Writes(vec![]).encode();
+    let base = forge(1, None, Kind::WRITES, empty());
+    let branches = [b"one", b"two"].map(|name| forge(1, Some(&base), Kind::WRITES, name.to_vec()));
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![base, branches[0].clone()] });
+    assert_eq!(forking(&peer), BTreeMap::new());
+    peer.input(Input::Entries { from: key(1).did(), entries: vec![branches[1].clone()] });
+    assert_eq!(forking(&peer), BTreeMap::from([(key(1).did(), 1)]));
+    let incarnation =
+        |n| LogId { space: SpaceId::default_of(&mesh()), author: key(1).did(), incarnation: Incarnation([n; 8]) };
+    let write = |n, hlc| {
+        let (log, payload) = (incarnation(n), empty().into());
+        let draft = Draft { mesh: mesh(), log, after: None, hlc: Hlc(hlc), kind: Kind::WRITES, refs: vec![], payload };
+        vec![Verified::write(draft, &key(1))]
+    };
+    peer.input(Input::Entries { from: key(1).did(), entries: write(1, 0) });
+    assert_eq!(forking(&peer).len(), 1, "an earlier one");
+    peer.input(Input::Entries { from: key(1).did(), entries: write(2, 2) });
+    assert_eq!(forking(&peer), BTreeMap::new());
+}
+
+/// promise: Bad input | A second entry at a held seq: kept, applied nowhere, reported
+#[test]
 fn a_log_counts_up_to_where_it_forked_and_the_fork_is_reported_once() {
     let mut peer = Peer::new(0);
     peer.input(Input::Chain(chain(1)));

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Sessions;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
-use crate::notices::{FORK, Notices, fork};
+use crate::notices::{FORK, Notices, astray, fork};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
@@ -136,6 +136,10 @@ impl Committer {
             Event::Members | Event::Spaces => {}
             Event::Fork { log, seq } => {
                 let (message, hint) = fork(log.author, seq);
+                self.notices.note(FORK, log.author.to_string(), message, hint);
+            }
+            Event::Astray { log, seq } => {
+                let (message, hint) = astray(log.author, seq);
                 self.notices.note(FORK, log.author.to_string(), message, hint);
             }
             Event::Quarantined { entry, author, why } => self.notices.note(
