@@ -316,11 +316,20 @@ fn a_witness_keeps_the_age_of_one_directory_outside_of_it() {
 fn witnesses_are_few_and_for_their_owner_alone() {
     let home = temporary();
     let state = home.path().join("state");
-    for n in 0..70 {
+    let witness = |n: u8| {
         let directory = DataDir::create(&home.path().join(n.to_string()), key(n)).unwrap();
-        directory.witness(&state).unwrap().unwrap().keep(1).unwrap();
+        directory.witness(&state).unwrap().unwrap()
+    };
+    let used = witness(0);
+    used.keep(1).unwrap();
+    for n in 1..70 {
+        witness(n).keep(1).unwrap();
+        if n > 10 {
+            fs::remove_dir_all(home.path().join(n.to_string())).unwrap();
+        }
     }
     assert_eq!(bytes_in(&state).len(), 64);
+    assert_eq!(used.age(), Some(1), "those of directories that are gone go first");
     assert!(!is_exposed(&state) && !bytes_in(&state).keys().any(|path| is_exposed(path)));
 }
 

@@ -6,7 +6,7 @@ use nexus_identity::Did;
 
 use super::{durable, make_directory, read_text};
 
-/// The most witnesses in one directory. A further one takes the place of the oldest.
+/// The most witnesses in one directory. A further one takes the place of another.
 const WITNESSES_MAX: usize = 64;
 
 /// A small file outside of a data directory: it keeps the age that the directory had when its node last wrote it.
@@ -62,12 +62,14 @@ impl Witness {
             }
             make_room(state)?;
         }
-        let text = format!("# The age of {:?}. A lower one there is a backup that was put back.\n{age}\n", self.data);
+        let data = self.data.display();
+        let text =
+            format!("# The age of a data directory. A lower one in it is a backup that was put back.\n{age}\n{data}\n");
         durable::replace(&self.path, text.as_bytes())
     }
 }
 
-/// Removes the oldest witnesses, so that there is a place for another one.
+/// Removes witnesses, so that there is a place for another one: those of directories that are gone, then the oldest.
 fn make_room(state: &Path) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(state)? {
@@ -77,7 +79,15 @@ fn make_room(state: &Path) -> io::Result<()> {
             files.push((metadata.modified()?, entry.path()));
         }
     }
-    files.sort();
     let surplus = (files.len() + 1).saturating_sub(WITNESSES_MAX);
+    if surplus > 0 {
+        files.sort_by_cached_key(|(modified, path)| (is_needed(path), *modified));
+    }
     files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+/// Whether the data directory of a witness is there.
+fn is_needed(path: &Path) -> bool {
+    let text = read_text(path).ok().flatten();
+    text.is_some_and(|text| text.lines().last().is_some_and(|data| Path::new(data).is_dir()))
 }
