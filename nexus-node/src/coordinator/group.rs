@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
-use nexus_mesh::ask::Asker;
 use nexus_mesh::{BatchBounds, Gather, Spawner};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
@@ -21,11 +20,10 @@ use super::command::{Command, Group, Signed};
 use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
-use super::network::PeerLinks;
-use super::raft::{Metrics, Outcomes, Proposals, Raft, Voter};
+use super::network::{PeerLinks, Peers};
+use super::raft::{Metrics, Outcomes, Proposals, Raft, Vote, Voter, term_can_follow};
 use super::runtime::scope;
 use super::state::Outcome;
-use super::wire::Envelope;
 use crate::error::{NodeError, OpaqueError, StopError};
 
 /// Proposals that wait to be appended. When they are full, proposers wait.
@@ -108,7 +106,7 @@ impl Running {
     /// Joins a group with the content of the disk.
     pub(super) async fn start(
         log: &Log,
-        links: Arc<Asker<Envelope>>,
+        peers: Peers,
         spawner: Arc<dyn Spawner>,
         timing: &Timing,
         me: Voter,
@@ -141,10 +139,18 @@ impl Running {
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(OpaqueError::new(error)))?);
-        let network = PeerLinks { links, group, log: log.clone() };
+        let Peers { links, seated } = peers;
+        let begun: Arc<OnceLock<Raft>> = Arc::default();
+        let here = begun.clone();
+        let believes = move |vote: &Vote| {
+            let current = here.get().map_or(0, |raft| raft.metrics().borrow().current_term);
+            seated(&vote.leader_id.node_id) && term_can_follow(vote.leader_id.term, current)
+        };
+        let network = PeerLinks { links, group, log: log.clone(), believes: Arc::new(believes) };
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;
+        let _ = begun.set(raft.clone());
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
         let (readers, reading) = mpsc::channel(READERS_MAX);
         let running = Self {
@@ -214,6 +220,11 @@ impl Running {
     /// openraft's current metrics.
     pub(super) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow().clone()
+    }
+
+    /// The current term.
+    pub(super) fn term(&self) -> u64 {
+        self.raft.metrics().borrow().current_term
     }
 
     /// The voters, of both sets during a change.

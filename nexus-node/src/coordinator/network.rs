@@ -18,7 +18,7 @@ use openraft::{AnyError, EmptyNode};
 use super::command::Group;
 use super::format::encode;
 use super::log::{Log, READ_BYTES_MAX};
-use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Voter, decode_at, decode_vote, encode_entry};
+use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, decode_at, decode_vote, encode_entry};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
 /// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
@@ -30,18 +30,33 @@ const INSTALL_MAX: Duration = Duration::from_secs(20);
 /// The wait before an unreachable peer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// The peers of a group, and whether a voter among them has a seat.
+pub(super) struct Peers {
+    pub(super) links: Arc<Asker<Envelope>>,
+    pub(super) seated: Seated,
+}
+
+/// Whether a voter has a seat.
+pub(super) type Seated = Arc<dyn Fn(&Voter) -> bool + Send + Sync>;
+
 /// The source of clients for the other voters and learners.
 pub(super) struct PeerLinks {
     pub(super) links: Arc<Asker<Envelope>>,
     pub(super) group: Group,
     pub(super) log: Log,
+    pub(super) believes: Believes,
 }
+
+/// Whether a vote in a peer's answer is believed. Raft follows whatever vote is higher than its own: any learner
+/// could depose the leader by an answer.
+pub(super) type Believes = Arc<dyn Fn(&Vote) -> bool + Send + Sync>;
 
 impl RaftNetworkFactory<Types> for PeerLinks {
     type Network = Client;
 
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
-        Client { links: self.links.clone(), group: self.group, log: self.log.clone(), target }
+        let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
+        Client { links, group: self.group, log, believes, target }
     }
 }
 
@@ -50,12 +65,18 @@ pub(super) struct Client {
     links: Arc<Asker<Envelope>>,
     group: Group,
     log: Log,
+    believes: Believes,
     target: Voter,
 }
 
 type Failed<E = openraft::error::Infallible> = RPCError<Voter, EmptyNode, RaftError<Voter, E>>;
 
 impl Client {
+    /// The vote that an answer names.
+    fn believed(&self, bytes: &[u8]) -> Option<Vote> {
+        decode_vote(bytes).filter(|vote| (self.believes)(vote))
+    }
+
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
         let envelope =
             Envelope { id: 0, group: encode(&self.group), to: encode(&self.target), format: 0, body: Some(body) };
@@ -102,7 +123,7 @@ impl RaftNetwork<Types> for Client {
             }
             AppendResult::Conflict => Ok(AppendEntriesResponse::Conflict),
             AppendResult::HigherVote => {
-                Ok(AppendEntriesResponse::HigherVote(decode_vote(&answer.vote).ok_or_else(nonsense)?))
+                Ok(AppendEntriesResponse::HigherVote(self.believed(&answer.vote).ok_or_else(nonsense)?))
             }
             AppendResult::Unspecified => Err(nonsense()),
         }
@@ -122,7 +143,7 @@ impl RaftNetwork<Types> for Client {
         });
         match self.ask(body, INSTALL_MAX).await? {
             Body::Installed(vote) => {
-                Ok(InstallSnapshotResponse { vote: decode_vote(&vote.bytes).ok_or_else(nonsense)? })
+                Ok(InstallSnapshotResponse { vote: self.believed(&vote.bytes).ok_or_else(nonsense)? })
             }
             // the other side asks for the snapshot from its beginning
             Body::Answer(_) => {
@@ -141,7 +162,7 @@ impl RaftNetwork<Types> for Client {
         let vote = encode(&Ballot::from(request.vote));
         let body = Body::Vote(VoteAsk { vote, last: encode_at(request.last_log_id) });
         let Body::Voted(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
-        let vote = decode_vote(&answer.vote).ok_or_else(nonsense)?;
+        let vote = self.believed(&answer.vote).ok_or_else(nonsense)?;
         let last_log_id = decode_at(&answer.last).ok_or_else(nonsense)?;
         Ok(VoteResponse { vote, vote_granted: answer.granted, last_log_id })
     }

@@ -18,6 +18,7 @@ use super::command::Group;
 use super::format::TooNew;
 use super::group::{Raised, Running, Timing};
 use super::log::{self, Log};
+use super::network::Peers;
 use super::raft::Voter;
 use super::seats::{Budget, SeatWish};
 use super::wire::{self, Envelope};
@@ -228,7 +229,8 @@ impl Coordinator {
             told_too_new(too_new);
             return Ok(());
         }
-        let start = Running::start(&self.log, links, spawner, &self.timing, self.me(), group, formats);
+        let peers = Peers { links, seated: self.seated_in(group) };
+        let start = Running::start(&self.log, peers, spawner, &self.timing, self.me(), group, formats);
         let running = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(running)) => running,
             Ok(Err(NodeError::TooNew(too_new))) => {

@@ -114,6 +114,21 @@ impl Ballot {
 
 /// The largest term and the largest index.
 const NUMBER_MAX: u64 = 1 << 62;
+/// The most terms that a peer may be ahead: more than there can be elections. Otherwise one message could lead
+/// to the end of all numbers, and the group would stand still for good.
+const TERMS_AHEAD_MAX: u64 = 1 << 32;
+/// The most entries that a snapshot may be ahead.
+const ENTRIES_AHEAD_MAX: u64 = 1 << 40;
+
+/// Whether a term that a peer names can be, while this node is in term `current`.
+pub(super) const fn term_can_follow(term: u64, current: u64) -> bool {
+    term <= current.saturating_add(TERMS_AHEAD_MAX)
+}
+
+/// Whether the index of a peer's snapshot can be, while this node's log ends at `last`.
+pub(super) const fn index_can_follow(index: u64, last: u64) -> bool {
+    index <= last.saturating_add(ENTRIES_AHEAD_MAX)
+}
 
 /// A vote: the candidate, the term, and whether a quorum gave it.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug)]

@@ -5,8 +5,8 @@
 //! entries of the mesh's own space: a copy also knows those of voters that its own membership does not name yet.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::Seat;
@@ -19,6 +19,7 @@ use super::Coordinator;
 use super::command::Group;
 use super::format::{self, encode};
 use super::group::Running;
+use super::network::Seated;
 use super::propose::Reply;
 use super::raft::Voter;
 use super::wire::{Body, Bytes};
@@ -91,6 +92,14 @@ impl Coordinator {
             None => members.has_seat_of(group.generation, group.id, peer),
         };
         seated || !self.needs_seats()
+    }
+
+    /// Whether a voter that a peer's answer names has a seat in a group. This node's own vote is no news.
+    pub(super) fn seated_in(&self, group: Group) -> Seated {
+        let (me, identity, raised) = (self.me(), self.identity.clone(), self.formats.raised.clone());
+        Arc::new(move |voter| {
+            *voter == me || *raised.borrow() < format::SEATS || identity.members().has_seat(&seat_of(group, voter))
+        })
     }
 
     /// Whether only seats count.

@@ -17,7 +17,9 @@ use super::group::{NotDone, Running};
 use super::limits::PROPOSAL_BYTES_MAX;
 use super::manage::Manage;
 use super::network::encode_at;
-use super::raft::{Ballot, Voter, decode_at, decode_entry, decode_head, decode_vote};
+use super::raft::{
+    Ballot, Vote, Voter, decode_at, decode_entry, decode_head, decode_vote, index_can_follow, term_can_follow,
+};
 use super::runtime::scope;
 use super::state::Outcome;
 use super::wire::{
@@ -71,8 +73,8 @@ impl Coordinator {
             if !self.may_propose(&peer) {
                 return Err(refused(Reason::Forbidden, "a reader does not coordinate"));
             }
-            let voter = voter_of(&body);
-            if !self.takes_raft(group, &peer, voter.as_ref()) {
+            let vote = vote_of(&body);
+            if !self.takes_raft(group, &peer, vote.map(|vote| vote.leader_id.node_id).as_ref()) {
                 return Err(refused(Reason::Forbidden, "no admin has signed its seat among these coordinators"));
             }
             self.adopt(group).await.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
@@ -84,6 +86,9 @@ impl Coordinator {
         let running = self.running().ok_or_else(|| refused(Reason::Busy, "not a coordinator yet"))?;
         if running.group != group {
             return Err(refused(Reason::OtherGroup, "these are other coordinators"));
+        }
+        if vote_of(&body).is_some_and(|vote| !term_can_follow(vote.leader_id.term, running.term())) {
+            return Err(refused(Reason::Forbidden, "a term that no election has reached"));
         }
         match body {
             Body::Append(append) => take_entries(self, &running, peer, append).await,
@@ -180,15 +185,15 @@ impl Coordinator {
     }
 }
 
-/// The voter in whose name a message of Raft speaks. `None` if it names none, or none that can be read.
-fn voter_of(body: &Body) -> Option<Voter> {
+/// The vote under which a message of Raft speaks. `None` if it names none, or none that can be read.
+fn vote_of(body: &Body) -> Option<Vote> {
     let vote = match body {
         Body::Append(append) => &append.vote,
         Body::Vote(ask) => &ask.vote,
         Body::Install(part) => &part.vote,
         _ => return None,
     };
-    decode_vote(vote).map(|vote| vote.leader_id.node_id)
+    decode_vote(vote)
 }
 
 async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: Append) -> Result<Body, Refused> {
@@ -229,6 +234,10 @@ async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) ->
 async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install) -> Result<Body, Refused> {
     let vote = decode_vote(&part.vote).filter(|vote| vote.leader_id.node_id.did == peer).ok_or_else(malformed)?;
     let head = decode_head(&part.head).map_err(|error| here.unread(peer, error))?;
+    let last = running.metrics().last_log_index.unwrap_or_default();
+    if head.at.is_some_and(|at| !index_can_follow(at.index, last)) {
+        return Err(malformed());
+    }
     // bytes of a later version are not taken at all
     if part.offset == 0 {
         format::split(&part.data, here.formats.max).map_err(|error| here.unread(peer, error))?;
@@ -456,6 +465,11 @@ mod tests {
         let running = here.running().unwrap();
         assert_eq!((running.group, running.metrics().current_term, here.me()), (group, term, me), "nothing changed");
 
+        // an answer in its name deposes nobody either: only a seat's vote is followed
+        let stranger = Voter { did: key(1).did(), draw: 3 };
+        let follows = here.seated_in(group);
+        assert!(follows(&me) && !follows(&stranger));
+
         // a seat is that of a draw and of a group
         let (seated, last) =
             (Voter { did: key(1).did(), draw: 3 }, encode(&running.metrics().last_applied.map(Position::from)));
@@ -467,6 +481,14 @@ mod tests {
         let ballot = encode(&Ballot { term: term + 5, voter: seated, committed: false });
         let answer = send(group, Body::Vote(VoteAsk { vote: ballot, last })).await;
         assert!(matches!(answer, Body::Voted(_)), "{answer:?}");
+        assert!(follows(&stranger), "by the same rule its answers count");
+        // and no term leads to the end of all numbers
+        let far = of_raft(term + (1 << 33), 3);
+        for body in &far[..3] {
+            let answer = send(group, body.clone()).await;
+            let Body::Refused(refused) = answer else { panic!("{body:?}: {answer:?}") };
+            assert_eq!(refused.reason(), Reason::Forbidden, "{body:?}");
+        }
         here.stop().await;
     }
 
