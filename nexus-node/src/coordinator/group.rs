@@ -20,7 +20,7 @@ use super::command::{Command, Group, Signed};
 use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
-use super::network::{PeerLinks, Peers};
+use super::network::{Matched, PeerLinks, Peers};
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Vote, Voter, term_can_follow};
 use super::runtime::scope;
 use super::state::Outcome;
@@ -146,7 +146,8 @@ impl Running {
             let current = here.get().map_or(0, |raft| raft.metrics().borrow().current_term);
             seated(&vote.leader_id.node_id) && term_can_follow(vote.leader_id.term, current)
         };
-        let network = PeerLinks { links, group, log: log.clone(), believes: Arc::new(believes) };
+        let network =
+            PeerLinks { links, group, log: log.clone(), believes: Arc::new(believes), matched: Matched::default() };
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;

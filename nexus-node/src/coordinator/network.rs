@@ -1,6 +1,7 @@
 //! openraft's requests over the links.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nexus_identity::plants::planted;
@@ -45,7 +46,12 @@ pub(super) struct PeerLinks {
     pub(super) group: Group,
     pub(super) log: Log,
     pub(super) believes: Believes,
+    pub(super) matched: Matched,
 }
+
+/// The last entry that each peer has by its own answers to this leader, with the vote of the leadership. openraft
+/// takes it for granted that no peer denies what it confirmed: it counts with the difference.
+pub(super) type Matched = Arc<Mutex<BTreeMap<Voter, (Vote, LogId)>>>;
 
 /// Whether a vote in a peer's answer is believed. Raft follows whatever vote is higher than its own: any learner
 /// could depose the leader by an answer.
@@ -56,7 +62,7 @@ impl RaftNetworkFactory<Types> for PeerLinks {
 
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
-        Client { links, group: self.group, log, believes, target }
+        Client { links, group: self.group, log, believes, matched: self.matched.clone(), target }
     }
 }
 
@@ -66,6 +72,7 @@ pub(super) struct Client {
     group: Group,
     log: Log,
     believes: Believes,
+    matched: Matched,
     target: Voter,
 }
 
@@ -75,6 +82,22 @@ impl Client {
     /// The vote that an answer names.
     fn believed(&self, bytes: &[u8]) -> Option<Vote> {
         decode_vote(bytes).filter(|vote| (self.believes)(vote))
+    }
+
+    /// The last entry that the peer confirmed in this leadership.
+    fn matched(&self, vote: &Vote) -> Option<LogId> {
+        let matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        matched.get(&self.target).filter(|(of, _)| of == vote).map(|(_, last)| *last)
+    }
+
+    fn note(&self, vote: Vote, last: Option<LogId>) {
+        let before = self.matched(&vote);
+        let mut matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.max(before) {
+            // peers of former leaderships may be gone
+            matched.retain(|_, (of, _)| *of == vote);
+            matched.insert(self.target, (vote, last));
+        }
     }
 
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
@@ -116,17 +139,22 @@ impl RaftNetwork<Types> for Client {
             committed: encode_at(self.log.sure(request.leader_commit)),
         });
         let Body::Appended(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
-        match answer.result() {
-            AppendResult::Success => Ok(AppendEntriesResponse::Success),
-            AppendResult::Partial => {
-                Ok(AppendEntriesResponse::PartialSuccess(decode_at(&answer.upto).ok_or_else(nonsense)?))
-            }
-            AppendResult::Conflict => Ok(AppendEntriesResponse::Conflict),
-            AppendResult::HigherVote => {
-                Ok(AppendEntriesResponse::HigherVote(self.believed(&answer.vote).ok_or_else(nonsense)?))
-            }
-            AppendResult::Unspecified => Err(nonsense()),
+        let answer = match answer.result() {
+            AppendResult::HigherVote => self.believed(&answer.vote).map(AppendEntriesResponse::HigherVote),
+            AppendResult::Success => Some(AppendEntriesResponse::Success),
+            AppendResult::Partial => decode_at(&answer.upto).map(AppendEntriesResponse::PartialSuccess),
+            AppendResult::Conflict => Some(AppendEntriesResponse::Conflict),
+            AppendResult::Unspecified => None,
+        };
+        let answer = answer.filter(|answer| can_answer(answer, &request, self.matched(&request.vote)));
+        let answer = answer.ok_or_else(nonsense)?;
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        match &answer {
+            AppendEntriesResponse::Success => self.note(request.vote, last),
+            AppendEntriesResponse::PartialSuccess(upto) => self.note(request.vote, *upto),
+            AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {}
         }
+        Ok(answer)
     }
 
     async fn install_snapshot(
@@ -143,6 +171,9 @@ impl RaftNetwork<Types> for Client {
         });
         match self.ask(body, INSTALL_MAX).await? {
             Body::Installed(vote) => {
+                if request.done {
+                    self.note(request.vote, request.meta.last_log_id);
+                }
                 Ok(InstallSnapshotResponse { vote: self.believed(&vote.bytes).ok_or_else(nonsense)? })
             }
             // the other side asks for the snapshot from its beginning
@@ -172,6 +203,23 @@ impl RaftNetwork<Types> for Client {
     }
 }
 
+/// Whether a peer can answer this: what it confirms was sent, what it denies it did not confirm before, and a vote
+/// that it names is higher. openraft relies on all three, and stops where one does not hold.
+fn can_answer(
+    answer: &AppendEntriesResponse<Voter>,
+    request: &AppendEntriesRequest<Types>,
+    matched: Option<LogId>,
+) -> bool {
+    match answer {
+        AppendEntriesResponse::Success => true,
+        AppendEntriesResponse::PartialSuccess(upto) => {
+            *upto == request.prev_log_id || request.entries.iter().any(|entry| Some(entry.log_id) == *upto)
+        }
+        AppendEntriesResponse::Conflict => request.prev_log_id.is_some() && request.prev_log_id > matched,
+        AppendEntriesResponse::HigherVote(vote) => *vote > request.vote,
+    }
+}
+
 /// The error for an answer that makes no sense.
 fn nonsense<E: std::error::Error>() -> Failed<E> {
     RPCError::Network(NetworkError::new(&AnyError::error("the answer does not read")))
@@ -179,4 +227,47 @@ fn nonsense<E: std::error::Error>() -> Failed<E> {
 
 pub(super) fn encode_at(at: Option<LogId>) -> Vec<u8> {
     encode(&at.map(Position::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::{CommittedLeaderId, Entry, EntryPayload};
+
+    use super::*;
+
+    fn vote(term: u64) -> Vote {
+        Vote::new_committed(term, Voter::default())
+    }
+
+    fn at(index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(1, Voter::default()), index)
+    }
+
+    /// promise: Keys and locks | A peer's answer that cannot be ends no leader: it is as if the peer had not answered
+    #[test]
+    fn an_answer_that_openraft_does_not_expect_does_not_reach_it() {
+        let entries = (5..8).map(|index| Entry { log_id: at(index), payload: EntryPayload::Blank }).collect();
+        let request = |prev: Option<u64>| AppendEntriesRequest::<Types> {
+            vote: vote(3),
+            prev_log_id: prev.map(at),
+            entries,
+            leader_commit: None,
+        };
+        let (request, matched) = (request(Some(4)), Some(at(2)));
+        let can = |answer, matched| can_answer(&answer, &request, matched);
+        let partial = |index: Option<u64>| AppendEntriesResponse::PartialSuccess(index.map(at));
+        assert!([4, 5, 7].into_iter().all(|index| can(partial(Some(index)), matched)));
+        assert!(
+            [3, 8, 1 << 40].into_iter().all(|index| !can(partial(Some(index)), matched))
+                && !can(partial(None), matched)
+        );
+        assert!(can(AppendEntriesResponse::Conflict, matched) && can(AppendEntriesResponse::Conflict, None));
+        assert!(!can(AppendEntriesResponse::Conflict, Some(at(4))), "it confirmed that entry");
+        assert!(!can(AppendEntriesResponse::Conflict, Some(at(6))));
+        let nothing_before =
+            AppendEntriesRequest::<Types> { prev_log_id: None, entries: Vec::new(), ..request.clone() };
+        assert!(!can_answer(&AppendEntriesResponse::Conflict, &nothing_before, None));
+        let higher = |term| AppendEntriesResponse::HigherVote(vote(term));
+        assert!(can(higher(4), matched) && !can(higher(3), matched) && !can(higher(2), matched));
+    }
 }
