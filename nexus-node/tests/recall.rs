@@ -50,8 +50,8 @@ async fn what_was_acknowledged_is_found_at_once_and_after_it_was_indexed() {
     }
     let at_once = recall(&node, "builds compiler");
     assert_eq!(texts(&at_once), ["the release build needs a C compiler", "a build takes ten minutes"]);
-    // entry 1 introduced the node
-    until_indexed(dir.path(), "4").await;
+    // two entries introduced the node and gave it its seat
+    until_indexed(dir.path(), "5").await;
     assert_eq!(texts(&recall(&node, "builds compiler")), texts(&at_once));
     assert!(recall(&node, "builds compiler").hits[0].why.contains("“compiler”"));
 }
@@ -62,13 +62,13 @@ async fn edits_and_forgetting_are_seen_at_once_in_what_was_indexed_before() {
     let node = start(dir.path()).await;
     let id = remember(&node, "the password rotates on mondays").await;
     let gone = remember(&node, "the password is written on a note").await;
-    until_indexed(dir.path(), "3").await;
+    until_indexed(dir.path(), "4").await;
     let patch = Patch::text("the certificate rotates on tuesdays");
     node.brain().edit(&id, patch).await.unwrap();
     node.brain().forget(&gone).await.unwrap();
     assert!(texts(&recall(&node, "password")).is_empty());
     assert_eq!(texts(&recall(&node, "certificate")), ["the certificate rotates on tuesdays"]);
-    until_indexed(dir.path(), "5").await;
+    until_indexed(dir.path(), "6").await;
     assert!(texts(&recall(&node, "password")).is_empty());
     assert_eq!(recall(&node, "certificate").hits.len(), 1);
 }
@@ -78,14 +78,14 @@ async fn the_index_can_be_deleted_or_damaged_and_is_made_anew() {
     let dir = TempDir::new().unwrap();
     let node = start(dir.path()).await;
     remember(&node, "dolphins sleep with one half of the brain").await;
-    until_indexed(dir.path(), "2").await;
+    until_indexed(dir.path(), "3").await;
     node.shutdown().await;
     drop(node);
     let index = dir.path().join("data/search");
     std::fs::remove_dir_all(&index).unwrap();
     let node = start(dir.path()).await;
     assert_eq!(recall(&node, "dolphin brains").hits.len(), 1);
-    until_indexed(dir.path(), "2").await;
+    until_indexed(dir.path(), "3").await;
     node.shutdown().await;
     drop(node);
     std::fs::write(index.join("meta.json"), "{ broken").unwrap();
@@ -148,7 +148,7 @@ async fn nearly_the_same_memory_is_reported_when_it_is_written_again() {
     assert_eq!(first.duplicate_of, None);
     let again = NewMemory::note("The release build needs a C compiler, and about ten minutes on two cores!");
     assert_eq!(brain.remember_noting_duplicates(again.clone()).await.unwrap().duplicate_of, Some(first.id));
-    until_indexed(dir.path(), "3").await;
+    until_indexed(dir.path(), "4").await;
     assert!(brain.remember_noting_duplicates(again).await.unwrap().duplicate_of.is_some());
     let other = NewMemory::note("the staging database is restored from the nightly backup at four in the morning");
     assert_eq!(brain.remember_noting_duplicates(other).await.unwrap().duplicate_of, None);
