@@ -13,7 +13,7 @@
 //! | [`execution`] | one execution: its panic, its memory, its time |
 //! | [`campaign`] | many executions of one target |
 //! | [`allocation`], [`coverage`] | counted memory; the counters of an instrumented build |
-//! | [`file`] | the program of one target, for an outside fuzzer |
+//! | [`mod@file`] | the program of one target, for an outside fuzzer |
 
 pub mod allocation;
 pub mod campaign;
