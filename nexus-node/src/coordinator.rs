@@ -15,6 +15,7 @@
 //! | `serve` | this node's answers to others |
 //! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
+//! | `seats` | the voters whose messages of Raft are taken, by an admin's word |
 //! | `hearsay` | the leader by the words of others, and when they are believed |
 //! | `overview`, `look` | the state of all this, for people, and the way to see it |
 //! | `part` | this node's part in all this; `absent` in a build without feature `coordinators` |
@@ -62,6 +63,7 @@ mod raft;
 mod read;
 #[cfg(feature = "coordinators")]
 mod runtime;
+#[cfg(feature = "coordinators")]
 mod seats;
 #[cfg(feature = "coordinators")]
 mod serve;
@@ -96,6 +98,7 @@ pub(crate) use self::part::{Handles, Origin};
 pub(crate) use self::query::{Answer, Content, Query};
 #[cfg(feature = "coordinators")]
 pub(crate) use self::seats::{SeatWish, WANTED_MAX as SEATS_MAX};
+#[cfg(feature = "coordinators")]
 pub(crate) use self::wire::register;
 
 /// Within this a critical request is done or refused.

@@ -41,6 +41,10 @@ impl Coordinator {
         match self.0 {}
     }
 
+    pub(crate) fn waits_for_admins(&self) -> Option<Vec<String>> {
+        match self.0 {}
+    }
+
     pub(crate) async fn overview(&self) -> Option<Coordinators> {
         match self.0 {}
     }
