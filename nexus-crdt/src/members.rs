@@ -190,6 +190,7 @@ impl Members {
     /// their order does not depend on that of their arrival, and no issuer can take a right away by giving a
     /// lesser one.
     const CREDENTIALS_MAX: usize = 16;
+
     /// No members yet.
     pub const fn of(mesh: Did) -> Self {
         Self {

@@ -458,9 +458,9 @@ mod tests {
             let kept = sent.iter().map(|placed| members.revoke(placed.clone())).collect::<Vec<_>>();
             (members, kept)
         };
-        // the second is too large, and so the third is beyond the bound also if it fits
         let sent = [with_pins(0, 700), with_pins(1, 700), with_pins(2, 1)];
-        let many: Vec<_> = (3..40).map(|seq| with_pins(seq, 700)).collect();
+        // the last one would fit, and is beyond the bound all the same
+        let many: Vec<_> = (3..40).map(|seq| with_pins(seq, 700)).chain([with_pins(40, 1)]).collect();
         let forwards: Vec<_> = sent.iter().chain(&many).cloned().collect();
         let backwards: Vec<_> = forwards.iter().rev().cloned().collect();
         let mixed: Vec<_> = many.iter().chain(&sent).cloned().collect();
