@@ -149,10 +149,10 @@ fn put_machine_back(home: &Home, backup: &Path, state: &Path) {
     copy(state, &home.beside("state"));
 }
 
-/// promise: Store and data directory | A whole machine that was put back is noticed with the help of the others
-#[test]
-fn others_notice_a_machine_that_was_put_back_before_it_writes() {
-    let ((laptop, first), (cloud, _second)) = pair();
+/// A machine that wrote "before" and "between", which the other one has, and a backup of all of it from in between.
+/// Both nodes run.
+fn with_a_machine_backup() -> ((Home, Node), (Home, Node), [PathBuf; 2]) {
+    let ((laptop, first), (cloud, second)) = pair();
     laptop.json(&["remember", "before"]);
     until_listed(&cloud, &["before".to_owned()]);
     first.terminate();
@@ -160,8 +160,15 @@ fn others_notice_a_machine_that_was_put_back_before_it_writes() {
     copy(&laptop.beside("state"), &state);
     let first = laptop.up();
     laptop.json(&["remember", "between"]);
+    until_listed(&cloud, &["before", "between"].map(str::to_owned));
+    ((laptop, first), (cloud, second), [backup, state])
+}
+
+/// promise: Store and data directory | A whole machine that was put back is noticed with the help of the others
+#[test]
+fn others_notice_a_machine_that_was_put_back_before_it_writes() {
+    let ((laptop, first), (cloud, _second), [backup, state]) = with_a_machine_backup();
     let all = ["before", "between", "after"].map(str::to_owned);
-    until_listed(&cloud, &all[..2]);
     first.terminate();
     put_machine_back(&laptop, &backup, &state);
 
@@ -177,15 +184,7 @@ fn others_notice_a_machine_that_was_put_back_before_it_writes() {
 /// promise: Bad input | A log that goes on from an entry that is not here: not taken, reported
 #[test]
 fn a_member_that_forked_its_log_is_named_to_the_others() {
-    let ((laptop, first), (cloud, second)) = pair();
-    laptop.json(&["remember", "before"]);
-    until_listed(&cloud, &["before".to_owned()]);
-    first.terminate();
-    let (backup, state) = (backup(&laptop), laptop.beside("old state"));
-    copy(&laptop.beside("state"), &state);
-    let first = laptop.up();
-    laptop.json(&["remember", "between"]);
-    until_listed(&cloud, &["before", "between"].map(str::to_owned));
+    let ((laptop, first), (cloud, second), [backup, state]) = with_a_machine_backup();
     first.terminate();
     second.terminate();
     put_machine_back(&laptop, &backup, &state);
