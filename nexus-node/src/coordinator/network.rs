@@ -91,13 +91,12 @@ impl Client {
     }
 
     fn note(&self, vote: Vote, last: Option<LogId>) {
-        let before = self.matched(&vote);
+        let Some(last) = last else { return };
         let mut matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last.max(before) {
-            // peers of former leaderships may be gone
-            matched.retain(|_, (of, _)| *of == vote);
-            matched.insert(self.target, (vote, last));
-        }
+        // peers of former leaderships may be gone
+        matched.retain(|_, (of, _)| *of == vote);
+        let (_, known) = matched.entry(self.target).or_insert((vote, last));
+        *known = last.max(*known);
     }
 
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
