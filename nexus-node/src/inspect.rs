@@ -76,6 +76,7 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         version,
         fields,
         conflicts,
+        more,
     } = memory;
     let mut bytes = Vec::with_capacity(256 + text.len());
     let id = id.to_string();
@@ -105,8 +106,8 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     // most memories have neither, and writing them out costs more than all the rest
-    if !meta.is_empty() || !conflicts.is_empty() {
-        bytes.extend_from_slice(format!("{meta:?} {conflicts:?}").as_bytes());
+    if !meta.is_empty() || !conflicts.is_empty() || *more {
+        bytes.extend_from_slice(format!("{meta:?} {conflicts:?} {more}").as_bytes());
     }
     let mut short = [0; 16];
     short.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..16]);

@@ -7,12 +7,14 @@
 //! |---|---|
 //! | `rows` | keys and rows of all tables |
 //! | `view` | reading entries, logs, records, writes |
+//! | `live` | the live writes of a memory, within bounds |
 //! | `genesis` | the first facts of a store |
 //! | `members` | the members of a store's mesh |
 //! | `quota` | how much is taken of one author's entries |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
+mod live;
 mod members;
 mod migrate;
 mod quota;
@@ -21,13 +23,17 @@ mod view;
 
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
+pub(crate) use live::{
+    LIVE_WRITES_MAX, LiveRoom, LiveRows, Replaced, TOGETHER_MAX, live_of_entry, live_within, lowest_live,
+    replaced_by_next,
+};
 pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, enos_cut_by, enos_of_log, entry_format, entry_id_of, erased_leaves,
-    exchanged_head, find_entry, find_record, find_space, forking_authors, has_any, head_at, holds,
+    exchanged_head, find_entry, find_record, find_space, first_with_key, forking_authors, has_any, head_at, holds,
     lacks_only_what_is_erased, last_eno, latest_profile, live_writes, read_branches, read_core, read_core_text,
     read_entry, read_held, read_logs, read_spaces, read_writes, records_with_key, spaces_created_in, standing,
     standings,

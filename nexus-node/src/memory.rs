@@ -146,8 +146,11 @@ pub struct Memory {
     pub version: String,
     /// The origin of each field's value; fields that never had a value are left out.
     pub fields: BTreeMap<&'static str, Provenance>,
-    /// The fields with several concurrent values, each with all values, latest first.
+    /// The fields with several concurrent values, each with its values, latest first: at most 64.
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
+    /// Whether the memory has more values, or more records with its caller's key, than are read. The 64 of the lowest
+    /// ids are.
+    pub more: bool,
 }
 
 /// Changes to a memory. `None` leaves a field as it is.

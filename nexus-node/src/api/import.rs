@@ -60,6 +60,8 @@ struct Line {
     _version: Option<String>,
     #[serde(rename = "conflicts")]
     _conflicts: Option<Value>,
+    #[serde(rename = "more")]
+    _more: Option<bool>,
     #[serde(rename = "source")]
     _source: Option<Value>,
     #[serde(rename = "edited_by")]

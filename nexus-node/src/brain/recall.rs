@@ -44,8 +44,11 @@ pub(super) fn recall(
     // some more than asked for: weighing changes the order, and some have expired
     let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
     let candidates = search.find(&looked_for, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
+    let mut read = BTreeSet::new();
     let mut hits = best(candidates, query.limit, now, |found| {
         let memory = reader.memory_at(found.place)?.filter(|memory| memory.expires_at.is_none_or(|end| end > now));
+        // the index may still have several records of one memory
+        let memory = memory.filter(|memory| read.insert(memory.id));
         Ok(memory.map(|memory| weigh(memory, f64::from(found.score), &wanted, me, now)))
     })?;
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
@@ -225,6 +228,7 @@ mod tests {
             version: String::new(),
             fields: BTreeMap::new(),
             conflicts: BTreeMap::new(),
+            more: false,
         }
     }
 

@@ -10,7 +10,7 @@ use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
 use super::payload::{OwnPayload, payload_bytes};
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{find_record, read_entry, records_with_key};
+use crate::ledger::{find_record, first_with_key, read_entry};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
@@ -264,7 +264,7 @@ impl Engine {
         let Some(space) = self.state.spaces.get(&space) else {
             return Ok(None);
         };
-        Ok(records_with_key(&turn.draft, space.no, key)?.first().copied())
+        first_with_key(&turn.draft, space.no, key)
     }
 
     /// The place of a record's creation.

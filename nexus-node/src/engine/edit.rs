@@ -5,12 +5,15 @@ use nexus_crdt::{Core, Dot, FIELDS, Field, OVER_MAX, SpaceId, Target, Write};
 use super::append::{Answer, Commands, Pending};
 use super::io::{Edit, Outcome};
 use super::{Engine, LedgerError, Turn};
-use crate::ledger::rows::{SpaceNo, WriteRow};
-use crate::ledger::{find_record, read_core, read_writes, records_with_key};
-use crate::store::{StoreError, Table, View};
+use crate::ledger::rows::SpaceNo;
+use crate::ledger::{Replaced, TOGETHER_MAX, find_record, read_core, records_with_key, replaced_by_next};
+use crate::store::{StoreError, View};
 
-/// The live writes of a record, by field.
-type LiveWrites = BTreeMap<Field, Vec<(Dot, WriteRow)>>;
+/// The most records with one caller's key that one command forgets.
+const FORGOTTEN_TOGETHER_MAX: usize = 1_024;
+
+/// The live writes of a record as new ones replace them, by field.
+type LiveWrites = BTreeMap<Field, Replaced>;
 
 impl Engine {
     /// Writes a keyed memory again: equal fields stay, different ones are edited.
@@ -27,7 +30,7 @@ impl Engine {
         self.edit(place, record, &edit, run, turn).map(|_| ())
     }
 
-    /// Edits a record and all records that share its caller's key; they are one memory to readers.
+    /// Edits a record and those that share its caller's key, as far as readers take them for one memory.
     pub(super) fn edit(
         &mut self,
         place: usize,
@@ -46,7 +49,9 @@ impl Engine {
         if !self.may_write(space) {
             return answer(self.not_permitted());
         }
-        let records = shown_as_one(&turn.draft, record)?;
+        let forgets = edit.values.contains_key(Field::GONE);
+        let most = if forgets { FORGOTTEN_TOGETHER_MAX } else { TOGETHER_MAX };
+        let records = shown_as_one(&turn.draft, record, most)?;
         // effects of earlier commands in this turn must be visible
         let touched = |record: &Dot| {
             run.pending.get(&space).is_some_and(|pending| pending.writes_to(Target::Edit { record: *record }))
@@ -94,14 +99,14 @@ impl Engine {
     }
 }
 
-/// A record and those that share its caller's key, each with its core.
-fn shown_as_one(view: &dyn View, record: Dot) -> Result<Vec<(Dot, Core)>, StoreError> {
+/// A record and those that share its caller's key, at most `most`, each with its core.
+fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<Vec<(Dot, Core)>, StoreError> {
     let Some((eno, row)) = find_record(view, record)? else {
         return Ok(Vec::new());
     };
     let core = read_core(view, eno, &row)?;
     let mut dots = match &core.key {
-        Some(key) => records_with_key(view, row.space, key)?,
+        Some(key) => records_with_key(view, row.space, key, most)?,
         None => Vec::new(),
     };
     if !dots.contains(&record) {
@@ -123,40 +128,39 @@ fn differing(
     core: &Core,
     edit: &Edit,
 ) -> Result<(Vec<Write>, Option<Write>), StoreError> {
-    let mut live = LiveWrites::new();
-    for (field, dot, row) in read_writes(view, Table::Live, space, record)? {
-        live.entry(field).or_default().push((dot, row));
-    }
+    let live = |name: &str| replaced_by_next(view, space, record, name);
     let target = Target::Edit { record };
     let mut writes = Vec::new();
     for (name, value) in &edit.values {
         let (field, value) = (Field::named(name), value.clone());
-        let live = live.get(&field).map_or(&[][..], Vec::as_slice);
+        let Replaced { dots: over, only } = live(name)?;
         let text = value.to_string();
-        let same = match live {
-            [] => core.get(name) == value,
-            [(_, row)] => row.value == text,
-            _ => false,
+        let same = match only {
+            None if over.is_empty() => core.get(name) == value,
+            Some(only) => only == text,
+            None => false,
         };
         if !same {
-            let over = live.iter().map(|(dot, _)| *dot).take(OVER_MAX).collect();
             writes.push(Write { target, field, value: text, over });
         }
     }
-    let says = !edit.origin.is_empty() && !writes.is_empty();
-    let by = says.then(|| {
-        let (field, value) = (Field::named(Field::BY), edit.origin.to_json());
-        Write { target, field, value, over: outlived(&live, &writes) }
-    });
-    Ok((writes, by))
+    if edit.origin.is_empty() || writes.is_empty() {
+        return Ok((writes, None));
+    }
+    let mut all = LiveWrites::new();
+    for name in FIELDS.iter().filter(|field| field.editable).map(|field| field.name).chain([Field::BY]) {
+        all.insert(Field::named(name), live(name)?);
+    }
+    let (field, value) = (Field::named(Field::BY), edit.origin.to_json());
+    let over = outlived(&all, &writes);
+    Ok((writes, Some(Write { target, field, value, over })))
 }
 
 /// The live origins whose entries have no other live write after these writes.
 fn outlived(live: &LiveWrites, writes: &[Write]) -> Vec<Dot> {
     let replaced: BTreeSet<Dot> = writes.iter().flat_map(|write| write.over.iter().copied()).collect();
-    let others = live.iter().filter(|(field, _)| field.as_str() != Field::BY).flat_map(|(_, writes)| writes);
-    let alive: BTreeSet<_> = others.map(|(dot, _)| *dot).filter(|dot| !replaced.contains(dot)).collect();
-    let alive: BTreeSet<_> = alive.into_iter().map(|dot| dot.entry).collect();
-    let by = live.get(&Field::named(Field::BY)).into_iter().flatten();
-    by.map(|(dot, _)| *dot).filter(|dot| !alive.contains(&dot.entry)).take(OVER_MAX).collect()
+    let others = live.iter().filter(|(field, _)| field.as_str() != Field::BY).flat_map(|(_, writes)| &writes.dots);
+    let alive: BTreeSet<_> = others.filter(|dot| !replaced.contains(dot)).map(|dot| dot.entry).collect();
+    let by = live.get(&Field::named(Field::BY)).into_iter().flat_map(|by| &by.dots);
+    by.copied().filter(|dot| !alive.contains(&dot.entry)).take(OVER_MAX).collect()
 }

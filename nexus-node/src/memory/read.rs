@@ -14,7 +14,7 @@ use self::resolved::Record;
 use super::cursor::{self, StoreName};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
-use crate::ledger::{self, entry_id_of, records_with_key};
+use crate::ledger::{self, entry_id_of, find_record, first_with_key, read_core_text, records_with_key};
 use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -302,13 +302,30 @@ impl<'a> Reader<'a> {
         Ok(eno.map(|eno| Place { eno, index: dot.index }))
     }
 
+    /// The record that stands for the memory of a record: itself, or the lowest one with its caller's key. Of a
+    /// forgotten record it is the one that stands for those with its key that are left.
+    pub(crate) fn stands_for(&self, dot: Dot) -> Result<Option<Dot>, NodeError> {
+        let Some((eno, row)) = find_record(self.view, dot)?.filter(|(_, row)| self.known.numbered(row.space).is_some())
+        else {
+            return Ok(None);
+        };
+        let core = read_core_text(self.view, eno, &row)?;
+        // parsing costs more than searching for the word
+        let core =
+            core.contains("\"key\"").then(|| Core::parse(&core).ok_or_else(|| rows::unreadable(Table::Payloads)));
+        match core.transpose()?.and_then(|core| core.key) {
+            Some(key) => Ok(first_with_key(self.view, row.space, &key)?),
+            None => Ok((!row.gone).then_some(dot)),
+        }
+    }
+
     /// A record in sight with the memory that it is shown as part of.
     pub(crate) fn shown(&self, dot: Dot) -> Result<Option<Shown>, NodeError> {
         let Some(record) = self.record(dot)? else {
             return Ok(None);
         };
         let (space, key) = (record.row.space, record.core.key.clone());
-        let shown = self.group(&record)?.first().copied().unwrap_or(dot);
+        let shown = self.group(&record, 1)?.first().copied().unwrap_or(dot);
         let Some(place) = self.place(shown)? else {
             return Ok(None);
         };
@@ -333,10 +350,10 @@ impl<'a> Reader<'a> {
         self.known.numbered(no).map_or_else(String::new, |(id, row)| self.known.shown_name(id, row))
     }
 
-    /// The records in sight that are shown as one with this one, lowest dot first.
-    fn group(&self, record: &Record) -> Result<Vec<Dot>, NodeError> {
+    /// The records in sight that are one memory with this one, lowest dot first, at most `most` of them.
+    fn group(&self, record: &Record, most: usize) -> Result<Vec<Dot>, NodeError> {
         match &record.core.key {
-            Some(key) => Ok(records_with_key(self.view, record.row.space, key)?),
+            Some(key) => Ok(records_with_key(self.view, record.row.space, key, most)?),
             None => Ok(vec![record.dot]),
         }
     }
@@ -407,10 +424,11 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let record = self.record_in(dot, place, row)?;
-        let now = self.now;
-        let live = |memory: &Memory| memory.expires_at.is_none_or(|end| end > now);
-        let (shown, memory) = self.memory_of(record)?;
-        Ok((shown == dot && live(&memory)).then_some(memory))
+        if self.group(&record, 1)?.first().is_some_and(|first| *first != dot) {
+            return Ok(None);
+        }
+        let (_, memory) = self.memory_of(record)?;
+        Ok(memory.expires_at.is_none_or(|end| end > self.now).then_some(memory))
     }
 
     /// The places of the next records of several spaces, newest first.

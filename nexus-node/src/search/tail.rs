@@ -8,7 +8,7 @@ use super::words::similar;
 use super::{Document, Filter, Match, Statistics};
 use crate::NodeError;
 use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
-use crate::ledger::{self, records_with_key};
+use crate::ledger::{self, first_with_key};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -37,6 +37,15 @@ struct Changed {
     document: Option<Document>,
 }
 
+/// The records and memories of one state of the store that were read.
+#[derive(Default)]
+struct Looked {
+    /// The records that stand for others, by those.
+    stands: BTreeMap<Dot, Option<Dot>>,
+    /// The memories, by the records that stand for them.
+    memories: BTreeSet<Dot>,
+}
+
 impl Tail {
     /// An empty tail: nothing changed since this entry.
     pub(super) fn after(covered: Eno) -> Self {
@@ -45,6 +54,7 @@ impl Tail {
 
     /// Adds the entries committed since, until there are no more or `most` memories are held.
     pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
+        let mut looked = Looked::default();
         while self.changed.len() < most {
             let entries = touched_after(view, self.seen)?;
             if entries.is_empty() {
@@ -52,7 +62,7 @@ impl Tail {
             }
             for (eno, touched) in entries {
                 for dot in touched {
-                    self.look_at(dot, eno, reader)?;
+                    self.look_at(dot, eno, reader, &mut looked)?;
                 }
                 self.seen = eno;
                 if self.changed.len() >= most {
@@ -63,16 +73,29 @@ impl Tail {
         Ok(())
     }
 
-    /// Adds the current form of a record, and of the record that stands for it.
-    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>) -> Result<(), NodeError> {
-        let document = reader.shown(dot)?.as_ref().map(Document::of);
-        let shown = document.as_ref().map(|document| document.record);
-        if shown != Some(dot) {
+    /// Adds the current form of the memory of a record. Members choose how many entries touch one memory, so each
+    /// record and each memory is read once in a state of the store.
+    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>, looked: &mut Looked) -> Result<(), NodeError> {
+        let stands = match looked.stands.get(&dot) {
+            Some(stands) => *stands,
+            None => *looked.stands.entry(dot).or_insert(reader.stands_for(dot)?),
+        };
+        if stands != Some(dot) {
             self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
         }
-        if let Some(document) = document {
-            self.change(document.record, Changed { eno, place: Some(document.place), document: Some(document) });
+        let Some(stands) = stands else { return Ok(()) };
+        if !looked.memories.insert(stands) {
+            if let Some(changed) = self.changed.get_mut(&stands) {
+                changed.eno = eno;
+            }
+            return Ok(());
         }
+        let document = reader.shown(stands)?.as_ref().map(Document::of);
+        let place = match &document {
+            Some(document) => Some(document.place),
+            None => reader.place(stands)?,
+        };
+        self.change(stands, Changed { eno, place, document });
         Ok(())
     }
 
@@ -172,7 +195,7 @@ fn counts(document: &Document, words: &[String]) -> Vec<u32> {
 }
 
 /// Some entries after one, each with the records that it changed.
-fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, StoreError> {
+fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, BTreeSet<Dot>)>, StoreError> {
     let mut found = Vec::new();
     let start = rows::eno_key(after);
     view.try_scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
@@ -187,7 +210,7 @@ fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, St
     let turned = ledger::Turned::between(view, first, last)?;
     let mut touched = Vec::with_capacity(found.len());
     for (eno, row) in found {
-        let mut dots = Vec::new();
+        let mut dots = BTreeSet::new();
         for other in turned.enos(view, eno)? {
             let Some(entry) = ledger::read_entry(view, other)? else { continue };
             dots.extend(touched_by(&entry));
@@ -197,7 +220,6 @@ fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Vec<Dot>)>, St
             let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
             dots.extend(touched_by(&entry));
         }
-        dots.dedup();
         touched.push((eno, dots));
     }
     Ok(touched)
@@ -215,17 +237,17 @@ fn touched_by(entry: &Verified) -> Vec<Dot> {
     writes_of(entry).unwrap_or_default().into_iter().map(record).collect()
 }
 
-/// The records that share a caller's key with one that an entry created: they are shown in its place.
-fn shown_instead(view: &dyn View, entry: &Verified) -> Result<Vec<Dot>, StoreError> {
+/// The records that stand for those with the caller's keys of an entry's records: they are shown in their place.
+fn shown_instead(view: &dyn View, entry: &Verified) -> Result<BTreeSet<Dot>, StoreError> {
     let Some(space) = ledger::find_space(view, entry.header().space)?.filter(|_| entry.header().kind == Kind::WRITES)
     else {
-        return Ok(Vec::new());
+        return Ok(BTreeSet::new());
     };
-    let mut dots = Vec::new();
+    let mut dots = BTreeSet::new();
     for PlacedWrite { write, .. } in writes_of(entry).unwrap_or_default() {
         let key = matches!(write.target, Target::Create { .. }).then(|| Core::parse(&write.value)?.key).flatten();
         if let Some(key) = key {
-            dots.extend(records_with_key(view, space.no, &key)?);
+            dots.extend(first_with_key(view, space.no, &key)?);
         }
     }
     Ok(dots)

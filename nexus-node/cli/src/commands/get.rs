@@ -54,6 +54,10 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
             lines.push(format!("  {}  {}", sane(&plain(&conflict.value)), printer.paint(Style::Dim, &who)));
         }
     }
+    if memory.more {
+        let more = "it has more values than are read: edit it again until this line is gone, or forget it";
+        lines.push(printer.paint(Style::Odd, more));
+    }
     lines.join("\n")
 }
 

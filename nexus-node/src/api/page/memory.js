@@ -60,6 +60,7 @@ function show(memory) {
     ...Object.entries(memory.meta).map(([key, value]) => [key, plain(value)]),
     ['Id', make('code', {}, memory.id)],
     memory.was && ['Before', make('code', {}, memory.was)],
+    memory.more && ['More', 'It has more values than are read. Save it again until this line is gone, or forget it.'],
   ];
   byId('memory-facts').replaceChildren(
     ...facts.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]));

@@ -62,6 +62,7 @@ pub(super) fn memory() -> wire::Memory {
                 },
             ],
         )]),
+        more: false,
     }
 }
 

@@ -49,8 +49,11 @@ pub struct Memory {
     /// The origin of each field's value; fields that never had a value are left out.
     #[serde(default)]
     pub fields: BTreeMap<String, FieldOrigin>,
-    /// The fields with several concurrent values.
+    /// The fields with several concurrent values, at most 64 of each.
     pub conflicts: BTreeMap<String, Vec<ConflictValue>>,
+    /// Whether the memory has more values, or more records with its caller's key, than are read. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// A line of an export: the memory, and the data for writing it again.
@@ -191,6 +194,7 @@ impl From<crate::Memory> for Memory {
             version: memory.version,
             fields: fields.collect(),
             conflicts: conflicts.collect(),
+            more: memory.more,
             author,
         }
     }

@@ -75,6 +75,9 @@ impl Shown {
             });
             put("conflicts", Value::Object(conflicts.collect()));
         }
+        if memory.more {
+            put("more", true.into());
+        }
         Self(shown)
     }
 

@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::Reader;
 use super::resolved::origin_of;
 use crate::error::{NodeError, Resource};
-use crate::ledger::{read_writes, rows};
+use crate::ledger::{LIVE_WRITES_MAX, TOGETHER_MAX, read_writes, rows};
 use crate::memory::Revision;
 use crate::store::Table;
+
+/// The most live dots of which a revision has the version: all that a memory shows, with the records themselves.
+const VERSION_DOTS_MAX: usize = LIVE_WRITES_MAX + TOGETHER_MAX;
 
 /// One write of a memory.
 struct Step {
@@ -29,7 +32,7 @@ impl Reader<'_> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
         let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
         let mut steps = Vec::new();
-        for part in self.group(&record)? {
+        for part in self.group(&record, TOGETHER_MAX)? {
             self.steps_of(part, &mut steps)?;
         }
         steps.sort_by_key(|step| (step.hlc, step.dot));
@@ -89,7 +92,7 @@ fn revisions(steps: Vec<Step>) -> Vec<Revision> {
             past.push(Revision { version, at: hlc.time(), by: author, agent: None, source: None, changed });
         }
         if let Some(revision) = past.last_mut() {
-            revision.version = version_of(live.iter().copied());
+            revision.version = version_of(live.iter().copied().take(VERSION_DOTS_MAX));
             revision.changed.extend(changed);
             if let Some(Origin { agent, source, .. }) = origin {
                 (revision.agent, revision.source) = (agent, source);

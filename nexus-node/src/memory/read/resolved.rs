@@ -1,25 +1,37 @@
 //! Which values of a record are shown, and their origins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, FieldSpec, Hlc, Origin, version_of};
+use nexus_crdt::{AgentName, Core, Dot, EntryId, FIELDS, Field, FieldSpec, Hlc, Origin, version_of};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 use super::Reader;
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
-use crate::ledger::{read_core, read_writes};
+use crate::ledger::{LiveRoom, LiveRows, TOGETHER_MAX, live_of_entry, live_within, lowest_live, read_core};
 use crate::memory::{ConflictValue, Memory, Provenance};
 use crate::store::{StoreError, Table};
 
-/// A record with all that is live in it.
+/// A record as it was created.
 pub(super) struct Record {
     pub(super) dot: Dot,
     pub(super) row: RecordRow,
     pub(super) author: Did,
     pub(super) core: Core,
+}
+
+/// A record with what is live in it.
+struct Part {
+    record: Record,
     live: BTreeMap<Field, Vec<LiveWrite>>,
+}
+
+/// The records that are shown as one memory, lowest dot first.
+struct Parts {
+    parts: Vec<Part>,
+    /// Whether there are more records or live writes than these.
+    more: bool,
 }
 
 /// A live write and its author.
@@ -58,24 +70,85 @@ pub(super) struct Resolved {
     updated: Hlc,
     version: String,
     conflicts: BTreeMap<String, Vec<ConflictValue>>,
+    /// Whether there are more records or values than those read.
+    more: bool,
 }
 
 impl Reader<'_> {
-    /// The record of a row, with what is live in it.
+    /// The record of a row.
     pub(super) fn record_in(&self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
         let core = read_core(self.view, place.eno, &row)?;
         let author = self.author(row.log)?;
+        Ok(Record { dot, row, author, core })
+    }
+
+    /// A record, and those that share its caller's key, with what is live in them. Members choose how much that is,
+    /// so there is room for a part of it: the records with the lowest dots, and what is live in each.
+    fn parts_of(&self, first: Record) -> Result<Parts, NodeError> {
+        let mut group = self.group(&first, TOGETHER_MAX + 1)?;
+        let mut more = group.len() > TOGETHER_MAX;
+        group.truncate(TOGETHER_MAX);
+        let (mut first, mut room, mut parts) = (Some(first), LiveRoom::new(), Vec::new());
+        for dot in group {
+            let record = match first.take_if(|first| first.dot == dot) {
+                Some(record) if room.take_core(record.row.len) => record,
+                Some(_) => {
+                    more = true;
+                    break;
+                }
+                None => {
+                    let Some((place, row)) = self.row_of(dot)? else { continue };
+                    if !room.take_core(row.len) {
+                        more = true;
+                        break;
+                    }
+                    self.record_in(dot, place, row)?
+                }
+            };
+            match live_within(self.view, record.row.space, dot, &mut room)? {
+                Some(writes) => parts.push(self.part(record, writes)?),
+                None => {
+                    more = true;
+                    if parts.is_empty() {
+                        let lowest = self.lowest_live(&record)?;
+                        parts.push(self.part(record, lowest)?);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(Parts { parts, more })
+    }
+
+    /// The lowest live writes of each field of a record, and the origins that came with them.
+    fn lowest_live(&self, record: &Record) -> Result<LiveRows, StoreError> {
+        let (view, space) = (self.view, record.row.space);
+        let mut writes = Vec::new();
+        for field in FIELDS.iter().filter(|field| field.editable) {
+            let lowest = lowest_live(view, space, record.dot, field.name)?;
+            writes.extend(lowest.into_iter().map(|(dot, row)| (Field::named(field.name), dot, row)));
+        }
+        let entries: BTreeSet<EntryId> = writes.iter().map(|(_, dot, _)| dot.entry).collect();
+        for entry in entries {
+            let by = live_of_entry(view, space, record.dot, Field::BY, entry)?;
+            writes.extend(by.map(|(dot, row)| (Field::named(Field::BY), dot, row)));
+        }
+        Ok(writes)
+    }
+
+    fn part(&self, record: Record, writes: LiveRows) -> Result<Part, StoreError> {
         let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
-        for (field, dot, row) in read_writes(self.view, Table::Live, row.space, dot)? {
+        for (field, dot, row) in writes {
             let author = self.author(row.log)?;
             live.entry(field).or_default().push(LiveWrite { dot, row, author });
         }
-        Ok(Record { dot, row, author, core, live })
+        Ok(Part { record, live })
     }
 
     /// A record as a memory, and the record that stands for it.
     pub(super) fn memory_of(&self, record: Record) -> Result<(Dot, Memory), NodeError> {
-        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts } = self.resolved(record)?;
+        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts, more } =
+            self.resolved(record)?;
         let memory = Memory {
             id: dot.into(),
             was: core.was.map(|was| was.id),
@@ -95,27 +168,25 @@ impl Reader<'_> {
             version,
             fields,
             conflicts,
+            more,
         };
         Ok((dot, memory))
     }
 
     /// The values of a record that are shown.
     pub(super) fn resolved(&self, first: Record) -> Result<Resolved, NodeError> {
-        if first.core.key.is_none() && first.live.is_empty() {
+        let Parts { mut parts, mut more } = self.parts_of(first)?;
+        if let [part] = parts.as_slice()
+            && part.live.is_empty()
+            && !more
+            && let Some(part) = parts.pop()
+        {
             // as it was written, and nobody else's: most are
-            return Ok(self.untouched(first));
+            return Ok(self.untouched(part.record));
         }
-        let mut parts = Vec::new();
-        for other in self.group(&first)? {
-            if other != first.dot {
-                parts.extend(self.record(other)?);
-            }
-        }
-        parts.push(first);
-        parts.sort_by_key(|record| record.dot);
-        // it has at least the one that was asked for
-        let primary = parts.first().ok_or_else(|| rows::unreadable(Table::Records))?;
-        let writes = || parts.iter().flat_map(|record| record.live.values().flatten());
+        // it has at least the one with the lowest dot
+        let primary = &parts.first().ok_or_else(|| rows::unreadable(Table::Records))?.record;
+        let writes = || parts.iter().flat_map(|part| part.live.values().flatten());
         let latest = writes().map(|write| write.row.hlc).fold(primary.row.hlc, Hlc::max);
         let mut shown = Resolved {
             dot: primary.dot,
@@ -125,11 +196,13 @@ impl Reader<'_> {
             author: primary.author,
             edited: false,
             updated: latest,
-            version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|record| record.dot))),
+            version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|part| part.record.dot))),
             conflicts: BTreeMap::new(),
+            more: false,
         };
         for field in FIELDS.iter().filter(|field| field.editable) {
-            let values = field_values(&parts, field)?;
+            let (values, cut) = field_values(&parts, field)?;
+            more |= cut;
             if let [latest, ..] = values.as_slice() {
                 self.show(field, latest, &mut shown)?;
             }
@@ -138,12 +211,12 @@ impl Reader<'_> {
                 shown.conflicts.insert(field.name.to_owned(), values.collect());
             }
         }
-        Ok(shown)
+        Ok(Resolved { more, ..shown })
     }
 
     /// A record that nobody has edited.
     fn untouched(&self, record: Record) -> Resolved {
-        let Record { dot, row, author, mut core, .. } = record;
+        let Record { dot, row, author, mut core } = record;
         let Origin { agent, source, .. } = origin_of(&core);
         let author_name = self.name_of(&author);
         let from = Provenance { author, author_name, agent: agent.clone(), source, at: row.hlc.time() };
@@ -151,7 +224,7 @@ impl Reader<'_> {
         let fields = said.map(|field| (field.name, from.clone())).collect();
         (core.agent, core.source) = (agent, source);
         let (updated, version, conflicts) = (row.hlc, version_of([dot]), BTreeMap::new());
-        Resolved { dot, core, row, fields, author, edited: false, updated, version, conflicts }
+        Resolved { dot, core, row, fields, author, edited: false, updated, version, conflicts, more: false }
     }
 
     /// Takes over the value of a field that is shown.
@@ -178,7 +251,7 @@ impl Reader<'_> {
     }
 }
 
-impl Record {
+impl Part {
     /// The origin of a live write: what was said beside it, in the same entry.
     fn origin_of(&self, write: &LiveWrite) -> Origin {
         let beside = |field| {
@@ -194,33 +267,44 @@ impl Record {
     }
 }
 
-/// The distinct values of a field in records that are shown as one, latest first.
-fn field_values(parts: &[Record], field: &FieldSpec) -> Result<Vec<FieldValue>, StoreError> {
-    let mut values: Vec<FieldValue> = Vec::new();
-    for record in parts {
-        let Some(live) = record.live.get(&Field::named(field.name)) else {
-            values.push(FieldValue {
-                value: field.get(&record.core),
-                said: field.is_said(&record.core),
+/// The distinct values of a field in records that are shown as one, latest first, and whether there are more. Those of
+/// the lowest dots are read.
+fn field_values(parts: &[Part], field: &FieldSpec) -> Result<(Vec<FieldValue>, bool), StoreError> {
+    let name = Field::named(field.name);
+    let mut sources: Vec<(Dot, &Part, Option<&LiveWrite>)> = Vec::new();
+    for part in parts {
+        match part.live.get(&name) {
+            Some(live) => sources.extend(live.iter().map(|write| (write.dot, part, Some(write)))),
+            None => sources.push((part.record.dot, part, None)),
+        }
+    }
+    let more = sources.len() > TOGETHER_MAX;
+    if more {
+        sources.sort_by_key(|(dot, ..)| *dot);
+        sources.truncate(TOGETHER_MAX);
+    }
+    let mut values = Vec::with_capacity(sources.len());
+    for (dot, part, write) in sources {
+        values.push(match write {
+            None => FieldValue {
+                value: field.get(&part.record.core),
+                said: field.is_said(&part.record.core),
                 edited: false,
-                dot: record.dot,
-                hlc: record.row.hlc,
-                author: record.author,
-                origin: origin_of(&record.core),
-            });
-            continue;
-        };
-        for write in live {
-            values.push(FieldValue {
+                dot,
+                hlc: part.record.row.hlc,
+                author: part.record.author,
+                origin: origin_of(&part.record.core),
+            },
+            Some(write) => FieldValue {
                 value: field.read(&write.row.value).ok_or_else(|| rows::unreadable(Table::Live))?,
                 said: true,
                 edited: true,
-                dot: write.dot,
+                dot,
                 hlc: write.row.hlc,
                 author: write.author,
-                origin: record.origin_of(write),
-            });
-        }
+                origin: part.origin_of(write),
+            },
+        });
     }
     values.sort_by_key(|value| std::cmp::Reverse((value.hlc, value.dot)));
     let mut distinct: Vec<FieldValue> = Vec::new();
@@ -229,7 +313,7 @@ fn field_values(parts: &[Record], field: &FieldSpec) -> Result<Vec<FieldValue>, 
             distinct.push(value);
         }
     }
-    Ok(distinct)
+    Ok((distinct, more))
 }
 
 /// The origin of what a record was created with.

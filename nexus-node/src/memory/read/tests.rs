@@ -1,5 +1,7 @@
 //! Fields and origins on their way from a write to what is shown.
 
+mod flooded;
+
 use std::collections::BTreeMap;
 
 use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, Kind, Origin, Source, SpaceId, Target, Write, Writes};
