@@ -30,6 +30,7 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
     parameters.end()?;
     let check = node.critical()?.verify_audit(after).await.map_err(no_copy)?;
     let names = names(&node);
+    let gaps = |gaps: &[(u64, u64)]| gaps.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect();
     let member = |other: &crate::coordinator::AuditOther| wire::AuditMember {
         did: other.did.to_string(),
         name: names.get(&other.did).cloned(),
@@ -42,7 +43,8 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
         head: blake3::Hash::from_bytes(check.head).to_hex().to_string(),
         first: check.first,
         broken: check.broken.map(|broken| wire::AuditBroken { n: broken.n, why: broken.fault.to_string() }),
-        missing: check.missing.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect(),
+        missing: gaps(&check.missing),
+        dropped: gaps(&check.dropped),
         members: check.others.iter().map(member).collect(),
         next: check.next,
     }))

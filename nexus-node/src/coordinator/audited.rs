@@ -44,6 +44,8 @@ pub struct AuditCheck {
     pub broken: Option<AuditBreak>,
     /// Deeds without a record on this node, from and to.
     pub missing: Vec<(u64, u64)>,
+    /// Deeds whose records this node let go of to make room, from and to. The beginning is among them.
+    pub dropped: Vec<(u64, u64)>,
     /// The deed to continue after, if this was not all.
     pub next: Option<u64>,
     /// The other members' copies, at the end of the check.

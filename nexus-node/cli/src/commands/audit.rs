@@ -100,6 +100,7 @@ fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {
             step.entries += before.entries;
             step.first = before.first.or(step.first);
             step.missing.splice(0..0, before.missing);
+            step.dropped.splice(0..0, before.dropped);
         }
         progress.set_position(step.entries);
         let last = step.next.is_none() || !step.ok;
@@ -130,13 +131,14 @@ struct Verified<'a> {
     first: Option<u64>,
     broken: &'a Option<wire::AuditBroken>,
     missing: &'a [wire::AuditGap],
+    dropped: &'a [wire::AuditGap],
     members: &'a [wire::AuditMember],
 }
 
 impl<'a> From<&'a wire::AuditCheck> for Verified<'a> {
     fn from(check: &'a wire::AuditCheck) -> Self {
-        let wire::AuditCheck { ok, entries, head, first, broken, missing, members, .. } = check;
-        Self { ok: *ok, entries: *entries, head, first: *first, broken, missing, members }
+        let wire::AuditCheck { ok, entries, head, first, broken, missing, dropped, members, .. } = check;
+        Self { ok: *ok, entries: *entries, head, first: *first, broken, missing, dropped, members }
     }
 }
 
@@ -146,8 +148,13 @@ fn text(check: &wire::AuditCheck, printer: &Printer) -> String {
         false => printer.paint(Style::Bad, "NOT OK"),
     };
     let mut lines = vec![format!("{mark}: {} checked, head {}", count(check.entries, "entry", "entries"), check.head)];
-    if let Some(first) = check.first.filter(|first| *first > 1 && check.missing.is_empty()) {
-        lines.push(format!("  entries before {first} were let go of"));
+    if let Some(first) = check.first.filter(|first| *first > 1) {
+        lines.push(format!("  it begins at entry {first}"));
+    }
+    if let Some((first, last)) = check.dropped.first().zip(check.dropped.last()) {
+        let sum: u64 = check.dropped.iter().map(|gap| gap.to.saturating_sub(gap.from).saturating_add(1)).sum();
+        let gone = count(sum, "entry was", "entries were");
+        lines.push(format!("  {gone} let go of to make room, between entries {} and {}", first.from, last.to));
     }
     for gap in &check.missing {
         lines.push(format!("  entries {} to {} are not on this node yet", gap.from, gap.to));

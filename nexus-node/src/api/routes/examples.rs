@@ -379,6 +379,7 @@ pub(super) fn audit_check() -> wire::AuditCheck {
         first: Some(1),
         broken: None,
         missing: Vec::new(),
+        dropped: Vec::new(),
         members: vec![member],
         next: None,
     }

@@ -67,6 +67,10 @@ pub struct AuditCheck {
     pub broken: Option<AuditBroken>,
     /// Records that this node does not have.
     pub missing: Vec<AuditGap>,
+    /// Records that this node let go of to make room, those before `first` among them. The chain is not checked
+    /// across them.
+    #[serde(default)]
+    pub dropped: Vec<AuditGap>,
     /// The other members' copies.
     pub members: Vec<AuditMember>,
     /// The number to continue after, if this was not all.
@@ -82,7 +86,7 @@ pub struct AuditBroken {
     pub why: String,
 }
 
-/// Records that a node does not have: it got a snapshot instead, and no member has sent them yet.
+/// Records that a node does not have.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditGap {
     /// The first.

@@ -46,8 +46,22 @@ pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
             check.missing.push((gap.from, gap.to));
             (seen, before) = (gap.to, Some(gap.hash));
         }
+        // an earlier version let go of the beginning without a note
+        let may_be_gone = read.has_let_go || (seen == 0 && before.is_none());
+        while may_be_gone && record.first > seen + 1 {
+            let gap = by_first.range(seen + 1..record.first).next().map(|(_, gap)| **gap);
+            let until = gap.map_or(record.first, |gap| gap.from);
+            if until > seen + 1 {
+                check.dropped.push((seen + 1, until - 1));
+            }
+            (seen, before) = (until - 1, None);
+            if let Some(gap) = gap {
+                check.missing.push((gap.from, gap.to));
+                (seen, before) = (gap.to.max(seen + 1), Some(gap.hash));
+            }
+        }
         let fault = match before {
-            _ if record.first != seen + 1 && (seen > 0 || before.is_some()) => Some(AuditFault::GoneBefore),
+            _ if record.first != seen + 1 => Some(AuditFault::GoneBefore),
             Some(before) if record.before != before => Some(AuditFault::OtherBefore),
             None if record.first == 1 && record.before != [0; 32] => Some(AuditFault::NotTheFirst),
             _ if !record.is_signed() => Some(AuditFault::NotSigned),

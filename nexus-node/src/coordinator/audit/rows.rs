@@ -1,10 +1,13 @@
 //! The records on disk, and those that wait to be written.
 
+mod shares;
+
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use self::shares::{ROOM, Room, Shares};
 use crate::coordinator::applied::Applied;
 use crate::coordinator::format::encode;
 use crate::coordinator::log::{Log, WriteFailed};
@@ -13,8 +16,6 @@ use crate::store::{Batch, Order, Snapshot, StoreError, Table, View};
 
 /// The most bytes of records in memory before they are written.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// The most bytes of records on disk. Beyond that the oldest go.
-const KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The most bytes of records in one answer to another node.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// The most records read at once.
@@ -26,8 +27,8 @@ const NUMBER_MAX: u64 = u64::MAX >> 8;
 
 /// The key of the missing records. The other keys are the numbers of rows' first deeds.
 pub(super) const GAPS: &[u8] = b"gaps";
-/// The key of the rows' total size in bytes.
-const BYTES: &[u8] = b"bytes";
+/// The key of the members' shares of the rows.
+const SHARES: &[u8] = b"shares";
 
 /// Records that are not on disk yet, oldest first.
 #[derive(Debug, Default)]
@@ -107,15 +108,15 @@ fn skipped(log: &Log, gap: Gap) -> Result<Batch, StoreError> {
     let mut batch = Batch::new();
     batch.put(Table::RaftAudit, GAPS, &encode(&gaps));
     // records from before a crash that took this copy back; they come again with the others
-    let (view, mut gone) = (log.view()?, 0);
+    let view = log.view()?;
+    let mut shares = shares(log, &view)?;
     let range = (Bound::Included(after.as_slice()), Bound::Included(LAST.as_slice()));
-    view.scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
+    view.try_scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
         batch.delete(Table::RaftAudit, key);
-        gone += value.len() as u64;
-        ControlFlow::Continue(())
+        shares.give(&decode::<Record>(log, value)?, value.len());
+        Ok(ControlFlow::Continue(()))
     })?;
-    let bytes = kept_bytes(log, &view)?.saturating_sub(gone);
-    batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
+    batch.put(Table::RaftAudit, SHARES, &encode(&shares));
     Ok(batch)
 }
 
@@ -135,35 +136,67 @@ pub(in crate::coordinator) enum KeepError {
     Read(#[from] StoreError),
 }
 
-/// The changes that keep some records, and drop the oldest if there are too many.
+/// The changes that keep some records, and let go of others if there is no room.
 pub(super) fn batch(log: &Log, records: &[Record]) -> Result<Batch, StoreError> {
+    batch_within(log, records, ROOM)
+}
+
+fn batch_within(log: &Log, records: &[Record], room: Room) -> Result<Batch, StoreError> {
     let view = log.view()?;
     let mut batch = Batch::new();
-    let mut bytes = kept_bytes(log, &view)?;
+    let mut shares = shares(log, &view)?;
     for record in records {
         let (key, value) = (record.first.to_be_bytes(), record.encode());
         let before = view.get(Table::RaftAudit, &key)?;
-        if before.as_ref() != Some(&value) {
-            bytes = bytes + value.len() as u64 - before.map_or(0, |before| before.len() as u64).min(bytes);
-            batch.put(Table::RaftAudit, &key, &value);
+        if before.as_ref() == Some(&value) {
+            continue;
+        }
+        if let Some(before) = before {
+            shares.give(&decode(log, &before)?, before.len());
+        }
+        shares.take(record, value.len());
+        batch.put(Table::RaftAudit, &key, &value);
+    }
+    while let Some(over) = shares.over(room) {
+        let from = over.from.to_be_bytes();
+        let (mut found, range) = (None, (Bound::Included(from.as_slice()), Bound::Included(LAST.as_slice())));
+        view.try_scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
+            let record: Record = decode(log, value)?;
+            if !over.is_of(&record) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            batch.delete(Table::RaftAudit, key);
+            shares.drop(&record, value.len());
+            found = Some(record);
+            Ok(if shares.is_enough(&over, room) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if found.is_none() {
+            // its records are all in this batch
+            break;
         }
     }
-    if bytes > KEPT_BYTES_MAX {
-        let all = (Bound::Included(FIRST.as_slice()), Bound::Included(LAST.as_slice()));
-        view.scan(Table::RaftAudit, all, Order::Forward, &mut |key, value| {
-            batch.delete(Table::RaftAudit, key);
-            bytes = bytes.saturating_sub(value.len() as u64);
-            if bytes > KEPT_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-    }
-    batch.put(Table::RaftAudit, BYTES, &encode(&bytes));
+    batch.put(Table::RaftAudit, SHARES, &encode(&shares));
     Ok(batch)
 }
 
-/// The total size of the rows, in bytes.
-fn kept_bytes(log: &Log, view: &Snapshot) -> Result<u64, StoreError> {
-    let bytes = view.get(Table::RaftAudit, BYTES)?;
-    bytes.map_or(Ok(0), |bytes| decode(log, &bytes))
+/// The members' shares of the rows. An earlier version kept none: they are counted then.
+fn shares(log: &Log, view: &Snapshot) -> Result<Shares, StoreError> {
+    if let Some(bytes) = view.get(Table::RaftAudit, SHARES)? {
+        return decode(log, &bytes);
+    }
+    let mut shares = Shares::default();
+    let all = (Bound::Included(FIRST.as_slice()), Bound::Included(LAST.as_slice()));
+    view.try_scan(Table::RaftAudit, all, Order::Forward, &mut |_, value| {
+        shares.take(&decode(log, value)?, value.len());
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(shares)
+}
+
+/// Whether records were let go of to make room for others.
+fn has_let_go(log: &Log, view: &Snapshot) -> Result<bool, StoreError> {
+    let bytes = view.get(Table::RaftAudit, SHARES)?;
+    bytes.map_or(Ok(false), |bytes| decode::<Shares>(log, &bytes).map(|shares| shares.has_dropped()))
 }
 
 pub(super) fn gaps(log: &Log) -> Result<Vec<Gap>, StoreError> {
@@ -186,6 +219,8 @@ pub(super) struct AuditRows {
     pub(super) more: bool,
     pub(super) count: u64,
     pub(super) head: [u8; 32],
+    /// Whether this node let go of records to make room for others.
+    pub(super) has_let_go: bool,
 }
 
 /// The records from a deed on.
@@ -223,7 +258,7 @@ pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<AuditRows,
     if !more {
         records.extend(waiting);
     }
-    Ok(AuditRows { records, more, count, head })
+    Ok(AuditRows { records, more, count, head, has_let_go: has_let_go(log, &view)? })
 }
 
 /// The records up to a deed that fit a page, newest first.

@@ -34,7 +34,7 @@ fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
 }
 
 fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
-    AuditRows { records: records.to_vec(), more: false, count, head }
+    AuditRows { records: records.to_vec(), more: false, count, head, has_let_go: false }
 }
 
 /// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
@@ -50,7 +50,38 @@ fn a_chain_that_nobody_touched_is_whole_from_any_point() {
     // older records were dropped
     let kept = check(&read(&records[3..], count, head), 0, &[]);
     assert_eq!((kept.broken, kept.first), (None, Some(records[3].first)));
+    assert_eq!(kept.dropped, [(1, records[3].first - 1)], "it says where it begins");
     assert!(check(&read(&[], 0, [0; 32]), 0, &[]).ok());
+}
+
+/// promise: Keys and locks | `audit verify` says which entries its node let go of, the beginning among them
+#[test]
+fn a_chain_with_holes_says_where_they_are_and_is_checked_between_them() {
+    let (records, count, head) = chain(12);
+    let mut kept = records.clone();
+    kept.drain(6..9);
+    kept.drain(..2);
+    let dropped = (records[6].first, records[8].last());
+    let with = |records: &[Record], has_let_go| AuditRows { has_let_go, ..read(records, count, head) };
+    let checked = check(&with(&kept, true), 0, &[]);
+    assert_eq!((checked.broken, checked.first), (None, Some(records[2].first)));
+    assert_eq!(checked.dropped, [(1, records[1].last()), dropped]);
+    assert_eq!(checked.entries, kept.iter().map(|record| record.deeds.len() as u64).sum::<u64>());
+    // a node that never had to let go of anything has no holes
+    assert!(check(&with(&kept, false), 0, &[]).broken.is_some());
+    for n in 0..kept.len() {
+        let mut changed = kept.clone();
+        changed[n].deeds[0].name.push('x');
+        let last_before_a_hole = changed.get(n + 1).is_some_and(|next| next.first != changed[n].last() + 1);
+        assert_eq!(check(&with(&changed, true), 0, &[]).broken.is_some(), !last_before_a_hole, "{n}");
+    }
+    // records that others may still send are told apart from those
+    let missing = Gap { from: records[5].first, to: records[5].last(), hash: records[5].hash() };
+    let mut kept = records.clone();
+    kept.drain(4..6);
+    let checked = check(&with(&kept, true), 0, &[missing]);
+    assert_eq!((checked.broken, checked.missing), (None, vec![(missing.from, missing.to)]));
+    assert_eq!(checked.dropped, [(records[4].first, records[4].last())]);
 }
 
 /// A forbidden change of a record.

@@ -52,13 +52,73 @@ async fn records_that_come_again_with_the_log_are_kept_once() {
     }
     assert_eq!(rows(&log), [1, 3, 5]);
     let bytes: u64 = [1, 3, 5].into_iter().map(|first| record(first).encode().len() as u64).sum();
-    assert_eq!(kept_bytes(&log, &log.view().unwrap()).unwrap(), bytes);
+    let exactly = Room { common: bytes, apart: 0 };
+    let shares = || shares(&log, &log.view().unwrap()).unwrap();
+    assert!(shares().over(exactly).is_none() && shares().over(Room { common: bytes - 1, ..exactly }).is_some());
     // backwards, as a member asks, from the disk and from memory
     applied.waiting(|waiting| waiting.add(Some(record(7))));
     let page = read_back(&log, &applied, 8).unwrap();
     assert_eq!(page, [7, 5, 3, 1].map(|first| record(first).encode()));
     assert_eq!(read_back(&log, &applied, 4).unwrap().len(), 2);
     assert_eq!(read_back(&log, &applied, u64::MAX).unwrap(), page);
+}
+
+/// A member's record of one deed.
+fn record_of(by: u8, first: u64, action: Action, whose: Option<u8>, result: DeedResult) -> Record {
+    let deed = Deed { action, name: "n".repeat(400), whose: whose.map(|whose| Did::from_bytes([whose; 32])), result };
+    let source = Source::Proposal {
+        by: Did::from_bytes([by; 32]),
+        at_ms: 0,
+        digest: [0; 32],
+        signature: nexus_identity::Signature::from_bytes([0; 64]),
+    };
+    Record { before: [0; 32], first, index: first, source, deeds: vec![deed] }
+}
+
+/// promise: Keys and locks | No flood of requests pushes a stolen lock, a change of the voters or another member's requests out of the audit
+#[tokio::test]
+async fn a_flood_of_refusals_pushes_out_nothing_but_its_own_member_s_requests() {
+    let (log, _, _tasks) = log();
+    let refused = || DeedResult::Refused("no_lock".to_owned());
+    let room = Room { common: 40 * 700, apart: 8 * 700 };
+    let keep = async |records: &[Record]| log.keep(batch_within(&log, records, room).unwrap()).await.unwrap();
+    let (victim, thief) = (3, 4);
+    let mut honest = Vec::new();
+    for first in 1..=5 {
+        honest.push(record_of(victim, first, Action::Put, None, DeedResult::Revision(first)));
+    }
+    keep(&honest).await;
+    keep(&[record_of(thief, 6, Action::Steal, Some(victim), DeedResult::Granted(9))]).await;
+    let mut seats = record(7);
+    seats.source = Source::Leader(ME);
+    seats.deeds.truncate(1);
+    seats.deeds[0].action = Action::VoterRemoved;
+    keep(&[seats]).await;
+    for round in 0..20 {
+        // locks that nobody holds, and its own
+        let flood = (0..20).map(|n| {
+            let (whose, result) = if n % 2 == 0 { (None, refused()) } else { (Some(thief), DeedResult::Granted(n)) };
+            record_of(thief, 8 + round * 20 + n, Action::Steal, whose, result)
+        });
+        keep(&flood.collect::<Vec<_>>()).await;
+    }
+    let kept = rows(&log);
+    assert!((1..=7).all(|first| kept.contains(&first)), "{kept:?}");
+    assert!(kept.len() < 60, "there is a bound: {}", kept.len());
+    assert_eq!(kept.last(), Some(&407), "the newest stay");
+    assert!(has_let_go(&log, &log.view().unwrap()).unwrap());
+    // an earlier version kept no shares: they are counted, and are the same
+    let counted = {
+        let mut batch = Batch::new();
+        batch.delete(Table::RaftAudit, SHARES);
+        let before = shares(&log, &log.view().unwrap()).unwrap();
+        log.keep(batch).await.unwrap();
+        (before, shares(&log, &log.view().unwrap()).unwrap())
+    };
+    for apart in (0..20).map(|n| n * 300) {
+        let room = Room { common: 25 * 700, apart };
+        assert_eq!(counted.0.over(room).is_some(), counted.1.over(room).is_some());
+    }
 }
 
 /// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
