@@ -20,7 +20,7 @@ use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
-use super::voters::{SeenMember, Situation, VoterChange};
+use super::voters::{Dismissal, SeenMember, Situation, VoterChange};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator, Manage};
 use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
@@ -528,8 +528,15 @@ impl Coordinator {
                 }
             }
             Manage::Remove(did) => {
-                let Some(voter) = find(did).filter(|voter| voters.contains(voter)) else {
-                    return refused("it is not a voter");
+                let Some(voter) = voters.iter().find(|voter| voter.did == did).copied() else {
+                    let copies: Vec<Voter> = membership.learner_ids().filter(|learner| learner.did == did).collect();
+                    if copies.is_empty() {
+                        return refused("it has neither a vote nor a copy");
+                    }
+                    for copy in copies {
+                        self.change(running, VoterChange::Dismiss(copy, Dismissal::Asked)).await?;
+                    }
+                    return Ok(());
                 };
                 if voters.len() == 1 {
                     return refused("it is the last voter");

@@ -7,7 +7,7 @@ use nexus_identity::Did;
 pub enum Manage {
     /// Give this member a vote.
     Add(Did),
-    /// Take this member's vote.
+    /// Take this member's vote; of a member without one, its copy, which makes room for another's.
     Remove(Did),
     /// Let another voter lead.
     StepDown,

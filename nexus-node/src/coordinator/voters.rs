@@ -84,6 +84,8 @@ pub(super) enum Dismissal {
     Old,
     Silent,
     Away,
+    /// A person asked for it.
+    Asked,
 }
 
 impl fmt::Display for Dismissal {
@@ -93,6 +95,7 @@ impl fmt::Display for Dismissal {
             Self::Barred => "readers have none",
             Self::Old => "it does not read the next format of critical state: update it",
             Self::Away => "it is away, and another member needs its place",
+            Self::Asked => "an admin took its copy",
             Self::Silent => "it did not answer, and the next format of critical state waited for it",
         })
     }
