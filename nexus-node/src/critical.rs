@@ -11,8 +11,9 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use nexus_identity::Did;
-use tokio::sync::watch as channel;
+use tokio::sync::{oneshot, watch as channel};
 use tokio::time::Instant;
 
 use self::guard::Since;
@@ -26,7 +27,7 @@ pub use crate::coordinator::{
     Seat, SeatState, Step, Txn, Waiter,
 };
 use crate::coordinator::{Answer, Command, Content, Coordinator, Outcome, Query, Refusal, TTL_MS_MAX};
-use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource};
+use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource, StopError};
 
 /// The time between two looks at a lock, on a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
@@ -104,6 +105,9 @@ pub struct TxnDone {
     /// For each step, the key after it; `None` for a key that does not exist.
     pub items: Vec<Option<Item>>,
 }
+
+/// A lock's token with the earliest beginning of its lease, or the reason why it was not taken.
+type Acquired = Result<(u64, Since), NodeError>;
 
 impl Critical {
     /// A key, exact as of now.
@@ -231,7 +235,8 @@ impl Critical {
         Ok(LockGuard::keep(self.clone(), name.to_owned(), token, options.ttl, since))
     }
 
-    /// Takes a lock without keeping it: the caller must renew it.
+    /// Takes a lock without keeping it: the caller must renew it. If this future is dropped, neither the lock nor a
+    /// place in its line is kept.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -240,21 +245,54 @@ impl Critical {
         Ok(Grant { token, lasts: options.ttl.saturating_sub(since.elapsed()) })
     }
 
-    /// Takes a lock. Returns its token and the earliest beginning of its lease.
-    async fn acquire_since(&self, name: &str, options: LockOptions) -> Result<(u64, Since), NodeError> {
+    /// Takes a lock. Returns its token and the earliest beginning of its lease. A caller that goes away meanwhile
+    /// must not become the holder, nor keep a place in the line.
+    async fn acquire_since(&self, name: &str, options: LockOptions) -> Acquired {
+        let (tell, told) = oneshot::channel();
+        let (critical, name) = (self.clone(), name.to_owned());
+        self.spawn("acquire", async move { critical.acquire_for(&name, options, tell).await }.boxed());
+        told.await.map_err(|_| StopError::CriticalWrites)?
+    }
+
+    /// Takes a lock for a caller, as long as it is there.
+    async fn acquire_for(&self, name: &str, options: LockOptions, mut tell: oneshot::Sender<Acquired>) {
         let LockOptions { ttl, wait } = options;
         let command = Command::Acquire { name: name.to_owned(), ttl_ms: ms(ttl), wait_ms: ms(wait) };
         let (before, until) = (Since::now(self.coordinator.world()), Instant::now() + wait);
-        match self.coordinator.propose(command).await? {
-            Outcome::Granted { token } => Ok((token, before)),
-            Outcome::Waiting { waiter } => {
-                let token = self.wait_in_line(name, waiter, until).await?;
-                // its beginning is unknown here, so the lease is renewed from now on
-                let renewed = Since::now(self.coordinator.world());
-                self.renew(name, token, None).await?;
-                Ok((token, renewed))
+        let acquired = match self.coordinator.propose(command).await {
+            Ok(Outcome::Granted { token }) => Ok((token, before)),
+            Ok(Outcome::Waiting { waiter }) => {
+                tokio::select! {
+                    granted = self.wait_for_turn(name, waiter, until) => granted,
+                    () = tell.closed() => return self.leave_line(name, waiter).await,
+                }
             }
-            other => Err(refused(other)),
+            Ok(other) => Err(refused(other)),
+            Err(error) => Err(error),
+        };
+        if let Err(Ok((token, _))) = tell.send(acquired)
+            && let Err(error) = self.release(name, token).await
+        {
+            tracing::debug!(%error, "a lock that nobody waits for any more runs out by itself");
+        }
+    }
+
+    async fn wait_for_turn(&self, name: &str, waiter: u64, until: Instant) -> Acquired {
+        let token = self.wait_in_line(name, waiter, until).await?;
+        // its beginning is unknown here, so the lease is renewed from now on
+        let renewed = Since::now(self.coordinator.world());
+        self.renew(name, token, None).await?;
+        Ok((token, renewed))
+    }
+
+    /// Gives up a place in line, or the lock if its turn came before.
+    async fn leave_line(&self, name: &str, waiter: u64) {
+        let left = match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await {
+            Ok(Outcome::Granted { token }) => self.release(name, token).await,
+            left => left.map(drop),
+        };
+        if let Err(error) = left {
+            tracing::debug!(%error, "a place in line that nobody waits in any more ends by itself");
         }
     }
 

@@ -214,6 +214,7 @@ impl NodeError {
             Self::Ambiguous { .. } => "ambiguous",
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
+            Self::Refused(AccessError::Full(_)) => "full",
             Self::Refused(_) => "refused",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",

@@ -1,7 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{AccessError, COORDINATOR_HINT, NodeError, Resource};
+use crate::error::{AccessError, COORDINATOR_HINT, CriticalBound, NodeError, Resource};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.
@@ -41,6 +41,7 @@ pub const CODES: &[Code] = &[
     Code { name: "no_quorum", status: 503, exit: 6 },
     Code { name: "conflict", status: 409, exit: 7 },
     Code { name: "in_use", status: 409, exit: 7 },
+    Code { name: "full", status: 409, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "too_new", status: 501, exit: 1 },
@@ -127,6 +128,10 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")
         }
+        NodeError::Refused(AccessError::Full(CriticalBound::Line { .. } | CriticalBound::Locks { .. })) => {
+            Some("nothing changed: try again once others have given locks back; `nexus-node lock list` shows them")
+        }
+        NodeError::Refused(AccessError::Full(_)) => Some("nothing changed: delete keys, or give locks back"),
         NodeError::Coordinator(_) => Some(COORDINATOR_HINT),
         NodeError::NoQuorum { lost: true, .. } => Some(
             "these voters are no members any more: `nexus-node coordinator recover --i-understand` on an admin's node",

@@ -218,6 +218,39 @@ async fn a_lock_has_one_holder_and_its_line_is_fair() {
     assert!(!second.is_held());
 }
 
+/// promise: Keys and locks | A caller that goes away while it waits does not get the lock, and leaves the line
+#[tokio::test]
+async fn whoever_stops_waiting_for_a_lock_leaves_its_line_and_a_full_line_says_so() {
+    const LINE: usize = 256;
+    const SHARE: usize = LINE / 2;
+    let nodes = nodes(World(112), 2).await;
+    let [one, two] = [0, 1].map(|n| nodes[n].critical().unwrap());
+    let lock = one.lock("build", LockOptions::default()).await.unwrap();
+    let wait = LockOptions::default().wait(Duration::from_secs(600));
+    let stand = |critical: &nexus_node::Critical| {
+        let critical = critical.clone();
+        tokio::spawn(async move { critical.acquire("build", wait).await })
+    };
+    let line = async || Some(one.lock_of("build").await.unwrap()?.line.len());
+    let waiting: Vec<_> = (0..SHARE).flat_map(|_| [stand(&one), stand(&two)]).collect();
+    until("a full line", async || (line().await? == LINE).then_some(())).await;
+    let full = one.acquire("build", wait).await.unwrap_err();
+    assert_eq!(full.code(), "full", "{full}");
+    for place in &waiting[2..] {
+        place.abort();
+    }
+    until("two in line", async || (line().await? == 2).then_some(())).await;
+    lock.release().await.unwrap();
+    let mut left = waiting.into_iter().take(2);
+    let (one_of_them, other) = (left.next().unwrap(), left.next().unwrap());
+    let (granted, other) = futures::future::select(one_of_them, other).await.factor_first();
+    let token = granted.unwrap().unwrap().token;
+    // its turn may come before it has left
+    other.into_inner().abort();
+    one.release("build", token).await.unwrap();
+    until("free", async || one.lock_of("build").await.unwrap().is_none().then_some(())).await;
+}
+
 /// promise: Keys and locks | A time to live ends after its whole time, and not if it was renewed
 #[tokio::test(start_paused = true)]
 async fn what_has_a_time_to_live_goes_away_and_a_dropped_lock_is_free() {
@@ -359,4 +392,21 @@ async fn where_the_revoked_held_the_quorum_an_admin_goes_on_from_its_copy() {
     critical.put("k", "w", plain()).await.unwrap();
     let refused = founder.critical().unwrap().put("k", "x", plain()).await.unwrap_err();
     assert!(matches!(refused, NodeError::Refused(nexus_node::AccessError::Revoked)), "{refused}");
+}
+
+/// promise: Keys and locks | Members that left hold no copy that one that is up needs
+#[tokio::test]
+async fn the_copy_of_a_member_that_left_is_taken_by_hand() {
+    let mut nodes = nodes(World(113), 2).await;
+    let founder = nodes[0].critical().unwrap();
+    until("a copy", async || (founder.coordinators().await?.learners.len() == 1).then_some(())).await;
+    let gone = nodes.pop().unwrap();
+    gone.shutdown().await;
+    until("no copy", async || {
+        founder.manage(Manage::Remove(gone.did())).await.ok();
+        founder.coordinators().await?.learners.is_empty().then_some(())
+    })
+    .await;
+    let error = until("nothing more to take", async || founder.manage(Manage::Remove(gone.did())).await.err()).await;
+    assert_eq!(error.code(), "conflict", "{error}");
 }

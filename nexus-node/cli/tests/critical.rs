@@ -303,7 +303,7 @@ fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothin
     assert_eq!((&theft["by_name"], &theft["stolen_from"]), (&json!("laptop"), &node.ready["did"]), "{theft}");
 }
 
-/// promise: Keys and locks | A caller that goes away while it waits does not get the lock
+/// promise: Keys and locks | A caller that goes away while it waits does not get the lock, and leaves the line
 #[test]
 fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     use std::io::Write;
@@ -322,6 +322,7 @@ fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {
     waiting.write_all(head.as_bytes()).unwrap();
     until("it waits", || (good(&node, "GET", "/v1/locks", "")[0]["waiting"] == 1).then_some(()));
     drop(waiting);
+    until("it left the line", || (good(&node, "GET", "/v1/locks", "")[0]["waiting"] == 0).then_some(()));
     good(&node, "POST", "/v1/locks/l/release", &format!("{{\"token\":{token}}}"));
     until("nobody has it", || (good(&node, "GET", "/v1/locks", "") == json!([])).then_some(()));
 }

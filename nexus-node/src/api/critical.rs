@@ -7,7 +7,6 @@ use axum::Json as Answer;
 use axum::extract::State;
 use futures::FutureExt;
 use nexus_identity::Did;
-use tokio::sync::oneshot;
 
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
@@ -152,19 +151,8 @@ pub(super) async fn acquire(
     let critical = node.critical()?;
     let ttl = acquire.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
     let options = LockOptions { ttl, wait: acquire.wait.map_or(Duration::ZERO, |wait| wait.0) };
-    // A caller that goes away while it waits must not become the holder.
-    let (tell, granted) = oneshot::channel();
-    let (waits, lock) = (critical.clone(), name.clone());
-    let wait = async move {
-        let granted = waits.acquire(&lock, options).await;
-        if let Err(Ok(grant)) = tell.send(granted)
-            && let Err(error) = waits.release(&lock, grant.token).await
-        {
-            tracing::debug!(%error, "a lock that nobody waits for any more runs out by itself");
-        }
-    };
-    critical.spawn("acquire", wait.boxed());
-    let granted = granted.await.map_err(|_| Problem::new("stopping", "the node is stopping"))?;
+    // if the caller goes away, this is dropped, and so is its place in line
+    let granted = critical.acquire(&name, options).await;
     match api.0.proposals.count(granted) {
         Ok(grant) => Ok(Answer(ours(&node, name, grant.token, grant.lasts))),
         Err(NodeError::Conflict(_)) => Err(held(&node, &critical, &name).await),
