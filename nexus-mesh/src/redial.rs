@@ -9,11 +9,17 @@ pub(crate) struct Backoff {
     pub(crate) first: Duration,
     /// The longest wait after many failures. Default 60 s: a peer that comes back is found within a minute.
     pub(crate) longest: Duration,
+    /// The longest wait after [`AWAY_FAILURES`]. Default 10 min. A peer that is heard of through others is dialled
+    /// sooner.
+    pub(crate) away: Duration,
 }
+
+/// The failures in a row after which a peer counts as away: dials of more than a day.
+pub(crate) const AWAY_FAILURES: u32 = 2_000;
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60), away: Duration::from_secs(600) }
     }
 }
 
@@ -24,6 +30,16 @@ impl Backoff {
     pub(crate) fn wait(&self, failures: u32, seed: u64) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let whole = doubled.clamp(self.first.min(self.longest), self.longest);
+        self.spread(whole, failures, seed)
+    }
+
+    /// The same for a peer, which may be away for days.
+    pub(crate) fn wait_for_peer(&self, failures: u32, seed: u64) -> Duration {
+        if failures < AWAY_FAILURES { self.wait(failures, seed) } else { self.spread(self.away, failures, seed) }
+    }
+
+    /// Between half and the whole of a wait.
+    fn spread(&self, whole: Duration, failures: u32, seed: u64) -> Duration {
         let half = whole / 2;
         let jitter = mix(seed ^ u64::from(failures).rotate_left(32)) % 1_000;
         half + (whole - half) * u32::try_from(jitter).unwrap_or(0) / 1_000

@@ -3,6 +3,7 @@
 mod peer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use libp2p::Multiaddr;
 use nexus_identity::Did;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use self::peer::{Attempts, KnownPeer, SPOTTED_MAX, dialable, merge};
 pub(super) use self::peer::{is_loopback, without_peer};
-use crate::redial::Backoff;
+use crate::redial::{AWAY_FAILURES, Backoff};
 use crate::wire::ADDRESSES_PER_PEER_MAX;
 
 /// The most peers that are kept; further ones are not learned.
@@ -26,6 +27,10 @@ const DIALS_MAX: usize = 16;
 const PROVEN_MAX: usize = 4;
 /// The most dials at a time of peers that local discovery alone knows.
 const CANDIDATE_DIALS_MAX: usize = 4;
+/// The most dials at a time of peers that were heard of lately, and of all others: neither takes all places.
+const KIND_DIALS_MAX: usize = 12;
+/// A peer was heard of lately if that was at most this long before the last word of any peer.
+const LATELY: Duration = Duration::from_secs(10 * 60);
 /// The failures that a refusal counts as. The next try is a slow one: only a person can change a refusal.
 const REFUSED_FAILURES: u32 = 7;
 
@@ -45,6 +50,54 @@ struct Bootstrap {
     peer: Option<Did>,
 }
 
+/// The kinds of dials that have room of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A peer that was heard of lately.
+    Lately,
+    /// Another peer, or an address without a peer.
+    Other,
+    /// A peer that local discovery alone knows; it is one of the others, too.
+    Candidate,
+}
+
+/// The dials that may begin.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    all: usize,
+    lately: usize,
+    others: usize,
+    candidates: usize,
+}
+
+impl Room {
+    fn has(&self, kind: Kind) -> bool {
+        self.all > 0
+            && match kind {
+                Kind::Lately => self.lately > 0,
+                Kind::Other => self.others > 0,
+                Kind::Candidate => self.others > 0 && self.candidates > 0,
+            }
+    }
+
+    /// Takes a place for a dial, if there is one.
+    fn take(&mut self, kind: Kind) -> bool {
+        let has = self.has(kind);
+        let (lately, others, candidates) = match kind {
+            Kind::Lately => (1, 0, 0),
+            Kind::Other => (0, 1, 0),
+            Kind::Candidate => (0, 1, 1),
+        };
+        if has {
+            self.all -= 1;
+            self.lately = self.lately.saturating_sub(lately);
+            self.others = self.others.saturating_sub(others);
+            self.candidates = self.candidates.saturating_sub(candidates);
+        }
+        has
+    }
+}
+
 /// The addresses that this node dials.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -54,11 +107,21 @@ pub(super) struct Book {
     peers: BTreeMap<Did, KnownPeer>,
     bootstraps: BTreeMap<Multiaddr, Bootstrap>,
     open: BTreeSet<Did>,
+    /// The last word of any peer.
+    last_heard: Option<Instant>,
 }
 
 impl Book {
     pub(super) fn new(me: Did, seed: u64, backoff: Backoff) -> Self {
-        Self { me, seed, backoff, peers: BTreeMap::new(), bootstraps: BTreeMap::new(), open: BTreeSet::new() }
+        Self {
+            me,
+            seed,
+            backoff,
+            peers: BTreeMap::new(),
+            bootstraps: BTreeMap::new(),
+            open: BTreeSet::new(),
+            last_heard: None,
+        }
     }
 
     fn entry(&mut self, peer: Did) -> Option<&mut KnownPeer> {
@@ -139,9 +202,11 @@ impl Book {
     /// addresses if they are new.
     pub(super) fn opened(&mut self, peer: Did, dialled: Option<&Multiaddr>, now: Instant) -> Option<Vec<Multiaddr>> {
         self.open.insert(peer);
+        self.last_heard = Some(now);
         let known = self.entry(peer)?;
         known.candidate = false;
         known.error = None;
+        known.heard = Some(now);
         known.attempts = Attempts::default();
         let address = without_peer(dialled?);
         known.proven.retain(|proven| *proven != address);
@@ -153,9 +218,26 @@ impl Book {
     /// Notes the end of the open connection to a member. Returns its addresses if some are not reported.
     pub(super) fn closed(&mut self, peer: &Did, now: Instant) -> Option<Vec<Multiaddr>> {
         self.open.remove(peer);
-        let unreported = self.peers.get_mut(peer).and_then(|known| known.report(now));
+        self.last_heard = Some(now);
+        let known = self.peers.get_mut(peer);
+        let unreported = known.and_then(|known| {
+            known.heard = Some(now);
+            known.report(now)
+        });
         self.plan_redial(peer, now);
         unreported
+    }
+
+    /// Notes a word of a peer that others passed on. Returns whether its dial may come forward.
+    pub(super) fn heard(&mut self, peer: &Did, now: Instant) -> bool {
+        let open = self.open.contains(peer);
+        let Some(known) = self.peers.get_mut(peer) else { return false };
+        (known.heard, self.last_heard) = (Some(now), Some(now));
+        if known.attempts.failures >= AWAY_FAILURES && !open && !known.attempts.dialing {
+            known.attempts.failures = REFUSED_FAILURES;
+            known.hurry(now);
+        }
+        known.attempts.due.is_some()
     }
 
     fn plan_redial(&mut self, peer: &Did, now: Instant) {
@@ -193,7 +275,11 @@ impl Book {
         if refused {
             attempts.failures = attempts.failures.max(REFUSED_FAILURES);
         }
-        attempts.due = Some(now + backoff.wait(attempts.failures, seed));
+        let wait = match target {
+            Target::Peer(_) => backoff.wait_for_peer(attempts.failures, seed),
+            Target::Bootstrap(_) => backoff.wait(attempts.failures, seed),
+        };
+        attempts.due = Some(now + wait);
         if planted("redials_at_once") {
             attempts.due = Some(now);
         }
@@ -247,50 +333,61 @@ impl Book {
         }
     }
 
-    /// The dials that are due. Each is in progress from now on, until it [`ended`](Self::ended) or the
-    /// peer [`opened`](Self::opened).
+    /// The dials that are due, those that were heard of last first. Each is in progress from now on, until it
+    /// [`ended`](Self::ended) or the peer [`opened`](Self::opened).
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
-        let (room, mut candidate_room) = self.room();
-        let peers = self
-            .peers
-            .iter()
-            .map(|(peer, known)| (known.attempts.due, known.candidate, Target::Peer(*peer), known.addresses()));
+        let mut room = self.room();
+        let peers = self.peers.iter().map(|(peer, known)| {
+            (known.heard, known.attempts.due, self.kind(known), Target::Peer(*peer), known.addresses())
+        });
         let bootstraps = self.bootstraps.iter().map(|(address, known)| {
-            (known.attempts.due, false, Target::Bootstrap(address.clone()), vec![address.clone()])
+            let heard = known.peer.and_then(|peer| self.peers.get(&peer)?.heard);
+            (heard, known.attempts.due, Kind::Other, Target::Bootstrap(address.clone()), vec![address.clone()])
         });
-        let mut due: Vec<_> = peers.chain(bootstraps).filter(|(due, ..)| due.is_some_and(|due| due <= now)).collect();
-        due.sort_by_key(|(due, ..)| *due);
-        due.retain(|(_, candidate, ..)| {
-            let room = !candidate || candidate_room > 0;
-            candidate_room = candidate_room.saturating_sub(usize::from(*candidate));
-            room
-        });
-        due.truncate(room);
-        for (_, _, target, _) in &due {
+        let is_due = |due: &Option<Instant>| due.is_some_and(|due| due <= now);
+        let mut due: Vec<_> = peers.chain(bootstraps).filter(|(_, due, ..)| is_due(due)).collect();
+        due.sort_by_key(|(heard, due, ..)| (std::cmp::Reverse(*heard), *due));
+        due.retain(|(_, _, kind, ..)| room.take(*kind));
+        for (_, _, _, target, _) in &due {
             if let Some(attempts) = self.attempts(target) {
                 attempts.due = None;
                 attempts.dialing = true;
             }
         }
-        due.into_iter().map(|(_, _, target, addresses)| (target, addresses)).collect()
+        due.into_iter().map(|(_, _, _, target, addresses)| (target, addresses)).collect()
     }
 
     /// The next time at which [`Book::due`] has something; `None` while all dials are taken.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let (room, candidate_room) = self.room();
-        let peers = self.peers.values().filter(|known| candidate_room > 0 || !known.candidate);
-        let attempts = peers.map(|known| &known.attempts);
-        let due = attempts.chain(self.bootstraps.values().map(|known| &known.attempts)).filter_map(|one| one.due).min();
-        due.filter(|_| room > 0)
+        let room = self.room();
+        let peers = self.peers.values().filter(|known| room.has(self.kind(known)));
+        let bootstraps = self.bootstraps.values().filter(|_| room.has(Kind::Other));
+        let attempts = peers.map(|known| &known.attempts).chain(bootstraps.map(|known| &known.attempts));
+        attempts.filter_map(|one| one.due).min()
     }
 
-    /// How many dials may begin, and how many of them of candidates.
-    fn room(&self) -> (usize, usize) {
-        let peers = || self.peers.values().filter(|known| known.attempts.dialing);
-        let bootstraps = self.bootstraps.values().filter(|known| known.attempts.dialing).count();
-        let candidates = peers().filter(|known| known.candidate).count();
-        let room = DIALS_MAX.saturating_sub(peers().count() + bootstraps);
-        (room, CANDIDATE_DIALS_MAX.saturating_sub(candidates))
+    fn kind(&self, known: &KnownPeer) -> Kind {
+        match known.heard {
+            _ if known.candidate => Kind::Candidate,
+            // it does not pass while this node hears of nobody
+            Some(heard) if self.last_heard.is_some_and(|last| last <= heard + LATELY) => Kind::Lately,
+            _ => Kind::Other,
+        }
+    }
+
+    /// The dials that may begin.
+    fn room(&self) -> Room {
+        let mut room =
+            Room { all: DIALS_MAX, lately: KIND_DIALS_MAX, others: KIND_DIALS_MAX, candidates: CANDIDATE_DIALS_MAX };
+        let peers = self.peers.values().filter(|known| known.attempts.dialing).map(|known| self.kind(known));
+        let bootstraps = self.bootstraps.values().filter(|known| known.attempts.dialing).map(|_| Kind::Other);
+        for kind in peers.chain(bootstraps) {
+            // a peer that was heard of lately as its dial began may not be so now
+            if !room.take(kind) {
+                room.all = room.all.saturating_sub(1);
+            }
+        }
+        room
     }
 
     /// Notes why a dial of a peer failed.
@@ -321,7 +418,6 @@ impl Book {
 mod tests {
     use super::peer::{HURRY_EVERY, REPORTS_PER_MINUTE};
     use super::*;
-    use std::time::Duration;
 
     fn did(n: u8) -> Did {
         Did::from_bytes([n; 32])
@@ -424,6 +520,86 @@ mod tests {
         book.due(now);
         book.know(did(2), &[address(2)], now);
         assert_eq!(book.due(now).len(), 1);
+    }
+
+    /// promise: Meeting | Members that left for good delay no dial of those that were heard of lately
+    #[test]
+    fn the_dead_delay_no_dial_of_the_living() {
+        let (mut book, start) = book();
+        for n in 1..=200 {
+            book.know(did(n), &[address(n.into())], start);
+        }
+        // five of them answer, are heard of, and are lost with the network
+        for n in [7, 50, 101, 150, 200] {
+            book.opened(did(n), None, start);
+            book.closed(&did(n), start);
+        }
+        let later = start + Duration::from_secs(3 * 86_400);
+        book.dial_all(later);
+        let first: Vec<Target> = book.due(later).into_iter().map(|(target, _)| target).collect();
+        for n in [7, 50, 101, 150, 200] {
+            assert!(first[..5].contains(&Target::Peer(did(n))), "{n} is among the first five: {first:?}");
+        }
+        assert_eq!(first.len(), DIALS_MAX, "the rest of the room is for the others");
+        // all dials of the dead hang, and one of the living is lost again
+        book.opened(did(7), None, later);
+        book.closed(&did(7), later);
+        let due = book.next_due().unwrap();
+        assert!(due <= later + Duration::from_secs(1));
+        assert_eq!(book.due(due), [(Target::Peer(did(7)), vec![address(7)])]);
+    }
+
+    /// promise: Meeting | Members that left for good delay no dial of those that were heard of lately
+    #[test]
+    fn neither_the_living_nor_the_dead_take_all_dials() {
+        let (mut book, now) = book();
+        for n in 1..=100 {
+            book.know(did(n), &[address(n.into())], now);
+        }
+        assert_eq!(book.due(now).len(), KIND_DIALS_MAX, "there is room for somebody that is heard of");
+        assert_eq!(book.next_due(), None);
+        book.heard(&did(90), now);
+        assert_eq!(book.due(now), [(Target::Peer(did(90)), vec![address(90)])]);
+        for n in 1..=100 {
+            book.heard(&did(n), now);
+        }
+        book.know(did(101), &[address(101)], now);
+        for n in 1..=100 {
+            book.ended(&Target::Peer(did(n)), false, now);
+        }
+        let soon = now + Duration::from_secs(60);
+        let due = book.due(soon);
+        assert_eq!(due.len(), KIND_DIALS_MAX + 1);
+        assert!(due.contains(&(Target::Peer(did(101)), vec![address(101)])), "a newcomer has its turn");
+    }
+
+    /// promise: Meeting | A member that is away for days is dialled every ten minutes, and at once when others hear of it
+    #[test]
+    fn who_is_away_for_days_is_dialled_rarely_until_others_hear_of_it() {
+        let (mut book, mut now) = book();
+        let (peer, start) = (Target::Peer(did(1)), now);
+        book.know(did(1), &[address(1)], now);
+        book.bootstrap(address(2), now);
+        let (mut dials, mut bootstraps) = (Vec::new(), 0);
+        while now < start + Duration::from_secs(3 * 86_400) {
+            now = book.next_due().unwrap();
+            for (target, _) in book.due(now) {
+                match target == peer {
+                    true => dials.push(now),
+                    false => bootstraps += 1,
+                }
+                book.ended(&target, false, now);
+            }
+        }
+        let wait = |n: usize| dials[n + 1] - dials[n];
+        assert!(wait(1_000) <= Duration::from_secs(60));
+        let last = wait(dials.len() - 2);
+        assert!(last >= Duration::from_secs(300) && last <= Duration::from_secs(600), "{last:?}");
+        assert!(bootstraps > 3 * 86_400 / 60, "an address that a person gave is tried each minute");
+        assert!(book.heard(&did(1), now));
+        assert!(book.due(now).iter().any(|(target, _)| *target == peer));
+        book.ended(&peer, false, now);
+        assert!(book.peers[&did(1)].attempts.due.unwrap() <= now + Duration::from_secs(60));
     }
 
     /// promise: Bad input | Members and the local network do not aim this node's dials: one change a minute counts

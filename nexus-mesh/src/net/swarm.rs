@@ -670,6 +670,9 @@ impl Net {
         if self.revoked.contains(&peer) || expired(heard.expires_at, self.clock.wall()) || peer == self.key.did() {
             return Verdict::Ignore;
         }
+        if self.book.heard(&peer, now) {
+            self.due = None;
+        }
         let change = self.health.heard(peer, now);
         self.report(change);
         self.hint(MeshEvent::Beat { peer, body: heard.body });

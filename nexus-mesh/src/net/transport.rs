@@ -18,6 +18,9 @@ pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// The longest time of a dial and its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest time of a handshake over QUIC, where nothing says that nobody is there.
+#[cfg(feature = "quic")]
+const QUIC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Streams of one TCP connection, both ways: the rooms' limits and a few for gossip and doors.
 const YAMUX_STREAMS_MAX: usize = 144;
 /// Streams that a peer may open on one QUIC connection.
@@ -58,7 +61,7 @@ pub fn tcp_quic_transport(keypair: &Keypair) -> Result<BoxedTransport, Transport
 #[cfg(feature = "quic")]
 fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
     let mut config = quic::Config::new(key);
-    config.handshake_timeout = HANDSHAKE_TIMEOUT;
+    config.handshake_timeout = QUIC_HANDSHAKE_TIMEOUT;
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
     config.max_stream_data = QUIC_STREAM_BYTES_MAX;
     config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;

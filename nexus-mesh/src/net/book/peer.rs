@@ -45,6 +45,8 @@ pub(super) struct KnownPeer {
     pub(super) candidate: bool,
     /// Why the last dial failed.
     pub(super) error: Option<String>,
+    /// The last time at which it was connected, or others passed on a word of it.
+    pub(super) heard: Option<Instant>,
     /// The last time at which news brought a dial forward.
     hurried: Option<Instant>,
     reported: Reported,
