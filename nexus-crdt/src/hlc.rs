@@ -12,7 +12,8 @@ pub const DRIFT_MAX: Duration = Duration::from_secs(600);
 pub struct Hlc(pub u64);
 
 impl Hlc {
-    const COUNTER_BITS: u32 = 16;
+    /// The bits of the counter, the lowest ones.
+    pub const COUNTER_BITS: u32 = 16;
 
     /// The first stamp of a moment.
     pub const fn at(now: Timestamp) -> Self {

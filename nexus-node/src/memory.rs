@@ -17,12 +17,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::SpaceId;
+use nexus_crdt::{DRIFT_MAX, SpaceId};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
 pub use nexus_crdt::{AgentName, Origin, Source, Was};
+
+/// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others
+/// [`DRIFT_MAX`] ahead, and their clocks differ from this one.
+pub(crate) const AHEAD_MAX: Duration = DRIFT_MAX.saturating_mul(2);
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,7 +5,7 @@ use nexus_identity::{Did, Timestamp};
 
 use crate::error::{InputError, NodeError};
 use crate::memory::read::Reader;
-use crate::memory::{Hit, Memory, RecallQuery, Recalled};
+use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled};
 use crate::search::words::{WordMatches, spelled_words};
 use crate::search::{Filter, Match, Search};
 use crate::store::View;
@@ -72,7 +72,8 @@ fn best(
     now: Timestamp,
     mut read: impl FnMut(&Match) -> Result<Option<Hit>, NodeError>,
 ) -> Result<Vec<Hit>, NodeError> {
-    let at_most = |found: &Match| f64::from(found.score) * recency(found.stamp, now) * OWN_WEIGHT;
+    let newest = |found: &Match| if is_ahead(found.stamp, now) { now } else { found.stamp };
+    let at_most = |found: &Match| f64::from(found.score) * recency(newest(found), now) * OWN_WEIGHT;
     let mut candidates: Vec<(f64, Match)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
     candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(candidates.len()) + 1);
@@ -137,8 +138,12 @@ fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, n
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let coverage = matched.len() as f64 / wanted.len() as f64;
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
-    let score = relevance * counted(coverage, COVERAGE_SHARE) * recency(memory.updated_at, now) * source;
-    let why = why(&memory, &matched, wanted.len(), now.since(memory.updated_at), me);
+    let stamps = [memory.updated_at, memory.created_at];
+    let stamp = stamps.into_iter().find(|stamp| !is_ahead(*stamp, now));
+    let recency = stamp.map_or(counted(0.0, RECENCY_SHARE), |stamp| recency(stamp, now));
+    let score = relevance * counted(coverage, COVERAGE_SHARE) * recency * source;
+    let age = (!is_ahead(memory.updated_at, now)).then(|| now.since(memory.updated_at));
+    let why = why(&memory, &matched, wanted.len(), age, me);
     Hit { memory, score, why }
 }
 
@@ -147,13 +152,18 @@ fn counted(part: f64, share: f64) -> f64 {
     1.0 - share + share * part
 }
 
+/// Whether a stamp is so far ahead of this node's clock that it says nothing of a memory's age: its author chose it.
+fn is_ahead(stamp: Timestamp, now: Timestamp) -> bool {
+    stamp > now.saturating_add(AHEAD_MAX)
+}
+
 fn recency(stamp: Timestamp, now: Timestamp) -> f64 {
     let half_lives = now.since(stamp).as_secs_f64() / HALF_LIFE.as_secs_f64();
     counted(0.5_f64.powf(half_lives), RECENCY_SHARE)
 }
 
 /// Why a memory is in the answer.
-fn why(memory: &Memory, matched: &[&str], of: usize, age: Duration, me: Did) -> String {
+fn why(memory: &Memory, matched: &[&str], of: usize, age: Option<Duration>, me: Did) -> String {
     const NAMED: usize = 4;
     let named: Vec<String> = matched.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
     let more = if matched.len() > NAMED { format!(" and {} more", matched.len() - NAMED) } else { String::new() };
@@ -164,7 +174,8 @@ fn why(memory: &Memory, matched: &[&str], of: usize, age: Duration, me: Did) -> 
     };
     let has = if matched.is_empty() { "its key".to_owned() } else { format!("{}{more}", named.join(", ")) };
     let share = if of > 1 { format!(" ({} of {of} words)", matched.len()) } else { String::new() };
-    format!("It has {has}{share}, and {who} wrote it {}.", ago(age))
+    let when = age.map_or_else(|| "with a clock ahead of this one".to_owned(), ago);
+    format!("It has {has}{share}, and {who} wrote it {when}.")
 }
 
 fn ago(age: Duration) -> String {
@@ -270,5 +281,20 @@ mod tests {
             prop_assert_eq!(some, everything);
             prop_assert!(read <= 2 * candidates.len());
         }
+    }
+    /// promise: Bad input | A stamp far ahead of a node's clock makes no memory the newest, in lists and in recall
+    #[test]
+    fn a_stamp_far_ahead_is_no_recency() {
+        let now = Timestamp::from_ms(400 * 86_400_000);
+        let wanted = [("word".to_owned(), "word".to_owned())];
+        let score = |updated, created| {
+            let memory = Memory { text: "word".to_owned(), created_at: created, ..memory(1, updated) };
+            weigh(memory, 1.0, &wanted, Did::from_bytes([1; 32]), now).score
+        };
+        let (old, ahead) = (Timestamp::from_ms(0), Timestamp::from_ms(now.as_ms() + 86_400_000));
+        assert!(score(ahead, ahead) <= score(old, old), "it is as old as can be");
+        assert!(score(ahead, now) >= score(now, now), "an edit from ahead hides no memory");
+        let soon = now.saturating_add(Duration::from_secs(500));
+        assert!(score(soon, soon) >= score(now, now), "clocks differ a little");
     }
 }

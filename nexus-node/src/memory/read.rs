@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nexus_crdt::{Core, Dot, DotPrefix, EntryId, Members, SpaceId};
+use nexus_crdt::{Core, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
 
 use self::resolved::Record;
@@ -15,7 +15,7 @@ use super::cursor::{self, StoreName};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
 use crate::ledger::{self, entry_id_of, find_record, first_with_key, read_core_text, records_with_key};
-use crate::memory::{ListQuery, Listing, Memory, SpaceInfo};
+use crate::memory::{AHEAD_MAX, ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The space of a question that names none.
@@ -431,11 +431,38 @@ impl<'a> Reader<'a> {
         Ok(memory.expires_at.is_none_or(|end| end > self.now).then_some(memory))
     }
 
-    /// The places of the next records of several spaces, newest first.
+    /// The places of the next records of several spaces, newest first. A member may give its entries any stamp, so
+    /// those whose stamps are ahead of this node's clock come last.
     fn keys_before(&self, spaces: &[rows::SpaceNo], before: TimeKey, limit: usize) -> Result<Vec<TimeKey>, NodeError> {
+        let (first, before) = (|hlc| TimeKey { space: 0, hlc, eno: 0, index: 0 }, TimeKey { space: 0, ..before });
+        let ahead = first(Hlc(Hlc::at(self.ahead()).0.saturating_add(1 << Hlc::COUNTER_BITS)));
+        if before != cursor::LATEST && before >= ahead {
+            return self.keys_between(spaces, ahead, before, limit);
+        }
+        let mut keys = self.keys_between(spaces, first(Hlc(0)), before.min(ahead), limit)?;
+        if keys.len() < limit {
+            keys.extend(self.keys_between(spaces, ahead, cursor::LATEST, limit - keys.len())?);
+        }
+        Ok(keys)
+    }
+
+    /// The last moment that a stamp may name without being ahead of this node's clock.
+    fn ahead(&self) -> Timestamp {
+        self.now.saturating_add(AHEAD_MAX)
+    }
+
+    /// The places of the last records of several spaces before one and not before another, newest first.
+    fn keys_between(
+        &self,
+        spaces: &[rows::SpaceNo],
+        from: TimeKey,
+        before: TimeKey,
+        limit: usize,
+    ) -> Result<Vec<TimeKey>, NodeError> {
         let mut keys: Vec<TimeKey> = Vec::new();
         for space in spaces {
-            let (start, end) = (space.to_be_bytes(), TimeKey { space: *space, ..before }.to_bytes());
+            let in_space = |key: TimeKey| TimeKey { space: *space, ..key }.to_bytes();
+            let (start, end) = (in_space(from), in_space(before));
             let mut taken = 0;
             let range = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
             self.view.try_scan(Table::ByTime, range, Order::Backward, &mut |key, _| {

@@ -42,7 +42,11 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{}{unit}", ms / length)
 }
 
-/// Reads an RFC 3339 timestamp in UTC (`Z`), with or without a fraction.
+/// The most digits of a year that a timestamp can name.
+const YEAR_DIGITS_MAX: usize = 9;
+
+/// Reads an RFC 3339 timestamp in UTC (`Z`), with or without a fraction. A year may have more than four digits, as
+/// [`Timestamp`] prints it.
 ///
 /// # Errors
 /// [`TimestampError`] for anything else, also for a time before 1970.
@@ -56,12 +60,18 @@ fn parse(text: &str) -> Option<u64> {
         let digits = bytes.get(from..from + len)?;
         digits.iter().all(u8::is_ascii_digit).then(|| digits.iter().fold(0, |sum, d| sum * 10 + u64::from(d - b'0')))
     };
-    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if separators.iter().any(|&(at, separator)| bytes.get(at) != Some(&separator)) {
+    // a member's stamp may name a later year than RFC 3339 has
+    let digits = bytes.iter().take(YEAR_DIGITS_MAX + 1).take_while(|digit| digit.is_ascii_digit()).count();
+    if !(4..=YEAR_DIGITS_MAX).contains(&digits) || (digits > 4 && bytes.first() == Some(&b'0')) {
         return None;
     }
-    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let more = digits - 4;
+    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if separators.iter().any(|&(at, separator)| bytes.get(at + more) != Some(&separator)) {
+        return None;
+    }
+    let (year, month, day) = (number(0, digits)?, number(5 + more, 2)?, number(8 + more, 2)?);
+    let (hour, minute, second) = (number(11 + more, 2)?, number(14 + more, 2)?, number(17 + more, 2)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 => 28 + u64::from(leap),
@@ -72,7 +82,7 @@ fn parse(text: &str) -> Option<u64> {
     if year < 1970 || !(1..=days_in_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let fraction = text.get(19..)?.strip_suffix('Z')?;
+    let fraction = text.get(19 + more..)?.strip_suffix('Z')?;
     let ms = match fraction.strip_prefix('.') {
         None => fraction.is_empty().then_some(0)?,
         Some(digits) => {
@@ -82,7 +92,7 @@ fn parse(text: &str) -> Option<u64> {
         }
     };
     let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute;
-    Some((minutes * 60 + second) * 1_000 + ms)
+    (minutes * 60 + second).checked_mul(1_000)?.checked_add(ms)
 }
 
 /// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
@@ -115,7 +125,9 @@ mod tests {
 
     #[test]
     fn moments_are_read_as_they_are_printed() {
-        for ms in [0, 951_782_400_000, 1_795_163_472_123, 4_107_542_399_999, 1_709_164_800_000] {
+        for ms in
+            [0, 951_782_400_000, 1_795_163_472_123, 4_107_542_399_999, 253_402_300_800_000, u64::MAX >> 16, u64::MAX]
+        {
             let timestamp = Timestamp::from_ms(ms);
             assert_eq!(parse_timestamp(&timestamp.to_string()), Ok(timestamp));
         }
@@ -130,6 +142,9 @@ mod tests {
             "2026-02-29T08:31:12Z",
             "2026-11-20T24:31:12Z",
             "1969-12-31T23:59:59Z",
+            "02026-11-20T08:31:12Z",
+            "999999999-11-20T08:31:12Z",
+            "1000000000-11-20T08:31:12Z",
             "0000-01-01T00:00:00Z",
             "2026-11-20T08:31:12+01:00",
             "2026-00-20T08:31:12Z",
