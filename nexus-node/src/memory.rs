@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `read` | answers to questions about memories, from a committed state |
 //! | `id` | the id and other names of a memory |
+//! | `depth` | how deep its JSON is |
 //! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
 pub(crate) mod cursor;
+pub(crate) mod depth;
 mod id;
 mod query;
 pub(crate) mod read;

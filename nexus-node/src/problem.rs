@@ -1,7 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{AccessError, COORDINATOR_HINT, CriticalBound, NodeError, Resource};
+use crate::error::{AccessError, COORDINATOR_HINT, CriticalBound, InputError, NodeError, Resource};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.
@@ -144,6 +144,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "nothing was written; `nexus-node status` names the members to update, and until then it can be written as text",
         ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
+        NodeError::Invalid(InputError::Depth { .. }) => Some("write the deep part as a text of JSON"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
         _ => None,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{InputError, NodeError};
+use crate::memory::depth;
 
 /// The longest tag, kind or key, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
@@ -16,6 +17,9 @@ pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result
     match (field, value) {
         (_, Value::Null) => Ok(()),
         ("text", _) => bytes("text, as JSON,", value, text_bytes_max),
+        ("meta", deep) if !depth::is_within(deep, depth::LEVELS_MAX) => {
+            Err(InputError::Depth { what: "metadata", max: depth::LEVELS_MAX }.into())
+        }
         ("meta", _) => bytes("metadata", value, META_BYTES_MAX),
         ("kind", Value::String(kind)) => label("kind", kind),
         ("key", Value::String(key)) => label("id", key),

@@ -25,6 +25,14 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// JSON is nested deeper than readers of it follow.
+    #[error("{what} may have at most {max} levels")]
+    Depth {
+        /// The JSON.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
     /// A tag, kind or key is empty or has control characters.
     #[error("{what} must not be empty or hold control characters")]
     Label {

@@ -10,7 +10,7 @@ use super::Reader;
 use super::resolved::origin_of;
 use crate::error::{NodeError, Resource};
 use crate::ledger::{LIVE_WRITES_MAX, TOGETHER_MAX, read_writes, rows};
-use crate::memory::Revision;
+use crate::memory::{Revision, depth};
 use crate::store::Table;
 
 /// The most live dots of which a revision has the version: all that a memory shows, with the records themselves.
@@ -53,7 +53,7 @@ impl Reader<'_> {
         });
         for table in [Table::Live, Table::Past] {
             for (field, dot, row) in read_writes(self.view, table, record.row.space, part)? {
-                let value = serde_json::from_str(&row.value).map_err(|_| rows::unreadable(table))?;
+                let value = serde_json::from_str(&row.value).map(depth::shown).map_err(|_| rows::unreadable(table))?;
                 let by = field.as_str() == Field::BY;
                 steps.push(Step {
                     hlc: row.hlc,

@@ -10,7 +10,7 @@ use super::Reader;
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
 use crate::ledger::{LiveRoom, LiveRows, TOGETHER_MAX, live_of_entry, live_within, lowest_live, read_core};
-use crate::memory::{ConflictValue, Memory, Provenance};
+use crate::memory::{ConflictValue, Memory, Provenance, depth};
 use crate::store::{StoreError, Table};
 
 /// A record as it was created.
@@ -77,7 +77,8 @@ pub(super) struct Resolved {
 impl Reader<'_> {
     /// The record of a row.
     pub(super) fn record_in(&self, dot: Dot, place: Place, row: RecordRow) -> Result<Record, NodeError> {
-        let core = read_core(self.view, place.eno, &row)?;
+        let mut core = read_core(self.view, place.eno, &row)?;
+        core.meta = depth::shown_meta(core.meta);
         let author = self.author(row.log)?;
         Ok(Record { dot, row, author, core })
     }
@@ -296,7 +297,7 @@ fn field_values(parts: &[Part], field: &FieldSpec) -> Result<(Vec<FieldValue>, b
                 origin: origin_of(&part.record.core),
             },
             Some(write) => FieldValue {
-                value: field.read(&write.row.value).ok_or_else(|| rows::unreadable(Table::Live))?,
+                value: depth::shown(field.read(&write.row.value).ok_or_else(|| rows::unreadable(Table::Live))?),
                 said: true,
                 edited: true,
                 dot,

@@ -171,6 +171,81 @@ fn what_is_read_of_one_memory_is_bounded_in_bytes_and_no_flood_hides_a_field() {
     assert!(memory.conflicts["text"].len() < 30, "{}", memory.conflicts["text"].len());
 }
 
+/// promise: Bad input | JSON in a memory has 64 levels at most; deeper parts of others are shown as text, and no client's reader stops at them
+#[test]
+fn metadata_of_others_however_deep_is_read_by_every_client() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let mut peer = Peer::new(0);
+    let meta = |levels| BTreeMap::from([("m".to_owned(), nested(levels))]);
+    // the deepest that the format lets through
+    let core = Core { text: "t".to_owned(), meta: meta(125), ..Core::default() };
+    let create =
+        Write { target: Target::Create { page: 0 }, field: Field::named("core"), value: core.to_json(), over: vec![] };
+    let entry = peer.take_batch(1, vec![create]);
+    let record = Dot { entry, index: 0 };
+    let edit =
+        |name, levels| Write { field: Field::named(name), value: nested(levels).to_string(), ..edit_of(record, "") };
+    let read_by_a_client = |peer: &Peer| {
+        let memory = peer.shown(record).unwrap();
+        let depth = |value: &Value| value.to_string().split("\"a\":").count() - 1;
+        assert!(depth(&serde_json::to_value(&memory.meta).unwrap()) <= 64, "cut");
+        let page: Vec<_> = peer.memories().into_iter().map(crate::api::wire::Memory::from).collect();
+        let text = json!({ "answer": { "items": page } }).to_string();
+        serde_json::from_str::<Value>(&text).unwrap();
+        let past: Vec<_> = peer.past(record).into_iter().map(crate::api::wire::Revision::from).collect();
+        serde_json::from_str::<Value>(&json!({ "items": past }).to_string()).unwrap();
+        memory
+    };
+    assert_eq!(read_by_a_client(&peer).text, "t");
+    for author in [2, 3] {
+        peer.take_batch(author, vec![edit(Field::META, 126 - usize::from(author)), edit("other", 126)]);
+    }
+    assert_eq!(read_by_a_client(&peer).conflicts["meta"].len(), 2);
+}
+
+/// promise: Bad input | A stamp far ahead of a node's clock makes no memory the newest, in lists and in recall
+#[test]
+fn memories_with_stamps_ahead_of_the_clock_are_listed_last_page_by_page() {
+    let mut peer = Peer::new(0);
+    for n in 0..5 {
+        peer.remember(&format!("own {n}"), None);
+    }
+    peer.input(Input::Chain(chain(1)));
+    let log = LogId { space: default(), author: key(1).did(), incarnation: Incarnation([1; 8]) };
+    let mut after: Option<Head> = None;
+    for n in 0..5_u64 {
+        let (hlc, payload) = (Hlc(u64::MAX - n), Writes(vec![creation(&format!("ahead {n}"), None)]).encode());
+        let draft = Draft {
+            mesh: mesh(),
+            log,
+            after: after.as_ref(),
+            hlc,
+            kind: Kind::WRITES,
+            refs: vec![],
+            payload: payload.into(),
+        };
+        let entry = Verified::write(draft, &key(1));
+        after = Some(Head { seq: entry.header().seq, id: entry.id() });
+        peer.input(Input::Entries { from: key(1).did(), entries: vec![entry] });
+    }
+    peer.remember("own 5", None);
+    for limit in 1..12 {
+        let (mut texts, mut after) = (Vec::new(), None);
+        loop {
+            let query = ListQuery { limit, after, ..ListQuery::default() };
+            let page = peer.ask(|reader| reader.list(&query)).unwrap();
+            texts.extend(page.items.into_iter().map(|memory| memory.text));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let own = (0..=5).rev().map(|n| format!("own {n}"));
+        let expected: Vec<String> = own.chain((0..5).map(|n| format!("ahead {n}"))).collect();
+        assert_eq!(texts, expected, "{limit} on a page");
+    }
+}
+
 /// The rows that are read to list, to index, and to show the past of a memory of so many records and edits.
 fn costs(writes: u16) -> [usize; 4] {
     let mut peer = Peer::new(0);
