@@ -139,10 +139,12 @@ fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, n
     let coverage = matched.len() as f64 / wanted.len() as f64;
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
     let stamps = [memory.updated_at, memory.created_at];
-    let stamp = stamps.into_iter().find(|stamp| !is_ahead(*stamp, now));
+    // this node's own stamps may be ahead of its clock, if that was put back
+    let ahead = |stamp| memory.author != me && is_ahead(stamp, now);
+    let stamp = stamps.into_iter().find(|stamp| !ahead(*stamp));
     let recency = stamp.map_or(counted(0.0, RECENCY_SHARE), |stamp| recency(stamp, now));
     let score = relevance * counted(coverage, COVERAGE_SHARE) * recency * source;
-    let age = (!is_ahead(memory.updated_at, now)).then(|| now.since(memory.updated_at));
+    let age = (!ahead(memory.updated_at)).then(|| now.since(memory.updated_at));
     let why = why(&memory, &matched, wanted.len(), age, me);
     Hit { memory, score, why }
 }

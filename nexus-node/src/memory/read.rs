@@ -435,7 +435,7 @@ impl<'a> Reader<'a> {
     /// those whose stamps are ahead of this node's clock come last.
     fn keys_before(&self, spaces: &[rows::SpaceNo], before: TimeKey, limit: usize) -> Result<Vec<TimeKey>, NodeError> {
         let (first, before) = (|hlc| TimeKey { space: 0, hlc, eno: 0, index: 0 }, TimeKey { space: 0, ..before });
-        let ahead = first(Hlc(Hlc::at(self.ahead()).0.saturating_add(1 << Hlc::COUNTER_BITS)));
+        let ahead = first(Hlc(Hlc::at(self.ahead()?).0.saturating_add(1 << Hlc::COUNTER_BITS)));
         if before != cursor::LATEST && before >= ahead {
             return self.keys_between(spaces, ahead, before, limit);
         }
@@ -446,9 +446,12 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// The last moment that a stamp may name without being ahead of this node's clock.
-    fn ahead(&self) -> Timestamp {
-        self.now.saturating_add(AHEAD_MAX)
+    /// The last moment that a stamp may name without being ahead of this node's clock. This node's own stamps never
+    /// are, even if its clock was put back.
+    pub(crate) fn ahead(&self) -> Result<Timestamp, StoreError> {
+        let own = self.view.get(Table::Meta, rows::meta::HLC)?.and_then(|row| row.try_into().ok());
+        let own = own.map_or(Timestamp::default(), |row| Hlc(u64::from_le_bytes(row)).time());
+        Ok(own.max(self.now.saturating_add(AHEAD_MAX)))
     }
 
     /// The places of the last records of several spaces before one and not before another, newest first.
