@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
-    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, Seat, SpaceId, SyncFrame, sync_frame,
+    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, Seat, SpaceId, Succession, SyncFrame,
+    sync_frame,
 };
 use nexus_identity::Keypair;
 use nexus_mesh::fuzzed as mesh;
@@ -162,9 +163,12 @@ fn made() -> Vec<Seed> {
     let pin = |n: u8| Pin { space, incarnation: Incarnation([n; 8]), last: head(u64::from(n)) };
     let plain = Revocation::new(key(2).did(), [pin(2), pin(3)]);
     let by_root = Revocation::new(key(2).did(), [pin(2)]).by_root(&key(0));
+    let renewed = Succession::new(&key(0).did(), &key(1), &key(2), [pin(2), pin(3)]);
     let mut seeds: Vec<Seed> = vec![
         ("seat".to_owned(), "first".to_owned(), Seat::new(0, 7, key(1).did(), 9).encode()),
         ("engine".to_owned(), "seat".to_owned(), input(&[(15, 1, &Seat::new(0, 7, key(1).did(), 9).encode())])),
+        ("succession".to_owned(), "with-pins".to_owned(), renewed.encode()),
+        ("engine".to_owned(), "succession".to_owned(), input(&[(16, 1, &renewed.encode())])),
         ("revocation".to_owned(), "plain".to_owned(), plain.encode()),
         ("revocation".to_owned(), "by-root".to_owned(), by_root.encode()),
         ("revocation".to_owned(), "empty".to_owned(), Revocation::new(key(1).did(), []).encode()),

@@ -100,6 +100,8 @@ impl Kind {
     pub const PROFILE: Self = Self(14);
     /// Gives a member a seat among the coordinators ([`crate::Seat`]).
     pub const SEAT: Self = Self(15);
+    /// Names the former key of a member ([`crate::Succession`]).
+    pub const SUCCESSION: Self = Self(16);
 }
 
 impl fmt::Debug for Kind {

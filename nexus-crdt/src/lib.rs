@@ -35,6 +35,7 @@ mod record;
 mod revocation;
 mod seat;
 mod space;
+mod succession;
 mod sync;
 mod writes;
 
@@ -61,5 +62,6 @@ pub use record::{
 pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation, RevocationDraft, RootRevocation};
 pub use seat::Seat;
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
+pub use succession::{PlacedSuccession, SUCCESSION_PINS_MAX, Succession};
 pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use writes::{PlacedWrite, writes_of};

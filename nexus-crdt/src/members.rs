@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_identity::{CHAIN_LINKS_MAX, Chain, ChainError, Claims, Did, Name, Role, Timestamp};
+use nexus_identity::{BadSignature, CHAIN_LINKS_MAX, Chain, ChainError, Claims, Did, Name, Role, Timestamp};
 
 use crate::entry::EntryId;
 use crate::error::FormError;
@@ -14,6 +14,7 @@ use crate::hlc::Hlc;
 use crate::log::{Branching, LogId, Reach};
 use crate::revocation::PlacedRevocation;
 use crate::seat::{Seat, SignedSeats};
+use crate::succession::{PlacedSuccession, WrittenSuccessions};
 
 pub use verdict::Revoked;
 use verdict::{Verdict, Verdicts};
@@ -152,6 +153,8 @@ pub struct Members {
     against: BTreeMap<Did, Verdict>,
     /// Seats among the coordinators by who signed them, an admin or not.
     seats: BTreeMap<Did, SignedSeats>,
+    /// Successions of keys by who wrote them down, counting or not.
+    successions: BTreeMap<Did, WrittenSuccessions>,
 }
 
 /// The revocations of an author by their order. The first ones are kept, up to a bound.
@@ -200,6 +203,7 @@ impl Members {
             revocations: BTreeMap::new(),
             against: BTreeMap::new(),
             seats: BTreeMap::new(),
+            successions: BTreeMap::new(),
         }
     }
 
@@ -261,7 +265,7 @@ impl Members {
 
     /// Whether a credential counts until the verdicts are found again: whoever issued it is an admin now.
     fn issuer_stands(&self, claims: &Claims) -> bool {
-        self.revocations.is_empty() || claims.issuer == self.mesh || self.allows(&claims.issuer, Role::Admin)
+        !self.has_ends() || claims.issuer == self.mesh || self.allows(&claims.issuer, Role::Admin)
     }
 
     /// Takes an author's profile from entry `id`. The latest one counts. Returns whether a member
@@ -316,6 +320,39 @@ impl Members {
         self.seats.entry(*author).or_default().take((hlc, id), seat)
     }
 
+    /// Takes a succession. Which keys end with it says [`decided`](Self::decided). Returns whether that changed
+    /// anything.
+    ///
+    /// # Errors
+    /// Its keys did not sign it for this mesh; nothing changed.
+    pub fn succeed(&mut self, placed: PlacedSuccession) -> Result<bool, BadSignature> {
+        placed.succession.verify(&self.mesh)?;
+        Ok(self.successions.entry(placed.author).or_default().take(placed))
+    }
+
+    /// The successions that count: an issuer of the new key wrote it down, or the new key itself if the root
+    /// admitted it.
+    fn counting_successions(&self) -> impl Iterator<Item = &PlacedSuccession> {
+        self.successions.values().flat_map(WrittenSuccessions::iter).filter(|placed| {
+            let new = &placed.succession.member;
+            let credentials = self.members.get(new).into_iter().flat_map(|known| known.credentials.values());
+            let mut issuers = credentials.filter(|held| held.published).map(|held| held.claims.issuer);
+            issuers.any(|issuer| issuer == placed.author || issuer == self.mesh && placed.author == *new)
+        })
+    }
+
+    /// The key that took the place of a former one, whoever it is now. Of several the lowest counts.
+    pub fn successor(&self, former: &Did) -> Option<Did> {
+        let of_former = self.counting_successions().filter(|placed| placed.succession.former == *former);
+        of_former.map(|placed| placed.succession.member).min()
+    }
+
+    /// The key whose place a member's key took.
+    pub fn former_key(&self, member: &Did) -> Option<Did> {
+        let of_member = self.counting_successions().filter(|placed| placed.succession.member == *member);
+        of_member.map(|placed| placed.succession.former).min()
+    }
+
     /// Whether an admin signed a seat. Seats signed by those who are none, or none any more, do not count.
     pub fn has_seat(&self, seat: &Seat) -> bool {
         self.seats_of_admins().any(|signed| signed.contains(seat))
@@ -335,14 +372,14 @@ impl Members {
         self.seats.iter().filter(|(author, _)| self.allows(author, Role::Admin)).map(|(_, signed)| signed)
     }
 
-    /// Whether there is any revocation, in force or not.
-    pub fn has_revocations(&self) -> bool {
-        !self.revocations.is_empty()
+    /// Whether there is anything that ends a membership, in force or not.
+    pub fn has_ends(&self) -> bool {
+        !self.revocations.is_empty() || !self.successions.is_empty()
     }
 
     /// These members after it was found again which memberships stand. `None` if that changes nothing.
     pub fn decided(&self, branches: &dyn Branching) -> Option<Self> {
-        if self.revocations.is_empty() {
+        if !self.has_ends() {
             return None;
         }
         let Verdicts { against, counting } = verdict::judge(self, branches, None);

@@ -31,6 +31,16 @@ impl Pin {
     }
 }
 
+/// The pins of the longest logs, at most `max`, ascending by space and incarnation.
+pub(crate) fn pinned(pins: impl IntoIterator<Item = Pin>, max: usize) -> Vec<Pin> {
+    let mut pins: Vec<Pin> = pins.into_iter().collect();
+    pins.sort_by_key(|pin| (std::cmp::Reverse(pin.last.seq), pin.log()));
+    pins.truncate(max);
+    pins.sort_by_key(|pin| (pin.log(), pin.last.seq));
+    pins.dedup_by_key(|pin| pin.log());
+    pins
+}
+
 /// The end of a membership: the payload of an entry of kind [`crate::Kind::REVOCATION`] in the mesh's own
 /// space. Canonical bytes: borsh, fields in this order, pins ascending by space and incarnation.
 ///
@@ -49,12 +59,7 @@ pub struct Revocation {
 impl Revocation {
     /// The end of `member`'s membership. Of more than [`PINS_MAX`] logs the longest are pinned.
     pub fn new(member: Did, pins: impl IntoIterator<Item = Pin>) -> Self {
-        let mut pins: Vec<Pin> = pins.into_iter().collect();
-        pins.sort_by_key(|pin| (std::cmp::Reverse(pin.last.seq), pin.log()));
-        pins.truncate(PINS_MAX);
-        pins.sort_by_key(|pin| (pin.log(), pin.last.seq));
-        pins.dedup_by_key(|pin| pin.log());
-        Self { format: FORMAT, member, pins, root: None }
+        Self { format: FORMAT, member, pins: pinned(pins, PINS_MAX), root: None }
     }
 
     /// The same, signed by the root of the mesh. Then it counts whoever writes it down.

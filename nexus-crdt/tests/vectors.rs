@@ -15,8 +15,8 @@ use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
     Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, FullAuthor,
     Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation, Salt, Seat,
-    SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write, Writes, payload_hash, project, sync_frame,
-    version_of, writes_of,
+    SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, payload_hash, project,
+    sync_frame, version_of, writes_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -380,6 +380,40 @@ fn revocations() {
     book.check(
         "quarantined",
         |vector| json!({ "why": variant(&Revocation::decode(&vector.bytes("payload")).unwrap_err()) }),
+    );
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn successions() {
+    let mut book = Book::open("succession.json");
+    book.check("vectors", |vector| {
+        let key = |name: &str| Keypair::from_seed(&vector.array(name));
+        let (mesh, former, member) = (key("root_seed").did(), key("former_seed"), key("member_seed"));
+        let parts = vector.list("pins");
+        let pins = parts.iter().map(|pin| Pin {
+            space: SpaceId::from_bytes(pin.array("space")),
+            incarnation: Incarnation(pin.array("incarnation")),
+            last: Head { seq: pin.parse("seq"), id: EntryId::from_bytes(pin.array("id")) },
+        });
+        let succession = Succession::new(&mesh, &former, &member, pins);
+        let of_pin = |layout: Layout, pin: &Vector| {
+            let layout = layout.raw(&pin.bytes("space")).raw(&pin.bytes("incarnation"));
+            layout.u64(pin.parse("seq")).raw(&pin.bytes("id"))
+        };
+        let unsigned = Layout::default().u16(1).raw(former.did().as_bytes()).raw(member.did().as_bytes());
+        let unsigned = parts.iter().fold(unsigned.count(parts.len()), of_pin).0;
+        let digest = blake3::derive_key("nexus succession v1", &[mesh.as_bytes().as_slice(), &unsigned].concat());
+        let (one, other) = (former.sign(Domain::Succession, &digest), member.sign(Domain::Succession, &digest));
+        let bytes = Layout::default().raw(&unsigned).raw(one.as_bytes()).raw(other.as_bytes()).0;
+        assert_eq!(succession.encode(), bytes);
+        assert_eq!((Succession::decode(&bytes), succession.verify(&mesh)), (Ok(succession.clone()), Ok(())));
+        let (former, member) = (former.did().to_string(), member.did().to_string());
+        json!({ "payload": hex(bytes), "digest": hex(digest), "mesh": mesh.to_string(), "former": former, "member": member })
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&Succession::decode(&vector.bytes("payload")).unwrap_err()) }),
     );
 }
 

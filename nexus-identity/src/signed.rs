@@ -17,6 +17,8 @@ pub enum Domain {
     Proposal,
     /// A revocation by the root itself.
     Revocation,
+    /// A new key that takes the place of a former one.
+    Succession,
 }
 
 impl Domain {
@@ -28,6 +30,7 @@ impl Domain {
             Self::Presence => b"nexus/presence/1",
             Self::Proposal => b"nexus/proposal/1",
             Self::Revocation => b"nexus/revocation/1",
+            Self::Succession => b"nexus/succession/1",
         }
     }
 

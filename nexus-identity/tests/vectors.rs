@@ -56,6 +56,7 @@ fn domain(vector: &Vector) -> Domain {
         "presence" => Domain::Presence,
         "proposal" => Domain::Proposal,
         "revocation" => Domain::Revocation,
+        "succession" => Domain::Succession,
         other => panic!("no domain {other}"),
     }
 }

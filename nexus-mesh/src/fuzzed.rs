@@ -161,8 +161,11 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         #[expect(clippy::expect_used, reason = "constants")]
         name: name.parse().expect("a name"),
         version: "0.1.0".to_owned(),
+        succession: Vec::new(),
     };
     seeds.push(("join_request", "laptop".to_owned(), request("laptop").to_bytes()));
+    let succession = JoinRequest { succession: vec![0xc3; 300], ..request("laptop") };
+    seeds.push(("join_request", "succession".to_owned(), succession.to_bytes()));
     seeds.push(("join_request", "cyrillic".to_owned(), request("ноутбук").to_bytes()));
     let addresses: Vec<_> =
         ["/ip4/192.0.2.1/udp/4002/quic-v1", "/ip6/2001:db8::1/tcp/4002", "/dns4/n.example/tcp/4002"]

@@ -19,6 +19,8 @@ pub struct JoinRequest {
     pub name: Name,
     /// Its software version, for people.
     pub version: String,
+    /// In the place of a ticket: the request of a member's key that this one is to take its place. Empty without.
+    pub succession: Vec<u8>,
 }
 
 /// The longest version text that is sent or read.
@@ -38,8 +40,8 @@ impl JoinRequest {
             version.pop();
         }
         let name = self.name.as_str().to_owned();
-        wire::JoinRequest { ticket_id: self.ticket_id.to_vec(), secret: self.secret.to_vec(), name, version }
-            .encode_to_vec()
+        let (ticket_id, secret) = (self.ticket_id.to_vec(), self.secret.to_vec());
+        wire::JoinRequest { ticket_id, secret, name, version, succession: self.succession.clone() }.encode_to_vec()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -52,6 +54,7 @@ impl JoinRequest {
             secret: wire.secret.try_into().ok()?,
             name: wire.name.parse().ok()?,
             version: wire.version,
+            succession: wire.succession,
         })
     }
 }
@@ -93,13 +96,23 @@ pub enum JoinRefusal {
     NotAdmin,
     /// The inviter is busy, stopping or not ready: try again.
     Unavailable,
+    /// The newcomer's member had too many keys, or many were changed just now.
+    TooMany,
     /// A code of a later version.
     Other(u32),
 }
 
 impl JoinRefusal {
-    const KNOWN: [Self; 7] =
-        [Self::Unknown, Self::Expired, Self::Used, Self::Withdrawn, Self::Revoked, Self::NotAdmin, Self::Unavailable];
+    const KNOWN: [Self; 8] = [
+        Self::Unknown,
+        Self::Expired,
+        Self::Used,
+        Self::Withdrawn,
+        Self::Revoked,
+        Self::NotAdmin,
+        Self::Unavailable,
+        Self::TooMany,
+    ];
 
     /// The number on the wire.
     const fn number(self) -> u32 {
@@ -111,6 +124,7 @@ impl JoinRefusal {
             Self::Revoked => 5,
             Self::NotAdmin => 6,
             Self::Unavailable => 7,
+            Self::TooMany => 8,
             Self::Other(number) => number,
         }
     }
@@ -168,8 +182,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_request_survives_the_wire(ticket_id: [u8; 16], secret: [u8; 16], name in "[a-z]{1,20}", version in "[ -~]{0,64}") {
-            let request = JoinRequest { ticket_id, secret, name: name.parse().unwrap(), version };
+        fn a_request_survives_the_wire(ticket_id: [u8; 16], secret: [u8; 16], name in "[a-z]{1,20}", version in "[ -~]{0,64}", succession in prop::collection::vec(any::<u8>(), 0..9)) {
+            let request = JoinRequest { ticket_id, secret, name: name.parse().unwrap(), version, succession };
             prop_assert_eq!(JoinRequest::from_bytes(&request.to_bytes()), Some(request));
         }
 

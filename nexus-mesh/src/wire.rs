@@ -101,10 +101,12 @@ pub(crate) struct JoinRequest {
     pub(crate) name: String,
     #[prost(string, tag = "4")]
     pub(crate) version: String,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) succession: Vec<u8>,
 }
 
-/// The longest join request.
-pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 1024;
+/// The longest join request: a succession with all its pins.
+pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 24 * 1024;
 /// The longest join reply: a chain and addresses.
 pub(crate) const JOIN_REPLY_BYTES_MAX: usize = 32 * 1024;
 

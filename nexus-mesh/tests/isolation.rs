@@ -17,7 +17,13 @@ const FLOODED: StreamProtocol = StreamProtocol::new("/test/flooded/1");
 const PLACES: usize = 8;
 
 fn request() -> JoinRequest {
-    JoinRequest { ticket_id: [1; 16], secret: [2; 16], name: "new".parse().unwrap(), version: String::new() }
+    JoinRequest {
+        ticket_id: [1; 16],
+        secret: [2; 16],
+        name: "new".parse().unwrap(),
+        version: String::new(),
+        succession: Vec::new(),
+    }
 }
 
 /// promise: Bad input | A member that fills one room slows no other room

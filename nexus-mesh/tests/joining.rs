@@ -12,7 +12,13 @@ use futures::AsyncWriteExt;
 use nexus_mesh::{JoinError, JoinRefusal, JoinReply, JoinRequest, MeshConfig, MeshEvent, Multiaddr};
 
 fn request() -> JoinRequest {
-    JoinRequest { ticket_id: [1; 16], secret: [2; 16], name: "new".parse().unwrap(), version: "9.9".to_owned() }
+    JoinRequest {
+        ticket_id: [1; 16],
+        secret: [2; 16],
+        name: "new".parse().unwrap(),
+        version: "9.9".to_owned(),
+        succession: Vec::new(),
+    }
 }
 
 fn newcomer(n: u8, listen: &str) -> Node {

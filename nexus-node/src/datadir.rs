@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `identity.key` | this node's key; a directory holds a node exactly when it has this file |
+//! | `identity.key.next` | the key that is to take its place (`key rotate`), until it has |
 //! | `root.key` | the mesh's root key, until it is exported and removed |
 //! | `brain.redb` | the [store](crate::store) |
 //! | `raft.redb`, `raft.log` | this node's promises as a voter, and the entries of Raft's log; they go together |
@@ -44,6 +45,7 @@ pub use self::ports::Ports;
 pub use self::witness::Witness;
 
 const IDENTITY: &str = "identity.key";
+const NEXT: &str = "identity.key.next";
 const ROOT: &str = "root.key";
 const STORE: &str = "brain.redb";
 const RAFT: &str = "raft.redb";
@@ -143,6 +145,41 @@ impl DataDir {
         let key = read_key(&path.join(IDENTITY), KeyKind::Identity)?;
         let identity = key.ok_or_else(|| DataDirError::Empty { path: path.to_owned() })?;
         Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// The key that is to take the place of this node's key, if there is one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn next_identity(&self) -> Result<Option<Keypair>, DataDirError> {
+        read_key(&self.path.join(NEXT), KeyKind::Identity)
+    }
+
+    /// Writes a key that is to take the place of this node's key.
+    ///
+    /// # Errors
+    /// An error while writing.
+    pub fn write_next_identity(&self, next: &Keypair) -> Result<(), DataDirError> {
+        self.write(NEXT, key_to_text(KeyKind::Identity, next).as_bytes())
+    }
+
+    /// Removes the key that was to take the place of this node's key.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub fn drop_next_identity(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(NEXT);
+        durable::remove(&path).map(drop).map_err(|error| DataDirError::io(&path, error))
+    }
+
+    /// Puts the next key in the place of this node's key, which is gone then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or an error while renaming.
+    pub fn take_next_identity(&self) -> Result<Self, DataDirError> {
+        let next = self.path.join(NEXT);
+        durable::move_into_place(&next, &self.path.join(IDENTITY)).map_err(|error| DataDirError::io(&next, error))?;
+        Self::open(&self.path)
     }
 
     /// The directory.
@@ -357,7 +394,7 @@ impl DataDir {
 
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
-        let names = [IDENTITY, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
+        let names = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
         let files = names.iter().map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }

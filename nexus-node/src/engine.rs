@@ -15,6 +15,7 @@
 //! | `cut` | entries that stop counting after a fork of their log |
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
 //! | `revoke` | making revocations |
+//! | `succeed` | new keys in the place of former ones |
 //! | `erase` | the rest of an entry when a part of its payload goes |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
@@ -38,6 +39,7 @@ mod revoke;
 mod room;
 mod salts;
 mod state;
+mod succeed;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -48,7 +50,7 @@ use std::sync::Arc;
 
 use nexus_identity::{Keypair, Timestamp};
 
-pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, Written};
+pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, Written};
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;
 

@@ -10,6 +10,7 @@
 //! | `admit` | the other side of that: tickets and their use |
 //! | `coordinate` | this node's part in the coordinators; `no_coordinate` without the feature |
 //! | `revoke` | ending memberships |
+//! | `rotate` | another key for this node |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
 
@@ -24,6 +25,7 @@ mod ports;
 #[cfg(feature = "coordinators")]
 mod raise;
 mod revoke;
+mod rotate;
 mod start;
 mod status;
 
@@ -33,7 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
-use nexus_identity::Did;
+use nexus_identity::{Did, Keypair};
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 
@@ -42,6 +44,7 @@ pub use builder::Builder;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
 pub use revoke::{MembershipEnd, RevokedMember};
+pub use rotate::RotatedKey;
 pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
 
 use crate::brain::Brain;
@@ -69,6 +72,8 @@ pub enum Stopped {
     Asked,
     /// It joined another mesh. Build it again on the same directory.
     Rejoined,
+    /// Its key was to be changed. Build it again on the same directory.
+    Rotated,
     /// It failed, most likely because of its disk. Nothing acknowledged is lost.
     Failed(Fault),
 }
@@ -101,6 +106,8 @@ struct Inner {
     dir: Option<DataDir>,
     aging: Option<Arc<age::Aging>>,
     lock: Mutex<Option<Lock>>,
+    /// The key that is to take the place of this node's key, once it was asked for.
+    next: Mutex<Option<Keypair>>,
     listening: watch::Receiver<Vec<Multiaddr>>,
     /// The highest formats that this node reads.
     formats: Formats,
@@ -269,6 +276,12 @@ impl Node {
             stopped.get_or_insert(why);
             first
         });
+    }
+
+    /// Whether the node has ended.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.0.stopped.borrow().is_some()
     }
 
     fn check_running(&self) -> Result<(), NodeError> {

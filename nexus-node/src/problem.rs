@@ -1,7 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{AccessError, COORDINATOR_HINT, CriticalBound, InputError, NodeError, Resource};
+use crate::error::{AccessError, COORDINATOR_HINT, ContactError, CriticalBound, InputError, NodeError, Resource};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.
@@ -125,6 +125,12 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         }
         NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
         NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
+        NodeError::Unreachable(ContactError::NoAdmin) => Some(
+            "nothing was changed; start a node of an admin, or use the mesh's root key: `nexus-node key rotate --root FILE`",
+        ),
+        NodeError::Refused(AccessError::NoSuccession { .. } | AccessError::BadSuccession) => {
+            Some("nothing was changed; `nexus-node key rotate --root FILE` does it with the mesh's root key")
+        }
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")
         }

@@ -189,6 +189,7 @@ async fn a_flood_at_the_join_door_slows_no_other_room_and_a_newcomer_still_joins
         secret,
         name: "newcomer".parse().unwrap(),
         version: String::new(),
+        succession: Vec::new(),
     };
     let mut flood = JoinSet::new();
     for n in 100..124 {

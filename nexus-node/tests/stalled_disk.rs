@@ -50,7 +50,13 @@ async fn knock(n: u8, node: &Node, ticket: &Ticket) -> JoinReply {
     let (mesh, _events) =
         Mesh::start(Link::Memory.transport(&key(n)), MeshConfig::new(key(n)), Rooms::new(), spawner).unwrap();
     let name = format!("newcomer-{n}").parse().unwrap();
-    let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: String::new() };
+    let request = JoinRequest {
+        ticket_id: ticket.id,
+        secret: ticket.secret,
+        name,
+        version: String::new(),
+        succession: Vec::new(),
+    };
     let reply = mesh.join(node.did(), vec![address_of(node)], request).await.unwrap();
     mesh.shutdown().await;
     reply

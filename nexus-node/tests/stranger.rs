@@ -117,8 +117,13 @@ async fn a_node_of_another_mesh_gets_nothing_by_any_protocol_topic_or_door() {
     };
     tokio::time::timeout(SOON, met).await.expect("it is told that it is no member");
     assert_eq!(stranger.open(node.did(), &SYNC).await.unwrap_err(), OpenError::NotOpen);
-    let request =
-        JoinRequest { ticket_id: [7; 16], secret: [7; 16], name: "stranger".parse().unwrap(), version: String::new() };
+    let request = JoinRequest {
+        ticket_id: [7; 16],
+        secret: [7; 16],
+        name: "stranger".parse().unwrap(),
+        version: String::new(),
+        succession: Vec::new(),
+    };
     let reply = stranger.join(node.did(), vec![tcp(&address_of(&node))], request).await.unwrap();
     assert!(matches!(reply, JoinReply::Refused { .. }), "{reply:?}");
     // members talk on while it is there

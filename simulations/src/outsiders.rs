@@ -136,7 +136,7 @@ async fn knock(sim: &Sim, mesh: &Mesh, nodes: usize, dice: &mut Dice, lost: Opti
             }
         }
         if let Ok(name) = "guest".parse() {
-            let request = JoinRequest { ticket_id, secret, name, version: "0".to_owned() };
+            let request = JoinRequest { ticket_id, secret, name, version: "0".to_owned(), succession: Vec::new() };
             let asked = mesh.join(sim.did(node), vec![address_of(node)], request);
             let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;
             if let Ok(Ok(JoinReply::Admitted { chain, .. })) = answer {

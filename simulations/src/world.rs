@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nexus_crdt::{Frontier, Incarnation};
+use nexus_crdt::{Frontier, Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
-use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::engine::{Engine, Genesis, found};
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::store::disk::{Disk, Fault};
 use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Store, StoreOptions, Table, View};
@@ -399,8 +399,22 @@ impl Sim {
     /// If the door does not open, or the node does not start.
     pub async fn knock_and_move_in(&self, no: NodeNo, ticket: &Ticket) -> Result<(), SimError> {
         let chain = self.knock(no, ticket).await?;
+        self.move_in(no, chain).await
+    }
+
+    /// Starts a machine with a new store and these credentials.
+    pub(crate) async fn move_in(&self, no: NodeNo, chain: Chain) -> Result<(), SimError> {
         self.equip(no, chain)?;
         self.start(no).await
+    }
+
+    /// The last entries of a machine's own logs that count, as its disk has them.
+    pub(crate) fn own_pins(&self, no: NodeNo) -> Result<Vec<Pin>, SimError> {
+        let failed = |error: &dyn std::fmt::Display| SimError::Failed(format!("the logs of n{no}: {error}"));
+        let store = open(no, &Disk::from_image(self.disk(no).image()))?;
+        let view = store.snapshot().map_err(|error| failed(&error))?;
+        let engine = Engine::open(self.key(no), &view).map_err(|error| failed(&error))?;
+        engine.own_pins(&view).map_err(|error| failed(&error))
     }
 
     /// Shows a ticket at its inviter's door.
@@ -408,6 +422,11 @@ impl Sim {
     /// # Errors
     /// If the door does not open.
     pub async fn knock(&self, no: NodeNo, ticket: &Ticket) -> Result<Chain, SimError> {
+        self.knock_with(no, ticket, Vec::new()).await
+    }
+
+    /// The same with the request of a member's key in the place of the ticket, which names the inviter alone.
+    pub(crate) async fn knock_with(&self, no: NodeNo, ticket: &Ticket, succession: Vec<u8>) -> Result<Chain, SimError> {
         let failed = |what: &dyn std::fmt::Display| SimError::Failed(format!("n{no} did not get in: {what}"));
         let (key, name, chassis) =
             self.with(no, |machine| (machine.key.clone(), machine.name.clone(), machine.chassis.clone()));
@@ -416,7 +435,8 @@ impl Sim {
         let started = Mesh::start(transport, MeshConfig::new(key), Rooms::new(), Arc::new(LifeSpawner(life.clone())));
         let (mesh, mut events) = started.map_err(|error| failed(&error))?;
         let addresses = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned() };
+        let request =
+            JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: "0".to_owned(), succession };
         let asked = async {
             tokio::select! {
                 reply = mesh.join(ticket.inviter, addresses, request) => Some(reply),

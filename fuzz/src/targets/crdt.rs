@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, FIELDS, Fold, Frontier, Head, Header, Hlc,
-    Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation, Profile,
-    Revocation, Seat, SpaceDefinition, SpaceId, SyncFrame, Target, Verified, Write, Writes, plan, project,
-    unnamed_spaces, version_of, writes_of,
+    Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation,
+    PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame,
+    Target, Verified, Write, Writes, plan, project, unnamed_spaces, version_of, writes_of,
 };
 use nexus_identity::{Did, Keypair};
 use prost::Message;
@@ -170,6 +170,19 @@ pub(super) fn seat(bytes: &[u8]) -> bool {
     let mut members = Members::of(root());
     assert!(members.seat(&root(), Hlc(1), EntryId::of(bytes), seat), "the first one is new");
     assert!(!members.has_seat(&seat), "nobody is an admin here");
+    true
+}
+
+/// A new key in the place of a former one.
+pub(super) fn succession(bytes: &[u8]) -> bool {
+    let Ok(succession) = Succession::decode(bytes) else { return false };
+    assert!(succession.encode() == bytes, "a succession has one encoding");
+    assert!(succession.pins().len() <= SUCCESSION_PINS_MAX, "it pins few logs");
+    let (former, signed) = (succession.former, succession.verify(&root()).is_ok());
+    let placed = PlacedSuccession { author: root(), order: (1, EntryId::of(bytes)), hlc: Hlc(1), succession };
+    let mut members = Members::of(root());
+    assert!(members.succeed(placed).is_ok() == signed, "both keys sign");
+    assert!(members.successor(&former).is_none(), "nobody admitted the new key");
     true
 }
 

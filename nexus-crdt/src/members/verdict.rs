@@ -14,6 +14,7 @@ use crate::hlc::Hlc;
 use crate::log::{Branching, Incarnation, LogId, Reach};
 use crate::revocation::PlacedRevocation;
 use crate::space::SpaceId;
+use crate::succession::PlacedSuccession;
 
 /// The end of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) struct Verdict {
     /// The first revocation in force; `None` for a member whose issuers all lost their membership.
     pub(super) revoked: Option<Revoked>,
     /// The last entries that count. A log without a pin counts nowhere.
-    pub(super) pins: BTreeMap<(SpaceId, Incarnation), Head>,
+    pub(super) pins: Pins,
 }
 
 impl Verdict {
@@ -47,25 +48,32 @@ impl Verdict {
         Reach::pinned(self.pin_of(log), forked_at)
     }
 
-    /// Adds a revocation. Of several pins of a log the lowest counts; a log that one of them does not pin
-    /// is not pinned.
+    /// Adds a revocation.
     fn add(&mut self, placed: &PlacedRevocation, by: Did) {
-        let mut pins: BTreeMap<_, _> = placed.revocation.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
+        let mut pins: Pins = placed.revocation.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
         if placed.log.author == placed.revocation.member && !placed.by_root {
             // a member that leaves cannot name the entry that says so
             pins.insert((placed.log.space, placed.log.incarnation), placed.entry);
         }
+        self.end(Revoked { at: placed.hlc, by }, pins);
+    }
+
+    /// Adds an end of the membership. Of several pins of a log the lowest counts; a log that one end does not pin
+    /// is not pinned.
+    fn end(&mut self, this: Revoked, mut pins: Pins) {
         let lower = |a: Head, b: Head| if (b.seq, b.id) < (a.seq, a.id) { b } else { a };
         if self.revoked.is_some() {
             let both = self.pins.iter().filter_map(|(log, a)| Some((*log, lower(*a, *pins.get(log)?))));
             pins = both.collect();
         }
-        let this = Revoked { at: placed.hlc, by };
         let first = self.revoked.is_none_or(|first| (this.at, this.by) < (first.at, first.by));
         self.revoked = if first { Some(this) } else { self.revoked };
         self.pins = pins;
     }
 }
+
+/// The last entries that count, by log.
+type Pins = BTreeMap<(SpaceId, Incarnation), Head>;
 
 /// All verdicts, and the credentials that count.
 pub(super) struct Verdicts<'a> {
@@ -116,6 +124,10 @@ struct Bench<'a, 'f> {
     branches: &'f dyn Branching,
     issued: BTreeMap<Did, Vec<Issued<'a>>>,
     of_member: BTreeMap<Did, Vec<&'a PlacedRevocation>>,
+    /// The successions by the former key. Of several the one of the lowest new key comes first.
+    from: BTreeMap<Did, Vec<&'a PlacedSuccession>>,
+    /// The former key of each new one.
+    formers: BTreeMap<Did, BTreeSet<Did>>,
     /// The length of the shortest chain to each member that counts.
     level: BTreeMap<Did, usize>,
     against: BTreeMap<Did, Verdict>,
@@ -133,33 +145,78 @@ impl<'a, 'f> Bench<'a, 'f> {
         for placed in members.revocations.values().flat_map(|of_author| of_author.kept.values()) {
             of_member.entry(placed.revocation.member).or_default().push(placed);
         }
+        let (mut from, mut formers) =
+            (BTreeMap::<_, Vec<&PlacedSuccession>>::new(), BTreeMap::<_, BTreeSet<Did>>::new());
+        for placed in members.counting_successions() {
+            from.entry(placed.succession.former).or_default().push(placed);
+            formers.entry(placed.succession.member).or_default().insert(placed.succession.former);
+        }
+        for of_former in from.values_mut() {
+            of_former.sort_by_key(|placed| (placed.succession.member, placed.hlc, placed.order));
+        }
         let level = BTreeMap::from([(members.mesh, 0)]);
-        Self { members, branches, issued, of_member, level, against: BTreeMap::new() }
+        Self { members, branches, issued, of_member, from, formers, level, against: BTreeMap::new() }
     }
 
-    /// The verdict on a member at a level, if a revocation of it is in force.
+    /// The verdict on a member at a level, if its membership has ended.
     fn verdict(&self, member: &Did, level: usize) -> Option<Verdict> {
-        let placed = self.of_member.get(member)?;
         let mut verdict = Verdict::default();
-        for placed in placed.iter().filter(|placed| placed.log.author != *member || placed.by_root) {
-            let by = placed.log.author;
-            if placed.by_root {
-                verdict.add(placed, self.members.mesh);
-            } else if self.level.get(&by).is_some_and(|of_revoker| *of_revoker < level)
-                && self.members.is_above(&by, member)
-                && self.counts(placed, self.against.get(&by))
-            {
-                verdict.add(placed, by);
-            }
+        // its own word: it goes on with another key
+        if let Some(first) = self.from.get(member).and_then(|all| all.first())
+            && !planted("former_keys_stand")
+        {
+            let pins = first.succession.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
+            verdict.end(Revoked { at: first.hlc, by: first.succession.member }, pins);
+        }
+        let placed = self.of_member.get(member).into_iter().flatten();
+        for placed in placed.clone().filter(|placed| self.is_in_force(placed, level)) {
+            verdict.add(placed, if placed.by_root { self.members.mesh } else { placed.log.author });
+        }
+        for end in self.ends_of_former_keys(member, level) {
+            verdict.end(end, Pins::new());
         }
         // of what it wrote itself, that counts which others leave
         let by_others = verdict.revoked.is_some().then(|| verdict.clone());
-        for placed in placed.iter().filter(|placed| placed.log.author == *member && !placed.by_root) {
+        for placed in placed.filter(|placed| placed.log.author == *member && !placed.by_root) {
             if self.counts(placed, by_others.as_ref()) {
                 verdict.add(placed, *member);
             }
         }
         verdict.revoked.is_some().then_some(verdict)
+    }
+
+    /// Whether a revocation by somebody else is in force for a member at a level.
+    fn is_in_force(&self, placed: &PlacedRevocation, level: usize) -> bool {
+        let (by, member) = (&placed.log.author, &placed.revocation.member);
+        placed.by_root
+            || by != member
+                && self.level.get(by).is_some_and(|of_revoker| *of_revoker < level)
+                && self.members.is_above(by, member)
+                && self.counts(placed, self.against.get(by))
+    }
+
+    /// The ends of a member by its former keys: somebody else revoked one of them, or another new key has taken the
+    /// place of one.
+    fn ends_of_former_keys(&self, member: &Did, level: usize) -> Vec<Revoked> {
+        let (mut ends, mut keys, mut next) = (Vec::new(), BTreeSet::from([*member]), vec![*member]);
+        while let Some(key) = next.pop() {
+            for former in self.formers.get(&key).into_iter().flatten().filter(|former| !keys.contains(former)) {
+                let first = self.from.get(former).and_then(|all| all.first());
+                if let Some(first) = first.filter(|first| first.succession.member != key) {
+                    ends.push(Revoked { at: first.hlc, by: *former });
+                }
+                let placed = self.of_member.get(former).into_iter().flatten();
+                for placed in placed.filter(|placed| !keys.contains(&placed.log.author)) {
+                    if self.is_in_force(placed, level) {
+                        let by = if placed.by_root { self.members.mesh } else { placed.log.author };
+                        ends.push(Revoked { at: placed.hlc, by });
+                    }
+                }
+                next.push(*former);
+            }
+            keys.extend(next.iter().copied());
+        }
+        ends
     }
 
     /// Whether the entry of a revocation counts, by the verdict on its author.
@@ -177,6 +234,7 @@ mod tests {
     use crate::entry::EntryId;
     use crate::log::Unforked;
     use crate::revocation::{Pin, Revocation};
+    use crate::succession::Succession;
     use nexus_identity::{Chain, Keypair, Timestamp};
     use proptest::prelude::*;
 
@@ -388,6 +446,75 @@ mod tests {
         assert_eq!(forked(&both[..1]).revoked(&did(3)), None);
     }
 
+    /// Writes down in a log of `by` that a new key takes the place of a former one. Of the former key's log this many
+    /// entries count.
+    fn succeed(members: &mut Members, by: u8, former: u8, member: u8, counting: u64) {
+        let LogId { space, incarnation, .. } = log(former);
+        let last = counting.checked_sub(1).map(|seq| Pin { space, incarnation, last: entry(former, seq) });
+        let succession = Succession::new(&did(0), &key(former), &key(member), last);
+        let order = (3, EntryId::of(&[by, former, member, u8::try_from(counting).unwrap()]));
+        members.succeed(PlacedSuccession { author: did(by), order, hlc: Hlc(3), succession }).unwrap();
+    }
+
+    /// promise: Revocations | A new key takes the place of a former one, whose entries until then count
+    #[test]
+    fn a_new_key_takes_the_place_of_a_former_one() {
+        let mut renewed = members(&[&[1], &[1, 2], &[1, 2, 3], &[1, 4]]);
+        succeed(&mut renewed, 1, 2, 4, 5);
+        let renewed = decide(renewed, &[]);
+        // whom the former key had admitted needs another admin
+        assert_eq!(standing(&renewed), [1, 4]);
+        assert_eq!(
+            (cut(&renewed, &log(2)), renewed.revoked(&did(2))),
+            (Some(5), Some(Revoked { at: Hlc(3), by: did(4) }))
+        );
+        assert_eq!((renewed.successor(&did(2)), renewed.former_key(&did(4))), (Some(did(4)), Some(did(2))));
+        // somebody with the former key writes on, leaves again, and takes nothing away
+        let later = decide(renewed.clone(), &[revocation(2, 6, 2, 1), revocation(2, 7, 3, 0)]);
+        assert_eq!((cut(&later, &log(2)), standing(&later)), (Some(5), vec![1, 4]));
+        // and the new key is one like any other
+        assert_eq!(standing(&decide(renewed, &[revocation(1, 9, 4, 2)])), [1]);
+    }
+
+    /// promise: Revocations | A new key ends with the key whose place it took, if somebody else revokes that one
+    #[test]
+    fn a_new_key_ends_with_the_key_whose_place_it_took() {
+        let mut renewed = members(&[&[1], &[1, 3], &[1, 4], &[1, 5]]);
+        succeed(&mut renewed, 1, 3, 4, 6);
+        succeed(&mut renewed, 1, 4, 5, 6);
+        assert_eq!(standing(&decide(renewed.clone(), &[])), [1, 5]);
+        // a thief had the first key
+        let ended = decide(renewed, &[revocation(1, 9, 3, 2)]);
+        assert_eq!((standing(&ended), ended.revoked(&did(5)).unwrap().by), (vec![1], did(1)));
+        // the pins are those of the first key's logs
+        assert_eq!((cut(&ended, &log(3)), cut(&ended, &log(4)), cut(&ended, &log(5))), (Some(2), Some(0), Some(0)));
+    }
+
+    /// promise: Revocations | A key becomes one new key, however many admins it asks
+    #[test]
+    fn a_key_becomes_one_new_key_however_many_admins_it_asks() {
+        let mut twice = members(&[&[1], &[2], &[1, 3], &[1, 4], &[2, 5]]);
+        succeed(&mut twice, 1, 3, 4, 6);
+        succeed(&mut twice, 2, 3, 5, 6);
+        let one = did(4).min(did(5));
+        let stands: Vec<Did> = standing(&decide(twice, &[])).into_iter().map(did).collect();
+        assert_eq!(stands, [did(1), did(2), one]);
+    }
+
+    /// promise: Revocations | Nobody ends a member by naming a new key for it
+    #[test]
+    fn a_succession_counts_by_the_word_of_an_issuer_and_of_both_keys() {
+        let mut framed = members(&[&[1], &[1, 2], &[1, 3], &[1, 4]]);
+        // 2 has admitted nobody
+        succeed(&mut framed, 2, 3, 4, 0);
+        let mut forged = Succession::new(&did(0), &key(3), &key(9), []);
+        forged.member = did(4);
+        let order = (7, EntryId::of(&[7]));
+        let placed = PlacedSuccession { author: did(1), order, hlc: Hlc(3), succession: forged };
+        assert!(framed.succeed(placed).is_err());
+        assert_eq!(standing(&decide(framed, &[revocation(1, 5, 3, 0)])), [1, 2, 4]);
+    }
+
     /// promise: Revocations | The root revokes anybody, whoever carries it
     #[test]
     fn the_root_revokes_anybody_whoever_carries_it() {
@@ -401,6 +528,7 @@ mod tests {
     enum Step {
         Admit(Vec<u8>, bool),
         Revoke(Box<PlacedRevocation>),
+        Succeed(u8, u8, u8, u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -412,7 +540,9 @@ mod tests {
         let admit = (path, any::<bool>()).prop_map(|(path, own)| Step::Admit(path, own));
         let revoke = (1_u8..7, 0_u64..8, 1_u8..7, 0_u64..8)
             .prop_map(|(by, seq, member, counting)| Step::Revoke(Box::new(revocation(by, seq, member, counting))));
-        prop_oneof![3 => admit, 2 => revoke]
+        let succeed = (1_u8..7, 1_u8..7, 1_u8..7, 0_u64..8).prop_filter("two keys", |step| step.1 != step.2);
+        let succeed = succeed.prop_map(|(by, former, member, counting)| Step::Succeed(by, former, member, counting));
+        prop_oneof![3 => admit, 2 => revoke, 1 => succeed]
     }
 
     fn take(members: &mut Members, step: &Step) {
@@ -424,6 +554,7 @@ mod tests {
             Step::Revoke(placed) => {
                 members.revoke((**placed).clone());
             }
+            Step::Succeed(by, former, member, counting) => succeed(members, *by, *former, *member, *counting),
         }
     }
 
@@ -513,6 +644,8 @@ mod tests {
         /// promise: Revocations | Nothing that does not count ends a membership
         #[test]
         fn nothing_that_does_not_count_ends_a_membership(steps in prop::collection::vec(step(), 1..24)) {
+            let renews = |step: &Step| matches!(step, Step::Succeed(..));
+            let steps: Vec<Step> = steps.into_iter().filter(|step| !renews(step)).collect();
             let mut members = Members::of(did(0));
             steps.iter().for_each(|step| take(&mut members, step));
             settle(&mut members, &Unforked);
@@ -527,7 +660,7 @@ mod tests {
                 prop_assert!(by == did(n) || members.is_above(&by, &did(n)));
             }
             // without revocations all stand
-            if !members.has_revocations() {
+            if !members.has_ends() {
                 prop_assert_eq!(members.former().count(), 0);
             }
         }

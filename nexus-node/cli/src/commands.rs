@@ -17,6 +17,7 @@ mod import;
 mod init;
 mod invite;
 mod join;
+mod key;
 mod kv;
 mod list;
 mod lock;
@@ -89,6 +90,8 @@ pub(crate) enum CliCommand {
     Members(members::Members),
     Revoke(revoke::Revoke),
     Leave(revoke::Leave),
+    #[command(subcommand)]
+    Key(key::Key),
     Invite(invite::Invite),
     Offline(offline::Offline),
     Online(offline::Online),
@@ -137,6 +140,7 @@ impl CliCommand {
             Self::Members(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
             Self::Leave(command) => command.run(session),
+            Self::Key(command) => command.run(session),
             Self::Invite(command) => command.run(session),
             Self::Offline(command) => command.run(session),
             Self::Online(command) => command.run(session),

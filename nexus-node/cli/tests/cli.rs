@@ -506,7 +506,7 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
     }
     let help = home.run(&["--help"]).ok().stdout;
-    for absent in ["rotate", "task", "blob", "vault", "backup", "--restricted"] {
+    for absent in ["task", "blob", "vault", "backup", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
     assert!(!home.run(&["forget", "--help"]).ok().stdout.contains("--erase"));

@@ -46,7 +46,13 @@ impl Stage {
         let (mesh, _events) =
             Mesh::start(Link::Tcp.transport(&key(9)), config, Rooms::new(), Arc::new(TokioSpawner::current())).unwrap();
         let name = "rogue".parse().unwrap();
-        let request = JoinRequest { ticket_id: ticket.id, secret: ticket.secret, name, version: String::new() };
+        let request = JoinRequest {
+            ticket_id: ticket.id,
+            secret: ticket.secret,
+            name,
+            version: String::new(),
+            succession: Vec::new(),
+        };
         let reply = mesh.join(ticket.inviter, vec![address.clone()], request).await.unwrap();
         let JoinReply::Admitted { chain, .. } = reply else { panic!("{reply:?}") };
         mesh.shutdown().await;

@@ -21,6 +21,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/members/x/revoke", false),
     ("POST", "/v1/members/x/revocation", false),
     ("GET", "/v1/members/x/below", false),
+    ("POST", "/v1/key/draft", false),
+    ("POST", "/v1/key/rotate", false),
     ("POST", "/v1/leave", false),
     ("POST", "/v1/invite", false),
     ("POST", "/v1/join", false),

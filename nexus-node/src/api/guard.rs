@@ -279,6 +279,7 @@ mod tests {
         assert_eq!(at("GET", "/v1/events", &[("upgrade", "websocket"), ours]), "ok");
         let beyond = [
             ("POST", "/v1/invite"),
+            ("POST", "/v1/key/rotate"),
             ("PATCH", "/v1/config"),
             ("GET", "/v1/config"),
             ("POST", "/v1/offline"),

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use nexus_crdt::RootRevocation;
-use nexus_identity::{Did, Name, Role, RoleError, Ticket};
+use nexus_identity::{Chain, Did, Name, Role, RoleError, Ticket};
 use serde_json::json;
 
 use super::connections::ApiConnection;
@@ -136,7 +136,40 @@ pub(super) async fn leave(node: Node) -> Result<Answer<wire::Left>, Problem> {
     Ok(Answer(wire::Left { did: node.did().to_string(), left_at }))
 }
 
-/// The DID of the member or former member with that DID or name. Names are never resolved by order.
+/// Gives this node another key, with which it starts again. The answer comes after that, so that the next request
+/// meets the new node.
+pub(super) async fn rotate_key(
+    State(api): State<Api>,
+    node: Node,
+    OptionalJson(rotate): OptionalJson<wire::RotateKey>,
+) -> Result<Answer<wire::RotatedKey>, Problem> {
+    let read = |signed: &String| BASE64.decode(signed.as_bytes()).ok().and_then(|bytes| Chain::from_bytes(&bytes).ok());
+    let signed = rotate.signed.as_ref().map(|signed| read(signed).ok_or(signed)).transpose();
+    let signed = signed.map_err(|_| Problem::new("invalid", "`signed` holds no credentials"))?;
+    let mut attached = api.0.node.subscribe();
+    attached.mark_unchanged();
+    let rotated = node.rotate_key(signed).await;
+    let stopped = node.has_stopped();
+    drop(node);
+    if stopped {
+        let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| !node.has_stopped()));
+        if !matches!(tokio::time::timeout(RESTART_TIMEOUT, again).await, Ok(Ok(_))) {
+            return Err(Problem::new("stopping", "the node has not started again")
+                .hint("start it again: `nexus-node up`; `nexus-node status` shows its key"));
+        }
+    }
+    let rotated = rotated?;
+    Ok(Answer(wire::RotatedKey { did: rotated.did.to_string(), former: rotated.former.to_string() }))
+}
+
+/// Drafts the credentials of this node's next key for the root to sign.
+pub(super) async fn draft_rotation(node: Node) -> Result<Answer<wire::RotationDraft>, Problem> {
+    let claims = node.draft_rotation()?;
+    Ok(Answer(wire::RotationDraft { did: claims.subject.to_string(), draft: BASE64.encode(&claims.to_bytes()) }))
+}
+
+/// The DID of the member or former member with that DID or name. Names are never resolved by order. A former key
+/// stands for the one that took its place.
 fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
     let former = node.former_members().into_iter().map(|(member, _)| member);
     let mut fits: Vec<Did> = node.members().into_iter().filter(|of| of.name == who).map(|of| of.did).collect();
@@ -144,7 +177,8 @@ fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
         let all = node.members().into_iter().chain(former);
         fits = all.filter(|of| of.name == who || of.did.to_string() == who).map(|of| of.did).collect();
     }
-    Resource::Member.the_one(who, fits.into_iter().map(|did| (did, did.to_string())).collect())
+    let one = Resource::Member.the_one(who, fits.into_iter().map(|did| (did, did.to_string())).collect())?;
+    Ok(node.current_key(one))
 }
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {

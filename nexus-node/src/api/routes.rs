@@ -272,6 +272,19 @@ fn the_mesh(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/leave", mesh::leave, |about| {
             about.summary("End this node's own membership; it keeps what it has").gives(200, &example::left())
         })
+        .on(Method::POST, "/v1/key/rotate", mesh::rotate_key, |about| {
+            about
+                .summary("Give this node another key; the answer comes when the node has started again with it")
+                .takes(false, &example::rotate_key())
+                .gives(200, &example::rotated_key())
+        })
+        .on(Method::POST, "/v1/key/draft", mesh::draft_rotation, |about| {
+            about
+                .summary(
+                    "Draft the credentials of this node's next key for the mesh's root key to sign; nothing changes",
+                )
+                .gives(200, &example::rotation_draft())
+        })
         .on(Method::POST, "/v1/invite", mesh::invite, |about| {
             about
                 .summary("A ticket to join this mesh with")

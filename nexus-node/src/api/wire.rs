@@ -302,6 +302,34 @@ pub struct Left {
     pub left_at: String,
 }
 
+/// The options of a change of this node's key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// The credentials of the new key, which the mesh's root key has signed, in base64. Without them an admin's node
+    /// that is up admits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
+}
+
+/// The credentials of a new key for the root to sign.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RotationDraft {
+    /// The DID of the new key.
+    pub did: String,
+    /// The draft, in base64.
+    pub draft: String,
+}
+
+/// This node by its new key.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RotatedKey {
+    /// The node's DID now.
+    pub did: String,
+    /// Its DID until now.
+    pub former: String,
+}
+
 /// The options of an invitation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

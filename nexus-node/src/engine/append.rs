@@ -134,6 +134,8 @@ impl Engine {
                 done(self.draft_revocation(member, keep.as_ref(), name, turn)?)
             }
             Command::Seat(seat) => done(self.seat(seat, run.ids[place], turn)?),
+            Command::Succeed(succession) => done(self.succeed(&succession, run.ids[place], turn)?),
+            Command::Rotate(rotation) => done(self.rotate(&rotation, run.ids[place], turn)?),
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
             Command::Describe(name) => {
@@ -159,7 +161,8 @@ impl Engine {
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
             Command::Revoke { member, .. } => self.may_revoke(member),
             Command::RevokeAsRoot(word) => word.holds(&self.state.mesh, &self.state.me),
-            Command::DraftRevocation { .. } => true,
+            // they say themselves why they do not
+            Command::DraftRevocation { .. } | Command::Succeed(_) | Command::Rotate(_) => true,
             Command::Keep(_) | Command::Raise { .. } => true,
         }
     }
@@ -304,7 +307,7 @@ impl Engine {
 }
 
 /// Makes rows of other rooms durable with this turn.
-fn keep(rows: &Batch, turn: &mut Turn<'_>) {
+pub(super) fn keep(rows: &Batch, turn: &mut Turn<'_>) {
     for change in rows.changes() {
         match change {
             TableChange::Put { table, key, value } => turn.draft.put(table, key, value),

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, FormError, Kind, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId, Verified, writes_of,
+    Branches, FormError, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId, Succession,
+    Verified, writes_of,
 };
 use nexus_identity::{Chain, Did};
 
@@ -122,6 +123,20 @@ impl Engine {
                 self.state.undecided |= Arc::make_mut(&mut self.state.members).revoke(placed);
                 Standing::Applied
             })),
+            // both keys have signed it
+            Kind::SUCCESSION if in_mesh_space => {
+                let succession = entry.content().and_then(Succession::decode);
+                let taken = succession.and_then(|succession| {
+                    let (author, order) = (header.author, (header.seq, entry.id()));
+                    let placed = PlacedSuccession { author, order, hlc: header.hlc, succession };
+                    let taken = Arc::make_mut(&mut self.state.members).succeed(placed);
+                    taken.map_err(|error| FormError::Content(error.to_string()))
+                });
+                Ok(taken.map(|changed| {
+                    self.state.undecided |= changed;
+                    Standing::Applied
+                }))
+            }
             // it proves itself at any place, as long as its author is an admin
             Kind::SEAT if in_mesh_space => Ok(entry.content().and_then(Seat::decode).map(|seat| {
                 if Arc::make_mut(&mut self.state.members).seat(&header.author, header.hlc, entry.id(), seat) {

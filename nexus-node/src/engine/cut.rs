@@ -34,8 +34,8 @@ impl Engine {
             }
             let Some(entry) = read_entry(&turn.draft, other)? else { continue };
             match entry.header().kind {
-                // credentials and seats prove themselves and still count
-                Kind::CREDENTIAL | Kind::SEAT if in_mesh_space => continue,
+                // credentials, seats and successions prove themselves and still count
+                Kind::CREDENTIAL | Kind::SEAT | Kind::SUCCESSION if in_mesh_space => continue,
                 // whether it counts is part of the verdict
                 Kind::REVOCATION if in_mesh_space => continue,
                 Kind::PROFILE if in_mesh_space => {

@@ -1,10 +1,12 @@
 use nexus_crdt::{
-    Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Verified,
+    Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession,
+    Verified,
 };
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::succeed::{NoSuccession, Rotation};
 use crate::store::Batch;
 
 /// An input of the engine.
@@ -84,6 +86,10 @@ pub enum Command {
     RevokeAsRoot(Box<RootRevocation>),
     /// Give a member a seat among the coordinators, as an admin.
     Seat(Seat),
+    /// Admit a member's new key, as an admin.
+    Succeed(Box<Succession>),
+    /// Begin this node's new key, in a store that another key wrote until now.
+    Rotate(Box<Rotation>),
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
@@ -144,6 +150,10 @@ pub enum Outcome {
         /// Those whose membership ended with it.
         fallen: Vec<Did>,
     },
+    /// The new key is admitted, with these credentials.
+    Succeeded(Box<Chain>),
+    /// The new key is not admitted. Nothing changed.
+    NotSucceeded(NoSuccession),
     /// The draft of a revocation, for the root to sign.
     Drafted(Box<RevocationDraft>),
     /// The record does not exist, or is forgotten.

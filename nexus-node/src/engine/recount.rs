@@ -15,7 +15,7 @@ impl Engine {
     pub(super) fn decide(&mut self, turn: &mut Turn<'_>) -> Result<Vec<(LogNo, RecountRow)>, LedgerError> {
         let branched = std::mem::take(&mut self.state.branched);
         let undecided = std::mem::take(&mut self.state.undecided) || !branched.is_empty();
-        if !undecided || !self.state.members.has_revocations() {
+        if !undecided || !self.state.members.has_ends() {
             return Ok(Vec::new());
         }
         let before = self.state.members.clone();

@@ -1,18 +1,20 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{Branches, Head, Kind, LogId, Member, Pin, Revocation, RevocationDraft, RootRevocation, SpaceId};
-use nexus_identity::{Chain, Claims, Did, Name, Role, Timestamp};
+use nexus_identity::{Claims, Did, Name, Role};
 
 use super::io::{CommandId, Outcome};
 use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::{head_at, read_genesis};
+use crate::store::View;
 
 impl Engine {
     /// Whether a revocation by this node is in force: of itself, or of a member below it.
     pub(super) fn may_revoke(&self, member: &Did) -> bool {
         let (me, members) = (self.state.me, &self.state.members);
-        let stands = members.get(&me).is_some() && members.get(member).is_some();
+        let ends = members.get(member).is_some() || members.successor(member).is_some();
+        let stands = members.get(&me).is_some() && ends;
         stands && (me == *member || members.may_revoke(member).contains(&me))
     }
 
@@ -32,19 +34,22 @@ impl Engine {
             return Ok(self.not_permitted());
         };
         for below in self.falling(&member, turn)? {
-            match self.admission_of(&below, &own, turn.now).filter(|_| keep.is_none_or(|keep| keep.contains(&below))) {
+            match self
+                .admission_of(&below, &below, &self.key, &own, turn.now)
+                .filter(|_| keep.is_none_or(|keep| keep.contains(&below)))
+            {
                 Some(chain) => {
                     self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
                     kept.push(below);
                 }
                 None => {
-                    let revocation = self.revocation_of(below, turn)?;
+                    let revocation = self.revocation_of(below, &turn.draft)?;
                     self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
                     fallen.push(below);
                 }
             }
         }
-        let revocation = self.revocation_of(member, turn)?;
+        let revocation = self.revocation_of(member, &turn.draft)?;
         self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
         Ok(Outcome::Revoked { pins: revocation.pins().len(), kept, fallen })
     }
@@ -74,7 +79,7 @@ impl Engine {
             // perhaps no other admin is left
             Claims::new(mesh, me, name, roles.into_iter().chain([Role::Admin]), turn.now)
         });
-        let revocations = ended.into_iter().map(|member| self.revocation_of(member, turn));
+        let revocations = ended.into_iter().map(|member| self.revocation_of(member, &turn.draft));
         let revocations = revocations.collect::<Result<_, _>>()?;
         Ok(Outcome::Drafted(Box::new(RevocationDraft { mesh, revocations, admits })))
     }
@@ -96,7 +101,7 @@ impl Engine {
         }
         let (mut kept, fallen) = (Vec::new(), word.revocations[1..].iter().map(|ended| ended.member).collect());
         for below in self.falling(&first.member, turn)?.into_iter().filter(|below| !word.ends(below)) {
-            if let Some(chain) = self.admission_of(&below, &own, turn.now) {
+            if let Some(chain) = self.admission_of(&below, &below, &self.key, &own, turn.now) {
                 self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
                 kept.push(below);
             }
@@ -108,16 +113,16 @@ impl Engine {
     }
 
     /// The members whose membership would end with this one's.
-    fn falling(&self, member: &Did, turn: &Turn<'_>) -> Result<Vec<Did>, LedgerError> {
+    pub(super) fn falling(&self, member: &Did, turn: &Turn<'_>) -> Result<Vec<Did>, LedgerError> {
         Ok(self.state.judged(&turn.draft, |members, branches| members.falls_with(member, branches))?)
     }
 
     /// The end of a membership, with the last entry of each log that counts here.
-    fn revocation_of(&self, member: Did, turn: &Turn<'_>) -> Result<Revocation, LedgerError> {
+    pub(super) fn revocation_of(&self, member: Did, view: &dyn View) -> Result<Revocation, LedgerError> {
         let mut pins = Vec::new();
         for (id, log) in self.state.logs.iter().filter(|(id, _)| id.author == member) {
             let last = match log.held {
-                Some(held) => self.last_that_counts(id, log.no, &held, turn)?,
+                Some(held) => self.last_that_counts(id, log.no, &held, view)?,
                 None => None,
             };
             pins.extend(last.map(|last| Pin { space: id.space, incarnation: id.incarnation, last }));
@@ -136,26 +141,17 @@ impl Engine {
         Ok(())
     }
 
-    /// A chain by which this node admits a member as what it is now. `None` if it may not.
-    fn admission_of(&self, member: &Did, own: &Chain, now: Timestamp) -> Option<Chain> {
-        let known = self.state.members.get(member)?;
-        let claims = Claims::new(self.state.mesh, *member, known.name()?.clone(), known.roles(), now)
-            .issued_by(self.state.me)
-            .expiring(known.expires_at());
-        own.extend(claims.sign(&self.key)).ok()
-    }
-
     fn last_that_counts(
         &self,
         id: &LogId,
         no: u32,
         held: &Branches,
-        turn: &Turn<'_>,
+        view: &dyn View,
     ) -> Result<Option<Head>, LedgerError> {
         let reach = self.state.members.reach_of(id, held.cut);
         match reach.below.checked_sub(1) {
             _ if reach.below > held.head.seq => Ok(Some(held.head)),
-            Some(seq) => Ok(head_at(&turn.draft, no, seq)?),
+            Some(seq) => Ok(head_at(view, no, seq)?),
             None => Ok(None),
         }
     }

@@ -41,6 +41,17 @@ pub enum AccessError {
     /// This node is a reader, and writes no keys.
     #[error("a reader changes no critical state")]
     CriticalReader,
+    /// The node of an admin that was asked does not admit the new key.
+    #[error("{name} does not admit the new key: {why}")]
+    NoSuccession {
+        /// Its name.
+        name: String,
+        /// The reason, in its words.
+        why: String,
+    },
+    /// The credentials for the new key are another's, or end with the former key.
+    #[error("the credentials for the new key do not hold: they are another's, or end with this node's key")]
+    BadSuccession,
     /// A node without a data directory cannot join another mesh.
     #[error("a node without a data directory of its own cannot move")]
     NoDataDir,

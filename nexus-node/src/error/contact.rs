@@ -7,6 +7,9 @@ pub enum ContactError {
     /// The inviter gave no answer.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// No admin's node answers that could admit a new key.
+    #[error("no admin's node is up that could admit the new key")]
+    NoAdmin,
     /// The inviter cannot decide now.
     #[error("{message}")]
     Busy {

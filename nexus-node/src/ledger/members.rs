@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use nexus_crdt::{
-    FormError, Head, Kind, LogId, Members, PlacedRevocation, Profile, Revocation, Seat, SpaceId, Verified,
+    FormError, Head, Kind, LogId, Members, PlacedRevocation, PlacedSuccession, Profile, Revocation, Seat, SpaceId,
+    Succession, Verified,
 };
 use nexus_identity::{Chain, Did};
 
@@ -41,6 +42,13 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
                 Kind::SEAT => {
                     if let Ok(seat) = Seat::decode(payload) {
                         members.seat(&header.author, header.hlc, entry.id(), seat);
+                    }
+                }
+                Kind::SUCCESSION => {
+                    // without the signatures of both keys it was quarantined on arrival
+                    if let Ok(succession) = Succession::decode(payload) {
+                        let (author, order) = (header.author, (header.seq, entry.id()));
+                        let _ = members.succeed(PlacedSuccession { author, order, hlc: header.hlc, succession });
                     }
                 }
                 Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {

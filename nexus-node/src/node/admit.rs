@@ -1,15 +1,17 @@
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nexus_crdt::Succession;
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
 
 use super::{Inner, Node};
-use crate::engine::Command;
+use crate::engine::{Command, NoSuccession, Outcome};
 use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
@@ -196,6 +198,38 @@ pub(crate) struct Admitter {
     pub(crate) world: World,
     pub(crate) key: Keypair,
     pub(crate) lines: LineBudget,
+    pub(crate) pace: Pace,
+}
+
+/// The budget for new keys of members. Each costs every node an entry and a dead key for good.
+pub(crate) struct Pace(Mutex<(u32, Duration)>);
+
+impl Pace {
+    /// The most at once.
+    const BURST: u32 = 32;
+    /// The time until there is room for one more.
+    const REFILL: Duration = Duration::from_secs(30);
+
+    /// The whole budget, from `now` on the monotonic clock.
+    pub(crate) const fn full(now: Duration) -> Self {
+        Self(Mutex::new((Self::BURST, now)))
+    }
+
+    /// Takes room for one. `false` if there is none.
+    fn take(&self, now: Duration) -> bool {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, since) = &mut *guard;
+        while *left < Self::BURST && now.saturating_sub(*since) >= Self::REFILL {
+            *left += 1;
+            *since += Self::REFILL;
+        }
+        if *left == Self::BURST {
+            *since = now;
+        }
+        let enough = *left > 0;
+        *left = left.saturating_sub(1);
+        enough
+    }
 }
 
 /// A decision about one newcomer, until it is on disk.
@@ -258,6 +292,9 @@ impl Admitter {
     }
 
     async fn decide(&self, newcomer: Did, request: &JoinRequest) -> Result<Result<Chain, Refusal>, NodeError> {
+        if !request.succession.is_empty() {
+            return self.succeed(newcomer, &request.succession).await;
+        }
         let (store, ticket) = (self.store.clone(), request.ticket_id);
         let read = move || -> Result<_, NodeError> {
             let row = store.snapshot()?.get(Table::Tickets, &ticket)?;
@@ -287,6 +324,55 @@ impl Admitter {
     }
 }
 
+impl Admitter {
+    /// Admits the new key of a member.
+    async fn succeed(&self, newcomer: Did, succession: &[u8]) -> Result<Result<Chain, Refusal>, NodeError> {
+        let succession = Succession::decode(succession).ok().filter(|of| of.member == newcomer);
+        let Some(succession) = succession.filter(|of| of.verify(&self.identity.mesh()).is_ok()) else {
+            return Ok(Err((JoinRefusal::Unknown, NoSuccession::Unfit.words())));
+        };
+        let members = self.identity.members();
+        let again = members.successor(&succession.former) == Some(newcomer);
+        if !again && members.get(&succession.former).is_none() {
+            return Ok(Err((JoinRefusal::Revoked, NoSuccession::NoMember.words())));
+        }
+        // from here on only who has a member's key
+        if !again && !self.pace.take(self.world.now()) {
+            return Ok(Err((JoinRefusal::TooMany, "many keys were changed just now: try again in a minute")));
+        }
+        match self.engine.run(Command::Succeed(Box::new(succession))).await? {
+            Outcome::Succeeded(chain) => Ok(Ok(*chain)),
+            Outcome::NotSucceeded(why) => {
+                let code = match why {
+                    NoSuccession::NotAdmin | NoSuccession::Below => JoinRefusal::NotAdmin,
+                    NoSuccession::NoMember => JoinRefusal::Revoked,
+                    NoSuccession::Unfit => JoinRefusal::Unknown,
+                    NoSuccession::Taken => JoinRefusal::Used,
+                    NoSuccession::Full => JoinRefusal::TooMany,
+                };
+                Ok(Err((code, why.words())))
+            }
+            _ => Ok(Err((JoinRefusal::NotAdmin, NoSuccession::NotAdmin.words()))),
+        }
+    }
+}
+
 fn try_again() -> JoinReply {
     JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_keys_come_within_a_budget_that_fills_again() {
+        let start = Duration::from_secs(100);
+        let pace = Pace::full(start);
+        let take = |count: u32, now| (0..count).filter(|_| pace.take(now)).count();
+        assert_eq!(take(100, start), 32);
+        assert_eq!(take(100, start + Pace::REFILL * 2 + Duration::from_secs(1)), 2);
+        assert_eq!(take(100, start + Pace::REFILL * 3), 1);
+        assert_eq!(take(100, start + Duration::from_secs(90_000)), 32);
+    }
 }

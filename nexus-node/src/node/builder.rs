@@ -6,7 +6,7 @@ use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
 use super::age::Aging;
 use super::start::{Origins, start};
-use super::{JoinOptions, Node, found, ports};
+use super::{JoinOptions, Node, found, ports, rotate};
 use crate::NodeError;
 use crate::config::Config;
 use crate::coordinator::Coordinator;
@@ -115,6 +115,7 @@ impl Builder {
         let lock = dir.lock()?;
         let options = StoreOptions { cache_bytes: config.cache_bytes.size(), ..StoreOptions::default() };
         let store = found::open_store(&dir, options)?;
+        let dir = rotate::resume(dir, &store).await?;
         found::complete(&dir, &store, config.name.clone())?;
         let aging = Aging::notice(dir.clone(), &store, state.as_deref())?;
         let raft = Coordinator::BUILT.then(|| raft_of(&dir, options, aging.is_copied())).transpose()?;

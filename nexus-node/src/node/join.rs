@@ -98,16 +98,7 @@ pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
     let name = name.unwrap_or_else(machine_name);
 
-    let tasks = Arc::new(Tasks::current());
-    let transport = tcp_quic_transport(&key)?;
-    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())?;
-    let knocked = tokio::select! {
-        knocked = knock(&mesh, ticket, &name, key.did(), timeout) => knocked,
-        () = async { while events.recv().await.is_some() {} } => Err(StopError::Network.into()),
-    };
-    mesh.shutdown().await;
-    tasks.kill();
-    let chain = knocked?;
+    let chain = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await).await?;
 
     let dir = match existing {
         Some(dir) => dir,
@@ -155,6 +146,23 @@ impl Node {
     }
 }
 
+/// Lends a mesh of its own, without any room, to a key that asks others to admit it.
+pub(super) async fn as_newcomer<T>(
+    key: &Keypair,
+    ask: impl AsyncFnOnce(&Mesh) -> Result<T, NodeError>,
+) -> Result<T, NodeError> {
+    let tasks = Arc::new(Tasks::current());
+    let transport = tcp_quic_transport(key)?;
+    let (mesh, mut events) = Mesh::start(transport, MeshConfig::new(key.clone()), Rooms::new(), tasks.clone())?;
+    let asked = tokio::select! {
+        asked = ask(&mesh) => asked,
+        () = async { while events.recv().await.is_some() {} } => Err(StopError::Network.into()),
+    };
+    mesh.shutdown().await;
+    tasks.kill();
+    asked
+}
+
 /// A node whose mesh has other members stays there: its memories are theirs too.
 fn check_alone(store: &Store) -> Result<(), NodeError> {
     let snapshot = store.snapshot()?;
@@ -181,6 +189,7 @@ async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Dura
         secret: ticket.secret,
         name: name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        succession: Vec::new(),
     };
     let reply = mesh.join(ticket.inviter, addresses, request);
     let reply = tokio::time::timeout(timeout, reply).await.map_err(|_| NodeError::TimedOut(timeout))?;
@@ -243,7 +252,7 @@ fn move_in(
 }
 
 /// Writes into a store that no node runs on yet, by the engine that will.
-struct Transfer<'a> {
+pub(super) struct Transfer<'a> {
     engine: Engine,
     overlay: Overlay,
     store: Store,
@@ -252,12 +261,12 @@ struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    fn begin(key: Keypair, store: &Store, clock: &'a dyn Clock) -> Result<Self, NodeError> {
+    pub(super) fn begin(key: Keypair, store: &Store, clock: &'a dyn Clock) -> Result<Self, NodeError> {
         let engine = Engine::open(key, &store.snapshot()?)?;
         Ok(Self { engine, overlay: Overlay::new(store.clone())?, store: store.clone(), commits: 0, clock })
     }
 
-    fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
+    pub(super) fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
         let input = Input::Commands(vec![(0, command)]);
         self.engine.handle(self.clock.wall(), random(), input, &self.overlay)?;
         let mut answer = None;

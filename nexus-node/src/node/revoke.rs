@@ -43,18 +43,40 @@ impl Node {
     ///
     /// Members whom it admitted stay if they are in `keep`, all of them for `None`: this node admits them.
     /// An ended membership does not return; the same machine joins again with another key. Revoking a
-    /// former member again changes nothing.
+    /// former member again changes nothing. A former key stands for the one that took its place
+    /// ([`current_key`](Self::current_key)).
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node is not above it, [`NodeError::NotFound`].
     pub async fn revoke(&self, member: Did, keep: Option<BTreeSet<Did>>) -> Result<RevokedMember, NodeError> {
-        let members = self.0.identity.members();
+        let (members, named) = (self.0.identity.members(), member);
+        let member = self.current_key(named);
         if let Some(ended) = self.ended(&member) {
             return Ok(ended);
         }
         self.check_another_member(&member)?;
-        let ended = self.end(member, Command::Revoke { member, keep }).await?;
-        ended.ok_or_else(|| self.not_above(&members, &member))
+        if let Some(ended) = self.end(member, Command::Revoke { member, keep: keep.clone() }).await? {
+            return Ok(ended);
+        }
+        // an admin above the former key ends the new one with it, unless that one is nearer to the root
+        if named != member {
+            self.end(named, Command::Revoke { member: named, keep }).await?;
+            if let Some(ended) = self.ended(&member) {
+                return Ok(ended);
+            }
+        }
+        Err(self.not_above(&members, &member))
+    }
+
+    /// The key that took the place of a former one, at once or over keys in between, if that one is a member's.
+    /// Else the same.
+    pub fn current_key(&self, did: Did) -> Did {
+        let members = self.0.identity.members();
+        let (mut last, mut seen) = (did, BTreeSet::from([did]));
+        while let Some(next) = members.successor(&last).filter(|next| seen.insert(*next)) {
+            last = next;
+        }
+        if members.get(&last).is_some() { last } else { did }
     }
 
     /// Drafts the end of a membership for the root to sign: [`RevocationDraft::sign`], then

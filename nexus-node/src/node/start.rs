@@ -6,7 +6,7 @@ use nexus_crdt::SpaceId;
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
-use super::admit::{self, Admitter};
+use super::admit::{self, Admitter, Pace};
 use super::age::Aging;
 use super::coordinate::{Coordinating, CoordinatorParts};
 use super::{Inner, Node};
@@ -99,6 +99,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         world: world.clone(),
         key: keypair.clone(),
         lines: LineBudget::default(),
+        pace: Pace::full(started),
     };
     world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
     world.spawn("gossip in", hearing.hear(gossiped));
@@ -178,6 +179,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         dir,
         aging,
         lock: Mutex::new(lock),
+        next: Mutex::default(),
         listening,
         formats: config.formats(),
         quotas,

@@ -19,8 +19,8 @@ pub(crate) struct Revoke {
     #[arg(long, value_name = "DID|NAME")]
     keep: Vec<String>,
     /// Sign with the mesh's root key, which stands above every member [default FILE: the key on this machine]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    root: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    root: Option<Option<PathBuf>>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -49,7 +49,7 @@ impl Revoke {
                 let draft: wire::RevocationDraft =
                     client.post(&format!("{at}/revocation"), &wire::DraftRevocation { keep })?;
                 let node: wire::Status = client.get("/v1/status")?;
-                wire::Revoke { keep: None, signed: Some(signed(&draft, &node.did, file, session)?) }
+                wire::Revoke { keep: None, signed: Some(signed(&draft, &node.did, file.as_deref(), session)?) }
             }
         };
         let revoked: wire::RevokedMember = client.post(&format!("{at}/revoke"), &revoke)?;
@@ -68,7 +68,12 @@ impl Revoke {
 
 /// Signs a draft with the root key of a file, or with the one on this machine. The key stays in this process,
 /// and signs nothing but the end of this membership, and the admission of this node.
-fn signed(asked: &wire::RevocationDraft, node: &str, file: &Path, session: &CliSession) -> Result<String, Problem> {
+fn signed(
+    asked: &wire::RevocationDraft,
+    node: &str,
+    file: Option<&Path>,
+    session: &CliSession,
+) -> Result<String, Problem> {
     let odd = || Problem::new("internal", "the node's draft cannot be read");
     let bytes = BASE64.decode(asked.draft.as_bytes()).map_err(|_| odd())?;
     let draft = RevocationDraft::from_bytes(&bytes).map_err(|_| odd())?;

@@ -58,7 +58,7 @@ impl Root {
                 report(session, &mesh, &path, || format!("removed the root key of {mesh} from this machine"))
             }
             Self::Import { file } => {
-                let key = key(&mesh, &file, session)?;
+                let key = key(&mesh, Some(&file), session)?;
                 data_dir.write_root(&key).map_err(data_dir_problem)?;
                 report(session, &mesh, &file, || format!("the root key of {mesh} is back"))
             }
@@ -66,11 +66,11 @@ impl Root {
     }
 }
 
-/// The root key of a mesh: from a file, or for an empty path the one on this machine.
-pub(super) fn key(mesh: &str, file: &Path, session: &CliSession) -> Result<Keypair, Problem> {
-    if file.as_os_str().is_empty() {
+/// The root key of a mesh: from a file, or the one on this machine.
+pub(super) fn key(mesh: &str, file: Option<&Path>, session: &CliSession) -> Result<Keypair, Problem> {
+    let Some(file) = file else {
         return held(&DataDir::open(&session.data_dir()?).map_err(data_dir_problem)?, mesh);
-    }
+    };
     let key = import(file, session)?;
     if key.did().to_string() == mesh {
         return Ok(key);

@@ -231,11 +231,11 @@ async fn run(
             }
         };
         match stopped {
-            Stopped::Rejoined => {
+            Stopped::Rejoined | Stopped::Rotated => {
                 api.detach();
                 drop(node);
                 node = start(data_dir, live).await?;
-                tracing::info!(mesh = %node.mesh_did(), "started again in the mesh that was joined");
+                tracing::info!(did = %node.did(), mesh = %node.mesh_did(), "started again");
                 live.attach(node.clone());
                 api.attach(node.clone());
             }

@@ -242,6 +242,18 @@ pub(super) fn left() -> wire::Left {
     wire::Left { did: DID.into(), left_at: AT.into() }
 }
 
+pub(super) fn rotate_key() -> wire::RotateKey {
+    wire::RotateKey { signed: Some("AAECAw==".into()) }
+}
+
+pub(super) fn rotation_draft() -> wire::RotationDraft {
+    wire::RotationDraft { did: OTHER.into(), draft: "AAECAw==".into() }
+}
+
+pub(super) fn rotated_key() -> wire::RotatedKey {
+    wire::RotatedKey { did: OTHER.into(), former: DID.into() }
+}
+
 pub(super) fn invite() -> wire::Invite {
     wire::Invite {
         role: Some("member".into()),

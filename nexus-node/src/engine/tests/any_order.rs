@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Field, Fold, FormError, Head, Hlc, Incarnation, Kind,
-    LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Target, Verified, Write, Writes,
-    writes_of,
+    LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Succession, Target, Verified, Write,
+    Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -156,7 +156,7 @@ impl Node {
         let view: &dyn View = &self.tables;
         let spaces = ledger::read_spaces(view).unwrap();
         // of former members nodes hold more or less, by the time at which they knew
-        let revokes = self.engine.members().has_revocations();
+        let revokes = self.engine.members().has_ends();
         let names: BTreeMap<u32, SpaceId> = spaces.iter().map(|(id, row)| (row.no, *id)).collect();
         let mut shown = Shown::default();
         for (id, row) in &spaces {
@@ -333,6 +333,7 @@ impl Universe {
             1 => (Kind(4_000), b"of a later version".to_vec()),
             2 if in_mesh_space => (Kind::CREDENTIAL, b"no chain".to_vec()),
             3 if in_mesh_space && self.revokes => (Kind::REVOCATION, self.revocation().encode()),
+            5 if in_mesh_space && self.revokes => (Kind::SUCCESSION, self.succession().encode()),
             4 if in_mesh_space => (Kind::SEAT, seat(self.dice.roll(4), self.stamp % 8).encode()),
             3..=5 if in_mesh_space => {
                 (Kind::SPACE, SpaceDefinition { name: name(), access: 0, salt: [0; 16] }.encode())
@@ -345,9 +346,24 @@ impl Universe {
         }
     }
 
+    /// A key of a member in the place of another one's.
+    fn succession(&mut self) -> Succession {
+        let former = u8::try_from(1 + self.dice.roll(3)).unwrap();
+        let member = 1 + (former + u8::try_from(self.dice.roll(2)).unwrap()) % 3;
+        let pins = self.pins(former);
+        Succession::new(&mesh(), &key(former), &key(member), pins)
+    }
+
     /// A revocation by the entry's author or, now and then, by the root.
     fn revocation(&mut self) -> Revocation {
         let n = u8::try_from(1 + self.dice.roll(3)).unwrap();
+        let pins = self.pins(n);
+        let revocation = Revocation::new(key(n).did(), pins);
+        if self.dice.roll(8) == 0 { revocation.by_root(&key(ROOT)) } else { revocation }
+    }
+
+    /// Pins of a member's logs.
+    fn pins(&mut self, n: u8) -> Vec<Pin> {
         let spaces = [SpaceId::mesh(&mesh()), SpaceId::default_of(&mesh())];
         let mut pins = Vec::new();
         for space in spaces {
@@ -367,8 +383,7 @@ impl Universe {
             };
             pins.push(Pin { space, incarnation: log.incarnation, last });
         }
-        let revocation = Revocation::new(key(n).did(), pins);
-        if self.dice.roll(8) == 0 { revocation.by_root(&key(ROOT)) } else { revocation }
+        pins
     }
 
     fn write(&mut self) -> Write {
@@ -436,7 +451,8 @@ fn check_against_the_rules(node: &Node) {
             let header = entry.header();
             let standing = ledger::standing(view, *eno).unwrap();
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
-            let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION, Kind::SEAT].contains(&header.kind);
+            let counts_anywhere =
+                [Kind::CREDENTIAL, Kind::REVOCATION, Kind::SEAT, Kind::SUCCESSION].contains(&header.kind);
             let counts = header.seq < reach.below || on_branch.contains(&entry.id());
             if !(counts || in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
@@ -527,7 +543,7 @@ proptest! {
         // known before or after, what is erased is gone
         other.take(Input::Erase(erasures));
         check_against_the_rules(&other);
-        let former = one.engine.members().has_revocations();
+        let former = one.engine.members().has_ends();
         prop_assert!(former || one.engine.last_eno() == universe.entries.iter().map(|entry| entry.id()).collect::<BTreeSet<_>>().len() as u64);
         prop_assert_eq!(one.shown(), other.shown());
     }
