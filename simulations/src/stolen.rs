@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nexus_node::{NewMemory, Node, PeerState};
+use nexus_crdt::Succession;
+use nexus_node::{Invite, NewMemory, Node, PeerState};
 
 use crate::faults::{Faults, around};
 use crate::ledger::Written;
@@ -49,6 +50,10 @@ impl Faults {
             sim.sleep(LOOK_EVERY).await;
         }
         self.ledger.borrow_mut().written.insert(kept, written);
+        // every other thief has a live session, and changes the key
+        if no % 2 == 1 {
+            self.change_key(no, laptop).await;
+        }
         let label = format!("stolen#{no}");
         sim.cut_all(&label, &around(laptop, sim.len()));
         sim.cast_out(laptop);
@@ -60,6 +65,20 @@ impl Faults {
             sim.sleep(LOOK_EVERY).await;
         }
         Some(label)
+    }
+
+    /// Has the founder admit another key in the place of the laptop's, and writes with it.
+    async fn change_key(&self, no: usize, laptop: NodeNo) {
+        let sim = &self.sim;
+        let (Ok(heir), Ok(pins)) = (sim.machine(&format!("heir{no}")), sim.own_pins(laptop)) else { return };
+        let succession = Succession::new(&sim.mesh(), &sim.key(laptop), &sim.key(heir), pins).encode();
+        let Ok(door) = sim.on(0, async |node| node.invite(Invite::default()).await).await else { return };
+        let Ok(chain) = sim.knock_with(heir, &door.ticket, succession).await else { return };
+        if sim.move_in(heir, chain).await.is_ok() {
+            sim.network().fire("stolen_key_changed");
+        }
+        self.ledger.borrow_mut().thefts.thieves.insert(sim.did(heir));
+        sim.cast_out(heir);
     }
 
     /// Starts the laptop from its older disk, and forges memories.
@@ -82,9 +101,10 @@ impl Faults {
     async fn spy(&self, laptop: NodeNo, end: Duration) {
         let sim = &self.sim;
         let (did, machines) = (sim.did(laptop), sim.len());
+        let thieves = self.ledger.borrow().thefts.thieves.clone();
         let mut secret = None;
         while sim.now() < end {
-            let informed = sim.up().into_iter().filter(|no| knows(sim, *no, &did)).count();
+            let informed = sim.up().into_iter().filter(|no| thieves.iter().all(|thief| knows(sim, *no, thief))).count();
             if secret.is_none() && informed == sim.up().len() {
                 let remember = async |node: Node| node.brain().remember(NewMemory::note("after the theft")).await;
                 secret = sim.on(0, remember).await.ok().map(|written| written.id.to_string());
