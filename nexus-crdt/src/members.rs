@@ -344,7 +344,7 @@ impl Members {
     /// The key that took the place of a former one, whoever it is now. Of several the lowest counts.
     pub fn successor(&self, former: &Did) -> Option<Did> {
         let of_former = self.counting_successions().filter(|placed| placed.succession.former == *former);
-        of_former.map(|placed| placed.succession.member).min()
+        of_former.min_by_key(|placed| placed.rank()).map(|placed| placed.succession.member)
     }
 
     /// The key whose place a member's key took.

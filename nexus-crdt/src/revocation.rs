@@ -41,6 +41,14 @@ pub(crate) fn pinned(pins: impl IntoIterator<Item = Pin>, max: usize) -> Vec<Pin
     pins
 }
 
+/// Checks that pins are few, and ascending by space and incarnation.
+pub(crate) fn check_pins(pins: &[Pin], max: usize) -> Result<(), FormError> {
+    if pins.len() > max {
+        return Err(FormError::Count { what: "pins", count: pins.len(), max });
+    }
+    pins.is_sorted_by(|a, b| a.log() < b.log()).then_some(()).ok_or(FormError::NotCanonical)
+}
+
 /// The end of a membership: the payload of an entry of kind [`crate::Kind::REVOCATION`] in the mesh's own
 /// space. Canonical bytes: borsh, fields in this order, pins ascending by space and incarnation.
 ///
@@ -80,11 +88,8 @@ impl Revocation {
     /// [`FormError::NotCanonical`] or [`FormError::Count`].
     pub fn decode(payload: &[u8]) -> Result<Self, FormError> {
         let read: Self = borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)?;
-        if read.pins.len() > PINS_MAX {
-            return Err(FormError::Count { what: "pins", count: read.pins.len(), max: PINS_MAX });
-        }
-        let ascending = read.pins.is_sorted_by(|a, b| a.log() < b.log());
-        (read.format == FORMAT && ascending).then_some(read).ok_or(FormError::NotCanonical)
+        check_pins(&read.pins, PINS_MAX)?;
+        (read.format == FORMAT).then_some(read).ok_or(FormError::NotCanonical)
     }
 
     /// The canonical bytes.

@@ -6,7 +6,7 @@ use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
 use crate::entry::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
-use crate::revocation::{Pin, pinned};
+use crate::revocation::{Pin, check_pins, pinned};
 
 const FORMAT: u16 = 1;
 
@@ -53,11 +53,8 @@ impl Succession {
     /// [`FormError::NotCanonical`] or [`FormError::Count`].
     pub fn decode(payload: &[u8]) -> Result<Self, FormError> {
         let read: Self = borsh::from_slice(payload).map_err(|_| FormError::NotCanonical)?;
-        if read.pins.len() > SUCCESSION_PINS_MAX {
-            return Err(FormError::Count { what: "pins", count: read.pins.len(), max: SUCCESSION_PINS_MAX });
-        }
-        let ascending = read.pins.is_sorted_by(|a, b| a.log() < b.log());
-        let sound = read.format == FORMAT && ascending && read.former != read.member;
+        check_pins(&read.pins, SUCCESSION_PINS_MAX)?;
+        let sound = read.format == FORMAT && read.former != read.member;
         sound.then_some(read).ok_or(FormError::NotCanonical)
     }
 
@@ -96,6 +93,13 @@ pub struct PlacedSuccession {
     pub hlc: Hlc,
     /// The succession itself, which both keys signed.
     pub succession: Succession,
+}
+
+impl PlacedSuccession {
+    /// The order of the successions of one former key: the first one counts.
+    pub(crate) fn rank(&self) -> (Did, Hlc, (u64, EntryId)) {
+        (self.succession.member, self.hlc, self.order)
+    }
 }
 
 /// The successions that an author wrote down, by their order in its log. The first ones are kept, up to a bound.

@@ -225,6 +225,7 @@
 #[cfg(feature = "http")]
 pub mod api;
 pub mod brain;
+mod budget;
 pub mod config;
 mod coordinator;
 pub mod critical;

@@ -12,7 +12,7 @@ use super::Members;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
 use crate::log::{Branching, Incarnation, LogId, Reach};
-use crate::revocation::PlacedRevocation;
+use crate::revocation::{Pin, PlacedRevocation};
 use crate::space::SpaceId;
 use crate::succession::PlacedSuccession;
 
@@ -50,7 +50,7 @@ impl Verdict {
 
     /// Adds a revocation.
     fn add(&mut self, placed: &PlacedRevocation, by: Did) {
-        let mut pins: Pins = placed.revocation.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
+        let mut pins = by_log(placed.revocation.pins());
         if placed.log.author == placed.revocation.member && !placed.by_root {
             // a member that leaves cannot name the entry that says so
             pins.insert((placed.log.space, placed.log.incarnation), placed.entry);
@@ -74,6 +74,10 @@ impl Verdict {
 
 /// The last entries that count, by log.
 type Pins = BTreeMap<(SpaceId, Incarnation), Head>;
+
+fn by_log(pins: &[Pin]) -> Pins {
+    pins.iter().map(|pin| (pin.log(), pin.last)).collect()
+}
 
 /// All verdicts, and the credentials that count.
 pub(super) struct Verdicts<'a> {
@@ -124,8 +128,8 @@ struct Bench<'a, 'f> {
     branches: &'f dyn Branching,
     issued: BTreeMap<Did, Vec<Issued<'a>>>,
     of_member: BTreeMap<Did, Vec<&'a PlacedRevocation>>,
-    /// The successions by the former key. Of several the one of the lowest new key comes first.
-    from: BTreeMap<Did, Vec<&'a PlacedSuccession>>,
+    /// The succession that counts for each former key.
+    from: BTreeMap<Did, &'a PlacedSuccession>,
     /// The former key of each new one.
     formers: BTreeMap<Did, BTreeSet<Did>>,
     /// The length of the shortest chain to each member that counts.
@@ -145,14 +149,14 @@ impl<'a, 'f> Bench<'a, 'f> {
         for placed in members.revocations.values().flat_map(|of_author| of_author.kept.values()) {
             of_member.entry(placed.revocation.member).or_default().push(placed);
         }
-        let (mut from, mut formers) =
-            (BTreeMap::<_, Vec<&PlacedSuccession>>::new(), BTreeMap::<_, BTreeSet<Did>>::new());
+        let (mut from, mut formers) = (BTreeMap::<Did, &PlacedSuccession>::new(), BTreeMap::<_, BTreeSet<Did>>::new());
         for placed in members.counting_successions() {
-            from.entry(placed.succession.former).or_default().push(placed);
-            formers.entry(placed.succession.member).or_default().insert(placed.succession.former);
-        }
-        for of_former in from.values_mut() {
-            of_former.sort_by_key(|placed| (placed.succession.member, placed.hlc, placed.order));
+            let (former, member) = (placed.succession.former, placed.succession.member);
+            let first = from.entry(former).or_insert(placed);
+            if placed.rank() < first.rank() {
+                *first = placed;
+            }
+            formers.entry(member).or_default().insert(former);
         }
         let level = BTreeMap::from([(members.mesh, 0)]);
         Self { members, branches, issued, of_member, from, formers, level, against: BTreeMap::new() }
@@ -162,15 +166,14 @@ impl<'a, 'f> Bench<'a, 'f> {
     fn verdict(&self, member: &Did, level: usize) -> Option<Verdict> {
         let mut verdict = Verdict::default();
         // its own word: it goes on with another key
-        if let Some(first) = self.from.get(member).and_then(|all| all.first())
+        if let Some(first) = self.from.get(member)
             && !planted("former_keys_stand")
         {
-            let pins = first.succession.pins().iter().map(|pin| (pin.log(), pin.last)).collect();
-            verdict.end(Revoked { at: first.hlc, by: first.succession.member }, pins);
+            verdict.end(Revoked { at: first.hlc, by: first.succession.member }, by_log(first.succession.pins()));
         }
         let placed = self.of_member.get(member).into_iter().flatten();
         for placed in placed.clone().filter(|placed| self.is_in_force(placed, level)) {
-            verdict.add(placed, if placed.by_root { self.members.mesh } else { placed.log.author });
+            verdict.add(placed, self.revoker(placed));
         }
         for end in self.ends_of_former_keys(member, level) {
             verdict.end(end, Pins::new());
@@ -183,6 +186,11 @@ impl<'a, 'f> Bench<'a, 'f> {
             }
         }
         verdict.revoked.is_some().then_some(verdict)
+    }
+
+    /// The mesh itself if its root signed, else the author.
+    const fn revoker(&self, placed: &PlacedRevocation) -> Did {
+        if placed.by_root { self.members.mesh } else { placed.log.author }
     }
 
     /// Whether a revocation by somebody else is in force for a member at a level.
@@ -201,15 +209,13 @@ impl<'a, 'f> Bench<'a, 'f> {
         let (mut ends, mut keys, mut next) = (Vec::new(), BTreeSet::from([*member]), vec![*member]);
         while let Some(key) = next.pop() {
             for former in self.formers.get(&key).into_iter().flatten().filter(|former| !keys.contains(former)) {
-                let first = self.from.get(former).and_then(|all| all.first());
-                if let Some(first) = first.filter(|first| first.succession.member != key) {
+                if let Some(first) = self.from.get(former).filter(|first| first.succession.member != key) {
                     ends.push(Revoked { at: first.hlc, by: *former });
                 }
                 let placed = self.of_member.get(former).into_iter().flatten();
                 for placed in placed.filter(|placed| !keys.contains(&placed.log.author)) {
                     if self.is_in_force(placed, level) {
-                        let by = if placed.by_root { self.members.mesh } else { placed.log.author };
-                        ends.push(Revoked { at: placed.hlc, by });
+                        ends.push(Revoked { at: placed.hlc, by: self.revoker(placed) });
                     }
                 }
                 next.push(*former);
@@ -233,7 +239,7 @@ mod tests {
     use super::*;
     use crate::entry::EntryId;
     use crate::log::Unforked;
-    use crate::revocation::{Pin, Revocation};
+    use crate::revocation::Revocation;
     use crate::succession::Succession;
     use nexus_identity::{Chain, Keypair, Timestamp};
     use proptest::prelude::*;

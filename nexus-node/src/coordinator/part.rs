@@ -20,9 +20,10 @@ use super::group::{Raised, Running, Timing};
 use super::log::{self, Log};
 use super::network::Peers;
 use super::raft::Voter;
-use super::seats::{Budget, SeatWish};
+use super::seats::{SeatWish, seat_budget};
 use super::wire::{self, Envelope};
 use super::{audit, govern, propose};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{NodeError, OpaqueError, Resource, StopError};
 use crate::failure::{Failure, Fault};
@@ -186,7 +187,7 @@ impl Coordinator {
             broken: Arc::default(),
             panicked,
             seats,
-            signs_left: Mutex::new(Budget::full(Instant::now())),
+            signs_left: Mutex::new(seat_budget(Instant::now())),
             begun: Instant::now(),
             unsigned: AtomicBool::new(false),
         });

@@ -23,6 +23,7 @@ use super::network::Seated;
 use super::propose::Reply;
 use super::raft::Voter;
 use super::wire::{Body, Bytes};
+use crate::budget::Budget;
 
 /// Seats that wait to be signed by this node.
 pub(crate) const WANTED_MAX: usize = 16;
@@ -45,26 +46,8 @@ pub(crate) struct SeatWish {
 }
 
 /// The seats that others may still have this node sign.
-#[derive(Debug)]
-pub(super) struct Budget {
-    left: u32,
-    since: Instant,
-}
-
-impl Budget {
-    pub(super) fn full(now: Instant) -> Self {
-        Self { left: BUDGET_MAX, since: now }
-    }
-
-    /// Takes one, if there is one.
-    fn take(&mut self, now: Instant) -> bool {
-        let more = now.saturating_duration_since(self.since).as_secs() / BUDGET_EVERY.as_secs();
-        if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
-            self.left = self.left.saturating_add(more).min(BUDGET_MAX);
-            self.since = now;
-        }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
-    }
+pub(super) fn seat_budget(now: Instant) -> Budget {
+    Budget::full(BUDGET_MAX, BUDGET_EVERY, now)
 }
 
 /// A voter's seat in a group.

@@ -35,7 +35,7 @@ impl Engine {
         };
         for below in self.falling(&member, turn)? {
             match self
-                .admission_of(&below, &below, &self.key, &own, turn.now)
+                .admission_of(&below, &below, &own, turn.now)
                 .filter(|_| keep.is_none_or(|keep| keep.contains(&below)))
             {
                 Some(chain) => {
@@ -101,7 +101,7 @@ impl Engine {
         }
         let (mut kept, fallen) = (Vec::new(), word.revocations[1..].iter().map(|ended| ended.member).collect());
         for below in self.falling(&first.member, turn)?.into_iter().filter(|below| !word.ends(below)) {
-            if let Some(chain) = self.admission_of(&below, &below, &self.key, &own, turn.now) {
+            if let Some(chain) = self.admission_of(&below, &below, &own, turn.now) {
                 self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
                 kept.push(below);
             }

@@ -1,5 +1,5 @@
 use nexus_crdt::{Kind, Pin, Succession};
-use nexus_identity::{CHAIN_LINKS_MAX, Chain, Claims, Did, Keypair, Role, Timestamp};
+use nexus_identity::{Chain, Claims, Did, Role, Timestamp};
 
 use super::io::{CommandId, Outcome};
 use super::{Engine, LedgerError, Turn};
@@ -78,22 +78,36 @@ impl Engine {
         };
         let (former, member) = (&succession.former, &succession.member);
         let as_what = if again { member } else { former };
-        let below = if again { Vec::new() } else { self.falling(former, turn)? };
-        let kept = below.iter().map(|below| self.admission_of(below, below, &self.key, &own, turn.now));
-        let kept: Option<Vec<Chain>> = kept.collect();
-        let chain = self.admission_of(as_what, member, &self.key, &own, turn.now);
-        let (Some(kept), Some(chain)) = (kept, chain) else {
+        let Some(chain) = self.admission_of(as_what, member, &own, turn.now) else {
             return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
         };
         if !again {
-            for kept in kept {
-                self.write_of_mesh(Kind::CREDENTIAL, kept.to_bytes(), of, turn)?;
+            if !self.end_former_key(succession, &own, of, turn)? {
+                return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
             }
-            // whoever has the credentials of the new key has the end of the former one
-            self.write_of_mesh(Kind::SUCCESSION, succession.encode(), of, turn)?;
             self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
         }
         Ok(Outcome::Succeeded(Box::new(chain)))
+    }
+
+    /// Writes a succession down, after the admission of those who would lose their membership with the former key.
+    /// Nothing, and `false`, if this node may not admit them. The credentials of the new key come next: whoever has
+    /// those has the end of the former key.
+    fn end_former_key(
+        &mut self,
+        succession: &Succession,
+        own: &Chain,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, LedgerError> {
+        let below = self.falling(&succession.former, turn)?;
+        let kept = below.iter().map(|below| self.admission_of(below, below, own, turn.now));
+        let Some(kept) = kept.collect::<Option<Vec<_>>>() else { return Ok(false) };
+        for kept in kept {
+            self.write_of_mesh(Kind::CREDENTIAL, kept.to_bytes(), of, turn)?;
+        }
+        self.write_of_mesh(Kind::SUCCESSION, succession.encode(), of, turn)?;
+        Ok(true)
     }
 
     /// Whether this node may admit a new key. Returns whether it is admitted already.
@@ -149,35 +163,22 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
         let Rotation { chain, succession, with } = rotation;
-        if let Some(succession) = succession {
-            let below = self.falling(&succession.former, turn)?;
-            let kept = below.iter().map(|below| self.admission_of(below, below, &self.key, chain, turn.now));
-            let Some(kept) = kept.collect::<Option<Vec<_>>>() else {
-                return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
-            };
-            for kept in kept {
-                self.write_of_mesh(Kind::CREDENTIAL, kept.to_bytes(), of, turn)?;
-            }
-            self.write_of_mesh(Kind::SUCCESSION, succession.encode(), of, turn)?;
+        if let Some(succession) = succession
+            && !self.end_former_key(succession, chain, of, turn)?
+        {
+            return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
         }
         self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
         super::append::keep(with, turn);
         Ok(Outcome::Succeeded(Box::new(chain.clone())))
     }
 
-    /// A chain by which `key` admits somebody as what `member` is now. `None` if it may not.
-    pub(super) fn admission_of(
-        &self,
-        member: &Did,
-        admitted: &Did,
-        key: &Keypair,
-        own: &Chain,
-        now: Timestamp,
-    ) -> Option<Chain> {
+    /// A chain by which this node, by its own chain, admits somebody as what `member` is now. `None` if it may not.
+    pub(super) fn admission_of(&self, member: &Did, admitted: &Did, own: &Chain, now: Timestamp) -> Option<Chain> {
         let known = self.state.members.get(member)?;
         let claims = Claims::new(self.state.mesh, *admitted, known.name()?.clone(), known.roles(), now)
-            .issued_by(key.did())
+            .issued_by(self.state.me)
             .expiring(known.expires_at());
-        (own.len() < CHAIN_LINKS_MAX).then(|| own.extend(claims.sign(key)).ok()).flatten()
+        own.extend(claims.sign(&self.key)).ok()
     }
 }

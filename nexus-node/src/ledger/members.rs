@@ -27,6 +27,11 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     for (no, log, _) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
         held_logs.extend(view::read_branches(store, no)?.map(|held| (log, (no, held.cut))));
         for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
+            let standing = view::standing(store, eno)?;
+            if standing == Standing::Quarantined {
+                // it never counts, and whoever wrote it would have each start verify it again
+                continue;
+            }
             let Some(entry) = view::read_entry(store, eno)? else { continue };
             let (header, payload) = (entry.header(), entry.content().unwrap_or_default());
             match header.kind {
@@ -51,7 +56,7 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
                         let _ = members.succeed(PlacedSuccession { author, order, hlc: header.hlc, succession });
                     }
                 }
-                Kind::PROFILE if view::standing(store, eno)? == Standing::Applied => {
+                Kind::PROFILE if standing == Standing::Applied => {
                     if let Ok(profile) = Profile::decode(payload) {
                         members.describe(&header.author, header.hlc, entry.id(), profile);
                     }

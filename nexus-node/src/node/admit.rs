@@ -9,8 +9,10 @@ use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
+use tokio::time::Instant;
 
 use super::{Inner, Node};
+use crate::budget::Budget;
 use crate::engine::{Command, NoSuccession, Outcome};
 use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
@@ -198,39 +200,13 @@ pub(crate) struct Admitter {
     pub(crate) world: World,
     pub(crate) key: Keypair,
     pub(crate) lines: LineBudget,
-    pub(crate) pace: Pace,
+    pub(crate) new_keys: Mutex<Budget>,
 }
 
-/// The budget for new keys of members. Each costs every node an entry and a dead key for good.
-pub(crate) struct Pace(Mutex<(u32, Duration)>);
-
-impl Pace {
-    /// The most at once.
-    const BURST: u32 = 32;
-    /// The time until there is room for one more.
-    const REFILL: Duration = Duration::from_secs(30);
-
-    /// The whole budget, from `now` on the monotonic clock.
-    pub(crate) const fn full(now: Duration) -> Self {
-        Self(Mutex::new((Self::BURST, now)))
-    }
-
-    /// Takes room for one. `false` if there is none.
-    fn take(&self, now: Duration) -> bool {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, since) = &mut *guard;
-        while *left < Self::BURST && now.saturating_sub(*since) >= Self::REFILL {
-            *left += 1;
-            *since += Self::REFILL;
-        }
-        if *left == Self::BURST {
-            *since = now;
-        }
-        let enough = *left > 0;
-        *left = left.saturating_sub(1);
-        enough
-    }
-}
+/// The new keys of members at once, and the time until there is room for one more. Each costs every node an entry and
+/// a dead key for good.
+pub(crate) const KEYS_AT_ONCE: u32 = 32;
+pub(crate) const KEY_EVERY: Duration = Duration::from_secs(30);
 
 /// A decision about one newcomer, until it is on disk.
 type Deciding<'a> = BoxFuture<'a, JoinReply>;
@@ -337,7 +313,8 @@ impl Admitter {
             return Ok(Err((JoinRefusal::Revoked, NoSuccession::NoMember.words())));
         }
         // from here on only who has a member's key
-        if !again && !self.pace.take(self.world.now()) {
+        let room = || self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        if !again && !room() {
             return Ok(Err((JoinRefusal::TooMany, "many keys were changed just now: try again in a minute")));
         }
         match self.engine.run(Command::Succeed(Box::new(succession))).await? {
@@ -359,20 +336,4 @@ impl Admitter {
 
 fn try_again() -> JoinReply {
     JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_keys_come_within_a_budget_that_fills_again() {
-        let start = Duration::from_secs(100);
-        let pace = Pace::full(start);
-        let take = |count: u32, now| (0..count).filter(|_| pace.take(now)).count();
-        assert_eq!(take(100, start), 32);
-        assert_eq!(take(100, start + Pace::REFILL * 2 + Duration::from_secs(1)), 2);
-        assert_eq!(take(100, start + Pace::REFILL * 3), 1);
-        assert_eq!(take(100, start + Duration::from_secs(90_000)), 32);
-    }
 }

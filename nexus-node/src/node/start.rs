@@ -6,11 +6,12 @@ use nexus_crdt::SpaceId;
 use nexus_mesh::{Limits, Membership, Mesh, MeshConfig, Multiaddr};
 use tokio::sync::watch;
 
-use super::admit::{self, Admitter, Pace};
+use super::admit::{self, Admitter};
 use super::age::Aging;
 use super::coordinate::{Coordinating, CoordinatorParts};
 use super::{Inner, Node};
 use crate::brain::{self, Brain};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
@@ -99,7 +100,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         world: world.clone(),
         key: keypair.clone(),
         lines: LineBudget::default(),
-        pace: Pace::full(started),
+        new_keys: Mutex::new(Budget::full(admit::KEYS_AT_ONCE, admit::KEY_EVERY, tokio::time::Instant::now())),
     };
     world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
     world.spawn("gossip in", hearing.hear(gossiped));
