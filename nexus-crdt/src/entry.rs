@@ -82,7 +82,7 @@ impl Kind {
     pub const REVOCATION: Self = Self(5);
     /// Gives or takes access to a space.
     pub const GRANT: Self = Self(6);
-    /// Proves a fork.
+    /// Proves a fork ([`crate::Evidence`]).
     pub const EVIDENCE: Self = Self(7);
     /// Acknowledges a frontier.
     pub const FRONTIER_ACK: Self = Self(8);

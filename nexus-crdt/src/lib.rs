@@ -21,6 +21,7 @@
 mod access;
 mod entry;
 mod error;
+mod evidence;
 mod fields;
 mod fold;
 mod frontier;
@@ -47,6 +48,7 @@ pub use entry::{
     Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
 };
 pub use error::{EntryError, FormError};
+pub use evidence::Evidence;
 pub use fields::{Core, FIELDS, FieldSpec, Was};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};

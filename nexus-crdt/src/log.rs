@@ -80,7 +80,7 @@ pub struct Branches {
     pub head: Head,
     /// The number of entries.
     pub entries: u64,
-    /// The lowest seq with two entries. No entry from there on counts.
+    /// The lowest seq of which two entries are held, or known from evidence. No entry from there on counts.
     pub cut: Option<u64>,
     /// The lowest seq of an entry of a later format than the first, with the entry before it.
     pub raised: Option<(u64, EntryId)>,
@@ -102,6 +102,12 @@ impl Branches {
             cut: cut.into_iter().chain(twice).min(),
             raised: raised.into_iter().chain(raises).min(),
         }
+    }
+
+    /// The same log, of which evidence shows two entries at a seq.
+    #[must_use]
+    pub fn cut_at(self, seq: u64) -> Self {
+        Self { cut: self.cut.into_iter().chain([seq]).min(), ..self }
     }
 
     /// Whether an entry at this seq counts.

@@ -12,7 +12,7 @@ use crate::error::FormError;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
 use crate::log::{Branching, LogId, Reach};
-use crate::revocation::PlacedRevocation;
+use crate::revocation::{Pin, PlacedRevocation, Revocation};
 use crate::seat::{Seat, SignedSeats};
 use crate::succession::{PlacedSuccession, WrittenSuccessions};
 
@@ -171,6 +171,11 @@ impl Revocations {
     /// The most pins in the revocations of one author, of 80 bytes each.
     const PINS_MAX: usize = 16_384;
 
+    /// The number of those kept, and of the pins in them.
+    fn size(&self) -> (usize, usize) {
+        (self.kept.len(), self.kept.values().map(|placed| placed.revocation.pins().len()).sum())
+    }
+
     /// Takes one within the bound. Returns whether it was kept.
     fn take(&mut self, placed: PlacedRevocation) -> bool {
         let order = placed.order();
@@ -178,7 +183,7 @@ impl Revocations {
             return false;
         }
         self.kept.insert(order, placed);
-        let mut pins: usize = self.kept.values().map(|placed| placed.revocation.pins().len()).sum();
+        let (_, mut pins) = self.size();
         while self.kept.len() > Self::COUNT_MAX || pins > Self::PINS_MAX {
             let Some((last, placed)) = self.kept.pop_last() else { break };
             pins -= placed.revocation.pins().len();
@@ -484,6 +489,28 @@ impl Members {
     /// All whose membership does not stand: it was revoked, or those who admitted them lost theirs.
     pub fn ended(&self) -> impl Iterator<Item = &Did> {
         self.against.keys()
+    }
+
+    /// The revocations by which `above` confirms that members below it have left: with the entries that each of them
+    /// named itself, of which some may still come. From then on nobody with the key of such a member can make these
+    /// void by leaving once more.
+    ///
+    /// Confirmed are members with at most 64 logs, and as long as half of the bound on an author's revocations is free.
+    pub fn confirmations(&self, above: &Did) -> Vec<Revocation> {
+        const LOGS_MAX: usize = 64;
+        let written = self.revocations.get(above);
+        let (mut count, mut pins) = written.map_or((0, 0), Revocations::size);
+        let mut confirmations = Vec::new();
+        let left = self.against.iter().filter(|(_, verdict)| verdict.by_itself && verdict.pins.len() <= LOGS_MAX);
+        for (member, verdict) in left.filter(|(member, _)| self.may_revoke(member).contains(above)) {
+            (count, pins) = (count + 1, pins + verdict.pins.len());
+            if count > Revocations::COUNT_MAX / 2 || pins > Revocations::PINS_MAX / 2 {
+                break;
+            }
+            let pins = verdict.pins.iter().map(|(log, last)| Pin { space: log.0, incarnation: log.1, last: *last });
+            confirmations.push(Revocation::new(*member, pins));
+        }
+        confirmations
     }
 
     /// Everybody who is or was a member, by DID.

@@ -13,6 +13,7 @@
 //! | `edit` | the writes for an edit of a record |
 //! | `apply` | the changes of the tables by an entry |
 //! | `cut` | entries that stop counting after a fork of their log |
+//! | `forks` | the evidence of forks, and our own writes that they would cost |
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
 //! | `revoke` | making revocations |
 //! | `succeed` | new keys in the place of former ones |
@@ -30,6 +31,7 @@ mod apply;
 mod cut;
 mod edit;
 mod erase;
+mod forks;
 mod intake;
 mod io;
 mod payload;
@@ -50,7 +52,9 @@ use std::sync::Arc;
 
 use nexus_identity::{Keypair, Timestamp};
 
-pub use io::{Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, Written};
+pub use io::{
+    Again, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, Written,
+};
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;
 

@@ -19,6 +19,7 @@ mod age;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
+mod forks;
 mod found;
 mod join;
 mod ports;

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod audience;
+mod branched;
 mod refusals;
 mod session;
 #[cfg(test)]

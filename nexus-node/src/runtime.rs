@@ -33,7 +33,7 @@ use std::time::Duration;
 use nexus_crdt::{Incarnation, Members};
 use nexus_identity::plants::planted;
 use nexus_mesh::quota::{Bounds, queue};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use self::committer::{Committer, Writer};
@@ -82,6 +82,8 @@ pub(crate) struct Runtime {
     pub(crate) traces: Arc<Traces>,
     /// Our own new entries, to publish.
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
+    /// Notified when a fork is to be settled.
+    pub(crate) unsettled: Arc<Notify>,
 }
 
 impl Runtime {
@@ -96,6 +98,7 @@ impl Runtime {
         let (done, done_seen) = watch::channel(0);
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
+        let unsettled = Arc::new(Notify::new());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let compare = has_peers && !planted("writes_without_comparing");
         let (writer, spaces) = (Writer { store, gossip }, Arc::<AtomicU64>::default());
@@ -121,11 +124,12 @@ impl Runtime {
             failure: failure.clone(),
             notices,
             sessions: sessions.clone(),
+            unsettled: unsettled.clone(),
         };
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
         let engine = EngineHandle::new(commands, intake, chains, committed_seen, spaces, failure);
-        Self { engine, members: members_seen, sessions, traces, gossip: gossip_in }
+        Self { engine, members: members_seen, sessions, traces, gossip: gossip_in, unsettled }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Verdict {
     pub(super) revoked: Option<Revoked>,
     /// The last entries that count. A log without a pin counts nowhere.
     pub(super) pins: Pins,
+    /// Whether the member's own word alone ended it.
+    pub(super) by_itself: bool,
 }
 
 impl Verdict {
@@ -185,6 +187,7 @@ impl<'a, 'f> Bench<'a, 'f> {
                 verdict.add(placed, *member);
             }
         }
+        verdict.by_itself = verdict.revoked.is_some() && by_others.is_none();
         verdict.revoked.is_some().then_some(verdict)
     }
 

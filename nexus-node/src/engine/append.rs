@@ -50,6 +50,14 @@ impl Pending {
         self.writes.push(write);
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    pub(super) fn into_writes(self) -> Vec<Write> {
+        self.writes
+    }
+
     /// Whether a write for this very target is in it.
     pub(super) fn writes_to(&self, target: Target) -> bool {
         self.writes.iter().any(|write| write.target == target)
@@ -133,6 +141,7 @@ impl Engine {
             Command::DraftRevocation { member, keep, name } => {
                 done(self.draft_revocation(member, keep.as_ref(), name, turn)?)
             }
+            Command::Settle { fresh } => done(self.settle_open(fresh, run.ids[place], turn)?),
             Command::Seat(seat) => done(self.seat(seat, run.ids[place], turn)?),
             Command::Succeed(succession) => done(self.succeed(&succession, run.ids[place], turn)?),
             Command::Rotate(rotation) => done(self.rotate(&rotation, run.ids[place], turn)?),
@@ -161,6 +170,8 @@ impl Engine {
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
             Command::Revoke { member, .. } => self.may_revoke(member),
             Command::RevokeAsRoot(word) => word.holds(&self.state.mesh, &self.state.me),
+            // it writes as far as it may
+            Command::Settle { .. } => true,
             // they say themselves why they do not
             Command::DraftRevocation { .. } | Command::Succeed(_) | Command::Rotate(_) => true,
             Command::Keep(_) | Command::Raise { .. } => true,

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, FormError, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId, Succession,
-    Verified, writes_of,
+    Branches, Evidence, FormError, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId,
+    Succession, Verified, writes_of,
 };
 use nexus_identity::{Chain, Did};
 
 use super::writes::FoldWrites;
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::placed_revocation;
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow, SpaceNo, SpaceRow, Standing, meta};
+use crate::ledger::{enos_cut_by, evidence_of, placed_revocation};
 use crate::store::Table;
 
 impl Engine {
@@ -38,6 +38,7 @@ impl Engine {
         let header = entry.header();
         let held = self.place(eno, entry, turn)?;
         self.count(entry, held.entries == 1, turn);
+        self.note_again(entry, turn);
         let reach = self.state.reach_of(&header.log());
         if reach.branch.is_some_and(|last| last.id == entry.id()) {
             self.state.branched.insert(header.log());
@@ -68,6 +69,10 @@ impl Engine {
                 Standing::Quarantined
             }
         };
+        if standing == Standing::Cut && entry.header().author == self.state.me {
+            self.state.unsettled.insert(entry.header().log());
+            turn.events.push(Event::Unsettled);
+        }
         if standing != Standing::Applied {
             turn.draft.put(Table::Standing, &rows::eno_key(eno), &rows::encode(&standing));
         }
@@ -78,17 +83,20 @@ impl Engine {
     fn place(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<Branches, LedgerError> {
         let id = entry.header().log();
         let log = self.state.log_mut(id, &mut turn.draft);
-        let (no, below) = (log.no, log.held.and_then(|held| held.cut));
-        let held = Branches::with(log.held, entry.id(), entry.header());
-        log.held = Some(held);
+        let (no, before) = (log.no, log.held);
+        let mut held = Branches::with(before, entry.id(), entry.header());
+        if before.is_none()
+            && let Some(proven) = evidence_of(&turn.draft, &id)?
+        {
+            held = held.cut_at(proven.cut);
+        }
+        self.state.log_mut(id, &mut turn.draft).held = Some(held);
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&held));
+        let below = before.and_then(|held| held.cut);
         if let Some(from) = held.cut.filter(|_| held.cut != below) {
-            self.state.undecided = true;
-            if self.state.members.pin_of(&id).is_some_and(|pin| from <= pin.seq) {
-                self.state.branched.insert(id);
-            }
-            self.cut(eno, id, CutRow { log: no, from, below }, turn)?;
-            turn.events.push(Event::Fork { log: id, seq: from });
+            turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&CutRow { log: no, from, below }));
+            let enos = enos_cut_by(&turn.draft, eno, &CutRow { log: no, from, below })?;
+            self.cut(id, from, &enos, turn)?;
         }
         Ok(held)
     }
@@ -136,6 +144,20 @@ impl Engine {
                     self.state.undecided |= changed;
                     Standing::Applied
                 }))
+            }
+            // the log's author has signed it
+            Kind::EVIDENCE if in_mesh_space => {
+                let evidence = entry.content().and_then(Evidence::decode).and_then(|evidence| {
+                    let verified = evidence.verify(&self.state.mesh);
+                    verified.map(|()| evidence).map_err(|error| FormError::Content(error.to_string()))
+                });
+                Ok(match evidence {
+                    Ok(evidence) => {
+                        self.hear_evidence(eno, &header.author, &evidence, turn)?;
+                        Ok(Standing::Applied)
+                    }
+                    Err(error) => Err(error),
+                })
             }
             // it proves itself at any place, as long as its author is an admin
             Kind::SEAT if in_mesh_space => Ok(entry.content().and_then(Seat::decode).map(|seat| {

@@ -5,20 +5,28 @@ use nexus_identity::Did;
 
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, CutRow, Eno, Standing};
-use crate::ledger::{enos_cut_by, latest_profile, read_entry, standing};
+use crate::ledger::rows::{self, Eno, Standing};
+use crate::ledger::{latest_profile, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
-    /// Makes entries of a log stop counting, since entry `eno` shows a fork below them.
+    /// Makes these entries of a log stop counting, since it forked below them, at a lower seq than was known.
     ///
     /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
-    pub(super) fn cut(&mut self, eno: Eno, log: LogId, cut: CutRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&cut));
-        let enos = enos_cut_by(&turn.draft, eno, &cut)?;
-        if self.uncount(&log, &enos, turn)? {
+    pub(super) fn cut(&mut self, log: LogId, from: u64, enos: &[Eno], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        self.state.undecided = true;
+        if self.state.members.pin_of(&log).is_some_and(|pin| from <= pin.seq) {
+            self.state.branched.insert(log);
+        }
+        self.state.unsettled.insert(log);
+        turn.events.push(Event::Unsettled);
+        if self.uncount(&log, enos, turn)? {
             self.describe_again(&log.author, turn)?;
         }
+        if let Some(space) = self.state.spaces.get(&log.space) {
+            turn.draft.put(Table::Spaces, log.space.as_bytes(), &rows::encode(space));
+        }
+        turn.events.push(Event::Fork { log, seq: from });
         Ok(())
     }
 
@@ -34,8 +42,8 @@ impl Engine {
             }
             let Some(entry) = read_entry(&turn.draft, other)? else { continue };
             match entry.header().kind {
-                // credentials, seats and successions prove themselves and still count
-                Kind::CREDENTIAL | Kind::SEAT | Kind::SUCCESSION if in_mesh_space => continue,
+                // these prove themselves and still count
+                Kind::CREDENTIAL | Kind::SEAT | Kind::SUCCESSION | Kind::EVIDENCE if in_mesh_space => continue,
                 // whether it counts is part of the verdict
                 Kind::REVOCATION if in_mesh_space => continue,
                 Kind::PROFILE if in_mesh_space => {

@@ -1,10 +1,11 @@
 use nexus_crdt::{
-    Admission, Draft as EntryDraft, Head, Header, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified,
+    Admission, Draft as EntryDraft, EntryId, Head, Header, Incarnation, Kind, LogId, SpaceId, SpaceRule, Verified,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 
 use super::payload::OwnPayload;
+use super::recount::note_recount;
 use super::state::{Log, OpenPage};
 use super::waiting::{Need, Waiter};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
@@ -129,11 +130,8 @@ impl Engine {
             Admission::Gap { .. } => return Ok(Verdict::Wait(entry, Need::Before)),
             Admission::Aside => self.is_branch(&entry, turn)?,
         };
-        // its author signed two entries for the head's place, and only one of them is here
-        if let Some(head) = head.filter(|head| !stored && header.seq == head.seq.saturating_add(1))
-            && find_entry(&turn.draft, header.prev)?.is_none()
-        {
-            turn.events.push(Event::Astray { log: header.log(), seq: head.seq });
+        if !stored {
+            self.note_astray(&entry, turn)?;
         }
         if !stored || !lacks_only_what_is_erased(&turn.draft, &entry)? {
             return Ok(Verdict::Nothing);
@@ -167,7 +165,9 @@ impl Engine {
         let Some((no, held)) = self.state.logs.get(&log).and_then(|log| Some((log.no, log.held?))) else {
             return Ok(false);
         };
-        let sought = || self.state.members.pin_of(&log).is_some_and(|pin| header.seq <= pin.seq);
+        // our own entries are written again where they do not count
+        let sought =
+            || log.author == self.state.me || self.state.members.pin_of(&log).is_some_and(|pin| header.seq <= pin.seq);
         if !held.has_room_at(header.seq) && !sought() || find_entry(&turn.draft, entry.id())?.is_some() {
             return Ok(false);
         }
@@ -219,8 +219,7 @@ impl Engine {
     /// Reports the entries stored in this turn, and keeps the clock.
     pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         for (log, recount) in self.decide(turn)? {
-            let key = rows::recount_key(self.state.next_eno - 1, log);
-            turn.draft.put(Table::Recounts, &key, &rows::encode(&recount));
+            note_recount(self.state.next_eno - 1, log, recount, turn)?;
         }
         if self.state.next_eno == before {
             return Ok(());
@@ -240,11 +239,24 @@ impl Engine {
         of: Vec<CommandId>,
         turn: &mut Turn<'_>,
     ) -> Result<Verified, LedgerError> {
+        self.append_for(space, kind, payload, Vec::new(), of, turn)
+    }
+
+    /// As [`append`](Self::append); `refs` are the entries that it writes again.
+    pub(super) fn append_for(
+        &mut self,
+        space: SpaceId,
+        kind: Kind,
+        payload: OwnPayload,
+        refs: Vec<EntryId>,
+        of: Vec<CommandId>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Verified, LedgerError> {
         let log = self.state.own_log(space);
         let head = self.state.logs.get(&log).and_then(Log::head);
         let hlc = self.state.clock.tick(turn.now);
         let payload = payload.in_format(self.state.entry_format, &mut turn.salts);
-        let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs: vec![], payload };
+        let draft = EntryDraft { mesh: self.state.mesh, log, after: head.as_ref(), hlc, kind, refs, payload };
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;
         let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));

@@ -90,6 +90,12 @@ pub enum Command {
     Succeed(Box<Succession>),
     /// Begin this node's new key, in a store that another key wrote until now.
     Rotate(Box<Rotation>),
+    /// Write down the evidence of forks that others may not know. Begin a new log where our own one has forked, and
+    /// write again what that costs.
+    Settle {
+        /// Eight random bytes for the next incarnation.
+        fresh: Incarnation,
+    },
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
@@ -154,6 +160,11 @@ pub enum Outcome {
     Succeeded(Box<Chain>),
     /// The new key is not admitted. Nothing changed.
     NotSucceeded(NoSuccession),
+    /// Forks are settled.
+    Settled {
+        /// Whether all is written again that our own log lost.
+        again: Again,
+    },
     /// The draft of a revocation, for the root to sign.
     Drafted(Box<RevocationDraft>),
     /// The record does not exist, or is forgotten.
@@ -168,6 +179,17 @@ pub enum Outcome {
         /// Whether it is a member.
         member: bool,
     },
+}
+
+/// Whether all is written again that our own log lost by a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// All of it is.
+    Done,
+    /// The command is to be repeated.
+    More,
+    /// Half of the quota that others have for this node is used: the rest stays as it is.
+    Full,
 }
 
 /// An effect of an input. The batch must be on disk before the others.
@@ -217,6 +239,8 @@ pub enum Event {
         /// The place.
         seq: u64,
     },
+    /// A fork is to be settled ([`Command::Settle`]).
+    Unsettled,
     /// An entry's payload breaks a rule of form.
     Quarantined {
         /// The entry.

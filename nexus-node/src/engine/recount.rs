@@ -7,7 +7,7 @@ use nexus_identity::plants::planted;
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, LogNo, RecountRow, Standing};
 use crate::ledger::{branch, enos_of_log, read_entry, standing};
-use crate::store::Table;
+use crate::store::{Table, View};
 
 impl Engine {
     /// Finds again which memberships stand, if something came that they depend on. Changes what counts of
@@ -20,6 +20,9 @@ impl Engine {
         }
         let before = self.state.members.clone();
         if let Some(decided) = self.state.judged(&turn.draft, |members, branches| members.decided(branches))? {
+            if !decided.confirmations(&self.state.me).is_empty() {
+                turn.events.push(Event::Unsettled);
+            }
             self.state.members = Arc::new(decided);
             turn.events.push(Event::Members);
         }
@@ -85,6 +88,15 @@ impl Engine {
         }
         Ok(profiles)
     }
+}
+
+/// Tells watchers and the search index that entries of a log up to this one count otherwise since it was stored.
+pub(super) fn note_recount(eno: Eno, log: LogNo, recount: RecountRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    let key = rows::recount_key(eno, log);
+    let before = turn.draft.get(Table::Recounts, &key)?;
+    let before = before.map(|row| rows::decode::<RecountRow>(Table::Recounts, &row)).transpose()?;
+    turn.draft.put(Table::Recounts, &key, &rows::encode(&before.map_or(recount, |before| before.and(recount))));
+    Ok(())
 }
 
 /// A part of a log from one seq to before another, or to its end.

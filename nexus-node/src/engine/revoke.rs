@@ -54,6 +54,18 @@ impl Engine {
         Ok(Outcome::Revoked { pins: revocation.pins().len(), kept, fallen })
     }
 
+    /// Confirms that members below this node have left.
+    pub(super) fn confirm_ends(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let me = self.state.me;
+        if self.state.members.get(&me).is_none() {
+            return Ok(());
+        }
+        for revocation in self.state.members.confirmations(&me) {
+            self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
+        }
+        Ok(())
+    }
+
     /// Drafts the end of a membership for the root to sign. Members whose membership would end with it and
     /// who are not kept are part of it.
     pub(super) fn draft_revocation(

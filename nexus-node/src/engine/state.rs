@@ -3,8 +3,8 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, Branching, ENTRY_FORMAT_MAX, Head, Hlc, HlcClock, Incarnation, LogId, Members, PAGE_RECORDS_MAX, Reach,
-    SpaceId, SpaceRule,
+    Branches, Branching, ENTRY_FORMAT_MAX, Evidence, Head, Hlc, HlcClock, Incarnation, LogId, Members,
+    PAGE_RECORDS_MAX, Reach, SpaceId, SpaceRule,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Did};
@@ -57,6 +57,10 @@ pub(super) struct EngineState {
     pub undecided: bool,
     /// Logs of former members in which a branch became known that may be the one that counts.
     pub branched: BTreeSet<LogId>,
+    /// Forked logs of which evidence, or a copy of what they lose, may be missing.
+    pub unsettled: BTreeSet<LogId>,
+    /// Evidence of forks of which only one entry is here, lower than all that is known of the log.
+    pub astray: BTreeMap<LogId, Evidence>,
     pub logs: BTreeMap<LogId, Log>,
     pub spaces: BTreeMap<SpaceId, SpaceRow>,
     pub pages: BTreeMap<SpaceId, OpenPage>,
@@ -87,6 +91,12 @@ impl EngineState {
             members: Arc::new(read_members(store)?),
             undecided: true,
             branched: BTreeSet::new(),
+            unsettled: logs
+                .iter()
+                .filter(|(_, log)| log.held.is_some_and(|held| held.cut.is_some()))
+                .map(|(id, _)| *id)
+                .collect(),
+            astray: BTreeMap::new(),
             logs,
             spaces: ledger::read_spaces(store)?,
             pages: BTreeMap::new(),

@@ -16,6 +16,8 @@
 //! | `Standing` | eno | [`Standing`]; an entry without a row is applied |
 //! | `Cuts` | eno | [`CutRow`] |
 //! | `Recounts` | eno, log no | [`RecountRow`] |
+//! | `Evidence` | author, space id, incarnation | [`EvidenceRow`] |
+//! | `Again` | entry id | – |
 //! | `Usage` | author | [`UsageRow`] |
 //! | `Profiles` | author, stamp, entry id | eno |
 //! | `Spaces` | space id | [`SpaceRow`] |
@@ -27,13 +29,13 @@
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, SpaceId, SpaceRule, Verified};
+use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, LogId, SpaceId, SpaceRule, Verified};
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 6;
+pub(crate) const VIEW_VERSION: u32 = 7;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -122,6 +124,22 @@ pub(crate) struct RecountRow {
     pub from: u64,
     /// The first seq after it; `None` if it is the rest of the log.
     pub to: Option<u64>,
+}
+
+impl RecountRow {
+    /// Both parts, and what is between them.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { from: self.from.min(other.from), to: self.to.zip(other.to).map(|(one, other)| one.max(other)) }
+    }
+}
+
+/// What evidence shows of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct EvidenceRow {
+    /// The lowest seq that was signed twice.
+    pub cut: u64,
+    /// The number of entries by this node among the evidence.
+    pub own: u32,
 }
 
 /// An entry without its payload, as it was received.
@@ -248,6 +266,14 @@ pub(crate) fn recount_key(eno: Eno, log: LogNo) -> [u8; 12] {
 pub(crate) fn read_recount_key(key: &[u8]) -> Option<(Eno, LogNo)> {
     let (eno, log) = key.split_first_chunk()?;
     Some((Eno::from_be_bytes(*eno), LogNo::from_be_bytes(log.try_into().ok()?)))
+}
+
+pub(crate) fn evidence_key(log: &LogId) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..32].copy_from_slice(log.author.as_bytes());
+    key[32..64].copy_from_slice(log.space.as_bytes());
+    key[64..].copy_from_slice(&log.incarnation.0);
+    key
 }
 
 pub(crate) fn log_index_key(log: LogNo, seq: u64, id: EntryId) -> [u8; 44] {

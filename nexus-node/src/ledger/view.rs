@@ -12,8 +12,8 @@ use nexus_crdt::{
 use nexus_identity::Did;
 
 use super::rows::{
-    self, CutRow, Eno, EntryRow, LogNo, RecordRow, RecountRow, SpaceNo, SpaceRow, Standing, WriteRow, decode,
-    unreadable,
+    self, CutRow, Eno, EntryRow, EvidenceRow, LogNo, RecordRow, RecountRow, SpaceNo, SpaceRow, Standing, WriteRow,
+    decode, unreadable,
 };
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
@@ -34,6 +34,21 @@ pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Hea
 /// The held part of a log; `None` if nothing is held.
 pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branches>, StoreError> {
     view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
+}
+
+/// What evidence shows of a log, if there is any.
+pub(crate) fn evidence_of(view: &dyn View, log: &LogId) -> Result<Option<EvidenceRow>, StoreError> {
+    view.get(Table::Evidence, &rows::evidence_key(log))?.map(|row| decode(Table::Evidence, &row)).transpose()
+}
+
+/// The number of entries by this node among the evidence against an author.
+pub(crate) fn own_evidence_against(view: &dyn View, author: &Did) -> Result<u64, StoreError> {
+    let mut own = 0;
+    view.try_scan_prefix(Table::Evidence, author.as_bytes(), Order::Forward, &mut |_, row| {
+        own += u64::from(decode::<EvidenceRow>(Table::Evidence, row)?.own);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(own)
 }
 
 /// An entry of a log at a seq; of several the one with the lowest id.

@@ -69,7 +69,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
     let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
-    let Runtime { engine, members, sessions, traces, gossip } = runtime;
+    let Runtime { engine, members, sessions, traces, gossip, unsettled } = runtime;
     let identity = Identity::new(me, genesis.mesh, members);
     let syncing = Arc::new(Syncing {
         identity: identity.clone(),
@@ -107,6 +107,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("sync streams", syncing.clone().serve(sync_streams));
     world.spawn("join door", admitter.serve(knocks));
     world.spawn("revocations", super::revoke::shut_out(identity.follow(), mesh.clone()));
+    let settling = super::forks::settle(world.clone(), engine.clone(), unsettled, notices.clone());
+    world.spawn("forks", settling);
     world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
 
     let source = Source {

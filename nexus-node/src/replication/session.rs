@@ -13,6 +13,7 @@ use nexus_identity::plants::planted;
 
 use super::Audience;
 use super::attempts::{Attempts, Patience};
+use super::branched::Branched;
 use super::refusals::Refusals;
 use crate::ledger;
 use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
@@ -38,6 +39,8 @@ const RELAY_AFTER: Duration = Duration::from_millis(300);
 const DIGEST_EVERY: Duration = Duration::from_secs(5);
 /// How often a frontier is sent again at most.
 const FRONTIER_EVERY: Duration = Duration::from_secs(1);
+/// How long a peer has to send what it was asked for of a branch.
+const FURTHER_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a session ends. The peer is at fault unless it is the store.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +129,8 @@ pub struct SyncSession {
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
+    /// The logs of which the peer has a branch that is not here.
+    branches: Branched,
     /// The fate of the ranges that the peer was sent.
     attempts: Attempts,
     patience: Patience,
@@ -156,6 +161,7 @@ impl SyncSession {
             next_digest: now + DIGEST_EVERY,
             last_frontier: now,
             ask_again: false,
+            branches: Branched::default(),
             attempts: Attempts::default(),
             patience: Patience::default(),
         };
@@ -192,7 +198,15 @@ impl SyncSession {
         let refusals = self.read_refusals(view)?;
         self.tells_refusals |= refusals != self.refusals;
         self.refusals = refusals;
-        self.opening = Some(frontier.iter().take(PEER_HEADS_MAX).map(|(log, head)| (*log, *head)).collect());
+        let mut opening = VecDeque::with_capacity(frontier.len().min(PEER_HEADS_MAX));
+        for (log, head) in frontier.iter().take(PEER_HEADS_MAX) {
+            let said = match self.numbers.get(log) {
+                Some(no) => self.branches.said(log, *no, *head, view)?,
+                None => Some(*head),
+            };
+            opening.extend(said.map(|head| (*log, head)));
+        }
+        self.opening = Some(opening);
         // the frontier is an acknowledgement, too
         self.acks = ledger::last_eno(view)? + 1;
         self.last_frontier = now;
@@ -263,7 +277,8 @@ impl SyncSession {
         let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + RELAY_AFTER);
         let again = self.ask_again && self.audience.is_known();
         let frontier = again.then_some(self.last_frontier + FRONTIER_EVERY);
-        [relay, frontier].into_iter().flatten().fold(self.next_digest, Duration::min)
+        let further = self.branches.is_answered().then_some(self.last_frontier + FURTHER_EVERY);
+        [relay, frontier, further].into_iter().flatten().fold(self.next_digest, Duration::min)
     }
 
     /// Takes a frame from the peer.
@@ -320,6 +335,7 @@ impl SyncSession {
         let ahead = |(log, head): &(&LogId, &Head)| log.author == me && !ours.own.covers(log, head.seq);
         received.own_log_ahead = theirs.iter().find(ahead).map(|(log, _)| *log);
         received.progress = Some(Progress::Whole(theirs.clone()));
+        self.ask_again |= self.branches.look(&ours.shared, &theirs, self.audience.members(), view)?;
         self.theirs = Some(theirs);
         Ok(self.plan_sending(&ours.shared, view)?)
     }
@@ -339,9 +355,11 @@ impl SyncSession {
         if !ledger::lacks_only_what_is_erased(view, &entry)? {
             return Ok(None);
         }
-        if let Some(theirs) = &mut self.theirs {
+        // of a branch it says nothing about the entries of ours that the peer has
+        if let Some(theirs) = self.theirs.as_mut().filter(|_| !self.branches.is_sought(&header.log())) {
             advance(theirs, header.log(), Head { seq: header.seq, id: entry.id() });
         }
+        self.branches.came(&header.log());
         // nothing is spent on what would not be taken
         let (log, mesh_space) = (header.log(), self.audience.mesh_space());
         let taken = self.refusals.takes(&log, self.numbers.contains_key(&log), mesh_space);
@@ -356,6 +374,10 @@ impl SyncSession {
         if !self.audience.is_known() {
             self.next_digest = now + DIGEST_EVERY;
             return Ok(None);
+        }
+        if self.branches.is_answered() && now >= self.last_frontier + FURTHER_EVERY {
+            let ours = self.ours(view)?.shared;
+            self.ask_again |= self.branches.look_further(&ours, view)?;
         }
         if self.ask_again && self.opening.is_none() && now >= self.last_frontier + FRONTIER_EVERY {
             self.ask_again = false;
@@ -431,6 +453,7 @@ impl SyncSession {
             let log = self.log(no, view)?;
             self.ask_again |= log.shared && self.fills_a_quota(&log.id, view)?;
             if log.shared
+                && !self.branches.is_sought(&log.id)
                 && let Some(held) = ledger::read_branches(view, no)?
                 && let Some(head) = self.audience.last(view, &log.id, &held)?
             {

@@ -2,6 +2,7 @@
 
 mod access;
 mod erasure;
+mod forks;
 mod quotas;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

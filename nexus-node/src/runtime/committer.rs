@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nexus_crdt::{EntryFrame, Members};
 use nexus_identity::plants::planted;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Sessions;
 use crate::engine::{Event, Outcome};
@@ -83,6 +83,8 @@ pub(crate) struct Committer {
     pub(crate) failure: Failure,
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
+    /// Notified when a fork is to be settled.
+    pub(crate) unsettled: Arc<Notify>,
 }
 
 impl Committer {
@@ -134,6 +136,7 @@ impl Committer {
                 self.committed.send_replace(eno);
             }
             Event::Members | Event::Spaces => {}
+            Event::Unsettled => self.unsettled.notify_one(),
             Event::Fork { log, seq } => {
                 let (message, hint) = fork(log.author, seq);
                 self.notices.note(FORK, log.author.to_string(), message, hint);

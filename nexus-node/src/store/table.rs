@@ -60,6 +60,10 @@ tables! {
     /// Logs of which more or less counts since an entry was stored: their authors' memberships ended, or
     /// stand again.
     Recounts = "recounts", kept;
+    /// Logs of which entries prove a fork.
+    Evidence = "evidence", derived;
+    /// Entries of our own that no longer counted, and were written again.
+    Again = "again", derived;
     /// The use of the store by each author.
     Usage = "usage", derived;
     /// Profiles that count, by author and time.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use nexus_crdt::{
-    ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Field, Fold, FormError, Head, Hlc, Incarnation, Kind,
-    LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Succession, Target, Verified, Write,
-    Writes, writes_of,
+    ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head, Hlc,
+    Incarnation, Kind, LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Succession, Target,
+    Verified, Write, Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -328,6 +328,9 @@ impl Universe {
 
     fn whole(&mut self, in_mesh_space: bool) -> (Kind, Vec<u8>) {
         let name = || format!("n{}", self.stamp).parse().unwrap();
+        if in_mesh_space && self.dice.roll(8) == 0 {
+            return (Kind::EVIDENCE, self.evidence());
+        }
         match self.dice.roll(12) {
             0 => (Kind::WRITES, b"no writes".to_vec()),
             1 => (Kind(4_000), b"of a later version".to_vec()),
@@ -344,6 +347,27 @@ impl Universe {
                 (Kind::WRITES, Writes(writes).encode())
             }
         }
+    }
+
+    /// The evidence of a fork, some of forks that no entry shows.
+    fn evidence(&mut self) -> Vec<u8> {
+        for _ in 0..20 {
+            let (one, other) = (self.pick(self.entries.len()), self.pick(self.entries.len()));
+            let (one, mut other) = (self.entries[one].clone(), self.entries[other].clone());
+            if self.dice.roll(8) == 0 {
+                let before = Head { seq: one.header().seq, id: EntryId::of(b"not here") };
+                let (log, kind, hlc) = (one.header().log(), Kind::WRITES, Hlc(1));
+                let payload = Content::Whole(vec![]);
+                let after = Some(&before);
+                let draft = EntryDraft { mesh: mesh(), log, after, hlc, kind, refs: vec![], payload };
+                let author = (0..4).find(|n| key(*n).did() == log.author).unwrap();
+                other = Verified::write(draft, &key(author));
+            }
+            if let Some(evidence) = Evidence::of(&one, &other) {
+                return evidence.encode();
+            }
+        }
+        b"no evidence".to_vec()
     }
 
     /// A key of a member in the place of another one's.
@@ -435,11 +459,19 @@ fn check_against_the_rules(node: &Node) {
         held.entry(entry.header().log()).or_default().push((eno, entry));
     }
     let mut folds: BTreeMap<SpaceId, Fold> = BTreeMap::new();
-    for entries in held.values() {
+    let mut proven: BTreeMap<LogId, u64> = BTreeMap::new();
+    for (_, entry) in held.values().flatten().filter(|(_, entry)| entry.header().kind == Kind::EVIDENCE) {
+        if let Ok(evidence) = Evidence::decode(entry.content().unwrap()) {
+            let lowest = proven.entry(evidence.log()).or_insert(u64::MAX);
+            *lowest = evidence.cut().min(*lowest);
+        }
+    }
+    for (log, entries) in &held {
         let mut seqs: Vec<u64> = entries.iter().map(|(_, entry)| entry.header().seq).collect();
         seqs.sort_unstable();
         let forked = seqs.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-        let reach = node.engine.members().reach_of(&entries[0].1.header().log(), forked);
+        let forked = forked.into_iter().chain(proven.get(log).copied()).min();
+        let reach = node.engine.members().reach_of(log, forked);
         let mut on_branch: BTreeSet<EntryId> = BTreeSet::new();
         let mut next = reach.branch.map(|last| last.id);
         while let Some(id) = next {
@@ -451,8 +483,8 @@ fn check_against_the_rules(node: &Node) {
             let header = entry.header();
             let standing = ledger::standing(view, *eno).unwrap();
             let in_mesh_space = header.space == SpaceId::mesh(&mesh());
-            let counts_anywhere =
-                [Kind::CREDENTIAL, Kind::REVOCATION, Kind::SEAT, Kind::SUCCESSION].contains(&header.kind);
+            let counts_anywhere = [Kind::CREDENTIAL, Kind::REVOCATION, Kind::SEAT, Kind::SUCCESSION, Kind::EVIDENCE]
+                .contains(&header.kind);
             let counts = header.seq < reach.below || on_branch.contains(&entry.id());
             if !(counts || in_mesh_space && counts_anywhere) {
                 assert_eq!(standing, Standing::Cut);
@@ -686,7 +718,7 @@ fn every_table_that_is_derived_is_looked_at() {
         cuts += node.tables.keys(Table::Cuts).count();
     }
     let empty: Vec<&Table> = Table::ALL.iter().filter(|table| table.derived() && !filled.contains(table)).collect();
-    assert_eq!(empty, [&Table::Was]);
+    assert_eq!(empty, [&Table::Again, &Table::Was]);
     assert!(cuts > 8, "{cuts}");
 }
 

@@ -1,0 +1,349 @@
+use std::collections::BTreeMap;
+
+use nexus_crdt::{
+    Core, Dot, EntryId, Evidence, Field, Incarnation, Kind, LogId, PAYLOAD_BYTES_MAX, Profile, SpaceId, Target,
+    Verified, Was, Write, writes_of,
+};
+use nexus_identity::Did;
+
+use super::append::Pending;
+use super::io::{Again, CommandId, Outcome};
+use super::payload::OwnPayload;
+use super::recount::note_recount;
+use super::state::Log;
+use super::{Engine, Event, LedgerError, Turn};
+use crate::ledger::rows::{self, Eno, EvidenceRow, LogNo, RecountRow, Standing};
+use crate::ledger::{
+    enos_of_log, evidence_of, find_entry, find_record, has_any, head_at, latest_profile, own_evidence_against,
+    read_entry, read_writes, standing,
+};
+use crate::store::{Order, StoreError, Table, View};
+
+/// The most entries of evidence that this node writes about one author. An author that forks more often is not worth
+/// more: its logs stay cut where they are held.
+const EVIDENCE_AGAINST_MAX: u64 = 64;
+/// The most evidence in memory of forks of which one entry is not kept here.
+const ASTRAY_MAX: usize = 64;
+/// The most of our own entries that are written again by one command, and their bytes.
+const AGAIN_ENTRIES: usize = 256;
+const AGAIN_BYTES: usize = 1 << 20;
+
+impl Engine {
+    /// Takes the evidence of an entry: the log counts up to where it forked.
+    pub(super) fn hear_evidence(
+        &mut self,
+        eno: Eno,
+        author: &Did,
+        evidence: &Evidence,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let (id, cut) = (evidence.log(), evidence.cut());
+        let before = evidence_of(&turn.draft, &id)?.unwrap_or(EvidenceRow { cut, own: 0 });
+        let own = before.own.saturating_add(u32::from(*author == self.state.me));
+        let row = EvidenceRow { cut: cut.min(before.cut), own };
+        turn.draft.put(Table::Evidence, &rows::evidence_key(&id), &rows::encode(&row));
+        self.state.astray.retain(|log, kept| *log != id || kept.cut() < row.cut);
+        let Some(Log { no, held: Some(held) }) = self.state.logs.get(&id).copied() else { return Ok(()) };
+        if !held.counts(cut) {
+            return Ok(());
+        }
+        let lower = held.cut_at(cut);
+        self.state.log_mut(id, &mut turn.draft).held = Some(lower);
+        turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&lower));
+        let recount = RecountRow { from: cut, to: held.cut };
+        note_recount(eno, no, recount, turn)?;
+        let enos = enos_of_log(&turn.draft, no, cut, held.cut.map_or(u64::MAX, |below| below.saturating_sub(1)))?;
+        self.cut(id, cut, &enos, turn)
+    }
+
+    /// Keeps the evidence that an entry is which cannot be kept itself, since the branch before it is not here.
+    pub(super) fn note_astray(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let (header, log) = (entry.header(), entry.header().log());
+        let Some(Log { no, held: Some(held) }) = self.state.logs.get(&log).copied() else { return Ok(()) };
+        let beside = match head_at(&turn.draft, no, header.seq)? {
+            Some(beside) => Some(beside),
+            None => Some(held.head).filter(|head| header.seq == head.seq.saturating_add(1)),
+        };
+        let Some(beside) = beside.filter(|beside| beside.id != entry.id()) else { return Ok(()) };
+        let Some(eno) = find_entry(&turn.draft, beside.id)? else { return Ok(()) };
+        let Some(evidence) = read_entry(&turn.draft, eno)?.and_then(|beside| Evidence::of(&beside, entry)) else {
+            return Ok(());
+        };
+        let known = self.state.astray.get(&log).map(Evidence::cut).into_iter().chain(held.cut).min();
+        if known.is_some_and(|known| known <= evidence.cut()) {
+            return Ok(());
+        }
+        turn.events.push(Event::Astray { log, seq: evidence.cut() });
+        if self.state.astray.len() < ASTRAY_MAX || self.state.astray.contains_key(&log) {
+            self.state.astray.insert(log, evidence);
+            turn.events.push(Event::Unsettled);
+        }
+        Ok(())
+    }
+
+    /// Writes down the evidence of forks that others may not know, and begins a new log in the place of a forked one of
+    /// our own. Of our own entries that no longer count, some are written again.
+    pub(super) fn settle_open(
+        &mut self,
+        fresh: Incarnation,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        let mesh_space = SpaceId::mesh(&self.state.mesh);
+        let current = self.state.incarnation;
+        let is_current = |id: &&LogId| id.author == self.state.me && id.incarnation == current;
+        if self.state.unsettled.iter().chain(self.state.astray.keys()).any(|id| is_current(&id)) {
+            self.renew_incarnation(current, fresh, turn);
+        }
+        if !self.may_write(mesh_space) {
+            return Ok(Outcome::Settled { again: Again::Done });
+        }
+        for evidence in std::mem::take(&mut self.state.astray).into_values() {
+            self.give_evidence(&evidence, of, turn)?;
+        }
+        let unsettled: Vec<LogId> = self.state.unsettled.iter().copied().collect();
+        let mut own = Vec::new();
+        for log in unsettled {
+            if let Some(evidence) = self.evidence_here(&log, turn)? {
+                self.give_evidence(&evidence, of, turn)?;
+            }
+            if log.author == self.state.me {
+                own.push(log);
+            } else {
+                self.state.unsettled.remove(&log);
+            }
+        }
+        self.confirm_ends(of, turn)?;
+        let again = self.write_again_what_is_cut(&own, of, turn)?;
+        if again != Again::More {
+            self.state.unsettled.retain(|log| !own.contains(log));
+        }
+        Ok(Outcome::Settled { again })
+    }
+
+    fn give_evidence(&mut self, evidence: &Evidence, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let log = evidence.log();
+        // pins decide about the logs of a former member
+        let wanted = !self.state.members.has_ended(&log.author)
+            && evidence_of(&turn.draft, &log)?.is_none_or(|known| evidence.cut() < known.cut)
+            && own_evidence_against(&turn.draft, &log.author)? < EVIDENCE_AGAINST_MAX;
+        if wanted {
+            self.write_of_mesh(Kind::EVIDENCE, evidence.encode(), of, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Two entries that are held here and show where a log is cut; `None` if it is known from evidence alone.
+    fn evidence_here(&self, log: &LogId, turn: &Turn<'_>) -> Result<Option<Evidence>, LedgerError> {
+        let Some(Log { no, held: Some(held) }) = self.state.logs.get(log).copied() else { return Ok(None) };
+        let Some(cut) = held.cut else { return Ok(None) };
+        let mut entries = Vec::with_capacity(2);
+        for eno in enos_of_log(&turn.draft, no, cut, cut)?.into_iter().take(2) {
+            entries.extend(read_entry(&turn.draft, eno)?);
+        }
+        Ok(match entries.as_slice() {
+            [one, other] => Evidence::of(one, other),
+            _ => None,
+        })
+    }
+
+    /// Notes which entries our own entry writes again.
+    pub(super) fn note_again(&self, entry: &Verified, turn: &mut Turn<'_>) {
+        let header = entry.header();
+        if header.author == self.state.me && matches!(header.kind, Kind::WRITES) {
+            for again in &header.refs {
+                turn.draft.put(Table::Again, again.as_bytes(), &[]);
+            }
+        }
+    }
+
+    fn own_bytes(&self) -> u64 {
+        self.state.usage.get(&self.state.me).map_or(0, |usage| usage.bytes)
+    }
+
+    /// Writes the writes of our own cut entries again, in our own log of now.
+    fn write_again_what_is_cut(
+        &mut self,
+        logs: &[LogId],
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Again, LedgerError> {
+        // with its own log cut, this node would write them in vain
+        let current = self.state.incarnation;
+        let mut lost: Vec<(Eno, EntryId, SpaceId)> = Vec::new();
+        for id in logs.iter().filter(|id| id.incarnation != current && !self.state.members.has_ended(&id.author)) {
+            let Some(Log { no, held: Some(held) }) = self.state.logs.get(id).copied() else { continue };
+            let Some(cut) = held.cut else { continue };
+            for (eno, entry) in placed(&turn.draft, no, cut)? {
+                if !turn.draft.contains(Table::Again, entry.as_bytes())? {
+                    lost.push((eno, entry, id.space));
+                }
+            }
+        }
+        lost.sort_unstable();
+        let (mut entries, mut bytes) = (0, 0);
+        let mut described = None;
+        for (eno, id, space) in &lost {
+            if entries == AGAIN_ENTRIES || bytes >= AGAIN_BYTES {
+                return Ok(Again::More);
+            }
+            if self.own_bytes() >= self.state.quotas.writer_bytes / 2 {
+                return Ok(Again::Full);
+            }
+            if standing(&turn.draft, *eno)? != Standing::Cut {
+                continue;
+            }
+            let Some(entry) = read_entry(&turn.draft, *eno)? else { continue };
+            if entry.header().kind == Kind::PROFILE && *space == SpaceId::mesh(&self.state.mesh) {
+                described = entry.content().ok().and_then(|content| Profile::decode(content).ok()).or(described);
+            }
+            if entry.header().kind != Kind::WRITES || !self.may_write(*space) {
+                continue;
+            }
+            (entries, bytes) = (entries + 1, bytes + entry.payload().map_or(0, <[u8]>::len));
+            self.write_entry_again(*id, &entry, of, turn)?;
+        }
+        if let Some(profile) = described
+            && latest_profile(&turn.draft, &self.state.me)?.is_none()
+        {
+            self.write_of_mesh(Kind::PROFILE, profile.encode(), of, turn)?;
+        }
+        Ok(Again::Done)
+    }
+
+    /// Writes the writes of one of our own entries again, as far as they are not replaced or forgotten by now. A memory
+    /// gets another id, and keeps what others have written to it.
+    fn write_entry_again(
+        &mut self,
+        id: EntryId,
+        entry: &Verified,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let space_id = entry.header().space;
+        let Some(space) = self.state.spaces.get(&space_id).map(|space| space.no) else { return Ok(()) };
+        let Ok(writes) = writes_of(entry) else { return Ok(()) };
+        let (mut created, mut creating, mut edits) = (Vec::new(), Vec::new(), Vec::new());
+        for write in writes {
+            let dot = Dot { entry: id, index: write.index };
+            let write = write.write;
+            match write.target {
+                Target::Create { .. } => {
+                    if has_any(&turn.draft, Table::Live, &rows::field_prefix(space, dot, Field::GONE))? {
+                        continue;
+                    }
+                    let page = self.state.pages.entry(space_id).or_default().take();
+                    let value = with_former_id(&write.value, dot, &self.state.me, entry);
+                    created.push(dot);
+                    creating.push(Write { target: Target::Create { page }, value, over: vec![], ..write });
+                }
+                Target::Edit { record } => {
+                    let key = rows::write_key(space, record, write.field.as_str(), dot);
+                    // somebody who saw it has replaced it
+                    if !turn.draft.contains(Table::Past, &key)? {
+                        edits.push(Write { target: Target::Edit { record }, ..write });
+                    }
+                }
+            }
+        }
+        let mut places = BTreeMap::new();
+        let mut created = created.into_iter();
+        for writes in self.portions(creating) {
+            let of_these: Vec<Dot> = created.by_ref().take(writes.len()).collect();
+            let again = self.append_again(space_id, id, writes, of, turn)?;
+            for (index, former) in (0..).zip(of_these) {
+                places.insert(former, Dot { entry: again, index });
+            }
+        }
+        // what others wrote to these memories names their former ids
+        for (former, now) in &places {
+            for (field, _, row) in read_writes(&turn.draft, Table::Live, space, *former)? {
+                let target = Target::Edit { record: *now };
+                edits.push(Write { target, field, value: row.value, over: vec![] });
+            }
+        }
+        for write in &mut edits {
+            if let Target::Edit { record } = &mut write.target {
+                *record = match places.get(record) {
+                    Some(now) => *now,
+                    None => self.place_now(*record, turn)?,
+                };
+            }
+        }
+        let portions = self.portions(edits);
+        if places.is_empty() && portions.is_empty() {
+            // nothing of it is left to write: it need not be looked at once more
+            turn.draft.put(Table::Again, id.as_bytes(), &[]);
+        }
+        for writes in portions {
+            self.append_again(space_id, id, writes, of, turn)?;
+        }
+        Ok(())
+    }
+
+    fn append_again(
+        &mut self,
+        space: SpaceId,
+        former: EntryId,
+        writes: Vec<Write>,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<EntryId, LedgerError> {
+        let payload = OwnPayload::Writes(writes);
+        Ok(self.append_for(space, Kind::WRITES, payload, vec![former], vec![of], turn)?.id())
+    }
+
+    /// These writes in parts that each fit an entry.
+    fn portions(&self, writes: Vec<Write>) -> Vec<Vec<Write>> {
+        let mut portions = Vec::new();
+        let mut pending = Pending::of(self.state.entry_format);
+        for write in writes {
+            if !pending.has_room_for(&[&write]) && !pending.is_empty() {
+                let full = std::mem::replace(&mut pending, Pending::of(self.state.entry_format));
+                portions.push(full.into_writes());
+            }
+            pending.push(write);
+        }
+        if !pending.is_empty() {
+            portions.push(pending.into_writes());
+        }
+        portions
+    }
+
+    /// The id by which a memory of ours that was written again is known now.
+    fn place_now(&self, record: Dot, turn: &Turn<'_>) -> Result<Dot, LedgerError> {
+        if find_record(&turn.draft, record)?.is_some() {
+            return Ok(record);
+        }
+        let mut now = None;
+        let prefix = rows::was_prefix(&record.to_string(), &self.state.me);
+        turn.draft.try_scan_prefix(Table::Was, &prefix, Order::Forward, &mut |key, _| {
+            now = rows::dot_at_end(key);
+            Ok(std::ops::ControlFlow::Break(()))
+        })?;
+        Ok(now.unwrap_or(record))
+    }
+}
+
+/// The entries of a log from a seq on.
+fn placed(view: &dyn View, log: LogNo, from: u64) -> Result<Vec<(Eno, EntryId)>, StoreError> {
+    let mut entries = Vec::new();
+    let (start, end) =
+        (rows::log_index_prefix(log, from), rows::log_index_key(log, u64::MAX, EntryId::from_bytes([0xff; 32])));
+    let range = (std::ops::Bound::Included(start.as_slice()), std::ops::Bound::Included(end.as_slice()));
+    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |key, value| {
+        let (_, id) = rows::read_log_index_key(key).ok_or_else(|| rows::unreadable(Table::LogIndex))?;
+        entries.push((rows::read_eno(Table::LogIndex, value)?, id));
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    Ok(entries)
+}
+
+/// A memory's core that names the id it had, its author and its time. Without room for them it stays as it is.
+fn with_former_id(core: &str, former: Dot, me: &Did, entry: &Verified) -> String {
+    let Some(parsed) = Core::parse(core) else { return core.to_owned() };
+    let was = Was::new(former.to_string(), me.to_string(), entry.header().hlc.time().as_ms());
+    let text = Core { was: Some(was), ..parsed }.to_json();
+    let fits = text.len() <= nexus_crdt::VALUE_BYTES_MAX && text.len() + 1_024 <= PAYLOAD_BYTES_MAX;
+    if fits { text } else { core.to_owned() }
+}

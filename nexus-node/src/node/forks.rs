@@ -1,0 +1,39 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::engine::{Again, Command, Outcome};
+use crate::notices::Notices;
+use crate::runtime::{EngineHandle, fresh_incarnation};
+use crate::world::{World, random};
+
+/// The longest wait before this node settles a fork: another member's evidence may come first, and one is enough.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Settles forks: at the start, and when one is seen.
+pub(super) async fn settle(world: World, engine: EngineHandle, unsettled: Arc<Notify>, notices: Notices) {
+    loop {
+        let part = u32::from(u16::from_le_bytes(random()));
+        world.sleep_until(world.now() + WAIT_MAX * part / u32::from(u16::MAX)).await;
+        loop {
+            let outcome = engine.run(Command::Settle { fresh: fresh_incarnation() }).await;
+            let Ok(Outcome::Settled { again }) = outcome else { return };
+            match again {
+                Again::More => {}
+                Again::Done => break,
+                Again::Full => {
+                    notices.note(
+                        "fork",
+                        String::new(),
+                        "a part of what a fork of this node's log cost is not written again: half of its quota is used"
+                            .to_owned(),
+                        "the rest is in this node's store alone; a new key has a quota of its own (`key rotate`)",
+                    );
+                    break;
+                }
+            }
+        }
+        unsettled.notified().await;
+    }
+}
