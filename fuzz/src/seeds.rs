@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
-    Dot, EntryFrame, EntryId, Head, Incarnation, LogHead, LogId, Pin, Revocation, Seat, SpaceId, Succession, SyncFrame,
-    sync_frame,
+    Content, Dot, Draft, EntryFrame, EntryId, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
+    Seat, SpaceId, Succession, SyncFrame, Verified, sync_frame,
 };
 use nexus_identity::Keypair;
 use nexus_mesh::fuzzed as mesh;
@@ -155,6 +155,18 @@ fn input(entries: &[(u8, u8, &[u8])]) -> Vec<u8> {
     entries.iter().flat_map(one).collect()
 }
 
+/// The evidence that a member began a log twice.
+fn evidence(author: &Keypair) -> Vec<u8> {
+    let mesh = Keypair::from_seed(&[0; 32]).did();
+    let log = LogId { space: SpaceId::default_of(&mesh), author: author.did(), incarnation: Incarnation([1; 8]) };
+    let [one, other] = [1, 2].map(|stamp| {
+        let payload = Content::Whole(Vec::new());
+        let (hlc, kind) = (Hlc(stamp), Kind::WRITES);
+        Verified::write(Draft { mesh, log, after: None, hlc, kind, refs: Vec::new(), payload }, author)
+    });
+    Evidence::of(&one, &other).map(|evidence| evidence.encode()).unwrap_or_default()
+}
+
 /// Seeds of types whose encoders are public.
 fn made() -> Vec<Seed> {
     let key = |n: u8| Keypair::from_seed(&[n; 32]);
@@ -165,6 +177,8 @@ fn made() -> Vec<Seed> {
     let by_root = Revocation::new(key(2).did(), [pin(2)]).by_root(&key(0));
     let renewed = Succession::new(&key(0).did(), &key(1), &key(2), [pin(2), pin(3)]);
     let mut seeds: Vec<Seed> = vec![
+        ("evidence".to_owned(), "two-first-entries".to_owned(), evidence(&key(1))),
+        ("engine".to_owned(), "evidence".to_owned(), input(&[(7, 1, &evidence(&key(1)))])),
         ("seat".to_owned(), "first".to_owned(), Seat::new(0, 7, key(1).did(), 9).encode()),
         ("engine".to_owned(), "seat".to_owned(), input(&[(15, 1, &Seat::new(0, 7, key(1).did(), 9).encode())])),
         ("succession".to_owned(), "with-pins".to_owned(), renewed.encode()),

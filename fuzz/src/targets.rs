@@ -79,6 +79,7 @@ pub const TARGETS: &[Target] = &[
     target("profile", crdt::profile, DECODED),
     target("revocation", crdt::revocation, APPLIED),
     target("seat", crdt::seat, APPLIED),
+    target("evidence", crdt::evidence, APPLIED),
     target("succession", crdt::succession, APPLIED),
     target("space", crdt::space, DECODED),
     target("record_ids", crdt::record_ids, DECODED),

@@ -13,10 +13,10 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Field, Fold, Frontier, FrontierPart, FullAuthor,
-    Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation, Salt, Seat,
-    SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, payload_hash, project,
-    sync_frame, version_of, writes_of,
+    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field, Fold, Frontier, FrontierPart,
+    FullAuthor, Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation,
+    Salt, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, payload_hash,
+    project, sync_frame, version_of, writes_of,
 };
 use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
 use prost::Message;
@@ -380,6 +380,43 @@ fn revocations() {
     book.check(
         "quarantined",
         |vector| json!({ "why": variant(&Revocation::decode(&vector.bytes("payload")).unwrap_err()) }),
+    );
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn evidence() {
+    let mut book = Book::open("evidence.json");
+    book.check("vectors", |vector| {
+        let key = |name: &str| Keypair::from_seed(&vector.array(name));
+        let (mesh, author) = (key("root_seed").did(), key("author_seed"));
+        let (space, incarnation) =
+            (SpaceId::from_bytes(vector.array("space")), Incarnation(vector.array("incarnation")));
+        let log = LogId { space, author: author.did(), incarnation };
+        let mut entries: Vec<Verified> = vector
+            .list("entries")
+            .iter()
+            .map(|entry| {
+                let seq: u64 = entry.parse("seq");
+                let after = seq.checked_sub(1).map(|seq| Head { seq, id: EntryId::from_bytes(entry.array("prev")) });
+                let (after, kind, refs) = (after.as_ref(), Kind::WRITES, vec![]);
+                let (hlc, payload) = (Hlc(entry.parse("hlc")), Content::Whole(entry.bytes("payload")));
+                Verified::write(Draft { mesh, log, after, hlc, kind, refs, payload }, &author)
+            })
+            .collect();
+        let evidence = Evidence::of(&entries[0], &entries[1]).unwrap();
+        entries.sort_by_key(|entry| (entry.header().seq, entry.id()));
+        let bytes = entries.iter().fold(Layout::default().u16(1), |layout, entry| {
+            let header = entry.header_bytes();
+            layout.count(header.len()).raw(header).raw(entry.signature().as_bytes())
+        });
+        assert_eq!(evidence.encode(), bytes.0);
+        assert_eq!((Evidence::decode(&bytes.0), evidence.verify(&mesh)), (Ok(evidence.clone()), Ok(())));
+        json!({ "payload": hex(bytes.0), "mesh": mesh.to_string(), "shows": evidence.cut().to_string() })
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&Evidence::decode(&vector.bytes("payload")).unwrap_err()) }),
     );
 }
 

@@ -11,6 +11,7 @@
 //! | `coordinate` | this node's part in the coordinators; `no_coordinate` without the feature |
 //! | `revoke` | ending memberships |
 //! | `rotate` | another key for this node |
+//! | `forks` | settling forks, and the ends of members that left |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
 

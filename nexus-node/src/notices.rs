@@ -16,20 +16,19 @@ pub(crate) struct Notice {
 /// The code of the warning about a forked log.
 pub(crate) const FORK: &str = "fork";
 
+const FORK_HINT: &str = "was that machine's data directory copied or restored? its node goes on in a new log and writes \
+                         again what it still has; if two copies run, end one";
+
 /// The warning about a log of an author that has two entries with one seq, and the remedy.
 pub(crate) fn fork(author: impl fmt::Display, seq: u64) -> (String, &'static str) {
-    (
-        format!("{author} wrote two entries with seq {seq} in one log; nothing counts there from then on"),
-        "was that machine's data directory copied or restored? one copy must go",
-    )
+    (format!("{author} wrote two entries with seq {seq} in one log; nothing counts there from then on"), FORK_HINT)
 }
 
 /// The warning about a log that goes on elsewhere from another entry with this seq than here, and the remedy.
 pub(crate) fn astray(author: impl fmt::Display, seq: u64) -> (String, &'static str) {
     (
         format!("{author} wrote two entries with seq {seq} in one log; what follows the other one is not taken here"),
-        "was that machine put back from a backup? start its node on a copy of its data directory: it goes on in a new \
-         log then, and what it wrote since must be written again",
+        FORK_HINT,
     )
 }
 

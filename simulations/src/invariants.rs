@@ -60,6 +60,8 @@ pub struct NodeContent {
     pub view: BTreeMap<String, [u8; 16]>,
     /// Ids that it answers to without listing them: of memories shown as one.
     pub answers: BTreeSet<String>,
+    /// The former ids of its memories.
+    pub former: BTreeSet<String>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
 }

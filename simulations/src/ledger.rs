@@ -59,6 +59,9 @@ pub struct Ledger {
     pub critical: History,
     /// Memberships that ended.
     pub thefts: Thefts,
+    /// Machines that were put back without a sign, with their members: their logs may fork, and their memories get
+    /// other ids.
+    pub put_back: BTreeMap<NodeNo, Did>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }

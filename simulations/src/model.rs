@@ -701,6 +701,7 @@ impl<'a> Model<'a> {
                 frontier,
                 view,
                 answers: BTreeSet::new(),
+                former: BTreeSet::new(),
                 warnings: Vec::new(),
             });
         }

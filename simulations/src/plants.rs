@@ -87,6 +87,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]),
     // A fork by a thief makes void what the member had written.
     inside("fork_beats_pin", "membership", "stolen-laptop", &["durability", "convergence"]),
+    // A node leaves as it is what a fork of its own log cost.
+    inside("writes_nothing_again", "sync", "cloned-disk", &["durability"]),
     // A revocation leaves all that is here already counting.
     inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]),
     // A key goes on although another one has taken its place.

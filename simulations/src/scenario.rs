@@ -88,6 +88,8 @@ pub enum FaultKind {
     /// A member's machine is stolen. Its membership is revoked, and the thief comes back with an older copy
     /// of its disk.
     StolenLaptop,
+    /// A member's machine is put back to an earlier state without a sign, and writes on.
+    PutBack,
 }
 
 impl FaultKind {
@@ -122,6 +124,7 @@ impl FaultKind {
         Self::LyingPeer,
         Self::Churn,
         Self::StolenLaptop,
+        Self::PutBack,
     ];
 
     /// The word in TOML and in `faults_fired`.
@@ -156,6 +159,7 @@ impl FaultKind {
             Self::LyingPeer => "lying_peer",
             Self::Churn => "churn",
             Self::StolenLaptop => "stolen_laptop",
+            Self::PutBack => "put_back",
         }
     }
 
@@ -314,6 +318,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("forgetful-disk", include_str!("../scenarios/forgetful-disk.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
+    ("cloned-disk", include_str!("../scenarios/cloned-disk.toml")),
     ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),

@@ -1,7 +1,7 @@
 //! Runs a plan on whole nodes: first safety under faults, then the heal and liveness.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -423,6 +423,7 @@ impl Run {
             {
                 let mut ledger = self.ledger.borrow_mut();
                 ledger.forget_asked.insert(memory.id.to_string());
+                ledger.forget_asked.extend(memory.was);
                 ledger.keys_forget_asked.extend(key);
             }
             node.brain().forget(memory.id).await.map(|()| Some(memory.id.to_string()))
@@ -440,11 +441,11 @@ impl Run {
     fn see(&self, no: NodeNo) -> Option<NodeContent> {
         let node = self.sim.node(no)?;
         let frontier = node.frontier_blocking().ok()?;
-        let view = view_of(&node).ok()?;
+        let (view, former) = view_of(&node).ok()?;
         let ledger = self.ledger.borrow();
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
-        Some(NodeContent { node: no, life: self.sim.starts(no), frontier, view, answers, warnings: Vec::new() })
+        Some(NodeContent { node: no, life: self.sim.starts(no), frontier, view, answers, former, warnings: Vec::new() })
     }
 
     async fn look(&self, last: bool) {
@@ -493,7 +494,10 @@ impl Run {
         let lasting = ledger
             .edited
             .iter()
-            .filter(|edited| !ledger.may_be_gone(&edited.id) && !ledger.is_in_doubt(edited.node, edited.at));
+            .filter(|edited| !ledger.may_be_gone(&edited.id) && !ledger.is_in_doubt(edited.node, edited.at))
+            .filter(|edited| {
+                ledger.written.get(&edited.id).is_none_or(|written| !ledger.put_back.contains_key(&written.node))
+            });
         for (place, Edited { id, text, node: by, .. }) in lasting.rev().take(EDITS_MAX).enumerate() {
             let up = self.sim.up();
             let Some(no) = up.get(place % up.len().max(1)) else { return };
@@ -586,19 +590,20 @@ fn ms(time: Duration) -> u64 {
 }
 
 /// All memories of a node, each with a digest of all that it shows.
-fn view_of(node: &Node) -> Result<BTreeMap<String, [u8; 16]>, NodeError> {
+fn view_of(node: &Node) -> Result<(BTreeMap<String, [u8; 16]>, BTreeSet<String>), NodeError> {
     let brain = node.brain();
-    let mut view = BTreeMap::new();
+    let (mut view, mut former) = (BTreeMap::new(), BTreeSet::new());
     let mut after = None;
     loop {
         let page = brain.list_blocking(&ListQuery::newest().limit(1_000).after(after))?;
         for memory in page.items {
             let digest = inspect::digest_of(&memory);
             view.insert(memory.id.to_string(), digest);
+            former.extend(memory.was);
         }
         after = page.next;
         if after.is_none() {
-            return Ok(view);
+            return Ok((view, former));
         }
     }
 }

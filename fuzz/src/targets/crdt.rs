@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
-    ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, FIELDS, Fold, Frontier, Head, Header, Hlc,
-    Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation,
+    ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Evidence, FIELDS, Fold, Frontier, Head,
+    Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation,
     PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame,
     Target, Verified, Write, Writes, plan, project, unnamed_spaces, version_of, writes_of,
 };
@@ -170,6 +170,15 @@ pub(super) fn seat(bytes: &[u8]) -> bool {
     let mut members = Members::of(root());
     assert!(members.seat(&root(), Hlc(1), EntryId::of(bytes), seat), "the first one is new");
     assert!(!members.has_seat(&seat), "nobody is an admin here");
+    true
+}
+
+/// The evidence of a fork.
+pub(super) fn evidence(bytes: &[u8]) -> bool {
+    let Ok(evidence) = Evidence::decode(bytes) else { return false };
+    assert!(evidence.encode() == bytes, "evidence has one encoding");
+    assert!(bytes.len() <= Evidence::BYTES_MAX, "it has two headers");
+    let _ = evidence.verify(&root());
     true
 }
 

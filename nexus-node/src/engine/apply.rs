@@ -233,7 +233,7 @@ impl Engine {
         let mut fold = FoldWrites::new(space.no, &mut turn.draft);
         fold.entry(eno, log, entry, writes)?;
         space.records = space.records.saturating_add_signed(fold.records());
-        Ok(())
+        self.note_late_forgets(writes, turn)
     }
 
     /// Notes the latest stamp, so that stamps grow across restarts.

@@ -6,7 +6,7 @@ use nexus_identity::Did;
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, Standing};
-use crate::ledger::{latest_profile, read_entry, standing};
+use crate::ledger::{holds, latest_profile, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
@@ -15,18 +15,22 @@ impl Engine {
     /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
     pub(super) fn cut(&mut self, log: LogId, from: u64, enos: &[Eno], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         self.state.undecided = true;
-        if self.state.members.pin_of(&log).is_some_and(|pin| from <= pin.seq) {
-            self.state.branched.insert(log);
-        }
+        turn.events.push(Event::Fork { log, seq: from });
         self.state.unsettled.insert(log);
         turn.events.push(Event::Unsettled);
+        // whatever counts there is on the branch that leads to the pin
+        let pin = self.state.members.pin_of(&log).filter(|pin| from <= pin.seq);
+        if let Some(pin) = pin
+            && holds(&turn.draft, &log, &pin)?
+        {
+            return Ok(());
+        }
         if self.uncount(&log, enos, turn)? {
             self.describe_again(&log.author, turn)?;
         }
         if let Some(space) = self.state.spaces.get(&log.space) {
             turn.draft.put(Table::Spaces, log.space.as_bytes(), &rows::encode(space));
         }
-        turn.events.push(Event::Fork { log, seq: from });
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use nexus_crdt::{
-    Core, Dot, EntryId, Evidence, Field, Incarnation, Kind, LogId, PAYLOAD_BYTES_MAX, Profile, SpaceId, Target,
-    Verified, Was, Write, writes_of,
+    Core, Dot, EntryId, Evidence, Field, Incarnation, Kind, LogId, PAYLOAD_BYTES_MAX, PlacedWrite, Profile, SpaceId,
+    Target, Verified, Was, Write, writes_of,
 };
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use super::append::Pending;
 use super::io::{Again, CommandId, Outcome};
@@ -22,6 +24,8 @@ use crate::store::{Order, StoreError, Table, View};
 /// The most entries of evidence that this node writes about one author. An author that forks more often is not worth
 /// more: its logs stay cut where they are held.
 const EVIDENCE_AGAINST_MAX: u64 = 64;
+/// The most forked logs of others that one command looks at.
+const LOGS_TOGETHER: usize = 64;
 /// The most evidence in memory of forks of which one entry is not kept here.
 const ASTRAY_MAX: usize = 64;
 /// The most of our own entries that are written again by one command, and their bytes.
@@ -98,22 +102,21 @@ impl Engine {
         if !self.may_write(mesh_space) {
             return Ok(Outcome::Settled { again: Again::Done });
         }
-        for evidence in std::mem::take(&mut self.state.astray).into_values() {
-            self.give_evidence(&evidence, of, turn)?;
+        let me = self.state.me;
+        let others: Vec<LogId> =
+            self.state.unsettled.iter().filter(|log| log.author != me).take(LOGS_TOGETHER).copied().collect();
+        let own: Vec<LogId> = self.state.unsettled.iter().filter(|log| log.author == me).copied().collect();
+        let mut evidence: Vec<Evidence> = std::mem::take(&mut self.state.astray).into_values().collect();
+        for log in others.iter().chain(&own) {
+            evidence.extend(self.evidence_here(log, turn)?);
         }
-        let unsettled: Vec<LogId> = self.state.unsettled.iter().copied().collect();
-        let mut own = Vec::new();
-        for log in unsettled {
-            if let Some(evidence) = self.evidence_here(&log, turn)? {
-                self.give_evidence(&evidence, of, turn)?;
-            }
-            if log.author == self.state.me {
-                own.push(log);
-            } else {
-                self.state.unsettled.remove(&log);
-            }
+        self.give_evidence(&evidence, of, turn)?;
+        self.state.unsettled.retain(|log| !others.contains(log));
+        if others.len() == LOGS_TOGETHER {
+            return Ok(Outcome::Settled { again: Again::More });
         }
         self.confirm_ends(of, turn)?;
+        self.forget_late(of, turn)?;
         let again = self.write_again_what_is_cut(&own, of, turn)?;
         if again != Again::More {
             self.state.unsettled.retain(|log| !own.contains(log));
@@ -121,14 +124,23 @@ impl Engine {
         Ok(Outcome::Settled { again })
     }
 
-    fn give_evidence(&mut self, evidence: &Evidence, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        let log = evidence.log();
-        // pins decide about the logs of a former member
-        let wanted = !self.state.members.has_ended(&log.author)
-            && evidence_of(&turn.draft, &log)?.is_none_or(|known| evidence.cut() < known.cut)
-            && own_evidence_against(&turn.draft, &log.author)? < EVIDENCE_AGAINST_MAX;
-        if wanted {
-            self.write_of_mesh(Kind::EVIDENCE, evidence.encode(), of, turn)?;
+    fn give_evidence(&mut self, evidence: &[Evidence], of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let mut against = BTreeMap::new();
+        for evidence in evidence {
+            let log = evidence.log();
+            // pins decide about the logs of a former member
+            let known = evidence_of(&turn.draft, &log)?.is_some_and(|known| known.cut <= evidence.cut());
+            if known || self.state.members.has_ended(&log.author) {
+                continue;
+            }
+            let written = match against.entry(log.author) {
+                Entry::Occupied(written) => written.into_mut(),
+                Entry::Vacant(none) => none.insert(own_evidence_against(&turn.draft, &log.author)?),
+            };
+            if *written < EVIDENCE_AGAINST_MAX {
+                *written += 1;
+                self.write_of_mesh(Kind::EVIDENCE, evidence.encode(), of, turn)?;
+            }
         }
         Ok(())
     }
@@ -168,6 +180,9 @@ impl Engine {
         of: CommandId,
         turn: &mut Turn<'_>,
     ) -> Result<Again, LedgerError> {
+        if planted("writes_nothing_again") {
+            return Ok(Again::Done);
+        }
         // with its own log cut, this node would write them in vain
         let current = self.state.incarnation;
         let mut lost: Vec<(Eno, EntryId, SpaceId)> = Vec::new();
@@ -255,7 +270,7 @@ impl Engine {
                 places.insert(former, Dot { entry: again, index });
             }
         }
-        // what others wrote to these memories names their former ids
+        // the writes of others to these memories name their former ids
         for (former, now) in &places {
             for (field, _, row) in read_writes(&turn.draft, Table::Live, space, *former)? {
                 let target = Target::Edit { record: *now };
@@ -308,6 +323,40 @@ impl Engine {
             portions.push(pending.into_writes());
         }
         portions
+    }
+
+    /// Notes which writes forget a memory of ours by an id that it no longer has.
+    pub(super) fn note_late_forgets(&mut self, writes: &[PlacedWrite], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        for PlacedWrite { write, .. } in writes {
+            if let Target::Edit { record } = write.target
+                && write.field.as_str() == Field::GONE
+                && self.place_now(record, turn)? != record
+            {
+                self.state.forgotten_late.insert(record);
+                turn.events.push(Event::Unsettled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets memories of ours that somebody has forgotten by a former id.
+    fn forget_late(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        for former in std::mem::take(&mut self.state.forgotten_late) {
+            let record = self.place_now(former, turn)?;
+            let Some((_, row)) = find_record(&turn.draft, record)?.filter(|(_, row)| !row.gone) else { continue };
+            let Some(space) = self.state.spaces.iter().find(|(_, space)| space.no == row.space).map(|(id, _)| *id)
+            else {
+                continue;
+            };
+            // anybody can write to any id: it must be of this memory's space
+            let by_others = has_any(&turn.draft, Table::Live, &rows::field_prefix(row.space, former, Field::GONE))?;
+            if by_others && self.may_write(space) {
+                let (target, field) = (Target::Edit { record }, Field::named(Field::GONE));
+                let write = Write { target, field, value: "true".to_owned(), over: vec![] };
+                self.append(space, Kind::WRITES, OwnPayload::Writes(vec![write]), vec![of], turn)?;
+            }
+        }
+        Ok(())
     }
 
     /// The id by which a memory of ours that was written again is known now.

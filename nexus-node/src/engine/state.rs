@@ -3,7 +3,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, Branching, ENTRY_FORMAT_MAX, Evidence, Head, Hlc, HlcClock, Incarnation, LogId, Members,
+    Branches, Branching, Dot, ENTRY_FORMAT_MAX, Evidence, Head, Hlc, HlcClock, Incarnation, LogId, Members,
     PAGE_RECORDS_MAX, Reach, SpaceId, SpaceRule,
 };
 use nexus_identity::plants::planted;
@@ -59,6 +59,8 @@ pub(super) struct EngineState {
     pub branched: BTreeSet<LogId>,
     /// Forked logs of which evidence, or a copy of what they lose, may be missing.
     pub unsettled: BTreeSet<LogId>,
+    /// Former ids of our own memories under which somebody has forgotten them.
+    pub forgotten_late: BTreeSet<Dot>,
     /// Evidence of forks of which only one entry is here, lower than all that is known of the log.
     pub astray: BTreeMap<LogId, Evidence>,
     pub logs: BTreeMap<LogId, Log>,
@@ -96,6 +98,7 @@ impl EngineState {
                 .filter(|(_, log)| log.held.is_some_and(|held| held.cut.is_some()))
                 .map(|(id, _)| *id)
                 .collect(),
+            forgotten_late: BTreeSet::new(),
             astray: BTreeMap::new(),
             logs,
             spaces: ledger::read_spaces(store)?,

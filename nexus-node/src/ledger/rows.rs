@@ -133,7 +133,7 @@ impl RecountRow {
     }
 }
 
-/// What evidence shows of a log.
+/// The fork of a log that evidence shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct EvidenceRow {
     /// The lowest seq that was signed twice.

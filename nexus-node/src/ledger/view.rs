@@ -36,7 +36,7 @@ pub(crate) fn read_branches(view: &dyn View, log: LogNo) -> Result<Option<Branch
     view.get(Table::Frontier, &rows::log_key(log))?.map(|row| decode(Table::Frontier, &row)).transpose()
 }
 
-/// What evidence shows of a log, if there is any.
+/// The fork of a log that evidence shows, if there is any.
 pub(crate) fn evidence_of(view: &dyn View, log: &LogId) -> Result<Option<EvidenceRow>, StoreError> {
     view.get(Table::Evidence, &rows::evidence_key(log))?.map(|row| decode(Table::Evidence, &row)).transpose()
 }

@@ -23,13 +23,16 @@ impl Invariant for Durability {
     fn look(&mut self, moment: &Moment<'_>) {
         let seen: BTreeMap<NodeNo, _> = moment.seen.iter().map(|seen| (seen.node, seen)).collect();
         for (id, written) in &moment.ledger.written {
-            if moment.ledger.may_be_gone(id) {
+            // a machine that was put back has forgotten some of its own until others bring it
+            let put_back = moment.ledger.put_back.contains_key(&written.node);
+            if moment.ledger.may_be_gone(id) || put_back && !moment.last {
                 continue;
             }
             let at = if moment.last { None } else { Some(written.node) };
             for (node, seen) in seen.iter().filter(|(node, _)| at.is_none_or(|at| at == **node)) {
                 self.0.looked(1);
-                if !seen.view.contains_key(id) && !seen.answers.contains(id) {
+                let by_another_id = put_back && seen.former.contains(id);
+                if !seen.view.contains_key(id) && !seen.answers.contains(id) && !by_another_id {
                     self.0.broke(moment.at, || {
                         let (by, ms) = (written.node, written.at.as_millis());
                         format!("n{node} lacks {id}, which n{by} acknowledged at {ms} ms in life {}", written.life)

@@ -1,10 +1,11 @@
 //! A log never has two entries with one number: an honest node signs no second one after a crash or a
 //! restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_crdt::{EntryId, LogId};
+use nexus_identity::Did;
 
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
@@ -26,8 +27,9 @@ impl Invariant for OneSeq {
 
     fn look(&mut self, moment: &Moment<'_>) {
         for seen in moment.seen {
-            let thieves = &moment.ledger.thefts.thieves;
-            for (log, head) in seen.frontier.iter().filter(|(log, _)| !thieves.contains(&log.author)) {
+            let forking: BTreeSet<Did> =
+                moment.ledger.thefts.thieves.iter().chain(moment.ledger.put_back.values()).copied().collect();
+            for (log, head) in seen.frontier.iter().filter(|(log, _)| !forking.contains(&log.author)) {
                 self.record.looked(1);
                 let known = *self.known.entry((*log, head.seq)).or_insert(head.id);
                 if known != head.id {
@@ -35,8 +37,8 @@ impl Invariant for OneSeq {
                         .broke(moment.at, || format!("n{}: two entries with seq {} of {log:?}", seen.node, head.seq));
                 }
             }
-            let by_thief = |message: &String| thieves.iter().any(|thief| message.contains(&thief.to_string()));
-            for (_, message) in seen.warnings.iter().filter(|(code, message)| *code == "fork" && !by_thief(message)) {
+            let known = |message: &String| forking.iter().any(|member| message.contains(&member.to_string()));
+            for (_, message) in seen.warnings.iter().filter(|(code, message)| *code == "fork" && !known(message)) {
                 self.record.broke(moment.at, || format!("n{} says: {message}", seen.node));
             }
         }

@@ -93,7 +93,7 @@ fn the_evidence_of_a_fork_cuts_the_log_where_one_branch_is_held() {
     early.receive(key(0).did(), of_mesh(witness));
     early.input(Input::Entries { from: key(2).did(), entries: vec![base, branches[1].clone()] });
     assert_eq!(cut_of(early, &log), Some(1));
-    // who knows of the fork by the evidence of another does not write it down once more
+    // evidence of another member is not written down once more
     let before = late.engine.last_eno();
     settle_open(late, 8);
     assert_eq!(late.engine.last_eno(), before);
@@ -162,6 +162,13 @@ fn what_a_fork_of_our_own_log_costs_is_written_again() {
     other.receive(key(0).did(), peer.everything());
     other.edit(lost, "lost, edited by another");
     peer.receive(key(1).did(), other.everything());
+    // a third one forgets it, and nobody hears of that yet
+    let mut third = Peer::new(2);
+    for n in [0, 1] {
+        third.input(Input::Chain(chain(n)));
+    }
+    third.receive(key(1).did(), other.everything());
+    assert!(matches!(third.command(Command::Forget(lost)), Outcome::Done(Some(_))));
     // the other branch: a copy of this store went on before
     let text = Core { text: "by the copy".to_owned(), kind: "note".to_owned(), ..Core::default() }.to_json();
     let field = nexus_crdt::Field::named("core");
@@ -194,6 +201,12 @@ fn what_a_fork_of_our_own_log_costs_is_written_again() {
     let snapshot = peer.store.snapshot().unwrap();
     let reader = Reader::new(&snapshot, [0; 8], key(0).did(), peer.members(), Timestamp::from_ms(0)).unwrap();
     assert_eq!(reader.resolve(&lost.to_string()).unwrap().to_string(), again.id.to_string());
+    // the forgetting comes by the former id
+    peer.input(Input::Chain(chain(2)));
+    peer.receive(key(2).did(), third.everything());
+    assert_eq!(texts(&peer), whole);
+    settle_open(&mut peer, 9);
+    assert_eq!(texts(&peer), ["before, edited", "by the copy"]);
 }
 
 /// promise: Revocations | Whoever has the key of a member that left cannot make void what it wrote, once an admin has heard of it

@@ -1,0 +1,60 @@
+//! A machine that is put back to an earlier state without a sign, writes on, and meets the others again.
+
+use std::time::Duration;
+
+use nexus_node::{NewMemory, Node};
+
+use crate::faults::{Faults, around};
+use crate::ledger::Written;
+use crate::plan::NodeNo;
+use crate::world::{Crash, Sim};
+
+/// The time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The memories that the machine writes before it meets the others: more than it had forgotten.
+const AFTER: usize = 3;
+
+impl Faults {
+    /// A machine joins and writes. It is put back to a state from before that, while nobody reaches it. It goes on in
+    /// its old log, which forks so, and meets the others again. Whatever it wrote at any time must stay.
+    pub(crate) async fn machine_is_put_back(&self, no: usize, last: Duration) {
+        let sim = &self.sim;
+        let end = sim.now() + last;
+        let Some(machine) = self.newcomer(no, "machine", last).await else { return };
+        let Some(before) = remember(sim, machine, format!("before the backup {no}")).await else { return };
+        let (older, from) = (sim.disk(machine).image(), sim.now());
+        let Some(between) = remember(sim, machine, format!("after the backup {no}")).await else { return };
+        // the others keep what the machine forgets
+        while sim.node(0).is_none_or(|founder| founder.brain().get_blocking(&between).is_err()) {
+            if sim.now() >= end {
+                return;
+            }
+            sim.sleep(LOOK_EVERY).await;
+        }
+        let label = format!("put_back#{no}");
+        sim.cut_all(&label, &around(machine, sim.len()));
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.put_back.insert(machine, sim.did(machine));
+            ledger.in_doubt.push((machine, from, sim.now()));
+        }
+        sim.crash(machine, Crash::Process);
+        sim.put_disk(machine, older);
+        let mut kept = vec![before, between];
+        if sim.start(machine).await.is_ok() {
+            for n in 0..AFTER {
+                kept.extend(remember(sim, machine, format!("put back {no}: {n}")).await);
+            }
+        }
+        sim.sleep(LOOK_EVERY).await;
+        let written = Written { node: machine, life: sim.starts(machine), at: sim.now(), key: None };
+        self.ledger.borrow_mut().written.extend(kept.into_iter().map(|id| (id, written.clone())));
+        sim.mend_all(&label);
+        sim.network().fire("put_back");
+    }
+}
+
+async fn remember(sim: &Sim, machine: NodeNo, text: String) -> Option<String> {
+    let wrote = sim.on(machine, async |node: Node| node.brain().remember(NewMemory::note(text)).await).await;
+    wrote.ok().map(|written| written.id.to_string())
+}
