@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// to add one upward is not possible, since a room knows only those before it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("trace", &[]),
+    ("budget", &[]),
     ("store", &[]),
     ("datadir", &[]),
     ("world", &[]),
@@ -31,13 +32,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         "runtime",
         &["trace", "store", "world", "failure", "identity", "notices", "ledger", "engine", "replication", "error"],
     ),
-    ("coordinator", &["store", "world", "failure", "identity", "formats", "config", "error"]),
+    ("coordinator", &["budget", "store", "world", "failure", "identity", "formats", "config", "error"]),
     ("critical", &["world", "error", "coordinator"]),
     ("brain", &["store", "world", "identity", "config", "ledger", "engine", "error", "memory", "search", "runtime"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
         &[
+            "budget",
             "store",
             "datadir",
             "world",
