@@ -589,8 +589,11 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// All memories of a node, each with a digest of all that it shows.
-fn view_of(node: &Node) -> Result<(BTreeMap<String, [u8; 16]>, BTreeSet<String>), NodeError> {
+/// Memories by id, each with a digest of all that it shows.
+type View = BTreeMap<String, [u8; 16]>;
+
+/// All memories of a node, and their former ids.
+fn view_of(node: &Node) -> Result<(View, BTreeSet<String>), NodeError> {
     let brain = node.brain();
     let (mut view, mut former) = (BTreeMap::new(), BTreeSet::new());
     let mut after = None;
