@@ -89,6 +89,17 @@ impl Ledger {
             || written.is_some_and(|written| self.is_in_doubt(written.node, written.at))
     }
 
+    /// Whether an edit must be found in the history of its memory.
+    pub fn must_last(&self, edited: &Edited) -> bool {
+        let stays = match self.written.get(&edited.id) {
+            // it may go by another id
+            Some(written) => !self.put_back.contains_key(&written.node),
+            // it may be a thief's, and void with all that others wrote to it
+            None => self.thefts.thieves.is_empty(),
+        };
+        stays && !self.may_be_gone(&edited.id) && !self.is_in_doubt(edited.node, edited.at)
+    }
+
     /// Whether a forgotten memory may still be visible.
     pub fn may_return(&self, id: &str) -> bool {
         self.forgotten.get(id).is_some_and(|(at, by)| self.is_in_doubt(*by, *at))

@@ -92,7 +92,7 @@ pub const ALL: &[KnownPlant] = &[
     // A revocation leaves all that is here already counting.
     inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]),
     // A key goes on although another one has taken its place.
-    inside("former_keys_stand", "membership", "stolen-laptop", &["revoked", "convergence"]),
+    inside("former_keys_stand", "membership", "stolen-laptop", &["durability", "revoked", "convergence"]),
     // An edited memory cannot be forgotten.
     inside("forget_loses_to_edit", "pages", "anything", &["forgotten", "convergence"]),
     // A write that arrives after its replacement counts again.

@@ -10,7 +10,7 @@ use crate::ledger::Written;
 use crate::plan::NodeNo;
 use crate::world::{Crash, Sim};
 
-/// The time between two looks.
+/// The time between two looks, and what a thief needs for a write.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The memories that the thief writes: more than the laptop had.
 const FORGED: usize = 3;
@@ -79,6 +79,17 @@ impl Faults {
         }
         self.ledger.borrow_mut().thefts.thieves.insert(sim.did(heir));
         sim.cast_out(heir);
+        // the former key goes on: nothing of that counts, whether or not its node has heard of the change
+        self.forge(laptop, format!("with the former key {no}"), LOOK_EVERY).await;
+        sim.sleep(3 * LOOK_EVERY).await;
+    }
+
+    /// Has a thief write a memory, and wait for it no longer than `within`.
+    async fn forge(&self, laptop: NodeNo, text: String, within: Duration) {
+        let forge = self.sim.on(laptop, async |node| node.brain().remember(NewMemory::note(text)).await);
+        if let Ok(Ok(forged)) = tokio::time::timeout(within, forge).await {
+            self.ledger.borrow_mut().thefts.forged.insert(forged.id.to_string());
+        }
     }
 
     /// Starts the laptop from its older disk, and forges memories.
@@ -89,11 +100,7 @@ impl Faults {
         }
         for n in 0..FORGED {
             let text = format!("forged {n} in theft {no}");
-            let forge = sim.on(laptop, async |node| node.brain().remember(NewMemory::note(text)).await);
-            let forged = tokio::time::timeout(end.saturating_sub(sim.now()), forge).await;
-            if let Ok(Ok(forged)) = forged {
-                self.ledger.borrow_mut().thefts.forged.insert(forged.id.to_string());
-            }
+            self.forge(laptop, text, end.saturating_sub(sim.now())).await;
         }
     }
 

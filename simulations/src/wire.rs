@@ -491,13 +491,7 @@ impl Run {
 
     fn look_for_edits(&self, recovery: &mut Recovery) {
         let ledger = self.ledger.borrow();
-        let lasting = ledger
-            .edited
-            .iter()
-            .filter(|edited| !ledger.may_be_gone(&edited.id) && !ledger.is_in_doubt(edited.node, edited.at))
-            .filter(|edited| {
-                ledger.written.get(&edited.id).is_none_or(|written| !ledger.put_back.contains_key(&written.node))
-            });
+        let lasting = ledger.edited.iter().filter(|edited| ledger.must_last(edited));
         for (place, Edited { id, text, node: by, .. }) in lasting.rev().take(EDITS_MAX).enumerate() {
             let up = self.sim.up();
             let Some(no) = up.get(place % up.len().max(1)) else { return };
