@@ -32,11 +32,11 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use view::{
-    HeldBranches, Turned, author_of, branch, enos_cut_by, enos_of_log, entry_format, entry_id_of, erased_leaves,
-    evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key, forking_authors, has_any,
-    head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
+    HeldBranches, Turned, author_of, branch, enos_cut_by, enos_of_log, entries_of_log, entry_format, entry_id_of,
+    erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key, forking_authors,
+    has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
     read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, read_writes,
-    records_with_key, spaces_created_in, standing, standings,
+    record_that_was, records_with_key, spaces_created_in, standing, standings,
 };
 
 use crate::store::StoreError;

@@ -17,6 +17,8 @@ use crate::scenario::FaultKind;
 use crate::tap::TapLog;
 use crate::world::{Crash, KNOWN, Sim};
 
+/// The time between two looks of somebody who waits.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest time until a disk shows its fault. A node that does not write needs none.
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
 /// The longest extension of a cut that had no effect yet.
@@ -326,6 +328,18 @@ impl Faults {
             sim.sleep(Duration::from_secs(1)).await;
         }
         None
+    }
+
+    /// Waits until the founder's node shows a memory. `false` if it does not until `end`.
+    pub(crate) async fn until_founder_has(&self, id: &str, end: Duration) -> bool {
+        let sim = &self.sim;
+        while sim.node(0).is_none_or(|founder| founder.brain().get_blocking(id).is_err()) {
+            if sim.now() >= end {
+                return false;
+            }
+            sim.sleep(LOOK_EVERY).await;
+        }
+        true
     }
 }
 

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use nexus_node::{NewMemory, Node};
 
-use crate::faults::{Faults, around};
+use crate::faults::{Faults, LOOK_EVERY, around};
 use crate::ledger::Written;
 use crate::plan::NodeNo;
 use crate::world::{Crash, Sim};
 
-/// The time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The memories that the machine writes before it meets the others: more than it had forgotten.
 const AFTER: usize = 3;
 
@@ -25,11 +23,8 @@ impl Faults {
         let (older, from) = (sim.disk(machine).image(), sim.now());
         let Some(between) = remember(sim, machine, format!("after the backup {no}")).await else { return };
         // the others keep what the machine forgets
-        while sim.node(0).is_none_or(|founder| founder.brain().get_blocking(&between).is_err()) {
-            if sim.now() >= end {
-                return;
-            }
-            sim.sleep(LOOK_EVERY).await;
+        if !self.until_founder_has(&between, end).await {
+            return;
         }
         let label = format!("put_back#{no}");
         sim.cut_all(&label, &around(machine, sim.len()));

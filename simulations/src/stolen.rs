@@ -5,13 +5,11 @@ use std::time::Duration;
 use nexus_crdt::Succession;
 use nexus_node::{Invite, NewMemory, Node, PeerState};
 
-use crate::faults::{Faults, around};
+use crate::faults::{Faults, LOOK_EVERY, around};
 use crate::ledger::Written;
 use crate::plan::NodeNo;
 use crate::world::{Crash, Sim};
 
-/// The time between two looks, and what a thief needs for a write.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The memories that the thief writes: more than the laptop had.
 const FORGED: usize = 3;
 
@@ -43,11 +41,8 @@ impl Faults {
         let remember = async |node: Node| node.brain().remember(NewMemory::note(format!("before theft {no}"))).await;
         let kept = sim.on(laptop, remember).await.ok()?.id.to_string();
         let written = Written { node: laptop, life: sim.starts(laptop), at: sim.now(), key: None };
-        while sim.node(0).is_none_or(|founder| founder.brain().get_blocking(&kept).is_err()) {
-            if sim.now() >= end {
-                return None;
-            }
-            sim.sleep(LOOK_EVERY).await;
+        if !self.until_founder_has(&kept, end).await {
+            return None;
         }
         self.ledger.borrow_mut().written.insert(kept, written);
         // every other thief has a live session, and changes the key

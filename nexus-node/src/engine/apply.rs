@@ -9,7 +9,7 @@ use nexus_identity::{Chain, Did};
 use super::writes::FoldWrites;
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, CutRow, Eno, EntryRow, SpaceNo, SpaceRow, Standing, meta};
-use crate::ledger::{enos_cut_by, evidence_of, placed_revocation};
+use crate::ledger::{evidence_of, placed_revocation};
 use crate::store::Table;
 
 impl Engine {
@@ -94,9 +94,9 @@ impl Engine {
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&held));
         let below = before.and_then(|held| held.cut);
         if let Some(from) = held.cut.filter(|_| held.cut != below) {
-            turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&CutRow { log: no, from, below }));
-            let enos = enos_cut_by(&turn.draft, eno, &CutRow { log: no, from, below })?;
-            self.cut(id, from, &enos, turn)?;
+            let cut = CutRow { log: no, from, below };
+            turn.draft.put(Table::Cuts, &rows::eno_key(eno), &rows::encode(&cut));
+            self.cut(eno, id, cut, turn)?;
         }
         Ok(held)
     }
@@ -151,13 +151,10 @@ impl Engine {
                     let verified = evidence.verify(&self.state.mesh);
                     verified.map(|()| evidence).map_err(|error| FormError::Content(error.to_string()))
                 });
-                Ok(match evidence {
-                    Ok(evidence) => {
-                        self.hear_evidence(eno, &header.author, &evidence, turn)?;
-                        Ok(Standing::Applied)
-                    }
-                    Err(error) => Err(error),
-                })
+                if let Ok(evidence) = &evidence {
+                    self.hear_evidence(eno, &header.author, evidence, turn)?;
+                }
+                Ok(evidence.map(|_| Standing::Applied))
             }
             // it proves itself at any place, as long as its author is an admin
             Kind::SEAT if in_mesh_space => Ok(entry.content().and_then(Seat::decode).map(|seat| {

@@ -5,15 +5,16 @@ use nexus_identity::Did;
 
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, Eno, Standing};
-use crate::ledger::{holds, latest_profile, read_entry, standing};
+use crate::ledger::rows::{self, CutRow, Eno, Standing};
+use crate::ledger::{enos_cut_by, holds, latest_profile, read_entry, standing};
 use crate::store::Table;
 
 impl Engine {
-    /// Makes these entries of a log stop counting, since it forked below them, at a lower seq than was known.
+    /// Makes entries of a log stop counting, since entry `eno` shows a fork below them, lower than was known.
     ///
     /// Each entry is cut once, so all cuts of a log together cost no more than its entries did.
-    pub(super) fn cut(&mut self, log: LogId, from: u64, enos: &[Eno], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    pub(super) fn cut(&mut self, eno: Eno, log: LogId, cut: CutRow, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let from = cut.from;
         self.state.undecided = true;
         turn.events.push(Event::Fork { log, seq: from });
         self.state.unsettled.insert(log);
@@ -25,7 +26,8 @@ impl Engine {
         {
             return Ok(());
         }
-        if self.uncount(&log, enos, turn)? {
+        let enos = enos_cut_by(&turn.draft, eno, &cut)?;
+        if self.uncount(&log, &enos, turn)? {
             self.describe_again(&log.author, turn)?;
         }
         if let Some(space) = self.state.spaces.get(&log.space) {

@@ -14,12 +14,12 @@ use super::payload::OwnPayload;
 use super::recount::note_recount;
 use super::state::Log;
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, Eno, EvidenceRow, LogNo, RecountRow, Standing};
+use crate::ledger::rows::{self, CutRow, Eno, EvidenceRow, RecountRow, Standing};
 use crate::ledger::{
-    enos_of_log, evidence_of, find_entry, find_record, has_any, head_at, latest_profile, own_evidence_against,
-    read_entry, read_writes, standing,
+    enos_of_log, entries_of_log, evidence_of, find_entry, find_record, has_any, head_at, latest_profile,
+    own_evidence_against, read_entry, read_writes, record_that_was, standing,
 };
-use crate::store::{Order, StoreError, Table, View};
+use crate::store::{Table, View};
 
 /// The most entries of evidence that this node writes about one author. An author that forks more often is not worth
 /// more: its logs stay cut where they are held.
@@ -54,10 +54,9 @@ impl Engine {
         let lower = held.cut_at(cut);
         self.state.log_mut(id, &mut turn.draft).held = Some(lower);
         turn.draft.put(Table::Frontier, &rows::log_key(no), &rows::encode(&lower));
-        let recount = RecountRow { from: cut, to: held.cut };
-        note_recount(eno, no, recount, turn)?;
-        let enos = enos_of_log(&turn.draft, no, cut, held.cut.map_or(u64::MAX, |below| below.saturating_sub(1)))?;
-        self.cut(id, cut, &enos, turn)
+        // its own entry may show a fork of its own log, too: that has the row of `Cuts`
+        note_recount(eno, no, RecountRow { from: cut, to: held.cut }, turn)?;
+        self.cut(eno, id, CutRow { log: no, from: cut, below: held.cut }, turn)
     }
 
     /// Keeps the evidence that an entry is which cannot be kept itself, since the branch before it is not here.
@@ -189,7 +188,7 @@ impl Engine {
         for id in logs.iter().filter(|id| id.incarnation != current && !self.state.members.has_ended(&id.author)) {
             let Some(Log { no, held: Some(held) }) = self.state.logs.get(id).copied() else { continue };
             let Some(cut) = held.cut else { continue };
-            for (eno, entry) in placed(&turn.draft, no, cut)? {
+            for (eno, entry) in entries_of_log(&turn.draft, no, cut, u64::MAX)? {
                 if !turn.draft.contains(Table::Again, entry.as_bytes())? {
                     lost.push((eno, entry, id.space));
                 }
@@ -364,28 +363,8 @@ impl Engine {
         if find_record(&turn.draft, record)?.is_some() {
             return Ok(record);
         }
-        let mut now = None;
-        let prefix = rows::was_prefix(&record.to_string(), &self.state.me);
-        turn.draft.try_scan_prefix(Table::Was, &prefix, Order::Forward, &mut |key, _| {
-            now = rows::dot_at_end(key);
-            Ok(std::ops::ControlFlow::Break(()))
-        })?;
-        Ok(now.unwrap_or(record))
+        Ok(record_that_was(&turn.draft, &record.to_string(), &self.state.me)?.unwrap_or(record))
     }
-}
-
-/// The entries of a log from a seq on.
-fn placed(view: &dyn View, log: LogNo, from: u64) -> Result<Vec<(Eno, EntryId)>, StoreError> {
-    let mut entries = Vec::new();
-    let (start, end) =
-        (rows::log_index_prefix(log, from), rows::log_index_key(log, u64::MAX, EntryId::from_bytes([0xff; 32])));
-    let range = (std::ops::Bound::Included(start.as_slice()), std::ops::Bound::Included(end.as_slice()));
-    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |key, value| {
-        let (_, id) = rows::read_log_index_key(key).ok_or_else(|| rows::unreadable(Table::LogIndex))?;
-        entries.push((rows::read_eno(Table::LogIndex, value)?, id));
-        Ok(std::ops::ControlFlow::Continue(()))
-    })?;
-    Ok(entries)
 }
 
 /// A memory's core that names the id it had, its author and its time. Without room for them it stays as it is.

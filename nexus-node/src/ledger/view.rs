@@ -226,15 +226,36 @@ pub(crate) fn last_eno(view: &dyn View) -> Result<Eno, StoreError> {
 
 /// The entries of a log between two seqs in order, including those that do not count.
 pub(crate) fn enos_of_log(view: &dyn View, log: LogNo, from: u64, to: u64) -> Result<Vec<Eno>, StoreError> {
-    let mut enos = Vec::new();
+    Ok(entries_of_log(view, log, from, to)?.into_iter().map(|(eno, _)| eno).collect())
+}
+
+/// The same with their ids.
+pub(crate) fn entries_of_log(
+    view: &dyn View,
+    log: LogNo,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(Eno, EntryId)>, StoreError> {
+    let mut entries = Vec::new();
     let start = rows::log_index_prefix(log, from);
     let end = rows::log_index_key(log, to, EntryId::from_bytes([0xff; 32]));
     let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
-    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |_, value| {
-        enos.push(rows::read_eno(Table::LogIndex, value)?);
+    view.try_scan(Table::LogIndex, range, Order::Forward, &mut |key, value| {
+        let (_, id) = rows::read_log_index_key(key).ok_or_else(|| unreadable(Table::LogIndex))?;
+        entries.push((rows::read_eno(Table::LogIndex, value)?, id));
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(enos)
+    Ok(entries)
+}
+
+/// The record that its author calls a former one by this id.
+pub(crate) fn record_that_was(view: &dyn View, former: &str, author: &Did) -> Result<Option<Dot>, StoreError> {
+    let mut record = None;
+    view.scan_prefix(Table::Was, &rows::was_prefix(former, author), Order::Forward, &mut |key, _| {
+        record = rows::dot_at_end(key);
+        ControlFlow::Break(())
+    })?;
+    Ok(record)
 }
 
 /// Whether an entry of a log is held at its seq. Whoever pins may name an entry of another log.

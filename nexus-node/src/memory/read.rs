@@ -231,14 +231,8 @@ impl<'a> Reader<'a> {
             }
         }
         if found.is_empty() && id.len() <= 256 {
-            let mut former = None;
             // anybody can claim to have had any id, so only this node's own word counts
-            let own = rows::was_prefix(id, &self.known.me);
-            self.view.scan_prefix(Table::Was, &own, Order::Forward, &mut |key, _| {
-                former = rows::dot_at_end(key);
-                ControlFlow::Break(())
-            })?;
-            if let Some(dot) = former {
+            if let Some(dot) = ledger::record_that_was(self.view, id, &self.known.me)? {
                 found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::engine::{Again, Command, Outcome};
-use crate::notices::Notices;
+use crate::notices::{FORK, Notices};
 use crate::runtime::{EngineHandle, fresh_incarnation};
 use crate::world::{World, random};
 
@@ -24,7 +24,7 @@ pub(super) async fn settle(world: World, engine: EngineHandle, unsettled: Arc<No
                 Again::Done => break,
                 Again::Full => {
                     notices.note(
-                        "fork",
+                        FORK,
                         String::new(),
                         "a part of what a fork of this node's log cost is not written again: half of its quota is used"
                             .to_owned(),

@@ -58,7 +58,9 @@ impl Branched {
             }
             // it may be on its way
             if their.seq > our.seq && ahead.get(log) != Some(&(*our, *their)) {
-                self.ahead.insert(*log, (*our, *their));
+                if self.ahead.len() < LOGS_MAX {
+                    self.ahead.insert(*log, (*our, *their));
+                }
                 continue;
             }
             if known.is_some() || self.logs.len() < LOGS_MAX {
