@@ -54,7 +54,8 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct HeldCredential {
     claims: Claims,
-    /// Whether an entry holds it. Others were shown at the gate, and no verdict depends on them.
+    /// Whether an entry holds it. Others were shown at the gate: while no entry holds one of its subject, they say
+    /// who is above it, and no other verdict depends on them.
     published: bool,
     /// Whether the member itself published it, and so agreed to be below its issuer.
     own: bool,
@@ -103,11 +104,18 @@ impl Member {
         self.credentials.values().any(|held| held.claims.roles.allow(role))
     }
 
-    /// Those above it at once: the issuers that it agreed to, else all.
+    /// Those above it at once: the issuers that it agreed to, else all. Credentials that no entry holds say it
+    /// while there are no others.
     fn issuers(&self) -> impl Iterator<Item = Did> {
         let agreed = self.credentials.values().any(|held| held.own);
-        let published = self.credentials.values().filter(|held| held.published);
-        published.filter(move |held| held.own || !agreed).map(|held| held.claims.issuer)
+        let published = self.is_published();
+        let held = self.credentials.values().filter(move |held| held.published || !published);
+        held.filter(move |held| held.own || !agreed).map(|held| held.claims.issuer)
+    }
+
+    /// Whether an entry holds a credential of it. Otherwise it has shown one at the gate alone.
+    fn is_published(&self) -> bool {
+        self.credentials.values().any(|held| held.published)
     }
 
     /// Drops the weakest credentials beyond the bound, apart for those that it published itself and for those
@@ -396,6 +404,7 @@ impl Members {
             }
         }
         after.count_shown();
+        after.end_shown();
         (after != *self).then_some(after)
     }
 
@@ -415,6 +424,14 @@ impl Members {
                     self.set_counts(did, key, true);
                 }
             }
+        }
+    }
+
+    /// Ends those whom no entry names once none of the credentials that they showed counts.
+    fn end_shown(&mut self) {
+        let ended = |member: &Member| !member.is_published() && member.counting().next().is_none();
+        for (did, _) in self.members.iter().filter(|(_, member)| ended(member)) {
+            self.against.entry(*did).or_default();
         }
     }
 

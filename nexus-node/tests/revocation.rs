@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/rogue.rs"]
+mod rogue;
 #[path = "support/world.rs"]
 mod world;
 
+use nexus_identity::{Claims, Role, Timestamp};
+
 use nexus_node::{AccessError, NewMemory, Node, NodeError, PeerState};
-use world::{Link, World, eventually, has_text, key, texts};
+use rogue::Rogue;
+use world::{Link, World, address_of, eventually, has_text, key, texts};
 
 const OURS: World = World(210);
 
@@ -63,6 +68,28 @@ async fn a_revoked_member_is_shut_out_and_nothing_that_it_writes_afterwards_coun
     for node in [founder, cloud, late, thief] {
         node.shutdown().await;
     }
+}
+
+/// promise: Revocations | A member whose credentials no entry holds is revoked as any other, with those whom it admitted
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_credentials_no_entry_holds_is_revoked_as_any_other() {
+    let founder = OURS.start(0, Link::Memory).await;
+    // admitted on the quiet: each shows its chain, and publishes nothing
+    let admin = OURS.chain_as(5, Role::Admin);
+    let claims = Claims::new(OURS.mesh(), key(6).did(), "quiet".parse().unwrap(), [Role::Member], Timestamp::from_ms(1));
+    let below = admin.extend(claims.issued_by(key(5).did()).sign(&key(5))).unwrap();
+    let mut quiet = Vec::new();
+    for (n, chain) in [(5, admin), (6, below)] {
+        quiet.push(Rogue::start(OURS.mesh(), chain, &key(n), Link::Memory, address_of(&founder)).await);
+        eventually("it is a member", async || knows_of(&founder, n).await).await;
+    }
+    founder.revoke(key(5).did(), None).await.unwrap();
+    assert!(!knows_of(&founder, 5).await && !knows_of(&founder, 6).await);
+    assert_eq!(founder.former_members()[0].1.by, key(0).did());
+    for rogue in &mut quiet {
+        rogue.until_open(false).await;
+    }
+    founder.shutdown().await;
 }
 
 /// promise: Revocations | A member that leaves is out for good, and what it wrote stays

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_identity::plants::planted;
 use nexus_identity::{CHAIN_LINKS_MAX, Claims, Did, Role};
 
-use super::Members;
+use super::{Member, Members};
 use crate::frontier::Head;
 use crate::hlc::Hlc;
 use crate::log::{Branching, Incarnation, LogId, Reach};
@@ -114,8 +114,12 @@ pub(super) fn judge<'a>(members: &'a Members, branches: &dyn Branching, without:
         issuers = admins.into_iter().filter(|did| !bench.against.contains_key(did) && issued.insert(*did)).collect();
     }
     for (member, known) in &members.members {
-        if !bench.level.contains_key(member) && known.credentials.values().any(|held| held.published) {
-            let verdict = bench.verdict(member, usize::MAX).unwrap_or_default();
+        if bench.level.contains_key(member) {
+            continue;
+        }
+        // whoever showed its credentials at the gate alone is a member, and nobody's issuer here
+        let ended = known.is_published().then(Verdict::default);
+        if let Some(verdict) = bench.verdict(member, usize::MAX).or(ended) {
             bench.against.insert(*member, verdict);
         }
     }
@@ -207,7 +211,7 @@ impl<'a, 'f> Bench<'a, 'f> {
     }
 
     /// The ends of a member by its former keys: somebody else revoked one of them, or another new key has taken the
-    /// place of one.
+    /// place of one. Above a former key are those whom entries name, not those whom it showed at the gate.
     fn ends_of_former_keys(&self, member: &Did, level: usize) -> Vec<Revoked> {
         let (mut ends, mut keys, mut next) = (Vec::new(), BTreeSet::from([*member]), vec![*member]);
         while let Some(key) = next.pop() {
@@ -215,7 +219,9 @@ impl<'a, 'f> Bench<'a, 'f> {
                 if let Some(first) = self.from.get(former).filter(|first| first.succession.member != key) {
                     ends.push(Revoked { at: first.hlc, by: *former });
                 }
-                let placed = self.of_member.get(former).into_iter().flatten();
+                let published = self.members.get_known(former).is_some_and(Member::is_published);
+                let placed =
+                    self.of_member.get(former).into_iter().flatten().filter(|placed| published || placed.by_root);
                 for placed in placed.filter(|placed| !keys.contains(&placed.log.author)) {
                     if self.is_in_force(placed, level) {
                         ends.push(Revoked { at: placed.hlc, by: self.revoker(placed) });
@@ -533,9 +539,36 @@ mod tests {
         assert_eq!((ended.revoked(&did(1)).unwrap().by, cut(&ended, &log(2))), (did(0), Some(0)));
     }
 
+    /// promise: Revocations | A revocation ends a member that published nothing and showed its credentials alone
+    #[test]
+    fn a_member_that_only_showed_its_credentials_is_revoked_as_any_other() {
+        let shown = |steps: &[PlacedRevocation]| {
+            let mut members = members(&[&[1], &[1, 2], &[4]]);
+            members.admit(&chain(&[1, 2, 3])).unwrap();
+            decide(members, steps)
+        };
+        assert_eq!(standing(&shown(&[])), [1, 2, 3, 4]);
+        for by in [1, 2] {
+            let ended = shown(&[revocation(by, 5, 3, 2)]);
+            assert_eq!((standing(&ended), cut(&ended, &log(3))), (vec![1, 2, 4], Some(2)));
+        }
+        assert_eq!(standing(&shown(&[revocation(4, 5, 3, 2)])), [1, 2, 3, 4], "from the side");
+        let by_root = PlacedRevocation { by_root: true, ..revocation(4, 5, 3, 2) };
+        assert_eq!(standing(&shown(&[by_root])), [1, 2, 4]);
+        // with its issuer, and whoever it admitted
+        let ended = shown(&[revocation(1, 5, 2, 0)]);
+        assert_eq!((standing(&ended), ended.ended().count(), cut(&ended, &log(3))), (vec![1, 4], 2, Some(0)));
+        // nor does its former key go on
+        let mut renewed = shown(&[]);
+        renewed.admit_by(&did(2), &chain(&[1, 2, 5])).unwrap();
+        succeed(&mut renewed, 2, 3, 5, 0);
+        assert_eq!(standing(&decide(renewed, &[])), [1, 2, 4, 5]);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Admit(Vec<u8>, bool),
+        Show(Vec<u8>),
         Revoke(Box<PlacedRevocation>),
         Succeed(u8, u8, u8, u64),
     }
@@ -546,12 +579,13 @@ mod tests {
             path.retain(|n| seen.insert(*n));
             path
         });
+        let show = path.clone().prop_map(Step::Show);
         let admit = (path, any::<bool>()).prop_map(|(path, own)| Step::Admit(path, own));
         let revoke = (1_u8..7, 0_u64..8, 1_u8..7, 0_u64..8)
             .prop_map(|(by, seq, member, counting)| Step::Revoke(Box::new(revocation(by, seq, member, counting))));
         let succeed = (1_u8..7, 1_u8..7, 1_u8..7, 0_u64..8).prop_filter("two keys", |step| step.1 != step.2);
         let succeed = succeed.prop_map(|(by, former, member, counting)| Step::Succeed(by, former, member, counting));
-        prop_oneof![3 => admit, 2 => revoke, 1 => succeed]
+        prop_oneof![3 => admit, 1 => show, 2 => revoke, 1 => succeed]
     }
 
     fn take(members: &mut Members, step: &Step) {
@@ -559,6 +593,9 @@ mod tests {
             Step::Admit(path, own) => {
                 let author = if *own { did(*path.last().unwrap()) } else { did(9) };
                 members.admit_by(&author, &chain(path)).unwrap();
+            }
+            Step::Show(path) => {
+                members.admit(&chain(path)).unwrap();
             }
             Step::Revoke(placed) => {
                 members.revoke((**placed).clone());
@@ -648,6 +685,15 @@ mod tests {
             settle(&mut other, &forked_at);
             prop_assert_eq!(&one, &other);
             prop_assert!(!settle(&mut one, &forked_at), "deciding again changes nothing");
+            // of those with published credentials no verdict depends on shown ones
+            let mut written = Members::of(did(0));
+            let entries = steps.iter().filter(|step| !matches!(step, Step::Show(_)));
+            entries.for_each(|step| take(&mut written, step));
+            settle(&mut written, &forked_at);
+            for (member, _) in written.members.iter().filter(|(_, known)| known.is_published()) {
+                prop_assert_eq!(one.against.get(member), written.against.get(member));
+                prop_assert_eq!(one.get(member).is_some(), written.get(member).is_some());
+            }
         }
 
         /// promise: Revocations | Nothing that does not count ends a membership
