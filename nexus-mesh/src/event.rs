@@ -219,6 +219,8 @@ pub enum Refusal {
     Revoked,
     /// No protocol version in common.
     Version,
+    /// Another process with the same identity has the connection, and lives.
+    Twin,
     /// The side has no credentials yet, or is too busy.
     Unavailable,
 }
@@ -231,6 +233,7 @@ impl fmt::Display for Refusal {
             Self::Expired => "credentials expired",
             Self::Revoked => "revoked",
             Self::Version => "no protocol version in common",
+            Self::Twin => "another process with the same identity is connected",
             Self::Unavailable => "unavailable",
         })
     }

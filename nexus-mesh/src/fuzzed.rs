@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::abilities::Abilities;
 use crate::clock::{self, Clock};
 use crate::frame::{read_frame, write_frame};
-use crate::gate::hello::{Answer, Ask, End, Hello, Papers, Parties, fuzzed as said};
+use crate::gate::hello::{Answer, Ask, End, Hello, Papers, Parties, Process, fuzzed as said};
 use crate::join::{JoinReply, JoinRequest};
 use crate::peer::peer_id_of;
 use crate::presence::{Beats, Presence};
@@ -190,7 +190,8 @@ fn side(me: u8, peer: u8) -> (Arc<Papers>, Parties) {
     let id = |did| peer_id_of(&did).expect("a key");
     let parties = Parties { me: id(member(me).did()), peer: id(peer_did), peer_did };
     let (mesh, abilities, clock) = (root().did(), Abilities::first(), Arc::new(Still));
-    (Arc::new(Papers { me: member(me).did(), mesh, chain: chain(me), abilities, clock }), parties)
+    let (me, process, chain) = (member(me).did(), Process::of([me; 16]), chain(me));
+    (Arc::new(Papers { me, process, mesh, chain, abilities, clock }), parties)
 }
 
 /// A clock that stands still.

@@ -38,13 +38,12 @@ use libp2p::{Multiaddr, PeerId};
 use nexus_identity::{Chain, Did};
 use tokio::time::{Instant, Sleep};
 
-pub(crate) use hello::{Member, Papers, expired};
+pub(crate) use hello::{Member, Papers, Process, expired};
 
 use self::admitted::Admitted;
 use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
 use self::hello::{Answer, Ask, End, Parties};
 use self::slots::{Decision, Slots};
-use crate::abilities::Abilities;
 use crate::clock;
 use crate::crowd::{Admission, Crowd, Network};
 use crate::event::{DownCause, Refusal};
@@ -116,6 +115,13 @@ impl Direction {
 
 type Action<B> = ToSwarm<GateEvent<<B as NetworkBehaviour>::ToSwarm>, FromGate<THandler<B>>>;
 
+/// A connection to another process of a peer, which wants the slot of the open one.
+struct Contender {
+    connection: ConnectionId,
+    /// Its question, asked again once the open one has ended.
+    ask: Ask,
+}
+
 /// A behaviour that lets only members through to `B`.
 pub(crate) struct Gate<B: NetworkBehaviour> {
     papers: Option<Arc<Papers>>,
@@ -129,6 +135,8 @@ pub(crate) struct Gate<B: NetworkBehaviour> {
     /// The peers of the open connections.
     admitted: Admitted,
     revoked: BTreeSet<Did>,
+    /// Open connections that are asked whether they live: another process of the peer wants the slot of each.
+    probed: BTreeMap<ConnectionId, Contender>,
     offline: bool,
     /// Connections dialled for a join, without a hello.
     no_hello: BTreeSet<ConnectionId>,
@@ -158,6 +166,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             strangers,
             admitted,
             revoked: BTreeSet::new(),
+            probed: BTreeMap::new(),
             offline: false,
             no_hello: BTreeSet::new(),
             young: VecDeque::new(),
@@ -184,19 +193,16 @@ impl<B: NetworkBehaviour> Gate<B> {
 
     /// Sets renewed credentials for later hellos.
     pub(crate) fn set_chain(&mut self, chain: Chain) {
-        if let Some(papers) = &self.papers {
-            let (abilities, clock) = (papers.abilities.clone(), papers.clock.clone());
-            self.papers = Some(Arc::new(Papers { me: papers.me, mesh: papers.mesh, chain, abilities, clock }));
+        if let Some(papers) = &mut self.papers {
+            Arc::make_mut(papers).chain = chain;
         }
     }
 
     /// The formats that this node writes now, for the hellos to come.
     pub(crate) fn set_formats(&mut self, entry: u16, critical: u16) {
-        if let Some(papers) = &self.papers {
-            let Papers { me, mesh, ref chain, ref abilities, ref clock } = **papers;
-            let abilities = Abilities { entry_format_now: entry, critical_format_now: critical, ..abilities.clone() };
-            let (chain, clock) = (chain.clone(), clock.clone());
-            self.papers = Some(Arc::new(Papers { me, mesh, chain, abilities, clock }));
+        if let Some(papers) = &mut self.papers {
+            let abilities = &mut Arc::make_mut(papers).abilities;
+            (abilities.entry_format_now, abilities.critical_format_now) = (entry, critical);
         }
     }
 
@@ -295,6 +301,33 @@ impl<B: NetworkBehaviour> Gate<B> {
         if owed {
             self.push(ToSwarm::GenerateEvent(GateEvent::Closed { peer: did, cause: cause.clone() }));
         }
+        if let Some(Contender { connection, ask }) = self.probed.remove(&connection) {
+            self.on_ask(peer_id, connection, ask);
+        }
+    }
+
+    /// Asks the open connection whether it lives, for the slot that another process of the peer wants. The first
+    /// one waits for the answer; others are duplicates meanwhile.
+    fn probe(&mut self, open: ConnectionId, connection: ConnectionId, ask: Ask) {
+        let Some(known) = self.connections.get(&open) else { return };
+        let peer = known.peer;
+        if self.probed.contains_key(&open) {
+            return self.answer(peer, connection, Answer::Duplicate);
+        }
+        self.probed.insert(open, Contender { connection, ask });
+        self.notify(peer, open, FromGate::Probe);
+    }
+
+    /// Takes the answer to [`probe`](Self::probe): of two processes that live the one that is connected stays.
+    fn on_probed(&mut self, connection: ConnectionId, lives: bool) {
+        if !lives {
+            return self.close(connection, &DownCause::Replaced);
+        }
+        let Some(known) = self.connections.get(&connection) else { return };
+        let peer = known.peer;
+        if let Some(contender) = self.probed.remove(&connection) {
+            self.answer(peer, contender.connection, Answer::Refuse(Refusal::Twin));
+        }
     }
 
     /// Lets the inner behaviour serve a connection.
@@ -338,18 +371,21 @@ impl<B: NetworkBehaviour> Gate<B> {
         if self.revoked.contains(&did) {
             return self.answer(peer, connection, Answer::Refuse(Refusal::Revoked));
         }
-        let (member, old) = match ask {
+        let decision = match &ask {
             Ask::Holding => {
                 let holding = self.slots.holds(&did);
                 return self.answer(peer, connection, Answer::Holding(holding));
             }
-            Ask::Decide { member, peer_holds } => match self.slots.decide(did, connection, peer_holds) {
-                Decision::Duplicate => return self.answer(peer, connection, Answer::Duplicate),
-                Decision::Take(old) => (member, old),
-            },
-            Ask::Welcomed { member } => (member, self.slots.welcomed(did, connection)),
+            Ask::Decide { member, peer_holds } => self.slots.decide(did, connection, member.process, *peer_holds),
+            Ask::Welcomed { member } => self.slots.welcomed(did, connection, member.process),
             Ask::Refusing(_) => return,
         };
+        let old = match decision {
+            Decision::Duplicate => return self.answer(peer, connection, Answer::Duplicate),
+            Decision::Twin(open) => return self.probe(open, connection, ask),
+            Decision::Take(old) => old,
+        };
+        let (Ask::Decide { member, .. } | Ask::Welcomed { member }) = ask else { return };
         if let Some(old) = old {
             self.close(old, &DownCause::Replaced);
         }
@@ -594,6 +630,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
             ToGate::Began => self.strangers.spoke(connection),
             ToGate::Ask(AskEvent(ask)) => self.on_ask(peer, connection, ask),
             ToGate::Ended(EndEvent(end)) => self.on_end(connection, end),
+            ToGate::Probed { lives } => self.on_probed(connection, lives),
             ToGate::Inner(event) => {
                 // events still arrive after a shut; the inner behaviour has forgotten the connection
                 if self.told(connection) {

@@ -63,6 +63,9 @@ pub(crate) struct Show {
     /// The sender's abilities; absent from older nodes.
     #[prost(message, optional, tag = "6")]
     pub(crate) abilities: Option<Abilities>,
+    /// The sender's process, as a random number; empty from older nodes.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) process: Vec<u8>,
 }
 
 /// The abilities of a node.

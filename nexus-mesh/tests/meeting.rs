@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::*;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use nexus_mesh::{MeshEvent, OpenError, PublishError, Rooms, StreamProtocol, TokioSpawner, read_frame, write_frame};
+use nexus_mesh::{MeshEvent, OpenError, PublishError, Refusal, Rooms, StreamProtocol, TokioSpawner, read_frame, write_frame};
 
 async fn meet_and_talk(listen: &str) {
     log();
@@ -68,6 +68,45 @@ async fn two_nodes_meet_and_talk_over_tcp() {
 #[tokio::test]
 async fn two_nodes_meet_and_talk_in_memory() {
     meet_and_talk(MEMORY).await;
+}
+
+async fn two_processes_of_one_identity(listen: &str, node: u8, twice: u8) {
+    let world = World::new(200);
+    let (mut a, mut first) = (Node::start(world.config(node), listen), Node::start(world.config(twice), listen));
+    let address = a.address().await;
+    first.mesh.bootstrap(address.clone());
+    meet(&mut a, &mut first).await;
+
+    let mut second = Node::start(world.config(twice), listen);
+    second.mesh.bootstrap(address);
+    let refused = |event| match event {
+        MeshEvent::Refused { by_us, reason: Refusal::Twin, .. } => Some(by_us),
+        MeshEvent::PeerClosed { peer, cause } => panic!("{peer} was closed: {cause}"),
+        _ => None,
+    };
+    assert!(!second.until("a refusal", refused).await);
+    assert!(a.until("the same refusal", refused).await);
+    gossip_works(&a, &mut first, "from a").await;
+    gossip_works(&first, &mut a, "from the first").await;
+
+    // once the first one has gone, the other has its place
+    first.mesh.shutdown().await;
+    a.until_closed(second.did()).await;
+    second.mesh.set_offline(true).await;
+    second.mesh.set_offline(false).await;
+    meet(&mut a, &mut second).await;
+    gossip_works(&a, &mut second, "from a").await;
+}
+
+/// promise: Meeting | A second process with a member's identity takes no connection of the first one away
+#[tokio::test]
+async fn of_two_processes_with_one_identity_the_first_stays_connected() {
+    log();
+    for (node, twice) in [(1, 2), (2, 1)] {
+        for listen in [QUIC, TCP, MEMORY] {
+            two_processes_of_one_identity(listen, node, twice).await;
+        }
+    }
 }
 
 /// promise: Keys and locks | A peer says in its hello what it reads and serves, within bounds; no stream is opened in a room that it did not name

@@ -49,6 +49,12 @@ impl Notices {
         }
     }
 
+    /// Takes a warning about `subject` back, if there is one.
+    pub(crate) fn end(&self, code: &'static str, subject: &str) {
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.retain(|notice| notice.code != code || notice.subject != subject);
+    }
+
     pub(crate) fn all(&self) -> Vec<Notice> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -24,6 +24,7 @@ mod session;
 mod sessions;
 pub(crate) mod sync;
 mod traces;
+mod twins;
 pub(crate) mod whereabouts;
 
 use std::sync::Arc;

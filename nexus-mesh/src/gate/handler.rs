@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -25,6 +26,8 @@ pub(crate) enum FromGate<H: ConnectionHandler> {
     Open(Box<H>),
     /// A message for the inner handler.
     Inner(H::FromBehaviour),
+    /// Find out whether the other side lives.
+    Probe,
     /// Serve nothing from now on.
     Shut,
 }
@@ -42,6 +45,11 @@ pub(crate) enum ToGate<E> {
     Ask(AskEvent),
     /// The hello is over.
     Ended(EndEvent),
+    /// The answer to a probe.
+    Probed {
+        /// Whether the other side answered.
+        lives: bool,
+    },
     /// A message of the inner handler.
     Inner(E),
 }
@@ -60,10 +68,14 @@ impl<H: ConnectionHandler> fmt::Debug for FromGate<H> {
             Self::Answer(answer) => answer.fmt(f),
             Self::Open(_) => f.write_str("Open"),
             Self::Inner(event) => event.fmt(f),
+            Self::Probe => f.write_str("Probe"),
             Self::Shut => f.write_str("Shut"),
         }
     }
 }
+
+/// The longest time until the other side of an open connection has answered, well within that of a hello.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Event<H> = ConnectionHandlerEvent<
     Doorway<<H as ConnectionHandler>::OutboundProtocol>,
@@ -78,6 +90,8 @@ pub(crate) struct GateHandler<H: ConnectionHandler> {
     dialer: bool,
     /// Whether the one hello of this connection has begun.
     begun: bool,
+    /// Whether the outbound stream that is negotiated is a probe.
+    probing: bool,
     hello: Option<BoxFuture<'static, End>>,
     asks: Option<mpsc::Receiver<(Ask, oneshot::Sender<Answer>)>>,
     /// The place for the answer that the hello waits for.
@@ -105,6 +119,7 @@ impl<H: ConnectionHandler> GateHandler<H> {
             parties,
             dialer,
             begun,
+            probing: false,
             hello: None,
             asks: None,
             asking: None,
@@ -121,6 +136,18 @@ impl<H: ConnectionHandler> GateHandler<H> {
         self.asks = Some(receiver);
         let hello = Hello::new(stream, self.papers.clone(), self.parties.clone(), asks);
         self.hello = Some(if self.dialer { hello.dial().boxed() } else { hello.listen().boxed() });
+    }
+
+    /// Offers a stream for a hello. Every node answers that, if with a refusal.
+    fn probe(&mut self) {
+        self.probing = true;
+        let protocol = SubstreamProtocol::new(Doorway::hello(), None).with_timeout(PROBE_TIMEOUT);
+        self.events.push_back(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+    }
+
+    fn probed(&mut self, lives: bool) {
+        self.probing = false;
+        self.events.push_back(ConnectionHandlerEvent::NotifyBehaviour(ToGate::Probed { lives }));
     }
 
     fn ended(&mut self, end: End) {
@@ -211,6 +238,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
                     inner.on_behaviour_event(event);
                 }
             }
+            FromGate::Probe => self.probe(),
             FromGate::Open(_) | FromGate::Shut => {
                 self.shut = true;
                 self.inner = None;
@@ -249,6 +277,7 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
                 match (protocol, info) {
+                    (Passed::Hello(_), _) if self.probing => self.probed(true),
                     (Passed::Hello(stream), _) => self.start(stream),
                     (Passed::Inner(protocol), Some(info)) => {
                         if let Some(inner) = &mut self.inner {
@@ -259,6 +288,9 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
                     }
                     (Passed::Inner(_), None) => {}
                 }
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: None, error }) if self.probing => {
+                self.probed(matches!(error, StreamUpgradeError::NegotiationFailed));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: None, error }) => self.ended(match error {
                 // the peer speaks libp2p, but knows no hello

@@ -48,10 +48,38 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 
 const NONCE_BYTES: usize = 16;
 
+/// A process, as a random number drawn at its start. Two of one identity have different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process([u8; 16]);
+
+impl Process {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn draw() -> Result<Self, getrandom::Error> {
+        let mut number = [0; 16];
+        getrandom::fill(&mut number)?;
+        Ok(Self(number))
+    }
+
+    /// One by its number, for tests and fuzzing.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) const fn of(number: [u8; 16]) -> Self {
+        Self(number)
+    }
+
+    /// `None` from an older node.
+    fn from_wire(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
 /// This node's credentials.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Papers {
     pub(crate) me: Did,
+    pub(crate) process: Process,
     pub(crate) mesh: Did,
     pub(crate) chain: Chain,
     pub(crate) abilities: Abilities,
@@ -75,6 +103,8 @@ pub(crate) struct Member {
     pub(crate) expires_at: Option<Timestamp>,
     /// Its abilities.
     pub(crate) abilities: Abilities,
+    /// Its process.
+    pub(crate) process: Option<Process>,
 }
 
 /// Whether credentials have ended for every clock within the grace.
@@ -102,7 +132,7 @@ pub(crate) enum Answer {
     Holding(bool),
     /// To `Decide` and `Welcomed`: the inner handler is in place and serves.
     Open,
-    /// To `Decide`.
+    /// To `Decide`, and to `Welcomed` while it is asked whether another process of the peer lives.
     Duplicate,
     /// To all.
     Refuse(Refusal),
@@ -277,21 +307,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
     async fn ask_to_take(&mut self, member: Box<Member>, peer_holds: bool) -> Result<(), End> {
         match ask(&self.asks, Ask::Decide { member, peer_holds }).await? {
             Answer::Open => Ok(()),
-            Answer::Duplicate => {
-                self.say(HelloStep::Duplicate(Empty {})).await?;
-                Err(End::Duplicate)
-            }
+            Answer::Duplicate => self.duplicate().await,
             Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
             Answer::Holding(_) => Err(End::Failed("hello: gate misunderstood".to_owned())),
         }
+    }
+
+    /// Says that another connection has the slot, or will have it.
+    async fn duplicate(&mut self) -> Result<(), End> {
+        self.say(HelloStep::Duplicate(Empty {})).await?;
+        Err(End::Duplicate)
     }
 
     /// Follows the other side's decision: serves the rooms, and says so.
     async fn follow(&mut self, member: Box<Member>) -> Result<(), End> {
         match ask(&self.asks, Ask::Welcomed { member }).await? {
             Answer::Open => self.say(HelloStep::Opened(Empty {})).await,
+            Answer::Duplicate => self.duplicate().await,
             Answer::Refuse(reason) => Err(End::Refused { by_us: true, reason }),
-            Answer::Holding(_) | Answer::Duplicate => Err(End::Failed("hello: gate misunderstood".to_owned())),
+            Answer::Holding(_) => Err(End::Failed("hello: gate misunderstood".to_owned())),
         }
     }
 
@@ -342,7 +376,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             return Err(refuse(Refusal::Expired));
         }
         let abilities = Abilities::from_wire(shown.abilities.as_ref());
-        Ok(Box::new(Member { chain, claims, expires_at, abilities }))
+        let process = Process::from_wire(&shown.process);
+        Ok(Box::new(Member { chain, claims, expires_at, abilities, process }))
     }
 }
 
@@ -362,8 +397,15 @@ async fn ask(asks: &Asks, ask: Ask) -> Result<Answer, End> {
 }
 
 fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
-    let (chain, abilities) = (papers.chain.to_bytes(), Some(papers.abilities.to_wire()));
-    wire::Show { chain, version_min: *VERSIONS.start(), version_max: *VERSIONS.end(), holding, welcome, abilities }
+    wire::Show {
+        chain: papers.chain.to_bytes(),
+        version_min: *VERSIONS.start(),
+        version_max: *VERSIONS.end(),
+        holding,
+        welcome,
+        abilities: Some(papers.abilities.to_wire()),
+        process: papers.process.0.to_vec(),
+    }
 }
 
 fn nonce() -> Result<[u8; NONCE_BYTES], End> {
@@ -395,6 +437,7 @@ fn reason_to_wire(reason: Refusal) -> u32 {
         Refusal::Revoked => 4,
         Refusal::Version => 5,
         Refusal::Unavailable => 6,
+        Refusal::Twin => 7,
     }
 }
 
@@ -406,6 +449,7 @@ fn reason_from_wire(reason: u32) -> Refusal {
         3 => Refusal::Expired,
         4 => Refusal::Revoked,
         5 => Refusal::Version,
+        7 => Refusal::Twin,
         _ => Refusal::Unavailable,
     }
 }
@@ -445,6 +489,7 @@ mod tests {
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
         Papers {
             me: key.did(),
+            process: Process([n; 16]),
             mesh: root.did(),
             chain: Chain::found(claims.sign(&root)).unwrap(),
             abilities: Abilities::first(),
@@ -567,7 +612,7 @@ mod tests {
     #[test]
     fn every_refusal_survives_the_wire() {
         use Refusal as R;
-        for reason in [R::OtherMesh, R::BadCredentials, R::Expired, R::Revoked, R::Version, R::Unavailable] {
+        for reason in [R::OtherMesh, R::BadCredentials, R::Expired, R::Revoked, R::Version, R::Twin, R::Unavailable] {
             assert_eq!(reason_from_wire(reason_to_wire(reason)), reason);
         }
     }
@@ -591,6 +636,10 @@ mod tests {
         assert_eq!(refused(&later), Some(Refusal::Version));
         let silent = wire::Show { abilities: None, ..show(&papers(0, 2), false, false) };
         assert_eq!(hello.check(&ours, &silent).unwrap().abilities, Abilities::first());
+        for (process, known) in [(vec![5; 16], Some(Process([5; 16]))), (vec![5; 15], None), (vec![], None)] {
+            let shown = wire::Show { process, ..show(&papers(0, 2), false, false) };
+            assert_eq!(hello.check(&ours, &shown).unwrap().process, known);
+        }
         let able = wire::Abilities { critical_format_max: 3, ..wire::Abilities::default() };
         let able = wire::Show { abilities: Some(able), ..show(&papers(0, 2), false, false) };
         assert_eq!(hello.check(&ours, &able).unwrap().abilities.critical_format_max, 3);

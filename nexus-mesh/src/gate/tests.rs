@@ -117,11 +117,13 @@ impl Rig {
         };
         let (me, peer) = (keys[0].did(), keys[1].did());
         let clock = Arc::new(SystemClock::new());
-        let papers = Papers { me, mesh: root.did(), chain: chain(&keys[0]).0, abilities: Default::default(), clock };
+        let (mesh, process, chain_of_mine) = (root.did(), Process::of([0; 16]), chain(&keys[0]).0);
+        let papers = Papers { me, process, mesh, chain: chain_of_mine, abilities: Default::default(), clock };
         let gate =
             Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), Crowd::new(8, 8), Admitted::default());
         let (chain, claims) = chain(&keys[1]);
-        let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default() });
+        let process = Some(Process::of([1; 16]));
+        let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default(), process });
         Self { gate, peer: peer_id_of(&peer).unwrap(), member }
     }
 
@@ -158,6 +160,12 @@ impl Rig {
     fn decide(&mut self, n: usize, peer_holds: bool) {
         let member = self.member.clone();
         self.say(n, ToGate::Ask(AskEvent(Ask::Decide { member, peer_holds })));
+    }
+
+    /// Another process of the peer asks for the slot.
+    fn decide_for_twin(&mut self, n: usize) {
+        let member = Box::new(Member { process: Some(Process::of([2; 16])), ..*self.member.clone() });
+        self.say(n, ToGate::Ask(AskEvent(Ask::Decide { member, peer_holds: false })));
     }
 
     fn end(&mut self, n: usize, end: End) {
@@ -217,6 +225,44 @@ async fn the_old_connection_is_shut_before_the_new_one_opens() {
     rig.decide(3, false);
     assert_eq!(rig.wants(), ["gone: replaced by a newer connection", "1: Shut", "close 1", "3: Open"]);
     assert_eq!(rig.heard(), ["open 1", "closed 1", "open 3"]);
+}
+
+/// promise: Meeting | A second process with a member's identity takes no connection of the first one away
+#[tokio::test]
+async fn a_second_process_of_a_peer_waits_until_the_first_one_has_answered() {
+    let mut rig = Rig::new();
+    for n in 1..=3 {
+        rig.connect(n);
+    }
+    rig.decide(1, false);
+    rig.end(1, End::Opened);
+    rig.decide_for_twin(2);
+    rig.decide_for_twin(3);
+    assert_eq!(rig.wants(), ["1: Open", "opened 1", "1: Probe", "3: AnswerEvent(Duplicate)"]);
+    rig.say(1, ToGate::Probed { lives: true });
+    assert_eq!(rig.wants(), ["2: AnswerEvent(Refuse(Twin))"]);
+
+    // it is gone, and nothing has said so
+    rig.decide_for_twin(2);
+    rig.say(1, ToGate::Probed { lives: false });
+    assert_eq!(rig.wants(), ["1: Probe", "gone: replaced by a newer connection", "2: Open", "1: Shut", "close 1"]);
+    // a late answer changes nothing
+    rig.say(1, ToGate::Probed { lives: true });
+    assert!(rig.wants().is_empty());
+    assert_eq!(rig.heard(), ["open 1", "closed 1", "open 2"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_while_it_is_asked_leaves_its_slot_to_the_other_process() {
+    let mut rig = Rig::new();
+    rig.connect(1);
+    rig.connect(2);
+    rig.decide(1, false);
+    rig.end(1, End::Opened);
+    rig.decide_for_twin(2);
+    rig.disconnect(1);
+    assert_eq!(rig.wants(), ["1: Open", "opened 1", "1: Probe", "gone: closed by the peer", "2: Open"]);
+    assert_eq!(rig.heard(), ["open 1", "closed 1", "open 2"]);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ const KIND_DIALS_MAX: usize = 12;
 const LATELY: Duration = Duration::from_secs(10 * 60);
 /// The failures that a refusal counts as. The next try is a slow one: only a person can change a refusal.
 const REFUSED_FAILURES: u32 = 7;
+/// The wait before a peer is dialled again that is connected to another process of this identity.
+const TWIN_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// The target of a dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -206,6 +208,7 @@ impl Book {
         let known = self.entry(peer)?;
         known.candidate = false;
         known.error = None;
+        known.rests_until = None;
         known.heard = Some(now);
         known.attempts = Attempts::default();
         let address = without_peer(dialled?);
@@ -285,6 +288,21 @@ impl Book {
         }
     }
 
+    /// Waits 5 minutes before the next dial of a peer: another process has this node's identity, and a connection to
+    /// that peer. No news of its addresses bring that dial forward.
+    pub(super) fn rest(&mut self, peer: &Did, target: Option<&Target>, now: Instant) {
+        let due = now + TWIN_WAIT;
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.rests_until = Some(due);
+        }
+        let of_peer = Target::Peer(*peer);
+        for target in [Some(&of_peer), target].into_iter().flatten() {
+            if let Some(attempts) = self.attempts(target).filter(|attempts| !attempts.dialing) {
+                attempts.due = Some(due);
+            }
+        }
+    }
+
     fn attempts(&mut self, target: &Target) -> Option<&mut Attempts> {
         match target {
             Target::Peer(peer) => self.peers.get_mut(peer).map(|known| &mut known.attempts),
@@ -322,6 +340,7 @@ impl Book {
     /// Dials everybody at once: the network is back, or this node is.
     pub(super) fn dial_all(&mut self, now: Instant) {
         let open = &self.open;
+        self.peers.values_mut().for_each(|known| known.rests_until = None);
         let peers = self.peers.iter_mut().filter(|(peer, known)| !open.contains(peer) && !known.addresses().is_empty());
         let bootstraps = self.bootstraps.values_mut();
         let bootstraps = bootstraps.filter(|known| known.peer.is_none_or(|peer| !open.contains(&peer)));
@@ -600,6 +619,35 @@ mod tests {
         assert!(book.due(now).iter().any(|(target, _)| *target == peer));
         book.ended(&peer, false, now);
         assert!(book.peers[&did(1)].attempts.due.unwrap() <= now + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_peer_of_another_process_of_this_identity_is_dialled_every_five_minutes() {
+        let (mut book, start) = book();
+        let (peer, address_of_it) = (Target::Peer(did(1)), Target::Bootstrap(address(2)));
+        book.know(did(1), &[address(1)], start);
+        book.bootstrap(address(2), start);
+        for target in book.due(start).into_iter().map(|(target, _)| target) {
+            book.ended(&target, true, start);
+            book.rest(&did(1), Some(&target), start);
+        }
+        let soon = start + TWIN_WAIT - Duration::from_secs(1);
+        for minute in 0..4 {
+            let now = start + Duration::from_secs(60 * minute);
+            book.know(did(1), &[address(100)], now);
+            book.heard(&did(1), now);
+        }
+        assert!(book.due(soon).is_empty());
+        assert_eq!(book.next_due(), Some(start + TWIN_WAIT));
+        let due: Vec<Target> = book.due(start + TWIN_WAIT).into_iter().map(|(target, _)| target).collect();
+        assert_eq!(due, [peer.clone(), address_of_it]);
+        // it is free now, and lost later: dialled at once as any other
+        book.opened(did(1), None, start + TWIN_WAIT);
+        book.closed(&did(1), start + TWIN_WAIT);
+        assert!(book.peers[&did(1)].attempts.due.unwrap() <= start + TWIN_WAIT + Duration::from_secs(1));
+        book.rest(&did(1), Some(&peer), start + TWIN_WAIT);
+        book.dial_all(start + TWIN_WAIT);
+        assert_eq!(book.due(start + TWIN_WAIT), [(peer, book.addresses(&did(1)))], "the network is back");
     }
 
     /// promise: Bad input | Members and the local network do not aim this node's dials: one change a minute counts

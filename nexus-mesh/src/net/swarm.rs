@@ -602,6 +602,9 @@ impl Net {
                     self.book.blame(target, format!("refused: {reason}"));
                     self.book.ended(target, true, now);
                 }
+                if reason == Refusal::Twin && !by_us {
+                    self.book.rest(&peer, target.as_ref(), now);
+                }
                 tracing::debug!(peer = %peer.short(), %address, by_us, %reason, "refused");
                 match (reason, target) {
                     (Refusal::OtherMesh, Some(Target::Bootstrap(address))) => {

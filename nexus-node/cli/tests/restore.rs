@@ -275,3 +275,40 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
     second.terminate();
     assert_ne!(row(two, "raft.redb", Table::RaftMeta, b"draw"), draw);
 }
+
+/// promise: Meeting | A second process with a member's identity takes no connection of the first one away
+#[cfg(target_os = "linux")]
+#[test]
+fn a_copy_that_runs_beside_its_original_waits_until_the_original_is_gone() {
+    let ((laptop, first), (cloud, _second)) = pair();
+    first.terminate();
+    let copied = Home::new();
+    copy(&laptop.path(), &copied.path());
+    let first = laptop.up();
+    until("the two are connected", || (laptop.json(&["status"])["peers"] == 1).then_some(()));
+
+    let _copy = copied.up();
+    until("the copy says so", || codes(&copied).contains(&"running_twice".to_owned()).then_some(()));
+    until("the other member says so", || codes(&cloud).contains(&"runs_twice".to_owned()).then_some(()));
+    assert_eq!(copied.json(&["status"])["peers"], 0);
+    assert!(!codes(&laptop).contains(&"running_twice".to_owned()));
+    copied.json(&["remember", "by the copy"]);
+    laptop.json(&["remember", "by the original"]);
+    until_listed(&cloud, &["by the original".to_owned()]);
+
+    // the original hangs: its connections are open, and nobody answers
+    let signal = |signal: &str| {
+        let done = std::process::Command::new("kill").args([signal, &first.pid().to_string()]).status().unwrap();
+        assert!(done.success());
+    };
+    signal("-STOP");
+    copied.run(&["offline"]).ok();
+    copied.run(&["online"]).ok();
+    let all = ["by the copy".to_owned(), "by the original".to_owned()];
+    for home in [&cloud, &copied] {
+        until_listed(home, &all);
+    }
+    assert!(!codes(&copied).contains(&"running_twice".to_owned()), "{}", copied.log());
+    signal("-CONT");
+    until("the original is the other one now", || codes(&laptop).contains(&"running_twice".to_owned()).then_some(()));
+}

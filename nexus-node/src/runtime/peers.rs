@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::handle::EngineHandle;
 use super::sync::Syncing;
+use super::twins::Twins;
 use super::whereabouts::{self, Whereabouts};
 use crate::engine::Command;
 use crate::error::ListenError;
@@ -31,10 +32,12 @@ pub(crate) struct Sockets {
 pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, sockets: Sockets) {
     let Syncing { mesh, world, engine, notices, .. } = &*syncing;
     let mut open: BTreeMap<Did, watch::Sender<()>> = BTreeMap::new();
-    let (mut whereabouts, lines) = (Whereabouts::default(), LineBudget::default());
+    let (mut whereabouts, mut twins, lines) = (Whereabouts::default(), Twins::default(), LineBudget::default());
     let (keep, kept) = mpsc::channel(KEPT_MAX);
     world.spawn("keep peers", keep_peers(engine.clone(), kept));
     while let Some(event) = events.recv().await {
+        let opened = if let MeshEvent::PeerOpen { peer, .. } = &event { Some(*peer) } else { None };
+        twins.look(opened, &syncing.identity, notices, world.now());
         match event {
             MeshEvent::Listening { address } => {
                 tracing::debug!(%address, "listening");
@@ -90,8 +93,10 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 if let Some(left_out) = lines.take(world.now()) {
                     tracing::info!(peer = %peer.short(), %reason, left_out, "{who} refused to open");
                 }
-                if !by_us && reason == Refusal::Revoked {
-                    note_revoked(&syncing, &peer);
+                match reason {
+                    Refusal::Revoked if !by_us => note_revoked(&syncing, &peer),
+                    Refusal::Twin => twins.refused(peer, by_us, &syncing.identity, notices, world.now()),
+                    _ => {}
                 }
             }
             _ => {}

@@ -47,6 +47,8 @@ pub(super) struct KnownPeer {
     pub(super) error: Option<String>,
     /// The last time at which it was connected, or others passed on a word of it.
     pub(super) heard: Option<Instant>,
+    /// The time before which no news brings a dial forward.
+    pub(super) rests_until: Option<Instant>,
     /// The last time at which news brought a dial forward.
     hurried: Option<Instant>,
     reported: Reported,
@@ -72,6 +74,9 @@ impl KnownPeer {
     /// to come is dialled at once.
     pub(super) fn hurry(&mut self, now: Instant) {
         let waiting = self.attempts.due.is_some();
+        if waiting && self.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
         if waiting && self.hurried.is_some_and(|last| now < last + HURRY_EVERY) {
             return;
         }
