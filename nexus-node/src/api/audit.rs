@@ -36,6 +36,7 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
         name: names.get(&other.did).cloned(),
         entries: other.entries,
         agrees: other.agrees,
+        differs_from: other.differs_from,
     };
     Ok(Answer(wire::AuditCheck {
         ok: check.ok(),

@@ -6,6 +6,7 @@
 //! newest first. The hash in the state proves each page, whichever member sent it.
 
 mod check;
+mod past;
 mod rows;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use futures::future::join_all;
 use nexus_identity::Did;
 
 use self::check::{check, proven};
+use self::past::{Parting, compared, goes_on};
 use self::rows::{AuditRows, GAPS, batch, gaps, read, read_back};
 use super::format::encode;
 use super::govern::Report;
@@ -100,12 +102,50 @@ impl Coordinator {
         if check.next.is_none() && check.broken.is_none() {
             self.look_around().await;
             let said = join_all(self.up().into_iter().map(|member| self.hear(member))).await;
-            let (running, here) = (running.clone(), self.log.clone());
-            let compare =
-                move || said.into_iter().flatten().filter_map(|said| compare(&here, &running, said)).collect();
-            check.others = self.world.blocking(compare).await.unwrap_or_default();
+            let others = said.into_iter().flatten().map(|said| self.compare(&running, said));
+            check.others = join_all(others).await.into_iter().flatten().collect();
         }
         Ok(check)
+    }
+
+    /// A comparison with a member's copy; `None` if it has none, or is of another group.
+    async fn compare(&self, running: &Arc<Running>, (did, said): (Did, Report)) -> Option<AuditOther> {
+        let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
+        let (log, part) = (self.log.clone(), running.clone());
+        let here = self.world.blocking(move || here(&log, &part, entries)).await.ok()?.ok()?;
+        let (upto, agrees) = match here {
+            Here::Same(own) => (entries, Some(own == head)),
+            Here::Behind { count, head } => {
+                let theirs = self.audit_of(running, did, count).await;
+                (count, theirs.and_then(|theirs| goes_on(count, head, &theirs)))
+            }
+            Here::Unknown => (entries, None),
+        };
+        let differs_from = if agrees == Some(false) { self.parting(running, did, upto).await } else { None };
+        Some(AuditOther { did, entries, agrees, differs_from })
+    }
+
+    /// Another member's records up to a deed, newest first; `None` if it does not answer.
+    async fn audit_of(&self, running: &Running, member: Did, upto: u64) -> Option<Vec<Vec<u8>>> {
+        let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&upto) })).await;
+        let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { return None };
+        Some(borsh::from_slice(&answer.bytes).unwrap_or_default())
+    }
+
+    /// The first deed that differs from a member's; `None` if one of the two no longer has the records around it.
+    async fn parting(&self, running: &Arc<Running>, member: Did, upto: u64) -> Option<u64> {
+        let mut parting = Parting::below(upto);
+        loop {
+            let n = match parting.next() {
+                Ok(n) => n,
+                Err(first) => return Some(first),
+            };
+            let theirs = self.audit_of(running, member, n).await?;
+            let ours = self.audit_back(running, n).await.ok()?;
+            if !parting.look(n, compared(n, &ours, &theirs)) {
+                return None;
+            }
+        }
     }
 
     /// This node's part in the group, once its copy has all earlier changes, as far as a member tells
@@ -143,9 +183,7 @@ impl Coordinator {
     async fn fill(&self, running: &Running) -> Result<bool, KeepError> {
         let Some(gap) = self.log.reading(gaps).await?.pop() else { return Ok(false) };
         for member in self.up() {
-            let asked = self.ask(member, running.group, Body::Audit(Bytes { bytes: encode(&gap.to) })).await;
-            let Ok(Reply { body: Body::Answer(answer), .. }) = asked else { continue };
-            let page: Vec<Vec<u8>> = borsh::from_slice(&answer.bytes).unwrap_or_default();
+            let Some(page) = self.audit_of(running, member, gap.to).await else { continue };
             let (records, rest) = proven(gap, &page);
             if records.is_empty() {
                 continue;
@@ -167,18 +205,26 @@ impl Coordinator {
     }
 }
 
-/// A comparison with a member's copy; `None` if it has none, or cannot be compared.
-fn compare(log: &Log, running: &Running, (did, said): (Did, Report)) -> Option<AuditOther> {
-    let (entries, head) = said.audit.filter(|_| said.group == Some(running.group))?;
-    let AuditRows { records, count, head: own, .. } = read(log, &running.applied, entries.saturating_add(1)).ok()?;
-    let here = match records.first() {
-        _ if entries == count => Some(own),
-        Some(record) if record.first == entries.saturating_add(1) => Some(record.before),
+/// This node's past at the end of another one.
+enum Here {
+    /// The hash of the record that ends with that deed, or of none.
+    Same([u8; 32]),
+    /// It ends before, with this deed and record.
+    Behind { count: u64, head: [u8; 32] },
+    /// The record is not here.
+    Unknown,
+}
+
+fn here(log: &Log, running: &Running, entries: u64) -> Result<Here, StoreError> {
+    let AuditRows { records, count, head, .. } = read(log, &running.applied, entries.saturating_add(1))?;
+    Ok(match records.first() {
+        _ if entries == count => Here::Same(head),
+        _ if entries > count => Here::Behind { count, head },
+        Some(record) if record.first == entries.saturating_add(1) => Here::Same(record.before),
         // in the middle of a record: another chain
-        Some(record) if record.first <= entries => Some([0; 32]),
-        _ => None,
-    };
-    Some(AuditOther { did, entries, agrees: here.map(|here| here == head) })
+        Some(record) if record.first <= entries => Here::Same([0; 32]),
+        _ => Here::Unknown,
+    })
 }
 
 /// Asks for missing records while there are any and a member has them.

@@ -94,8 +94,11 @@ pub struct AuditOther {
     pub did: Did,
     /// The number of deeds in its copy.
     pub entries: u64,
-    /// Whether its records equal this node's; `None` if that is not known yet.
+    /// Whether its records equal this node's, up to the end of the shorter copy; `None` if one of the two no longer has
+    /// the records to tell.
     pub agrees: Option<bool>,
+    /// The first deed that differs; `None` if they agree, or if the records around it are gone.
+    pub differs_from: Option<u64>,
 }
 
 impl AuditCheck {

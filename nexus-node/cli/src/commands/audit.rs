@@ -163,10 +163,16 @@ fn text(check: &wire::AuditCheck, printer: &Printer) -> String {
         let name = member.name.as_deref().map_or_else(|| short_did(&member.did), sane);
         let says = match member.agrees {
             Some(true) => printer.paint(Style::Good, "the same past"),
-            Some(false) => printer.paint(Style::Bad, "another past"),
-            None => "ahead of this node: ask again".to_owned(),
+            Some(false) => {
+                let from = member.differs_from.map_or_else(String::new, |from| format!(" from entry {from} on"));
+                printer.paint(Style::Bad, &format!("another past{from}"))
+            }
+            None => "not compared: the records to tell are gone from one of the two".to_owned(),
         };
         lines.push(format!("  {name}: {}, {says}", count(member.entries, "entry", "entries")));
+    }
+    if check.members.is_empty() {
+        lines.push("  compared with no other member: none with a copy is up".to_owned());
     }
     lines.join("\n")
 }

@@ -260,6 +260,7 @@ pub(super) fn invite() -> wire::Invite {
         uses: Some(1),
         ttl: Some(wire::Span(Duration::from_secs(3_600))),
         valid: None,
+        replace: None,
     }
 }
 
@@ -383,7 +384,8 @@ pub(super) fn audit() -> wire::AuditPage {
 }
 
 pub(super) fn audit_check() -> wire::AuditCheck {
-    let member = wire::AuditMember { did: OTHER.into(), name: Some("cloud".into()), entries: 12, agrees: Some(true) };
+    let (did, name) = (OTHER.into(), Some("cloud".into()));
+    let member = wire::AuditMember { did, name, entries: 12, agrees: Some(true), differs_from: None };
     wire::AuditCheck {
         ok: true,
         entries: 12,

@@ -104,8 +104,12 @@ pub struct AuditMember {
     pub name: Option<String>,
     /// The number of records in its copy.
     pub entries: u64,
-    /// Whether its records equal this node's; null if it is ahead of this node.
+    /// Whether its records equal this node's, up to the end of the shorter copy; null if one of the two no longer has
+    /// the records to tell.
     pub agrees: Option<bool>,
+    /// The first record that differs; null if they agree, or if the records around it are gone.
+    #[serde(default)]
+    pub differs_from: Option<u64>,
 }
 
 impl AuditEntry {

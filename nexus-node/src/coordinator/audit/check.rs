@@ -91,4 +91,4 @@ pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

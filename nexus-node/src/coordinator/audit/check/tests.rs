@@ -10,10 +10,16 @@ const GROUP: Group = Group { generation: 0, id: 7 };
 
 /// A chain of records with one to three deeds each.
 fn chain(records: usize) -> (Vec<Record>, u64, [u8; 32]) {
+    chain_of(records, 0, "v")
+}
+
+/// A chain of records: some that are in every chain, then some with a value of their own.
+pub(in crate::coordinator::audit) fn chain_of(same: usize, own: usize, value: &str) -> (Vec<Record>, u64, [u8; 32]) {
     let key = Keypair::from_seed(&[1; 32]);
     let mut machine = Machine::new(GROUP);
-    let made = (1..=records as u64).filter_map(|seq| {
-        let put = |n| Command::Put(Put { key: format!("k{n}"), value: "v".into(), ttl_ms: None, fence: None });
+    let made = (1..=(same + own) as u64).filter_map(|seq| {
+        let value = if seq > same as u64 { value } else { "v" };
+        let put = |n| Command::Put(Put { key: format!("k{n}"), value: value.into(), ttl_ms: None, fence: None });
         let commands = (0..=seq % 3).map(put).collect();
         let proposal = Proposal {
             format: 0,
