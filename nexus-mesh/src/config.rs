@@ -8,6 +8,7 @@ use nexus_identity::{Chain, Did, Keypair};
 use crate::abilities::Abilities;
 use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
+use crate::process::Process;
 use crate::rooms::Rooms;
 
 /// The topic of beats.
@@ -38,6 +39,8 @@ pub struct MeshConfig {
     pub agent: String,
     /// This node's abilities. Its rooms are those registered in [`Rooms`](crate::Rooms).
     pub abilities: Abilities,
+    /// This process, after those before it on the same data directory. Default: one after none.
+    pub process: Option<Process>,
     /// Decides when credentials have expired. Default [`SystemClock`].
     pub clock: Arc<dyn Clock>,
 }
@@ -55,6 +58,7 @@ impl MeshConfig {
             limits: Limits::default(),
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             abilities: Abilities::first(),
+            process: None,
             clock: Arc::new(SystemClock::new()),
         }
     }

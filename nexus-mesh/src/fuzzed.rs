@@ -17,10 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::abilities::Abilities;
 use crate::clock::{self, Clock};
 use crate::frame::{read_frame, write_frame};
-use crate::gate::hello::{Answer, Ask, End, Hello, Papers, Parties, Process, fuzzed as said};
+use crate::gate::hello::{Answer, Ask, End, Hello, Papers, Parties, fuzzed as said};
 use crate::join::{JoinReply, JoinRequest};
 use crate::peer::peer_id_of;
 use crate::presence::{Beats, Presence};
+use crate::process::Process;
 use crate::wire::{self, HELLO_BYTES_MAX, HelloStep, JOIN_REPLY_BYTES_MAX, JOIN_REQUEST_BYTES_MAX};
 
 /// The mesh in which all of this happens: its root has the seed of zeros, as in `docs/vectors`.
@@ -190,7 +191,7 @@ fn side(me: u8, peer: u8) -> (Arc<Papers>, Parties) {
     let id = |did| peer_id_of(&did).expect("a key");
     let parties = Parties { me: id(member(me).did()), peer: id(peer_did), peer_did };
     let (mesh, abilities, clock) = (root().did(), Abilities::first(), Arc::new(Still));
-    let (me, process, chain) = (member(me).did(), Process::of([me; 16]), chain(me));
+    let (me, process, chain) = (member(me).did(), Process::of(me, &[9]), chain(me));
     (Arc::new(Papers { me, process, mesh, chain, abilities, clock }), parties)
 }
 

@@ -38,7 +38,7 @@ use libp2p::{Multiaddr, PeerId};
 use nexus_identity::{Chain, Did};
 use tokio::time::{Instant, Sleep};
 
-pub(crate) use hello::{Member, Papers, Process, expired};
+pub(crate) use hello::{Member, Papers, expired};
 
 use self::admitted::Admitted;
 use self::handler::{AnswerEvent, AskEvent, EndEvent, FromGate, GateHandler, ToGate};
@@ -376,8 +376,10 @@ impl<B: NetworkBehaviour> Gate<B> {
                 let holding = self.slots.holds(&did);
                 return self.answer(peer, connection, Answer::Holding(holding));
             }
-            Ask::Decide { member, peer_holds } => self.slots.decide(did, connection, member.process, *peer_holds),
-            Ask::Welcomed { member } => self.slots.welcomed(did, connection, member.process),
+            Ask::Decide { member, peer_holds } => {
+                self.slots.decide(did, connection, member.process.as_ref(), *peer_holds)
+            }
+            Ask::Welcomed { member } => self.slots.welcomed(did, connection, member.process.as_ref()),
             Ask::Refusing(_) => return,
         };
         let old = match decision {

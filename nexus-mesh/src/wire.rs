@@ -63,9 +63,12 @@ pub(crate) struct Show {
     /// The sender's abilities; absent from older nodes.
     #[prost(message, optional, tag = "6")]
     pub(crate) abilities: Option<Abilities>,
-    /// The sender's process, as a random number; empty from older nodes.
+    /// The number of the sender's process; empty from older nodes.
     #[prost(bytes = "vec", tag = "7")]
     pub(crate) process: Vec<u8>,
+    /// Those of the processes before it on the same data directory, the latest first.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub(crate) former: Vec<Vec<u8>>,
 }
 
 /// The abilities of a node.

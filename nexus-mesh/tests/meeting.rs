@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use common::*;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use nexus_mesh::{MeshEvent, OpenError, PublishError, Refusal, Rooms, StreamProtocol, TokioSpawner, read_frame, write_frame};
+use nexus_mesh::{
+    MeshEvent, OpenError, PublishError, Refusal, Rooms, StreamProtocol, TokioSpawner, read_frame, write_frame,
+};
 
 async fn meet_and_talk(listen: &str) {
     log();

@@ -35,6 +35,7 @@ use crate::abilities::Abilities;
 use crate::clock::Clock;
 use crate::event::Refusal;
 use crate::frame::{FrameError, read_frame, write_frame};
+use crate::process::Process;
 use crate::wire::{self, Empty, HELLO_BYTES_MAX, HelloStep};
 
 /// The longest time from the first to the last byte of a hello.
@@ -47,33 +48,6 @@ pub(crate) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5 * 60);
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 
 const NONCE_BYTES: usize = 16;
-
-/// A process, as a random number drawn at its start. Two of one identity have different ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process([u8; 16]);
-
-impl Process {
-    /// A new one.
-    ///
-    /// # Errors
-    /// The system has no randomness.
-    pub(crate) fn draw() -> Result<Self, getrandom::Error> {
-        let mut number = [0; 16];
-        getrandom::fill(&mut number)?;
-        Ok(Self(number))
-    }
-
-    /// One by its number, for tests and fuzzing.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) const fn of(number: [u8; 16]) -> Self {
-        Self(number)
-    }
-
-    /// `None` from an older node.
-    fn from_wire(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-}
 
 /// This node's credentials.
 #[derive(Clone, Debug)]
@@ -376,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
             return Err(refuse(Refusal::Expired));
         }
         let abilities = Abilities::from_wire(shown.abilities.as_ref());
-        let process = Process::from_wire(&shown.process);
+        let process = Process::from_wire(&shown.process, &shown.former);
         Ok(Box::new(Member { chain, claims, expires_at, abilities, process }))
     }
 }
@@ -397,6 +371,7 @@ async fn ask(asks: &Asks, ask: Ask) -> Result<Answer, End> {
 }
 
 fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
+    let (process, former) = papers.process.to_wire();
     wire::Show {
         chain: papers.chain.to_bytes(),
         version_min: *VERSIONS.start(),
@@ -404,7 +379,8 @@ fn show(papers: &Papers, holding: bool, welcome: bool) -> wire::Show {
         holding,
         welcome,
         abilities: Some(papers.abilities.to_wire()),
-        process: papers.process.0.to_vec(),
+        process,
+        former,
     }
 }
 
@@ -489,7 +465,7 @@ mod tests {
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
         Papers {
             me: key.did(),
-            process: Process([n; 16]),
+            process: Process::of(n, &[]),
             mesh: root.did(),
             chain: Chain::found(claims.sign(&root)).unwrap(),
             abilities: Abilities::first(),
@@ -636,7 +612,7 @@ mod tests {
         assert_eq!(refused(&later), Some(Refusal::Version));
         let silent = wire::Show { abilities: None, ..show(&papers(0, 2), false, false) };
         assert_eq!(hello.check(&ours, &silent).unwrap().abilities, Abilities::first());
-        for (process, known) in [(vec![5; 16], Some(Process([5; 16]))), (vec![5; 15], None), (vec![], None)] {
+        for (process, known) in [(vec![5; 16], Some(Process::of(5, &[]))), (vec![5; 15], None), (vec![], None)] {
             let shown = wire::Show { process, ..show(&papers(0, 2), false, false) };
             assert_eq!(hello.check(&ours, &shown).unwrap().process, known);
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use nexus_identity::Did;
 
-use super::hello::Process;
+use crate::process::Process;
 
 /// The slots of one node. Pure; `C` names connections.
 #[derive(Debug)]
@@ -20,13 +20,35 @@ pub(crate) struct Slots<C> {
     slots: BTreeMap<Did, Slot<C>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot<C> {
     connection: C,
     /// The peer's process; `None` for an older node.
     process: Option<Process>,
     /// Whether the other side has opened, too.
     open: bool,
+}
+
+/// Whose an open connection is, seen from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The same process's.
+    Own,
+    /// That of one which has ended.
+    Former,
+    /// That of another one, which may live.
+    Other,
+}
+
+impl<C> Slot<C> {
+    fn whose(&self, process: Option<&Process>) -> Whose {
+        match (&self.process, process) {
+            (None, None) => Whose::Own,
+            (Some(open), Some(new)) if new.is(open) => Whose::Own,
+            (Some(open), Some(new)) if new.follows(open) => Whose::Former,
+            _ => Whose::Other,
+        }
+    }
 }
 
 /// The verdict on another connection.
@@ -65,34 +87,38 @@ impl<C: Copy + Eq> Slots<C> {
     ///
     /// # State transition
     /// `free → in progress(connection)`; `open(old) → in progress(connection)` if the process is the same and no
-    /// longer holds one; all else changes nothing.
+    /// longer holds one, or has taken the old one's directory; all else changes nothing.
     pub(crate) fn decide(
         &mut self,
         peer: Did,
         connection: C,
-        process: Option<Process>,
+        process: Option<&Process>,
         peer_holds: bool,
     ) -> Decision<C> {
         let old = match self.slots.get(&peer) {
+            None => None,
             Some(slot) if !slot.open => return Decision::Duplicate,
-            Some(slot) if slot.process != process => return Decision::Twin(slot.connection),
-            Some(_) if peer_holds => return Decision::Duplicate,
-            taken => taken.map(|slot| slot.connection),
+            Some(slot) => match slot.whose(process) {
+                Whose::Other => return Decision::Twin(slot.connection),
+                Whose::Own if peer_holds => return Decision::Duplicate,
+                Whose::Own | Whose::Former => Some(slot.connection),
+            },
         };
-        self.slots.insert(peer, Slot { connection, process, open: false });
+        self.slots.insert(peer, Slot { connection, process: process.cloned(), open: false });
         Decision::Take(old)
     }
 
     /// Notes the welcome of a process of the peer, which decides.
     ///
     /// # State transition
-    /// `free → open(connection)`; `open(old) → open(connection)` if the process is the same.
-    pub(crate) fn welcomed(&mut self, peer: Did, connection: C, process: Option<Process>) -> Decision<C> {
+    /// `free → open(connection)`; `open(old) → open(connection)` if the process is the same, or has taken the old
+    /// one's directory.
+    pub(crate) fn welcomed(&mut self, peer: Did, connection: C, process: Option<&Process>) -> Decision<C> {
         let old = match self.slots.get(&peer) {
-            Some(slot) if slot.process != process => return Decision::Twin(slot.connection),
+            Some(slot) if slot.whose(process) == Whose::Other => return Decision::Twin(slot.connection),
             taken => taken.map(|slot| slot.connection).filter(|old| *old != connection),
         };
-        self.slots.insert(peer, Slot { connection, process, open: true });
+        self.slots.insert(peer, Slot { connection, process: process.cloned(), open: true });
         Decision::Take(old)
     }
 
@@ -130,27 +156,27 @@ mod tests {
         Did::from_bytes([n; 32])
     }
 
-    fn process(n: u8) -> Option<Process> {
-        Some(Process::of([n; 16]))
+    fn process(n: u8) -> Process {
+        Process::of(n, &[])
     }
 
     #[test]
     fn one_of_two_simultaneous_connections_is_a_duplicate() {
         let mut slots = Slots::new();
-        assert_eq!(slots.decide(did(2), 1, process(1), false), Decision::Take(None));
-        assert_eq!(slots.decide(did(2), 2, process(1), false), Decision::Duplicate);
+        assert_eq!(slots.decide(did(2), 1, Some(&process(1)), false), Decision::Take(None));
+        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), false), Decision::Duplicate);
         assert!(!slots.holds(&did(2)));
         assert!(slots.opened(&did(2), 1));
         assert!(slots.holds(&did(2)));
-        assert_eq!(slots.decide(did(2), 2, process(1), true), Decision::Duplicate);
+        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), true), Decision::Duplicate);
     }
 
     #[test]
     fn a_connection_that_only_we_believe_in_is_replaced() {
         let mut slots = Slots::new();
-        slots.decide(did(2), 1, process(1), false);
+        slots.decide(did(2), 1, Some(&process(1)), false);
         slots.opened(&did(2), 1);
-        assert_eq!(slots.decide(did(2), 2, process(1), false), Decision::Take(Some(1)));
+        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), false), Decision::Take(Some(1)));
         // the late end of the old connection frees nothing
         slots.free(&did(2), 1);
         assert_eq!(slots.connection(&did(2)), Some(2));
@@ -160,16 +186,35 @@ mod tests {
     #[test]
     fn a_connection_of_another_process_stays_while_it_lives() {
         let mut slots = Slots::new();
-        slots.decide(did(2), 1, process(1), false);
-        assert_eq!(slots.decide(did(2), 2, process(2), false), Decision::Duplicate, "in progress");
+        slots.decide(did(2), 1, Some(&process(1)), false);
+        assert_eq!(slots.decide(did(2), 2, Some(&process(2)), false), Decision::Duplicate, "in progress");
         slots.opened(&did(2), 1);
-        for (other, holds) in [(process(2), false), (process(2), true), (None, false)] {
+        let twin = process(2);
+        for (other, holds) in [(Some(&twin), false), (Some(&twin), true), (None, false)] {
             assert_eq!(slots.decide(did(2), 2, other, holds), Decision::Twin(1));
             assert_eq!(slots.welcomed(did(2), 2, other), Decision::Twin(1));
         }
-        assert_eq!(slots.welcomed(did(2), 3, process(1)), Decision::Take(Some(1)));
+        assert_eq!(slots.welcomed(did(2), 3, Some(&process(1))), Decision::Take(Some(1)));
         slots.free(&did(2), 3);
-        assert_eq!(slots.decide(did(2), 2, process(2), false), Decision::Take(None));
+        assert_eq!(slots.decide(did(2), 2, Some(&process(2)), false), Decision::Take(None));
+    }
+
+    #[test]
+    fn a_process_that_has_another_ones_directory_takes_its_connection_at_once() {
+        let next = Process::of(2, &[1]);
+        for holds in [false, true] {
+            let mut slots = Slots::new();
+            slots.decide(did(2), 1, Some(&process(1)), false);
+            slots.opened(&did(2), 1);
+            assert_eq!(slots.decide(did(2), 2, Some(&next), holds), Decision::Take(Some(1)));
+            // the former one cannot come back
+            slots.opened(&did(2), 2);
+            assert_eq!(slots.decide(did(2), 3, Some(&process(1)), false), Decision::Twin(2));
+            assert_eq!(slots.welcomed(did(2), 3, Some(&process(1))), Decision::Twin(2));
+        }
+        let mut slots = Slots::new();
+        slots.welcomed(did(2), 1, Some(&process(1)));
+        assert_eq!(slots.welcomed(did(2), 2, Some(&next)), Decision::Take(Some(1)));
     }
 
     #[test]
@@ -260,15 +305,15 @@ mod tests {
             match step {
                 Step::Holding(holds) => {
                     let decision = match self.a_decides {
-                        true => a.decide(did(2), line, process(number), holds),
-                        false => b.decide(did(1), line, node, holds),
+                        true => a.decide(did(2), line, Some(&process(number)), holds),
+                        false => b.decide(did(1), line, Some(&node), holds),
                     };
                     self.follow(line, decision, Step::Welcome);
                 }
                 Step::Welcome => {
                     let decision = match self.a_decides {
-                        true => b.welcomed(did(1), line, node),
-                        false => a.welcomed(did(2), line, process(number)),
+                        true => b.welcomed(did(1), line, Some(&node)),
+                        false => a.welcomed(did(2), line, Some(&process(number))),
                     };
                     self.follow(line, decision, Step::Opened);
                 }

@@ -10,6 +10,7 @@ use nexus_identity::{Claims, Keypair, Role, Timestamp};
 use super::*;
 use crate::clock::SystemClock;
 use crate::peer::peer_id_of;
+use crate::process::Process;
 
 /// Records its events, and fails on an unknown connection.
 #[derive(Default)]
@@ -117,12 +118,12 @@ impl Rig {
         };
         let (me, peer) = (keys[0].did(), keys[1].did());
         let clock = Arc::new(SystemClock::new());
-        let (mesh, process, chain_of_mine) = (root.did(), Process::of([0; 16]), chain(&keys[0]).0);
+        let (mesh, process, chain_of_mine) = (root.did(), Process::of(0, &[]), chain(&keys[0]).0);
         let papers = Papers { me, process, mesh, chain: chain_of_mine, abilities: Default::default(), clock };
         let gate =
             Gate::new(Probe::default(), peer_id_of(&me).unwrap(), Some(papers), Crowd::new(8, 8), Admitted::default());
         let (chain, claims) = chain(&keys[1]);
-        let process = Some(Process::of([1; 16]));
+        let process = Some(Process::of(1, &[]));
         let member = Box::new(Member { chain, claims, expires_at: None, abilities: Default::default(), process });
         Self { gate, peer: peer_id_of(&peer).unwrap(), member }
     }
@@ -164,7 +165,7 @@ impl Rig {
 
     /// Another process of the peer asks for the slot.
     fn decide_for_twin(&mut self, n: usize) {
-        let member = Box::new(Member { process: Some(Process::of([2; 16])), ..*self.member.clone() });
+        let member = Box::new(Member { process: Some(Process::of(2, &[])), ..*self.member.clone() });
         self.say(n, ToGate::Ask(AskEvent(Ask::Decide { member, peer_holds: false })));
     }
 

@@ -16,7 +16,8 @@ use crate::error::MeshError;
 use crate::gate::admitted::Admitted;
 use crate::gate::door::Door;
 use crate::gate::rooms::RoomsBehaviour;
-use crate::gate::{Gate, Papers, Process};
+use crate::gate::{Gate, Papers};
+use crate::process::Process;
 use crate::rooms::Rooms;
 
 pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
@@ -76,7 +77,8 @@ impl Outer {
             ),
             rooms: RoomsBehaviour::new(rooms.protocols().cloned().collect(), limits.streams_per_peer),
         };
-        let process = Process::draw().map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
+        let process = config.process.clone().map_or_else(|| Process::after([]), Ok);
+        let process = process.map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
         let papers = config.membership.as_ref().map(|membership| Papers {
             me: config.keypair.did(),
             process,

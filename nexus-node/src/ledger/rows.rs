@@ -61,6 +61,8 @@ pub(crate) mod meta {
     pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
     /// The age of the store's directory, 8 bytes: it grows at every start and end, and between them.
     pub(crate) const AGE: &[u8] = b"age";
+    /// The numbers of the last processes on this directory, of 16 bytes each, the latest first.
+    pub(crate) const PROCESSES: &[u8] = b"processes";
 }
 
 /// The number of an entry in this store, from 1.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_mesh::{MeshError, Process, ProcessNumber};
 use tokio::sync::watch;
 
 use crate::coordinator::Coordinator;
@@ -26,6 +27,7 @@ pub(super) struct Aging {
     witness: Option<Witness>,
     age: tokio::sync::Mutex<u64>,
     sign: Option<CopySign>,
+    process: Process,
 }
 
 impl Aging {
@@ -59,7 +61,18 @@ impl Aging {
             store.commit(&[batch])?;
         }
         let age = age.max(known).unwrap_or_default();
-        Ok(Self { dir, witness, age: tokio::sync::Mutex::new(age), sign })
+        // the processes of the original may run
+        let former = match snapshot.get(Table::Meta, meta::PROCESSES)?.filter(|_| sign.is_none()) {
+            Some(numbers) => numbers.as_chunks().0.to_vec(),
+            None => Vec::<ProcessNumber>::new(),
+        };
+        let process = Process::after(former).map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;
+        Ok(Self { dir, witness, age: tokio::sync::Mutex::new(age), sign, process })
+    }
+
+    /// This process, after those before it on this directory.
+    pub(super) const fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Whether the directory is a copy, or an earlier state.
@@ -86,6 +99,8 @@ impl Aging {
         if let Some(fingerprint) = world.blocking(move || dir.fingerprint()).await? {
             batch.put(Table::Meta, meta::FINGERPRINT, &fingerprint);
         }
+        let numbers: Vec<u8> = self.process.numbers().flatten().copied().collect();
+        batch.put(Table::Meta, meta::PROCESSES, &numbers);
         self.grow_with(batch, world, store).await
     }
 
@@ -207,6 +222,22 @@ mod tests {
         std::fs::remove_dir_all(stage.home.path().join("state")).unwrap();
         assert_eq!(stage.run().await, None);
         assert_eq!(stage.row(INCARNATION), incarnation);
+    }
+
+    #[tokio::test]
+    async fn a_process_shows_those_before_it_on_its_directory_and_none_of_a_copy_s() {
+        let stage = Stage::new();
+        let numbers = |aging: &Aging| aging.process().numbers().copied().collect::<Vec<_>>();
+        let (mut all, mut backup) = (Vec::new(), None);
+        for n in 0..3 {
+            let aging = stage.notice();
+            assert_eq!(numbers(&aging)[1..], all);
+            all = numbers(&aging);
+            aging.settle(&World::inline(), &stage.store).await.unwrap();
+            backup = backup.or_else(|| (n == 1).then(|| stage.row(AGE)));
+        }
+        stage.put(AGE, &backup.unwrap());
+        assert_eq!(numbers(&stage.notice()).len(), 1);
     }
 
     /// promise: Store and data directory | A backup that was put back is noticed, also in the same directory

@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn a_warning_of_two_processes_is_taken_back_when_nothing_is_heard_any_more() {
         let (_, members) = watch::channel(Arc::new(Members::of(did(0))));
-        let (identity, notices, mut twins) = (Identity::new(did(1), did(0), members), Notices::default(), Twins::default());
+        let (identity, notices, mut twins) =
+            (Identity::new(did(1), did(0), members), Notices::default(), Twins::default());
         let codes = || notices.all().iter().map(|notice| notice.code).collect::<Vec<_>>();
         let minutes = |n: u64| Duration::from_secs(n * 60);
         for (peer, by_us, at) in [(2, false, 0), (3, false, 1), (2, true, 2), (2, true, 7)] {

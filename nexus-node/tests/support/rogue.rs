@@ -10,7 +10,7 @@
     reason = "each test program uses its part"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -19,8 +19,8 @@ use nexus_crdt::{ENTRY_FORMAT_MAX, Entry, EntryFrame, FrontierPart, LogHead, Syn
 use nexus_identity::{Chain, Did, Keypair};
 use nexus_mesh::quota::Bounds;
 use nexus_mesh::{
-    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Rooms, Stream, StreamProtocol, TokioSpawner,
-    Verdict, read_frame,
+    FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Multiaddr, Process, ProcessNumber, Rooms, Stream,
+    StreamProtocol, TokioSpawner, Verdict, read_frame,
 };
 use nexus_node::Node;
 use prost::Message;
@@ -30,6 +30,15 @@ use crate::world::{Link, SOON, World, address_of, key};
 
 pub const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
 pub const ENTRIES: &str = "entries";
+
+/// A process after the last ones, whose connections it may take: a rogue holds several at a time.
+fn next_process() -> Process {
+    static LAST: Mutex<Vec<ProcessNumber>> = Mutex::new(Vec::new());
+    let mut last = LAST.lock().unwrap();
+    let next = Process::after(last.iter().copied()).unwrap();
+    *last = next.numbers().copied().collect();
+    next
+}
 
 pub struct Rogue {
     pub mesh: Mesh,
@@ -50,6 +59,7 @@ impl Rogue {
         let mut config = MeshConfig::new(key.clone());
         config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
         config.membership = Some(Membership { mesh, chain });
+        config.process = Some(next_process());
         let mut rooms = Rooms::new();
         // streams that the node opens are let go at once: this one speaks on its own
         drop(rooms.register(SYNC, 1));
