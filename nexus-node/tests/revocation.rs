@@ -76,7 +76,8 @@ async fn a_member_whose_credentials_no_entry_holds_is_revoked_as_any_other() {
     let founder = OURS.start(0, Link::Memory).await;
     // admitted on the quiet: each shows its chain, and publishes nothing
     let admin = OURS.chain_as(5, Role::Admin);
-    let claims = Claims::new(OURS.mesh(), key(6).did(), "quiet".parse().unwrap(), [Role::Member], Timestamp::from_ms(1));
+    let claims =
+        Claims::new(OURS.mesh(), key(6).did(), "quiet".parse().unwrap(), [Role::Member], Timestamp::from_ms(1));
     let below = admin.extend(claims.issued_by(key(5).did()).sign(&key(5))).unwrap();
     let mut quiet = Vec::new();
     for (n, chain) in [(5, admin), (6, below)] {
