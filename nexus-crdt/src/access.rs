@@ -79,7 +79,7 @@ impl Members {
     pub fn may_have_written(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
         let admitted = if of_mesh { self.get_known(author).is_some() } else { self.allowed_once(author, Role::Member) };
-        admitted && self.is_open(space)
+        admitted && !self.is_shown_out(author) && self.is_open(space)
     }
 
     /// Whether every member may see a space. Only entries of such spaces may go to all members.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use nexus_identity::plants::planted;
 use nexus_identity::{BadSignature, CHAIN_LINKS_MAX, Chain, ChainError, Claims, Did, Name, Role, Timestamp};
 
 use crate::entry::EntryId;
@@ -159,6 +160,9 @@ pub struct Members {
     revocations: BTreeMap<Did, Revocations>,
     /// Those whose membership does not stand.
     against: BTreeMap<Did, Verdict>,
+    /// The same of those whom no entry names, with the revocation if there is one. It says nothing about entries: what
+    /// counts of them never depends on credentials that were shown.
+    shown_out: BTreeMap<Did, Option<Revoked>>,
     /// Seats among the coordinators by who signed them, an admin or not.
     seats: BTreeMap<Did, SignedSeats>,
     /// Successions of keys by who wrote them down, counting or not.
@@ -215,6 +219,7 @@ impl Members {
             strangers: BTreeMap::new(),
             revocations: BTreeMap::new(),
             against: BTreeMap::new(),
+            shown_out: BTreeMap::new(),
             seats: BTreeMap::new(),
             successions: BTreeMap::new(),
         }
@@ -395,9 +400,9 @@ impl Members {
         if !self.has_ends() {
             return None;
         }
-        let Verdicts { against, counting } = verdict::judge(self, branches, None);
+        let Verdicts { against, shown, counting } = verdict::judge(self, branches, None);
         let mut after = self.clone();
-        after.against = against;
+        (after.against, after.shown_out) = (against, shown);
         for (did, member) in &mut after.members {
             for (key, held) in member.credentials.iter_mut().filter(|(_, held)| held.published) {
                 held.counts = counting.contains(&(*did, key.as_slice()));
@@ -431,7 +436,7 @@ impl Members {
     fn end_shown(&mut self) {
         let ended = |member: &Member| !member.is_published() && member.counting().next().is_none();
         for (did, _) in self.members.iter().filter(|(_, member)| ended(member)) {
-            self.against.entry(*did).or_default();
+            self.shown_out.entry(*did).or_default();
         }
     }
 
@@ -454,6 +459,9 @@ impl Members {
 
     /// Those whose revocation of a member is in force, besides the root.
     pub fn may_revoke(&self, member: &Did) -> Vec<Did> {
+        if planted("revokes_upwards") {
+            return self.members.keys().copied().filter(|did| did != member && self.allows(did, Role::Admin)).collect();
+        }
         let admins = self.all_above(member).into_iter().filter(|did| did != member && self.allows(did, Role::Admin));
         admins.filter(|did| self.level(did) < self.level(member)).collect()
     }
@@ -484,7 +492,8 @@ impl Members {
 
     /// The end of a membership, if it was revoked.
     pub fn revoked(&self, did: &Did) -> Option<Revoked> {
-        self.against.get(did)?.revoked
+        let verdict = self.against.get(did).map(|verdict| verdict.revoked);
+        verdict.or_else(|| self.shown_out.get(did).copied()).flatten()
     }
 
     /// The entries of a log that count. `forked_at` is its lowest seq with two entries.
@@ -500,12 +509,22 @@ impl Members {
 
     /// Whether somebody's membership does not stand: it was revoked, or those who admitted it lost theirs.
     pub fn has_ended(&self, did: &Did) -> bool {
-        self.against.contains_key(did)
+        self.against.contains_key(did) || self.shown_out.contains_key(did)
+    }
+
+    /// Whether a verdict says which entries of an author's logs count.
+    pub fn has_verdict(&self, author: &Did) -> bool {
+        self.against.contains_key(author)
+    }
+
+    /// Whether somebody whom no entry names is no member any more. Nothing more is taken of what it writes.
+    pub(crate) fn is_shown_out(&self, did: &Did) -> bool {
+        self.shown_out.contains_key(did)
     }
 
     /// All whose membership does not stand: it was revoked, or those who admitted them lost theirs.
     pub fn ended(&self) -> impl Iterator<Item = &Did> {
-        self.against.keys()
+        self.against.keys().chain(self.shown_out.keys())
     }
 
     /// The revocations by which `above` confirms that members below it have left: with the entries that each of them
@@ -546,7 +565,7 @@ impl Members {
     }
 
     fn stands(&self, did: &Did, member: &Member) -> bool {
-        !self.against.contains_key(did) && member.counting().next().is_some()
+        !self.has_ended(did) && member.counting().next().is_some()
     }
 
     /// Whether a member has a credential with the rights of `role`.
@@ -566,14 +585,14 @@ impl Members {
 
     /// The members whose membership was revoked, by DID.
     pub fn former(&self) -> impl Iterator<Item = (&Did, FormerMember<'_>)> {
-        self.against.iter().filter_map(|(did, verdict)| {
-            Some((did, FormerMember { member: self.members.get(did)?, revoked: verdict.revoked? }))
-        })
+        self.members
+            .iter()
+            .filter_map(|(did, member)| Some((did, FormerMember { member, revoked: self.revoked(did)? })))
     }
 
     /// The number of members.
     pub fn len(&self) -> usize {
-        if self.against.is_empty() { self.members.len() } else { self.iter().count() }
+        if self.against.is_empty() && self.shown_out.is_empty() { self.members.len() } else { self.iter().count() }
     }
 
     /// Whether there are no members.

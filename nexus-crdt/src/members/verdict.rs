@@ -84,6 +84,8 @@ fn by_log(pins: &[Pin]) -> Pins {
 /// All verdicts, and the credentials that count.
 pub(super) struct Verdicts<'a> {
     pub(super) against: BTreeMap<Did, Verdict>,
+    /// Of those whom no entry names.
+    pub(super) shown: BTreeMap<Did, Option<Revoked>>,
     pub(super) counting: BTreeSet<(Did, &'a [u8])>,
 }
 
@@ -113,17 +115,19 @@ pub(super) fn judge<'a>(members: &'a Members, branches: &dyn Branching, without:
         }
         issuers = admins.into_iter().filter(|did| !bench.against.contains_key(did) && issued.insert(*did)).collect();
     }
+    let mut shown = BTreeMap::new();
     for (member, known) in &members.members {
         if bench.level.contains_key(member) {
             continue;
         }
-        // whoever showed its credentials at the gate alone is a member, and nobody's issuer here
-        let ended = known.is_published().then(Verdict::default);
-        if let Some(verdict) = bench.verdict(member, usize::MAX).or(ended) {
-            bench.against.insert(*member, verdict);
+        match bench.verdict(member, usize::MAX) {
+            verdict if known.is_published() => drop(bench.against.insert(*member, verdict.unwrap_or_default())),
+            // whoever showed its credentials at the gate alone is nobody's issuer here
+            Some(verdict) => drop(shown.insert(*member, verdict.revoked)),
+            None => {}
         }
     }
-    Verdicts { against: bench.against, counting }
+    Verdicts { against: bench.against, shown, counting }
 }
 
 /// A credential: its subject, its key there, its claims.
@@ -203,11 +207,12 @@ impl<'a, 'f> Bench<'a, 'f> {
     /// Whether a revocation by somebody else is in force for a member at a level.
     fn is_in_force(&self, placed: &PlacedRevocation, level: usize) -> bool {
         let (by, member) = (&placed.log.author, &placed.revocation.member);
-        placed.by_root
-            || by != member
-                && self.level.get(by).is_some_and(|of_revoker| *of_revoker < level)
-                && self.members.is_above(by, member)
-                && self.counts(placed, self.against.get(by))
+        let above = || {
+            self.level.get(by).is_some_and(|of_revoker| *of_revoker < level) && self.members.is_above(by, member)
+                || planted("revokes_upwards")
+        };
+        let counts = || self.counts(placed, self.against.get(by)) || planted("void_revocations_count");
+        placed.by_root || by != member && above() && counts()
     }
 
     /// The ends of a member by its former keys: somebody else revoked one of them, or another new key has taken the
@@ -314,7 +319,7 @@ mod tests {
 
     /// The first seq of a log that does not count, if its author's membership ended.
     fn cut(members: &Members, log: &LogId) -> Option<u64> {
-        members.has_ended(&log.author).then(|| members.reach_of(log, None).below)
+        members.has_verdict(&log.author).then(|| members.reach_of(log, None).below)
     }
 
     fn standing(members: &Members) -> Vec<u8> {
@@ -550,14 +555,15 @@ mod tests {
         assert_eq!(standing(&shown(&[])), [1, 2, 3, 4]);
         for by in [1, 2] {
             let ended = shown(&[revocation(by, 5, 3, 2)]);
-            assert_eq!((standing(&ended), cut(&ended, &log(3))), (vec![1, 2, 4], Some(2)));
+            assert_eq!((standing(&ended), ended.revoked(&did(3)).unwrap().by), (vec![1, 2, 4], did(by)));
+            assert!(!ended.has_verdict(&did(3)), "it says nothing about entries");
         }
         assert_eq!(standing(&shown(&[revocation(4, 5, 3, 2)])), [1, 2, 3, 4], "from the side");
         let by_root = PlacedRevocation { by_root: true, ..revocation(4, 5, 3, 2) };
         assert_eq!(standing(&shown(&[by_root])), [1, 2, 4]);
         // with its issuer, and whoever it admitted
         let ended = shown(&[revocation(1, 5, 2, 0)]);
-        assert_eq!((standing(&ended), ended.ended().count(), cut(&ended, &log(3))), (vec![1, 4], 2, Some(0)));
+        assert_eq!((standing(&ended), ended.ended().count()), (vec![1, 4], 2));
         // nor does its former key go on
         let mut renewed = shown(&[]);
         renewed.admit_by(&did(2), &chain(&[1, 2, 5])).unwrap();

@@ -129,7 +129,7 @@ impl Engine {
             let log = evidence.log();
             // pins decide about the logs of a former member
             let known = evidence_of(&turn.draft, &log)?.is_some_and(|known| known.cut <= evidence.cut());
-            if known || self.state.members.has_ended(&log.author) {
+            if known || self.state.members.has_verdict(&log.author) {
                 continue;
             }
             let written = match against.entry(log.author) {
@@ -185,7 +185,7 @@ impl Engine {
         // with its own log cut, this node would write them in vain
         let current = self.state.incarnation;
         let mut lost: Vec<(Eno, EntryId, SpaceId)> = Vec::new();
-        for id in logs.iter().filter(|id| id.incarnation != current && !self.state.members.has_ended(&id.author)) {
+        for id in logs.iter().filter(|id| id.incarnation != current && !self.state.members.has_verdict(&id.author)) {
             let Some(Log { no, held: Some(held) }) = self.state.logs.get(id).copied() else { continue };
             let Some(cut) = held.cut else { continue };
             for (eno, entry) in entries_of_log(&turn.draft, no, cut, u64::MAX)? {

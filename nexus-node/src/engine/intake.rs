@@ -146,7 +146,7 @@ impl Engine {
     /// their branch, as verdicts may depend on them, and may change.
     fn is_after_the_end(&self, header: &Header, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let log = header.log();
-        if log.space == SpaceId::mesh(&self.state.mesh) || !self.state.members.has_ended(&log.author) {
+        if log.space == SpaceId::mesh(&self.state.mesh) || !self.state.members.has_verdict(&log.author) {
             return Ok(false);
         }
         match self.state.members.pin_of(&log) {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{Branches, Head, Kind, LogId, Member, Pin, Revocation, RevocationDraft, RootRevocation, SpaceId};
+use nexus_identity::plants::planted;
 use nexus_identity::{Claims, Did, Name, Role};
 
 use super::io::{CommandId, Outcome};
@@ -36,7 +37,7 @@ impl Engine {
         for below in self.falling(&member, turn)? {
             match self
                 .admission_of(&below, &below, &own, turn.now)
-                .filter(|_| keep.is_none_or(|keep| keep.contains(&below)))
+                .filter(|_| keep.is_none_or(|keep| keep.contains(&below)) && !planted("keeps_nobody"))
             {
                 Some(chain) => {
                     self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;

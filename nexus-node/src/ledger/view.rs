@@ -306,7 +306,7 @@ pub(crate) fn exchanged_head(
     log: &LogId,
     head: Option<Head>,
 ) -> Result<Option<Head>, StoreError> {
-    if !members.has_ended(&log.author) {
+    if !members.has_verdict(&log.author) {
         return Ok(head);
     }
     let in_mesh_space = log.space == mesh_space;

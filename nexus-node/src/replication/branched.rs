@@ -49,7 +49,7 @@ impl Branched {
         for (log, their) in theirs.iter() {
             let Some(our) = ours.head(log).filter(|our| our.id != their.id) else { continue };
             // pins decide about a former member's logs
-            if members.has_ended(&log.author) || ledger::find_entry(view, their.id)?.is_some() {
+            if members.has_verdict(&log.author) || ledger::find_entry(view, their.id)?.is_some() {
                 continue;
             }
             let known = self.logs.get(log).copied();

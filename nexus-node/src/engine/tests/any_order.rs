@@ -191,7 +191,7 @@ impl Node {
             let reach = members.reach_of(&log, held.cut);
             let pin = members.pin_of(&log).filter(|pin| ledger::holds(view, &log, pin).unwrap());
             let last = match pin {
-                _ if !members.has_ended(&log.author) || log.space == SpaceId::mesh(&mesh()) => {
+                _ if !members.has_verdict(&log.author) || log.space == SpaceId::mesh(&mesh()) => {
                     Some((held.head.seq, Some(held.head.id)))
                 }
                 Some(pin) => Some((pin.seq, Some(pin.id))),
