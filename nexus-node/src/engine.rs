@@ -31,6 +31,7 @@ mod apply;
 mod cut;
 mod edit;
 mod erase;
+mod expire;
 mod forks;
 mod intake;
 mod io;

@@ -20,6 +20,7 @@ mod age;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
+mod expiry;
 mod forks;
 mod found;
 mod join;

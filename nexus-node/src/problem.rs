@@ -123,6 +123,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::NotAbove { .. }) => {
             Some("run `nexus-node revoke` on one of their nodes, or here with the root key: `--root FILE`")
         }
+        NodeError::Refused(AccessError::StillUp { .. }) => Some(
+            "a member that is up is not replaced: stop its node first, or end its membership with `nexus-node revoke`",
+        ),
         NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
         NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
         NodeError::Unreachable(ContactError::NoAdmin) => Some(

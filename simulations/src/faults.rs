@@ -145,6 +145,7 @@ impl Faults {
             FaultKind::LyingPeer => outsiders::liar(sim, no, self.nodes, last, *choice).await,
             FaultKind::Churn => drop(self.newcomer(no, "newcomer", last).await.map(|_| sim.network().fire("churn"))),
             FaultKind::StolenLaptop => self.laptop_is_stolen(no, last).await,
+            FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}
         }

@@ -10,6 +10,7 @@ mod critical;
 mod durability;
 mod forgotten;
 mod liveness;
+mod membership;
 mod one_seq;
 mod revoked;
 mod sound;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_crdt::Frontier;
+use nexus_identity::Did;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -62,6 +64,8 @@ pub struct NodeContent {
     pub answers: BTreeSet<String>,
     /// The former ids of its memories.
     pub former: BTreeSet<String>,
+    /// The members of the mesh, as it sees them.
+    pub members: BTreeSet<Did>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
 }
@@ -175,8 +179,8 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers, coordinators and thieves only if there are any.
-pub fn all(with_strangers: bool, with_coordinators: bool, with_thieves: bool) -> Vec<Box<dyn Invariant>> {
+/// The invariants of a run; those about strangers, coordinators and ended memberships only if there are any.
+pub fn all(with_strangers: bool, with_coordinators: bool, with_ends: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -189,7 +193,8 @@ pub fn all(with_strangers: bool, with_coordinators: bool, with_thieves: bool) ->
     if with_strangers {
         all.push(Box::<strangers::Strangers>::default());
     }
-    if with_thieves {
+    if with_ends {
+        all.push(Box::<membership::Membership>::default());
         all.push(Box::<revoked::Revocations>::default());
     }
     if with_coordinators {

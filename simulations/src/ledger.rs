@@ -59,11 +59,24 @@ pub struct Ledger {
     pub critical: History,
     /// Memberships that ended.
     pub thefts: Thefts,
+    /// Admins that ended each other's membership.
+    pub quarrels: Vec<Quarrel>,
     /// Machines that were put back without a sign, with their members: their logs may fork, and their memories get
     /// other ids.
     pub put_back: BTreeMap<NodeNo, Did>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
+}
+
+/// Two admins that fell out, of whom one is above the other.
+#[derive(Clone, Debug)]
+pub struct Quarrel {
+    /// The one above, whose membership somebody above it ended.
+    pub out: Did,
+    /// The one below, and whom it had admitted. They are kept.
+    pub stays: Vec<Did>,
+    /// Whether the node of the one below ended the membership of the one above.
+    pub upwards: bool,
 }
 
 /// Stolen members, and the deeds of their thieves.

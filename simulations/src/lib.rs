@@ -43,6 +43,7 @@
 #![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code))]
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod admins;
 mod critical;
 pub mod dice;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -270,7 +270,7 @@ impl<'a> Model<'a> {
             let (key, shown) = (own, chain.clone());
             model.peers.push(Peer { key, chain: shown, tables, engine: Some(engine), links: Vec::new(), life: 1 });
             if no < AUTHORS_MAX {
-                model.command(no, Command::Admit { chain, with: Batch::new() })?;
+                model.command(no, Command::Admit { chain, with: Batch::new(), replaces: None })?;
             }
         }
         model.connect()?;
@@ -702,6 +702,7 @@ impl<'a> Model<'a> {
                 view,
                 answers: BTreeSet::new(),
                 former: BTreeSet::new(),
+                members: BTreeSet::new(),
                 warnings: Vec::new(),
             });
         }

@@ -93,6 +93,12 @@ pub const ALL: &[KnownPlant] = &[
     inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]),
     // A key goes on although another one has taken its place.
     inside("former_keys_stand", "membership", "stolen-laptop", &["durability", "revoked", "convergence"]),
+    // Any admin's revocation of anybody is in force.
+    inside("revokes_upwards", "membership", "two-admins", &["membership"]),
+    // A revocation that its author wrote after its own end is in force.
+    inside("void_revocations_count", "membership", "two-admins", &["membership"]),
+    // Whoever was admitted by a revoked admin falls with it, whom the revoker keeps as well.
+    inside("keeps_nobody", "membership", "two-admins", &["membership", "durability", "liveness"]),
     // An edited memory cannot be forgotten.
     inside("forget_loses_to_edit", "pages", "anything", &["forgotten", "convergence"]),
     // A write that arrives after its replacement counts again.

@@ -88,6 +88,8 @@ pub enum FaultKind {
     /// A member's machine is stolen. Its membership is revoked, and the thief comes back with an older copy
     /// of its disk.
     StolenLaptop,
+    /// Two admins end each other's membership while they are apart.
+    TwoAdmins,
     /// A member's machine is put back to an earlier state without a sign, and writes on.
     PutBack,
 }
@@ -124,6 +126,7 @@ impl FaultKind {
         Self::LyingPeer,
         Self::Churn,
         Self::StolenLaptop,
+        Self::TwoAdmins,
         Self::PutBack,
     ];
 
@@ -159,6 +162,7 @@ impl FaultKind {
             Self::LyingPeer => "lying_peer",
             Self::Churn => "churn",
             Self::StolenLaptop => "stolen_laptop",
+            Self::TwoAdmins => "two_admins",
             Self::PutBack => "put_back",
         }
     }
@@ -320,6 +324,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("cloned-disk", include_str!("../scenarios/cloned-disk.toml")),
     ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
+    ("two-admins", include_str!("../scenarios/two-admins.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -75,13 +75,14 @@ struct Run {
 impl Run {
     fn new(sim: Sim, plan: Plan) -> Self {
         let has = |kind| plan.faults.iter().any(|fault| fault.kind == kind);
-        let (strangers, thieves) = (has(FaultKind::Strangers), has(FaultKind::StolenLaptop));
+        let strangers = has(FaultKind::Strangers);
+        let ends = has(FaultKind::StolenLaptop) || has(FaultKind::TwoAdmins);
         let canary = format!("canary-{:016x}", plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, thieves)),
+            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, ends)),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -445,7 +446,8 @@ impl Run {
         let ledger = self.ledger.borrow();
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
-        Some(NodeContent { node: no, life: self.sim.starts(no), frontier, view, answers, former, warnings: Vec::new() })
+        let (life, members) = (self.sim.starts(no), node.members().into_iter().map(|member| member.did).collect());
+        Some(NodeContent { node: no, life, frontier, view, answers, former, members, warnings: Vec::new() })
     }
 
     async fn look(&self, last: bool) {

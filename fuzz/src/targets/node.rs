@@ -47,7 +47,8 @@ fn begin() -> Result<Store, Box<dyn std::error::Error>> {
     let mut engine = Engine::open(key(NODE), &store.snapshot()?)?;
     let core = |text: &str| nexus_crdt::Core { text: text.to_owned(), ..nexus_crdt::Core::default() };
     let record = |text| NewRecord { space: SpaceId::default_of(&mesh), core: core(text) };
-    let admit = |n| Command::Admit { chain: chain(n), with: nexus_node::internals::store::Batch::new() };
+    let admit =
+        |n| Command::Admit { chain: chain(n), with: nexus_node::internals::store::Batch::new(), replaces: None };
     let commands = vec![(1, admit(NODE)), (2, admit(PEER)), (3, Command::Remember(vec![record("one"), record("two")]))];
     let mut commits = 0;
     for command in commands {

@@ -165,3 +165,39 @@ fn an_interrupted_change_goes_on_at_the_next_start() {
     let revoked: Vec<Value> = laptop.json(&["members", "--revoked"]).as_array().unwrap().clone();
     assert_eq!(revoked.len(), 1);
 }
+
+/// promise: Revocations | A newcomer takes the place of a member that is down, by a ticket of its own
+#[test]
+fn a_newcomer_takes_the_place_of_a_member_that_is_down() {
+    let ((laptop, _first), (cloud, second)) = pair();
+    cloud.json(&["remember", "by the lost machine"]);
+    until_listed(&laptop, &["by the lost machine"]);
+    let former = did(&cloud);
+    let (code, problem) = laptop.error(&["invite", "--replace", "cloud"]);
+    assert_eq!((code, problem["code"].as_str()), (4, Some("refused")), "{problem}");
+    assert_eq!(laptop.error(&["invite", "--replace", "nobody"]).0, 5);
+    assert_eq!(laptop.run(&["invite", "--replace", "cloud", "--uses", "2"]).code, 2);
+
+    second.terminate();
+    let ticket = until("it is down", || {
+        let ran = laptop.run(&["invite", "--replace", "cloud", "--json"]);
+        (ran.code == 0).then(|| ran.json()["ticket"].as_str().unwrap().to_owned())
+    });
+    // nothing ends while nobody uses it, nor while the member is back
+    let second = cloud.up();
+    until("it is back", || (laptop.json(&["status"])["peers"] == 1).then_some(()));
+    let new = Home::new();
+    let (code, problem) = new.error(&["join", &ticket, "--name", "cloud"]);
+    assert!(code != 0 && problem["message"].as_str().unwrap().contains("is up"), "{problem}");
+    assert!(members(&laptop, &["--revoked"]).is_empty());
+    second.terminate();
+    until("it takes its place", || (new.run(&["join", &ticket, "--name", "cloud"]).code == 0).then_some(()));
+
+    let _third = new.up();
+    assert_eq!(members(&laptop, &["--revoked"]), [former]);
+    assert_eq!((members(&laptop, &[]).len(), members(&laptop, &[]).contains(&did(&new))), (2, true));
+    until_listed(&new, &["by the lost machine"]);
+    assert_ne!(Home::new().run(&["join", &ticket]).code, 0, "it was used");
+    let _former = cloud.up();
+    until("the former one is told", || (cloud.json(&["status"])["membership"] != "member").then_some(()));
+}

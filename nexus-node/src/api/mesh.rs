@@ -182,13 +182,20 @@ fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
 }
 
 pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::Invite>) -> Result<Response, Problem> {
-    let role = invite.role.as_deref().unwrap_or(Role::Member.as_str());
-    let role: Role = role.parse().map_err(|error: RoleError| Problem::new("invalid", error.to_string()))?;
+    let replaces = invite.replace.as_deref().map(|who| member(&node, who)).transpose()?;
+    let role = invite.role.as_deref().map(str::parse::<Role>).transpose();
+    let role = role.map_err(|error: RoleError| Problem::new("invalid", error.to_string()))?;
+    let role_of = |member: Did| {
+        let (members, member) = (node.members(), node.current_key(member));
+        members.into_iter().find(|known| known.did == member)?.roles.into_iter().max()
+    };
+    let role = role.or_else(|| replaces.and_then(role_of));
     let invite = crate::Invite {
-        role,
+        role: role.unwrap_or(Role::Member),
         uses: invite.uses.unwrap_or(1),
         ttl: invite.ttl.map_or(TICKET_TTL, |ttl| ttl.0),
         valid: invite.valid.map(|valid| valid.0),
+        replaces,
     };
     let invitation = wire::Invitation::from(node.invite(invite).await?);
     Ok((StatusCode::CREATED, Answer(invitation)).into_response())

@@ -346,6 +346,10 @@ pub struct Invite {
     /// The lifetime of the credential; default: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<Span>,
+    /// The DID or name of a member that is down: its membership ends when the ticket is used. The default of `role` is
+    /// the member's then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<String>,
 }
 
 /// An invitation.

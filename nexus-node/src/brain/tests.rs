@@ -251,7 +251,7 @@ async fn a_recall_looks_at_the_clock_once() {
 
 fn admit(peer: &mut Peer, members: impl IntoIterator<Item = u8>) {
     for n in members {
-        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
+        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new(), replaces: None });
     }
 }
 

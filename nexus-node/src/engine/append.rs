@@ -132,9 +132,13 @@ impl Engine {
                 self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)
             }
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
-            Command::Admit { chain, with } => {
+            Command::Admit { chain, with, replaces } => {
                 keep(&with, turn);
-                done(self.publish_chain(&chain, run.ids[place], turn)?)
+                let admitted = self.publish_chain(&chain, run.ids[place], turn)?;
+                if let Some(member) = replaces.filter(|member| self.may_revoke(member)) {
+                    self.revoke(member, None, run.ids[place], turn)?;
+                }
+                done(admitted)
             }
             Command::Revoke { member, keep } => done(self.revoke(member, keep.as_ref(), run.ids[place], turn)?),
             Command::RevokeAsRoot(word) => done(self.revoke_as_root(&word, run.ids[place], turn)?),
@@ -142,6 +146,7 @@ impl Engine {
                 done(self.draft_revocation(member, keep.as_ref(), name, turn)?)
             }
             Command::Settle { fresh } => done(self.settle_open(fresh, run.ids[place], turn)?),
+            Command::EndExpired => done(self.end_expired(run.ids[place], turn)?),
             Command::Seat(seat) => done(self.seat(seat, run.ids[place], turn)?),
             Command::Succeed(succession) => done(self.succeed(&succession, run.ids[place], turn)?),
             Command::Rotate(rotation) => done(self.rotate(&rotation, run.ids[place], turn)?),
@@ -171,7 +176,7 @@ impl Engine {
             Command::Revoke { member, .. } => self.may_revoke(member),
             Command::RevokeAsRoot(word) => word.holds(&self.state.mesh, &self.state.me),
             // it writes as far as it may
-            Command::Settle { .. } => true,
+            Command::Settle { .. } | Command::EndExpired => true,
             // they say themselves why they do not
             Command::DraftRevocation { .. } | Command::Succeed(_) | Command::Rotate(_) => true,
             Command::Keep(_) | Command::Raise { .. } => true,

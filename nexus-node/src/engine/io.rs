@@ -65,6 +65,8 @@ pub enum Command {
         chain: Chain,
         /// Rows of other tables that must become durable with it (the redemption of a ticket).
         with: Batch,
+        /// The member whose membership ends with it, if this node may end that.
+        replaces: Option<Did>,
     },
     /// End the membership of somebody below this node, or this node's own. The entries of its logs that are here count.
     Revoke {
@@ -96,6 +98,8 @@ pub enum Command {
         /// Eight random bytes for the next incarnation.
         fresh: Incarnation,
     },
+    /// End the memberships below this node whose credentials ended long ago.
+    EndExpired,
     /// Set this node's name.
     Describe(Name),
     /// Keep rows that are no entries: known peers, tickets.
@@ -164,6 +168,11 @@ pub enum Outcome {
     Settled {
         /// Whether all is written again that our own log lost.
         again: Again,
+    },
+    /// Memberships whose credentials ended long ago are ended.
+    Expired {
+        /// The number of those that this command ended; some may be left unless it is 0.
+        ended: usize,
     },
     /// The draft of a revocation, for the root to sign.
     Drafted(Box<RevocationDraft>),

@@ -324,7 +324,7 @@ fn lives_with_power_losses(seed: u64, fault: Fault) -> Result<u32, String> {
             let mut running =
                 Life { engine, overlay, store, outside: &mut outside, dice: &mut dice, flying, no: 0, clock_ms };
             for n in [0, 1] {
-                running.command(Command::Admit { chain: chain(n), with: Batch::new() }, None);
+                running.command(Command::Admit { chain: chain(n), with: Batch::new(), replaces: None }, None);
             }
             loop {
                 running.something();
@@ -382,7 +382,11 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
         }
         answers
     };
-    write(1, Input::Commands(vec![(0, Command::Admit { chain: chain(0), with: Batch::new() })]), start_ms);
+    write(
+        1,
+        Input::Commands(vec![(0, Command::Admit { chain: chain(0), with: Batch::new(), replaces: None })]),
+        start_ms,
+    );
     for (n, jump) in jumps.into_iter().enumerate() {
         let core = Core { text: format!("{n}"), kind: "note".to_owned(), ..Core::default() };
         let record = NewRecord { space: SpaceId::default_of(&mesh()), core };

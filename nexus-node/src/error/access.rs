@@ -26,6 +26,12 @@ pub enum AccessError {
     /// The root of this mesh did not sign the revocation, or not for this node.
     #[error("the root of this mesh has not signed that")]
     NotByRoot,
+    /// A member that is up is not replaced.
+    #[error("{name} is up")]
+    StillUp {
+        /// Its name.
+        name: String,
+    },
     /// A node does not revoke itself.
     #[error("this is the node's own membership")]
     OwnMembership,

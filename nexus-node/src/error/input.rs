@@ -57,6 +57,9 @@ pub enum InputError {
     /// A ticket was asked for that nobody could use.
     #[error("a ticket has at least one use")]
     NoUses,
+    /// A ticket was asked for by which several nodes would take the place of one.
+    #[error("one node takes the place of a member: such a ticket has one use")]
+    ReplacedTwice,
     /// A text is no ticket.
     #[error(transparent)]
     Ticket(#[from] TicketError),

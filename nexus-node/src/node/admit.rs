@@ -8,7 +8,7 @@ use nexus_crdt::Succession;
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::quota::Receiver;
-use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Rooms};
+use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Mesh, PeerState, Rooms};
 use tokio::time::Instant;
 
 use super::{Inner, Node};
@@ -40,11 +40,13 @@ pub struct Invite {
     pub ttl: Duration,
     /// The lifetime of the credential; `None` for no end.
     pub valid: Option<Duration>,
+    /// The member whose membership ends when the ticket is used: the newcomer takes its place. It must be down.
+    pub replaces: Option<Did>,
 }
 
 impl Default for Invite {
     fn default() -> Self {
-        Self { role: Role::Member, uses: 1, ttl: Duration::from_secs(3_600), valid: None }
+        Self { role: Role::Member, uses: 1, ttl: Duration::from_secs(3_600), valid: None, replaces: None }
     }
 }
 
@@ -76,6 +78,13 @@ impl Invite {
         self.valid = Some(valid);
         self
     }
+
+    /// In the place of a member that is down, for one node.
+    #[must_use]
+    pub fn replaces(mut self, member: Did) -> Self {
+        self.replaces = Some(member);
+        self
+    }
 }
 
 /// A ticket to carry to the other machine.
@@ -101,6 +110,27 @@ struct TicketRow {
     /// The incarnation. A ticket of an earlier one is void: its uses are not known here.
     incarnation: [u8; 8],
     redeemed: Vec<(Did, Chain)>,
+    replaces: Replaces,
+}
+
+/// The member that a newcomer replaces. Rows of earlier versions end before it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Replaces(Option<Did>);
+
+impl BorshSerialize for Replaces {
+    fn serialize<W: std::io::Write>(&self, writer: &mut W) -> std::io::Result<()> {
+        self.0.map_or(Ok(()), |did| writer.write_all(did.as_bytes()))
+    }
+}
+
+impl BorshDeserialize for Replaces {
+    fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
+        let mut did = [0; 32];
+        match reader.read(&mut did[..1])? {
+            0 => Ok(Self(None)),
+            _ => reader.read_exact(&mut did[1..]).map(|()| Self(Some(Did::from_bytes(did)))),
+        }
+    }
 }
 
 /// The verdict on a request to join.
@@ -148,7 +178,8 @@ impl Node {
     /// Makes a ticket. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] if this node is no admin, [`NodeError::Invalid`].
+    /// [`NodeError::Refused`] if this node is no admin, if it is not above the member to replace, or if that one is up.
+    /// [`NodeError::Invalid`]; [`NodeError::NotFound`] if nobody is to be replaced there.
     pub async fn invite(&self, invite: Invite) -> Result<Invitation, NodeError> {
         let Inner { identity, world, engine, store, .. } = &*self.0;
         if identity.role_of(&identity.me()) != Some(Role::Admin) {
@@ -157,6 +188,11 @@ impl Node {
         if invite.uses == 0 {
             return Err(InputError::NoUses.into());
         }
+        let replaces = match invite.replaces {
+            Some(_) if invite.uses > 1 => return Err(InputError::ReplacedTwice.into()),
+            Some(member) => Some(self.may_be_replaced(member).await?),
+            None => None,
+        };
         let held = store.clone();
         let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;
         let expires_at = world.wall().saturating_add(invite.ttl);
@@ -170,12 +206,34 @@ impl Node {
             valid_ms: invite.valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX)),
             incarnation,
             redeemed: Vec::new(),
+            replaces: Replaces(replaces),
         };
         let mut batch = Batch::new();
         batch.put(Table::Tickets, &ticket.id, &rows::encode(&row));
         engine.run(Command::Keep(batch)).await?;
         Ok(Invitation { join: format!("nexus-node join {ticket}"), ticket, expires_at })
     }
+}
+
+impl Node {
+    /// The current key of a member that is down and below this node.
+    async fn may_be_replaced(&self, member: Did) -> Result<Did, NodeError> {
+        let (members, member) = (self.0.identity.members(), self.current_key(member));
+        self.check_another_member(&member)?;
+        if !members.may_revoke(&member).contains(&self.0.identity.me()) {
+            return Err(self.not_above(&members, &member));
+        }
+        if is_up(&self.0.mesh, &member).await {
+            let name = self.0.identity.name_of(&member).unwrap_or_else(|| member.short());
+            return Err(AccessError::StillUp { name }.into());
+        }
+        Ok(member)
+    }
+}
+
+/// Whether a member is connected, or was heard of a moment ago.
+async fn is_up(mesh: &Mesh, member: &Did) -> bool {
+    mesh.peers().await.iter().any(|peer| peer.did == *member && (peer.open || peer.state == PeerState::Up))
 }
 
 fn genesis(store: &Store) -> Result<Genesis, NodeError> {
@@ -199,6 +257,7 @@ pub(crate) struct Admitter {
     pub(crate) engine: EngineHandle,
     pub(crate) world: World,
     pub(crate) key: Keypair,
+    pub(crate) mesh: Mesh,
     pub(crate) lines: LineBudget,
     pub(crate) new_keys: Mutex<Budget>,
 }
@@ -285,6 +344,18 @@ impl Admitter {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),
             Verdict::Admit(role) => role,
         };
+        let replaces = match row.replaces.0 {
+            Some(member) if self.identity.is_member(&member) => {
+                if !self.identity.members().may_revoke(&member).contains(&self.identity.me()) {
+                    return Ok(Err((JoinRefusal::NotAdmin, "the inviter may not end the membership to replace")));
+                }
+                if is_up(&self.mesh, &member).await {
+                    return Ok(Err((JoinRefusal::Unavailable, "the member to replace is up: stop its node first")));
+                }
+                Some(member)
+            }
+            _ => None,
+        };
         let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())
@@ -295,7 +366,7 @@ impl Admitter {
         row.redeemed.push((newcomer, chain.clone()));
         let mut with = Batch::new();
         with.put(Table::Tickets, &request.ticket_id, &rows::encode(&row));
-        self.engine.run(Command::Admit { chain: chain.clone(), with }).await?;
+        self.engine.run(Command::Admit { chain: chain.clone(), with, replaces }).await?;
         Ok(Ok(chain))
     }
 }

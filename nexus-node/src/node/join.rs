@@ -230,7 +230,7 @@ fn move_in(
     batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
     store.commit(&[batch])?;
     let mut transfer = Transfer::begin(dir.identity().clone(), &store, clock)?;
-    transfer.run(Command::Admit { chain, with: Batch::new() })?;
+    transfer.run(Command::Admit { chain, with: Batch::new(), replaces: None })?;
     if let Some(old) = &old {
         transfer.take(&old.snapshot()?)?;
     }

@@ -127,7 +127,7 @@ impl Node {
         Ok(Some(RevokedMember { did: member, revoked_at, pins, kept, fallen }))
     }
 
-    fn check_another_member(&self, member: &Did) -> Result<(), NodeError> {
+    pub(super) fn check_another_member(&self, member: &Did) -> Result<(), NodeError> {
         let identity = &self.0.identity;
         if *member == identity.me() {
             return Err(AccessError::OwnMembership.into());
@@ -144,7 +144,7 @@ impl Node {
         Some(RevokedMember { did: *member, revoked_at, pins: 0, kept: Vec::new(), fallen: Vec::new() })
     }
 
-    fn not_above(&self, members: &Members, member: &Did) -> NodeError {
+    pub(super) fn not_above(&self, members: &Members, member: &Did) -> NodeError {
         let identity = &self.0.identity;
         if members.get(&identity.me()).is_none() {
             return AccessError::Revoked.into();

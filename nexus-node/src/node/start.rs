@@ -54,6 +54,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (store_name, entry_format) = (genesis.store, engine.entry_format());
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
     let mut mesh_config = mesh_config(&config, &keypair, &world);
+    mesh_config.process = origins.aging.as_ref().map(|aging| aging.process().clone());
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
     // one line for each room that serves others
@@ -99,6 +100,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         world: world.clone(),
         key: keypair.clone(),
+        mesh: mesh.clone(),
         lines: LineBudget::default(),
         new_keys: Mutex::new(Budget::full(admit::KEYS_AT_ONCE, admit::KEY_EVERY, tokio::time::Instant::now())),
     };
@@ -107,6 +109,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("sync streams", syncing.clone().serve(sync_streams));
     world.spawn("join door", admitter.serve(knocks));
     world.spawn("revocations", super::revoke::shut_out(identity.follow(), mesh.clone()));
+    world.spawn("expired memberships", super::expiry::end_expired(world.clone(), engine.clone(), identity.clone()));
     let settling = super::forks::settle(world.clone(), engine.clone(), unsettled, notices.clone());
     world.spawn("forks", settling);
     world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
@@ -201,7 +204,7 @@ impl Node {
         let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
         let tell = async move {
             if !introduced {
-                let _ = engine.run(Command::Admit { chain, with: Batch::new() }).await;
+                let _ = engine.run(Command::Admit { chain, with: Batch::new(), replaces: None }).await;
             }
             let known = identity.name_of(&identity.me());
             if let Some(name) = wanted.filter(|name| known.as_deref() != Some(name.as_str())) {

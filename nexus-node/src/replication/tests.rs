@@ -2,6 +2,7 @@
 
 mod access;
 mod erasure;
+mod expiry;
 mod forks;
 mod quotas;
 
@@ -80,12 +81,14 @@ pub(crate) struct Peer {
     pub(crate) events: Vec<Event>,
     pub(crate) published: Vec<EntryFrame>,
     quotas: Quotas,
+    /// The time that has passed besides that of the commits.
+    later: Duration,
 }
 
 impl Peer {
     pub(crate) fn new(n: u8) -> Self {
         let mut peer = Self::with(n, chain(n));
-        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new() });
+        peer.command(Command::Admit { chain: chain(n), with: crate::store::Batch::new(), replaces: None });
         peer
     }
 
@@ -112,6 +115,7 @@ impl Peer {
             events: vec![],
             published: vec![],
             quotas: Quotas::default(),
+            later: Duration::ZERO,
         }
     }
 
@@ -128,7 +132,8 @@ impl Peer {
     }
 
     pub(crate) fn input(&mut self, input: Input) {
-        self.engine.handle(Timestamp::from_ms(1_000 + self.commits), [7; 32], input, &self.overlay).unwrap();
+        let now = Timestamp::from_ms(1_000 + self.commits).saturating_add(self.later);
+        self.engine.handle(now, [7; 32], input, &self.overlay).unwrap();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Write(batch) => {

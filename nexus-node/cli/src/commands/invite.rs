@@ -1,15 +1,15 @@
 use clap::{Args, ValueEnum};
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{count, moment};
+use crate::output::{count, moment, sane};
 use crate::session::CliSession;
 
 /// Make a ticket, and print the line to paste on the other machine
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// The new member's role
-    #[arg(long, value_enum, default_value_t = Role::Member)]
-    role: Role,
+    /// The new member's role [default: member, or that of the one to replace]
+    #[arg(long, value_enum)]
+    role: Option<Role>,
     /// The number of nodes that may join with it
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
@@ -19,6 +19,9 @@ pub(crate) struct Invite {
     /// The lifetime of the membership [default: no end]
     #[arg(long)]
     valid: Option<wire::Span>,
+    /// A member that is down: its membership ends when the ticket is used
+    #[arg(long, value_name = "DID|NAME", conflicts_with = "uses")]
+    replace: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -30,18 +33,28 @@ enum Role {
 
 impl Invite {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let role = match self.role {
+        let role = self.role.map(|role| match role {
             Role::Admin => "admin",
             Role::Member => "member",
             Role::Reader => "reader",
+        });
+        let Self { uses, ttl, valid, replace, .. } = self;
+        let invite = wire::Invite {
+            role: role.map(str::to_owned),
+            uses: Some(uses),
+            ttl: Some(ttl),
+            valid,
+            replace: replace.clone(),
         };
-        let Self { uses, ttl, valid, .. } = self;
-        let invite = wire::Invite { role: Some(role.to_owned()), uses: Some(uses), ttl: Some(ttl), valid };
         let invitation: wire::Invitation = session.client()?.post("/v1/invite", &invite)?;
         session.printer.answer(&invitation, || invitation.join.clone())?;
         let uses = count(uses.into(), "use", "uses");
         let until = moment(&invitation.expires_at);
-        session.printer.note(&format!("{uses}, until {until} UTC; whoever holds it can join as {role}"));
+        let does = replace.map_or_else(
+            || format!("can join as {}", role.unwrap_or("member")),
+            |replace| format!("takes the place of {}, whose membership ends then", sane(&replace)),
+        );
+        session.printer.note(&format!("{uses}, until {until} UTC; whoever holds it {does}"));
         Ok(())
     }
 }
