@@ -282,6 +282,7 @@ struct Logs<'a>([&'a Home; 3]);
 
 #[cfg(target_os = "linux")]
 impl Drop for Logs<'_> {
+    #[expect(clippy::print_stderr, reason = "for whoever reads why the test failed")]
     fn drop(&mut self) {
         for home in self.0.iter().filter(|_| std::thread::panicking()) {
             eprintln!("{}\n", home.log());
