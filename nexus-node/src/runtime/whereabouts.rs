@@ -28,7 +28,7 @@ pub(super) fn tell(mesh: &Mesh, bound: &[Multiaddr]) {
 }
 
 /// For `nexus-fuzz`: reads the body of any beat, and tells whether it named new addresses.
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
 pub(crate) fn fuzzed(body: &[u8]) -> bool {
     let (mut known, peer) = (Whereabouts::default(), Did::from_bytes([1; 32]));
     let Some(addresses) = known.heard(peer, body) else { return false };
