@@ -19,6 +19,8 @@ pub enum Domain {
     Revocation,
     /// A new key that takes the place of a former one.
     Succession,
+    /// A snapshot of the coordinators' state.
+    Snapshot,
 }
 
 impl Domain {
@@ -31,6 +33,7 @@ impl Domain {
             Self::Proposal => b"nexus/proposal/1",
             Self::Revocation => b"nexus/revocation/1",
             Self::Succession => b"nexus/succession/1",
+            Self::Snapshot => b"nexus/snapshot/1",
         }
     }
 

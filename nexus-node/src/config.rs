@@ -79,6 +79,10 @@ impl Key {
     }
 }
 
+/// The entries of the coordinators between two snapshots.
+#[cfg(any(feature = "coordinators", feature = "testing"))]
+const SNAPSHOT_EVERY: u64 = 10_000;
+
 /// Declares the keys once: meaning, type, default, and when a change takes effect.
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $live:ident;)+) => {
@@ -90,6 +94,9 @@ macro_rules! keys {
             /// The highest formats that the node reads. Lower than its version's, it is as an older one.
             #[cfg(feature = "testing")]
             pub formats: crate::formats::Formats,
+            /// The entries of the coordinators between two snapshots: the same on all nodes of a mesh.
+            #[cfg(feature = "testing")]
+            pub snapshot_every: u64,
         }
 
         /// Every key, in the order in which they are shown.
@@ -106,6 +113,8 @@ macro_rules! keys {
                     $($key: $default,)+
                     #[cfg(feature = "testing")]
                     formats: crate::formats::Formats::LATEST,
+                    #[cfg(feature = "testing")]
+                    snapshot_every: SNAPSHOT_EVERY,
                 }
             }
         }
@@ -149,6 +158,15 @@ impl Config {
         return self.formats;
         #[cfg(not(feature = "testing"))]
         crate::formats::Formats::LATEST
+    }
+
+    /// The entries of the coordinators between two snapshots.
+    #[cfg(feature = "coordinators")]
+    pub(crate) const fn snapshot_every(&self) -> u64 {
+        #[cfg(feature = "testing")]
+        return self.snapshot_every;
+        #[cfg(not(feature = "testing"))]
+        SNAPSHOT_EVERY
     }
 
     /// Checks the relations between keys. The doc of each key states its relation.

@@ -16,6 +16,7 @@
 //! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
 //! | `govern` | a leader's duties; everybody's view of the others |
 //! | `seats` | the voters whose messages of Raft are taken, by an admin's word |
+//! | `certificate` | the snapshots that a copy takes, by the signatures of a majority of the seats |
 //! | `hearsay` | the leader by the words of others, and when they are believed |
 //! | `overview`, `look` | the state of all this, for people, and the way to see it |
 //! | `part` | this node's part in all this; `absent` in a build without feature `coordinators` |
@@ -29,6 +30,8 @@ mod applied;
 #[cfg(feature = "coordinators")]
 mod audit;
 mod audited;
+#[cfg(feature = "coordinators")]
+mod certificate;
 mod command;
 #[cfg(feature = "coordinators")]
 mod expiry;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Cursor;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use nexus_identity::Did;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -10,10 +10,11 @@ use openraft::{EntryPayload, OptionalSend, StorageIOError};
 use tokio::sync::watch;
 
 use super::audit::{self, KeepError, Waiting};
+use super::certificate::{Certificate, Checkpoint};
 use super::command::Group;
-use super::format::{ReadError, TooNew};
+use super::format::{self, ReadError, TooNew};
 use super::log::Log;
-use super::raft::{Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, Types};
+use super::raft::{Entry, LogId, Outcomes, SnapshotHead, SnapshotMeta, StorageError, StoredMembership, Types};
 use super::state::{CriticalChange, LogPlace, Machine};
 
 /// The most changes kept for watchers that come back. A watcher that was away longer starts from the
@@ -21,6 +22,8 @@ use super::state::{CriticalChange, LogPlace, Machine};
 const CHANGES_MAX: usize = 4_096;
 /// The most bytes of these changes.
 const CHANGES_BYTES_MAX: usize = 16 << 20;
+/// The most snapshots whose digests are kept.
+const CHECKPOINTS_MAX: usize = 4;
 
 /// A handle to the applied state, cheap to clone.
 #[derive(Clone)]
@@ -35,6 +38,15 @@ struct AppliedMachine {
     raised: watch::Sender<u16>,
     /// Locked by the task that writes audit records.
     keeping: tokio::sync::Mutex<()>,
+    group: Group,
+    /// The latest snapshots of this copy.
+    checkpoints: Mutex<VecDeque<Checkpoint>>,
+    /// The place of the latest one.
+    made: watch::Sender<u64>,
+    /// The place of the latest one that is to be written.
+    due: watch::Sender<u64>,
+    /// The entries between two snapshots.
+    every: u64,
 }
 
 pub(crate) struct CopyState {
@@ -48,25 +60,42 @@ pub(crate) struct CopyState {
     missing: u64,
     /// Audit records that are not on disk yet.
     pub(super) waiting: Waiting,
+    /// The latest snapshot, until it is written.
+    unwritten: Option<(SnapshotMeta, Vec<u8>)>,
 }
 
 impl Applied {
     /// The state of a snapshot, or of a group that has just begun.
     pub(super) fn new(
         group: Group,
-        snapshot: Option<(SnapshotMeta, Vec<u8>)>,
+        snapshot: Option<(SnapshotMeta, Vec<u8>, Certificate)>,
         format_max: u16,
         raised: watch::Sender<u16>,
+        every: u64,
     ) -> Result<Self, ReadError> {
+        let mut checkpoints = VecDeque::new();
         let (machine, at, seats) = match snapshot {
-            Some((meta, state)) => (Machine::decode(&state, format_max)?, meta.last_log_id, meta.last_membership),
+            Some((meta, state, certificate)) => {
+                let checkpoint = Checkpoint::of(group, SnapshotHead::from(&meta), &state);
+                checkpoints.push_back(Checkpoint { certificate, ..checkpoint });
+                (Machine::decode(&state, format_max)?, meta.last_log_id, meta.last_membership)
+            }
             None => (Machine::new(group), None, StoredMembership::default()),
         };
         let (index, missing) = (at.map_or(0, |at| at.index), machine.revision());
         let (changes, waiting) = (VecDeque::new(), Waiting::default());
-        let state = CopyState { machine, at, seats, changes, bytes: 0, missing, waiting };
-        let (state, index) = (RwLock::new(state), watch::Sender::new(index));
-        let applied = Self(Arc::new(AppliedMachine { state, index, raised, keeping: tokio::sync::Mutex::default() }));
+        let state = CopyState { machine, at, seats, changes, bytes: 0, missing, waiting, unwritten: None };
+        let applied = Self(Arc::new(AppliedMachine {
+            state: RwLock::new(state),
+            index: watch::Sender::new(index),
+            raised,
+            keeping: tokio::sync::Mutex::default(),
+            group,
+            checkpoints: Mutex::new(checkpoints),
+            made: watch::Sender::new(0),
+            due: watch::Sender::new(0),
+            every: every.max(1),
+        }));
         applied.raise();
         Ok(applied)
     }
@@ -99,6 +128,49 @@ impl Applied {
     /// Changes the records that wait to be written.
     pub(super) fn waiting(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
+    }
+
+    /// The place of the latest snapshot of this copy, as a watch.
+    pub(super) fn made(&self) -> watch::Receiver<u64> {
+        self.0.made.subscribe()
+    }
+
+    /// The place of the latest snapshot that is to be written, as a watch.
+    pub(super) fn due(&self) -> watch::Receiver<u64> {
+        self.0.due.subscribe()
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, VecDeque<Checkpoint>> {
+        self.0.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The snapshot of this copy at a place, if it is one of the latest.
+    pub(super) fn checkpoint(&self, index: u64) -> Option<Checkpoint> {
+        self.checkpoints().iter().find(|one| one.index() == index).cloned()
+    }
+
+    /// The latest snapshot of this copy.
+    pub(super) fn latest_checkpoint(&self) -> Option<Checkpoint> {
+        self.checkpoints().back().cloned()
+    }
+
+    /// Keeps the signatures that came for a snapshot. Returns whether there are more of them.
+    pub(super) fn certified(&self, checkpoint: Checkpoint) -> bool {
+        let mut checkpoints = self.checkpoints();
+        let Some(kept) = checkpoints.iter_mut().find(|one| one.digest == checkpoint.digest) else { return false };
+        let more = kept.certificate != checkpoint.certificate;
+        *kept = checkpoint;
+        more
+    }
+
+    fn add(&self, checkpoint: Checkpoint) {
+        let index = checkpoint.index();
+        let mut checkpoints = self.checkpoints();
+        checkpoints.push_back(checkpoint);
+        let excess = checkpoints.len().saturating_sub(CHECKPOINTS_MAX);
+        checkpoints.drain(..excess);
+        drop(checkpoints);
+        self.0.made.send_replace(index);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut CopyState) -> T) -> T {
@@ -162,8 +234,10 @@ impl RaftStateMachine<Types> for Applier {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let max = self.format_max;
-        let apply = |state: &mut CopyState, entry: Entry| {
+        let (max, every, group) = (self.format_max, self.applied.0.every, self.applied.0.group);
+        let mut made = Vec::new();
+        let mut apply = |state: &mut CopyState, entry: Entry| {
+            let before = state.machine.format();
             let at = LogPlace { index: entry.log_id.index, leader: entry.log_id.leader_id.node_id.did };
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
@@ -192,6 +266,14 @@ impl RaftStateMachine<Types> for Applier {
                 }
             };
             state.at = Some(entry.log_id);
+            // a raise is at the same place in all copies, as the multiples are
+            let raised = before < format::SEATS && state.machine.format() >= format::SEATS;
+            if at.index > 0 && (at.index % every == 0 || raised) {
+                state.unwritten = Some((meta(state), state.machine.encode()));
+                made.push(state.unwritten.as_ref().map(|(meta, bytes)| {
+                    Checkpoint::of(group, SnapshotHead::from(meta), bytes)
+                }));
+            }
             Ok(outcomes)
         };
         let entries: Vec<Entry> = entries.into_iter().collect();
@@ -209,6 +291,10 @@ impl RaftStateMachine<Types> for Applier {
             self.log.stop_at(too_new);
             StorageIOError::apply(at, &too_new)
         })?;
+        for checkpoint in made.into_iter().flatten() {
+            self.applied.0.due.send_replace(checkpoint.index());
+            self.applied.add(checkpoint);
+        }
         if full {
             audit::keep(&self.log, &self.applied).await.map_err(unkept)?;
         }
@@ -216,9 +302,12 @@ impl RaftStateMachine<Types> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let state = self.applied.read();
-        let (meta, machine) = (meta(&state), state.machine.encode());
-        Builder { meta, state: machine, log: self.log.clone(), applied: self.applied.clone() }
+        let unwritten = self.applied.0.state.write().unwrap_or_else(PoisonError::into_inner).unwritten.take();
+        let (meta, state) = unwritten.unwrap_or_else(|| {
+            let state = self.applied.read();
+            (meta(&state), state.machine.encode())
+        });
+        Builder { meta, state, log: self.log.clone(), applied: self.applied.clone() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
@@ -249,7 +338,9 @@ impl RaftStateMachine<Types> for Applier {
             state.machine = machine;
             state.at = meta.last_log_id;
             state.seats = meta.last_membership.clone();
+            state.unwritten = None;
         });
+        self.applied.add(Checkpoint::of(self.applied.0.group, SnapshotHead::from(meta), &bytes));
         Ok(())
     }
 
@@ -294,7 +385,7 @@ mod tests {
     /// promise: Bad input | Kept changes of keys are bounded in bytes; a watcher that comes later is told of the gap
     #[test]
     fn kept_changes_are_bounded_in_bytes() {
-        let applied = Applied::new(Group::default(), None, 0, watch::Sender::new(0)).unwrap();
+        let applied = Applied::new(Group::default(), None, 0, watch::Sender::new(0), 1).unwrap();
         let put = |revision| CriticalChange {
             revision,
             by: Did::from_bytes([1; 32]),

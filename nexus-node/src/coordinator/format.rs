@@ -22,8 +22,12 @@ pub(super) const BYTES: u16 = 2;
 /// The first format with a command that ends what a former member holds.
 pub(super) const ENDS: u16 = 2;
 
-/// The first format of which every copy knows of seats: Raft's messages come from seats alone.
+/// The first format of which every copy knows of seats: Raft's messages come from seats alone, and a quorum of them
+/// signs each snapshot.
 pub(super) const SEATS: u16 = 2;
+
+/// The bytes of a mark and its number.
+pub(super) const MARKED_BYTES: usize = MARK.len() + size_of::<u16>();
 
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

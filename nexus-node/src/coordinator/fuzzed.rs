@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::applied::Applied;
 use super::audit;
+use super::certificate::{Certificate, Checkpoint};
 use super::command::{Check, Command, Condition, Expiry, Group, Proposal, Put, Signed, Step, Txn};
 use super::expiry::Deadlines;
 use super::format::{self, FORMAT_MAX, encode};
@@ -109,6 +110,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
             decode_vote(&part.vote).is_some()
                 && snapshot_head(&part.head)
                 && format::split(&part.data, FORMAT_MAX).is_ok()
+                && (part.certificate.is_empty() || certificate(&part.certificate))
         }
         Body::Propose(signed) => {
             let signed = (signed.bytes.len() <= PROPOSAL_BYTES_MAX).then(|| canonical::<Signed>(&signed.bytes));
@@ -117,7 +119,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
         Body::Query(query) => self::query(&query.bytes),
         Body::Manage(manage) => canonical::<Manage>(&manage.bytes).is_some(),
         Body::Seat(voter) => canonical::<Voter>(&voter.bytes).is_some(),
-        Body::Audit(upto) => canonical::<u64>(&upto.bytes).is_some(),
+        Body::Audit(number) | Body::Certify(number) => canonical::<u64>(&number.bytes).is_some(),
         Body::Appended(answer) => {
             let _ = answer.result();
             decode_at(&answer.upto).is_some() || decode_vote(&answer.vote).is_some()
@@ -140,6 +142,14 @@ fn report(envelope: Envelope) -> bool {
     let Ok(voter) = borsh::from_slice::<Voter>(&overview.voter) else { return false };
     let report = Report::read(voter.did, envelope, Instant::now());
     report.is_some_and(|report| report.seats.is_some_and(|seats| seats.has_voter(&voter.did)))
+}
+
+/// The signatures of a snapshot from the leader.
+fn certificate(bytes: &[u8]) -> bool {
+    let Some(certificate) = Certificate::read(bytes) else { return false };
+    let again = Certificate::read(&certificate.write());
+    assert_eq!(again, Some(certificate), "a certificate reads as it was written");
+    true
 }
 
 /// A log entry from the leader.
@@ -171,7 +181,7 @@ pub fn machine(bytes: &[u8]) -> bool {
     let written = machine.encode();
     let again = Machine::decode(&written, FORMAT_MAX);
     assert!(again.is_ok_and(|again| again == machine), "a state reads as it was written");
-    let copy = Applied::new(GROUP, Some((SnapshotMeta::default(), written)), FORMAT_MAX, watch::Sender::new(0));
+    let copy = Applied::new(GROUP, Some((SnapshotMeta::default(), written, Certificate::default())), FORMAT_MAX, watch::Sender::new(0), 1);
     assert!(copy.is_ok(), "a copy begins with it");
     if let Ok(copy) = copy {
         asked(&copy);
@@ -279,8 +289,8 @@ pub fn proposals(bytes: &[u8]) -> bool {
 /// A question of a member, and the answer to it.
 pub fn query(bytes: &[u8]) -> bool {
     static COPY: LazyLock<Option<Applied>> = LazyLock::new(|| {
-        let state = (SnapshotMeta::default(), sample(FORMAT_MAX).encode());
-        Applied::new(GROUP, Some(state), FORMAT_MAX, watch::Sender::new(0)).ok()
+        let state = (SnapshotMeta::default(), sample(FORMAT_MAX).encode(), Certificate::default());
+        Applied::new(GROUP, Some(state), FORMAT_MAX, watch::Sender::new(0), 1).ok()
     });
     let Some(query) = canonical::<Query>(bytes) else { return false };
     if let Some(copy) = &*COPY {
@@ -336,6 +346,17 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let signed = Signed::new(&proposed(1, did(1), 42, commands(1)), &Keypair::from_seed(&[1; 32]));
     let machine = sample(FORMAT_MAX).encode();
     let bytes = |bytes: Vec<u8>| Bytes { bytes };
+    let (checkpoint, mut signed_by) = (Checkpoint::of(GROUP, head.clone(), &machine), Certificate::default());
+    signed_by.sign(&checkpoint.digest, &Keypair::from_seed(&[1; 32]));
+    let install = Install {
+        vote: vote.clone(),
+        head: encode(&head),
+        offset: 0,
+        data: machine,
+        done: true,
+        state: checkpoint.state.to_vec(),
+        certificate: signed_by.write(),
+    };
     let overview = Overview {
         voter: encode(&voter(2)),
         never: false,
@@ -359,10 +380,8 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             Body::Append(Append { vote: vote.clone(), previous: place.clone(), entries, committed: place.clone() }),
         ),
         ("vote", Body::Vote(VoteAsk { vote: vote.clone(), last: place.clone() })),
-        (
-            "install",
-            Body::Install(Install { vote: vote.clone(), head: encode(&head), offset: 0, data: machine, done: true }),
-        ),
+        ("install", Body::Install(install)),
+        ("certify", Body::Certify(bytes(encode(&41_u64)))),
         ("propose", Body::Propose(bytes(encode(&signed)))),
         ("query", Body::Query(bytes(encode(&Query::Revision)))),
         ("hello", Body::Hello(Hello {})),

@@ -308,8 +308,13 @@ impl Coordinator {
 
     /// The members that were not heard for a while.
     pub(super) fn silent(&self) -> BTreeSet<Did> {
+        self.silent_for(HEARD_FOR)
+    }
+
+    /// The members that were not heard for this time.
+    pub(super) fn silent_for(&self, time: Duration) -> BTreeSet<Did> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.away.iter().filter(|(_, since)| since.elapsed() >= HEARD_FOR).map(|(did, _)| *did).collect()
+        heard.away.iter().filter(|(_, since)| since.elapsed() >= time).map(|(did, _)| *did).collect()
     }
 
     /// The highest format of critical state that other members report, at most the highest that this

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,11 +16,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::applied::{Applied, Applier};
+use super::certificate::Incoming;
 use super::command::{Command, Group, Signed};
 use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
-use super::network::{Matched, PeerLinks, Peers};
+use super::network::{Believes, Matched, PeerLinks, Peers};
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Vote, Voter, term_can_follow};
 use super::runtime::scope;
 use super::state::Outcome;
@@ -36,8 +37,6 @@ const PROPOSALS_MAX: usize = 64;
 const READERS_MAX: usize = 4_096;
 /// The longest proof of leadership.
 const PROOF_MAX: Duration = Duration::from_millis(1_500);
-/// The number of entries after which a snapshot is made.
-const SNAPSHOT_EVERY: u64 = 10_000;
 /// The entries kept before a snapshot, for peers that are nearly up to date.
 const KEPT: u64 = 1_000;
 
@@ -59,13 +58,15 @@ impl Timing {
     }
 }
 
-/// The formats of this node's copies.
+/// The formats of this node's copies, and the places of their snapshots.
 #[derive(Clone, Debug)]
 pub(super) struct Raised {
     /// The highest that it reads.
     pub(super) max: u16,
     /// The highest that any of its copies was of.
     pub(super) raised: watch::Sender<u16>,
+    /// The number of entries between two snapshots: the same in all copies of a group.
+    pub(super) snapshot_every: u64,
 }
 
 /// The reason why a leader did not do something.
@@ -98,6 +99,8 @@ pub(crate) struct Running {
     readers: mpsc::Sender<Reader>,
     /// The time of the leader's last sign of life.
     heard: Mutex<Option<Instant>>,
+    /// The snapshot that another one sends.
+    incoming: Mutex<Option<Incoming>>,
     stopping: AtomicBool,
     spawner: Arc<dyn Spawner>,
 }
@@ -117,9 +120,13 @@ impl Running {
             Some(too_new) => NodeError::TooNew(too_new),
             None => StopError::Coordinator(error).into(),
         };
-        let Raised { max: format_max, raised } = formats;
-        let snapshot = log.read_snapshot().await?;
-        let applied = Applied::new(group, snapshot, format_max, raised).map_err(|error| {
+        let Raised { max: format_max, raised, snapshot_every } = formats;
+        let certificate = log.read_certificate().await?;
+        let snapshot = log.read_snapshot().await?.map(|(meta, state)| {
+            let of_it = certificate.filter(|(index, _)| Some(*index) == meta.last_log_id.map(|at| at.index));
+            (meta, state, of_it.map(|(_, certificate)| certificate).unwrap_or_default())
+        });
+        let applied = Applied::new(group, snapshot, format_max, raised, snapshot_every).map_err(|error| {
             if let ReadError::TooNew(too_new) = error {
                 log.stop_at(too_new);
             }
@@ -132,7 +139,8 @@ impl Running {
             election_timeout_min: ms(timing.election),
             election_timeout_max: ms(timing.election_max()),
             install_snapshot_timeout: 20_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+            // all copies make theirs at the same places
+            snapshot_policy: SnapshotPolicy::Never,
             snapshot_max_chunk_size: 256 * 1024,
             max_in_snapshot_log_to_keep: KEPT,
             purge_batch_size: 256,
@@ -146,8 +154,9 @@ impl Running {
             let current = here.get().map_or(0, |raft| raft.metrics().borrow().current_term);
             seated(&vote.leader_id.node_id) && term_can_follow(vote.leader_id.term, current)
         };
-        let network =
-            PeerLinks { links, group, log: log.clone(), believes: Arc::new(believes), matched: Matched::default() };
+        let (believes, matched): (Believes, _) = (Arc::new(believes), Matched::default());
+        let network = PeerLinks { links, group, log: log.clone(), believes, matched, applied: applied.clone() };
+        let due = applied.due();
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;
@@ -162,10 +171,12 @@ impl Running {
             submissions,
             readers,
             heard: Mutex::new(None),
+            incoming: Mutex::new(None),
             stopping: AtomicBool::new(false),
             spawner: spawner.clone(),
         };
         spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
+        spawner.spawn("raft snapshots", make_snapshots(raft.clone(), spawner.clone(), due).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
         // no other node could be elected, so there is nothing to wait for
         let alone = running.raft.with_raft_state(move |state| {
@@ -259,6 +270,11 @@ impl Running {
         }
     }
 
+    /// The snapshot that another one sends.
+    pub(super) fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a leader's sign of life.
     pub(super) fn hear(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -314,6 +330,16 @@ impl Running {
     pub(super) async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         let _ = scope(self.spawner.clone(), self.raft.shutdown()).await;
+    }
+}
+
+/// Has openraft make a snapshot at each place where one is due.
+async fn make_snapshots(raft: Raft, spawner: Arc<dyn Spawner>, mut due: watch::Receiver<u64>) {
+    while due.wait_for(|index| *index > 0).await.is_ok() {
+        due.mark_unchanged();
+        if scope(spawner.clone(), raft.trigger().snapshot()).await.is_err() || due.changed().await.is_err() {
+            return;
+        }
     }
 }
 

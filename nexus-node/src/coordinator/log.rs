@@ -26,6 +26,7 @@ use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::writer::{Ask, Disk, Write, WriteReceiver};
+use super::certificate::Certificate;
 use super::command::Group;
 use super::format::{ReadError, TooNew};
 use super::journal::Entries;
@@ -285,6 +286,18 @@ impl Log {
         self.state().snapshot = meta.last_log_id;
         self.0.flushed.send_replace(());
         Ok(())
+    }
+
+    /// Keeps the signatures of the snapshot at this place.
+    pub(super) async fn save_certificate(&self, index: u64, certificate: &Certificate) -> Result<(), WriteFailed> {
+        let mut batch = Batch::new();
+        rows::put_certificate(&mut batch, index, certificate);
+        self.write(Ask::Rows(batch)).await
+    }
+
+    /// The signatures that were kept, and the place of their snapshot.
+    pub(super) async fn read_certificate(&self) -> Result<Option<(u64, Certificate)>, StoreError> {
+        self.reading(|log| rows::read_certificate(&log.0.store)).await
     }
 
     /// Reads the files, off the tasks that answer.

@@ -17,9 +17,12 @@ use openraft::raft::{
 use openraft::{AnyError, EmptyNode};
 
 use super::command::Group;
-use super::format::encode;
+use super::applied::Applied;
+use super::format::{self, encode};
 use super::log::{Log, READ_BYTES_MAX};
-use super::raft::{Ballot, LogId, Position, SnapshotHead, Types, Vote, Voter, decode_at, decode_vote, encode_entry};
+use super::raft::{
+    Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote, encode_entry,
+};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
 /// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
@@ -47,6 +50,7 @@ pub(super) struct PeerLinks {
     pub(super) log: Log,
     pub(super) believes: Believes,
     pub(super) matched: Matched,
+    pub(super) applied: Applied,
 }
 
 /// The last entry that each peer has by its own answers to this leader, with the vote of the leadership. openraft
@@ -62,7 +66,8 @@ impl RaftNetworkFactory<Types> for PeerLinks {
 
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
-        Client { links, group: self.group, log, believes, matched: self.matched.clone(), target }
+        let (matched, applied) = (self.matched.clone(), self.applied.clone());
+        Client { links, group: self.group, log, believes, matched, applied, target }
     }
 }
 
@@ -73,6 +78,7 @@ pub(super) struct Client {
     log: Log,
     believes: Believes,
     matched: Matched,
+    applied: Applied,
     target: Voter,
 }
 
@@ -97,6 +103,18 @@ impl Client {
         matched.retain(|_, (of, _)| *of == vote);
         let (_, known) = matched.entry(self.target).or_insert((vote, last));
         *known = last.max(*known);
+    }
+
+    /// The digest of a snapshot's state, and its certificate. Before critical state is of a format of which snapshots
+    /// are signed, there may be none. Later, one that would be refused is not sent.
+    fn signed<E: std::error::Error>(&self, meta: &SnapshotMeta) -> Result<(Vec<u8>, Vec<u8>), Failed<E>> {
+        let index = meta.last_log_id.map_or(0, |at| at.index);
+        let signs = self.applied.read().machine.format() >= format::SEATS;
+        match self.applied.checkpoint(index).filter(|checkpoint| checkpoint.enough || !signs) {
+            Some(checkpoint) => Ok((checkpoint.state.to_vec(), checkpoint.certificate.write())),
+            None if !signs => Ok((Vec::new(), Vec::new())),
+            None => Err(Unreachable::new(&AnyError::error("too few coordinators have signed the snapshot yet")).into()),
+        }
     }
 
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
@@ -161,12 +179,18 @@ impl RaftNetwork<Types> for Client {
         request: InstallSnapshotRequest<Types>,
         _: RPCOption,
     ) -> Result<InstallSnapshotResponse<Voter>, Failed<InstallSnapshotError>> {
+        let (state, certificate) = match request.offset {
+            0 => self.signed(&request.meta)?,
+            _ => Default::default(),
+        };
         let body = Body::Install(Install {
             vote: encode(&Ballot::from(request.vote)),
             head: encode(&SnapshotHead::from(&request.meta)),
             offset: request.offset,
             data: request.data,
             done: request.done,
+            state,
+            certificate,
         });
         match self.ask(body, INSTALL_MAX).await? {
             Body::Installed(vote) => {

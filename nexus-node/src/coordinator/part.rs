@@ -22,7 +22,7 @@ use super::network::Peers;
 use super::raft::Voter;
 use super::seats::{SeatWish, seat_budget};
 use super::wire::{self, Envelope};
-use super::{audit, govern, propose};
+use super::{audit, certificate, govern, propose};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{NodeError, OpaqueError, Resource, StopError};
@@ -152,7 +152,11 @@ impl Coordinator {
         let open = move || Log::open(seam, store, journal, me, mesh_did, redraw, draw);
         let (log, writer, place) = world.blocking(open).await??;
         let failing = failure.clone();
-        let formats = Raised { max: config.formats().critical, raised: watch::Sender::new(0) };
+        let formats = Raised {
+            max: config.formats().critical,
+            raised: watch::Sender::new(0),
+            snapshot_every: config.snapshot_every(),
+        };
         let ended = watch::Sender::new(false);
         let (panicking, panicked) = watch::channel(false);
         let inner = world.spawner().clone();
@@ -208,6 +212,7 @@ impl Coordinator {
         coordinator.spawn("proposals", propose::run(coordinator.clone(), wanted).boxed());
         coordinator.spawn("govern", govern::run(coordinator.clone()).boxed());
         coordinator.spawn("audit", audit::run(coordinator.clone()).boxed());
+        coordinator.spawn("certificates", certificate::run(coordinator.clone()).boxed());
         coordinator.spawn("expiry", govern::expire(coordinator.clone()).boxed());
         Ok(coordinator)
     }

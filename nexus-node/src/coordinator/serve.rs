@@ -11,6 +11,7 @@ use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
 
 use super::Coordinator;
+use super::certificate::Part;
 use super::command::{Group, Proposal, ProposalError, Signed};
 use super::format::{self, ReadError, TooNew, encode};
 use super::group::{NotDone, Running};
@@ -103,6 +104,12 @@ impl Coordinator {
                 let signed = self.sign_for(&running, &peer, &voter).await;
                 signed.map_err(|why| refused(Reason::Forbidden, why))?;
                 Ok(Body::Answer(Bytes::default()))
+            }
+            Body::Certify(index) => {
+                let index: u64 = borsh::from_slice(&index.bytes).map_err(|_| unread())?;
+                let signature = self.certify(&running, &peer, index);
+                let signature = signature.ok_or_else(|| refused(Reason::Busy, "no snapshot of that place is here"))?;
+                Ok(Body::Answer(Bytes { bytes: encode(&signature) }))
             }
             Body::Propose(signed) => {
                 if signed.bytes.len() > PROPOSAL_BYTES_MAX {
@@ -242,6 +249,11 @@ async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install
     if part.offset == 0 {
         format::split(&part.data, here.formats.max).map_err(|error| here.unread(peer, error))?;
     }
+    match here.takes_part(running, peer, &part, &head) {
+        Part::Taken => {}
+        Part::Astray => return Ok(Body::Answer(Bytes::default())),
+        Part::Refused => return Err(refused(Reason::Forbidden, "too few coordinators have signed this snapshot")),
+    }
     let request =
         InstallSnapshotRequest { vote, meta: head.into(), offset: part.offset, data: part.data, done: part.done };
     match scope(here.world.spawner().clone(), running.raft.install_snapshot(request)).await {
@@ -285,6 +297,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::coordinator::certificate::{Certificate, Checkpoint};
     use crate::coordinator::command::{Command, Group, Proposal, Put, Step, Txn};
     use crate::coordinator::format::FORMAT_MAX;
     use crate::coordinator::govern::ManageError;
@@ -294,7 +307,7 @@ mod tests {
     use crate::coordinator::raft::{Ballot, Position, Seats, SnapshotHead};
     use crate::coordinator::runtime::scope;
     use crate::coordinator::seats::SeatWish;
-    use crate::coordinator::state::{Full, Refusal};
+    use crate::coordinator::state::{Full, LogPlace, Machine, Refusal};
     use crate::coordinator::voters::VoterChange;
     use crate::error::NodeError;
     use crate::failure::Failure;
@@ -433,7 +446,8 @@ mod tests {
         let head = encode(&SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() });
         let append =
             Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None) };
-        let install = Install { vote: ballot(true), head, offset: 0, data: GARBAGE.to_vec(), done: false };
+        let install =
+            Install { vote: ballot(true), head, data: GARBAGE.to_vec(), done: true, ..Install::default() };
         [
             Body::Vote(VoteAsk { vote: ballot(false), last: encode(&at) }),
             Body::Append(append),
@@ -489,6 +503,75 @@ mod tests {
             let Body::Refused(refused) = answer else { panic!("{body:?}: {answer:?}") };
             assert_eq!(refused.reason(), Reason::Forbidden, "{body:?}");
         }
+        here.stop().await;
+    }
+
+    /// A snapshot of node 1's making with this draw, in which it owns a key, and signed by these.
+    fn forged(group: Group, term: u64, draw: u64, index: u64, signers: &[u8]) -> Install {
+        let voter = Voter { did: key(1).did(), draw };
+        let at = Some(Position { term, leader: voter, index });
+        let seats = Seats { voters: vec![BTreeSet::from([voter])], all: BTreeSet::from([voter]) };
+        let head = SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() };
+        let mut machine = Machine::new(group);
+        let put = Put::new("stolen", b"mine".to_vec());
+        let commands = vec![Command::Raise(FORMAT_MAX), Command::Put(put)];
+        let (by, format) = (key(1).did(), FORMAT_MAX);
+        let proposal = Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+        machine.apply(LogPlace { index: 9, leader: key(1).did() }, &proposal);
+        let data = machine.encode();
+        let checkpoint = Checkpoint::of(group, head, &data);
+        let mut certificate = Certificate::default();
+        for n in signers {
+            certificate.sign(&checkpoint.digest, &key(*n));
+        }
+        Install {
+            vote: encode(&Ballot { term, voter, committed: true }),
+            head: encode(&checkpoint.head),
+            offset: 0,
+            data,
+            done: true,
+            state: checkpoint.state.to_vec(),
+            certificate: certificate.write(),
+        }
+    }
+
+    /// promise: Keys and locks | A voter cannot replace a copy by a snapshot of its own making: a majority of the seats must have signed it
+    #[tokio::test]
+    async fn a_snapshot_that_no_majority_of_the_seats_has_signed_is_refused() {
+        let here = coordinator().await;
+        let running = here.running().unwrap();
+        here.identity.follow().wait_for(|members| members.has_seats()).await.unwrap();
+        let rogue = Voter { did: key(1).did(), draw: 3 };
+        assert!(here.have_signed(&running, &BTreeSet::from([rogue])).await);
+        let before = running.digest();
+        let send = async |install: Install| {
+            let (group, to) = (encode(&running.group), encode(&here.me()));
+            let body = Some(Body::Install(install));
+            here.answer(key(1).did(), Envelope { id: 1, group, to, format: 0, body }).await.body.unwrap()
+        };
+        let term = running.term() + 5;
+        for signers in [&[][..], &[1], &[1, 2, 3, 4]] {
+            let answer = send(forged(running.group, term, 3, 900, signers)).await;
+            let Body::Refused(refused) = answer else { panic!("{signers:?}: {answer:?}") };
+            assert_eq!(refused.reason(), Reason::Forbidden, "{signers:?}");
+        }
+        // with a first part that names no format, a later part that writes over the first, or no first part
+        let whole = forged(running.group, term, 3, 900, &[1]);
+        let part = |offset: u64, data: &[u8], done| Install { offset, data: data.to_vec(), done, ..whole.clone() };
+        for parts in [
+            vec![part(0, &whole.data[..3], false), part(3, &whole.data[3..], true)],
+            vec![part(1, &whole.data[1..], true)],
+            vec![part(7, &[], true)],
+        ] {
+            for part in parts {
+                assert!(!matches!(send(part).await, Body::Installed(_)));
+            }
+        }
+        assert_eq!((running.digest(), running.term()), (before, term - 5), "nothing changed");
+        // signed by both seats it is taken
+        let answer = send(forged(running.group, term, 3, 900, &[0, 1])).await;
+        assert!(matches!(answer, Body::Installed(_)), "{answer:?}");
+        running.applied_index().wait_for(|index| *index == 900).await.unwrap();
         here.stop().await;
     }
 

@@ -28,6 +28,9 @@ use super::format::{self, ReadError, TooNew};
 use super::limits::{self, Limits};
 use crate::error::{AccessError, CriticalBound, NodeError};
 
+/// The context in which the digest of the state is made.
+pub(super) const DIGEST_CONTEXT: &str = "nexus critical state v1";
+
 /// The outcome of a command.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -697,7 +700,7 @@ impl Machine {
 
     /// A digest, equal on all nodes that have applied the same log.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        blake3::derive_key("nexus critical state v1", &self.encode())
+        blake3::derive_key(DIGEST_CONTEXT, &self.encode())
     }
 
     /// The whole state as bytes, for a snapshot.

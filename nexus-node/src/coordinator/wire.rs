@@ -39,7 +39,7 @@ pub(crate) struct Envelope {
     /// format it is in.
     #[prost(uint32, tag = "20")]
     pub(crate) format: u32,
-    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 21")]
+    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 21, 22")]
     pub(crate) body: Option<Body>,
 }
 
@@ -92,6 +92,9 @@ pub(crate) enum Body {
     /// `Voter`: asks an admin's node to sign its seat.
     #[prost(message, tag = "21")]
     Seat(Bytes),
+    /// The index of a snapshot: asks for the signature of its digest.
+    #[prost(message, tag = "22")]
+    Certify(Bytes),
 }
 
 /// Entries to append; none for a heartbeat.
@@ -164,6 +167,12 @@ pub(crate) struct Install {
     pub(crate) data: Vec<u8>,
     #[prost(bool, tag = "5")]
     pub(crate) done: bool,
+    /// Of the first part: the digest of the state.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) state: Vec<u8>,
+    /// Of the first part: the `Certificate`.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) certificate: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use nexus_identity::Did;
 use redb::StorageBackend;
 
+use super::super::certificate::Certificate;
 use super::super::command::Group;
 use super::super::format::{ReadError, TooNew, encode};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
@@ -24,6 +25,8 @@ const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
 const JOURNAL: &[u8] = b"journal";
 const HEAD: &[u8] = b"snapshot";
+/// The signatures of the snapshot at an index.
+const CERTIFICATE: &[u8] = b"certificate";
 /// The committed index in stores without a journal. Records of the journal have it now.
 const COMMITTED: &[u8] = b"committed";
 
@@ -176,6 +179,18 @@ pub(super) fn put_purged(batch: &mut Batch, upto: Position) {
 
 pub(super) fn put_root(batch: &mut Batch, root: Root) {
     batch.put(Table::RaftMeta, JOURNAL, &encode(&root));
+}
+
+pub(super) fn put_certificate(batch: &mut Batch, index: u64, certificate: &Certificate) {
+    batch.put(Table::RaftMeta, CERTIFICATE, &encode(&(index, certificate.write())));
+}
+
+/// The signatures that were kept, and the index of their snapshot. They can be gathered again: those that do not read
+/// are none.
+pub(super) fn read_certificate(store: &Store) -> Result<Option<(u64, Certificate)>, StoreError> {
+    let bytes = store.snapshot()?.get(Table::RaftMeta, CERTIFICATE)?;
+    let read = bytes.and_then(|bytes| borsh::from_slice::<(u64, Vec<u8>)>(&bytes).ok());
+    Ok(read.and_then(|(index, bytes)| Some((index, Certificate::read(&bytes)?))))
 }
 
 pub(super) fn put_snapshot(batch: &mut Batch, head: &SnapshotHead, state: &[u8]) {

@@ -17,7 +17,7 @@ fn log() -> (Log, Applied, Tasks) {
     let (log, writer, _) = Log::open(World::inline(), store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
     tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
-    (log, Applied::new(Group::default(), None, 0, Default::default()).unwrap(), tasks)
+    (log, Applied::new(Group::default(), None, 0, Default::default(), 1).unwrap(), tasks)
 }
 
 /// A record of two deeds.
