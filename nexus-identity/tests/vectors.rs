@@ -57,6 +57,7 @@ fn domain(vector: &Vector) -> Domain {
         "proposal" => Domain::Proposal,
         "revocation" => Domain::Revocation,
         "succession" => Domain::Succession,
+        "snapshot" => Domain::Snapshot,
         other => panic!("no domain {other}"),
     }
 }

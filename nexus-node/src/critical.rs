@@ -422,6 +422,13 @@ impl Critical {
         self.coordinator.generation()
     }
 
+    /// This node as a voter, as it stands in Raft's messages: its DID, and the number that it drew.
+    #[cfg(all(feature = "testing", feature = "coordinators"))]
+    #[doc(hidden)]
+    pub fn voter(&self) -> [u8; 40] {
+        self.coordinator.voter()
+    }
+
     /// This node's DID.
     pub(crate) fn me(&self) -> Did {
         self.coordinator.did()

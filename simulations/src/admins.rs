@@ -77,7 +77,7 @@ impl Faults {
     }
 
     /// A machine that joins through the door of another.
-    async fn admitted(&self, name: &str, inviter: NodeNo, role: Role, end: Duration) -> Option<NodeNo> {
+    pub(crate) async fn admitted(&self, name: &str, inviter: NodeNo, role: Role, end: Duration) -> Option<NodeNo> {
         let newcomer = self.sim.machine(name).ok()?;
         self.let_in(newcomer, inviter, role, end).await?;
         Some(newcomer)

@@ -130,6 +130,10 @@ pub const ALL: &[KnownPlant] = &[
     // A token is given out again after its lease.
     inside("reuses_tokens", "coordinators", "coordinators", &["fencing"]),
     // Raft's messages are taken from members without a seat.
+    // A copy takes a snapshot that nobody signed.
+    inside("unsigned_snapshots", "coordinators", "rogue-seat", &["linearizable", "agreement", "sound"]),
+    // A copy takes a leader's entries that do not follow its own.
+    inside("entries_with_gaps", "coordinators", "rogue-seat", &["agreement", "sound"]),
     inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.
     inside("applies_twice", "coordinators", "coordinators", &["linearizable"]),

@@ -90,6 +90,8 @@ pub enum FaultKind {
     StolenLaptop,
     /// Two admins end each other's membership while they are apart.
     TwoAdmins,
+    /// A voter of the coordinators is taken over by another program. At last its membership ends.
+    RogueSeat,
     /// A member's machine is put back to an earlier state without a sign, and writes on.
     PutBack,
 }
@@ -127,6 +129,7 @@ impl FaultKind {
         Self::Churn,
         Self::StolenLaptop,
         Self::TwoAdmins,
+        Self::RogueSeat,
         Self::PutBack,
     ];
 
@@ -163,6 +166,7 @@ impl FaultKind {
             Self::Churn => "churn",
             Self::StolenLaptop => "stolen_laptop",
             Self::TwoAdmins => "two_admins",
+            Self::RogueSeat => "rogue_seat",
             Self::PutBack => "put_back",
         }
     }
@@ -324,6 +328,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("cloned-disk", include_str!("../scenarios/cloned-disk.toml")),
     ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
+    ("rogue-seat", include_str!("../scenarios/rogue-seat.toml")),
     ("two-admins", include_str!("../scenarios/two-admins.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),

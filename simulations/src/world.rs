@@ -510,6 +510,8 @@ impl Sim {
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
         config.formats = self.with(no, |machine| machine.formats);
+        // few entries are written in a run, and copies that lag must meet snapshots
+        config.snapshot_every = 100;
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });
@@ -905,11 +907,15 @@ impl Sim {
     /// # Errors
     /// If the name is not valid.
     pub(crate) fn outsider(&self, name: &str, heard: TapLog) -> Result<Outsider, SimError> {
-        let no = self.machine(name)?;
+        Ok(self.in_its_place(self.machine(name)?, heard))
+    }
+
+    /// Another program with the key of a machine whose node does not run.
+    pub(crate) fn in_its_place(&self, no: NodeNo, heard: TapLog) -> Outsider {
         let (key, chassis) = self.with(no, |machine| (machine.key.clone(), machine.chassis.clone()));
         let life = Life::new(no, chassis, self.0.network.clone());
         self.with(no, |machine| machine.life = Some(life.clone()));
-        Ok(Outsider { no, key, heard, network: self.0.network.clone(), spawner: Arc::new(LifeSpawner(life)) })
+        Outsider { no, key, heard, network: self.0.network.clone(), spawner: Arc::new(LifeSpawner(life)) }
     }
 
     /// Ends every node.

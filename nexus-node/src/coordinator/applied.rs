@@ -77,7 +77,7 @@ impl Applied {
         let (machine, at, seats) = match snapshot {
             Some((meta, state, certificate)) => {
                 let checkpoint = Checkpoint::of(group, SnapshotHead::from(&meta), &state);
-                checkpoints.push_back(Checkpoint { certificate, ..checkpoint });
+                checkpoints.push_back(Checkpoint { certificate: certificate.of(&checkpoint.digest), ..checkpoint });
                 (Machine::decode(&state, format_max)?, meta.last_log_id, meta.last_membership)
             }
             None => (Machine::new(group), None, StoredMembership::default()),
@@ -270,9 +270,12 @@ impl RaftStateMachine<Types> for Applier {
             let raised = before < format::SEATS && state.machine.format() >= format::SEATS;
             if at.index > 0 && (at.index % every == 0 || raised) {
                 state.unwritten = Some((meta(state), state.machine.encode()));
-                made.push(state.unwritten.as_ref().map(|(meta, bytes)| {
-                    Checkpoint::of(group, SnapshotHead::from(meta), bytes)
-                }));
+                made.push(
+                    state
+                        .unwritten
+                        .as_ref()
+                        .map(|(meta, bytes)| Checkpoint::of(group, SnapshotHead::from(meta), bytes)),
+                );
             }
             Ok(outcomes)
         };

@@ -1,5 +1,4 @@
-//! Certificates of snapshots: a copy takes a snapshot if a quorum has signed its digest, and from one coordinator
-//! alone never.
+//! Certificates of snapshots: a copy takes a snapshot if a quorum has signed its digest.
 //!
 //! A snapshot replaces a copy without a proposal of any member, so nothing in it shows whether it is true. All copies
 //! make their snapshots at the same places of the log. Each voter signs the digest of its own, and the leader sends
@@ -10,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Domain, Keypair, Signature};
 
@@ -24,12 +24,13 @@ use super::state::DIGEST_CONTEXT;
 use super::wire::{Body, Bytes, Install};
 
 /// The time between two questions for signatures that are missing.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The time between two questions of a leader for those that are not needed as far as it knows.
 const ASK_THE_REST_EVERY: Duration = Duration::from_secs(10);
-/// The time after which the signature of a member that is away is not waited for. Until then a voter that is alone
-/// with a copy cannot replace it.
+/// The time after which a seat that was not heard of is gone.
 const GONE_AFTER: Duration = Duration::from_secs(60);
+/// The most bytes of a snapshot from another copy: they are in memory until the last has come.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 /// The most signatures that are read from a leader.
 const SIGNATURES_MAX: usize = 64;
 
@@ -85,20 +86,33 @@ impl Certificate {
         signature
     }
 
-    /// The members that signed this digest.
-    fn signers(&self, digest: &SnapshotDigest) -> BTreeSet<Did> {
-        let signed = |by: &Did, signature| by.verify(Domain::Snapshot, &digest.0, signature).is_ok();
+    /// The signatures of this digest among these.
+    pub(super) fn of(mut self, digest: &SnapshotDigest) -> Self {
+        let signers = self.signers(digest, |_| true);
+        self.0.retain(|by, _| signers.contains(by));
+        self
+    }
+
+    fn has(&self, did: &Did) -> bool {
+        self.0.contains_key(did)
+    }
+
+    /// The members with a seat that signed this digest.
+    fn signers(&self, digest: &SnapshotDigest, has_seat: impl Fn(&Did) -> bool) -> BTreeSet<Did> {
+        let signed = |by: &Did, signature| has_seat(by) && by.verify(Domain::Snapshot, &digest.0, signature).is_ok();
         self.0.iter().filter(|(by, signature)| signed(by, signature)).map(|(by, _)| *by).collect()
     }
 }
 
-/// Whether a snapshot that these members with seats have signed is taken: by a majority of the seats. `counted` are
-/// the members with a seat that were heard of lately.
+/// The number of members that must have signed a snapshot: a majority of the voters in it, or of those that this node's
+/// own copy names if these are more. One is enough where no other can be: `others` tells whether this node votes itself,
+/// or has lately heard of a seat besides the sender's.
 ///
-/// The voters that the snapshot itself names do not matter: whoever makes it chooses them. The signature of a member
-/// that has gone counts all the same.
-fn suffices(signers: &BTreeSet<Did>, counted: &BTreeSet<Did>) -> bool {
-    signers.len() * 2 > counted.len()
+/// The snapshot names its voters itself. A single voter that names nobody else meets this node's own voters, or two.
+fn needed(head: &Seats, own: Option<&Seats>, others: bool) -> usize {
+    let sets = [Some(head), own].into_iter().flatten().flat_map(|seats| &seats.voters);
+    let most = sets.map(|voters| voters.iter().map(|voter| voter.did).collect::<BTreeSet<_>>().len()).max();
+    (most.unwrap_or_default() / 2 + 1).max(if others { 2 } else { 1 })
 }
 
 /// A snapshot that this node's copy made by itself, with the signatures that have come.
@@ -163,6 +177,9 @@ impl Incoming {
         }
         self.state.update(&part.data);
         self.next += part.data.len() as u64;
+        if self.next > SNAPSHOT_BYTES_MAX {
+            return Part::Refused;
+        }
         let digest = || SnapshotDigest::of(group, &self.read, self.state.finalize().as_bytes());
         match self.signed {
             Some(signed) if part.done && digest() != signed => Part::Refused,
@@ -171,17 +188,18 @@ impl Incoming {
     }
 }
 
-/// The digest of a snapshot with this first part, if its signers are enough.
+/// The digest of a snapshot with this first part, if enough members with a seat signed it.
 fn signed(
     group: Group,
     part: &Install,
     head: &SnapshotHead,
-    enough: impl FnOnce(&BTreeSet<Did>) -> bool,
+    has_seat: impl Fn(&Did) -> bool,
+    needed: usize,
 ) -> Option<SnapshotDigest> {
     let state: [u8; 32] = part.state.as_slice().try_into().ok()?;
     let digest = SnapshotDigest::of(group, head, &state);
     let certificate = Certificate::read(&part.certificate)?;
-    enough(&certificate.signers(&digest)).then_some(digest)
+    (certificate.signers(&digest, has_seat).len() >= needed).then_some(digest)
 }
 
 impl Coordinator {
@@ -191,12 +209,14 @@ impl Coordinator {
         let mut incoming = running.incoming();
         if part.offset == 0 {
             *incoming = None;
-            let signed = match self.needs_certificate(running.group, part) && !planted("unsigned_snapshots") {
-                true => match signed(running.group, part, head, |signers| self.are_enough(running.group, signers)) {
+            let signed = if self.needs_certificate(running.group, part) && !planted("unsigned_snapshots") {
+                let has_seat = |did: &Did| self.has_seat_in(running.group, did);
+                match signed(running.group, part, head, has_seat, self.needed_here(running, &peer, head)) {
                     None => return Part::Refused,
                     signed => signed,
-                },
-                false => None,
+                }
+            } else {
+                None
             };
             *incoming = Some(Incoming::begin(peer, part, head.clone(), signed));
         }
@@ -208,11 +228,12 @@ impl Coordinator {
         taken
     }
 
-    fn are_enough(&self, group: Group, signers: &BTreeSet<Did>) -> bool {
-        let seated = |did: &&Did| self.has_seat_in(group, did);
-        let mut counted = self.seated_here(group);
-        counted.extend(Some(self.did()).filter(|me| self.has_seat_in(group, me)));
-        suffices(&signers.iter().filter(seated).copied().collect(), &counted)
+    /// The number of seats that must have signed a snapshot from a peer.
+    fn needed_here(&self, running: &Running, by: &Did, head: &SnapshotHead) -> usize {
+        let own = running.seats();
+        let votes = own.as_ref().is_some_and(|own| own.has_voter(&self.did()));
+        let others = votes || self.seated_here(running.group).iter().any(|did| did != by);
+        needed(&head.seats, own.as_ref(), others)
     }
 
     /// Whether a snapshot with this first part must be signed.
@@ -252,38 +273,49 @@ impl Coordinator {
         Some(Certificate::default().sign(&checkpoint.digest, &self.key))
     }
 
-    /// Asks the others for the signatures that the latest snapshot lacks.
+    /// Asks the others for the signatures that the latest snapshot lacks, and keeps each as it comes.
     async fn gather(&self, running: &Running) -> Gathered {
         let Some(mut checkpoint) = running.applied.latest_checkpoint() else { return Gathered::All };
         let (index, digest) = (checkpoint.index(), checkpoint.digest);
         checkpoint.certificate.sign(&digest, &self.key);
+        self.keep(running, &mut checkpoint).await;
         let seated = self.seated_here(running.group);
-        let lacking = seated.iter().filter(|did| !checkpoint.certificate.0.contains_key(did)).copied();
-        let asked = lacking.map(async |did| {
+        let lacking: Vec<Did> = seated.iter().filter(|did| !checkpoint.certificate.has(did)).copied().collect();
+        let ask = async |did: Did| {
             let body = Body::Certify(Bytes { bytes: encode(&index) });
-            let Ok(Reply { body: Body::Answer(answer), .. }) = self.ask(did, running.group, body).await else {
-                return None;
-            };
-            Some((did, Signature::try_from_slice(&answer.bytes).ok()?))
-        });
-        for (did, signature) in join_all(asked).await.into_iter().flatten() {
-            if !checkpoint.certificate.add(&digest, did, signature) {
+            match self.ask(did, running.group, body).await {
+                Ok(Reply { body: Body::Answer(answer), .. }) => {
+                    Some((did, Signature::try_from_slice(&answer.bytes).ok()?))
+                }
+                _ => None,
+            }
+        };
+        let mut asked: FuturesUnordered<_> = lacking.into_iter().map(ask).collect();
+        while let Some(answer) = asked.next().await {
+            let Some((did, signature)) = answer else { continue };
+            if checkpoint.certificate.add(&digest, did, signature) {
+                self.keep(running, &mut checkpoint).await;
+            } else {
                 tracing::warn!(peer = %did.short(), index, "its copy differs from this one at the same place of the log");
             }
         }
-        let signers = checkpoint.certificate.signers(&digest);
-        checkpoint.enough = self.are_enough(running.group, &signers);
-        let gathered = match checkpoint.enough {
-            true if seated.is_subset(&signers) => Gathered::All,
+        match checkpoint.enough {
+            true if seated.iter().all(|did| checkpoint.certificate.has(did)) => Gathered::All,
             true => Gathered::Enough,
             false => Gathered::TooFew,
-        };
-        if running.applied.certified(checkpoint.clone())
-            && let Err(error) = self.log.save_certificate(index, &checkpoint.certificate).await
-        {
+        }
+    }
+
+    async fn keep(&self, running: &Running, checkpoint: &mut Checkpoint) {
+        let signed = checkpoint.certificate.0.len();
+        checkpoint.enough = signed >= needed(&checkpoint.head.seats, None, false);
+        if !running.applied.certified(checkpoint.clone()) {
+            return;
+        }
+        // without it, they are asked again after a start
+        if let Err(error) = self.log.save_certificate(checkpoint.index(), &checkpoint.certificate).await {
             tracing::debug!(%error, "the signatures of a snapshot were not kept");
         }
-        gathered
     }
 }
 
@@ -354,7 +386,24 @@ mod tests {
     fn head(index: u64) -> SnapshotHead {
         let voters = BTreeSet::from([Voter { did: did(1), draw: 1 }]);
         let at = Some(Position { term: 3, leader: Voter { did: did(1), draw: 1 }, index });
-        SnapshotHead { at, seats_at: at, seats: Seats { all: voters.clone(), voters: vec![voters] }, id: index.to_string() }
+        SnapshotHead {
+            at,
+            seats_at: at,
+            seats: Seats { all: voters.clone(), voters: vec![voters] },
+            id: index.to_string(),
+        }
+    }
+
+    fn voters(count: u8) -> Seats {
+        let voters: BTreeSet<Voter> = (1..=count).map(|n| Voter { did: did(n), draw: 1 }).collect();
+        Seats { all: voters.clone(), voters: vec![voters] }
+    }
+
+    #[test]
+    fn a_member_with_two_numbers_is_one_voter() {
+        let two = [Voter { did: did(1), draw: 1 }, Voter { did: did(1), draw: 2 }];
+        let seats = Seats { all: BTreeSet::from(two), voters: vec![BTreeSet::from(two)] };
+        assert_eq!((needed(&seats, None, false), needed(&voters(3), Some(&seats), false)), (1, 2));
     }
 
     /// The parts of a snapshot, signed by these.
@@ -377,18 +426,20 @@ mod tests {
         chunks.iter().enumerate().map(|(n, data)| part(n, data)).collect()
     }
 
-    fn begin(part: &Install, enough: impl FnOnce(&BTreeSet<Did>) -> bool) -> Option<Incoming> {
-        let signed = signed(GROUP, part, &head(9), enough)?;
+    fn begin(part: &Install) -> Option<Incoming> {
+        let signed = signed(GROUP, part, &head(9), |_| true, 2)?;
         Some(Incoming::begin(did(1), part, head(9), Some(signed)))
     }
 
     proptest! {
-        /// promise: Keys and locks | Fewer than half of the seats cannot replace a copy, however many voters their snapshot names
+        /// promise: Keys and locks | A minority of the voters that a copy knows cannot replace it, whichever voters their snapshot names
         #[test]
-        fn a_minority_of_the_seats_certifies_nothing(seats in 1..20_u8, liars in 0..20_u8) {
-            let counted: BTreeSet<Did> = (1..=seats).map(did).collect();
-            let signers: BTreeSet<Did> = (1..=liars).map(did).collect();
-            prop_assert_eq!(suffices(&signers, &counted), u32::from(liars) * 2 > u32::from(seats));
+        fn a_minority_of_the_voters_certifies_nothing(own in 1..8_u8, named in 1..8_u8, others: bool) {
+            let needed_of = needed(&voters(named), Some(&voters(own)), others);
+            prop_assert!(needed_of * 2 > usize::from(own) && needed_of * 2 > usize::from(named));
+            prop_assert!(needed_of > 1 || !others, "one voter alone replaces no copy");
+            // and the majority that committed what is in it can certify it
+            prop_assert!(needed_of <= (usize::from(own.max(named)) / 2 + 1).max(2));
         }
 
         #[test]
@@ -398,8 +449,7 @@ mod tests {
             flip in any::<prop::sample::Index>(),
         ) {
             let sent = parts(&state, chunk, &[1, 2]);
-            let both = |signers: &BTreeSet<Did>| *signers == BTreeSet::from([did(1), did(2)]);
-            let mut incoming = begin(&sent[0], both).unwrap();
+            let mut incoming = begin(&sent[0]).unwrap();
             for part in &sent {
                 prop_assert_eq!(incoming.take(GROUP, did(1), part), Part::Taken);
                 prop_assert_eq!(incoming.take(GROUP, did(1), part), Part::Astray, "twice");
@@ -407,7 +457,7 @@ mod tests {
             // one other byte, wherever it is
             let (mut changed, at) = (sent.clone(), flip.index(state.len()));
             changed[at / chunk].data[at % chunk] ^= 1;
-            let mut incoming = begin(&changed[0], both).unwrap();
+            let mut incoming = begin(&changed[0]).unwrap();
             let answers: Vec<Part> = changed.iter().map(|part| incoming.take(GROUP, did(1), part)).collect();
             prop_assert_eq!(answers.last(), Some(&Part::Refused));
         }
@@ -416,15 +466,12 @@ mod tests {
     #[test]
     fn a_signature_is_for_a_group_a_place_voters_and_a_state() {
         let sent = parts(b"state", 64, &[1]);
-        let signers = |group, head: &SnapshotHead, part: &Install| {
-            let mut seen = None;
-            signed(group, part, head, |signers| {
-                seen = Some(signers.len());
-                true
-            });
-            seen
+        let taken = |group, head: &SnapshotHead, part: &Install, needed| {
+            signed(group, part, head, |by| [did(1), did(2)].contains(by), needed).is_some()
         };
-        assert_eq!(signers(GROUP, &head(9), &sent[0]), Some(1));
+        assert!(taken(GROUP, &head(9), &sent[0], 1) && !taken(GROUP, &head(9), &sent[0], 2));
+        let unseated = parts(b"state", 64, &[3]);
+        assert!(!taken(GROUP, &head(9), &unseated[0], 1), "without a seat");
         let mut others = vec![(Group { id: 8, ..GROUP }, head(9), sent[0].clone()), (GROUP, head(10), sent[0].clone())];
         let more = Voter { did: did(2), draw: 2 };
         let mut voters = head(9);
@@ -432,7 +479,7 @@ mod tests {
         others.push((GROUP, voters, sent[0].clone()));
         others.push((GROUP, head(9), Install { state: vec![7; 32], ..sent[0].clone() }));
         for (group, head, part) in others {
-            assert_eq!(signers(group, &head, &part), Some(0));
+            assert!(!taken(group, &head, &part, 1));
         }
         // a signature in the name of another
         let mut certificate = Certificate::default();
@@ -441,7 +488,7 @@ mod tests {
         assert!(!certificate.add(&digest, did(2), signature));
         certificate.0.insert(did(2), signature);
         let part = Install { certificate: certificate.write(), ..sent[0].clone() };
-        assert_eq!(signers(GROUP, &head(9), &part), Some(1));
+        assert!(taken(GROUP, &head(9), &part, 1) && !taken(GROUP, &head(9), &part, 2));
         // no digest, no certificate, too many signatures
         let many: Vec<(Did, Signature)> = (0..=64).map(|n| (did(n), signature)).collect();
         for part in [
@@ -449,16 +496,16 @@ mod tests {
             Install { certificate: vec![9], ..sent[0].clone() },
             Install { certificate: encode(&many), ..sent[0].clone() },
         ] {
-            assert_eq!(signers(GROUP, &head(9), &part), None);
+            assert!(!taken(GROUP, &head(9), &part, 0));
         }
     }
 
     #[test]
     fn parts_of_another_sender_or_snapshot_are_astray() {
-        let sent = parts(&[7; 100], 40, &[1]);
+        let sent = parts(&[7; 100], 40, &[1, 2]);
         let other = Install { head: encode(&head(10)), ..sent[1].clone() };
         for (by, part) in [(did(2), &sent[1]), (did(1), &other), (did(1), &sent[2])] {
-            let mut incoming = begin(&sent[0], |_| true).unwrap();
+            let mut incoming = begin(&sent[0]).unwrap();
             assert_eq!(incoming.take(GROUP, did(1), &sent[0]), Part::Taken);
             assert_eq!(incoming.take(GROUP, by, part), Part::Astray);
         }

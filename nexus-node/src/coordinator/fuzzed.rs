@@ -181,7 +181,13 @@ pub fn machine(bytes: &[u8]) -> bool {
     let written = machine.encode();
     let again = Machine::decode(&written, FORMAT_MAX);
     assert!(again.is_ok_and(|again| again == machine), "a state reads as it was written");
-    let copy = Applied::new(GROUP, Some((SnapshotMeta::default(), written, Certificate::default())), FORMAT_MAX, watch::Sender::new(0), 1);
+    let copy = Applied::new(
+        GROUP,
+        Some((SnapshotMeta::default(), written, Certificate::default())),
+        FORMAT_MAX,
+        watch::Sender::new(0),
+        1,
+    );
     assert!(copy.is_ok(), "a copy begins with it");
     if let Ok(copy) = copy {
         asked(&copy);

@@ -280,9 +280,7 @@ impl Coordinator {
     /// The group and the voters of this node's copy.
     fn own_seats(&self) -> Option<(Group, Seats)> {
         let running = self.running()?;
-        let seats = Seats::from(running.metrics().membership_config.membership());
-        // a copy that was only just begun knows of no voters yet
-        seats.voters.iter().any(|voters| !voters.is_empty()).then_some((running.group, seats))
+        Some((running.group, running.seats()?))
     }
 
     /// Whether a member named as the leader is asked: only a voter can lead.

@@ -22,7 +22,7 @@ use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
 use super::network::{Believes, Matched, PeerLinks, Peers};
-use super::raft::{Metrics, Outcomes, Proposals, Raft, Vote, Voter, term_can_follow};
+use super::raft::{Metrics, Outcomes, Proposals, Raft, Seats, Vote, Voter, term_can_follow};
 use super::runtime::scope;
 use super::state::Outcome;
 use crate::error::{NodeError, OpaqueError, StopError};
@@ -37,8 +37,8 @@ const PROPOSALS_MAX: usize = 64;
 const READERS_MAX: usize = 4_096;
 /// The longest proof of leadership.
 const PROOF_MAX: Duration = Duration::from_millis(1_500);
-/// The entries kept before a snapshot, for peers that are nearly up to date.
-const KEPT: u64 = 1_000;
+/// The part of the entries between two snapshots that is kept before one, for peers that are nearly up to date.
+const KEPT: u64 = 10;
 
 /// The timing of a group.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ impl Running {
             // all copies make theirs at the same places
             snapshot_policy: SnapshotPolicy::Never,
             snapshot_max_chunk_size: 256 * 1024,
-            max_in_snapshot_log_to_keep: KEPT,
+            max_in_snapshot_log_to_keep: snapshot_every / KEPT,
             purge_batch_size: 256,
             ..openraft::Config::default()
         };
@@ -242,6 +242,12 @@ impl Running {
     /// The voters, of both sets during a change.
     pub(super) fn voters(&self) -> BTreeSet<Voter> {
         self.raft.server_metrics().borrow().membership_config.membership().voter_ids().collect()
+    }
+
+    /// The voters and learners; `None` of a copy that was only just begun and knows of none yet.
+    pub(super) fn seats(&self) -> Option<Seats> {
+        let seats = Seats::from(self.raft.server_metrics().borrow().membership_config.membership());
+        seats.voters.iter().any(|voters| !voters.is_empty()).then_some(seats)
     }
 
     pub(super) fn leads(&self) -> bool {

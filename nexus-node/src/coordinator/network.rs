@@ -15,9 +15,10 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, EmptyNode};
+use tokio::time::Instant;
 
-use super::command::Group;
 use super::applied::Applied;
+use super::command::Group;
 use super::format::{self, encode};
 use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{
@@ -31,6 +32,8 @@ use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 /// The longest wait for a part of a snapshot.
 const INSTALL_MAX: Duration = Duration::from_secs(20);
+/// The wait before a snapshot is sent again that was not taken: it can be large.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// The wait before an unreachable peer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -67,7 +70,7 @@ impl RaftNetworkFactory<Types> for PeerLinks {
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
         let (matched, applied) = (self.matched.clone(), self.applied.clone());
-        Client { links, group: self.group, log, believes, matched, applied, target }
+        Client { links, group: self.group, log, believes, matched, applied, target, refused: None }
     }
 }
 
@@ -80,6 +83,8 @@ pub(super) struct Client {
     matched: Matched,
     applied: Applied,
     target: Voter,
+    /// The time of the last snapshot that the peer did not take.
+    refused: Option<Instant>,
 }
 
 type Failed<E = openraft::error::Infallible> = RPCError<Voter, EmptyNode, RaftError<Voter, E>>;
@@ -180,6 +185,9 @@ impl RaftNetwork<Types> for Client {
         _: RPCOption,
     ) -> Result<InstallSnapshotResponse<Voter>, Failed<InstallSnapshotError>> {
         let (state, certificate) = match request.offset {
+            0 if self.refused.is_some_and(|refused| refused.elapsed() < REFUSED_FOR) => {
+                return Err(Unreachable::new(&AnyError::error("it did not take a snapshot just now")).into());
+            }
             0 => self.signed(&request.meta)?,
             _ => Default::default(),
         };
@@ -192,7 +200,9 @@ impl RaftNetwork<Types> for Client {
             state,
             certificate,
         });
-        match self.ask(body, INSTALL_MAX).await? {
+        let answer = self.ask(body, INSTALL_MAX).await;
+        self.refused = answer.is_err().then(Instant::now);
+        match answer? {
             Body::Installed(vote) => {
                 if request.done {
                     self.note(request.vote, request.meta.last_log_id);

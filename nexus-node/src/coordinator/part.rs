@@ -358,6 +358,16 @@ impl Coordinator {
         self.running().map(|running| running.digest())
     }
 
+    /// This node as a voter, in bytes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn voter(&self) -> [u8; 40] {
+        let Voter { did, draw } = self.me();
+        let mut bytes = [0; 40];
+        bytes[..32].copy_from_slice(did.as_bytes());
+        bytes[32..].copy_from_slice(&draw.to_le_bytes());
+        bytes
+    }
+
     /// The generation of the group that this node has a copy of.
     pub(crate) fn generation(&self) -> Option<u32> {
         self.running().map(|running| running.generation())

@@ -19,7 +19,7 @@ use super::limits::PROPOSAL_BYTES_MAX;
 use super::manage::Manage;
 use super::network::encode_at;
 use super::raft::{
-    Ballot, Vote, Voter, decode_at, decode_entry, decode_head, decode_vote, index_can_follow, term_can_follow,
+    Ballot, Types, Vote, Voter, decode_at, decode_entry, decode_head, decode_vote, index_can_follow, term_can_follow,
 };
 use super::runtime::scope;
 use super::state::Outcome;
@@ -212,6 +212,9 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
         entries: entries.map_err(|error| here.unread(peer, error))?,
         leader_commit: decode_at(&append.committed).ok_or_else(malformed)?,
     };
+    if !follow_each_other(&request) && !planted("entries_with_gaps") {
+        return Err(malformed());
+    }
     let answer = scope(here.world.spawner().clone(), running.raft.append_entries(request)).await;
     let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
     let (result, vote, upto) = match answer {
@@ -224,6 +227,17 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
         running.hear();
     }
     Ok(Body::Appended(Appended { result: result.into(), vote, upto }))
+}
+
+/// Whether a leader's entries follow the one before without a gap, and none is of a term after the leader's. openraft
+/// relies on that.
+fn follow_each_other(request: &AppendEntriesRequest<Types>) -> bool {
+    let mut last = request.prev_log_id;
+    request.entries.iter().all(|entry| {
+        let follows = entry.log_id.index == last.map_or(0, |last| last.index + 1) && Some(entry.log_id) > last;
+        last = Some(entry.log_id);
+        follows && entry.log_id.leader_id.term <= request.vote.leader_id.term
+    })
 }
 
 async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) -> Result<Body, Refused> {
@@ -446,8 +460,7 @@ mod tests {
         let head = encode(&SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() });
         let append =
             Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None) };
-        let install =
-            Install { vote: ballot(true), head, data: GARBAGE.to_vec(), done: true, ..Install::default() };
+        let install = Install { vote: ballot(true), head, data: GARBAGE.to_vec(), done: true, ..Install::default() };
         [
             Body::Vote(VoteAsk { vote: ballot(false), last: encode(&at) }),
             Body::Append(append),
@@ -572,6 +585,42 @@ mod tests {
         let answer = send(forged(running.group, term, 3, 900, &[0, 1])).await;
         assert!(matches!(answer, Body::Installed(_)), "{answer:?}");
         running.applied_index().wait_for(|index| *index == 900).await.unwrap();
+        here.stop().await;
+    }
+
+    /// promise: Keys and locks | A leader's entries that do not follow each other are refused, and stop no copy
+    #[tokio::test]
+    async fn entries_that_do_not_follow_each_other_are_refused() {
+        let here = coordinator().await;
+        let running = here.running().unwrap();
+        let rogue = Voter { did: key(1).did(), draw: 3 };
+        assert!(here.have_signed(&running, &BTreeSet::from([rogue])).await);
+        let (term, before) = (running.term() + 5, running.digest());
+        let last = running.metrics().last_log_index.unwrap();
+        let at = |term, index| Position { term, leader: rogue, index };
+        let blank = |at: Position| [encode(&at), vec![0]].concat();
+        let append = |previous: Option<Position>, entries: &[Position]| Append {
+            vote: encode(&Ballot { term, voter: rogue, committed: true }),
+            previous: encode(&previous),
+            entries: entries.iter().map(|at| blank(*at)).collect(),
+            committed: encode(&entries.last()),
+        };
+        let follows = running.metrics().last_applied.map(Position::from);
+        for (previous, entries) in [
+            (None, vec![at(term, 5)]),
+            (follows, vec![at(term, last + 2)]),
+            (follows, vec![at(term, last + 1), at(term, last + 3)]),
+            (follows, vec![at(term, last + 1), at(term, last + 1)]),
+            (follows, vec![at(term, last + 1), at(term - 1, last + 2)]),
+            (follows, vec![at(term + 1, last + 1)]),
+        ] {
+            let (group, to) = (encode(&running.group), encode(&here.me()));
+            let body = Some(Body::Append(append(previous, &entries)));
+            let answer = here.answer(key(1).did(), Envelope { id: 1, group, to, format: 0, body }).await.body;
+            let Some(Body::Refused(refused)) = answer else { panic!("{entries:?}: {answer:?}") };
+            assert_eq!(refused.reason(), Reason::Forbidden);
+        }
+        assert_eq!((running.digest(), here.broken().is_none()), (before, true), "nothing changed");
         here.stop().await;
     }
 
