@@ -146,6 +146,7 @@ impl Faults {
             FaultKind::Churn => drop(self.newcomer(no, "newcomer", last).await.map(|_| sim.network().fire("churn"))),
             FaultKind::StolenLaptop => self.laptop_is_stolen(no, last).await,
             FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
+            FaultKind::TwoFaces => self.shows_two_pasts(no, last, *choice).await,
             FaultKind::RogueSeat => self.voter_turns(no, last, *choice).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}

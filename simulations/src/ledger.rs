@@ -64,6 +64,8 @@ pub struct Ledger {
     /// Machines that were put back without a sign, with their members: their logs may fork, and their memories get
     /// other ids.
     pub put_back: BTreeMap<NodeNo, Did>,
+    /// Members whose logs fork on purpose.
+    pub two_faces: BTreeSet<Did>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }

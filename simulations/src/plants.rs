@@ -71,6 +71,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("delivers_by_gossip_alone", "sync", "laptop-offline", &["liveness"]),
     // A session loses its place among its own new entries.
     inside("loses_tail_cursor", "sync", "laptop-offline", &["liveness"]),
+    // The evidence of a fork by another member cuts nothing.
+    inside("heeds_no_evidence", "sync", "two-faces", &["convergence", "liveness"]),
+    // Whoever holds both branches of a log says nothing of it.
+    inside("gives_no_evidence", "sync", "two-faces", &["convergence", "liveness"]),
     // An entry is taken although earlier ones are missing, and nobody asks for them.
     inside("skips_gaps", "sync", "anything", &["convergence", "durability"]),
     // A restored node writes on without asking the others for their part of its log.

@@ -92,6 +92,8 @@ pub enum FaultKind {
     TwoAdmins,
     /// A voter of the coordinators is taken over by another program. At last its membership ends.
     RogueSeat,
+    /// A member shows different pasts to different nodes.
+    TwoFaces,
     /// A member's machine is put back to an earlier state without a sign, and writes on.
     PutBack,
 }
@@ -130,6 +132,7 @@ impl FaultKind {
         Self::StolenLaptop,
         Self::TwoAdmins,
         Self::RogueSeat,
+        Self::TwoFaces,
         Self::PutBack,
     ];
 
@@ -167,6 +170,7 @@ impl FaultKind {
             Self::StolenLaptop => "stolen_laptop",
             Self::TwoAdmins => "two_admins",
             Self::RogueSeat => "rogue_seat",
+            Self::TwoFaces => "two_faces",
             Self::PutBack => "put_back",
         }
     }
@@ -330,6 +334,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("stolen-laptop", include_str!("../scenarios/stolen-laptop.toml")),
     ("rogue-seat", include_str!("../scenarios/rogue-seat.toml")),
     ("two-admins", include_str!("../scenarios/two-admins.toml")),
+    ("two-faces", include_str!("../scenarios/two-faces.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -23,7 +23,9 @@ impl Invariant for Convergence {
             let equal = moment.seen[..place].iter().find(|other| other.frontier == one.frontier);
             if let Some(other) = equal {
                 self.0.looked(1);
-                if other.view != one.view {
+                // the evidence of a fork may be on its way: a frontier does not show the second branch
+                let forks = [one, other].into_iter().any(|seen| knows_two_faces(seen, moment));
+                if other.view != one.view && (moment.last || !forks) {
                     self.0.broke(moment.at, || difference(other, one));
                 }
             }
@@ -36,6 +38,12 @@ impl Invariant for Convergence {
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no two nodes ever held the same entries")
     }
+}
+
+/// Whether a node knows of a fork that a member made on purpose.
+fn knows_two_faces(seen: &NodeContent, moment: &Moment<'_>) -> bool {
+    let mut forks = seen.warnings.iter().filter(|(code, _)| *code == "fork");
+    forks.any(|(_, message)| moment.ledger.two_faces.iter().any(|did| message.contains(&did.to_string())))
 }
 
 fn difference(a: &NodeContent, b: &NodeContent) -> String {

@@ -27,8 +27,9 @@ impl Invariant for OneSeq {
 
     fn look(&mut self, moment: &Moment<'_>) {
         for seen in moment.seen {
-            let forking: BTreeSet<Did> =
-                moment.ledger.thefts.thieves.iter().chain(moment.ledger.put_back.values()).copied().collect();
+            let ledger = moment.ledger;
+            let forking = ledger.thefts.thieves.iter().chain(ledger.put_back.values()).chain(&ledger.two_faces);
+            let forking: BTreeSet<Did> = forking.copied().collect();
             for (log, head) in seen.frontier.iter().filter(|(log, _)| !forking.contains(&log.author)) {
                 self.record.looked(1);
                 let known = *self.known.entry((*log, head.seq)).or_insert(head.id);
