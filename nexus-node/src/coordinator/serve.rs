@@ -548,7 +548,7 @@ mod tests {
         }
     }
 
-    /// promise: Keys and locks | A voter cannot replace a copy by a snapshot of its own making: a majority of the seats must have signed it
+    /// promise: Keys and locks | A voter cannot replace a copy by a snapshot of its own making: a majority of the voters must have signed it
     #[tokio::test]
     async fn a_snapshot_that_no_majority_of_the_seats_has_signed_is_refused() {
         let here = coordinator().await;
