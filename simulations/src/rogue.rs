@@ -213,8 +213,8 @@ fn forged(group: &[u8], key: &Keypair, seat: &[u8], vote: Vec<u8>, at: &[u8]) ->
     let seats = [&one[..], &one, seat, &one, seat].concat();
     let place = [&[1], at, &[1], at, &seats].concat();
     let head = [&place[..], &one, b"1"].concat();
-    let of_any = seeds().into_iter().filter(|(of, ..)| *of == "machine").map(|(.., bytes)| bytes);
-    let data = of_any.last().unwrap_or_default();
+    let mut of_any = seeds().into_iter().filter(|(of, ..)| *of == "machine").map(|(.., bytes)| bytes);
+    let data = of_any.next_back().unwrap_or_default();
     let state = blake3::derive_key("nexus critical state v1", &data);
     let digest = blake3::derive_key("nexus critical snapshot v1", &[group, &place, &state].concat());
     let signature = key.sign(Domain::Snapshot, &digest);

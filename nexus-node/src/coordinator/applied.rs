@@ -268,7 +268,7 @@ impl RaftStateMachine<Types> for Applier {
             state.at = Some(entry.log_id);
             // a raise is at the same place in all copies, as the multiples are
             let raised = before < format::SEATS && state.machine.format() >= format::SEATS;
-            if at.index > 0 && (at.index % every == 0 || raised) {
+            if at.index > 0 && (at.index.is_multiple_of(every) || raised) {
                 state.unwritten = Some((meta(state), state.machine.encode()));
                 made.push(
                     state

@@ -112,13 +112,13 @@ impl Client {
 
     /// The digest of a snapshot's state, and its certificate. Before critical state is of a format of which snapshots
     /// are signed, there may be none. Later, one that would be refused is not sent.
-    fn signed<E: std::error::Error>(&self, meta: &SnapshotMeta) -> Result<(Vec<u8>, Vec<u8>), Failed<E>> {
+    fn signed(&self, meta: &SnapshotMeta) -> Result<(Vec<u8>, Vec<u8>), Unreachable> {
         let index = meta.last_log_id.map_or(0, |at| at.index);
         let signs = self.applied.read().machine.format() >= format::SEATS;
         match self.applied.checkpoint(index).filter(|checkpoint| checkpoint.enough || !signs) {
             Some(checkpoint) => Ok((checkpoint.state.to_vec(), checkpoint.certificate.write())),
             None if !signs => Ok((Vec::new(), Vec::new())),
-            None => Err(Unreachable::new(&AnyError::error("too few coordinators have signed the snapshot yet")).into()),
+            None => Err(Unreachable::new(&AnyError::error("too few coordinators have signed the snapshot yet"))),
         }
     }
 
