@@ -32,7 +32,7 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `usurper` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `usurper`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
@@ -66,6 +66,8 @@ pub mod plan;
 pub mod plants;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod put_back;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod raft_frames;
 pub mod report;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rogue;
@@ -76,7 +78,9 @@ pub mod tap;
 pub mod trace;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod transport;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod two_faces;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod usurper;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod wire;

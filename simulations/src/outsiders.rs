@@ -61,6 +61,17 @@ pub(crate) async fn strangers(sim: &Sim, no: usize, nodes: usize, heard: TapLog,
     sim.crash(outsider.no, crate::world::Crash::Process);
 }
 
+/// Notes which peers are connected. Returns whether the mesh goes on.
+pub(crate) fn note_open(open: &mut BTreeSet<Did>, event: Option<MeshEvent>) -> bool {
+    match event {
+        Some(MeshEvent::PeerOpen { peer, .. }) => drop(open.insert(peer)),
+        Some(MeshEvent::PeerClosed { peer, .. }) => drop(open.remove(&peer)),
+        Some(_) => {}
+        None => return false,
+    }
+    true
+}
+
 /// The room and the topic of honest nodes. Streams that they open are reset.
 fn rooms() -> (Rooms, Receiver<nexus_mesh::Message>) {
     let mut rooms = Rooms::new();
@@ -176,10 +187,11 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
             () = pause => Err(()),
         };
         match event {
-            Ok(None) => break,
-            Ok(Some(MeshEvent::PeerOpen { peer, .. })) => drop(open.insert(peer)),
-            Ok(Some(MeshEvent::PeerClosed { peer, .. })) => drop(open.remove(&peer)),
-            Ok(Some(_)) => {}
+            Ok(event) => {
+                if !note_open(&mut open, event) {
+                    break;
+                }
+            }
             Err(_) => {
                 let peers: Vec<Did> = open.iter().copied().collect();
                 let Some(&peer) = dice.pick(&peers) else { continue };

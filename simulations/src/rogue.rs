@@ -6,24 +6,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use libp2p::StreamProtocol;
 use nexus_identity::{Did, Domain, Keypair, Role};
-use nexus_mesh::{FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, MeshEvent, Rooms, Stream, read_frame, write_frame};
+use nexus_mesh::{Membership, Mesh, MeshConfig, Rooms};
 use nexus_node::Node;
 use nexus_node::critical::Manage;
 use nexus_node::internals::coordinator::fuzzed::seeds;
-use prost::Message;
 
 use crate::dice::Dice;
 use crate::faults::{Faults, LOOK_EVERY};
+use crate::outsiders::note_open;
+use crate::raft_frames::{Append, Envelope, Install, Nothing, RAFT, Vote, ask};
 use crate::tap::TapLog;
 use crate::world::Crash;
 
-const RAFT: StreamProtocol = StreamProtocol::new("/nexus/raft/1");
 /// The longest extension for a member that has no vote yet, and the shortest time of another program in its place.
 const LONGER_MAX: Duration = Duration::from_secs(45);
-/// The longest wait for an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Faults {
     /// A member joins and gets a vote. Then another program runs in its place. At last its membership ends.
@@ -71,12 +68,7 @@ impl Faults {
             let pause = tokio::time::sleep(Duration::from_millis(dice.between(300, 2_500)));
             tokio::select! {
                 biased;
-                event = events.recv() => match event {
-                    Some(MeshEvent::PeerOpen { peer, .. }) => drop(open.insert(peer)),
-                    Some(MeshEvent::PeerClosed { peer, .. }) => drop(open.remove(&peer)),
-                    Some(_) => {}
-                    None => break,
-                },
+                event = events.recv() => if !note_open(&mut open, event) { break },
                 () = pause => {
                     let peers: Vec<Did> = open.iter().copied().collect();
                     let Some(&peer) = dice.pick(&peers) else { continue };
@@ -91,81 +83,6 @@ impl Faults {
         }
         Some(mesh)
     }
-}
-
-/// The part of a frame that a rogue voter writes and reads.
-#[derive(Clone, PartialEq, Message)]
-struct Envelope {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    /// Generation and random number.
-    #[prost(bytes = "vec", tag = "2")]
-    group: Vec<u8>,
-    #[prost(bytes = "vec", tag = "18")]
-    to: Vec<u8>,
-    #[prost(message, optional, tag = "3")]
-    append: Option<Append>,
-    #[prost(message, optional, tag = "4")]
-    vote: Option<Vote>,
-    #[prost(message, optional, tag = "5")]
-    install: Option<Install>,
-    #[prost(message, optional, tag = "8")]
-    hello: Option<Nothing>,
-    #[prost(message, optional, tag = "9")]
-    elect: Option<Nothing>,
-    #[prost(message, optional, tag = "16")]
-    overview: Option<Overview>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Append {
-    #[prost(bytes = "vec", tag = "1")]
-    vote: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    previous: Vec<u8>,
-    #[prost(bytes = "vec", repeated, tag = "3")]
-    entries: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", tag = "4")]
-    committed: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Vote {
-    #[prost(bytes = "vec", tag = "1")]
-    vote: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    last: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Install {
-    #[prost(bytes = "vec", tag = "1")]
-    vote: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    head: Vec<u8>,
-    #[prost(uint64, tag = "3")]
-    offset: u64,
-    #[prost(bytes = "vec", tag = "4")]
-    data: Vec<u8>,
-    #[prost(bool, tag = "5")]
-    done: bool,
-    #[prost(bytes = "vec", tag = "6")]
-    state: Vec<u8>,
-    #[prost(bytes = "vec", tag = "7")]
-    certificate: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Nothing {}
-
-#[derive(Clone, PartialEq, Message)]
-struct Overview {
-    #[prost(bytes = "vec", tag = "1")]
-    voter: Vec<u8>,
-    #[prost(uint64, tag = "4")]
-    term: u64,
-    #[prost(uint64, tag = "5")]
-    applied: u64,
 }
 
 /// One attack on a peer. Returns its name, if it was sent. `seat` is its voter in bytes.
@@ -220,10 +137,4 @@ fn forged(group: &[u8], key: &Keypair, seat: &[u8], vote: Vec<u8>, at: &[u8]) ->
     let signature = key.sign(Domain::Snapshot, &digest);
     let certificate = [&one[..], key.did().as_bytes(), signature.as_bytes()].concat();
     Install { vote, head, offset: 0, data, done: true, state: state.to_vec(), certificate }
-}
-
-async fn ask(stream: &mut Stream, envelope: Envelope) -> Option<Envelope> {
-    write_frame(stream, &envelope.encode_to_vec()).await.ok()?;
-    let answer = tokio::time::timeout(ANSWER_MAX, read_frame(stream, FRAME_BYTES_MAX)).await.ok()?.ok()??;
-    Envelope::decode(answer.as_slice()).ok()
 }

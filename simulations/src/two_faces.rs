@@ -10,11 +10,12 @@ use nexus_crdt::{
     Writes,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
-use nexus_mesh::{Membership, Mesh, MeshConfig, MeshEvent, Rooms, write_frame};
+use nexus_mesh::{Membership, Mesh, MeshConfig, Rooms, write_frame};
 use prost::Message;
 
 use crate::dice::Dice;
 use crate::faults::Faults;
+use crate::outsiders::note_open;
 use crate::tap::TapLog;
 use crate::world::{Crash, Sim};
 
@@ -43,12 +44,7 @@ impl Faults {
             let pause = tokio::time::sleep(Duration::from_millis(dice.between(1_000, 4_000)));
             tokio::select! {
                 biased;
-                event = events.recv() => match event {
-                    Some(MeshEvent::PeerOpen { peer, .. }) => drop(open.insert(peer)),
-                    Some(MeshEvent::PeerClosed { peer, .. }) => drop(open.remove(&peer)),
-                    Some(_) => {}
-                    None => break,
-                },
+                event = events.recv() => if !note_open(&mut open, event) { break },
                 () = pause => {
                     let mut peers: Vec<Did> = open.iter().copied().collect();
                     let Some(&first) = dice.pick(&peers) else { continue };
