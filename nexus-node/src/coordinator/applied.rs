@@ -269,13 +269,9 @@ impl RaftStateMachine<Types> for Applier {
             // a raise is at the same place in all copies, as the multiples are
             let raised = before < format::SEATS && state.machine.format() >= format::SEATS;
             if at.index > 0 && (at.index.is_multiple_of(every) || raised) {
-                state.unwritten = Some((meta(state), state.machine.encode()));
-                made.push(
-                    state
-                        .unwritten
-                        .as_ref()
-                        .map(|(meta, bytes)| Checkpoint::of(group, SnapshotHead::from(meta), bytes)),
-                );
+                let (meta, bytes) = (meta(state), state.machine.encode());
+                made.push(Checkpoint::of(group, SnapshotHead::from(&meta), &bytes));
+                state.unwritten = Some((meta, bytes));
             }
             Ok(outcomes)
         };
@@ -294,7 +290,7 @@ impl RaftStateMachine<Types> for Applier {
             self.log.stop_at(too_new);
             StorageIOError::apply(at, &too_new)
         })?;
-        for checkpoint in made.into_iter().flatten() {
+        for checkpoint in made {
             self.applied.0.due.send_replace(checkpoint.index());
             self.applied.add(checkpoint);
         }

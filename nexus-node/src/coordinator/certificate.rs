@@ -65,8 +65,10 @@ impl Certificate {
         (read.len() <= SIGNATURES_MAX).then(|| Self(read.into_iter().collect()))
     }
 
+    /// The bytes for another copy: as many signatures as it reads.
     pub(super) fn write(&self) -> Vec<u8> {
-        let signatures: Vec<(Did, Signature)> = self.0.iter().map(|(did, signature)| (*did, *signature)).collect();
+        let signatures = self.0.iter().map(|(did, signature)| (*did, *signature)).take(SIGNATURES_MAX);
+        let signatures: Vec<(Did, Signature)> = signatures.collect();
         encode(&signatures)
     }
 
@@ -273,14 +275,16 @@ impl Coordinator {
         Some(Certificate::default().sign(&checkpoint.digest, &self.key))
     }
 
-    /// Asks the others for the signatures that the latest snapshot lacks, and keeps each as it comes.
-    async fn gather(&self, running: &Running) -> Gathered {
+    /// Asks the others for the signatures that the latest snapshot lacks, and keeps each as it comes. Members of
+    /// `differing` have answered for another state: they are not asked again.
+    async fn gather(&self, running: &Running, differing: &mut BTreeSet<Did>) -> Gathered {
         let Some(mut checkpoint) = running.applied.latest_checkpoint() else { return Gathered::All };
         let (index, digest) = (checkpoint.index(), checkpoint.digest);
         checkpoint.certificate.sign(&digest, &self.key);
         self.keep(running, &mut checkpoint).await;
         let seated = self.seated_here(running.group);
-        let lacking: Vec<Did> = seated.iter().filter(|did| !checkpoint.certificate.has(did)).copied().collect();
+        let lacks = |did: &&Did| !checkpoint.certificate.has(did) && !differing.contains(did);
+        let lacking: Vec<Did> = seated.iter().filter(lacks).copied().collect();
         let ask = async |did: Did| {
             let body = Body::Certify(Bytes { bytes: encode(&index) });
             match self.ask(did, running.group, body).await {
@@ -296,11 +300,14 @@ impl Coordinator {
             if checkpoint.certificate.add(&digest, did, signature) {
                 self.keep(running, &mut checkpoint).await;
             } else {
+                differing.insert(did);
                 tracing::warn!(peer = %did.short(), index, "its copy differs from this one at the same place of the log");
             }
         }
         match checkpoint.enough {
-            true if seated.iter().all(|did| checkpoint.certificate.has(did)) => Gathered::All,
+            true if seated.iter().all(|did| checkpoint.certificate.has(did) || differing.contains(did)) => {
+                Gathered::All
+            }
             true => Gathered::Enough,
             false => Gathered::TooFew,
         }
@@ -335,9 +342,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         let Some(running) = running else { continue };
         let mut made = running.applied.made();
         let gather = async {
+            let mut differing = BTreeSet::new();
             loop {
+                if made.has_changed().unwrap_or(false) {
+                    differing.clear();
+                }
                 made.mark_unchanged();
-                let again = match here.gather(&running).await {
+                let again = match here.gather(&running, &mut differing).await {
                     Gathered::TooFew => Some(ASK_EVERY),
                     // another member may count at the one that lags
                     Gathered::Enough if running.leads() => Some(ASK_THE_REST_EVERY),
@@ -497,6 +508,30 @@ mod tests {
             Install { certificate: encode(&many), ..sent[0].clone() },
         ] {
             assert!(!taken(GROUP, &head(9), &part, 0));
+        }
+    }
+
+    #[test]
+    fn as_many_signatures_are_written_as_are_read() {
+        let digest = Checkpoint::of(GROUP, head(9), b"state").digest;
+        let mut certificate = Certificate::default();
+        for n in 0..=SIGNATURES_MAX as u8 {
+            certificate.sign(&digest, &key(n));
+        }
+        assert_eq!(certificate.0.len(), SIGNATURES_MAX + 1);
+        let read = Certificate::read(&certificate.write()).unwrap();
+        assert_eq!(read.signers(&digest, |_| true).len(), SIGNATURES_MAX);
+    }
+
+    /// promise: Bad input | A snapshot that does not end is refused at a bound in bytes, also one whose first part is signed
+    #[test]
+    fn a_snapshot_that_does_not_end_is_refused() {
+        let sent = parts(&[7; 100], 40, &[1, 2]);
+        let mut incoming = begin(&sent[0]).unwrap();
+        incoming.next = SNAPSHOT_BYTES_MAX - 50;
+        for (offset, answer) in [(SNAPSHOT_BYTES_MAX - 50, Part::Taken), (SNAPSHOT_BYTES_MAX - 10, Part::Refused)] {
+            let part = Install { offset, done: false, ..sent[1].clone() };
+            assert_eq!(incoming.take(GROUP, did(1), &part), answer);
         }
     }
 
