@@ -164,11 +164,8 @@ pub(crate) async fn liar(sim: &Sim, no: usize, nodes: usize, last: Duration, cho
     let mut dice = Dice::new(choice);
     let Ok(outsider) = sim.outsider(&format!("liar{no}"), TapLog::default()) else { return };
     let machine = outsider.no;
-    let Ok(chain) = sim.chain_for(machine) else { return };
-    let mut config = MeshConfig::new(outsider.key.clone());
-    config.membership = Some(Membership { mesh: sim.mesh(), chain });
     let (rooms, mut gossip) = rooms();
-    let Some((mesh, mut events)) = outsider.mesh(config, rooms, nodes) else { return };
+    let Some((mesh, mut events)) = outsider.as_member(sim, rooms, nodes) else { return };
     let mut caught: Vec<EntryFrame> = Vec::new();
     let mut open: BTreeSet<Did> = BTreeSet::new();
     let end = sim.now() + last;

@@ -1,4 +1,5 @@
-//! The frames between coordinators, as far as a dishonest member writes and reads them.
+//! The frames between coordinators, as far as a dishonest member writes and reads them. They are declared apart from
+//! those of the node on purpose: such a member runs a program of its own, and a changed number shows here.
 
 use std::time::Duration;
 

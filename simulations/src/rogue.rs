@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nexus_identity::{Did, Domain, Keypair, Role};
-use nexus_mesh::{Membership, Mesh, MeshConfig, Rooms};
+use nexus_mesh::{Mesh, Rooms};
 use nexus_node::Node;
 use nexus_node::critical::Manage;
 use nexus_node::internals::coordinator::fuzzed::seeds;
@@ -45,7 +45,8 @@ impl Faults {
             let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
         }
         sim.crash(rogue, Crash::Process);
-        while sim.on(0, async |founder| founder.revoke(did, None).await).await.is_err() {
+        let late = sim.now() + LONGER_MAX;
+        while sim.on(0, async |founder| founder.revoke(did, None).await).await.is_err() && sim.now() < late {
             sim.sleep(LOOK_EVERY).await;
         }
     }
@@ -60,9 +61,7 @@ impl Faults {
     async fn takes_over(&self, machine: usize, seat: &[u8; 40], choice: u64, end: Duration) -> Option<Mesh> {
         let (sim, mut dice) = (&self.sim, Dice::new(choice));
         let program = sim.in_its_place(machine, TapLog::default());
-        let mut config = MeshConfig::new(program.key.clone());
-        config.membership = Some(Membership { mesh: sim.mesh(), chain: sim.chain_for(machine).ok()? });
-        let (mesh, mut events) = program.mesh(config, Rooms::new(), self.nodes)?;
+        let (mesh, mut events) = program.as_member(sim, Rooms::new(), self.nodes)?;
         let mut open: BTreeSet<Did> = BTreeSet::new();
         while sim.now() < end {
             let pause = tokio::time::sleep(Duration::from_millis(dice.between(300, 2_500)));

@@ -10,7 +10,7 @@ use nexus_crdt::{
     Writes,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
-use nexus_mesh::{Membership, Mesh, MeshConfig, Rooms, write_frame};
+use nexus_mesh::{Mesh, Rooms, write_frame};
 use prost::Message;
 
 use crate::dice::Dice;
@@ -35,9 +35,7 @@ impl Faults {
         let Ok(chain) = sim.chain_for(outsider.no) else { return };
         let introduction = chain.to_bytes();
         self.ledger.borrow_mut().two_faces.insert(outsider.key.did());
-        let mut config = MeshConfig::new(outsider.key.clone());
-        config.membership = Some(Membership { mesh: sim.mesh(), chain });
-        let Some((mesh, mut events)) = outsider.mesh(config, Rooms::new(), self.nodes) else { return };
+        let Some((mesh, mut events)) = outsider.as_member(sim, Rooms::new(), self.nodes) else { return };
         let (mut open, mut introduced) = (BTreeSet::new(), false);
         let end = sim.now() + last;
         while sim.now() < end {

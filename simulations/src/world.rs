@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nexus_crdt::{Frontier, Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
-use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
+use nexus_mesh::{JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Engine, Genesis, found};
 use nexus_node::internals::formats::Formats;
@@ -939,6 +939,13 @@ pub(crate) struct Outsider {
 }
 
 impl Outsider {
+    /// Starts a swarm with a member's credentials.
+    pub(crate) fn as_member(&self, sim: &Sim, rooms: Rooms, nodes: usize) -> Option<(Mesh, MeshEvents)> {
+        let mut config = MeshConfig::new(self.key.clone());
+        config.membership = Some(Membership { mesh: sim.mesh(), chain: sim.chain_for(self.no).ok()? });
+        self.mesh(config, rooms, nodes)
+    }
+
     /// Starts a swarm that knows the addresses of the first `nodes` machines.
     pub(crate) fn mesh(&self, config: MeshConfig, rooms: Rooms, nodes: usize) -> Option<(Mesh, MeshEvents)> {
         let transport = self.network.transport(self.no, &self.key, Some(self.heard.clone())).ok()?;
