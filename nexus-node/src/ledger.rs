@@ -24,7 +24,7 @@ mod view;
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use live::{
-    LIVE_WRITES_MAX, LiveRoom, LiveRows, Replaced, TOGETHER_MAX, live_of_entry, live_within, lowest_live,
+    LIVE_WRITES_MAX, LiveRoom, LiveRows, Replaced, TOGETHER_MAX, live_in_bounds, live_within, lowest_of_fields,
     replaced_by_next,
 };
 pub(crate) use members::{placed_revocation, read_members};
@@ -32,10 +32,10 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use view::{
-    HeldBranches, Turned, author_of, branch, enos_cut_by, enos_of_log, entries_of_log, entry_format, entry_id_of,
-    erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key, forking_authors,
-    has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
-    read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, read_writes,
+    HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
+    entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,
+    forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
+    own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
     record_that_was, records_with_key, spaces_created_in, standing, standings,
 };
 

@@ -314,6 +314,8 @@ pub struct Revision {
     pub source: Option<Source>,
     /// The fields it wrote, with their values.
     pub changed: BTreeMap<String, Value>,
+    /// Whether earlier revisions are left out before it: a history has the latest ones, up to 8 MiB.
+    pub earlier: bool,
 }
 
 /// The kind of a change.

@@ -17,7 +17,7 @@ use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, CutRow, Eno, EvidenceRow, RecountRow, Standing};
 use crate::ledger::{
     enos_of_log, entries_of_log, evidence_of, find_entry, find_record, has_any, head_at, latest_profile,
-    own_evidence_against, read_entry, read_writes, record_that_was, standing,
+    live_in_bounds, own_evidence_against, read_entry, record_that_was, standing,
 };
 use crate::store::{Table, View};
 
@@ -274,7 +274,7 @@ impl Engine {
         }
         // the writes of others to these memories name their former ids
         for (former, now) in &places {
-            for (field, _, row) in read_writes(&turn.draft, Table::Live, space, *former)? {
+            for (field, _, row) in live_in_bounds(&turn.draft, space, *former)? {
                 let target = Target::Edit { record: *now };
                 edits.push(Write { target, field, value: row.value, over: vec![] });
             }

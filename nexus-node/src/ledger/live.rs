@@ -2,9 +2,10 @@
 //!
 //! All choices here depend on the set of entries held, never on the order of their arrival.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use nexus_crdt::{Dot, EntryId, Field, OVER_MAX};
+use nexus_crdt::{Dot, EntryId, FIELDS, Field, OVER_MAX};
 
 use super::rows::{self, SpaceNo, WriteRow, decode, unreadable};
 use crate::store::{Order, StoreError, Table, View};
@@ -69,13 +70,31 @@ pub(crate) fn live_within(
     Ok(fits.then_some(writes))
 }
 
+/// The live writes of a record, or the lowest ones of each field if all are too many.
+pub(crate) fn live_in_bounds(view: &dyn View, space: SpaceNo, record: Dot) -> Result<LiveRows, StoreError> {
+    match live_within(view, space, record, &mut LiveRoom::new())? {
+        Some(writes) => Ok(writes),
+        None => lowest_of_fields(view, space, record),
+    }
+}
+
+/// The lowest live writes of each field of a record, and the origins that came with them.
+pub(crate) fn lowest_of_fields(view: &dyn View, space: SpaceNo, record: Dot) -> Result<LiveRows, StoreError> {
+    let mut writes = Vec::new();
+    for field in FIELDS.iter().filter(|field| field.editable) {
+        let lowest = lowest_live(view, space, record, field.name)?;
+        writes.extend(lowest.into_iter().map(|(dot, row)| (Field::named(field.name), dot, row)));
+    }
+    let entries: BTreeSet<EntryId> = writes.iter().map(|(_, dot, _)| dot.entry).collect();
+    for entry in entries {
+        let by = live_of_entry(view, space, record, Field::BY, entry)?;
+        writes.extend(by.map(|(dot, row)| (Field::named(Field::BY), dot, row)));
+    }
+    Ok(writes)
+}
+
 /// The lowest live writes of one field of a record.
-pub(crate) fn lowest_live(
-    view: &dyn View,
-    space: SpaceNo,
-    record: Dot,
-    field: &str,
-) -> Result<Vec<(Dot, WriteRow)>, StoreError> {
+fn lowest_live(view: &dyn View, space: SpaceNo, record: Dot, field: &str) -> Result<Vec<(Dot, WriteRow)>, StoreError> {
     let mut room = LiveRoom { writes: TOGETHER_MAX, bytes: FIELD_BYTES_MAX };
     let mut writes = Vec::new();
     let prefix = rows::field_prefix(space, record, field);
@@ -91,7 +110,7 @@ pub(crate) fn lowest_live(
 }
 
 /// The first live write of a field of a record that an entry made.
-pub(crate) fn live_of_entry(
+fn live_of_entry(
     view: &dyn View,
     space: SpaceNo,
     record: Dot,

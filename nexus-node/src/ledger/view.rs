@@ -426,26 +426,39 @@ pub(crate) fn live_writes(
     Ok(live.into_iter().map(|(_, dot, row)| (dot, row)).collect())
 }
 
-/// The writes of a record in `Live` or `Past`, without those that never arrived.
-pub(crate) fn read_writes(
+fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
+    let mut writes = Vec::new();
+    each_write_below(view, table, prefix, &mut |field, dot, row| {
+        writes.push((field, dot, row));
+        Ok(())
+    })?;
+    Ok(writes)
+}
+
+/// Shows the writes of a record in `Live` or `Past` one by one, without those that never arrived.
+pub(crate) fn each_write(
     view: &dyn View,
     table: Table,
     space: SpaceNo,
     record: Dot,
-) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
-    writes_below(view, table, &rows::record_prefix(space, record))
+    see: &mut dyn FnMut(Field, Dot, WriteRow) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    each_write_below(view, table, &rows::record_prefix(space, record), see)
 }
 
-fn writes_below(view: &dyn View, table: Table, prefix: &[u8]) -> Result<Vec<(Field, Dot, WriteRow)>, StoreError> {
-    let mut writes = Vec::new();
+fn each_write_below(
+    view: &dyn View,
+    table: Table,
+    prefix: &[u8],
+    see: &mut dyn FnMut(Field, Dot, WriteRow) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     view.try_scan_prefix(table, prefix, Order::Forward, &mut |key, value| {
         if !value.is_empty() {
             let (field, dot) = rows::read_write_key(key).ok_or_else(|| unreadable(table))?;
-            writes.push((field, dot, decode(table, value)?));
+            see(field, dot, decode(table, value)?)?;
         }
         Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(writes)
+    })
 }
 
 /// A record's row and the number of its entry, if it was created here.

@@ -32,5 +32,9 @@ fn text(revisions: &[wire::Revision], printer: &Printer) -> String {
             (first_line(&changed.join(", "), rest), None),
         ]);
     }
-    table.show(printer)
+    let table = table.show(printer);
+    match revisions.first() {
+        Some(first) if first.earlier => format!("earlier changes are not shown\n{table}"),
+        _ => table,
+    }
 }

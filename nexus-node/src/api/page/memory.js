@@ -70,11 +70,12 @@ async function past() {
   const { id } = shown;
   const revisions = await ask(`${memoryPath(id)}/history`);
   if (shown?.id !== id) return;
+  const earlier = revisions[0]?.earlier ? [make('li', { class: 'dim' }, 'Earlier changes are not shown.')] : [];
   byId('history').replaceChildren(...revisions.reverse().map(({ at, by, agent, source, changed }) =>
     make('li', {},
       make('div', { class: 'dim' }, author({ author_name: nameOf(by), agent, source }), ', ', time(at)),
       Object.entries(changed).map(([field, value]) =>
-        make('div', {}, make('b', {}, field), ' ', make('span', { class: 'value' }, plain(value)))))));
+        make('div', {}, make('b', {}, field), ' ', make('span', { class: 'value' }, plain(value)))))), ...earlier);
 }
 
 /** Opens a memory. */

@@ -122,6 +122,7 @@ pub(super) fn revision() -> wire::Revision {
         agent: Some("claude-code".into()),
         source: Some(wire::Source::Model),
         changed: BTreeMap::from([("text".to_owned(), "the build needs a C compiler".into())]),
+        earlier: false,
     }
 }
 

@@ -378,6 +378,9 @@ pub struct Revision {
     pub source: Option<Source>,
     /// The fields that it wrote.
     pub changed: BTreeMap<String, Value>,
+    /// Whether earlier revisions are left out, at the first one alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub earlier: bool,
 }
 
 impl From<crate::Revision> for Revision {
@@ -389,6 +392,7 @@ impl From<crate::Revision> for Revision {
             agent: revision.agent.map(|agent| agent.to_string()),
             source: revision.source.map(Source::from),
             changed: revision.changed,
+            earlier: revision.earlier,
         }
     }
 }

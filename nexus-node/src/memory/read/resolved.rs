@@ -1,15 +1,15 @@
 //! Which values of a record are shown, and their origins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use nexus_crdt::{AgentName, Core, Dot, EntryId, FIELDS, Field, FieldSpec, Hlc, Origin, version_of};
+use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, FieldSpec, Hlc, Origin, version_of};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 use super::Reader;
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
-use crate::ledger::{LiveRoom, LiveRows, TOGETHER_MAX, live_of_entry, live_within, lowest_live, read_core};
+use crate::ledger::{LiveRoom, LiveRows, TOGETHER_MAX, live_within, lowest_of_fields, read_core};
 use crate::memory::{ConflictValue, Memory, Provenance, depth};
 use crate::store::{StoreError, Table};
 
@@ -111,7 +111,7 @@ impl Reader<'_> {
                 None => {
                     more = true;
                     if parts.is_empty() {
-                        let lowest = self.lowest_live(&record)?;
+                        let lowest = lowest_of_fields(self.view, record.row.space, dot)?;
                         parts.push(self.part(record, lowest)?);
                     }
                     break;
@@ -119,22 +119,6 @@ impl Reader<'_> {
             }
         }
         Ok(Parts { parts, more })
-    }
-
-    /// The lowest live writes of each field of a record, and the origins that came with them.
-    fn lowest_live(&self, record: &Record) -> Result<LiveRows, StoreError> {
-        let (view, space) = (self.view, record.row.space);
-        let mut writes = Vec::new();
-        for field in FIELDS.iter().filter(|field| field.editable) {
-            let lowest = lowest_live(view, space, record.dot, field.name)?;
-            writes.extend(lowest.into_iter().map(|(dot, row)| (Field::named(field.name), dot, row)));
-        }
-        let entries: BTreeSet<EntryId> = writes.iter().map(|(_, dot, _)| dot.entry).collect();
-        for entry in entries {
-            let by = live_of_entry(view, space, record.dot, Field::BY, entry)?;
-            writes.extend(by.map(|(dot, row)| (Field::named(Field::BY), dot, row)));
-        }
-        Ok(writes)
     }
 
     fn part(&self, record: Record, writes: LiveRows) -> Result<Part, StoreError> {

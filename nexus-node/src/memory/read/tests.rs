@@ -13,7 +13,7 @@ use super::Reader;
 use crate::NodeError;
 use crate::engine::{Command, Edit, Event, Input, Outcome};
 use crate::ledger::rows::{self, RecordRow, WriteRow};
-use crate::ledger::{find_record, read_writes};
+use crate::ledger::{find_record, live_in_bounds};
 use crate::memory::{Memory, Revision};
 use crate::replication::tests::{Peer, chain, mesh};
 use crate::store::{Batch, Table};
@@ -55,7 +55,7 @@ impl Peer {
     fn live_origins(&self, record: Dot) -> usize {
         let snapshot = self.store.snapshot().unwrap();
         let (_, row) = find_record(&snapshot, record).unwrap().unwrap();
-        let live = read_writes(&snapshot, Table::Live, row.space, record).unwrap();
+        let live = live_in_bounds(&snapshot, row.space, record).unwrap();
         live.iter().filter(|(field, ..)| field.as_str() == Field::BY).count()
     }
 
@@ -325,7 +325,7 @@ fn a_damaged_row_is_an_error_and_no_empty_memory() {
     });
     for value in ["{", "7"] {
         refused(&|peer, record, _, row| {
-            let live = read_writes(&peer.store.snapshot().unwrap(), Table::Live, row.space, record).unwrap();
+            let live = live_in_bounds(&peer.store.snapshot().unwrap(), row.space, record).unwrap();
             let (_, dot, write) = live.into_iter().find(|(field, ..)| field.as_str() == Field::TEXT).unwrap();
             let mut batch = Batch::new();
             let key = rows::write_key(row.space, record, Field::TEXT, dot);

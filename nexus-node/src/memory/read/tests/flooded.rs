@@ -305,3 +305,29 @@ proptest! {
         prop_assert_eq!(shown(&in_order), shown(&by));
     }
 }
+
+/// promise: Bad input | A history has the latest changes of a memory within a bound in bytes, and says that there were others
+#[test]
+fn a_history_has_the_latest_changes_within_a_bound_in_bytes() {
+    let mut peer = Peer::new(0);
+    let record = peer.remember("begun", None);
+    for n in 0..40 {
+        peer.change(record, [(Field::TEXT, json!(format!("edit {n}")))], origin("agent", Source::Model));
+    }
+    let id = record.to_string();
+    let all = peer.ask(|reader| reader.history(&id)).unwrap();
+    assert_eq!((all.len(), all.iter().any(|revision| revision.earlier)), (41, false));
+    let mut lengths = Vec::new();
+    for most in [0, 2_000, 5_000, 10_000, 1 << 20] {
+        let cut = peer.ask(|reader| Ok(reader.history_of_at_most(&id, most))).unwrap();
+        let versions = |revisions: &[Revision]| -> Vec<String> {
+            revisions.iter().map(|revision| revision.version.clone()).collect()
+        };
+        assert_eq!(versions(&cut), versions(&all[all.len() - cut.len()..]), "{most}");
+        assert_eq!(cut[0].earlier, cut.len() < all.len());
+        assert!(cut[1..].iter().all(|revision| !revision.earlier));
+        lengths.push(cut.len());
+    }
+    assert!(lengths.is_sorted() && lengths[0] == 1 && lengths[2] < 20, "{lengths:?}");
+    assert_eq!(lengths.last(), Some(&41));
+}
