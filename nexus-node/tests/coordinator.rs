@@ -368,6 +368,9 @@ async fn a_revoked_leader_loses_its_vote_and_its_locks() {
     }
     let alone = nodes[led].critical().unwrap().put("who", "revoked", plain()).await.unwrap_err();
     assert_eq!(alone.code(), "refused");
+    let seen = nodes[led].status().await;
+    assert!(!seen.member && seen.coordinators.is_some_and(|seen| !seen.quorum), "{:?}", seen.warnings);
+    assert!(seen.warnings.iter().all(|warning| warning.code != "read_only"), "{:?}", seen.warnings);
 }
 
 /// promise: Revocations | Where the revoked held the quorum, the error names the way out, and an admin's node goes on from its copy

@@ -100,7 +100,8 @@ impl Coordinator {
             term,
             commit,
             applied,
-            quorum: leader.is_some(),
+            // a former member that leads alone decides nothing
+            quorum: leader.is_some() && self.identity.is_member(&me),
             voters: voters.into_iter().map(seat).collect(),
             learners: learners.into_iter().map(seat).collect(),
             role,

@@ -251,7 +251,10 @@ impl Node {
         let notices = notices.all();
         let forks = self.forks(&notices).await;
         let warnings = notices.into_iter().map(warning).chain(forks);
-        let warnings = warnings.chain(coordinators.iter().flat_map(warnings_of)).chain(self.too_new().await);
+        let member = identity.is_member(&identity.me());
+        // a former member can do nothing about the coordinators
+        let seen = coordinators.iter().filter(|_| member).flat_map(warnings_of);
+        let warnings = warnings.chain(seen).chain(self.too_new().await);
         let broken = self.0.coordinator.iter().filter_map(|coordinator| coordinator.broken()).map(|error| Warning {
             code: "coordinator_failed",
             message: format!("this node's part in the coordinators cannot go on: {error}"),
@@ -271,7 +274,7 @@ impl Node {
             mesh_did: self.mesh_did(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: world.now().saturating_sub(self.0.started),
-            member: identity.is_member(&identity.me()),
+            member,
             offline: self.is_offline(),
             coordinators,
             peers: peers.iter().filter(|peer| peer.state == PeerState::Up).count(),
