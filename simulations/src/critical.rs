@@ -1,15 +1,19 @@
 //! Critical state under faults: operations on the coordinators, and the answers that clients saw.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nexus_node::critical::{CoordinatorRole, Manage, Seat};
-use nexus_node::{Critical, DeleteOptions, LockOptions, NodeError, PutOptions};
+use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, Seat};
+use nexus_node::internals::coordinator::Action as Deed;
+use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions};
+
+use nexus_identity::Did;
 
 use crate::ledger::{Grant, Ledger};
 use crate::linearizability::{Action, Operation};
 use crate::plan::{Op, OpKind};
-use crate::world::Sim;
+use crate::world::{Sim, SimError};
 
 /// The time of a lease.
 const TTL: Duration = Duration::from_secs(2);
@@ -17,6 +21,8 @@ const TTL: Duration = Duration::from_secs(2);
 const WAIT: Duration = Duration::from_millis(1_500);
 /// The longest wait of a client for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// The key that shows that a node can write.
+pub(crate) const WHOLE: &str = "whole";
 /// The longest use of a lock.
 const HELD_MAX_MS: u64 = 3_000;
 
@@ -84,6 +90,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             _ => Action::Put(value),
         };
         let mut ledger = ledger.borrow_mut();
+        *ledger.critical.asked.entry((sim.did(op.node), key.clone())).or_default() += 1;
         let history = ledger.critical.keys.entry(key.clone()).or_default();
         history.push(Operation { began, ended: None, action, revision: None });
         history.len() - 1
@@ -186,7 +193,9 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
             grant.sure = began;
         }
         let options = PutOptions::default().fence(token);
-        if critical.put(&format!("under {name}"), &token.to_string(), options).await.is_ok()
+        let key = format!("under {name}");
+        *ledger.borrow_mut().critical.asked.entry((sim.did(op.node), key.clone())).or_default() += 1;
+        if critical.put(&key, &token.to_string(), options).await.is_ok()
             && let Some(grant) =
                 ledger.borrow_mut().critical.grants.get_mut(&name).and_then(|grants| grants.get_mut(place))
         {
@@ -199,4 +208,48 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
     }
     let _ = guard.release().await;
     Saw::Answer
+}
+
+/// Makes the keys anew from the requests in a node's audit, and compares. Requests that no client made are told, too.
+pub(crate) async fn replay(sim: &Sim, ledger: &RefCell<Ledger>, no: usize) -> Result<(), SimError> {
+    let mut keys: BTreeMap<String, u64> = BTreeMap::new();
+    let mut made: BTreeMap<(Did, String), u64> = BTreeMap::new();
+    let (mut after, mut requests) = (0, 0);
+    loop {
+        let query = AuditQuery::default().after(after).limit(1_000);
+        let page = sim.on(no, async |node: Node| node.critical()?.audit(query).await).await?;
+        for entry in page.items {
+            let (name, action) = (entry.deed.name, entry.deed.action);
+            let DeedResult::Revision(revision) = entry.deed.result else { continue };
+            match action {
+                Deed::Put | Deed::Cas => drop(keys.insert(name.clone(), revision)),
+                Deed::Delete | Deed::Expire => drop(keys.remove(&name)),
+                _ => continue,
+            }
+            if action != Deed::Expire {
+                requests += 1;
+                *made.entry((entry.by, name)).or_default() += 1;
+            }
+        }
+        match page.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    let page = sim.on(no, async |node: Node| node.critical()?.list(KeyQuery::prefix("")).await).await?;
+    let now: BTreeMap<String, u64> = page.items.into_iter().map(|(key, item)| (key, item.revision)).collect();
+    let mut differences = Vec::new();
+    if now != keys {
+        differences.push(format!("n{no} holds {now:?}, and its audit makes {keys:?}"));
+    }
+    let mut ledger = ledger.borrow_mut();
+    let history = &mut ledger.critical;
+    for ((by, key), times) in made.into_iter().filter(|((_, key), _)| key != WHOLE) {
+        let asked = history.asked.get(&(by, key.clone())).copied().unwrap_or(0);
+        if times > asked {
+            differences.push(format!("{} wrote {key} {times} times, and was asked to {asked} times", by.short()));
+        }
+    }
+    history.replayed = (requests, differences);
+    Ok(())
 }

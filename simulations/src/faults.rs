@@ -114,13 +114,7 @@ impl Faults {
                 sim.sleep(last).await;
                 sim.pause(node, false);
             }
-            FaultKind::Restart if sim.node(node).is_some() => {
-                let from = sim.now();
-                sim.stop(node).await;
-                sim.network().fire(name);
-                sim.sleep(last).await;
-                self.start(node, from).await;
-            }
+            FaultKind::Restart => self.stop_and_start(node, name, last).await,
             FaultKind::SlowNode if sim.node(node).is_some() => {
                 sim.slow_down(node, Duration::from_millis(amount.max(1)));
                 sim.network().fire(name);
@@ -148,6 +142,8 @@ impl Faults {
             FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
             FaultKind::TwoFaces => self.shows_two_pasts(no, last, *choice).await,
             FaultKind::RogueSeat => self.voter_turns(no, last, *choice).await,
+            FaultKind::Glutton => self.writes_without_end(no, last, *choice).await,
+            FaultKind::RollingUpgrade => self.upgrades(nodes, last, *choice).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}
         }
@@ -228,7 +224,7 @@ impl Faults {
         }
     }
 
-    async fn down_and_up(&self, node: NodeNo, crash: Crash, name: &str, last: Duration) {
+    pub(crate) async fn down_and_up(&self, node: NodeNo, crash: Crash, name: &str, last: Duration) {
         if self.sim.node(node).is_none() {
             return;
         }
@@ -238,6 +234,17 @@ impl Faults {
         if lost {
             self.sim.network().fire("unsynced_lost");
         }
+        self.sim.sleep(last).await;
+        self.start(node, from).await;
+    }
+
+    pub(crate) async fn stop_and_start(&self, node: NodeNo, name: &str, last: Duration) {
+        if self.sim.node(node).is_none() {
+            return;
+        }
+        let from = self.sim.now();
+        self.sim.stop(node).await;
+        self.sim.network().fire(name);
         self.sim.sleep(last).await;
         self.start(node, from).await;
     }

@@ -12,6 +12,8 @@ mod forgotten;
 mod liveness;
 mod membership;
 mod one_seq;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod quotas;
 mod revoked;
 mod sound;
 mod strangers;
@@ -179,8 +181,13 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers, coordinators and ended memberships only if there are any.
-pub fn all(with_strangers: bool, with_coordinators: bool, with_ends: bool) -> Vec<Box<dyn Invariant>> {
+/// The invariants of a run; those about strangers, coordinators, ended memberships and quotas only if there are any.
+pub fn all(
+    with_strangers: bool,
+    with_coordinators: bool,
+    with_ends: bool,
+    with_gluttons: bool,
+) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -197,10 +204,15 @@ pub fn all(with_strangers: bool, with_coordinators: bool, with_ends: bool) -> Ve
         all.push(Box::<membership::Membership>::default());
         all.push(Box::<revoked::Revocations>::default());
     }
+    if with_gluttons {
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        all.push(Box::<quotas::Quotas>::default());
+    }
     if with_coordinators {
         all.push(Box::<critical::Linearizable>::default());
         all.push(Box::<critical::Fencing>::default());
         all.push(Box::<critical::Agreement>::default());
+        all.push(Box::<critical::Replayed>::default());
     }
     all
 }

@@ -66,6 +66,8 @@ pub struct Ledger {
     pub put_back: BTreeMap<NodeNo, Did>,
     /// Members whose logs fork on purpose.
     pub two_faces: BTreeSet<Did>,
+    /// The members that write more than their quota.
+    pub gluttons: BTreeSet<Did>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }
@@ -139,6 +141,10 @@ pub struct History {
     pub refused: u64,
     /// The longest time to such a refusal.
     pub longest_refusal: Duration,
+    /// The requests about keys that each member's clients made.
+    pub asked: BTreeMap<(Did, String), u64>,
+    /// The requests that an audit was replayed with, and the differences from the keys.
+    pub replayed: (u64, Vec<String>),
     /// Indices that were seen with two digests: the machines differ.
     pub forks: Vec<String>,
     digests: BTreeMap<(u32, u64), [u8; 32]>,

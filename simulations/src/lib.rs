@@ -32,7 +32,7 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `usurper`, `raft_frames` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
@@ -48,6 +48,10 @@ mod critical;
 pub mod dice;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod forger;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod glutton;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod hooks;
 pub mod invariants;
@@ -80,6 +84,8 @@ pub mod trace;
 pub mod transport;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod two_faces;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod upgrade;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod usurper;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -71,9 +71,11 @@ pub const ALL: &[KnownPlant] = &[
     inside("delivers_by_gossip_alone", "sync", "laptop-offline", &["liveness"]),
     // A session loses its place among its own new entries.
     inside("loses_tail_cursor", "sync", "laptop-offline", &["liveness"]),
+    // A node takes of a member however much it sends.
+    inside("takes_any_amount", "sync", "glutton", &["quotas"]),
     // The evidence of a fork by another member cuts nothing.
     inside("heeds_no_evidence", "sync", "two-faces", &["convergence", "liveness"]),
-    // Whoever holds both branches of a log says nothing of it.
+    // Nodes that hold both branches of a log say nothing of it.
     inside("gives_no_evidence", "sync", "two-faces", &["convergence", "liveness"]),
     // An entry is taken although earlier ones are missing, and nobody asks for them.
     inside("skips_gaps", "sync", "anything", &["convergence", "durability"]),
@@ -89,6 +91,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("takes_borrowed_papers", "membership", "hostile-strangers", &["strangers"]),
     // A revocation changes nothing of what its member wrote.
     inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]),
+    // Members whose membership ended are let in.
+    inside("keeps_former_members", "mesh", "stolen-laptop", &["revoked"]),
+    // A revocation makes void all that its member wrote.
+    inside("ignores_pins", "membership", "stolen-laptop", &["durability"]),
     // A fork by a thief makes void what the member had written.
     inside("fork_beats_pin", "membership", "stolen-laptop", &["durability", "convergence"]),
     // A node leaves as it is what a fork of its own log cost.
@@ -133,11 +139,13 @@ pub const ALL: &[KnownPlant] = &[
     inside("leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]),
     // A token is given out again after its lease.
     inside("reuses_tokens", "coordinators", "coordinators", &["fencing"]),
-    // Raft's messages are taken from members without a seat.
     // A copy takes a snapshot that nobody signed.
     inside("unsigned_snapshots", "coordinators", "rogue-seat", &["linearizable", "agreement", "sound"]),
     // A copy takes a leader's entries that do not follow its own.
     inside("entries_with_gaps", "coordinators", "rogue-seat", &["agreement", "sound"]),
+    // Formats stay as they were, although all copies read later ones.
+    inside("never_raises", "coordinators", "rolling-upgrade", &["agreement"]),
+    // Raft's messages are taken from members without a seat.
     inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.
     inside("applies_twice", "coordinators", "coordinators", &["linearizable"]),
@@ -220,7 +228,7 @@ mod tests {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(true, true, true) {
+        for invariant in invariants::all(true, true, true, true) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

@@ -94,6 +94,10 @@ pub enum FaultKind {
     RogueSeat,
     /// A member shows different pasts to different nodes.
     TwoFaces,
+    /// A member sends each node more than its quota.
+    Glutton,
+    /// All nodes begin with an earlier version, and get the present one, one after the other.
+    RollingUpgrade,
     /// A member's machine is put back to an earlier state without a sign, and writes on.
     PutBack,
 }
@@ -133,6 +137,8 @@ impl FaultKind {
         Self::TwoAdmins,
         Self::RogueSeat,
         Self::TwoFaces,
+        Self::Glutton,
+        Self::RollingUpgrade,
         Self::PutBack,
     ];
 
@@ -171,6 +177,8 @@ impl FaultKind {
             Self::TwoAdmins => "two_admins",
             Self::RogueSeat => "rogue_seat",
             Self::TwoFaces => "two_faces",
+            Self::Glutton => "glutton",
+            Self::RollingUpgrade => "rolling_upgrade",
             Self::PutBack => "put_back",
         }
     }
@@ -326,6 +334,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("hotel-wifi", include_str!("../scenarios/hotel-wifi.toml")),
     ("three-regions", include_str!("../scenarios/three-regions.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("glutton", include_str!("../scenarios/glutton.toml")),
+    ("rolling-upgrade", include_str!("../scenarios/rolling-upgrade.toml")),
     ("lying-disk", include_str!("../scenarios/lying-disk.toml")),
     ("forgetful-disk", include_str!("../scenarios/forgetful-disk.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use nexus_crdt::Succession;
+use nexus_mesh::{MeshEvent, Rooms};
 use nexus_node::{Invite, NewMemory, Node, PeerState};
 
 use crate::faults::{Faults, LOOK_EVERY, around};
 use crate::ledger::Written;
 use crate::plan::NodeNo;
+use crate::tap::TapLog;
 use crate::world::{Crash, Sim};
 
 /// The memories that the thief writes: more than the laptop had.
 const FORGED: usize = 3;
+/// The time in which a thief tries to get in with a program of its own.
+const TRIES: Duration = Duration::from_secs(10);
 
 impl Faults {
     /// A laptop joins and writes. It is stolen, cut off and revoked. The thief starts it from an older copy
@@ -28,7 +32,11 @@ impl Faults {
             self.come_back(no, laptop, end).await;
             sim.mend_all(&revoked);
             sim.network().fire("stolen_laptop");
-            self.spy(laptop, end).await;
+            if self.spy(laptop, end).await {
+                sim.cast_out(laptop);
+                sim.crash(laptop, Crash::Process);
+                self.try_doors(laptop).await;
+            }
         }
         sim.cast_out(laptop);
         sim.crash(laptop, Crash::Process);
@@ -99,8 +107,29 @@ impl Faults {
         }
     }
 
-    /// Once all know of the theft, looks whether the thief still learns something.
-    async fn spy(&self, laptop: NodeNo, end: Duration) {
+    /// Dials all nodes with a program that does not ask whether its own membership ended.
+    async fn try_doors(&self, laptop: NodeNo) {
+        let sim = &self.sim;
+        let program = sim.in_its_place(laptop, TapLog::default());
+        let did = program.key.did();
+        let Some((mesh, mut events)) = program.as_member(sim, Rooms::new(), self.nodes) else { return };
+        let tries = async {
+            while let Some(event) = events.recv().await {
+                let MeshEvent::PeerOpen { peer, .. } = event else { continue };
+                let inside = sim.up().into_iter().find(|no| sim.did(*no) == peer && knows(sim, *no, &did));
+                if let Some(no) = inside {
+                    let leak = format!("n{no} knows of the theft, and let the thief's program in");
+                    self.ledger.borrow_mut().thefts.leaks.push(leak);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(TRIES, tries).await;
+        sim.network().fire("thief_tried_doors");
+        let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
+    }
+
+    /// Once all know of the theft, looks whether the thief still learns something. Returns whether all came to know.
+    async fn spy(&self, laptop: NodeNo, end: Duration) -> bool {
         let sim = &self.sim;
         let (did, machines) = (sim.did(laptop), sim.len());
         let thieves = self.ledger.borrow().thefts.thieves.clone();
@@ -113,7 +142,8 @@ impl Faults {
             }
             sim.sleep(LOOK_EVERY).await;
         }
-        if secret.is_some() {
+        let all_know = secret.is_some();
+        if all_know {
             for no in sim.up() {
                 let peers = sim.on(no, async |node| Ok(node.peers().await)).await.unwrap_or_default();
                 if knows(sim, no, &did) && peers.iter().any(|peer| peer.did == did && peer.state == PeerState::Up) {
@@ -123,7 +153,7 @@ impl Faults {
             }
         }
         // a newcomer may not have heard of the theft yet
-        let Some(secret) = secret.filter(|_| sim.len() == machines) else { return };
+        let Some(secret) = secret.filter(|_| sim.len() == machines) else { return all_know };
         let learnt = sim.node(laptop).is_some_and(|thief| thief.brain().get_blocking(&secret).is_ok());
         let thefts = &mut self.ledger.borrow_mut().thefts;
         thefts.spied += 1;
@@ -131,6 +161,7 @@ impl Faults {
         if learnt {
             thefts.leaks.push(format!("the thief on n{laptop} has {secret}, written when all knew of the theft"));
         }
+        all_know
     }
 }
 

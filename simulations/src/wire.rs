@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions};
@@ -82,7 +83,7 @@ impl Run {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, ends)),
+            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, ends, has(FaultKind::Glutton))),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -112,6 +113,9 @@ impl Run {
         let Plan { nodes, through_the_door, regions, between, .. } = &self.plan;
         if self.plan.coordinators {
             self.sim.with_coordinators();
+        }
+        if self.plan.faults.iter().any(|fault| fault.kind == FaultKind::RollingUpgrade) {
+            self.sim.with_formats(Formats::FIRST);
         }
         for between in between {
             self.sim.network().set_region(&between.regions[0], &between.regions[1], between.quality);
@@ -255,6 +259,12 @@ impl Run {
         }
         if self.plan.coordinators {
             recovery.leaderless = self.leaderless().await;
+            if recovery.leaderless.is_none()
+                && let Some(no) = self.sim.up().first()
+                && let Err(error) = critical::replay(&self.sim, &self.ledger, *no).await
+            {
+                recovery.leaderless = Some(format!("n{no} does not show its keys and its audit: {error}"));
+            }
         }
         self.look(true).await;
         self.sample();
@@ -292,8 +302,12 @@ impl Run {
         for no in self.sim.up() {
             let node = self.sim.node(no).ok_or("a node is gone")?;
             let critical = node.critical().map_err(|error| error.to_string())?;
-            let put = self.sim.on(no, async |_| critical.put("whole", "again", PutOptions::default()).await);
+            let put = self.sim.on(no, async |_| critical.put(critical::WHOLE, "again", PutOptions::default()).await);
             put.await.map_err(|error| format!("n{no} cannot write: {error}"))?;
+            let seen = self.sim.on(no, async |_| Ok(critical.coordinators().await)).await.ok().flatten();
+            if seen.is_none_or(|seen| seen.format != Formats::LATEST.critical) {
+                return Err(format!("n{no} does not write the format that all can read"));
+            }
             copies.push((no, critical));
         }
         self.sim.sleep(Duration::from_millis(400)).await;

@@ -30,6 +30,8 @@ use crate::tap::TapLog;
 use crate::trace::Trace;
 use crate::transport::{SimNetwork, address_of};
 
+/// The bytes of one member's entries that a node takes: more than the honest ones write.
+pub(crate) const WRITER_BYTES: u64 = 2 << 20;
 /// The stack of the simulating thread: unoptimized futures are large.
 const STACK_BYTES: usize = 64 << 20;
 /// The longest join.
@@ -512,6 +514,7 @@ impl Sim {
         config.formats = self.with(no, |machine| machine.formats);
         // few entries are written in a run, and copies that lag must meet snapshots
         config.snapshot_every = 100;
+        config.writer_bytes_max = Bounded::of::<WRITER_BYTES>();
         let life = Life::new(no, chassis.clone(), self.0.network.clone());
         let spawner = Arc::new(LifeSpawner(life.clone()));
         let blocking = Arc::new(DiskWork { chassis: chassis.clone(), network: self.0.network.clone() });

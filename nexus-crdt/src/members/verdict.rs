@@ -47,7 +47,7 @@ impl Verdict {
         if planted("counts_after_the_end") {
             return Reach::up_to(forked_at);
         }
-        Reach::pinned(self.pin_of(log), forked_at)
+        Reach::pinned(self.pin_of(log).filter(|_| !planted("ignores_pins")), forked_at)
     }
 
     /// Adds a revocation.

