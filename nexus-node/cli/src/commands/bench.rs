@@ -3,14 +3,17 @@
 mod api;
 mod auth;
 mod client;
+mod crowd;
 mod discovery;
 mod floor;
 mod idle;
 mod latency;
 mod mcp;
 mod members;
+mod offered;
 mod processor;
 mod recall;
+mod revoked;
 mod rows;
 mod scale;
 mod stage;
@@ -62,10 +65,12 @@ enum Figure {
     Auth,
     /// The time until a started node is seen, and until a killed one is down; mDNS asks the local network
     Discovery,
+    /// Revocations and forks held, an author taken out, and hostile logs offered to a newcomer, each beside none
+    Members,
 }
 
 impl Figure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -75,6 +80,7 @@ impl Figure {
         Self::Mcp,
         Self::Auth,
         Self::Discovery,
+        Self::Members,
     ];
 }
 
@@ -98,10 +104,19 @@ impl Bench {
                 Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
                 Figure::Auth => runtime.block_on(auth::run(&session.printer)),
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
+                Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
         }
         session.printer.answer(&rows, || text(&rows, &session.printer))
     }
+}
+
+/// Members are bounded and removable: the price of that for the others.
+async fn bounded(printer: &Printer) -> Result<Vec<Row>, Problem> {
+    let mut rows = revoked::beside(printer).await?;
+    rows.extend(revoked::taken_out(printer).await?);
+    rows.extend(offered::run(printer).await?);
+    Ok(rows)
 }
 
 fn text(rows: &[Row], printer: &Printer) -> String {

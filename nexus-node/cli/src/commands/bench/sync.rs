@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nexus_node::Node;
 use nexus_node::api::Problem;
 use tokio::time::Instant;
 
@@ -23,10 +24,47 @@ pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Pro
     until_held(&there, 1).await?;
 
     let bar = printer.progress("sync", Some(seconds));
-    let before = held(&here).await?;
+    let load = load(&here, &there, Duration::from_secs(seconds), |begun| bar.set_position(begun.as_secs())).await?;
+    bar.finish_and_clear();
+    here.shutdown().await;
+    there.shutdown().await;
+
+    let rows = floor::store_rows(64)?;
+    Ok(vec![
+        Row::new("sync", "replicated records", load.per_second(load.replicated), "/s")
+            .asked(Goal::AtLeast(10_000.0))
+            .floor("rows/s, bare store, 64 a commit", rows),
+        Row::new("sync", "acknowledged records", load.per_second(load.acknowledged), "/s")
+            .floor("signatures checked/s, one core", floor::verifications()),
+    ])
+}
+
+/// The memories written under a load, and the time until all were acknowledged and held by the peer.
+pub(super) struct Load {
+    written: u64,
+    acknowledged: Duration,
+    pub(super) replicated: Duration,
+}
+
+impl Load {
+    pub(super) fn per_second(&self, time: Duration) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let written = self.written as f64;
+        written / time.as_secs_f64()
+    }
+}
+
+/// Has all callers write to a node for a while, then waits until its peer has everything.
+pub(super) async fn load(
+    here: &Node,
+    there: &Node,
+    duration: Duration,
+    going: impl Fn(Duration),
+) -> Result<Load, Problem> {
+    let before = held(here).await?;
     let written = Arc::new(AtomicU64::new(0));
     let begin = Instant::now();
-    let end = begin + Duration::from_secs(seconds);
+    let end = begin + duration;
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let (brain, written) = (here.brain(), written.clone());
@@ -43,27 +81,13 @@ pub(super) async fn run(printer: &Printer, seconds: u64) -> Result<Vec<Row>, Pro
         .collect();
     while Instant::now() < end {
         tokio::time::sleep_until((Instant::now() + Duration::from_millis(200)).min(end)).await;
-        bar.set_position(begin.elapsed().as_secs());
+        going(begin.elapsed());
     }
     for caller in callers {
         caller.await.map_err(|error| Problem::new("failed", error.to_string()))??;
     }
     let acknowledged = begin.elapsed();
     let written = written.load(Ordering::Relaxed);
-    until_held(&there, before + written).await?;
-    let replicated = begin.elapsed();
-    bar.finish_and_clear();
-    here.shutdown().await;
-    there.shutdown().await;
-
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let rate = |time: Duration| written as f64 / time.as_secs_f64();
-    let rows = floor::store_rows(64)?;
-    Ok(vec![
-        Row::new("sync", "replicated records", rate(replicated), "/s")
-            .asked(Goal::AtLeast(10_000.0))
-            .floor("rows/s, bare store, 64 a commit", rows),
-        Row::new("sync", "acknowledged records", rate(acknowledged), "/s")
-            .floor("signatures checked/s, one core", floor::verifications()),
-    ])
+    until_held(there, before + written).await?;
+    Ok(Load { written, acknowledged, replicated: begin.elapsed() })
 }
