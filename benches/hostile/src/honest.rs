@@ -136,10 +136,9 @@ impl Node {
     fn write(&self, first: usize, count: usize) -> Result<(Vec<f64>, String), Failure> {
         let mut id = String::new();
         let agent = Agent::new_with_defaults();
-        let filler = "the quick brown fox jumps over the lazy dog while the build runs ".repeat(4);
         let mut took = Vec::with_capacity(count);
         for n in first..first + count {
-            let body = json!({ "text": format!("honest {n} {filler}") }).to_string();
+            let body = json!({ "text": format!("honest {}", crate::text(n)) }).to_string();
             let begin = Instant::now();
             let answer = agent.post(self.url("/v1/memories")).header("Authorization", &self.proof());
             let answer = answer.content_type("application/json").send(body)?.body_mut().read_to_string()?;

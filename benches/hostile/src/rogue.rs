@@ -76,10 +76,9 @@ impl Member {
         Ok(Log { space: SpaceId::default_of(&self.mesh), incarnation: Incarnation(random), last: None })
     }
 
-    /// The next entry of a log, with a memory of about 300 bytes.
+    /// The next entry of a log, with a memory.
     pub(crate) fn write(&self, log: &mut Log, n: usize) -> Verified {
-        let filler = "the quick brown fox jumps over the lazy dog while the build runs ".repeat(4);
-        let core = Core { text: format!("attack {n} {filler}"), kind: "note".to_owned(), ..Core::default() };
+        let core = Core { text: format!("attack {}", crate::text(n)), kind: "note".to_owned(), ..Core::default() };
         let (target, field) = (Target::Create { page: 0 }, Field::named(Field::CORE));
         let write = Write { target, field, value: core.to_json(), over: Vec::new() };
         let entry = self.entry(log, Kind::WRITES, Writes(vec![write]).encode());
