@@ -25,6 +25,7 @@ mod sessions;
 pub(crate) mod sync;
 mod traces;
 mod twins;
+mod vain;
 pub(crate) mod whereabouts;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) use self::handle::{EngineHandle, Fill};
 pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
+pub(crate) use self::vain::VainWork;
 
 /// Commands of local callers that may wait for the engine.
 const COMMANDS_MAX: usize = 1_024;

@@ -83,6 +83,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         traces,
         quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
+        vain: runtime::VainWork::default(),
     });
     let (bound, listening) = watch::channel(Vec::new());
     let (failed, mut failed_to_listen) = watch::channel(Vec::new());

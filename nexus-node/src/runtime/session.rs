@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
+use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
@@ -79,6 +80,13 @@ impl From<StoreError> for SyncError {
 /// Syncs with a peer over one stream until it breaks.
 pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
     let (generation, poke) = here.sessions.begin(peer);
+    if let Some(until) = here.vain.wait(&peer, Instant::now()) {
+        tokio::time::sleep_until(until).await;
+        if !here.sessions.is_current(peer, generation) {
+            return SyncError::Replaced;
+        }
+    }
+    let begun = Instant::now();
     let abilities = here.abilities_of(peer).await;
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces).within(here.quotas);
@@ -89,6 +97,7 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
         Ok(Err(error)) => return error.into(),
         Err(error) => return error.into(),
     };
+    here.vain.note(peer, begun.elapsed(), Instant::now());
     let (reader, writer) = stream.split();
     let sync = Sync { here, peer, generation, session, poke };
     let (reading, writing) = (sync.read(reader), sync.write(writer));
@@ -99,6 +108,21 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     here.sessions.end(peer, generation);
     let Err(error) = ended;
     error
+}
+
+/// The entries in a frame; `None` for news of what the peer has taken, of which an honest one has much.
+fn brought(frame: &SyncFrame) -> Option<usize> {
+    match &frame.body {
+        None | Some(Body::Ack(_)) => None,
+        Some(Body::Entries(frame)) => Some(frame.entries.len()),
+        Some(Body::Frontier(_) | Body::Digest(_) | Body::Full(_)) => Some(0),
+    }
+}
+
+/// The part of the work for a frame that brought nothing, if so many of its entries were new.
+fn in_vain(work: Duration, sent: usize, new: usize) -> Duration {
+    let count = |entries: usize| u32::try_from(entries).unwrap_or(u32::MAX);
+    if sent == 0 { work } else { work / count(sent) * count(sent.saturating_sub(new)) }
 }
 
 struct Sync<'a> {
@@ -130,18 +154,30 @@ impl Sync<'_> {
         let (mut second, mut taken) = (Instant::now(), 0);
         let mut doubtful = false;
         loop {
+            if let Some(until) = self.here.vain.wait(&self.peer, Instant::now()) {
+                tokio::time::sleep_until(until).await;
+            }
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
+            let begun = Instant::now();
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            let decoded = begun.elapsed();
             let said = NamedTraces::in_frame(&frame);
             let mesh = self.here.identity.mesh();
             let received = self.step(move |session, snapshot| {
+                let (begun, sent) = (Instant::now(), brought(&frame));
                 let mut received = session.receive(frame, snapshot)?;
+                let vain = sent.map(|sent| in_vain(decoded + begun.elapsed(), sent, received.entries.len()));
                 let entries = std::mem::take(&mut received.entries).into_iter().map(|entry| entry.verify(&mesh));
                 let entries = entries.collect::<Result<Vec<Verified>, EntryError>>().map_err(SessionError::Entry)?;
-                Ok((received, entries))
+                Ok((received, entries, vain))
             });
-            let (received, entries) = received.await?;
+            let received = received.await;
+            let vain = received.as_ref().map_or_else(|_| Some(begun.elapsed()), |(_, _, vain)| *vain);
+            if let Some(vain) = vain {
+                self.here.vain.note(self.peer, vain, Instant::now());
+            }
+            let (received, entries, _) = received?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);

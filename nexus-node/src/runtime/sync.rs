@@ -12,6 +12,7 @@ use super::handle::EngineHandle;
 use super::session::{SyncError, sync};
 use super::sessions::Sessions;
 use super::traces::Traces;
+use super::vain::VainWork;
 use crate::identity::Identity;
 use crate::ledger::Quotas;
 use crate::notices::Notices;
@@ -43,6 +44,7 @@ pub(crate) struct Syncing {
     pub(crate) quotas: Quotas,
     /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
+    pub(crate) vain: VainWork,
 }
 
 impl Syncing {

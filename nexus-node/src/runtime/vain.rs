@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use nexus_identity::Did;
+use tokio::time::Instant;
+
+/// The part of a core that one peer may have for work that brings nothing: a tenth.
+const SHARE: u32 = 10;
+/// Such work of one peer that is done at once.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// Work for peers that brought nothing: sessions that were opened, frontiers, entries that are held or do not verify.
+///
+/// All of it is part of an honest sync, too, but little of it. A peer that causes more is read more slowly, over
+/// however many streams and connections: else one member could take a whole core with frames that cost it nothing.
+#[derive(Debug, Default)]
+pub(crate) struct VainWork {
+    /// The time until which the work of each peer is too much, less what is done at once.
+    until: Mutex<BTreeMap<Did, Instant>>,
+}
+
+impl VainWork {
+    /// Notes such work for a peer.
+    pub(super) fn note(&self, peer: Did, work: Duration, now: Instant) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.retain(|_, until| *until > now);
+        *until.entry(peer).or_insert(now) += work * SHARE;
+    }
+
+    /// When to read on from a peer, if not at once.
+    pub(super) fn wait(&self, peer: &Did, now: Instant) -> Option<Instant> {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.get(peer).and_then(|until| until.checked_sub(AT_ONCE * SHARE)).filter(|until| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_some_vain_work_at_once_and_a_tenth_of_a_core_after_that() {
+        let (vain, peer, other) = (VainWork::default(), Did::from_bytes([1; 32]), Did::from_bytes([2; 32]));
+        let start = Instant::now() + Duration::from_secs(100);
+        vain.note(peer, AT_ONCE, start);
+        assert_eq!(vain.wait(&peer, start), None);
+        vain.note(peer, Duration::from_millis(300), start);
+        let later = start + Duration::from_secs(3);
+        assert_eq!(vain.wait(&peer, start), Some(later));
+        assert_eq!((vain.wait(&other, start), vain.wait(&peer, later)), (None, None));
+        // all of it is over after some time
+        let end = later + AT_ONCE * SHARE;
+        vain.note(peer, AT_ONCE, end);
+        assert_eq!(vain.wait(&peer, end), None);
+    }
+}
