@@ -362,8 +362,15 @@ impl SyncSession {
         self.branches.came(&header.log());
         // nothing is spent on what would not be taken
         let (log, mesh_space) = (header.log(), self.audience.mesh_space());
-        let taken = self.refusals.takes(&log, self.numbers.contains_key(&log), mesh_space);
+        let held = self.numbers.contains_key(&log);
+        let taken = self.refusals.takes(&log, held, mesh_space) && (held || self.has_room_for(&log));
         Ok((taken && ledger::find_entry(view, entry.id())?.is_none()).then_some(entry))
+    }
+
+    /// Whether another log is taken of its author in its space. The peer is told later that it is not.
+    fn has_room_for(&self, log: &LogId) -> bool {
+        let others = self.numbers.range(log.incarnations()).count() as u64;
+        log.author == self.audience.me() || self.audience.quotas().incarnations_reached(others).is_none()
     }
 
     /// The next frame to send, if there is one.
