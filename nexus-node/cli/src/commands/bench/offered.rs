@@ -8,8 +8,8 @@ use nexus_mesh::{
     Membership, Mesh, MeshConfig, Multiaddr, Rooms, Stream, StreamProtocol, TokioSpawner, tcp_quic_transport,
     write_frame,
 };
-use nexus_node::Node;
 use nexus_node::api::Problem;
+use nexus_node::{Node, Tasks};
 use prost::Message;
 use tokio::time::Instant;
 
@@ -68,10 +68,14 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
             let author = crowd.member()?;
             let begin = Instant::now();
             let known = origin.listen_addresses().into_iter().chain([peer.address.clone()]);
-            let newcomer = crowd.node(&author, &dir, Vec::new(), known).await?;
+            let mut env = crowd.env(&author, &dir, Vec::new())?;
+            let tasks = Arc::new(Tasks::current());
+            (env.spawner, env.config.bootstrap.0) = (tasks.clone(), known.collect());
+            let newcomer = Node::with_env(env).await?;
             until_held(&newcomer, MEMORIES).await?;
             took[side].push(begin.elapsed().as_secs_f64());
-            newcomer.shutdown().await;
+            // as a process that is killed: nothing of it goes on beside the next one
+            tasks.kill();
             peer.mesh.shutdown().await;
             drop(newcomer);
             let _ = std::fs::remove_dir_all(&dir);
