@@ -7,12 +7,13 @@ use nexus_identity::Did;
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Abilities, Mesh, OpenError, Rooms, Stream, StreamProtocol};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::handle::EngineHandle;
 use super::session::{SyncError, sync};
 use super::sessions::Sessions;
 use super::traces::Traces;
-use super::vain::VainWork;
+use super::vain::{BROKEN_RULE, VainWork};
 use crate::identity::Identity;
 use crate::ledger::Quotas;
 use crate::notices::Notices;
@@ -86,6 +87,7 @@ impl Syncing {
     fn report(&self, peer: Did, error: &SyncError) {
         if error.is_misbehaviour() {
             let hint = "update that node, or ask its owner what it runs";
+            self.vain.note(peer, BROKEN_RULE, Instant::now());
             self.notices.note("misbehaving_peer", peer.to_string(), format!("{peer}: {error}"), hint);
             self.mesh.disconnect(peer);
         } else {

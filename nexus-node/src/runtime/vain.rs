@@ -5,10 +5,12 @@ use std::time::Duration;
 use nexus_identity::Did;
 use tokio::time::Instant;
 
-/// The part of a core that one peer may have for work that brings nothing: a tenth.
-const SHARE: u32 = 10;
+/// The part of a core that one peer may have for work that brings nothing: a twentieth.
+const SHARE: u32 = 20;
 /// Such work of one peer that is done at once.
 const AT_ONCE: Duration = Duration::from_millis(250);
+/// The work that a broken rule counts as: mostly that of the connection which it ends, and of the next one.
+pub(super) const BROKEN_RULE: Duration = Duration::from_millis(50);
 
 /// Work for peers that brought nothing: sessions that were opened, frontiers, entries that are held or do not verify.
 ///
@@ -40,12 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_has_some_vain_work_at_once_and_a_tenth_of_a_core_after_that() {
+    fn a_peer_has_some_vain_work_at_once_and_a_twentieth_of_a_core_after_that() {
         let (vain, peer, other) = (VainWork::default(), Did::from_bytes([1; 32]), Did::from_bytes([2; 32]));
         let start = Instant::now() + Duration::from_secs(100);
         vain.note(peer, AT_ONCE, start);
         assert_eq!(vain.wait(&peer, start), None);
-        vain.note(peer, Duration::from_millis(300), start);
+        vain.note(peer, Duration::from_millis(150), start);
         let later = start + Duration::from_secs(3);
         assert_eq!(vain.wait(&peer, start), Some(later));
         assert_eq!((vain.wait(&other, start), vain.wait(&peer, later)), (None, None));
