@@ -86,18 +86,20 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
             return SyncError::Replaced;
         }
     }
-    let begun = Instant::now();
     let abilities = here.abilities_of(peer).await;
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces).within(here.quotas);
     let (store, now) = (here.store.clone(), here.world.now());
-    let open = move || SyncSession::open(audience, now, &store.snapshot()?);
-    let session = match here.world.reading(open).await {
-        Ok(Ok(session)) => Arc::new(Mutex::new(session)),
+    let open = move || {
+        let begun = Instant::now();
+        SyncSession::open(audience, now, &store.snapshot()?).map(|session| (session, begun.elapsed()))
+    };
+    let (session, opened) = match here.world.reading(open).await {
+        Ok(Ok((session, opened))) => (Arc::new(Mutex::new(session)), opened),
         Ok(Err(error)) => return error.into(),
         Err(error) => return error.into(),
     };
-    here.vain.note(peer, begun.elapsed(), Instant::now());
+    here.vain.note(peer, opened, Instant::now());
     let (reader, writer) = stream.split();
     let sync = Sync { here, peer, generation, session, poke };
     let (reading, writing) = (sync.read(reader), sync.write(writer));

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 const SHARE: u32 = 20;
 /// Such work of one peer that is done at once.
 const AT_ONCE: Duration = Duration::from_millis(250);
+/// The longest wait before a peer's next frame. The work is measured by the clock: where the disk or the machine stands
+/// still, an honest peer must not pay for that for long.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The work that a broken rule counts as: mostly that of the connection which it ends, and of the next one.
 pub(super) const BROKEN_RULE: Duration = Duration::from_millis(50);
 
@@ -27,7 +30,8 @@ impl VainWork {
     pub(super) fn note(&self, peer: Did, work: Duration, now: Instant) {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.retain(|_, until| *until > now);
-        *until.entry(peer).or_insert(now) += work * SHARE;
+        let until = until.entry(peer).or_insert(now);
+        *until = (*until + work.min(AT_ONCE) * SHARE).min(now + AT_ONCE * SHARE + WAIT_MAX);
     }
 
     /// When to read on from a peer, if not at once.
@@ -51,6 +55,10 @@ mod tests {
         let later = start + Duration::from_secs(3);
         assert_eq!(vain.wait(&peer, start), Some(later));
         assert_eq!((vain.wait(&other, start), vain.wait(&peer, later)), (None, None));
+        vain.note(peer, Duration::from_secs(3_600), start);
+        vain.note(peer, Duration::from_secs(3_600), start);
+        assert_eq!(vain.wait(&peer, start), Some(start + WAIT_MAX), "a clock that jumped");
+        let later = start + WAIT_MAX;
         // all of it is over after some time
         let end = later + AT_ONCE * SHARE;
         vain.note(peer, AT_ONCE, end);
