@@ -148,7 +148,7 @@ pub const ALL: &[KnownPlant] = &[
     // Raft's messages are taken from members without a seat.
     inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.
-    inside("applies_twice", "coordinators", "coordinators", &["linearizable"]),
+    inside("applies_twice", "coordinators", "coordinators", &["linearizable", "replayed"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

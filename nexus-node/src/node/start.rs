@@ -94,6 +94,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         world: world.clone(),
         engine: engine.clone(),
         sessions: sessions.clone(),
+        vain: runtime::VainWork::default(),
     };
     let admitter = Admitter {
         identity: identity.clone(),

@@ -9,10 +9,12 @@ use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{Mesh, Message, Rooms, Verdict};
 use prost::Message as _;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::handle::{EngineHandle, Intake};
 use super::sessions::Sessions;
 use super::traces::{Arrival, EntrySource, NamedTraces};
+use super::vain::VainWork;
 use crate::identity::Identity;
 use crate::ledger;
 use crate::store::Store;
@@ -39,6 +41,23 @@ pub(crate) struct Gossip {
     pub(crate) world: World,
     pub(crate) engine: EngineHandle,
     pub(crate) sessions: Arc<Sessions>,
+    /// The work for messages that bring nothing. It has nothing to do with that of sync: such a message may come from
+    /// a member whose forwarder knows no better.
+    pub(crate) vain: VainWork,
+}
+
+/// A message with its verdict.
+struct Judged {
+    verdict: Verdict,
+    entry: Option<(Verified, Vec<Arrival>)>,
+    /// Whether it is bad, or has an entry whose beginning is not here.
+    vain: bool,
+}
+
+impl Judged {
+    fn without_entry(verdict: Verdict) -> Self {
+        Self { verdict, entry: None, vain: matches!(verdict, Verdict::Reject) }
+    }
 }
 
 /// Entries that one peer forwarded.
@@ -55,19 +74,31 @@ impl Gossip {
             {
                 batch.push(next);
             }
+            let now = Instant::now();
+            let (late, batch): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|(from, _)| self.vain.wait(from, now).is_some());
+            for (_, message) in late {
+                // sync brings whatever is in it
+                self.mesh.settle(message.token, Verdict::Ignore);
+            }
             let (identity, store) = (self.identity.clone(), self.store.clone());
             let readable = Readable::by_all(&self.sessions, &identity.mesh());
             let judge = move || {
                 let judged = batch.into_iter().map(|(from, message)| {
-                    let (verdict, entry) = judge(&identity, &store, &readable, from, &message.bytes);
-                    (from, message.token, verdict, entry)
+                    let begun = Instant::now();
+                    let judged = judge(&identity, &store, &readable, from, &message.bytes);
+                    (from, message.token, judged, begun.elapsed())
                 });
                 judged.collect::<Vec<_>>()
             };
             let Ok(judged) = self.world.reading(judge).await else { return };
             let mut passed: BTreeMap<Did, Passed> = BTreeMap::new();
-            for (from, token, verdict, entry) in judged {
+            for (from, token, Judged { verdict, entry, vain }, work) in judged {
                 self.mesh.settle(token, verdict);
+                if vain {
+                    // the engine looks at it, too
+                    self.vain.note(from, work * (1 + u32::from(entry.is_some())), Instant::now());
+                }
                 if let Some((entry, of_traces)) = entry {
                     let (entries, arrivals) = passed.entry(from).or_default();
                     entries.push(entry);
@@ -101,30 +132,27 @@ impl Readable {
 }
 
 /// Decides whether to take a gossiped entry and whether to forward it.
-fn judge(
-    identity: &Identity,
-    store: &Store,
-    readable: &Readable,
-    from: Did,
-    bytes: &[u8],
-) -> (Verdict, Option<(Verified, Vec<Arrival>)>) {
-    let Ok(frame) = EntryFrame::decode(bytes) else { return (Verdict::Reject, None) };
+fn judge(identity: &Identity, store: &Store, readable: &Readable, from: Did, bytes: &[u8]) -> Judged {
+    let without_entry = Judged::without_entry;
+    let Ok(frame) = EntryFrame::decode(bytes) else { return without_entry(Verdict::Reject) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
     let format = format_of(&frame);
     // the one form in which everybody passes it on: of other forms there is no end
     let plain = frame.traceparent.is_empty() && frame.encode_to_vec() == bytes;
     let entry = match frame.parse() {
         Ok(entry) => entry,
-        Err(EntryError::TooNew { .. }) => return (Verdict::Ignore, None),
-        Err(_) => return (Verdict::Reject, None),
+        Err(EntryError::TooNew { .. }) => return without_entry(Verdict::Ignore),
+        Err(_) => return without_entry(Verdict::Reject),
     };
     let space = entry.header().space;
     let looked_up = store.snapshot().and_then(|snapshot| {
         let rule = ledger::find_space(&snapshot, space)?.map(|row| row.rule(space));
         let held = ledger::find_entry(&snapshot, entry.id())?.is_some();
-        Ok((held, rule, ledger::lacks_only_what_is_erased(&snapshot, &entry)?))
+        let header = entry.header();
+        let follows = header.seq == 0 || ledger::find_entry(&snapshot, header.prev)?.is_some();
+        Ok((held, rule, ledger::lacks_only_what_is_erased(&snapshot, &entry)?, follows))
     });
-    let Ok((held, rule, complete)) = looked_up else { return (Verdict::Ignore, None) };
+    let Ok((held, rule, complete, follows)) = looked_up else { return without_entry(Verdict::Ignore) };
     let members = identity.members();
     // gossip goes to every member: forward only entries of a known space that all members may read
     let to_all = readable.has(format, &space) && rule.is_some_and(|rule| members.all_read(&rule));
@@ -134,14 +162,14 @@ fn judge(
             Ok(_) => Verdict::Ignore,
             Err(_) => Verdict::Reject,
         };
-        return (verdict, None);
+        return without_entry(verdict);
     }
     if rule.is_some_and(|rule| !members.may_read(&identity.me(), &rule)) {
-        return (Verdict::Ignore, None);
+        return without_entry(Verdict::Ignore);
     }
     // an entry that lacks more than what is erased is for sync; so are our own unknown entries
     if !complete || entry.header().author == identity.me() {
-        return (Verdict::Ignore, None);
+        return without_entry(Verdict::Ignore);
     }
     match entry.verify(&identity.mesh()) {
         Ok(entry) => {
@@ -149,9 +177,9 @@ fn judge(
             let known = members.get(&entry.header().author).is_some();
             let verdict = if known && to_all { Verdict::Accept } else { Verdict::Ignore };
             let of_traces = said.of(std::slice::from_ref(&entry), from, EntrySource::Gossip);
-            (verdict, Some((entry, of_traces)))
+            Judged { verdict, entry: Some((entry, of_traces)), vain: !follows }
         }
-        Err(_) => (Verdict::Reject, None),
+        Err(_) => without_entry(Verdict::Reject),
     }
 }
 

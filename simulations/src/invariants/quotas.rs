@@ -25,7 +25,7 @@ impl Invariant for Quotas {
                 let logs = seen.frontier.iter().filter(|(log, _)| log.author == *author);
                 let entries: u64 = logs.map(|(_, head)| head.seq).sum();
                 // each is a little more than its text
-                let bytes = entries.saturating_sub(1) * TEXT_BYTES as u64;
+                let bytes = entries * TEXT_BYTES as u64;
                 self.0.looked(u64::from(bytes > WRITER_BYTES / 2));
                 if bytes > WRITER_BYTES {
                     self.0.broke(moment.at, || format!("n{} holds {bytes} bytes of {}", seen.node, author.short()));
