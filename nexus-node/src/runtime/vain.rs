@@ -45,6 +45,7 @@ impl VainWork {
 mod tests {
     use super::*;
 
+    /// promise: Bad input | Work that brings nothing has a twentieth of a core for each peer, and delays it by seconds
     #[test]
     fn a_peer_has_some_vain_work_at_once_and_a_twentieth_of_a_core_after_that() {
         let (vain, peer, other) = (VainWork::default(), Did::from_bytes([1; 32]), Did::from_bytes([2; 32]));
