@@ -21,6 +21,8 @@ use crate::world::{Crash, KNOWN, Sim};
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest time until a disk shows its fault. A node that does not write needs none.
 const DISK_FAULT_MAX: Duration = Duration::from_secs(15);
+/// The times that a newcomer is refused before it gets another ticket.
+const REFUSED_MAX: u32 = 4;
 /// The longest extension of a cut that had no effect yet.
 const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
 /// The time without power after a disk has lied.
@@ -137,7 +139,10 @@ impl Faults {
                 outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
             }
             FaultKind::LyingPeer => outsiders::liar(sim, no, self.nodes, last, *choice).await,
-            FaultKind::Churn => drop(self.newcomer(no, "newcomer", last).await.map(|_| sim.network().fire("churn"))),
+            FaultKind::Churn => {
+                let joined = self.newcomer(no, "newcomer", last + CUT_LONGER_MAX).await;
+                drop(joined.map(|_| sim.network().fire("churn")));
+            }
             FaultKind::StolenLaptop => self.laptop_is_stolen(no, last).await,
             FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
             FaultKind::TwoFaces => self.shows_two_pasts(no, last, *choice).await,
@@ -325,9 +330,10 @@ impl Faults {
         let sim = &self.sim;
         let end = sim.now() + last;
         let newcomer = sim.machine(&format!("{name}{no}")).ok()?;
-        let mut ticket = None;
+        let (mut ticket, mut refused) = (None, 0);
         while sim.now() < end {
-            if ticket.is_none() {
+            // it may have ended, by a clock that has jumped
+            if ticket.is_none() || refused % REFUSED_MAX == REFUSED_MAX - 1 {
                 ticket = sim.on(0, async |node| node.invite(Invite::default()).await).await.ok();
             }
             if let Some(invited) = &ticket
@@ -335,6 +341,7 @@ impl Faults {
             {
                 return Some(newcomer);
             }
+            refused += 1;
             sim.sleep(Duration::from_secs(1)).await;
         }
         None
