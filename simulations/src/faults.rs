@@ -139,10 +139,7 @@ impl Faults {
                 outsiders::strangers(sim, no, self.nodes, heard, last, *choice).await;
             }
             FaultKind::LyingPeer => outsiders::liar(sim, no, self.nodes, last, *choice).await,
-            FaultKind::Churn => {
-                let joined = self.newcomer(no, "newcomer", last + CUT_LONGER_MAX).await;
-                drop(joined.map(|_| sim.network().fire("churn")));
-            }
+            FaultKind::Churn => self.churn(no, last).await,
             FaultKind::StolenLaptop => self.laptop_is_stolen(no, last).await,
             FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
             FaultKind::TwoFaces => self.shows_two_pasts(no, last, *choice).await,
@@ -323,6 +320,12 @@ impl Faults {
             }
         }
         sim.set_wall(node, Wall::default());
+    }
+
+    async fn churn(&self, no: usize, last: Duration) {
+        if self.newcomer(no, "newcomer", last + CUT_LONGER_MAX).await.is_some() {
+            self.sim.network().fire("churn");
+        }
     }
 
     /// Lets a newcomer join through the founder's door, as soon as it gets there.
