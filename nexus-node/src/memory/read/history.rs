@@ -87,7 +87,8 @@ impl Reader<'_> {
         self.history_within(id, HISTORY_BYTES_MAX)
     }
 
-    fn history_within(&self, id: &str, most: usize) -> Result<Vec<Revision>, NodeError> {
+    /// The same within a bound in bytes.
+    pub(super) fn history_within(&self, id: &str, most: usize) -> Result<Vec<Revision>, NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.to_owned() };
         let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
         let mut past = Past::default();
@@ -166,12 +167,4 @@ fn revisions(past: Past) -> Result<Vec<Revision>, NodeError> {
         (revision.agent, revision.source) = (origin.agent, origin.source);
     }
     Ok(revisions)
-}
-
-#[cfg(test)]
-impl Reader<'_> {
-    /// The same with a smaller bound.
-    pub(super) fn history_of_at_most(&self, id: &str, most: usize) -> Vec<Revision> {
-        self.history_within(id, most).unwrap()
-    }
 }

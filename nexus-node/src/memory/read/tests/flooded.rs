@@ -319,7 +319,7 @@ fn a_history_has_the_latest_changes_within_a_bound_in_bytes() {
     assert_eq!((all.len(), all.iter().any(|revision| revision.earlier)), (41, false));
     let mut lengths = Vec::new();
     for most in [0, 2_000, 5_000, 10_000, 1 << 20] {
-        let cut = peer.ask(|reader| Ok(reader.history_of_at_most(&id, most))).unwrap();
+        let cut = peer.ask(|reader| reader.history_within(&id, most)).unwrap();
         let versions = |revisions: &[Revision]| -> Vec<String> {
             revisions.iter().map(|revision| revision.version.clone()).collect()
         };
