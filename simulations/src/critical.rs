@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nexus_identity::Did;
 use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, Seat};
 use nexus_node::internals::coordinator::Action as Deed;
 use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions};
-
-use nexus_identity::Did;
 
 use crate::ledger::{Grant, Ledger};
 use crate::linearizability::{Action, Operation};

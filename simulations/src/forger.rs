@@ -13,6 +13,7 @@ use nexus_mesh::{Mesh, write_frame};
 use prost::Message;
 
 use crate::dice::Dice;
+use crate::plan::NodeNo;
 use crate::world::Sim;
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
@@ -33,11 +34,17 @@ impl<'a> Writer<'a> {
         Self { mesh: sim.mesh(), key, incarnation: Incarnation(dice.next().to_le_bytes()), hlc }
     }
 
-    pub(crate) fn entry(&self, space: SpaceId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
+    fn entry(&self, space: SpaceId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
         let log = LogId { space, author: self.key.did(), incarnation: self.incarnation };
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let (mesh, hlc, payload) = (self.mesh, self.hlc, payload.into());
         Verified::write(Draft { mesh, log, after: after.as_ref(), hlc, kind, refs: vec![], payload }, self.key)
+    }
+
+    /// The entry by which a member says that it is one.
+    pub(crate) fn introduction(&self, sim: &Sim, no: NodeNo) -> Option<Verified> {
+        let chain = sim.chain_for(no).ok()?;
+        Some(self.entry(SpaceId::mesh(&self.mesh), None, Kind::CREDENTIAL, chain.to_bytes()))
     }
 
     pub(crate) fn memory(&self, after: Option<&Verified>, text: &str) -> Verified {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::{Kind, SpaceId, Verified};
+use nexus_crdt::Verified;
 use nexus_identity::Did;
 use nexus_mesh::Rooms;
 
@@ -27,8 +27,6 @@ impl Faults {
         let sim = &self.sim;
         let mut dice = Dice::new(choice);
         let Ok(outsider) = sim.outsider(&format!("glutton{no}"), TapLog::default()) else { return };
-        let Ok(chain) = sim.chain_for(outsider.no) else { return };
-        let introduction = chain.to_bytes();
         self.ledger.borrow_mut().gluttons.insert(outsider.key.did());
         let Some((mesh, mut events)) = outsider.as_member(sim, Rooms::new(), self.nodes) else { return };
         let writer = Writer::new(sim, &outsider.key, &mut dice);
@@ -44,8 +42,7 @@ impl Faults {
                     let peers: Vec<Did> = open.iter().copied().collect();
                     let Some(&peer) = dice.pick(&peers) else { continue };
                     if !introduced {
-                        let space = SpaceId::mesh(&sim.mesh());
-                        let entry = writer.entry(space, None, Kind::CREDENTIAL, introduction.clone());
+                        let Some(entry) = writer.introduction(sim, outsider.no) else { break };
                         introduced = send(&mesh, peer, &[entry]).await.is_some();
                         continue;
                     }

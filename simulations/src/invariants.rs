@@ -27,6 +27,7 @@ use serde::Serialize;
 
 use crate::ledger::Ledger;
 use crate::plan::NodeNo;
+use crate::scenario::FaultKind;
 
 /// The verdict of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -181,13 +182,8 @@ impl Record {
     }
 }
 
-/// The invariants of a run; those about strangers, coordinators, ended memberships and quotas only if there are any.
-pub fn all(
-    with_strangers: bool,
-    with_coordinators: bool,
-    with_ends: bool,
-    with_gluttons: bool,
-) -> Vec<Box<dyn Invariant>> {
+/// The invariants of a run with these faults; some only where they have anything to look at.
+pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -197,14 +193,14 @@ pub fn all(
         Box::<one_seq::OneSeq>::default(),
         Box::<sound::Sound>::default(),
     ];
-    if with_strangers {
+    if has(FaultKind::Strangers) {
         all.push(Box::<strangers::Strangers>::default());
     }
-    if with_ends {
+    if has(FaultKind::StolenLaptop) || has(FaultKind::TwoAdmins) {
         all.push(Box::<membership::Membership>::default());
         all.push(Box::<revoked::Revocations>::default());
     }
-    if with_gluttons {
+    if has(FaultKind::Glutton) {
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         all.push(Box::<quotas::Quotas>::default());
     }

@@ -137,6 +137,11 @@ impl Plan {
         }
     }
 
+    /// Whether a kind of fault is among its faults.
+    pub fn has(&self, kind: FaultKind) -> bool {
+        self.faults.iter().any(|fault| fault.kind == kind)
+    }
+
     /// The run's name: `SCENARIO:NODES:FIDELITY:SEED`.
     pub fn run(&self) -> String {
         format!("{}:{}:{}:{}", self.scenario, self.nodes, self.fidelity.as_str(), self.seed)

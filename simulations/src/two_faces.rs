@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nexus_crdt::{Kind, SpaceId};
 use nexus_identity::Did;
 use nexus_mesh::Rooms;
 
@@ -24,8 +23,6 @@ impl Faults {
         let sim = &self.sim;
         let mut dice = Dice::new(choice);
         let Ok(outsider) = sim.outsider(&format!("twoface{no}"), TapLog::default()) else { return };
-        let Ok(chain) = sim.chain_for(outsider.no) else { return };
-        let introduction = chain.to_bytes();
         self.ledger.borrow_mut().two_faces.insert(outsider.key.did());
         let Some((mesh, mut events)) = outsider.as_member(sim, Rooms::new(), self.nodes) else { return };
         let (mut open, mut introduced) = (BTreeSet::new(), false);
@@ -42,8 +39,7 @@ impl Faults {
                     let Some(&second) = dice.pick(&peers) else { continue };
                     let writer = Writer::new(sim, &outsider.key, &mut dice);
                     if !introduced {
-                        let space = SpaceId::mesh(&sim.mesh());
-                        let entry = writer.entry(space, None, Kind::CREDENTIAL, introduction.clone());
+                        let Some(entry) = writer.introduction(sim, outsider.no) else { break };
                         introduced = send(&mesh, first, &[entry]).await.is_some();
                         continue;
                     }

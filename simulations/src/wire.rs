@@ -75,15 +75,12 @@ struct Run {
 
 impl Run {
     fn new(sim: Sim, plan: Plan) -> Self {
-        let has = |kind| plan.faults.iter().any(|fault| fault.kind == kind);
-        let strangers = has(FaultKind::Strangers);
-        let ends = has(FaultKind::StolenLaptop) || has(FaultKind::TwoAdmins);
         let canary = format!("canary-{:016x}", plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(strangers, plan.coordinators, ends, has(FaultKind::Glutton))),
+            invariants: RefCell::new(invariants::all(&|kind| plan.has(kind), plan.coordinators)),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -114,7 +111,7 @@ impl Run {
         if self.plan.coordinators {
             self.sim.with_coordinators();
         }
-        if self.plan.faults.iter().any(|fault| fault.kind == FaultKind::RollingUpgrade) {
+        if self.plan.has(FaultKind::RollingUpgrade) {
             self.sim.with_formats(Formats::FIRST);
         }
         for between in between {
