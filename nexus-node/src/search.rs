@@ -153,7 +153,7 @@ impl Search {
         reader: &Reader<'_>,
         view: &dyn View,
     ) -> Result<Option<Place>, NodeError> {
-        let print = words::fingerprint(text);
+        let print = words::fingerprint(&words::words(text));
         let touched = {
             let mut tail = self.tail();
             tail.catch_up(view, reader, self.tail_max())?;

@@ -20,7 +20,7 @@ use super::{Document, Filter, Match, SearchError, Statistics};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::words::{each_word, fingerprint};
+use super::words::{each_word, fingerprint, words};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 
@@ -30,13 +30,18 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn of(shown: &Shown) -> Self {
         let Shown { record, place, space, memory, key } = shown;
-        let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
+        let of_text = words(&memory.text);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
         let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
-        for text in std::iter::once(memory.text.as_str()).chain(beside) {
+        let (mut all, mut length) = (String::with_capacity(memory.text.len()), of_text.len());
+        let mut add = |word: &str| {
+            all.push_str(word);
+            all.push(' ');
+        };
+        of_text.iter().for_each(|word| add(word));
+        for text in beside {
             each_word(text, |word, _| {
-                all.push_str(&word);
-                all.push(' ');
+                add(&word);
                 length += 1;
             });
         }
@@ -51,7 +56,7 @@ impl Document {
             kind: memory.kind.clone(),
             author: memory.author,
             stamp: memory.updated_at,
-            fingerprint: fingerprint(&memory.text),
+            fingerprint: fingerprint(&of_text),
         }
     }
 }
