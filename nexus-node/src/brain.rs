@@ -191,6 +191,7 @@ impl Brain {
     /// # Errors
     /// As [`Brain::remember`].
     pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
+        let _wanting = self.here().engine.wanting();
         let (text, space) = (memory.text.clone(), memory.space.clone());
         let same = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref())).await?;
         let mut written = self.remember(memory).await?;

@@ -22,6 +22,7 @@ mod peers;
 mod rebuild;
 mod session;
 mod sessions;
+mod shares;
 pub(crate) mod sync;
 mod traces;
 mod twins;
@@ -52,6 +53,7 @@ pub(crate) use self::handle::{EngineHandle, Fill};
 pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
+pub(crate) use self::shares::Shares;
 pub(crate) use self::vain::VainWork;
 
 /// Commands of local callers that may wait for the engine.
@@ -83,6 +85,7 @@ pub(crate) struct Runtime {
     pub(crate) members: watch::Receiver<Arc<Members>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
+    pub(crate) shares: Arc<Shares>,
     /// Our own new entries, to publish.
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
     /// Notified when a fork is to be settled.
@@ -103,6 +106,7 @@ impl Runtime {
         let (members, members_seen) = watch::channel(engine.members().clone());
         let unsettled = Arc::new(Notify::new());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
+        let shares = Arc::<Shares>::default();
         let compare = has_peers && !planted("writes_without_comparing");
         let (writer, spaces) = (Writer { store, gossip }, Arc::<AtomicU64>::default());
         let drive = Drive {
@@ -113,6 +117,7 @@ impl Runtime {
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
             compared: sessions.compared(),
+            shares: shares.clone(),
             world: world.clone(),
             failure: failure.clone(),
         };
@@ -131,8 +136,8 @@ impl Runtime {
         };
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
-        let engine = EngineHandle::new(commands, intake, chains, committed_seen, spaces, failure);
-        Self { engine, members: members_seen, sessions, traces, gossip: gossip_in, unsettled }
+        let engine = EngineHandle::new(commands, intake, chains, committed_seen, spaces, shares.clone(), failure);
+        Self { engine, members: members_seen, sessions, traces, shares, gossip: gossip_in, unsettled }
     }
 }
 

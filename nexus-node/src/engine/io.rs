@@ -111,6 +111,16 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The memories that it writes or changes.
+    pub(crate) fn writes(&self) -> usize {
+        match self {
+            Self::Remember(records) => records.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// A memory to write.
 #[derive(Clone, Debug)]
 pub struct NewRecord {

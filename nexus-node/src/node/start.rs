@@ -70,7 +70,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
     let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
     let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
-    let Runtime { engine, members, sessions, traces, gossip, unsettled } = runtime;
+    let Runtime { engine, members, sessions, traces, shares, gossip, unsettled } = runtime;
     let identity = Identity::new(me, genesis.mesh, members);
     let syncing = Arc::new(Syncing {
         identity: identity.clone(),
@@ -84,6 +84,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
         vain: runtime::VainWork::default(),
+        shares: shares.clone(),
     });
     let (bound, listening) = watch::channel(Vec::new());
     let (failed, mut failed_to_listen) = watch::channel(Vec::new());
@@ -95,6 +96,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         sessions: sessions.clone(),
         vain: runtime::VainWork::default(),
+        shares,
     };
     let admitter = Admitter {
         identity: identity.clone(),

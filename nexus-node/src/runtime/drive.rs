@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use nexus_identity::Chain;
 use nexus_mesh::quota::Receiver;
 use tokio::sync::{mpsc, watch};
@@ -7,6 +9,7 @@ use super::committer::{Commit, Writer};
 use super::driven::{Caller, Callers, Driven, Step};
 use super::fresh_incarnation;
 use super::handle::{Call, Intake};
+use super::shares::Shares;
 use crate::engine::{Command, CommandId, Input};
 use crate::failure::{Failure, Fault};
 use crate::ledger::LedgerError;
@@ -31,6 +34,7 @@ pub(super) struct Drive {
     /// would fork its own log.
     pub(super) hold_until: Option<Instant>,
     pub(super) compared: watch::Receiver<bool>,
+    pub(super) shares: Arc<Shares>,
     pub(super) world: World,
     pub(super) failure: Failure,
 }
@@ -66,7 +70,18 @@ impl Drive {
     }
 
     async fn turn(self) -> Result<(), DriveError> {
-        let Self { mut driven, queues, commits, writer, mut done, mut hold_until, mut compared, world, failure } = self;
+        let Self {
+            mut driven,
+            queues,
+            commits,
+            writer,
+            mut done,
+            mut hold_until,
+            mut compared,
+            shares,
+            world,
+            failure,
+        } = self;
         let Queues { mut commands, mut intake, mut chains } = queues;
         let (mut no, mut dropped) = (0, 0);
         // number of the last commit with callers' writes
@@ -92,6 +107,7 @@ impl Drive {
                 no: no + 1,
                 settled,
                 input: Input::Commands(Vec::new()),
+                turn: None,
                 callers: Callers::new(),
                 of_traces: Vec::new(),
             };
@@ -101,12 +117,13 @@ impl Drive {
                         return Ok(());
                     }
                     own_commit = step.no;
+                    step.turn = Some(shares.callers(calls.iter().map(|call| call.command.writes()).sum()));
                     (step.input, step.callers) = number(calls.drain(..));
                 }
                 taken = intake.recv() => match taken {
                     None | Some(Intake::Stop) => return Ok(()),
-                    Some(Intake::Entries { from, entries, of_traces }) => {
-                        step.of_traces = of_traces;
+                    Some(Intake::Entries { from, entries, of_traces, turn }) => {
+                        (step.of_traces, step.turn) = (of_traces, Some(turn));
                         step.input = Input::Entries { from, entries };
                     }
                     Some(Intake::OwnLogAhead(incarnation)) => {

@@ -6,6 +6,7 @@ use nexus_identity::Timestamp;
 use tokio::sync::oneshot;
 
 use super::committer::Commit;
+use super::shares::Turn;
 use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{CommandId, Effect, Engine, Event, Input, Outcome};
 use crate::ledger::LedgerError;
@@ -37,16 +38,19 @@ pub(super) struct Step {
     pub(super) input: Input,
     pub(super) callers: Callers,
     pub(super) of_traces: Vec<Arrival>,
+    /// Whose work it is.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Driven {
     /// Passes one input through the engine and bundles its effects.
     pub(super) fn step(&mut self, now: Timestamp, seed: [u8; 32], step: Step) -> Result<Commit, LedgerError> {
-        let Step { no, settled, input, callers, of_traces } = step;
+        let Step { no, settled, input, callers, of_traces, turn } = step;
         self.overlay.committed(settled)?;
         let last = self.engine.last_eno();
         let mut commit = self.handle(no, (now, seed), input, callers)?;
         self.welcome(of_traces, last, &mut commit)?;
+        drop(turn);
         Ok(commit)
     }
 

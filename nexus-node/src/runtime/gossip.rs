@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::handle::{EngineHandle, Intake};
 use super::sessions::Sessions;
+use super::shares::{Party, Shares};
 use super::traces::{Arrival, EntrySource, NamedTraces};
 use super::vain::VainWork;
 use crate::identity::Identity;
@@ -44,6 +45,7 @@ pub(crate) struct Gossip {
     /// The work for messages that bring nothing. It has nothing to do with that of sync: such a message may come from
     /// a member whose forwarder knows no better.
     pub(crate) vain: VainWork,
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// A message with its verdict.
@@ -81,12 +83,12 @@ impl Gossip {
                 // sync brings whatever is in it
                 self.mesh.settle(message.token, Verdict::Ignore);
             }
-            let (identity, store) = (self.identity.clone(), self.store.clone());
+            let (identity, store, shares) = (self.identity.clone(), self.store.clone(), self.shares.clone());
             let readable = Readable::by_all(&self.sessions, &identity.mesh());
             let judge = move || {
                 let judged = batch.into_iter().map(|(from, message)| {
                     let begun = Instant::now();
-                    let judged = judge(&identity, &store, &readable, from, &message.bytes);
+                    let judged = judge(&identity, &store, (&readable, &shares), from, &message.bytes);
                     (from, message.token, judged, begun.elapsed())
                 });
                 judged.collect::<Vec<_>>()
@@ -105,8 +107,10 @@ impl Gossip {
                     arrivals.extend(of_traces);
                 }
             }
+            let members = self.identity.members();
             for (from, (entries, of_traces)) in passed {
-                if self.engine.offer(Intake::Entries { from, entries, of_traces }).is_err() {
+                let turn = self.shares.begin(Party::of_all(entries.iter().map(|entry| &**entry), &members));
+                if self.engine.offer(Intake::Entries { from, entries, of_traces, turn }).is_err() {
                     tracing::debug!(from = %from.short(), "the engine is busy: sync brings what was gossiped");
                 }
             }
@@ -132,7 +136,13 @@ impl Readable {
 }
 
 /// Decides whether to take a gossiped entry and whether to forward it.
-fn judge(identity: &Identity, store: &Store, readable: &Readable, from: Did, bytes: &[u8]) -> Judged {
+fn judge(
+    identity: &Identity,
+    store: &Store,
+    (readable, shares): (&Readable, &Shares),
+    from: Did,
+    bytes: &[u8],
+) -> Judged {
     let without_entry = Judged::without_entry;
     let Ok(frame) = EntryFrame::decode(bytes) else { return without_entry(Verdict::Reject) };
     let said = NamedTraces::beside(std::slice::from_ref(&frame));
@@ -169,6 +179,10 @@ fn judge(identity: &Identity, store: &Store, readable: &Readable, from: Did, byt
     }
     // an entry that lacks more than what is erased is for sync; so are our own unknown entries
     if !complete || entry.header().author == identity.me() {
+        return without_entry(Verdict::Ignore);
+    }
+    // sync brings it when its author's turn comes
+    if !shares.has_turn(Party::of(entry.header().author, &members)) {
         return without_entry(Verdict::Ignore);
     }
     match entry.verify(&identity.mesh()) {

@@ -7,6 +7,7 @@ use nexus_mesh::quota::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Arrival;
+use super::shares::{Shares, Turn, Wanting};
 use crate::engine::{Command, Outcome};
 use crate::error::{NodeError, StopError};
 use crate::failure::Failure;
@@ -23,7 +24,7 @@ pub(crate) struct Call {
 /// Input from peers.
 pub(crate) enum Intake {
     /// Verified entries. The sender is told when the engine has taken them.
-    Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival> },
+    Entries { from: Did, entries: Vec<Verified>, of_traces: Vec<Arrival>, turn: Turn },
     /// The node stops: no later input is taken.
     Stop,
     /// A peer has entries of our own log that are not here.
@@ -50,6 +51,7 @@ pub(crate) struct EngineHandle {
     committed: watch::Receiver<u64>,
     /// The number of commits that changed which spaces there are.
     spaces: Arc<AtomicU64>,
+    shares: Arc<Shares>,
     failure: Failure,
 }
 
@@ -68,9 +70,10 @@ impl EngineHandle {
         chains: Sender<Chain>,
         committed: watch::Receiver<u64>,
         spaces: Arc<AtomicU64>,
+        shares: Arc<Shares>,
         failure: Failure,
     ) -> Self {
-        Self { commands, intake, chains: Arc::new(chains), committed, spaces, failure }
+        Self { commands, intake, chains: Arc::new(chains), committed, spaces, shares, failure }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
@@ -78,6 +81,7 @@ impl EngineHandle {
     /// # Errors
     /// [`NodeError::Stopping`]: only the next start tells whether it was done.
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
+        let _wanting = self.wanting();
         let (answer, outcome) = oneshot::channel();
         let stopping = || {
             let fault = self.failure.fault();
@@ -85,6 +89,12 @@ impl EngineHandle {
         };
         self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())
+    }
+
+    /// A local caller wants the engine's work until this is dropped: peers' entries wait for it. It is for callers that
+    /// look something up before they run a command.
+    pub(crate) fn wanting(&self) -> Wanting {
+        self.shares.wanting()
     }
 
     /// Hands a peer's input over. Waits for a place.
@@ -154,7 +164,10 @@ mod tests {
     fn handle() -> (EngineHandle, Receiver<Chain>) {
         let (chains, waiting) = queue(CHAINS_MAX);
         let (commands, intake, committed) = (mpsc::channel(1).0, mpsc::channel(1).0, watch::channel(0).1);
-        (EngineHandle::new(commands, intake, chains, committed, Arc::default(), Failure::default()), waiting)
+        (
+            EngineHandle::new(commands, intake, chains, committed, Arc::default(), Arc::default(), Failure::default()),
+            waiting,
+        )
     }
 
     fn peer(n: u8) -> Did {

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, pin_mut};
 use nexus_crdt::sync_frame::Body;
-use nexus_crdt::{EntryError, Incarnation, SyncFrame, Verified};
+use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::handle::{Ended, Intake};
 use super::sessions::Poke;
+use super::shares::{Party, Turn};
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
 use crate::replication::{Audience, SessionError, SyncSession};
@@ -25,6 +26,12 @@ use crate::world::Interrupted;
 const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait of one frame's entries for their turns. The peer must not take this node for dead, and entries of
+/// others are behind them.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Entries that are verified and taken at a time: local callers wait for those before their write.
+const ENTRIES_PER_TURN: usize = 128;
 
 /// Reason why a sync ended.
 #[derive(Debug, thiserror::Error)]
@@ -165,21 +172,18 @@ impl Sync<'_> {
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
             let decoded = begun.elapsed();
             let said = NamedTraces::in_frame(&frame);
-            let mesh = self.here.identity.mesh();
             let received = self.step(move |session, snapshot| {
                 let (begun, sent) = (Instant::now(), brought(&frame));
-                let mut received = session.receive(frame, snapshot)?;
+                let received = session.receive(frame, snapshot)?;
                 let vain = sent.map(|sent| in_vain(decoded + begun.elapsed(), sent, received.entries.len()));
-                let entries = std::mem::take(&mut received.entries).into_iter().map(|entry| entry.verify(&mesh));
-                let entries = entries.collect::<Result<Vec<Verified>, EntryError>>().map_err(SessionError::Entry)?;
-                Ok((received, entries, vain))
+                Ok((received, vain))
             });
             let received = received.await;
-            let vain = received.as_ref().map_or_else(|_| Some(begun.elapsed()), |(_, _, vain)| *vain);
+            let vain = received.as_ref().map_or_else(|_| Some(begun.elapsed()), |(_, vain)| *vain);
             if let Some(vain) = vain {
                 self.here.vain.note(self.peer, vain, Instant::now());
             }
-            let (received, entries, _) = received?;
+            let (received, _) = received?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);
@@ -189,19 +193,7 @@ impl Sync<'_> {
             if progressed && !doubtful {
                 self.here.sessions.note_compared();
             }
-            if !entries.is_empty() {
-                // an entry with our signature that is not here: another copy of this store has written
-                let own = entries
-                    .iter()
-                    .map(|entry| entry.header())
-                    .filter(|header| header.author == self.here.identity.me());
-                let elsewhere: BTreeSet<Incarnation> = own.map(|header| header.incarnation).collect();
-                for incarnation in elsewhere {
-                    self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
-                }
-                let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
-                self.hand_over(Intake::Entries { from: self.peer, entries, of_traces }).await?;
-            }
+            self.bring(received.entries, &said).await?;
             self.poke.wake();
             taken += 1;
             if taken >= self.here.frames_per_second {
@@ -211,6 +203,50 @@ impl Sync<'_> {
                 (second, taken) = (Instant::now(), 0);
             }
         }
+    }
+
+    /// Brings new entries to the engine, those of each author in its turn.
+    async fn bring(&self, entries: Vec<Entry>, said: &NamedTraces) -> Result<(), SyncError> {
+        let end = Instant::now() + TURN_WAIT_MAX;
+        // those of authors that have to wait come last
+        let (members, shares) = (self.here.identity.members(), &self.here.shares);
+        let late = Party::of_all(&entries, &members).into_keys().filter(|party| !shares.has_turn(*party));
+        let (late, mut ready) = (late.collect::<BTreeSet<Party>>(), VecDeque::new());
+        let mut rest = BTreeMap::<Party, VecDeque<Entry>>::new();
+        for entry in entries {
+            match Party::of(entry.header().author, &members) {
+                party if late.contains(&party) => rest.entry(party).or_default().push_back(entry),
+                _ => ready.push_back(entry),
+            }
+        }
+        for mut entries in std::iter::once(ready).chain(rest.into_values()) {
+            while !entries.is_empty() {
+                let some: Vec<Entry> = entries.drain(..entries.len().min(ENTRIES_PER_TURN)).collect();
+                let turn = shares.turn(Party::of_all(&some, &members), end).await;
+                self.verify(some, said, turn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies entries and hands them to the engine.
+    async fn verify(&self, entries: Vec<Entry>, said: &NamedTraces, turn: Turn) -> Result<(), SyncError> {
+        let (mesh, begun) = (self.here.identity.mesh(), Instant::now());
+        let verify = move || entries.into_iter().map(|entry| entry.verify(&mesh)).collect();
+        let entries: Result<Vec<Verified>, EntryError> = self.here.world.reading(verify).await?;
+        let entries = entries.map_err(|error| {
+            self.here.vain.note(self.peer, begun.elapsed(), Instant::now());
+            SessionError::Entry(error)
+        })?;
+        // an entry with our signature that is not here: another copy of this store has written
+        let own = entries.iter().map(|entry| entry.header());
+        let own = own.filter(|header| header.author == self.here.identity.me());
+        let elsewhere: BTreeSet<Incarnation> = own.map(|header| header.incarnation).collect();
+        for incarnation in elsewhere {
+            self.hand_over(Intake::OwnLogAhead(incarnation)).await?;
+        }
+        let of_traces = said.of(&entries, self.peer, EntrySource::Sync);
+        self.hand_over(Intake::Entries { from: self.peer, entries, of_traces, turn }).await
     }
 
     async fn hand_over(&self, intake: Intake) -> Result<(), SyncError> {

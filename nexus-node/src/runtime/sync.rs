@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::handle::EngineHandle;
 use super::session::{SyncError, sync};
 use super::sessions::Sessions;
+use super::shares::Shares;
 use super::traces::Traces;
 use super::vain::{BROKEN_RULE, VainWork};
 use crate::identity::Identity;
@@ -46,6 +47,7 @@ pub(crate) struct Syncing {
     /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
     pub(crate) vain: VainWork,
+    pub(crate) shares: Arc<Shares>,
 }
 
 impl Syncing {
