@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -56,25 +57,29 @@ impl Pair {
         [self.here.listen.as_str(), &self.there.listen].join(",")
     }
 
-    /// Has callers write to one node until so many memories are acknowledged, and waits until both hold them.
+    /// Has callers write to both nodes until so many memories are acknowledged, and waits until each holds the other's.
     pub(crate) fn work(&mut self, writes: usize) -> Result<Work, Failure> {
         let before = self.processor()?;
         let begin = Instant::now();
-        let (first, each) = (self.written, writes / CALLERS);
-        let here = &self.here;
-        let (mut took, mut last) = (Vec::new(), Vec::new());
+        let (pair, next, end) = ([&self.here, &self.there], AtomicUsize::new(self.written), self.written + writes);
+        let (mut took, mut last) = (Vec::new(), [Vec::new(), Vec::new()]);
         std::thread::scope(|scope| {
-            let callers = (0..CALLERS).map(|caller| scope.spawn(move || here.write(first + caller * each, each)));
-            for caller in callers.collect::<Vec<_>>() {
-                let (milliseconds, id) = caller.join().map_err(|_| "a caller ended")??;
+            let callers = (0..CALLERS).map(|caller| {
+                let (node, next) = (pair[caller % pair.len()], &next);
+                scope.spawn(move || node.write(next, end))
+            });
+            for (caller, thread) in callers.collect::<Vec<_>>().into_iter().enumerate() {
+                let (milliseconds, id) = thread.join().map_err(|_| "a caller ended")??;
                 took.extend(milliseconds);
-                last.push(id);
+                last[caller % pair.len()].extend(id);
             }
             Ok::<(), Failure>(())
         })?;
-        self.written += each * CALLERS;
-        // they are in one log: whoever has the last ones has all
-        self.there.until_held(&last)?;
+        self.written = end;
+        // those of each node are in one log: whoever has the last ones has all
+        let [of_here, of_there] = last;
+        self.there.until_held(&of_here)?;
+        self.here.until_held(&of_there)?;
         let seconds = begin.elapsed().as_secs_f64();
         took.sort_by(f64::total_cmp);
         let slow_ms = took.get(took.len() * 99 / 100).copied().unwrap_or_default();
@@ -83,6 +88,22 @@ impl Pair {
 
     fn processor(&self) -> Result<f64, Failure> {
         Ok(self.here.processor()? + self.there.processor()?)
+    }
+
+    /// Waits until both nodes have nothing to do.
+    pub(crate) fn rest(&self) -> Result<(), Failure> {
+        const LOOK_EVERY: Duration = Duration::from_millis(500);
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let before = self.processor()?;
+            std::thread::sleep(LOOK_EVERY);
+            if self.processor()? - before < LOOK_EVERY.as_secs_f64() / 10.0 {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err("the nodes come to no rest".into());
+            }
+        }
     }
 
     /// The most memory of either so far, in MiB.
@@ -132,23 +153,26 @@ impl Node {
         Ok(answer["ticket"].as_str().ok_or("no ticket")?.to_owned())
     }
 
-    /// Writes memories one after the other. Returns the milliseconds of each, and the id of the last.
-    fn write(&self, first: usize, count: usize) -> Result<(Vec<f64>, String), Failure> {
-        let mut id = String::new();
-        let agent = Agent::new_with_defaults();
-        let mut took = Vec::with_capacity(count);
-        for n in first..first + count {
+    /// Writes memories one after the other, until all callers together have so many. Returns the milliseconds of each,
+    /// and the id of the last.
+    fn write(&self, next: &AtomicUsize, end: usize) -> Result<(Vec<f64>, Option<String>), Failure> {
+        let (agent, mut took, mut last) = (Agent::new_with_defaults(), Vec::new(), String::new());
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= end {
+                break;
+            }
             let body = json!({ "text": format!("honest {}", crate::text(n)) }).to_string();
             let begin = Instant::now();
             let answer = agent.post(self.url("/v1/memories")).header("Authorization", &self.proof());
-            let answer = answer.content_type("application/json").send(body)?.body_mut().read_to_string()?;
+            last = answer.content_type("application/json").send(body)?.body_mut().read_to_string()?;
             took.push(begin.elapsed().as_secs_f64() * 1e3);
-            if n + 1 == first + count {
-                let written: Value = serde_json::from_str(&answer)?;
-                id = written["id"].as_str().ok_or("no id")?.to_owned();
-            }
         }
-        Ok((took, id))
+        if took.is_empty() {
+            return Ok((took, None));
+        }
+        let written: Value = serde_json::from_str(&last)?;
+        Ok((took, Some(written["id"].as_str().ok_or("no id")?.to_owned())))
     }
 
     /// Waits until this node shows these memories.
