@@ -409,10 +409,10 @@ mod tests {
         let shares = Arc::new(Shares::default());
         let _wanting = shares.wanting();
         let some = |work| BTreeMap::from([(author(1), work)]);
-        drop(shares.begin(some(40 * MS)));
+        drop(shares.begin(some(20 * MS)));
         let (before, end) = (Instant::now(), Instant::now() + 5_000 * MS);
         let second = shares.turn(some(MS), end).await;
-        assert_eq!(before.elapsed(), 40 * MS * IN_ANY_CASE, "the callers still want work");
+        assert_eq!(before.elapsed(), 20 * MS * IN_ANY_CASE, "the callers still want work");
         let third = shares.turn(some(MS), end).await;
         assert!(before.elapsed() < 1_000 * MS);
         // each author has its turns one after the other
