@@ -188,20 +188,19 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(event);
             }
+            let end = self.hello.as_mut().map_or(Poll::Pending, |hello| hello.poll_unpin(cx));
+            // a question goes before the end, and in the very poll: the connection may be gone before the next one
             if let Some(asks) = &mut self.asks
                 && let Poll::Ready(Some((ask, reply))) = asks.poll_recv(cx)
             {
                 self.asking = Some(reply);
-                return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(ToGate::Ask(AskEvent(ask))));
+                self.events.push_back(ConnectionHandlerEvent::NotifyBehaviour(ToGate::Ask(AskEvent(ask))));
             }
-            if let Some(hello) = &mut self.hello
-                && let Poll::Ready(end) = hello.poll_unpin(cx)
-            {
-                self.ended(end);
-                continue;
+            match end {
+                Poll::Ready(end) => self.ended(end),
+                Poll::Pending if self.events.is_empty() => break,
+                Poll::Pending => {}
             }
-            // a question of this very poll is waiting now, and has woken this task
-            break;
         }
         if self.speaking
             && let Some(inner) = &mut self.inner
