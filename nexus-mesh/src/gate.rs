@@ -48,7 +48,7 @@ use self::slots::{Decision, Slots};
 use crate::clock;
 use crate::crowd::{Admission, Crowd, Network};
 use crate::event::{DownCause, Refusal};
-use crate::peer::did_of;
+use crate::peer::{did_of, did_of_shown};
 
 /// The longest time of a connection without a finished hello: enough for a hello or a join.
 pub(crate) const STRANGER_LIFETIME: Duration = Duration::from_secs(45);
@@ -519,14 +519,14 @@ impl<B: NetworkBehaviour> Gate<B> {
                 let connection = match handler {
                     NotifyHandler::One(connection) => connection,
                     // "any" might pick a closed connection; the inner behaviour means the one open connection
-                    NotifyHandler::Any => self.slots.connection(&did_of(&peer_id)?)?,
+                    NotifyHandler::Any => self.slots.connection(&did_of_shown(&peer_id)?)?,
                 };
                 let told = self.told(connection);
                 let handler = NotifyHandler::One(connection);
                 told.then_some(ToSwarm::NotifyHandler { peer_id, handler, event: FromGate::Inner(event) })
             }
             ToSwarm::CloseConnection { peer_id, .. } => {
-                let peer = did_of(&peer_id)?;
+                let peer = did_of_shown(&peer_id)?;
                 self.close_peer(&peer, &DownCause::Broken("closed by a protocol".to_owned()));
                 None
             }

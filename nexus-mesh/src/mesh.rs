@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::config::MeshConfig;
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
@@ -113,6 +114,12 @@ impl Mesh {
     /// passed on.
     pub fn settle(&self, message: MessageToken, verdict: Verdict) {
         self.shared.settle(message, verdict);
+    }
+
+    /// Hears no gossip of a peer until then, or for a second at most. The peer's messages wait at its end meanwhile:
+    /// dropping them would cost the work of reading them.
+    pub fn pause_gossip(&self, peer: Did, until: Instant) {
+        self.shared.pause_gossip(peer, until);
     }
 
     /// Keeps dialling a peer for ever, with backoff and jitter.

@@ -5,6 +5,7 @@ mod book;
 mod discovery;
 mod handshakes;
 mod narrow;
+mod paced;
 mod posted;
 mod swarm;
 mod transport;

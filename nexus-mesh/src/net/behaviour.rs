@@ -9,6 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{identify, identity, ping};
 
 use super::discovery::{Discovery, discovery};
+use super::paced::Paced;
 use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::crowd::Crowd;
@@ -25,7 +26,7 @@ pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscr
 /// The inner behaviours, which only members reach.
 #[derive(NetworkBehaviour)]
 pub(super) struct Inner {
-    pub(super) gossip: Gossip,
+    pub(super) gossip: Paced<Gossip>,
     pub(super) identify: identify::Behaviour,
     pub(super) rooms: RoomsBehaviour,
 }
@@ -68,7 +69,7 @@ impl Outer {
             // one open connection, and a few that hello is still deciding about
             .with_max_established_per_peer(Some(8));
         let inner = Inner {
-            gossip: gossip(config, rooms)?,
+            gossip: Paced::new(gossip(config, rooms)?),
             identify: identify::Behaviour::new(
                 identify::Config::new("/nexus/1".to_owned(), key.public())
                     .with_agent_version(config.agent.clone())

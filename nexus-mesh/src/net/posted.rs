@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libp2p::Multiaddr;
 use nexus_identity::{Chain, Did};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::event::{MessageToken, Verdict};
 
@@ -20,6 +21,7 @@ pub(super) struct Posted {
     pub(super) verdicts: VecDeque<(MessageToken, Verdict)>,
     pub(super) know: BTreeMap<Did, Vec<Multiaddr>>,
     pub(super) bootstraps: BTreeSet<Multiaddr>,
+    pub(super) paused: BTreeMap<Did, Instant>,
     pub(super) disconnect: BTreeSet<Did>,
     pub(super) beat: Option<Vec<u8>>,
     pub(super) chain: Option<Chain>,
@@ -67,6 +69,14 @@ impl MeshShared {
         self.post(|posted| {
             if posted.bootstraps.len() < POSTED_MAX {
                 posted.bootstraps.insert(address);
+            }
+        });
+    }
+
+    pub(crate) fn pause_gossip(&self, peer: Did, until: Instant) {
+        self.post(|posted| {
+            if posted.paused.len() < POSTED_MAX {
+                posted.paused.insert(peer, until);
             }
         });
     }

@@ -32,7 +32,7 @@ use crate::gate::{GateEvent, Member, expired};
 use crate::health::{Health, HealthChange, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
-use crate::peer::{did_of, libp2p_keypair, peer_id_of};
+use crate::peer::{did_of, did_of_shown, libp2p_keypair, peer_id_of};
 use crate::presence::{BeatError, Beats, Presence};
 use crate::redial::Backoff;
 use crate::rooms::{Message, Rooms};
@@ -48,6 +48,10 @@ const EXPIRY_CHECK: Duration = Duration::from_secs(60);
 const FIRST_BEAT: Duration = Duration::from_millis(500);
 /// The longest wait of a shutdown for connections to close.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause of a peer's gossip beyond its rate.
+const OVER_THE_RATE: Duration = Duration::from_millis(100);
+/// The longest pause of a peer's gossip. Signs of life of others come by it, too.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
 
@@ -297,7 +301,7 @@ impl Net {
         let bytes = beats.next(&self.key, &self.beat_body);
         let topic = wire_topic(PRESENCE_TOPIC);
         // a beat that no peer receives is no error
-        let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(topic, bytes);
+        let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.inner_mut().publish(topic, bytes);
     }
 
     fn dial(&mut self, target: Target, addresses: Vec<Multiaddr>, now: Instant) {
@@ -347,6 +351,9 @@ impl Net {
         for address in posted.bootstraps {
             self.book.bootstrap(address, now);
         }
+        for (peer, until) in posted.paused {
+            self.pause(&peer, until, now);
+        }
         for peer in posted.disconnect {
             self.swarm.behaviour_mut().gate.close_peer(&peer, &DownCause::Dismissed);
         }
@@ -374,8 +381,17 @@ impl Net {
             Verdict::Ignore => MessageAcceptance::Ignore,
             Verdict::Reject => MessageAcceptance::Reject,
         };
-        let gossip = &mut self.swarm.behaviour_mut().gate.inner_mut().gossip;
+        let gossip = self.swarm.behaviour_mut().gate.inner_mut().gossip.inner_mut();
         gossip.report_message_validation_result(&token.id, &token.from, acceptance);
+    }
+
+    /// Hears no gossip of an open peer until then.
+    fn pause(&mut self, peer: &Did, until: Instant, now: Instant) {
+        if self.neighbours.contains_key(peer)
+            && let Some(peer) = peer_id_of(peer)
+        {
+            self.swarm.behaviour_mut().gate.inner_mut().gossip.pauses().pause(peer, until.min(now + PAUSE_MAX), now);
+        }
     }
 
     fn on_command(&mut self, command: MeshCommand) {
@@ -420,7 +436,7 @@ impl Net {
         if len > max {
             return Err(PublishError::TooLarge { bytes: len, max });
         }
-        match self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(wire_topic(&topic), bytes) {
+        match self.swarm.behaviour_mut().gate.inner_mut().gossip.inner_mut().publish(wire_topic(&topic), bytes) {
             // no receiver, or a repetition: sync makes the promise, not gossip
             Ok(_) | Err(E::NoPeersSubscribedToTopic | E::Duplicate) => Ok(()),
             Err(E::MessageTooLarge) => Err(PublishError::TooLarge { bytes: len, max }),
@@ -627,7 +643,7 @@ impl Net {
                 self.on_message(propagation_source, message_id, message, now);
             }
             InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                if let Some(peer) = did_of(&peer_id)
+                if let Some(peer) = did_of_shown(&peer_id)
                     && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
                     && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near, now)
                 {
@@ -635,7 +651,7 @@ impl Net {
                 }
             }
             InnerEvent::Rooms(entered) => {
-                if let Some(peer) = did_of(&entered.peer) {
+                if let Some(peer) = did_of_shown(&entered.peer) {
                     self.rooms.enter(peer, &entered.room, entered.stream);
                 }
             }
@@ -645,11 +661,12 @@ impl Net {
 
     fn on_message(&mut self, from: PeerId, id: gossipsub::MessageId, message: gossipsub::Message, now: Instant) {
         let token = MessageToken { id, from };
-        let neighbour = did_of(&from).and_then(|did| self.neighbours.get_mut(&did).map(|known| (did, known)));
+        let neighbour = did_of_shown(&from).and_then(|did| self.neighbours.get_mut(&did).map(|known| (did, known)));
         let Some((from, neighbour)) = neighbour else {
             return self.settle(&token, Verdict::Ignore);
         };
         if !neighbour.limit.take(now) {
+            self.pause(&from, now + OVER_THE_RATE, now);
             return self.settle(&token, Verdict::Ignore);
         }
         let topic = message.topic.as_str().strip_prefix(TOPIC_PREFIX).unwrap_or_default();
@@ -686,7 +703,7 @@ impl Net {
         match event {
             DoorEvent::Asked { peer, request, reply } => {
                 self.swarm.behaviour_mut().gate.joins(&peer);
-                if let Some(peer) = did_of(&peer) {
+                if let Some(peer) = did_of_shown(&peer) {
                     self.rooms.knock(peer, request, reply);
                 }
             }
@@ -699,7 +716,7 @@ impl Net {
 
     fn on_ping(&mut self, event: &ping::Event, now: Instant) {
         let Ok(rtt) = event.result else { return };
-        let Some(peer) = did_of(&event.peer) else { return };
+        let Some(peer) = did_of_shown(&event.peer) else { return };
         if let Some(neighbour) = self.neighbours.get_mut(&peer)
             && neighbour.connection == event.connection
         {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_crdt::{EntryError, EntryFrame, SpaceId, Verified};
 use nexus_identity::Did;
@@ -24,6 +25,9 @@ use crate::world::World;
 const ENTRIES: &str = "entries";
 /// Messages that may wait for a verdict; more are dropped.
 const WAITING_MAX: Bounds = Bounds::items(1_024).bytes(4 << 20);
+/// The mesh's work for a message before its verdict: decryption, decoding, its id (by `perf record`). It is a fixed
+/// price, as those of entries are.
+const PER_MESSAGE: Duration = Duration::from_micros(100);
 /// Bound of the messages judged at a time.
 const JUDGED_MAX: usize = 64;
 /// Bound of a gossiped entry, in bytes.
@@ -79,9 +83,10 @@ impl Gossip {
             let now = Instant::now();
             let (late, batch): (Vec<_>, Vec<_>) =
                 batch.into_iter().partition(|(from, _)| self.vain.wait(from, now).is_some());
-            for (_, message) in late {
+            for (from, message) in late {
                 // sync brings whatever is in it
                 self.mesh.settle(message.token, Verdict::Ignore);
+                self.pause(from, now);
             }
             let (identity, store, shares) = (self.identity.clone(), self.store.clone(), self.shares.clone());
             let readable = Readable::by_all(&self.sessions, &identity.mesh());
@@ -99,7 +104,9 @@ impl Gossip {
                 self.mesh.settle(token, verdict);
                 if vain {
                     // the engine looks at it, too
-                    self.vain.note(from, work * (1 + u32::from(entry.is_some())), Instant::now());
+                    let now = Instant::now();
+                    self.vain.note(from, PER_MESSAGE + work * (1 + u32::from(entry.is_some())), now);
+                    self.pause(from, now);
                 }
                 if let Some((entry, of_traces)) = entry {
                     let (entries, arrivals) = passed.entry(from).or_default();
@@ -114,6 +121,13 @@ impl Gossip {
                     tracing::debug!(from = %from.short(), "the engine is busy: sync brings what was gossiped");
                 }
             }
+        }
+    }
+
+    /// Hears no more of a peer as long as its messages would be dropped.
+    fn pause(&self, from: Did, now: Instant) {
+        if let Some(until) = self.vain.wait(&from, now) {
+            self.mesh.pause_gossip(from, until);
         }
     }
 }
