@@ -12,6 +12,7 @@
 //! | `tail` | the index in memory |
 //! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
 //! | `best` | the best so far, and the score needed to be among them |
+//! | `prints` | finds similar fingerprints among those of a part of the index |
 //! | `indexer` | moves changes from the tail to the disk |
 
 #[cfg(feature = "search")]
@@ -20,6 +21,8 @@ mod best;
 mod disk;
 mod document;
 mod indexer;
+#[cfg(feature = "search")]
+mod prints;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use tantivy::{
 };
 
 use super::best::Best;
-use super::words;
+use super::prints::Prints;
 use super::{Document, Filter, Match, SearchError, Statistics};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 
@@ -38,9 +38,6 @@ pub(crate) struct DiskIndex {
     /// Fingerprints by segment, read at the first question.
     prints: Mutex<BTreeMap<SegmentId, Arc<Prints>>>,
 }
-
-/// The fingerprints of a segment's documents and the spaces they are in.
-type Prints = Vec<(u64, u64)>;
 
 /// One state of the index. The columns of each segment are opened once for all searches.
 struct Segments {
@@ -311,21 +308,17 @@ impl DiskIndex {
         BooleanQuery::new(conditions.chain([(Occur::Must, Box::new(spoken) as Box<dyn Query>)]).collect())
     }
 
-    /// A few memories of a space whose texts are nearly the same as the fingerprint's. Scans all
-    /// fingerprints, 16 bytes each.
+    /// A few memories of a space whose texts are nearly the same as the fingerprint's.
     pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Place>, SearchError> {
         const ENOUGH: usize = 8;
         let segments = self.segments();
         let mut same = Vec::new();
         for (segment, columns) in segments.each() {
             let prints = self.prints_of(segment)?;
-            for (document, (of, at)) in (0..).zip(prints.iter()) {
-                if words::similar(*of, print) && *at == u64::from(space) && !segment.is_deleted(document) {
-                    same.extend(columns.place(document));
-                    if same.len() >= ENOUGH {
-                        return Ok(same);
-                    }
-                }
+            let here = prints.similar(print, space).filter(|document| !segment.is_deleted(*document));
+            same.extend(here.filter_map(|document| columns.place(document)).take(ENOUGH - same.len()));
+            if same.len() >= ENOUGH {
+                break;
             }
         }
         Ok(same)
@@ -340,8 +333,12 @@ impl DiskIndex {
         let columns = segment.fast_fields();
         let (prints, spaces) = (columns.u64("print"), columns.u64("space"));
         let (prints, spaces) = (prints.map_err(SearchError::new)?, spaces.map_err(SearchError::new)?);
-        let row = |doc| (prints.first(doc).unwrap_or_default(), spaces.first(doc).unwrap_or_default());
-        let prints: Arc<Prints> = Arc::new((0..segment.max_doc()).map(row).collect());
+        let row = |doc| {
+            // no document is in a space that there cannot be
+            let space = spaces.first(doc).and_then(|space| SpaceNo::try_from(space).ok());
+            space.map_or((0, 0), |space| (prints.first(doc).unwrap_or_default(), space))
+        };
+        let prints = Arc::new(Prints::of((0..segment.max_doc()).map(row)));
         known.insert(segment.segment_id(), prints.clone());
         Ok(prints)
     }

@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_crdt::{Core, Dot, EntryId, Kind, PlacedWrite, Target, Verified, writes_of};
 
-use super::words::similar;
+use super::words::{quarters, similar};
 use super::{Document, Filter, Match, Statistics};
 use crate::NodeError;
 use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
@@ -24,6 +24,8 @@ pub(super) struct Tail {
     /// The places of all changed memories. A search takes a handle; the set is copied only if it
     /// changes meanwhile.
     touched: Arc<BTreeSet<Place>>,
+    /// The memories by each quarter of their fingerprints, and its number.
+    by_quarter: BTreeSet<(usize, u16, Dot)>,
 }
 
 /// A memory that changed.
@@ -103,7 +105,14 @@ impl Tail {
         if let Some(place) = changed.place {
             Arc::make_mut(&mut self.touched).insert(place);
         }
-        self.changed.insert(dot, changed);
+        let print = |changed: &Changed| changed.document.as_ref().map(|document| document.fingerprint);
+        let (now, before) = (print(&changed), self.changed.insert(dot, changed).as_ref().and_then(print));
+        if now != before {
+            for at in before.into_iter().flat_map(|print| by_quarter(print, dot)) {
+                self.by_quarter.remove(&at);
+            }
+            self.by_quarter.extend(now.into_iter().flat_map(|print| by_quarter(print, dot)));
+        }
     }
 
     /// The memories that are looked up here and not on disk.
@@ -125,6 +134,7 @@ impl Tail {
     /// Drops the changes that the index on disk includes.
     pub(super) fn prune(&mut self, covered: Eno) {
         self.changed.retain(|_, changed| changed.eno > covered);
+        self.by_quarter.retain(|(_, _, dot)| self.changed.contains_key(dot));
         self.touched = Arc::new(self.changed.values().filter_map(|changed| changed.place).collect());
     }
 
@@ -173,7 +183,12 @@ impl Tail {
     }
 
     pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Place> {
-        let mut documents = self.documents();
+        let first = Dot { entry: EntryId::ZERO, index: 0 };
+        let near = (0..).zip(quarters(print)).flat_map(|(number, quarter)| {
+            let from = self.by_quarter.range((number, quarter, first)..);
+            from.take_while(move |at| (at.0, at.1) == (number, quarter)).map(|(_, _, dot)| dot)
+        });
+        let mut documents = near.filter_map(|dot| self.changed.get(dot)?.document.as_ref());
         let same = |document: &&Document| document.space == space && similar(document.fingerprint, print);
         documents.find(same).map(|document| document.place)
     }
@@ -181,6 +196,11 @@ impl Tail {
     fn documents(&self) -> impl Iterator<Item = &Document> {
         self.changed.values().filter_map(|changed| changed.document.as_ref())
     }
+}
+
+/// Where a memory with this fingerprint is found.
+fn by_quarter(print: u64, dot: Dot) -> impl Iterator<Item = (usize, u16, Dot)> {
+    (0..).zip(quarters(print)).map(move |(number, quarter)| (number, quarter, dot))
 }
 
 /// The number of times that each of some words is in a document.

@@ -138,6 +138,12 @@ const fn mixed(mut bits: u64) -> u64 {
 /// The most different bits of two fingerprints whose texts count as nearly the same.
 pub(crate) const SIMILAR_BITS: u32 = 3;
 
+/// The quarters of a fingerprint. Similar ones have an equal quarter, as there are more quarters than bits that differ.
+pub(super) const fn quarters(print: u64) -> [u16; 4] {
+    const { assert!(SIMILAR_BITS < 4) };
+    [print as u16, (print >> 16) as u16, (print >> 32) as u16, (print >> 48) as u16]
+}
+
 /// Whether two fingerprints are of texts that say nearly the same.
 pub(crate) const fn similar(a: u64, b: u64) -> bool {
     a != 0 && b != 0 && (a ^ b).count_ones() <= SIMILAR_BITS
