@@ -7,6 +7,7 @@
 mod attempts;
 mod audience;
 mod branched;
+mod in_flight;
 mod refusals;
 mod session;
 #[cfg(test)]

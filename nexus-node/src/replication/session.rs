@@ -8,12 +8,12 @@ use nexus_crdt::{
     ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members,
     Range, SyncFrame, plan,
 };
-use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::Audience;
 use super::attempts::{Attempts, Patience};
 use super::branched::Branched;
+use super::in_flight::InFlight;
 use super::refusals::Refusals;
 use crate::ledger;
 use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
@@ -119,13 +119,17 @@ pub struct SyncSession {
     incoming: Frontier,
     /// The entries that the peer has, claims to have, or was sent. `None` until its first frontier.
     theirs: Option<Frontier>,
+    /// The parts of the mesh's space and of our own logs that the peer lacks.
     ranges: VecDeque<Sending>,
+    /// The parts of other logs that it lacks.
+    relayed: VecDeque<Sending>,
     /// The next entries to look at: our own to send at once, all to acknowledge, others' to relay.
     tail: Eno,
     acks: Eno,
     relay: Eno,
     /// Which entries were committed when, coarsely, until they are relayed.
     marks: VecDeque<(Duration, Eno)>,
+    in_flight: InFlight,
     next_digest: Duration,
     last_frontier: Duration,
     ask_again: bool,
@@ -154,10 +158,12 @@ impl SyncSession {
             incoming: Frontier::default(),
             theirs: None,
             ranges: VecDeque::new(),
+            relayed: VecDeque::new(),
             tail: 0,
             acks: 0,
             relay: 0,
             marks: VecDeque::new(),
+            in_flight: InFlight::default(),
             next_digest: now + DIGEST_EVERY,
             last_frontier: now,
             ask_again: false,
@@ -259,10 +265,14 @@ impl SyncSession {
         let mut ranges = plan(ours, theirs, mesh_space);
         ranges.retain(|range| self.refused.takes(&range.log, theirs.head(&range.log).is_some(), mesh_space));
         self.attempts.thin(&mut ranges, theirs, view)?;
-        self.ranges = ranges.into_iter().map(|range| Sending { range, after: None }).collect();
+        let me = self.audience.me();
+        let first = |sending: &Sending| sending.range.log.space == mesh_space || sending.range.log.author == me;
+        let sending = ranges.into_iter().map(|range| Sending { range, after: None });
+        (self.ranges, self.relayed) = sending.partition(first);
         let next = ledger::last_eno(view)? + 1;
         (self.tail, self.relay) = (next, next);
         self.marks.clear();
+        self.in_flight.forget();
         Ok(())
     }
 
@@ -275,6 +285,11 @@ impl SyncSession {
     pub fn poll_timeout(&self) -> Duration {
         // nothing is relayed to a peer that has not said yet what it has
         let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + RELAY_AFTER);
+        let relay = match self.in_flight.room_at() {
+            Some(room) if !self.relayed.is_empty() => Some(room),
+            Some(room) => relay.map(|at| at.max(room)),
+            None => relay,
+        };
         let again = self.ask_again && self.audience.is_known();
         let frontier = again.then_some(self.last_frontier + FRONTIER_EVERY);
         let further = self.branches.is_answered().then_some(self.last_frontier + FURTHER_EVERY);
@@ -306,6 +321,7 @@ impl SyncSession {
                 if let Some(theirs) = &mut self.theirs {
                     for (log, head) in &moved {
                         advance(theirs, *log, *head);
+                        self.in_flight.acknowledged(log, head.seq);
                     }
                     let heard = moved.into_iter().filter(|(log, _)| theirs.head(log).is_some()).collect();
                     received.progress = Some(Progress::Moved(heard));
@@ -405,10 +421,13 @@ impl SyncSession {
         }
         if self.theirs.is_some() {
             let mut parcel = Parcel::default();
-            self.fill_from_ranges(&mut parcel, view)?;
+            self.fill_from_ranges(&mut parcel, Whose::Ours, view)?;
             if self.ranges.is_empty() {
                 self.fill_from_tail(&mut parcel, last, view)?;
-                self.fill_from_relay(&mut parcel, now, view)?;
+                if self.in_flight.has_room(now) {
+                    self.fill_from_ranges(&mut parcel, Whose::Others, view)?;
+                    self.fill_from_relay(&mut parcel, now, view)?;
+                }
             }
             if planted("delivers_by_gossip_alone") {
                 parcel.entries.clear();
@@ -479,8 +498,9 @@ impl SyncSession {
         self.refusals.lack(log, logs.count() as u64, (view, self.audience.quotas(), self.audience.members()))
     }
 
-    fn fill_from_ranges(&mut self, parcel: &mut Parcel, view: &dyn View) -> Result<(), StoreError> {
-        while let Some(sending) = self.ranges.front_mut() {
+    fn fill_from_ranges(&mut self, parcel: &mut Parcel, whose: Whose, view: &dyn View) -> Result<(), StoreError> {
+        let ranges = if whose == Whose::Ours { &mut self.ranges } else { &mut self.relayed };
+        while let Some(sending) = ranges.front_mut() {
             if parcel.is_full() {
                 return Ok(());
             }
@@ -490,7 +510,7 @@ impl SyncSession {
             sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
             let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
                 self.attempts.sent(&log);
-                self.ranges.pop_front();
+                ranges.pop_front();
                 continue;
             };
             let entries = log_entries(view, no, sending)?;
@@ -499,14 +519,18 @@ impl SyncSession {
                     advance(theirs, log, last);
                 }
                 self.attempts.sent(&log);
-                self.ranges.pop_front();
+                ranges.pop_front();
                 continue;
             }
             for (at, eno) in entries {
                 if parcel.is_full() {
                     return Ok(());
                 }
+                let before = parcel.bytes;
                 parcel.add(eno, view)?;
+                if whose == Whose::Others {
+                    self.in_flight.add(log, at.seq, parcel.bytes - before);
+                }
                 // the peer has all that there is at a seq once another one begins
                 if let Some(before) = sending.sent(at) {
                     advance(theirs, log, before);
@@ -523,20 +547,24 @@ impl SyncSession {
         }
         while self.tail <= last && !parcel.is_full() {
             let (peeks, next) = peek_entries(view, self.tail, last)?;
-            self.tail = self.send_some(peeks, next, parcel, view, |log, me| log.author == me)?;
+            self.tail = self.send_some(peeks, next, parcel, view, Whose::Ours)?;
         }
         Ok(())
     }
 
     /// Others' entries that the peer still lacks after a while.
     fn fill_from_relay(&mut self, parcel: &mut Parcel, now: Duration, view: &dyn View) -> Result<(), StoreError> {
+        // of one log they come after those
+        if !self.relayed.is_empty() {
+            return Ok(());
+        }
         while let Some(&(at, until)) = self.marks.front() {
             if now < at + RELAY_AFTER || parcel.is_full() {
                 return Ok(());
             }
             while self.relay <= until && !parcel.is_full() {
                 let (peeks, next) = peek_entries(view, self.relay, until)?;
-                self.relay = self.send_some(peeks, next, parcel, view, |log, me| log.author != me)?;
+                self.relay = self.send_some(peeks, next, parcel, view, Whose::Others)?;
             }
             if self.relay > until {
                 self.marks.pop_front();
@@ -545,15 +573,14 @@ impl SyncSession {
         Ok(())
     }
 
-    /// Adds those of the entries that the peer lacks and that `wanted` picks, until the parcel is
-    /// full. Returns the first entry not looked at.
+    /// Adds those of the entries that the peer lacks, until the parcel is full. Returns the first entry not looked at.
     fn send_some(
         &mut self,
         peeks: Vec<Peek>,
         next: Eno,
         parcel: &mut Parcel,
         view: &dyn View,
-        wanted: impl Fn(&LogId, Did) -> bool,
+        whose: Whose,
     ) -> Result<Eno, StoreError> {
         for Peek { eno, log, seq } in peeks {
             if parcel.is_full() {
@@ -564,14 +591,19 @@ impl SyncSession {
             }
             let log = self.log(log, view)?;
             let Some(theirs) = &mut self.theirs else { continue };
-            if !log.shared || !wanted(&log.id, self.audience.me()) || theirs.covers(&log.id, seq) {
+            let is_ours = log.id.author == self.audience.me();
+            if !log.shared || is_ours != (whose == Whose::Ours) || theirs.covers(&log.id, seq) {
                 continue;
             }
             if !self.refused.takes(&log.id, theirs.head(&log.id).is_some(), self.audience.mesh_space()) {
                 continue;
             }
+            let before = parcel.bytes;
             if let Some(head) = parcel.add(eno, view)? {
                 advance(theirs, log.id, head);
+                if whose == Whose::Others {
+                    self.in_flight.add(log.id, head.seq, parcel.bytes - before);
+                }
             }
         }
         Ok(next)
@@ -611,6 +643,13 @@ fn advance(frontier: &mut Frontier, log: LogId, head: Head) {
 
 const fn frame(body: Body) -> SyncFrame {
     SyncFrame { body: Some(body) }
+}
+
+/// Logs to send: ours go first, and of those of others so much at a time as the peer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Others,
 }
 
 /// Entries on their way into one frame.
