@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | commands | [`COMMANDS_MAX`] | callers wait |
 //! | intake (from peers) | [`INTAKE_MAX`] | sessions stop reading, so peers stop sending; gossip is dropped |
+//! | entries of a session that wait for turns | 2 MiB | the session stops reading |
 //! | chains (from the gate) | [`CHAINS_MAX`], one of each peer | dropped: shown again, and in sync |
 //! | commits | [`COMMITS_MAX`] | the engine takes no input |
 //! | gossip out | [`GOSSIP_MAX`] | dropped: gossip is a hint |
@@ -13,6 +14,7 @@
 //! queue holds entries for a peer. Watchers and sessions have cursors over the store, and the number of
 //! the last committed entry wakes them.
 
+mod backlog;
 mod committer;
 mod drive;
 mod driven;

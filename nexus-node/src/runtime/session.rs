@@ -1,18 +1,20 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::select_all;
 use futures::io::AsyncReadExt;
-use futures::{AsyncRead, AsyncWrite, pin_mut};
+use futures::{AsyncRead, AsyncWrite, FutureExt};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
+use super::backlog::{Backlog, Next};
 use super::handle::{Ended, Intake};
 use super::sessions::Poke;
 use super::shares::{Party, Turn};
@@ -27,8 +29,7 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
-/// The longest wait of one frame's entries for their turns. The peer must not take this node for dead, and entries of
-/// others are behind them.
+/// The longest wait for a turn, and for a place in the backlog. The peer must not take this node for dead.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Entries that are verified and taken at a time: local callers wait for those before their write.
 const ENTRIES_PER_TURN: usize = 128;
@@ -108,14 +109,20 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     };
     here.vain.note(peer, opened, Instant::now());
     let (reader, writer) = stream.split();
-    let sync = Sync { here, peer, generation, session, poke };
-    let (reading, writing) = (sync.read(reader), sync.write(writer));
-    pin_mut!(reading, writing);
-    let ended = match select(reading, writing).await {
-        Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
+    let sync = Sync { here, peer, generation, session, poke, backlog: Waiting::default() };
+    let mut taking = std::pin::pin!(sync.take_backlog());
+    let (Err(mut error), goes_on) = tokio::select! {
+        ended = sync.read(reader) => (ended, true),
+        ended = sync.write(writer) => (ended, true),
+        ended = &mut taking => (ended, false),
     };
+    if goes_on {
+        // the peer may have closed after its last entries
+        sync.backlog.closes();
+        let Err(last) = taking.await;
+        error = if last.is_misbehaviour() { last } else { error };
+    }
     here.sessions.end(peer, generation);
-    let Err(error) = ended;
     error
 }
 
@@ -134,12 +141,36 @@ fn in_vain(work: Duration, sent: usize, new: usize) -> Duration {
     if sent == 0 { work } else { work / count(sent) * count(sent.saturating_sub(new)) }
 }
 
+/// Entries that wait for their authors' turns.
+#[derive(Default)]
+struct Waiting {
+    entries: std::sync::Mutex<Backlog>,
+    /// Whether the next entries are taken out of turn, as no other frame is read before that.
+    overdue: AtomicBool,
+    is_closing: AtomicBool,
+    added: Notify,
+    taken: Notify,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No more entries come.
+    fn closes(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+        self.added.notify_one();
+    }
+}
+
 struct Sync<'a> {
     here: &'a Syncing,
     peer: Did,
     generation: u64,
     session: Arc<Mutex<SyncSession>>,
     poke: Arc<Poke>,
+    backlog: Waiting,
 }
 
 impl Sync<'_> {
@@ -193,7 +224,7 @@ impl Sync<'_> {
             if progressed && !doubtful {
                 self.here.sessions.note_compared();
             }
-            self.bring(received.entries, &said).await?;
+            self.bring(received.entries, said).await;
             self.poke.wake();
             taken += 1;
             if taken >= self.here.frames_per_second {
@@ -205,28 +236,81 @@ impl Sync<'_> {
         }
     }
 
-    /// Brings new entries to the engine, those of each author in its turn.
-    async fn bring(&self, entries: Vec<Entry>, said: &NamedTraces) -> Result<(), SyncError> {
-        let end = Instant::now() + TURN_WAIT_MAX;
-        // those of authors that have to wait come last
-        let (members, shares) = (self.here.identity.members(), &self.here.shares);
-        let late = Party::of_all(&entries, &members).into_keys().filter(|party| !shares.has_turn(*party));
-        let (late, mut ready) = (late.collect::<BTreeSet<Party>>(), VecDeque::new());
-        let mut rest = BTreeMap::<Party, VecDeque<Entry>>::new();
+    /// Leaves new entries to the backlog. Resolves when another frame may be read.
+    async fn bring(&self, entries: Vec<Entry>, mut said: NamedTraces) {
+        let (members, now) = (self.here.identity.members(), Instant::now());
         for entry in entries {
-            match Party::of(entry.header().author, &members) {
-                party if late.contains(&party) => rest.entry(party).or_default().push_back(entry),
-                _ => ready.push_back(entry),
+            let (party, trace) = (Party::of(entry.header().author, &members), said.take(&entry.id()));
+            self.backlog.lock().add(party, (entry, trace), now);
+        }
+        self.backlog.added.notify_one();
+        let (end, peer) = (now + TURN_WAIT_MAX, Party::Author(self.peer));
+        while self.backlog.lock().is_full(peer) {
+            let is_overdue = self.backlog.overdue.load(Ordering::Relaxed);
+            tokio::select! {
+                () = self.backlog.taken.notified() => {}
+                () = tokio::time::sleep_until(end), if !is_overdue => {
+                    self.backlog.overdue.store(true, Ordering::Relaxed);
+                    self.backlog.added.notify_one();
+                }
             }
         }
-        for mut entries in std::iter::once(ready).chain(rest.into_values()) {
-            while !entries.is_empty() {
-                let some: Vec<Entry> = entries.drain(..entries.len().min(ENTRIES_PER_TURN)).collect();
-                let turn = shares.turn(Party::of_all(&some, &members), end).await;
-                self.verify(some, said, turn).await?;
+        self.backlog.overdue.store(false, Ordering::Relaxed);
+    }
+
+    /// Brings entries of the backlog to the engine, those of each author in its turn. At the end of the stream it takes
+    /// what need not wait, unless another stream took this one's place.
+    async fn take_backlog(&self) -> Result<std::convert::Infallible, SyncError> {
+        loop {
+            let (next, is_overdue) = (self.backlog.lock().next(), self.backlog.overdue.load(Ordering::Relaxed));
+            if self.backlog.is_closing.load(Ordering::Relaxed) {
+                let first = next.iter().map(|next| next.party).find(|party| self.here.shares.has_turn(*party));
+                match first.filter(|_| self.here.sessions.is_current(self.peer, self.generation)) {
+                    Some(party) => self.take(party, &next).await?,
+                    None => return Err(SyncError::Closed),
+                }
+                continue;
+            }
+            if next.is_empty() {
+                self.backlog.added.notified().await;
+                continue;
+            }
+            let turns = next.iter().map(|Next { party, since, .. }| {
+                let end = if is_overdue { *since } else { *since + TURN_WAIT_MAX };
+                self.here.shares.until_turn(*party, end).map(|()| *party).boxed()
+            });
+            let party = tokio::select! {
+                (party, ..) = select_all(turns) => party,
+                // another author's turn may come first
+                () = self.backlog.added.notified() => continue,
+            };
+            self.take(party, &next).await?;
+        }
+    }
+
+    /// Brings the next entries of an author to the engine, and of others that may have their turns as well.
+    async fn take(&self, party: Party, next: &[Next]) -> Result<(), SyncError> {
+        let (mut entries, mut parties, now) = (Vec::new(), BTreeMap::new(), Instant::now());
+        let others = next.iter().map(|next| next.party).filter(|other| *other != party);
+        for one in std::iter::once(party).chain(others) {
+            let most = ENTRIES_PER_TURN - entries.len();
+            if most == 0 {
+                break;
+            }
+            if one == party || self.here.shares.has_turn(one) {
+                let (some, work) = self.backlog.lock().take(one, most, now);
+                entries.extend(some);
+                parties.insert(one, work);
             }
         }
-        Ok(())
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let turn = self.here.shares.begin(parties);
+        self.backlog.taken.notify_one();
+        let traces = entries.iter().filter_map(|(entry, trace)| Some((entry.id(), (*trace)?)));
+        let said: NamedTraces = traces.collect();
+        self.verify(entries.into_iter().map(|(entry, _)| entry).collect(), &said, turn).await
     }
 
     /// Verifies entries and hands them to the engine.

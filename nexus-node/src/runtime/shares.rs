@@ -6,7 +6,7 @@ use nexus_crdt::{Entry, Members};
 use nexus_identity::Did;
 use tokio::time::Instant;
 
-/// How long local callers count as ones that want more after their last write.
+/// How long local callers count as ones that want more after their last write, and authors at most.
 const ANTICIPATED: Duration = Duration::from_millis(20);
 /// The work by which a party may be ahead of others that want some.
 const AHEAD_MAX: Duration = Duration::from_millis(10);
@@ -16,10 +16,11 @@ const LAG_MAX: Duration = Duration::from_millis(250);
 /// count the work of others, too, while a machine is busy.
 const PER_ENTRY: Duration = Duration::from_micros(100);
 /// The work for a local write. Many share an entry, and none is verified.
-const PER_WRITE: Duration = Duration::from_micros(25);
-/// The part of a core that an author has in any case: a fortieth, or 250 short entries in a second. The commit and the
-/// index come after that (by `perf record` two thirds of the whole).
-const IN_ANY_CASE: u32 = 40;
+const PER_WRITE: Duration = Duration::from_micros(60);
+/// The part of a core that an author has in any case: a sixteenth, or 625 short entries in a second. With less, a peer
+/// whose callers write as much as ours falls behind, and what it wrote comes late (`nexus-hostile`, 1/60 to 1/10). The
+/// commit and the index come after that (by `perf record` two thirds of the whole).
+const IN_ANY_CASE: u32 = 16;
 /// The longest pause after one turn beyond the share.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The turns of one party at the same time while others want work: one is verified, and one is in the engine.
@@ -38,6 +39,17 @@ pub(super) enum Party {
     Strangers,
 }
 
+/// The work for an entry of a peer.
+pub(super) fn work_for(entry: &Entry) -> Duration {
+    let kib = u32::try_from(bytes_of(entry) / 1_024).unwrap_or(u32::MAX);
+    PER_ENTRY.saturating_mul(kib.saturating_add(1))
+}
+
+/// The bytes of an entry that others choose.
+pub(super) fn bytes_of(entry: &Entry) -> usize {
+    entry.header_bytes().len() + entry.payload().map_or(0, <[u8]>::len)
+}
+
 impl Party {
     /// The party of an entry's author.
     pub(super) fn of(author: Did, members: &Members) -> Self {
@@ -51,10 +63,7 @@ impl Party {
     ) -> BTreeMap<Self, Duration> {
         let mut parties = BTreeMap::<Self, Duration>::new();
         for entry in entries {
-            let bytes = entry.header_bytes().len() + entry.payload().map_or(0, <[u8]>::len);
-            let kib = u32::try_from(bytes / 1_024).unwrap_or(u32::MAX);
-            let work = PER_ENTRY.saturating_mul(kib.saturating_add(1));
-            *parties.entry(Self::of(entry.header().author, members)).or_default() += work;
+            *parties.entry(Self::of(entry.header().author, members)).or_default() += work_for(entry);
         }
         parties
     }
@@ -67,8 +76,8 @@ impl Party {
 ///
 /// This is start-time fair queueing (Goyal, Vin and Cheng 1996) over fixed prices. Between two of their writes callers
 /// still count for a moment, as in anticipatory scheduling (Iyer and Druschel 2001): else entries of peers would fill
-/// each gap. Authors do not: else one that writes a little all the time would hold up the others. Callers themselves
-/// never wait here. A quota bounds the sum of an author's entries, and this their rate.
+/// each gap. Authors do for as long as their last turn: else one that writes a little all the time would hold up the
+/// others. Callers themselves never wait here. A quota bounds the sum of an author's entries, and this their rate.
 #[derive(Debug, Default)]
 pub(crate) struct Shares(Mutex<Parties>);
 
@@ -84,8 +93,8 @@ struct Parties {
 struct Served {
     /// All of it, from a common origin.
     work: Duration,
-    /// The end of the last one.
-    last: Option<Instant>,
+    /// Until when more is expected after the last one.
+    anticipated: Option<Instant>,
     /// Turns under way.
     turns: u32,
     /// Sessions or callers that wait.
@@ -95,10 +104,16 @@ struct Served {
 }
 
 impl Served {
+    /// More is expected of local callers for some time. Of an author it is for as long as its last turn took: an
+    /// author that brings little holds others up for little.
+    fn anticipate(&mut self, party: Party, work: Duration, now: Instant) {
+        let expected = if party == Party::Callers { ANTICIPATED } else { work.min(ANTICIPATED) };
+        self.anticipated = self.anticipated.max(Some(now + expected));
+    }
+
     /// When the party wants nothing any more; `None` if it does not by itself.
-    fn wants_until(&self, party: Party, now: Instant) -> Option<Instant> {
-        let anticipated = self.last.filter(|_| party == Party::Callers).map(|last| last + ANTICIPATED);
-        let until = if self.turns > 0 || self.waiting > 0 { Some(now + ASKS_AGAIN) } else { anticipated };
+    fn wants_until(&self, now: Instant) -> Option<Instant> {
+        let until = if self.turns > 0 || self.waiting > 0 { Some(now + ASKS_AGAIN) } else { self.anticipated };
         until.filter(|until| *until > now)
     }
 }
@@ -115,15 +130,15 @@ impl Parties {
     /// A party's place. A party that wanted nothing begins with the least work of those that want some, or its own if
     /// that is more.
     fn enter(&mut self, party: Party, now: Instant) -> &mut Served {
-        let wants = |party: &Party, served: &Served| served.wants_until(*party, now).is_some();
-        if !self.all.get(&party).is_some_and(|served| wants(&party, served)) {
+        let wants = |served: &Served| served.wants_until(now).is_some();
+        if !self.all.get(&party).is_some_and(wants) {
             self.look(now);
             let least = self.least;
-            self.all.retain(|party, served| served.work > least || wants(party, served));
+            self.all.retain(|_, served| served.work > least || wants(served));
         }
         self.all.entry(party).or_insert(Served {
             work: self.least,
-            last: None,
+            anticipated: None,
             turns: 0,
             waiting: 0,
             beyond_from: None,
@@ -131,8 +146,8 @@ impl Parties {
     }
 
     fn look(&mut self, now: Instant) {
-        let wanting = self.all.iter().filter(|(party, served)| served.wants_until(**party, now).is_some());
-        self.least = self.least.max(wanting.map(|(_, served)| served.work).min().unwrap_or_default());
+        let wanting = self.all.values().filter(|served| served.wants_until(now).is_some());
+        self.least = self.least.max(wanting.map(|served| served.work).min().unwrap_or_default());
     }
 
     /// Whether a party may have a turn.
@@ -140,8 +155,7 @@ impl Parties {
         let my = self.all.get(&me);
         let (work, turns) = my.map_or((self.least, 0), |my| (my.work, my.turns));
         let others = self.all.iter().filter(|(party, _)| **party != me);
-        let mut wanting =
-            others.filter_map(|(party, other)| Some((*party, other.work, other.wants_until(*party, now)?)));
+        let mut wanting = others.filter_map(|(party, other)| Some((*party, other.work, other.wants_until(now)?)));
         let again = now + ASKS_AGAIN;
         if wanting.clone().next().is_none() {
             return Answer::Now;
@@ -160,7 +174,7 @@ impl Parties {
 
     /// Begins a turn, with the work for each party.
     fn begin(&mut self, parties: &BTreeMap<Party, Duration>, now: Instant) {
-        let callers = self.all.get(&Party::Callers).and_then(|callers| callers.wants_until(Party::Callers, now));
+        let callers = self.all.get(&Party::Callers).and_then(|callers| callers.wants_until(now));
         for (party, work) in parties {
             let served = self.enter(*party, now);
             served.turns += 1;
@@ -178,10 +192,10 @@ impl Parties {
     }
 
     fn end(&mut self, parties: &BTreeMap<Party, Duration>, now: Instant) {
-        for party in parties.keys() {
+        for (party, work) in parties {
             let served = self.enter(*party, now);
             served.turns = served.turns.saturating_sub(1);
-            served.last = Some(now);
+            served.anticipate(*party, *work, now);
         }
     }
 }
@@ -203,14 +217,15 @@ impl Shares {
         self.lock().ask(party, Instant::now()) == Answer::Now
     }
 
-    /// A turn with the work for some parties, as soon as all of them may have one, and at `end` in any case.
-    pub(super) async fn turn(self: &Arc<Self>, parties: BTreeMap<Party, Duration>, end: Instant) -> Turn {
-        let _wanting: Vec<Wanting> = parties.keys().map(|party| Wanting::new(self, *party)).collect();
+    /// Resolves when a party may have a turn, and at `end` in any case.
+    pub(super) async fn until_turn(self: &Arc<Self>, party: Party, end: Instant) {
+        let _wanting = Wanting::new(self, party);
         loop {
             let now = Instant::now();
-            match parties.keys().map(|party| self.lock().ask(*party, now)).max() {
-                Some(Answer::Later(at)) if now < end => tokio::time::sleep_until(at.min(end)).await,
-                _ => return self.begin(parties),
+            let answer = self.lock().ask(party, now);
+            match answer {
+                Answer::Later(at) if now < end => tokio::time::sleep_until(at.min(end)).await,
+                _ => return,
             }
         }
     }
@@ -257,7 +272,7 @@ impl Drop for Wanting {
         let (mut shared, now) = (self.shares.lock(), Instant::now());
         let served = shared.enter(self.party, now);
         served.waiting = served.waiting.saturating_sub(1);
-        served.last = Some(now);
+        served.anticipate(self.party, Duration::ZERO, now);
     }
 }
 
@@ -409,14 +424,18 @@ mod tests {
         let shares = Arc::new(Shares::default());
         let _wanting = shares.wanting();
         let some = |work| BTreeMap::from([(author(1), work)]);
-        drop(shares.begin(some(20 * MS)));
+        drop(shares.begin(some(50 * MS)));
         let (before, end) = (Instant::now(), Instant::now() + 5_000 * MS);
-        let second = shares.turn(some(MS), end).await;
-        assert_eq!(before.elapsed(), 20 * MS * IN_ANY_CASE, "the callers still want work");
-        let third = shares.turn(some(MS), end).await;
+        let turn = async |work| {
+            shares.until_turn(author(1), end).await;
+            shares.begin(some(work))
+        };
+        let second = turn(MS).await;
+        assert_eq!(before.elapsed(), 50 * MS * IN_ANY_CASE, "the callers still want work");
+        let third = turn(MS).await;
         assert!(before.elapsed() < 1_000 * MS);
         // each author has its turns one after the other
-        let _fourth = shares.turn(some(MS), end).await;
+        let _fourth = turn(MS).await;
         assert_eq!(Instant::now(), end);
         drop((second, third));
     }

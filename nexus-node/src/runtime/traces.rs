@@ -87,6 +87,12 @@ impl EntrySource {
 #[derive(Default)]
 pub(crate) struct NamedTraces(BTreeMap<EntryId, TraceParent>);
 
+impl FromIterator<(EntryId, TraceParent)> for NamedTraces {
+    fn from_iter<I: IntoIterator<Item = (EntryId, TraceParent)>>(traces: I) -> Self {
+        Self(traces.into_iter().collect())
+    }
+}
+
 impl NamedTraces {
     /// The traces in a frame of a sync.
     pub(crate) fn in_frame(frame: &SyncFrame) -> Self {
@@ -102,6 +108,11 @@ impl NamedTraces {
             TraceParent::from_wire(&entry.traceparent).map(|parent| (EntryId::of(&entry.header), parent))
         });
         Self(said.collect())
+    }
+
+    /// Takes the trace of an entry.
+    pub(super) fn take(&mut self, entry: &EntryId) -> Option<TraceParent> {
+        self.0.remove(entry)
     }
 
     /// The traces of these entries.

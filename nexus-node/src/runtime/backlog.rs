@@ -1,0 +1,140 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use nexus_crdt::Entry;
+use tokio::time::Instant;
+
+use super::shares::{Party, bytes_of, work_for};
+use crate::trace::TraceParent;
+
+/// Bytes of the entries that wait in one session, beside those of the frame that reaches the bound.
+const BYTES_MAX: usize = 2 << 20;
+/// Bytes of those of the peer itself, which sends no more then.
+const OWN_BYTES_MAX: usize = 256 << 10;
+
+/// An entry, with the trace that the peer named for it.
+pub(super) type Brought = (Entry, Option<TraceParent>);
+
+/// Entries in one session that wait for their authors' turns. Those of other authors go past them, and small frames
+/// become one turn.
+#[derive(Default)]
+pub(super) struct Backlog {
+    authors: BTreeMap<Party, Waiting>,
+    bytes: usize,
+    arrived: u64,
+}
+
+struct Waiting {
+    /// The entries in the order of their arrival, with its number.
+    entries: VecDeque<(u64, Brought)>,
+    bytes: usize,
+    /// Since when the first one waits.
+    since: Instant,
+}
+
+/// The next entries of an author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) party: Party,
+    pub(super) since: Instant,
+    /// The arrival of the first one.
+    arrived: u64,
+}
+
+impl Backlog {
+    pub(super) fn add(&mut self, party: Party, brought: Brought, now: Instant) {
+        let waiting = || Waiting { entries: VecDeque::new(), bytes: 0, since: now };
+        let author = self.authors.entry(party).or_insert_with(waiting);
+        let bytes = bytes_of(&brought.0);
+        (author.bytes, self.bytes, self.arrived) = (author.bytes + bytes, self.bytes + bytes, self.arrived + 1);
+        author.entries.push_back((self.arrived, brought));
+    }
+
+    /// Whether no other frame of the peer may be read before some entries were taken.
+    pub(super) fn is_full(&self, peer: Party) -> bool {
+        self.bytes >= BYTES_MAX || self.authors.get(&peer).is_some_and(|own| own.bytes >= OWN_BYTES_MAX)
+    }
+
+    /// The authors with entries, in the order of arrival.
+    pub(super) fn next(&self) -> Vec<Next> {
+        let next = |(party, waiting): (&Party, &Waiting)| {
+            let (arrived, _) = waiting.entries.front()?;
+            Some(Next { party: *party, since: waiting.since, arrived: *arrived })
+        };
+        let mut all: Vec<Next> = self.authors.iter().filter_map(next).collect();
+        all.sort_unstable_by_key(|next| next.arrived);
+        all
+    }
+
+    /// Takes the first entries of an author, at most `most`, with the work for them.
+    pub(super) fn take(&mut self, party: Party, most: usize, now: Instant) -> (Vec<Brought>, Duration) {
+        let Some(author) = self.authors.get_mut(&party) else { return (Vec::new(), Duration::ZERO) };
+        let some = author.entries.drain(..most.min(author.entries.len()));
+        let some: Vec<Brought> = some.map(|(_, brought)| brought).collect();
+        let bytes: usize = some.iter().map(|(entry, _)| bytes_of(entry)).sum();
+        (author.bytes, author.since, self.bytes) = (author.bytes - bytes, now, self.bytes - bytes);
+        if author.entries.is_empty() {
+            self.authors.remove(&party);
+        }
+        let work = some.iter().map(|(entry, _)| work_for(entry)).sum();
+        (some, work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_crdt::{Draft, Hlc, Incarnation, Kind, LogId, SpaceId, Verified};
+    use nexus_identity::Keypair;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn entry(n: u8, bytes: usize) -> Brought {
+        let key = Keypair::from_seed(&[n; 32]);
+        let log = LogId { space: SpaceId::mesh(&key.did()), author: key.did(), incarnation: Incarnation([n; 8]) };
+        let (kind, payload) = (Kind::WRITES, vec![n; bytes].into());
+        let draft = Draft { mesh: key.did(), log, after: None, hlc: Hlc(1), kind, refs: vec![], payload };
+        let entry = Verified::write(draft, &key);
+        ((*entry).clone(), None)
+    }
+
+    #[test]
+    fn entries_of_an_author_stay_in_order_and_authors_come_as_they_arrived() {
+        let party = |n| Party::Author(Keypair::from_seed(&[n; 32]).did());
+        let start = Instant::now();
+        let mut backlog = Backlog::default();
+        for (n, bytes, at) in [(2, 10, start), (1, 20, start), (2, 30, start + SECOND)] {
+            backlog.add(party(n), entry(n, bytes), at);
+        }
+        let order = |backlog: &Backlog| backlog.next().iter().map(|next| (next.party, next.since)).collect::<Vec<_>>();
+        assert_eq!(order(&backlog), [(party(2), start), (party(1), start)]);
+        let (some, work) = backlog.take(party(2), 1, start + SECOND);
+        assert_eq!((some[0].0.payload().map(<[u8]>::len), some.len(), work), (Some(10), 1, work_for(&some[0].0)));
+        assert_eq!(order(&backlog), [(party(1), start), (party(2), start + SECOND)]);
+        let (some, _) = backlog.take(party(2), 9, start);
+        assert_eq!(some[0].0.payload().map(<[u8]>::len), Some(30));
+        assert!(backlog.take(party(2), 9, start).0.is_empty() && backlog.next().len() == 1);
+        backlog.take(party(1), 9, start);
+        assert!(backlog.bytes == 0 && backlog.authors.is_empty());
+    }
+
+    /// promise: Bad input | Entries that wait in a session are bounded in bytes, and those of the peer itself further
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_what_the_peer_wrote_further() {
+        let (own, other) = (Party::Author(Keypair::from_seed(&[1; 32]).did()), Party::Strangers);
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let large = 60 << 10;
+        for n in 1..=35 {
+            backlog.add(other, entry(2, large), now);
+            assert_eq!(backlog.is_full(own), n * large >= BYTES_MAX);
+        }
+        backlog.take(other, 35, now);
+        for n in 1..=5 {
+            backlog.add(own, entry(1, large), now);
+            assert_eq!(backlog.is_full(own), n * large >= OWN_BYTES_MAX);
+        }
+        assert!(!backlog.is_full(other));
+    }
+}
