@@ -83,7 +83,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         traces,
         quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
-        vain: runtime::VainWork::default(),
+        vain: Arc::default(),
         shares: shares.clone(),
     });
     let (bound, listening) = watch::channel(Vec::new());

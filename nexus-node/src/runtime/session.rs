@@ -201,20 +201,24 @@ impl Sync<'_> {
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let begun = Instant::now();
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            let decoded = begun.elapsed();
-            let said = NamedTraces::in_frame(&frame);
-            let received = self.step(move |session, snapshot| {
-                let (begun, sent) = (Instant::now(), brought(&frame));
-                let received = session.receive(frame, snapshot)?;
-                let vain = sent.map(|sent| in_vain(decoded + begun.elapsed(), sent, received.entries.len()));
-                Ok((received, vain))
-            });
-            let received = received.await;
-            let vain = received.as_ref().map_or_else(|_| Some(begun.elapsed()), |(_, vain)| *vain);
-            if let Some(vain) = vain {
-                self.here.vain.note(self.peer, vain, Instant::now());
+            let (sent, mut decoded) = (brought(&frame), begun.elapsed());
+            if sent == Some(0) {
+                self.here.vain.note(self.peer, decoded, Instant::now());
+                decoded = Duration::ZERO;
             }
-            let (received, _) = received?;
+            let said = NamedTraces::in_frame(&frame);
+            // noted where it is done: another stream may take this one's place meanwhile
+            let (vain, peer) = (self.here.vain.clone(), self.peer);
+            let received = self.step(move |session, snapshot| {
+                let begun = Instant::now();
+                let received = session.receive(frame, snapshot);
+                let new = received.as_ref().map_or(0, |received| received.entries.len());
+                if let Some(sent) = sent.or(received.is_err().then_some(0)) {
+                    vain.note(peer, in_vain(decoded + begun.elapsed(), sent, new), Instant::now());
+                }
+                received
+            });
+            let received = received.await?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress);

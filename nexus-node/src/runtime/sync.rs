@@ -46,7 +46,7 @@ pub(crate) struct Syncing {
     pub(crate) quotas: Quotas,
     /// Bound of the frames read from one peer per second.
     pub(crate) frames_per_second: u32,
-    pub(crate) vain: VainWork,
+    pub(crate) vain: Arc<VainWork>,
     pub(crate) shares: Arc<Shares>,
 }
 
