@@ -83,13 +83,17 @@ impl EntrySource {
     }
 }
 
-/// The traces that a peer named, before it is known whether there are such entries.
+/// The traces that a peer named, before it is known whether there are such entries. Of two for an entry the first counts.
 #[derive(Default)]
 pub(crate) struct NamedTraces(BTreeMap<EntryId, TraceParent>);
 
 impl FromIterator<(EntryId, TraceParent)> for NamedTraces {
     fn from_iter<I: IntoIterator<Item = (EntryId, TraceParent)>>(traces: I) -> Self {
-        Self(traces.into_iter().collect())
+        let mut first = BTreeMap::new();
+        for (entry, parent) in traces {
+            first.entry(entry).or_insert(parent);
+        }
+        Self(first)
     }
 }
 
@@ -107,7 +111,7 @@ impl NamedTraces {
         let said = entries.iter().filter(|entry| !entry.traceparent.is_empty()).filter_map(|entry| {
             TraceParent::from_wire(&entry.traceparent).map(|parent| (EntryId::of(&entry.header), parent))
         });
-        Self(said.collect())
+        said.collect()
     }
 
     /// Takes the trace of an entry.
@@ -243,6 +247,15 @@ mod tests {
         for n in [11, more] {
             assert_eq!(said_of(&traces, &n.to_le_bytes()), parent(n).to_string().into_bytes());
         }
+    }
+
+    /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
+    #[test]
+    fn of_two_traces_for_an_entry_the_first_counts() {
+        let entry = |n: u64| EntryId::of(&n.to_le_bytes());
+        let named = [(entry(1), parent(1)), (entry(2), parent(2)), (entry(1), parent(3))];
+        let mut named: NamedTraces = named.into_iter().collect();
+        assert_eq!((named.take(&entry(1)), named.take(&entry(2))), (Some(parent(1)), Some(parent(2))));
     }
 
     /// promise: Commands and API | A write and its arrival on other nodes are one trace; bad traces cost nothing
