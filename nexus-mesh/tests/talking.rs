@@ -79,6 +79,30 @@ async fn a_peer_that_gossips_too_fast_is_ignored_beyond_its_rate() {
     healthy(&mut a, &mut b, "after the flood").await;
 }
 
+/// promise: Bad input | Gossip of a paused peer waits at its end for a second at most, and all else of it goes on
+#[tokio::test(start_paused = true)]
+async fn gossip_of_a_paused_peer_waits_and_all_else_goes_on() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let world = World::new(200);
+    let (mut a, mut b) = (Node::start(world.config(1), MEMORY), Node::start(world.config(2), MEMORY));
+    a.mesh.bootstrap(b.address().await);
+    meet(&mut a, &mut b).await;
+    gossip_works(&a, &mut b, "warm").await;
+    for (asked, lasts) in [(SECOND / 2, SECOND / 2), (60 * SECOND, SECOND)] {
+        let begun = tokio::time::Instant::now();
+        b.mesh.pause_gossip(a.did(), begun + asked);
+        let text = format!("{asked:?}");
+        a.mesh.publish(TOPIC, text.clone().into_bytes()).await.unwrap();
+        let stream = a.mesh.open(b.did(), &ROOM).await.unwrap();
+        assert_eq!(b.until_stream().await.0, a.did());
+        assert!(begun.elapsed() < lasts, "a stream waits for no gossip");
+        b.until_heard(|bytes| bytes == text.as_bytes()).await;
+        assert!(begun.elapsed() >= lasts, "{:?} of {lasts:?}", begun.elapsed());
+        assert!(begun.elapsed() < lasts + SECOND / 2, "{:?} of {lasts:?}", begun.elapsed());
+        drop(stream);
+    }
+}
+
 /// promise: Bad input | A flood
 #[tokio::test]
 async fn streams_are_bounded_and_places_come_back() {

@@ -5,6 +5,7 @@ mod erasure;
 mod expiry;
 mod forks;
 mod quotas;
+mod relays;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
