@@ -16,6 +16,7 @@ mod recall;
 mod revoked;
 mod rows;
 mod scale;
+mod shut_out;
 mod stage;
 mod sync;
 mod words;
@@ -65,7 +66,7 @@ enum Figure {
     Auth,
     /// The time until a started node is seen, and until a killed one is down; mDNS asks the local network
     Discovery,
-    /// Revocations and forks held, an author taken out, and hostile logs offered to a newcomer, each beside none
+    /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
     Members,
 }
 
@@ -114,6 +115,7 @@ impl Bench {
 /// Members are bounded and removable: the price of that for the others.
 async fn bounded(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let mut rows = revoked::beside(printer).await?;
+    rows.extend(shut_out::run(printer).await?);
     rows.extend(revoked::taken_out(printer).await?);
     rows.extend(offered::run(printer).await?);
     Ok(rows)

@@ -10,7 +10,7 @@ use super::client::failed;
 use super::crowd::{Author, Crowd, create, edit, first_dot};
 use super::processor::Work;
 use super::rows::{Goal, Row, quantile};
-use super::stage::{DEADLINE, directory, held, memory};
+use super::stage::{directory, held, memory, until};
 use super::sync::load;
 use crate::output::Printer;
 
@@ -191,15 +191,4 @@ async fn read(node: Node, ids: Vec<MemoryId>, stopped: watch::Receiver<bool>) ->
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(took)
-}
-
-/// Looks every few milliseconds until something holds.
-async fn until(what: &str, holds: impl AsyncFn() -> Result<bool, Problem>) -> Result<(), Problem> {
-    let looking = async {
-        while !holds().await? {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(DEADLINE, looking).await.map_err(|_| failed(what, "not in time"))?
 }

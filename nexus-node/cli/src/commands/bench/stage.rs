@@ -7,6 +7,8 @@ use nexus_node::api::Problem;
 use nexus_node::{Invite, JoinOptions, NewMemory, Node, NodeError, WatchQuery, node};
 use tempfile::TempDir;
 
+use super::client::failed;
+
 /// The longest wait for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -61,4 +63,15 @@ pub(super) async fn until_held(node: &Node, wanted: u64) -> Result<(), NodeError
         Ok(())
     };
     tokio::time::timeout(DEADLINE, reached).await.map_err(|_| NodeError::TimedOut(DEADLINE))?
+}
+
+/// Looks every few milliseconds until something holds.
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> Result<bool, Problem>) -> Result<(), Problem> {
+    let looking = async {
+        while !holds().await? {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(DEADLINE, looking).await.map_err(|_| failed(what, "not in time"))?
 }
