@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
+use crate::handover::Handover;
 use crate::mesh::Mesh;
 use crate::quota::Receiver;
 use crate::spawner::Spawner;
@@ -65,7 +66,7 @@ impl Default for AskLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The peer is not connected, does not serve the room, or its stream broke. Whether it did as asked is not known.
+    /// The stream broke after the question. Whether the peer did as asked is not known.
     #[error("not reached")]
     Unreachable,
     /// Not within the time that was given. Whether it will do as asked is not known.
@@ -74,6 +75,20 @@ pub enum AskError {
     /// Too many questions wait for this peer. It was not asked.
     #[error("too many requests wait")]
     Busy,
+    /// The peer is not connected, does not serve the room, or took no question in time. It was not asked.
+    #[error("not asked")]
+    NotAsked,
+}
+
+impl AskError {
+    /// Whether the peer may do as asked.
+    #[must_use]
+    pub const fn may_have_asked(self) -> bool {
+        match self {
+            Self::Unreachable | Self::TimedOut => true,
+            Self::Busy | Self::NotAsked => false,
+        }
+    }
 }
 
 /// Both directions of a stream.
@@ -87,6 +102,7 @@ type Opened = BoxFuture<'static, Option<Box<dyn Duplex>>>;
 struct Question<M> {
     message: M,
     answer: oneshot::Sender<M>,
+    handover: Handover,
 }
 
 /// Asks peers in one room.
@@ -134,11 +150,14 @@ impl<M: Numbered> Asker<M> {
     /// [`AskError`], at the latest `within` this time.
     pub async fn ask(&self, peer: Did, question: M, within: Duration) -> Result<M, AskError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_over(peer, Question { message: question, answer })?;
-        match tokio::time::timeout(within, answered).await {
-            Ok(answered) => answered.map_err(|_| AskError::Unreachable),
-            Err(_) => Err(AskError::TimedOut),
-        }
+        let handover = Handover::default();
+        self.hand_over(peer, Question { message: question, answer, handover: handover.clone() })?;
+        let error = match tokio::time::timeout(within, answered).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(_)) => AskError::Unreachable,
+            Err(_) => AskError::TimedOut,
+        };
+        Err(if handover.take_back() { AskError::NotAsked } else { error })
     }
 
     /// Gives a question to the link with its peer, or to a new one.
@@ -212,7 +231,10 @@ where
     };
     let writing = async {
         while let Ok(Some(question)) = tokio::time::timeout(limits.idle_after, questions.recv()).await {
-            let Question { mut message, answer } = question;
+            let Question { mut message, answer, handover } = question;
+            if answer.is_closed() || !handover.hand_over() {
+                continue;
+            }
             {
                 let mut pending = pending();
                 pending.answers.retain(|_, answer| !answer.is_closed());

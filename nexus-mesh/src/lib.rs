@@ -44,6 +44,7 @@ mod frame;
 pub mod fuzzed;
 mod gate;
 mod gather;
+mod handover;
 mod health;
 mod join;
 mod limit;
@@ -67,6 +68,7 @@ pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerS
 pub use frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 pub use gate::door::JOIN_ANSWER_TIMEOUT;
 pub use gather::{BatchBounds, Gather};
+pub use handover::Handover;
 pub use join::{JoinRefusal, JoinReply, JoinRequest};
 pub use libp2p::{Multiaddr, PeerId, StreamProtocol};
 pub use limit::RateLimit;

@@ -1,8 +1,12 @@
 //! Critical state for embedders: keys and locks that must not conflict.
 //!
 //! A quorum of the coordinators decides every change. Every read is linearizable unless its method says
-//! otherwise. Without a quorum both are refused within five seconds with [`NodeError::NoQuorum`]. Data
-//! that can do with less belongs in the [brain](crate::Brain), which works on every node at any time.
+//! otherwise. Within five seconds a change is done, refused, or unknown:
+//!
+//! - [`NodeError::NoQuorum`]: it did not happen, and will not.
+//! - [`NodeError::OutcomeUnknown`]: a leader may have it, and did not answer. [`Critical::outcome`] tells later.
+//!
+//! Data that can do with less belongs in the [brain](crate::Brain), which works on every node at any time.
 
 mod guard;
 mod options;
@@ -23,12 +27,14 @@ pub use self::options::{AuditQuery, CriticalWatchQuery, DeleteOptions, KeyQuery,
 pub use self::watch::{CriticalNews, CriticalWatch};
 pub use crate::coordinator::{
     Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Check, Condition, CoordinatorRole,
-    Coordinators, CriticalChange, CriticalEvent, Deed, DeedResult, Item, Lease, Lock, Manage, Mode, OldMember, Put,
-    Seat, SeatState, Step, Txn, Waiter,
+    Coordinators, CriticalChange, CriticalEvent, Deed, DeedResult, Item, Lease, Lock, Manage, Mode, NotARequestId,
+    OldMember, Put, RequestId, Seat, SeatState, Step, Txn, Waiter,
 };
-use crate::coordinator::{Answer, Command, Content, Coordinator, Outcome, Query, Refusal, TTL_MS_MAX};
+use crate::coordinator::{Answer, Command, Content, Coordinator, Outcome, Query, Refusal, Settled, TTL_MS_MAX};
 use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource, StopError};
 
+/// The waits between two questions for the end of an acquisition. Each question takes some seconds, too.
+const AGAIN: [Duration; 128] = [Duration::from_millis(500); 128];
 /// The time between two looks at a lock, on a node without a copy of the state.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -104,6 +110,26 @@ pub struct TxnDone {
     pub revision: u64,
     /// For each step, the key after it; `None` for a key that does not exist.
     pub items: Vec<Option<Item>>,
+}
+
+/// The end of a request that was unknown, from [`Critical::outcome`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RequestOutcome {
+    /// It was done.
+    Done {
+        /// The revision of critical state after it, if it changed or read keys.
+        revision: Option<u64>,
+        /// The token of the lock that it was given, which may be over since.
+        token: Option<u64>,
+    },
+    /// It was not done, and never will be.
+    Refused {
+        /// The reason, if the coordinators refused it; `None` if it never reached them.
+        why: Option<NodeError>,
+    },
+    /// Nobody knows any more: the answer was let go of, or the coordinators began anew since.
+    Forgotten,
 }
 
 /// A lock's token with the earliest beginning of its lease, or the reason why it was not taken.
@@ -216,6 +242,23 @@ impl Critical {
         }
     }
 
+    /// The end of a request of this node that was unknown. It is certain from then on: a request that did not happen
+    /// until now never will. Answers are kept for some 100,000 changes at most.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`] as long as it is unknown; [`NodeError::NotFound`] for the id of another node.
+    pub async fn outcome(&self, id: &RequestId) -> Result<RequestOutcome, NodeError> {
+        let done = |revision, token| RequestOutcome::Done { revision, token };
+        Ok(match self.coordinator.outcome(id).await? {
+            Settled::Answered(Outcome::Done { revision } | Outcome::Txn { revision, .. }) => done(Some(revision), None),
+            Settled::Answered(Outcome::Granted { token }) => done(None, Some(token)),
+            Settled::Answered(Outcome::Waiting { .. }) => done(None, None),
+            Settled::Answered(outcome @ Outcome::Refused(_)) => RequestOutcome::Refused { why: Some(refused(outcome)) },
+            Settled::Never => RequestOutcome::Refused { why: None },
+            Settled::Forgotten => RequestOutcome::Forgotten,
+        })
+    }
+
     /// The current revision of critical state.
     ///
     /// # Errors
@@ -270,10 +313,31 @@ impl Critical {
             Ok(other) => Err(refused(other)),
             Err(error) => Err(error),
         };
+        let unknown = if let Err(NodeError::OutcomeUnknown { id, .. }) = &acquired { Some(*id) } else { None };
         if let Err(Ok((token, _))) = tell.send(acquired)
             && let Err(error) = self.release(name, token).await
         {
             tracing::debug!(%error, "a lock that nobody waits for any more runs out by itself");
+        }
+        if let Some(id) = unknown {
+            self.give_back(name, &id).await;
+        }
+    }
+
+    /// Gives back whatever an acquisition of unknown end took, as soon as a quorum tells: its caller has no token.
+    async fn give_back(&self, name: &str, id: &RequestId) {
+        for wait in AGAIN {
+            match self.coordinator.outcome(id).await {
+                Ok(Settled::Answered(Outcome::Granted { token })) => {
+                    // if that fails, too, it runs out by itself
+                    let _ = self.release(name, token).await;
+                    return;
+                }
+                Ok(Settled::Answered(Outcome::Waiting { waiter })) => return self.leave_line(name, waiter).await,
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%error, "not known yet whether a lock was taken"),
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 

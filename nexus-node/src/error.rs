@@ -22,6 +22,7 @@ pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
 pub use self::stop::StopError;
+use crate::coordinator::RequestId;
 pub use crate::failure::OpaqueError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
@@ -44,6 +45,8 @@ pub enum Resource {
     Place,
     /// This node's copy of critical state.
     Replica,
+    /// A request to the coordinators.
+    Request,
 }
 
 impl Resource {
@@ -57,6 +60,7 @@ impl Resource {
             Self::Lock => "locks",
             Self::Place => "places in line",
             Self::Replica => "copies of critical state",
+            Self::Request => "requests",
         }
     }
 
@@ -83,6 +87,7 @@ impl fmt::Display for Resource {
             Self::Lock => "lock",
             Self::Place => "place in line",
             Self::Replica => "copy of critical state",
+            Self::Request => "request",
         })
     }
 }
@@ -150,8 +155,16 @@ pub enum NodeError {
     /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
-    /// Too few voters answer for a critical write or a linearizable read. A write may still happen when
-    /// they are back.
+    /// A critical write may have happened, or may still happen: a leader may have it, and did not answer in time.
+    /// [`Critical::outcome`](crate::Critical::outcome) tells once a quorum answers.
+    #[error("not known whether it was done, and it may still happen: {}", unanswered(.missing))]
+    OutcomeUnknown {
+        /// The id to ask with.
+        id: RequestId,
+        /// The voters that this node cannot reach, by name.
+        missing: Vec<String>,
+    },
+    /// Too few voters answer for a critical write or a linearizable read. A write did not happen, and will not.
     #[error("no quorum: {}", not_reached(.missing, *.known))]
     NoQuorum {
         /// The voters that this node cannot reach, by name.
@@ -218,6 +231,7 @@ impl NodeError {
             Self::Refused(_) => "refused",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",
             Self::Coordinator(_) => "failed",
@@ -297,6 +311,14 @@ fn not_reached(missing: &[String], known: bool) -> String {
         ([], true) => "the voters do not agree on a leader just now".to_owned(),
         ([], false) => "no coordinator is known or reached".to_owned(),
         (missing, _) => format!("{} cannot be reached", listed(missing)),
+    }
+}
+
+/// The voters without an answer, in words.
+fn unanswered(missing: &[String]) -> String {
+    match missing {
+        [] => "the coordinators did not answer in time".to_owned(),
+        missing => format!("{} cannot be reached", listed(missing)),
     }
 }
 

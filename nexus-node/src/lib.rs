@@ -259,7 +259,7 @@ pub use brain::{Brain, Watch};
 pub use coordinator::TooNew;
 pub use critical::{
     Critical, CriticalChange, CriticalEvent, CriticalNews, CriticalWatch, CriticalWatchQuery, DeleteOptions, Grant,
-    KeyQuery, LockGuard, LockOptions, PutOptions,
+    KeyQuery, LockGuard, LockOptions, NotARequestId, PutOptions, RequestId, RequestOutcome,
 };
 pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
 pub use env::{NodeEnv, RaftEnv};

@@ -44,6 +44,7 @@ pub const CODES: &[Code] = &[
     Code { name: "full", status: 409, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "unreachable", status: 504, exit: 8 },
+    Code { name: "outcome_unknown", status: 504, exit: 9 },
     Code { name: "too_new", status: 501, exit: 1 },
     Code { name: "not_raised", status: 501, exit: 1 },
     Code { name: "stopping", status: 503, exit: 1 },
@@ -71,12 +72,14 @@ pub struct Problem {
     pub message: String,
     /// The next step for the caller.
     pub hint: Option<String>,
+    /// The id to ask with for the outcome, if it is unknown.
+    pub id: Option<String>,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, id: None }
     }
 
     /// Sets the next step for the caller.
@@ -99,7 +102,14 @@ impl From<NodeError> for Problem {
             NodeError::Store(error) => store(error),
             error => (error.code(), hint(error)),
         };
-        Self { code, message: error.to_string(), hint: hint.map(str::to_owned) }
+        let (mut hint, mut id) = (hint.map(str::to_owned), None);
+        if let NodeError::OutcomeUnknown { id: request, .. } = &error {
+            hint = Some(format!(
+                "look before you try again: `nexus-node kv outcome {request}` tells once a quorum answers"
+            ));
+            id = Some(request.to_string());
+        }
+        Self { code, message: error.to_string(), hint, id }
     }
 }
 
@@ -146,7 +156,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "these voters are no members any more: `nexus-node coordinator recover --i-understand` on an admin's node",
         ),
         NodeError::NoQuorum { .. } => Some(
-            "critical writes and exact reads wait for a quorum, memory goes on; `nexus-node coordinator` shows who votes",
+            "nothing changed: critical writes and exact reads need a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),
         NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
         NodeError::NotRaised { .. } => Some(
@@ -199,7 +209,7 @@ mod tests {
     fn every_code_is_listed_once_with_an_exit_code_of_the_contract() {
         for (index, row) in CODES.iter().enumerate() {
             assert!(CODES[..index].iter().all(|other| other.name != row.name), "{}", row.name);
-            assert!((1..=8).contains(&row.exit) && (400..600).contains(&row.status), "{}", row.name);
+            assert!((1..=9).contains(&row.exit) && (400..600).contains(&row.status), "{}", row.name);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nexus_identity::Did;
 use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, Seat};
 use nexus_node::internals::coordinator::Action as Deed;
-use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions};
+use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions, RequestOutcome};
 
 use crate::ledger::{Grant, Ledger};
 use crate::linearizability::{Action, Operation};
@@ -22,6 +22,8 @@ const WAIT: Duration = Duration::from_millis(1_500);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// The key that shows that a node can write.
 pub(crate) const WHOLE: &str = "whole";
+/// Questions for the end of an unknown write, each for as long as an answer takes at most.
+const ASKED_MAX: usize = 2;
 /// The longest use of a lock.
 const HELD_MAX_MS: u64 = 3_000;
 
@@ -53,6 +55,7 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
                 sim.network().fire("leader_in_minority");
             }
         }
+        Saw::Unknown => sim.network().fire("outcome_unknown"),
         Saw::Nothing => {}
     }
     if let (Some(copy), Some(generation)) = (critical.digest(), critical.generation()) {
@@ -64,7 +67,47 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
 enum Saw {
     Answer,
     NoQuorum,
+    /// It may have happened, by its own answer.
+    Unknown,
     Nothing,
+}
+
+/// The end of a write that was not answered as asked.
+enum End {
+    Done(Option<u64>),
+    /// It was refused with a reason of the state: a key has another value, or is not there.
+    Refused,
+    /// It did not happen, and never will.
+    Never,
+    Unknown,
+}
+
+impl End {
+    /// The end of a write with this error. An unknown end is asked for until it is certain, or time is over.
+    async fn of(sim: &Sim, critical: &Critical, error: &NodeError) -> Self {
+        match error {
+            NodeError::NoQuorum { .. } => Self::Never,
+            NodeError::OutcomeUnknown { id, .. } => {
+                for _ in 0..ASKED_MAX {
+                    let end = match critical.outcome(id).await {
+                        Ok(RequestOutcome::Done { revision, .. }) => Self::Done(revision),
+                        Ok(RequestOutcome::Refused { why: Some(_) }) => Self::Refused,
+                        Ok(RequestOutcome::Refused { why: None }) => Self::Never,
+                        Ok(_) => return Self::Unknown,
+                        Err(_) => continue,
+                    };
+                    sim.network().fire(if matches!(end, Self::Done(_)) {
+                        "unknown_was_done"
+                    } else {
+                        "unknown_was_not"
+                    });
+                    return end;
+                }
+                Self::Unknown
+            }
+            _ => Self::Unknown,
+        }
+    }
 }
 
 fn us(sim: &Sim) -> u64 {
@@ -94,6 +137,18 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         history.push(Operation { began, ended: None, action, revision: None });
         history.len() - 1
     });
+    let did = sim.did(op.node);
+    // a write that was refused must not be seen from then on
+    let never = |ledger: &RefCell<Ledger>| {
+        let mut ledger = ledger.borrow_mut();
+        if let Some(times) = ledger.critical.asked.get_mut(&(did, key.clone())) {
+            *times -= 1;
+        }
+        let history = ledger.critical.keys.entry(key.clone()).or_default();
+        if let Some(open) = place.and_then(|place| history.get_mut(place)) {
+            open.action = Action::Nothing;
+        }
+    };
     let answered = |action: Action, revision: Option<u64>| {
         let operation = Operation { began, ended: Some(us(sim)), action, revision };
         let mut ledger = ledger.borrow_mut();
@@ -115,7 +170,15 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         OpKind::KvDelete => match critical.delete(&key, DeleteOptions::default()).await {
             Ok(revision) => answered(Action::Delete(true), Some(revision)),
             Err(NodeError::NotFound { .. }) => answered(Action::Delete(false), None),
-            Err(error) => saw(&error),
+            Err(error) => {
+                match End::of(sim, critical, &error).await {
+                    End::Done(revision) => drop(answered(Action::Delete(true), revision)),
+                    End::Refused => drop(answered(Action::Delete(false), None)),
+                    End::Never => never(ledger),
+                    End::Unknown => {}
+                }
+                saw(&error)
+            }
         },
         OpKind::KvCas => {
             // expects this node's copy, which is stale at times
@@ -132,12 +195,27 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             match critical.cas(&key, expect.as_deref(), &text, PutOptions::default()).await {
                 Ok(revision) => answered(action(true), Some(revision)),
                 Err(NodeError::Conflict(_)) => answered(action(false), None),
-                Err(error) => saw(&error),
+                Err(error) => {
+                    match End::of(sim, critical, &error).await {
+                        End::Done(revision) => drop(answered(action(true), revision)),
+                        End::Refused => drop(answered(action(false), None)),
+                        End::Never => never(ledger),
+                        End::Unknown => {}
+                    }
+                    saw(&error)
+                }
             }
         }
         _ => match critical.put(&key, &text, PutOptions::default()).await {
             Ok(revision) => answered(Action::Put(value), Some(revision)),
-            Err(error) => saw(&error),
+            Err(error) => {
+                match End::of(sim, critical, &error).await {
+                    End::Done(revision) => drop(answered(Action::Put(value), revision)),
+                    End::Never => never(ledger),
+                    End::Refused | End::Unknown => {}
+                }
+                saw(&error)
+            }
         },
     }
 }
@@ -162,7 +240,11 @@ async fn manage(sim: &Sim, critical: &Critical, op: Op) -> Saw {
 }
 
 fn saw(error: &NodeError) -> Saw {
-    if matches!(error, NodeError::NoQuorum { .. }) { Saw::NoQuorum } else { Saw::Nothing }
+    match error {
+        NodeError::NoQuorum { .. } => Saw::NoQuorum,
+        NodeError::OutcomeUnknown { .. } => Saw::Unknown,
+        _ => Saw::Nothing,
+    }
 }
 
 /// Takes a lock, writes under its token while it believes to have the lock, and gives it back.

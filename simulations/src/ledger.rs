@@ -137,7 +137,7 @@ pub struct History {
     pub grants: BTreeMap<String, Vec<Grant>>,
     /// Operations with an answer.
     pub answered: u64,
-    /// Operations refused for want of a quorum.
+    /// Operations refused for want of a quorum: they did not happen.
     pub refused: u64,
     /// The longest time to such a refusal.
     pub longest_refusal: Duration,

@@ -29,6 +29,8 @@ pub enum Action {
         /// Whether the value was as expected.
         done: bool,
     },
+    /// Was told that it did not happen, and never will.
+    Nothing,
 }
 
 /// An operation as its client saw it.
@@ -66,7 +68,8 @@ const LOOKED_AT_MAX: usize = 300_000;
 
 /// Judges the operations on one key, which begins without a value.
 pub fn check(operations: &[Operation]) -> Verdict {
-    let mut sorted: Vec<Operation> = operations.to_vec();
+    let happened = operations.iter().filter(|operation| operation.action != Action::Nothing);
+    let mut sorted: Vec<Operation> = happened.copied().collect();
     sorted.sort_by_key(|operation| (operation.began, operation.ended.unwrap_or(u64::MAX)));
     let hints = hints(&sorted);
     forget_what_nobody_saw(&mut sorted);
@@ -88,7 +91,7 @@ fn hints(operations: &[Operation]) -> Vec<Option<u64>> {
             let revision = operation.revision.or_else(|| written_at.get(&value).copied());
             revision.map(|revision| revision.saturating_mul(2))
         }
-        Action::Delete(_) => operation.revision.map(|revision| revision.saturating_mul(2)),
+        Action::Delete(_) | Action::Nothing => operation.revision.map(|revision| revision.saturating_mul(2)),
     };
     operations.iter().map(hint).collect()
 }
@@ -109,7 +112,7 @@ fn forget_what_nobody_saw(operations: &mut [Operation]) {
         .filter_map(|operation| match operation.action {
             Action::Get(seen) => seen,
             Action::Cas { expect, .. } => expect,
-            Action::Put(_) | Action::Delete(_) => None,
+            Action::Put(_) | Action::Delete(_) | Action::Nothing => None,
         })
         .collect();
     for operation in operations {
@@ -223,6 +226,7 @@ fn step(value: Option<u64>, operation: &Operation) -> Option<Option<u64>> {
     let known = operation.ended.is_some();
     match operation.action {
         Action::Get(seen) => (!known || seen == value).then_some(value),
+        Action::Nothing => Some(value),
         Action::Put(put) => Some(Some(put)),
         Action::Delete(there) => (!known || there == value.is_some()).then_some(None),
         Action::Cas { expect, value: put, done } => {

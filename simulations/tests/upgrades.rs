@@ -75,7 +75,8 @@ async fn put(sim: &Sim, no: usize, key: &str, value: impl AsRef<[u8]>) -> Result
         let put = sim.on(no, async |node| node.critical()?.put(key, value.as_ref(), PutOptions::default()).await).await;
         match put {
             // an election may be on
-            Err(SimError::Node(_, NodeError::NoQuorum { .. })) if sim.now() < end => {}
+            Err(SimError::Node(_, NodeError::NoQuorum { .. } | NodeError::OutcomeUnknown { .. }))
+                if sim.now() < end => {}
             other => return other.map(drop),
         }
     }

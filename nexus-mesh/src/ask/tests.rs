@@ -263,8 +263,37 @@ async fn questions_beyond_the_bound_fail_at_once_and_other_peers_are_asked() {
     let (_, blocked) = openings.recv().await.unwrap();
     answering(openings, limits, |question| futures::future::ready(question).boxed());
     assert_eq!(asker.ask(peer(2), words("other"), WITHIN).await.unwrap().words, "other");
-    assert!(waiting.await.iter().all(|answer| *answer == Err(AskError::TimedOut)));
+    assert!(waiting.await.iter().all(|answer| *answer == Err(AskError::NotAsked)));
     drop(blocked);
+}
+
+/// promise: Keys and locks | Whoever asks knows whether the other side may have got the question
+#[tokio::test(start_paused = true)]
+async fn a_question_that_never_left_is_told_from_one_whose_answer_is_missing() {
+    let limits = AskLimits::default();
+    let (kept, mut openings) = mpsc::unbounded_channel();
+    let open = move |to| {
+        let (here, there) = pipe();
+        let opened = (to != peer(1)).then(|| Box::new(here) as Box<dyn Duplex>);
+        let _ = kept.send((to, there));
+        futures::future::ready(opened).boxed()
+    };
+    let asker: Arc<Asker<Words>> = Arc::new(Asker::over(Box::new(open), "link", Arc::new(Tokio), limits));
+    // no stream to it
+    assert_eq!(asker.ask(peer(1), words("a"), WITHIN).await, Err(AskError::NotAsked));
+    // it read the question, and closed
+    let reads = async {
+        loop {
+            let (to, mut end) = openings.recv().await.unwrap();
+            if to == peer(2) {
+                let _ = read_frame(&mut end, FRAME_BYTES_MAX).await.unwrap().unwrap();
+                return;
+            }
+        }
+    };
+    let (asked, ()) = futures::join!(asker.ask(peer(2), words("b"), WITHIN), reads);
+    assert_eq!(asked, Err(AskError::Unreachable));
+    assert!(AskError::Unreachable.may_have_asked() && !AskError::NotAsked.may_have_asked());
 }
 
 /// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other

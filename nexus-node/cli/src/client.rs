@@ -200,7 +200,7 @@ fn refusal(response: Response<ureq::Body>) -> Problem {
         return foreign(status);
     };
     let code = code(&problem.code).map_or("failed", |code| code.name);
-    Problem { code, message: problem.detail, hint: problem.hint }
+    Problem { code, message: problem.detail, hint: problem.hint, id: problem.id }
 }
 
 /// The problem of an answer that no node gives.

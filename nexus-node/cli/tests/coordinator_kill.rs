@@ -180,7 +180,7 @@ enum RequestOutcome {
     Answer(u16, Value),
     /// It may have been done or not.
     Unknown,
-    /// It was not sent.
+    /// It was not sent, or refused before it could happen.
     Never,
 }
 
@@ -194,7 +194,11 @@ fn ask(client: &ureq::Agent, door: &(String, String), method: &str, key: &str, b
     };
     match sent {
         Ok(mut answer) => match answer.body_mut().read_json::<Value>() {
-            Ok(document) => RequestOutcome::Answer(answer.status().as_u16(), document),
+            Ok(document) => match answer.status().as_u16() {
+                503 if document["code"] == "no_quorum" => RequestOutcome::Never,
+                503 | 504 => RequestOutcome::Unknown,
+                status => RequestOutcome::Answer(status, document),
+            },
             Err(_) => RequestOutcome::Unknown,
         },
         Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => RequestOutcome::Never,
@@ -232,9 +236,7 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                     history.keep(&key, began, Action::Put(value), Some(&written));
                     last.insert(key, value);
                 }
-                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
-                    history.keep(&key, began, Action::Put(value), None)
-                }
+                RequestOutcome::Unknown => history.keep(&key, began, Action::Put(value), None),
                 RequestOutcome::Never => {}
                 RequestOutcome::Answer(status, document) => panic!("put: {status} {document}"),
             },
@@ -254,9 +256,7 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                         history.keep(&key, began, cas(false), Some(&refusal));
                         last.remove(&key);
                     }
-                    RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
-                        history.keep(&key, began, cas(true), None)
-                    }
+                    RequestOutcome::Unknown => history.keep(&key, began, cas(true), None),
                     RequestOutcome::Never => {}
                     RequestOutcome::Answer(status, document) => panic!("cas: {status} {document}"),
                 }
@@ -266,9 +266,7 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                 RequestOutcome::Answer(404, refusal) => {
                     history.keep(&key, began, Action::Delete(false), Some(&refusal))
                 }
-                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown => {
-                    history.keep(&key, began, Action::Delete(true), None)
-                }
+                RequestOutcome::Unknown => history.keep(&key, began, Action::Delete(true), None),
                 RequestOutcome::Never => {}
                 RequestOutcome::Answer(status, document) => panic!("delete: {status} {document}"),
             },
@@ -281,7 +279,7 @@ fn work(door: &Door, stop: &AtomicBool, epoch: &AtomicU64, history: &History, se
                     history.keep(&key, began, Action::Get(None), Some(&refusal));
                     last.remove(&key);
                 }
-                RequestOutcome::Answer(503, _) | RequestOutcome::Unknown | RequestOutcome::Never => {}
+                RequestOutcome::Unknown | RequestOutcome::Never => {}
                 RequestOutcome::Answer(status, document) => panic!("get: {status} {document}"),
             },
         }
@@ -439,7 +437,7 @@ fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
             let mut answers: Vec<_> = (0..20).map(|_| old.http("GET", "/v1/kv/k", "")).collect();
             answers.extend(reads.into_iter().map(|read| read.join().unwrap()));
             for write in writes.into_iter().map(|write| write.join().unwrap()) {
-                assert!(write.status == 409 || write.problem() == "no_quorum", "{write:?}");
+                assert!(write.status == 409 || write.status >= 503, "{write:?}");
             }
             answers
         });
@@ -452,7 +450,7 @@ fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
         }
         let late = until("an answer about the old token", || {
             let late = old.http("PUT", "/v1/kv/guarded", &fenced);
-            (late.status != 503).then_some(late)
+            (late.status < 503).then_some(late)
         });
         assert_eq!(late.problem(), "conflict");
         for n in 0..3 {
@@ -470,6 +468,56 @@ fn a_leader_that_was_stopped_reads_nothing_stale_and_lets_no_old_token_write() {
     eprintln!("{read} reads answered, {refused} refused, none stale");
 }
 
+/// promise: Keys and locks | A write is done, refused or unknown; a refused one never happens, and an unknown one is settled by asking
+#[test]
+fn a_write_whose_end_is_unknown_is_settled_by_asking_and_a_refused_one_never_happens() {
+    let _alone = alone();
+    let three = Three::new();
+    let leader = three.leader(&[0, 1, 2]);
+    let (home, node) = (&three.homes[leader], three.node(leader));
+    put(node, "k", "before");
+    let stopped: Vec<Stopped<'_>> = (0..3).filter(|n| *n != leader).map(|n| Stopped::new(three.node(n))).collect();
+    // the leader takes them and hears from nobody
+    let (unknown, lock) = std::thread::scope(|scope| {
+        let write = scope.spawn(|| home.error(&["kv", "put", "k", "maybe"]));
+        let lock = scope.spawn(|| home.error(&["lock", "acquire", "l", "--ttl", "1h"]));
+        (write.join().unwrap(), lock.join().unwrap())
+    });
+    for (code, error) in [&unknown, &lock] {
+        assert_eq!((*code, &error["code"]), (9, &json!("outcome_unknown")), "{error}");
+    }
+    let id = unknown.1["id"].as_str().unwrap();
+    assert!(unknown.1["hint"].as_str().unwrap().contains(&format!("kv outcome {id}")), "{}", unknown.1);
+    let (code, refused) = home.error(&["kv", "put", "k", "never"]);
+    assert_eq!((code, &refused["code"]), (6, &json!("no_quorum")), "{refused}");
+    let asked = home.json(&["kv", "outcome", id]);
+    assert_eq!((&asked["id"], &asked["outcome"]), (&json!(id), &json!("unknown")), "{asked}");
+
+    drop(stopped);
+    let settled = until("a quorum tells", || {
+        let asked = home.json(&["kv", "outcome", id]);
+        (asked["outcome"] != "unknown").then_some(asked)
+    });
+    let value = until("a read", || {
+        let answer = node.http("GET", "/v1/kv/k", "");
+        (answer.status == 200).then(|| answer.json()["value"].clone())
+    });
+    match settled["outcome"].as_str().unwrap() {
+        "done" => assert_eq!(value, "maybe", "{settled}"),
+        "refused" => assert_eq!(value, "before", "{settled}"),
+        other => panic!("{other}"),
+    }
+    // for good, also after a restart, and for nobody else
+    assert_eq!(home.json(&["kv", "outcome", id])["outcome"], settled["outcome"]);
+    let other = &three.homes[(leader + 1) % 3];
+    assert_eq!(other.error(&["kv", "outcome", id]).0, 5);
+    assert_eq!(other.error(&["kv", "outcome", "nexus-mistyped"]).0, 2);
+    until("nobody holds the lock", || home.json(&["lock", "list"]).as_array().unwrap().is_empty().then_some(()));
+    three.full();
+    let keys = ["k".to_owned()];
+    assert_eq!(three.same_state(&keys)[0]["value"], value);
+}
+
 /// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
 /// promise: Keys and locks | After two of three voters are gone for good the third begins anew
 #[test]
@@ -483,8 +531,12 @@ fn after_two_of_three_are_gone_for_good_the_third_begins_anew_and_takes_the_othe
     three.same_state(&["kept".to_owned()]);
     three.kill(1);
     three.kill(2);
-    let refused = three.node(0).http("PUT", "/v1/kv/kept", &json!({ "value": "2" }).to_string());
-    assert_eq!((refused.status, refused.problem().as_str()), (503, "no_quorum"));
+    let lost = until("a refusal", || {
+        let answer = three.node(0).http("PUT", "/v1/kv/kept", &json!({ "value": "2" }).to_string());
+        assert!(answer.status >= 503, "{answer:?}");
+        (answer.problem() == "no_quorum").then_some(answer)
+    });
+    assert_eq!(lost.status, 503);
 
     let begun = three.homes[0].json(&["coordinator", "recover", "--i-understand"]);
     assert_eq!(begun["generation"], 1, "{begun}");

@@ -1,13 +1,14 @@
 //! The record of requests about critical state, and the check of its chain.
 
 use axum::Json as Answer;
+use nexus_identity::Role;
 
 use super::critical::{limit, names};
 use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
 use crate::critical::AuditQuery;
-use crate::{Node, NodeError};
+use crate::{MemberInfo, Node, NodeError};
 
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
     let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);
@@ -47,8 +48,14 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
         missing: gaps(&check.missing),
         dropped: gaps(&check.dropped),
         members: check.others.iter().map(member).collect(),
+        others: node.members().iter().filter(|member| member.did != node.did() && !is_reader(member)).count(),
         next: check.next,
     }))
+}
+
+/// Readers have no copy.
+fn is_reader(member: &MemberInfo) -> bool {
+    member.roles.iter().all(|role| *role == Role::Reader)
 }
 
 fn no_copy(error: NodeError) -> Problem {

@@ -11,7 +11,7 @@ use nexus_identity::Did;
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery};
+use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
 use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
 
 /// The default length of a page, in keys or records.
@@ -91,6 +91,26 @@ pub(super) async fn list(critical: Critical, mut parameters: Parameters) -> Resu
     let (prefix, after) = (parameters.one("prefix")?.unwrap_or_default(), parameters.one("after")?);
     let limit = limit(parameters)?;
     Ok(Answer(critical.list(KeyQuery::prefix(prefix).after(after).limit(limit)).await?.into()))
+}
+
+/// The end of a request that was unknown.
+pub(super) async fn outcome(critical: Critical, Path(id): Path) -> Result<Answer<wire::RequestOutcome>, Problem> {
+    let request: RequestId = id.parse().map_err(|error: NotARequestId| Problem::new("invalid", error.to_string()))?;
+    let answer = |outcome| wire::RequestOutcome { id, outcome, revision: None, token: None, reason: None };
+    Ok(Answer(match critical.outcome(&request).await {
+        Ok(RequestOutcome::Done { revision, token }) => {
+            wire::RequestOutcome { revision, token, ..answer(wire::OutcomeWord::Done) }
+        }
+        Ok(RequestOutcome::Refused { why }) => {
+            let reason = why.map(|why| why.to_string());
+            wire::RequestOutcome { reason, ..answer(wire::OutcomeWord::Refused) }
+        }
+        Ok(RequestOutcome::Forgotten) => answer(wire::OutcomeWord::Forgotten),
+        Err(error @ NodeError::NoQuorum { .. }) => {
+            wire::RequestOutcome { reason: Some(error.to_string()), ..answer(wire::OutcomeWord::Unknown) }
+        }
+        Err(error) => return Err(error.into()),
+    }))
 }
 
 pub(super) async fn txn(

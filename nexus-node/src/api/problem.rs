@@ -20,7 +20,7 @@ pub(super) fn status(problem: &Problem) -> StatusCode {
 
 impl From<Problem> for wire::ErrorBody {
     fn from(problem: Problem) -> Self {
-        Self { code: problem.code.to_owned(), message: problem.message, hint: problem.hint }
+        Self { code: problem.code.to_owned(), message: problem.message, hint: problem.hint, id: problem.id }
     }
 }
 
@@ -34,6 +34,7 @@ impl IntoResponse for Problem {
             code: self.code.to_owned(),
             detail: self.message,
             hint: self.hint,
+            id: self.id,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = (status, body).into_response();

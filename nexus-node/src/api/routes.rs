@@ -163,6 +163,15 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 .query("fence", json!({ "type": "integer", "minimum": 0 }), "a lock's token that must be good")
                 .gives(200, &example::kv_deleted())
         })
+        .on(Method::GET, "/v1/outcomes/{id}", critical::outcome, |about| {
+            about
+                .summary("The end of a request that was unknown: `done`, `refused`, `unknown` or `forgotten`")
+                .note(
+                    "Ask the node that the request was made at, with the id in its error. A request that did not happen \
+                     until then never will.",
+                )
+                .gives(200, &example::request_outcome())
+        })
         .on(Method::GET, "/v1/watch", critical::watch, |about| {
             about
                 .summary("Changes of keys and locks after a revision, oldest first: who did what")

@@ -19,7 +19,7 @@ use serde_json::Value;
 pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
-    KvTxnDone, KvWritten, Lease, Recover, Release, Renew, Seat, Steal,
+    KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, Listing, Memory, NewMemory, Patch, Remembered,
@@ -146,6 +146,12 @@ pub struct Status {
     pub offline: bool,
     /// `full`, `core` or `read_only`; null before there are coordinators.
     pub mode: Option<String>,
+    /// The number of voters; null before there are coordinators.
+    #[serde(default)]
+    pub voters: Option<usize>,
+    /// The number of voters that are up.
+    #[serde(default)]
+    pub voters_up: Option<usize>,
     /// The DID of the coordinators' leader; null if this node knows of none.
     pub coordinator: Option<String>,
     /// This node's role among the coordinators: `leader`, `voter` or `learner`; null if it has none.
@@ -445,6 +451,9 @@ pub struct ErrorBody {
     pub message: String,
     /// The next step for the caller.
     pub hint: Option<String>,
+    /// The id to ask with, if the outcome is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// The last line of stderr of a failed command, with `--json`.
@@ -470,6 +479,9 @@ pub struct Problem {
     pub detail: String,
     /// The next step for the caller.
     pub hint: Option<String>,
+    /// The id to ask with, if the outcome is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// A duration: `"30s"`, `"5m"`, `"1h"`, `"7d"`, or a number of seconds.

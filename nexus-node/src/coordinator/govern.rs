@@ -482,8 +482,8 @@ impl Coordinator {
             at_ms: self.world.wall().as_ms(),
             commands: vec![Command::Raise(format)],
         };
-        let raised = tokio::time::timeout(CHANGE_MAX, running.submit(Signed::new(&proposal, &self.key))).await;
-        let outcomes = raised.map_err(|_| ManageError::NotDone(NotDone::NoQuorum))?.map_err(ManageError::NotDone)?;
+        let raised = running.submit(Signed::new(&proposal, &self.key), Instant::now() + CHANGE_MAX).await;
+        let outcomes = raised.map_err(ManageError::NotDone)?;
         match outcomes.as_slice() {
             [Outcome::Refused(refusal)] => Err(ManageError::Refused(refusal.to_string())),
             _ => Ok(()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
-use nexus_mesh::{BatchBounds, Gather, Spawner};
+use nexus_mesh::{BatchBounds, Gather, Handover, Spawner};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -69,21 +69,24 @@ pub(super) struct Raised {
     pub(super) snapshot_every: u64,
 }
 
-/// The reason why a leader did not do something.
+/// The reason why a leader did not do something. Unless it is unknown, a proposal was not appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotDone {
     /// Another node leads; with its name, if it is known.
     NotLeader(Option<Voter>),
     /// A quorum did not answer.
     NoQuorum,
-    /// The answer would have this many bytes, and nothing was appended.
+    /// The answer would have this many bytes.
     TooLarge(u64),
     /// It is stopping.
     Stopping,
+    /// It was appended, or may have been, and whether it is decided is not known; with the leader that may know.
+    Unknown(Option<Voter>),
 }
 
 struct Submission {
     signed: Signed,
+    handover: Handover,
     answer: oneshot::Sender<Result<Vec<Outcome>, NotDone>>,
 }
 
@@ -175,7 +178,8 @@ impl Running {
             stopping: AtomicBool::new(false),
             spawner: spawner.clone(),
         };
-        spawner.spawn("raft appends", append(raft.clone(), spawner.clone(), submitted).boxed());
+        let leads = Leads { raft: raft.clone(), me, relies_for: timing.election_max() };
+        spawner.spawn("raft appends", append(leads, spawner.clone(), submitted).boxed());
         spawner.spawn("raft snapshots", make_snapshots(raft.clone(), spawner.clone(), due).boxed());
         spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
         // no other node could be elected, so there is nothing to wait for
@@ -300,11 +304,24 @@ impl Running {
     }
 
     /// Appends and commits a proposal. Returns the outcomes of its commands.
-    pub(super) async fn submit(&self, signed: Signed) -> Result<Vec<Outcome>, NotDone> {
+    ///
+    /// # Errors
+    /// [`NotDone::Unknown`] if it is not decided by `until`, and was appended. Every other error says that it was not.
+    pub(super) async fn submit(&self, signed: Signed, until: Instant) -> Result<Vec<Outcome>, NotDone> {
         self.check_reply(&signed)?;
         let (answer, answered) = oneshot::channel();
-        self.submissions.send(Submission { signed, answer }).await.map_err(|_| NotDone::Stopping)?;
-        answered.await.map_err(|_| NotDone::Stopping)?
+        let handover = Handover::default();
+        let submission = Submission { signed, handover: handover.clone(), answer };
+        let submitted = async {
+            self.submissions.send(submission).await.map_err(|_| NotDone::Stopping)?;
+            answered.await.unwrap_or(Err(NotDone::Stopping))
+        };
+        match tokio::time::timeout_at(until, submitted).await {
+            Ok(Err(NotDone::Stopping)) if !handover.take_back() => Err(NotDone::Unknown(None)),
+            Ok(done) => done,
+            Err(_) if handover.take_back() => Err(NotDone::NoQuorum),
+            Err(_) => Err(NotDone::Unknown(self.leader())),
+        }
     }
 
     /// Checks that the answer to a proposal fits, while critical state is of a format whose machine does
@@ -349,15 +366,52 @@ async fn make_snapshots(raft: Raft, spawner: Arc<dyn Spawner>, mut due: watch::R
     }
 }
 
+/// Whether this node leads, and has a quorum.
+struct Leads {
+    raft: Raft,
+    me: Voter,
+    /// The silence of a quorum after which this node appends nothing more.
+    relies_for: Duration,
+}
+
+impl Leads {
+    /// A leader that a quorum has not answered for an election's time appends nothing: whoever asks it knows that
+    /// nothing happened.
+    fn check(&self) -> Result<(), NotDone> {
+        let server = self.raft.server_metrics();
+        let now = server.borrow();
+        if now.state != ServerState::Leader {
+            return Err(NotDone::NotLeader(now.current_leader));
+        }
+        let alone = now.membership_config.voter_ids().all(|voter| voter == self.me);
+        let silence = self.raft.data_metrics().borrow().millis_since_quorum_ack.map(Duration::from_millis);
+        match silence {
+            Some(silence) if !alone && silence > self.relies_for => Err(NotDone::NoQuorum),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Gathers proposals into the next entry while entries are in progress.
-async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
+async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver<Submission>) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
     let bounds = BatchBounds { items: PROPOSALS_MAX, bytes: PROPOSAL_BYTES_MAX };
     let mut submitted = Gather::new(submitted, bounds, |one: &Submission| one.signed.bytes.len());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = submitted.next().await else { return };
-        let (raft, within) = (raft.clone(), spawner.clone());
+        if let Err(why) = leads.check() {
+            for one in batch {
+                let _ = one.answer.send(Err(why));
+            }
+            continue;
+        }
+        // whoever does not wait any more was told that nothing happened
+        let batch: Vec<_> = batch.into_iter().filter(|one| one.handover.hand_over()).collect();
+        if batch.is_empty() {
+            continue;
+        }
+        let (raft, within) = (leads.raft.clone(), spawner.clone());
         let write = async move {
             let (signed, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.signed, one.answer)).unzip();
             let written = scope(within, raft.client_write(Proposals(Arc::new(signed)))).await;
@@ -370,14 +424,13 @@ async fn append(raft: Raft, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiver
                     }
                 }
                 Err(error) => {
-                    let why = match error {
-                        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => NotDone::NotLeader(to.leader_id),
-                        RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) | RaftError::Fatal(_) => {
-                            NotDone::Stopping
-                        }
+                    // a leader that is deposed says so also for what it had appended
+                    let leader = match error {
+                        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => to.leader_id,
+                        RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) | RaftError::Fatal(_) => None,
                     };
                     for answer in answers {
-                        let _ = answer.send(Err(why));
+                        let _ = answer.send(Err(NotDone::Unknown(leader)));
                     }
                 }
             }

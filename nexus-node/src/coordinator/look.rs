@@ -126,17 +126,34 @@ impl Coordinator {
         if let Some(error) = self.broken().filter(|_| self.leader().is_none()) {
             return NodeError::Coordinator(error);
         }
-        let seats = match self.running() {
-            Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),
-            None => self.said().values().filter_map(|said| said.seats.clone()).next(),
-        };
-        let up = self.up();
-        let voters: BTreeSet<Did> =
-            seats.iter().flat_map(|seats| seats.voters.iter().flatten()).map(|voter| voter.did).collect();
-        let missing = voters.iter().filter(|did| **did != self.identity.me() && !up.contains(did));
+        let seats = self.known_seats();
+        let voters = voters_of(seats.as_ref());
         let members = self.identity.members();
         let former = voters.iter().filter(|did| members.has_ended(did)).count();
         let (known, lost) = (seats.is_some(), former > 0 && former * 2 >= voters.len());
-        NodeError::NoQuorum { missing: missing.map(|did| self.name(did)).collect(), known, lost }
+        NodeError::NoQuorum { missing: self.not_reached(&voters), known, lost }
     }
+
+    /// The voters that this node cannot reach, by name.
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.not_reached(&voters_of(self.known_seats().as_ref()))
+    }
+
+    fn not_reached(&self, voters: &BTreeSet<Did>) -> Vec<String> {
+        let up = self.up();
+        let missing = voters.iter().filter(|did| **did != self.identity.me() && !up.contains(did));
+        missing.map(|did| self.name(did)).collect()
+    }
+
+    fn known_seats(&self) -> Option<Seats> {
+        match self.running() {
+            Some(running) => Some(Seats::from(running.metrics().membership_config.membership())),
+            None => self.said().values().filter_map(|said| said.seats.clone()).next(),
+        }
+    }
+}
+
+fn voters_of(seats: Option<&Seats>) -> BTreeSet<Did> {
+    let voters = seats.iter().flat_map(|seats| seats.voters.iter().flatten());
+    voters.map(|voter| voter.did).collect()
 }

@@ -137,11 +137,16 @@ pub struct OldMember {
 impl Coordinators {
     /// The mode that follows from this.
     pub fn mode(&self) -> Mode {
-        let down = |seat: &Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
-        match (self.quorum, self.voters.iter().any(down)) {
+        match (self.quorum, self.voters_up() < self.voters.len()) {
             (false, _) => Mode::ReadOnly,
             (true, true) => Mode::Core,
             (true, false) => Mode::Full,
         }
+    }
+
+    /// The number of voters that are up.
+    pub fn voters_up(&self) -> usize {
+        let down = |seat: &&Seat| matches!(seat.state, SeatState::Down | SeatState::Suspect);
+        self.voters.len() - self.voters.iter().filter(down).count()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
@@ -17,10 +18,12 @@ use super::format::{self, FORMAT_MAX};
 use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::query::Query;
+use super::raft::Voter;
+use super::request::{RequestId, Settled};
 use super::state::{Full, Outcome, Refusal, reply_too_large};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
-use crate::error::{AccessError, InputError, NodeError, StopError};
+use crate::error::{AccessError, InputError, NodeError, Resource, StopError};
 use crate::world::random;
 
 /// Commands that wait to be proposed. When they are full, callers wait.
@@ -51,9 +54,10 @@ impl Coordinator {
     /// Commits a command. Returns its outcome.
     ///
     /// # Errors
-    /// [`NodeError::NoQuorum`] if that was not possible in time. The command may still happen, unless
-    /// the error says that it did not. [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its form,
-    /// [`NodeError::Refused`] if this node may not write.
+    /// [`NodeError::NoQuorum`] if no leader with a quorum took it in time: then it did not happen.
+    /// [`NodeError::OutcomeUnknown`] if a leader may have taken it, and did not answer in time.
+    /// [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its form, [`NodeError::Refused`] if this node may not
+    /// write.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
         limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
@@ -76,41 +80,69 @@ impl Coordinator {
     }
 }
 
+/// The numbers of this node's proposals.
+///
+/// The machine keeps the answers of a session until the node says that it had them. After an outcome that stays
+/// unknown a new session begins, so that the answer is kept for whoever asks later.
+struct Numbers {
+    session: u64,
+    last: u64,
+    under_way: BTreeSet<u64>,
+}
+
+impl Numbers {
+    fn begin() -> Self {
+        Self { session: u64::from_le_bytes(random()), last: 0, under_way: BTreeSet::new() }
+    }
+
+    /// The session, the number of the next proposal, and the last one up to which all are answered.
+    fn next(&mut self) -> (u64, u64, u64) {
+        self.last += 1;
+        self.under_way.insert(self.last);
+        (self.session, self.last, self.under_way.first().map_or(0, |first| first - 1))
+    }
+
+    fn ended(&mut self, session: u64, seq: u64, is_known: bool) {
+        match (session == self.session, is_known) {
+            (true, true) => drop(self.under_way.remove(&seq)),
+            (true, false) => *self = Self::begin(),
+            (false, _) => {}
+        }
+    }
+}
+
 /// Gathers commands into the next proposal while proposals are in progress.
 pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<PendingCommand>) {
-    let session = u64::from_le_bytes(random());
-    let under_way: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+    let numbers = Arc::new(Mutex::new(Numbers::begin()));
     let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
     let bounds = BatchBounds { items: COMMANDS_MAX, bytes: BATCH_BYTES_MAX };
     let mut wanted = Gather::new(wanted, bounds, PendingCommand::size);
-    for seq in 1.. {
+    loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = wanted.next().await else { return };
-        let answered = {
-            let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way.insert(seq);
-            under_way.first().map_or(0, |first| first - 1)
-        };
+        let (session, seq, answered) = numbers.lock().unwrap_or_else(PoisonError::into_inner).next();
         let until = batch.iter().find_map(|one| one.alone).unwrap_or_else(|| Instant::now() + ANSWER_WITHIN);
         let commands: Vec<Command> = batch.iter().map(|one| one.command.clone()).collect();
         let (group, by, at_ms) = (Group::default(), here.identity.me(), here.world.wall().as_ms());
         let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands };
-        let (deliverer, under_way) = (here.clone(), under_way.clone());
+        let (deliverer, numbers) = (here.clone(), numbers.clone());
         let deliver = async move {
             let delivered = deliverer.deliver(proposal, until).await;
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
+            let is_known = !matches!(delivered, Err(Undelivered::Unknown { .. }));
+            numbers.lock().unwrap_or_else(PoisonError::into_inner).ended(session, seq, is_known);
             drop(place);
             let shared = batch.len() > 1;
             let outcomes: Vec<Result<Outcome, Undelivered>> = match delivered {
                 Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
                 Err(undelivered) => vec![Err(undelivered); batch.len()],
             };
-            for (one, outcome) in batch.into_iter().zip(outcomes) {
+            for (place, (one, outcome)) in (0..).zip(batch.into_iter().zip(outcomes)) {
                 if shared && is_too_large(&outcome) {
                     // nothing of it was done, and alone it has the whole answer
                     let _ = deliverer.proposals.send(PendingCommand { alone: Some(until), ..one }).await;
                 } else {
-                    let _ = one.answer.send(outcome.map_err(|undelivered| deliverer.why(&undelivered)));
+                    let why = |undelivered| deliverer.why(&undelivered, (session, seq, place));
+                    let _ = one.answer.send(outcome.map_err(why));
                 }
             }
         };
@@ -128,6 +160,11 @@ pub(super) struct Reply {
 #[derive(Clone)]
 enum Undelivered {
     NoQuorum,
+    /// A leader of this group may have appended it, with this base.
+    Unknown {
+        group: Group,
+        base: u64,
+    },
     /// The coordinators began anew, and their format has no such values.
     NotRaised(u16),
     Refused(String),
@@ -139,6 +176,15 @@ enum Undelivered {
 /// The result of one try.
 enum Attempt {
     Done(Vec<Outcome>),
+    Failed {
+        why: Failed,
+        /// Whether a leader may have appended it all the same.
+        may_be_appended: bool,
+    },
+}
+
+/// The reason why a try did not commit a proposal.
+enum Failed {
     /// Another node leads; with its name, if it is known.
     Elsewhere(Option<Did>),
     /// There was no answer, or an empty one.
@@ -148,33 +194,36 @@ enum Attempt {
     TooLarge(u64),
 }
 
+impl Failed {
+    const fn before_the_log(self) -> Attempt {
+        Attempt::Failed { why: self, may_be_appended: false }
+    }
+
+    const fn perhaps_after_it(self) -> Attempt {
+        Attempt::Failed { why: self, may_be_appended: true }
+    }
+}
+
 impl Coordinator {
     /// Sends a proposal to the leader until it is committed.
     async fn deliver(&self, mut proposal: Proposal, until: Instant) -> Result<Vec<Outcome>, Undelivered> {
         let mut signed: Option<Signed> = None;
         let mut hint = None;
         let has_bytes = proposal.commands.iter().any(Command::has_bytes);
-        loop {
+        // where a leader may have appended it
+        let mut appended = None;
+        let ended = loop {
             if let Some((group, base)) = self.where_it_stands() {
                 if signed.is_none() || proposal.group != group {
                     (proposal.format, proposal.group, proposal.base) = (self.writes(group), group, base);
                     if has_bytes && proposal.format < format::BYTES {
-                        return Err(Undelivered::NotRaised(proposal.format));
+                        break Undelivered::NotRaised(proposal.format);
                     }
                     signed = Some(Signed::new(&proposal, &self.key));
                 }
                 let leader = hint.take().or_else(|| self.leader());
                 if let (Some(leader), Some(signed)) = (leader, signed.clone()) {
-                    // a leader that dies never answers; sending it to another is safe: the session
-                    // makes it happen once
-                    let brought = async {
-                        tokio::select! {
-                            tried = self.bring(leader, group, signed) => tried,
-                            next = self.another_leads(leader) => Attempt::Elsewhere(Some(next)),
-                        }
-                    };
-                    let tried = tokio::time::timeout_at(until, brought).await;
-                    match tried.unwrap_or(Attempt::Nothing) {
+                    let (failed, may_be_appended) = match self.try_with(leader, group, signed, until).await {
                         Attempt::Done(outcomes) => match refusal_of_all(&outcomes) {
                             // the proposal expired unapplied and never will be applied: sign it again
                             Some(Refusal::TooLate) if base_moved(&proposal, self.where_it_stands()) => {
@@ -187,28 +236,45 @@ impl Coordinator {
                             }
                             None if outcomes.len() == proposal.commands.len() => return Ok(outcomes),
                             // an answer to something else says nothing about this proposal
-                            None => {}
+                            None => (Failed::Nothing, true),
                         },
-                        Attempt::Elsewhere(next) => {
+                        Attempt::Failed { why, may_be_appended } => (why, may_be_appended),
+                    };
+                    if may_be_appended {
+                        // in the first of several groups: what began anew from its copy may have it
+                        let first = appended.filter(|(of, _)| *of != group);
+                        appended = first.or(Some((group, proposal.base)));
+                    }
+                    match failed {
+                        Failed::Elsewhere(next) => {
                             hint = next.filter(|next| *next != leader && self.may_lead(next));
                             if hint.is_some() {
                                 continue;
                             }
                         }
-                        Attempt::Nothing => {}
-                        Attempt::Refused(why) => return Err(Undelivered::Refused(why)),
-                        Attempt::TooLarge(bytes) => return Err(Undelivered::TooLarge(bytes)),
+                        Failed::Nothing => {}
+                        Failed::Refused(why) => break Undelivered::Refused(why),
+                        Failed::TooLarge(bytes) => break Undelivered::TooLarge(bytes),
                     }
                 }
             }
             if Instant::now() >= until {
-                return Err(Undelivered::NoQuorum);
+                break Undelivered::NoQuorum;
             }
             if self.failure.has_failed() {
-                return Err(Undelivered::Stopping);
+                break Undelivered::Stopping;
             }
-            self.look_around().await;
+            let _ = tokio::time::timeout_at(until, self.look_around()).await;
             tokio::time::sleep(AGAIN).await;
+        };
+        Err(appended.map_or(ended, |(group, base)| Undelivered::Unknown { group, base }))
+    }
+
+    /// One try. A leader that dies never answers; sending it to another is safe: the session makes it happen once.
+    async fn try_with(&self, leader: Did, group: Group, signed: Signed, until: Instant) -> Attempt {
+        tokio::select! {
+            tried = self.bring(leader, group, signed, until) => tried,
+            next = self.another_leads(leader) => Failed::Elsewhere(Some(next)).perhaps_after_it(),
         }
     }
 
@@ -218,33 +284,91 @@ impl Coordinator {
         running.another_leads(than).await
     }
 
-    async fn bring(&self, leader: Did, group: Group, signed: Signed) -> Attempt {
+    async fn bring(&self, leader: Did, group: Group, signed: Signed, until: Instant) -> Attempt {
         if leader == self.identity.me() {
             let Some(running) = self.running().filter(|running| running.group == group) else {
-                return Attempt::Nothing;
+                return Failed::Nothing.before_the_log();
             };
-            return match running.submit(signed).await {
+            let named = |leader: Option<Voter>| Failed::Elsewhere(leader.map(|leader| leader.did));
+            return match running.submit(signed, until).await {
                 Ok(outcomes) => Attempt::Done(outcomes),
-                Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::TooLarge(bytes)) => Attempt::TooLarge(bytes),
-                Err(NotDone::NoQuorum | NotDone::Stopping) => Attempt::Nothing,
+                Err(NotDone::NotLeader(leader)) => named(leader).before_the_log(),
+                Err(NotDone::Unknown(leader)) => named(leader).perhaps_after_it(),
+                Err(NotDone::TooLarge(bytes)) => Failed::TooLarge(bytes).before_the_log(),
+                Err(NotDone::NoQuorum | NotDone::Stopping) => Failed::Nothing.before_the_log(),
             };
         }
         let body = Body::Propose(Bytes { bytes: encode(&signed) });
-        match self.ask(leader, group, body).await {
+        let within = until.saturating_duration_since(Instant::now()).min(ANSWER_WITHIN);
+        match self.ask_within(leader, group, body, within).await {
             Ok(Reply { format, body: Body::Proposed(outcomes) }) => {
-                Outcome::decode_all(format, &outcomes.bytes).map_or(Attempt::Nothing, Attempt::Done)
+                let read = Outcome::decode_all(format, &outcomes.bytes);
+                read.map_or_else(|_| Failed::Nothing.perhaps_after_it(), Attempt::Done)
             }
-            Ok(Reply { body: Body::Refused(refused), .. }) => refused.into(),
-            Ok(_) | Err(_) => Attempt::Nothing,
+            Ok(Reply { body: Body::Refused(refused), .. }) => {
+                Attempt::Failed { may_be_appended: !refused.not_appended, why: refused.into() }
+            }
+            Ok(_) => Failed::Nothing.perhaps_after_it(),
+            Err(error) => Attempt::Failed { why: Failed::Nothing, may_be_appended: error.may_have_asked() },
+        }
+    }
+
+    /// The outcome of a request that this node made, settled once and for all: if it did not happen yet, it never will.
+    ///
+    /// The proposal of its number with no commands takes its place. Of two proposals with one number the first one that
+    /// is applied counts, and the second one gets the same answer.
+    ///
+    /// # Errors
+    /// [`NodeError::NoQuorum`] if nobody can say yet. [`NodeError::NotFound`] for the id of another node.
+    pub(crate) async fn outcome(&self, id: &RequestId) -> Result<Settled, NodeError> {
+        let by = self.identity.me();
+        if !id.is_of(&by) {
+            return Err(NodeError::NotFound { what: Resource::Request, name: "of this node with that id".to_owned() });
+        }
+        let until = Instant::now() + ANSWER_WITHIN;
+        let RequestId { group, session, seq, base, place, .. } = *id;
+        let mut hint = None;
+        loop {
+            if let Some((now, _)) = self.where_it_stands() {
+                if now != group {
+                    return Ok(Settled::Forgotten);
+                }
+                let at_ms = self.world.wall().as_ms();
+                let (format, commands) = (self.writes(group), Vec::new());
+                let proposal = Proposal { format, group, by, session, seq, answered: 0, base, at_ms, commands };
+                let signed = Signed::new(&proposal, &self.key);
+                if let Some(leader) = hint.take().or_else(|| self.leader()) {
+                    match self.try_with(leader, group, signed, until).await {
+                        Attempt::Done(outcomes) => return Ok(settled(outcomes, place)),
+                        Attempt::Failed { why: Failed::Elsewhere(next), .. } => {
+                            hint = next.filter(|next| *next != leader && self.may_lead(next));
+                        }
+                        Attempt::Failed { why: Failed::Refused(why), .. } => {
+                            return Err(AccessError::Leader { message: why }.into());
+                        }
+                        Attempt::Failed { .. } => {}
+                    }
+                }
+            }
+            if Instant::now() >= until {
+                return Err(self.no_quorum());
+            }
+            if hint.is_none() {
+                let _ = tokio::time::timeout_at(until, self.look_around()).await;
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
 
     /// Asks a member something that is not Raft's own.
     pub(super) async fn ask(&self, member: Did, group: Group, body: Body) -> Result<Reply, AskError> {
+        self.ask_within(member, group, body, ANSWER_WITHIN).await
+    }
+
+    async fn ask_within(&self, member: Did, group: Group, body: Body, within: Duration) -> Result<Reply, AskError> {
         let format = self.formats.max.into();
         let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), format, body: Some(body) };
-        let Envelope { format, body, .. } = self.links.ask(member, envelope, ANSWER_WITHIN).await?;
+        let Envelope { format, body, .. } = self.links.ask(member, envelope, within).await?;
         // one above what was asked for reads as none
         let format = u16::try_from(format).ok().filter(|format| *format <= self.formats.max);
         Ok(Reply { format: format.ok_or(AskError::Unreachable)?, body: body.ok_or(AskError::Unreachable)? })
@@ -272,9 +396,14 @@ impl Coordinator {
         Ok(Some(raised).filter(|raised| *raised < format::BYTES))
     }
 
-    fn why(&self, undelivered: &Undelivered) -> NodeError {
+    /// The error for a command, by the session, the number of its proposal and its place there.
+    fn why(&self, undelivered: &Undelivered, (session, seq, place): (u64, u64, u16)) -> NodeError {
         match undelivered {
             Undelivered::NoQuorum => self.no_quorum(),
+            Undelivered::Unknown { group, base } => {
+                let id = RequestId::new(&self.identity.me(), *group, session, seq, *base, place);
+                NodeError::OutcomeUnknown { id, missing: self.missing() }
+            }
             Undelivered::NotRaised(format) => not_raised(*format),
             Undelivered::Refused(why) => AccessError::Leader { message: why.clone() }.into(),
             Undelivered::TooLarge(bytes) => reply_too_large(*bytes),
@@ -283,7 +412,7 @@ impl Coordinator {
     }
 }
 
-impl From<Refused> for Attempt {
+impl From<Refused> for Failed {
     fn from(refused: Refused) -> Self {
         match refused.reason() {
             Reason::NotLeader => Self::Elsewhere(borsh::from_slice(&refused.leader).ok()),
@@ -322,6 +451,15 @@ fn refusal_of_all(outcomes: &[Outcome]) -> Option<&Refusal> {
             ),
         ] => Some(refusal),
         _ => None,
+    }
+}
+
+/// The end of the command at a place, by the answer to a proposal of its number without commands.
+fn settled(outcomes: Vec<Outcome>, place: u16) -> Settled {
+    match refusal_of_all(&outcomes) {
+        Some(Refusal::TooLate | Refusal::OtherGroup { .. } | Refusal::Full(Full::Answers)) => Settled::Forgotten,
+        _ if outcomes.is_empty() => Settled::Never,
+        _ => outcomes.into_iter().nth(usize::from(place)).map_or(Settled::Forgotten, Settled::Answered),
     }
 }
 

@@ -37,7 +37,7 @@ impl Coordinator {
             if Instant::now() >= until {
                 return Err(self.no_quorum());
             }
-            self.look_around().await;
+            let _ = tokio::time::timeout_at(until, self.look_around()).await;
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -61,7 +61,9 @@ impl Coordinator {
             return match running.prove().await {
                 Ok(()) => Attempt::Done(self.look(&running, query)),
                 Err(NotDone::NotLeader(leader)) => Attempt::Elsewhere(leader.map(|leader| leader.did)),
-                Err(NotDone::NoQuorum | NotDone::TooLarge(_) | NotDone::Stopping) => Attempt::Nothing,
+                Err(NotDone::NoQuorum | NotDone::TooLarge(_) | NotDone::Stopping | NotDone::Unknown(_)) => {
+                    Attempt::Nothing
+                }
             };
         }
         match self.ask(leader, group, Body::Query(Bytes { bytes: encode(query) })).await {

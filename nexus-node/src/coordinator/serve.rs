@@ -1,6 +1,7 @@
 //! This node's answers to other members.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::plants::planted;
@@ -9,8 +10,8 @@ use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
+use tokio::time::Instant;
 
-use super::Coordinator;
 use super::certificate::Part;
 use super::command::{Group, Proposal, ProposalError, Signed};
 use super::format::{self, ReadError, TooNew, encode};
@@ -26,6 +27,10 @@ use super::state::Outcome;
 use super::wire::{
     Append, AppendResult, Appended, Body, Bytes, Envelope, Hello, Install, Reason, Refused, VoteAsk, Voted,
 };
+use super::{ANSWER_WITHIN, Coordinator};
+
+/// How long a peer's proposal may take here. The answer that it was not appended must come before the peer gives up.
+const PROPOSAL_MAX: Duration = ANSWER_WITHIN.saturating_sub(Duration::from_millis(500));
 
 impl Coordinator {
     /// Answers the peers that open streams.
@@ -163,7 +168,7 @@ impl Coordinator {
         if proposal.format > running.applied.read().machine.format() {
             return Err(refused(Reason::Busy, "of a format that is not raised here yet"));
         }
-        let submitted = running.submit(signed).await;
+        let submitted = running.submit(signed, Instant::now() + PROPOSAL_MAX).await;
         let outcomes = submitted.map_err(|why| match why {
             // an earlier version does not know the other reason
             NotDone::TooLarge(_) if format < format::BYTES => {
@@ -286,15 +291,17 @@ fn malformed() -> Refused {
 }
 
 fn refused(reason: Reason, message: &str) -> Refused {
-    Refused { reason: reason.into(), message: message.to_owned(), leader: Vec::new(), bytes: 0 }
+    Refused { reason: reason.into(), message: message.to_owned(), leader: Vec::new(), bytes: 0, not_appended: true }
 }
 
 fn not_done(running: &Running, why: NotDone) -> Refused {
+    let another = |leader: Option<Voter>| {
+        let leader = leader.filter(|leader| *leader != running.me).map(|leader| encode(&leader.did));
+        Refused { leader: leader.unwrap_or_default(), ..refused(Reason::NotLeader, "another node leads") }
+    };
     match why {
-        NotDone::NotLeader(leader) => {
-            let leader = leader.filter(|leader| *leader != running.me).map(|leader| encode(&leader.did));
-            Refused { leader: leader.unwrap_or_default(), ..refused(Reason::NotLeader, "another node leads") }
-        }
+        NotDone::NotLeader(leader) => another(leader),
+        NotDone::Unknown(leader) => Refused { not_appended: false, ..another(leader) },
         NotDone::NoQuorum => refused(Reason::NoQuorum, "a quorum did not answer"),
         NotDone::TooLarge(bytes) => Refused { bytes, ..refused(Reason::TooLarge, "the answer would be too large") },
         NotDone::Stopping => refused(Reason::Busy, "the node is stopping"),

@@ -233,6 +233,9 @@ pub(crate) struct Refused {
     /// The size of an answer that is too large, in bytes.
     #[prost(uint64, tag = "4")]
     pub(crate) bytes: u64,
+    /// A proposal did not enter the log, and will not. An earlier version never says so.
+    #[prost(bool, tag = "5")]
+    pub(crate) not_appended: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]

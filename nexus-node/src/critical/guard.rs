@@ -151,7 +151,8 @@ impl Keeper {
                         self.held.send_replace(Some(since.clone()));
                     }
                     // tried again while the lease is good
-                    Ok(Err(NodeError::NoQuorum { .. } | NodeError::TimedOut(_))) => {}
+                    Ok(Err(NodeError::NoQuorum { .. } | NodeError::OutcomeUnknown { .. } | NodeError::TimedOut(_))) => {
+                    }
                     Ok(Err(_)) | Err(_) => break,
                 }
                 if since.elapsed() >= good_for {

@@ -112,6 +112,11 @@ fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {
     progress.finish_and_clear();
     let Some(check) = whole else { return Ok(()) };
     printer.answer(&Verified::from(&check), || text(&check, printer))?;
+    if check.ok && compared(&check) == 0 && check.others > 0 {
+        let others = count(check.others as u64, "other member", "other members");
+        let why = format!("this copy is whole, and was compared with nobody: there may be a copy on {others}, none is up");
+        return Err(Problem::new("unreachable", why).hint("`nexus-node peers` shows who is away: verify again then"));
+    }
     if check.ok {
         return Ok(());
     }
@@ -133,13 +138,20 @@ struct Verified<'a> {
     missing: &'a [wire::AuditGap],
     dropped: &'a [wire::AuditGap],
     members: &'a [wire::AuditMember],
+    compared: usize,
 }
 
 impl<'a> From<&'a wire::AuditCheck> for Verified<'a> {
     fn from(check: &'a wire::AuditCheck) -> Self {
         let wire::AuditCheck { ok, entries, head, first, broken, missing, dropped, members, .. } = check;
-        Self { ok: *ok, entries: *entries, head, first: *first, broken, missing, dropped, members }
+        let compared = compared(check);
+        Self { ok: *ok, entries: *entries, head, first: *first, broken, missing, dropped, members, compared }
     }
+}
+
+/// The members whose copies were compared.
+fn compared(check: &wire::AuditCheck) -> usize {
+    check.members.iter().filter(|member| member.agrees.is_some()).count()
 }
 
 fn text(check: &wire::AuditCheck, printer: &Printer) -> String {

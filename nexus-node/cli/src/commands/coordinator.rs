@@ -70,7 +70,8 @@ fn text(seen: &wire::Coordinator, printer: &Printer) -> String {
     let mut lines = Vec::new();
     let mut line =
         |label: &str, text: String| lines.push(format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
-    line("mode", self::mode(mode, printer));
+    let up = seen.voters.iter().filter(|seat| matches!(seat.state.as_str(), "leader" | "up")).count();
+    line("mode", self::mode(mode, Some((up, seen.voters.len())), printer));
     let leader = seen.voters.iter().find(|seat| Some(&seat.did) == seen.leader.as_ref());
     line("leader", leader.map_or_else(|| "none".to_owned(), |seat| printer.paint(Style::Bold, &sane(&seat.name))));
     line("log", format!("term {}, {} committed, {} applied here", seen.term, seen.commit, seen.applied));
@@ -100,12 +101,35 @@ fn text(seen: &wire::Coordinator, printer: &Printer) -> String {
     lines.join("\n")
 }
 
-/// A mode, and its meaning.
-pub(super) fn mode(mode: &str, printer: &Printer) -> String {
-    let (style, what) = match mode {
-        "full" => (Style::Good, "every voter is up"),
-        "core" => (Style::Odd, "a quorum is up: keys and locks go on"),
-        _ => (Style::Bad, "no quorum: keys and locks wait, memory goes on"),
+/// A mode, and its meaning, with the voters that are up and all voters.
+pub(super) fn mode(mode: &str, votes: Option<(usize, usize)>, printer: &Printer) -> String {
+    let voters = match votes {
+        None => String::new(),
+        Some((1, 1)) => ", the one voter is up".to_owned(),
+        Some((up, all)) if up == all => format!(", all {all} voters are up"),
+        Some((up, all)) => format!(", {up} of {all} voters {} up", if up == 1 { "is" } else { "are" }),
     };
-    format!("{}, {what}", printer.paint(style, &mode.replace('_', " ")))
+    let (style, what) = match mode {
+        "full" => (Style::Good, ""),
+        "core" => (Style::Odd, ": keys and locks go on"),
+        _ => (Style::Bad, ", no quorum: keys and locks wait, memory goes on"),
+    };
+    format!("{}{voters}{what}", printer.paint(style, &mode.replace('_', " ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_says_how_many_vote() {
+        let printer = Printer::new(false, false);
+        let said = |name, votes| mode(name, votes, &printer);
+        assert_eq!(said("full", Some((1, 1))), "full, the one voter is up");
+        assert_eq!(said("full", Some((3, 3))), "full, all 3 voters are up");
+        assert_eq!(said("core", Some((2, 3))), "core, 2 of 3 voters are up: keys and locks go on");
+        let none = "read only, 1 of 3 voters is up, no quorum: keys and locks wait, memory goes on";
+        assert_eq!(said("read_only", Some((1, 3))), none);
+        assert_eq!(said("full", None), "full");
+    }
 }

@@ -130,7 +130,7 @@ fn not_held(step: &str, problem: Problem, logs: &str, printer: &Printer) -> Prob
         printer.note(logs);
     }
     let message = format!("step {step} did not hold: {}", problem.message);
-    Problem { code: "failed", message, hint: problem.hint }
+    Problem { code: "failed", message, ..problem }
 }
 
 /// The command that calls this program.

@@ -78,6 +78,14 @@ pub(crate) enum Kv {
         /// The file; `-` reads stdin
         file: String,
     },
+    /// Tell what became of a write or a lock whose end was unknown: done, refused, unknown or forgotten
+    ///
+    /// From then on it is certain: a request that did not happen until now never will. Ask the node that the request was
+    /// made at.
+    Outcome {
+        /// The id, from the error of the request
+        id: String,
+    },
     /// Show changes of keys and locks as they happen, with their authors, until stopped
     Watch {
         /// The prefix of their names
@@ -140,9 +148,27 @@ impl Kv {
             }
             Self::List { prefix } => list(&client, &prefix, printer),
             Self::Txn { file } => txn(&client, &file, printer),
+            Self::Outcome { id } => outcome(&client, &id, printer),
             Self::Watch { prefix, after } => watch(&client, &prefix, after, printer),
         }
     }
+}
+
+fn outcome(client: &Client, id: &str, printer: &Printer) -> Result<(), Problem> {
+    let answer: wire::RequestOutcome = client.get(&format!("/v1/outcomes/{}", escape(id)))?;
+    printer.answer(&answer, || {
+        let because = |otherwise: &str| answer.reason.as_deref().map_or_else(|| otherwise.to_owned(), sane);
+        match answer.outcome {
+            wire::OutcomeWord::Done => match (answer.revision, answer.token) {
+                (Some(revision), _) => format!("done, revision {revision}"),
+                (None, Some(token)) => format!("done: token {token}, which is given back since nobody knew it"),
+                (None, None) => "done".to_owned(),
+            },
+            wire::OutcomeWord::Refused => format!("refused: {}", because("it did not happen, and never will")),
+            wire::OutcomeWord::Unknown => format!("unknown: {}", because("nobody can say yet")),
+            wire::OutcomeWord::Forgotten => "forgotten: nobody can say any more, so look at the keys".to_owned(),
+        }
+    })
 }
 
 fn path(key: &str) -> String {

@@ -33,7 +33,8 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
     if let Some(mode) = &status.mode {
         let role = status.role.as_deref().map(|role| format!("; this node is a {role}"));
         let role = if status.role.as_deref() == Some("leader") { Some("; this node leads".to_owned()) } else { role };
-        line("mode", format!("{}{}", super::coordinator::mode(mode, printer), role.unwrap_or_default()));
+        let votes = status.voters_up.zip(status.voters);
+        line("mode", format!("{}{}", super::coordinator::mode(mode, votes, printer), role.unwrap_or_default()));
     }
     line("peers", format!("{} connected", status.peers));
     for behind in &status.behind {

@@ -180,6 +180,8 @@ pub(super) fn status() -> wire::Status {
         membership: "member".into(),
         offline: false,
         mode: Some("full".into()),
+        voters: Some(3),
+        voters_up: Some(3),
         coordinator: Some(DID.into()),
         role: Some("leader".into()),
         peers: 1,
@@ -329,6 +331,11 @@ pub(super) fn kv_written() -> wire::KvWritten {
     wire::KvWritten { key: "deploy/target".into(), value: Some("green".into()), value_base64: None, revision: 43 }
 }
 
+pub(super) fn request_outcome() -> wire::RequestOutcome {
+    let id = "nexus-ae4hs2lzq5yd2ckq4yaqcbybegz7kq".to_owned();
+    wire::RequestOutcome { id, outcome: wire::OutcomeWord::Done, revision: Some(43), token: None, reason: None }
+}
+
 pub(super) fn kv_deleted() -> wire::KvWritten {
     wire::KvWritten { value: None, ..kv_written() }
 }
@@ -396,6 +403,7 @@ pub(super) fn audit_check() -> wire::AuditCheck {
         missing: Vec::new(),
         dropped: Vec::new(),
         members: vec![member],
+        others: 2,
         next: None,
     }
 }

@@ -73,6 +73,9 @@ pub struct AuditCheck {
     pub dropped: Vec<AuditGap>,
     /// The other members' copies.
     pub members: Vec<AuditMember>,
+    /// The other members that may have a copy, whether or not they are up.
+    #[serde(default)]
+    pub others: usize,
     /// The number to continue after, if this was not all.
     pub next: Option<u64>,
 }

@@ -136,6 +136,38 @@ impl KvPut {
     }
 }
 
+/// The end of a request, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeWord {
+    /// It was done.
+    Done,
+    /// It was not done, and never will be.
+    Refused,
+    /// Without a quorum nobody can say yet.
+    Unknown,
+    /// Nobody can say any more.
+    Forgotten,
+}
+
+/// The end of a request that was unknown.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RequestOutcome {
+    /// Its id.
+    pub id: String,
+    /// Its end.
+    pub outcome: OutcomeWord,
+    /// The revision of a write that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The token of a lock that was taken. Its lease may be over since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// The reason of a refusal, or why it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A key that was written or deleted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KvWritten {

@@ -25,6 +25,8 @@ impl From<crate::Status> for Status {
             membership: if status.member { "member" } else { "revoked" }.to_owned(),
             offline: status.offline,
             mode: seen.as_ref().map(|seen| seen.mode().as_str().to_owned()),
+            voters: seen.as_ref().map(|seen| seen.voters.len()),
+            voters_up: seen.as_ref().map(crate::coordinator::Coordinators::voters_up),
             coordinator: seen.as_ref().and_then(|seen| seen.leader).map(|did| did.to_string()),
             role: seen.as_ref().and_then(|seen| seen.role).map(|role| role.as_str().to_owned()),
             peers: status.peers,

@@ -607,3 +607,34 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
     let deeds = log.machine.apply(LogPlace { index: 10, leader: LEADER }, &expire).deeds;
     assert_eq!((deeds[0].action, deeds[0].whose), (Action::Expire, Some(Did::from_bytes([2; 32]))));
 }
+
+/// promise: Keys and locks | A write is done, refused or unknown; a refused one never happens, and an unknown one is settled by asking
+#[test]
+fn of_a_proposal_and_the_question_for_its_end_the_first_one_counts() {
+    let by = Did::from_bytes([1; 32]);
+    let of = |seq: u64, base: u64, commands: Vec<Command>| Proposal {
+        format: 0,
+        group: GROUP,
+        by,
+        session: 7,
+        seq,
+        answered: 0,
+        base,
+        at_ms: 0,
+        commands,
+    };
+    let write = |text: &str| vec![Command::Put(put("k", text))];
+    let mut log = Log::new();
+    // it was done: the question has its answer
+    let done = log.apply(&of(1, 0, write("one")));
+    assert_eq!(log.apply(&of(1, 0, vec![])), done);
+    // it was asked for first: it never happens
+    assert_eq!(log.apply(&of(2, 1, vec![])), []);
+    assert_eq!(log.apply(&of(2, 1, write("two"))), []);
+    assert_eq!(log.machine.get("k").and_then(Item::text), Some("one"));
+    assert_eq!(log.apply(&of(2, 1, vec![])), []);
+    // too long ago for both
+    log.index = SESSION_SPAN + 2;
+    assert_eq!(log.apply(&of(3, 1, vec![])), [Outcome::Refused(Refusal::TooLate)]);
+    assert_eq!(log.apply(&of(3, 1, write("three"))), [Outcome::Refused(Refusal::TooLate)]);
+}

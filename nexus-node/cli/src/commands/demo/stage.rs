@@ -212,7 +212,7 @@ impl Stage {
         match serde_json::from_str::<wire::ErrorDocument>(last) {
             Ok(wire::ErrorDocument { error }) => {
                 let code = code(&error.code).map_or("failed", |code| code.name);
-                Problem { code, message: format!("{name}: {}", error.message), hint: error.hint }
+                Problem { code, message: format!("{name}: {}", error.message), hint: error.hint, id: error.id }
             }
             Err(_) => Problem::new("failed", format!("{name} did not get ready: {last}")),
         }

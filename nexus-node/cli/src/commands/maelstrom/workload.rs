@@ -219,7 +219,8 @@ fn unwritten(error: &NodeError) -> Failure {
         NodeError::Invalid(_) | NodeError::TooLarge { .. } | NodeError::Refused(_) => {
             Failure::new(MALFORMED, error.to_string())
         }
-        NodeError::NoQuorum { .. } | NodeError::TimedOut(_) => Failure::new(TIMEOUT, error.to_string()),
+        NodeError::OutcomeUnknown { .. } | NodeError::TimedOut(_) => Failure::new(TIMEOUT, error.to_string()),
+        NodeError::NoQuorum { .. } => Failure::new(UNAVAILABLE, error.to_string()),
         _ => Failure::new(CRASH, error.to_string()),
     }
 }

@@ -286,7 +286,7 @@ fn header_value(text: &str) -> String {
 fn foreign(status: u16, value: &Value) -> Problem {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let message = text("detail").unwrap_or_else(|| format!("the node answered {status}"));
-    Problem { code: "failed", message, hint: text("hint") }
+    Problem { code: "failed", message, hint: text("hint"), id: text("id") }
 }
 
 fn refusal(id: &Value, problem: &Problem) -> Value {
