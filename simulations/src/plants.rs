@@ -149,6 +149,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.
     inside("applies_twice", "coordinators", "coordinators", &["linearizable", "replayed"]),
+    // A leader says that nothing happened to whoever waits for it no longer.
+    inside("calls_unknown_refused", "coordinators", "coordinators", &["linearizable", "replayed"]),
+    // The question for an end says that it never happens, and nothing keeps it from that.
+    inside("settles_nothing", "coordinators", "coordinators", &["linearizable", "replayed"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

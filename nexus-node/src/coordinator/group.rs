@@ -319,7 +319,7 @@ impl Running {
         match tokio::time::timeout_at(until, submitted).await {
             Ok(Err(NotDone::Stopping)) if !handover.take_back() => Err(NotDone::Unknown(None)),
             Ok(done) => done,
-            Err(_) if handover.take_back() => Err(NotDone::NoQuorum),
+            Err(_) if handover.take_back() || planted("calls_unknown_refused") => Err(NotDone::NoQuorum),
             Err(_) => Err(NotDone::Unknown(self.leader())),
         }
     }

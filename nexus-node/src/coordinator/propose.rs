@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 use nexus_mesh::ask::AskError;
 use nexus_mesh::{BatchBounds, Gather};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -324,6 +325,9 @@ impl Coordinator {
         let by = self.identity.me();
         if !id.is_of(&by) {
             return Err(NodeError::NotFound { what: Resource::Request, name: "of this node with that id".to_owned() });
+        }
+        if planted("settles_nothing") {
+            return Ok(Settled::Never);
         }
         let until = Instant::now() + ANSWER_WITHIN;
         let RequestId { group, session, seq, base, place, .. } = *id;
