@@ -107,7 +107,7 @@ pub(crate) use self::seats::{SeatWish, WANTED_MAX as SEATS_MAX};
 #[cfg(feature = "coordinators")]
 pub(crate) use self::wire::register;
 
-/// Within this a critical request is done or refused.
+/// Within this a critical request is done, refused or unknown.
 #[cfg(feature = "coordinators")]
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 /// How soon another try is made when nobody leads.
