@@ -378,7 +378,13 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     };
     // a blank entry: a leader's first
     let entries = vec![[encode(&at), vec![0]].concat()];
-    let refused = Refused { reason: 1, message: "another node leads".to_owned(), leader: encode(&did(1)), bytes: 0 };
+    let refused = Refused {
+        reason: 1,
+        message: "another node leads".to_owned(),
+        leader: encode(&did(1)),
+        bytes: 0,
+        not_appended: false,
+    };
     let outcomes = Outcome::encode_all(2, &[Outcome::Done { revision: 7 }, Outcome::Granted { token: 8 }]);
     let bodies = [
         (

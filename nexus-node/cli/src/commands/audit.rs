@@ -114,7 +114,8 @@ fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {
     printer.answer(&Verified::from(&check), || text(&check, printer))?;
     if check.ok && compared(&check) == 0 && check.others > 0 {
         let others = count(check.others as u64, "other member", "other members");
-        let why = format!("this copy is whole, and was compared with nobody: there may be a copy on {others}, none is up");
+        let why =
+            format!("this copy is whole, and was compared with nobody: there may be a copy on {others}, none is up");
         return Err(Problem::new("unreachable", why).hint("`nexus-node peers` shows who is away: verify again then"));
     }
     if check.ok {
