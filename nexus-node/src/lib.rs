@@ -209,6 +209,7 @@
 //! | `coordinator` | critical state: a Raft group among members |
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
+//! | `secrets` | knowing a credential in a text |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
 
@@ -251,6 +252,7 @@ mod problem;
 mod replication;
 mod runtime;
 mod search;
+mod secrets;
 mod store;
 mod trace;
 mod world;
@@ -278,6 +280,7 @@ pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
     Peer, PeerPath, Queue, RevokedMember, Status, Stopped, Warning,
 };
+pub use secrets::{Secret, SecretKind};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
@@ -324,6 +327,9 @@ pub mod internals {
     }
     pub mod replication {
         pub use crate::replication::*;
+    }
+    pub mod secrets {
+        pub use crate::secrets::*;
     }
     pub mod store {
         pub use crate::store::*;
