@@ -29,6 +29,8 @@ const PART_HEADS_MAX: usize = 4_096;
 /// Heads of a frontier that are sent and heard: spaces × members × incarnations of a large mesh. About
 /// 150 bytes each, up to four times per peer. Further logs count as not held.
 const PEER_HEADS_MAX: usize = 1 << 18;
+/// Logs of which nothing is held while their first entries come. Further ones are taken first and counted then.
+const COMING_MAX: usize = 4_096;
 /// Entries looked at in one go.
 const SCAN_ENTRIES: usize = 2_048;
 
@@ -107,6 +109,8 @@ pub struct SyncSession {
     logs: BTreeMap<LogNo, SessionLog>,
     /// The numbers of the logs of shared spaces.
     numbers: BTreeMap<LogId, LogNo>,
+    /// Logs of which nothing was held when their first entries came. They count as held until the next frontier.
+    coming: BTreeSet<LogId>,
     /// The entries that are not taken here, as the peer was told.
     refusals: Refusals,
     /// Whether the peer must be told of them before our frontier.
@@ -151,6 +155,7 @@ impl SyncSession {
             audience,
             logs: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            coming: BTreeSet::new(),
             refusals: Refusals::default(),
             tells_refusals: false,
             refused: Refusals::default(),
@@ -240,6 +245,7 @@ impl SyncSession {
         let mut ours = Ours { shared: Frontier::default(), own: Frontier::default() };
         self.logs.clear();
         self.numbers.clear();
+        self.coming.clear();
         for (no, id, held) in ledger::read_held(view)? {
             let log = SessionLog { id, shared: shared.contains(&id.space) };
             self.logs.insert(no, log);
@@ -380,13 +386,23 @@ impl SyncSession {
         let (log, mesh_space) = (header.log(), self.audience.mesh_space());
         let held = self.numbers.contains_key(&log);
         let taken = self.refusals.takes(&log, held, mesh_space) && (held || self.has_room_for(&log));
-        Ok((taken && ledger::find_entry(view, entry.id())?.is_none()).then_some(entry))
+        if !taken || ledger::find_entry(view, entry.id())?.is_some() {
+            return Ok(None);
+        }
+        if !held && self.coming.len() < COMING_MAX {
+            self.coming.insert(log);
+        }
+        Ok(Some(entry))
     }
 
     /// Whether another log is taken of its author in its space. The peer is told later that it is not.
     fn has_room_for(&self, log: &LogId) -> bool {
-        let others = self.numbers.range(log.incarnations()).count() as u64;
-        log.author == self.audience.me() || self.audience.quotas().incarnations_reached(others).is_none()
+        if log.author == self.audience.me() || self.coming.contains(log) {
+            return true;
+        }
+        let held = self.numbers.range(log.incarnations()).count();
+        let coming = self.coming.range(log.incarnations()).count();
+        self.audience.quotas().incarnations_reached((held + coming) as u64).is_none()
     }
 
     /// The next frame to send, if there is one.
@@ -629,6 +645,7 @@ impl SyncSession {
         self.logs.insert(no, log);
         if log.shared {
             self.numbers.insert(id, no);
+            self.coming.remove(&id);
         }
         Ok(log)
     }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use nexus_crdt::Entry;
+use nexus_crdt::{Entry, Members};
 use tokio::time::Instant;
 
 use super::shares::{Party, bytes_of, work_for};
@@ -43,11 +43,28 @@ pub(super) struct Next {
 
 impl Backlog {
     pub(super) fn add(&mut self, party: Party, brought: Brought, now: Instant) {
-        let waiting = || Waiting { entries: VecDeque::new(), bytes: 0, since: now };
+        self.arrived += 1;
+        self.put(party, self.arrived, brought, now);
+    }
+
+    fn put(&mut self, party: Party, arrived: u64, brought: Brought, since: Instant) {
+        let waiting = || Waiting { entries: VecDeque::new(), bytes: 0, since };
         let author = self.authors.entry(party).or_insert_with(waiting);
         let bytes = bytes_of(&brought.0);
-        (author.bytes, self.bytes, self.arrived) = (author.bytes + bytes, self.bytes + bytes, self.arrived + 1);
-        author.entries.push_back((self.arrived, brought));
+        (author.bytes, self.bytes, author.since) = (author.bytes + bytes, self.bytes + bytes, author.since.min(since));
+        author.entries.push_back((arrived, brought));
+    }
+
+    /// Entries of strangers that are members by now wait for the turns of those.
+    pub(super) fn introduce(&mut self, members: &Members) {
+        let Some(strangers) = self.authors.remove(&Party::Strangers) else { return };
+        self.bytes -= strangers.bytes;
+        for (arrived, brought) in strangers.entries {
+            self.put(Party::of(brought.0.header().author, members), arrived, brought, strangers.since);
+        }
+        for author in self.authors.values_mut() {
+            author.entries.make_contiguous().sort_by_key(|(arrived, _)| *arrived);
+        }
     }
 
     /// Whether no other frame of the peer may be read before some entries were taken.
@@ -87,6 +104,7 @@ mod tests {
     use nexus_identity::Keypair;
 
     use super::*;
+    use crate::replication::tests::{chain, key, mesh};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,6 +134,30 @@ mod tests {
         assert_eq!(some[0].0.payload().map(<[u8]>::len), Some(30));
         assert!(backlog.take(party(2), 9, start).0.is_empty() && backlog.next().len() == 1);
         backlog.take(party(1), 9, start);
+        assert!(backlog.bytes == 0 && backlog.authors.is_empty());
+    }
+
+    #[test]
+    fn entries_of_a_stranger_that_becomes_a_member_wait_for_its_own_turns() {
+        let mut members = Members::of(mesh());
+        members.admit(&chain(1)).unwrap();
+        let author = Party::Author(key(1).did());
+        let start = Instant::now();
+        let mut backlog = Backlog::default();
+        for (n, bytes) in [(1, 10), (2, 20), (1, 30)] {
+            backlog.add(Party::Strangers, entry(n, bytes), start);
+        }
+        backlog.add(author, entry(1, 40), start + SECOND);
+        let all = backlog.bytes;
+        backlog.introduce(&members);
+        assert_eq!(backlog.bytes, all);
+        let next = backlog.next();
+        assert_eq!(next.iter().map(|next| next.party).collect::<Vec<_>>(), [author, Party::Strangers]);
+        assert_eq!(next[0].since, start, "it waits since its first entry came");
+        let lengths =
+            |some: &[Brought]| some.iter().map(|(entry, _)| entry.payload().unwrap().len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&backlog.take(author, 9, start).0), [10, 30, 40]);
+        assert_eq!(lengths(&backlog.take(Party::Strangers, 9, start).0), [20]);
         assert!(backlog.bytes == 0 && backlog.authors.is_empty());
     }
 

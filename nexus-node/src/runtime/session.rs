@@ -265,7 +265,14 @@ impl Sync<'_> {
     /// Brings entries of the backlog to the engine, those of each author in its turn. At the end of the stream it takes
     /// what need not wait, unless another stream took this one's place.
     async fn take_backlog(&self) -> Result<std::convert::Infallible, SyncError> {
+        let mut members = self.here.identity.follow();
+        members.mark_changed();
         loop {
+            // an introduction often comes just before what its author wrote
+            if members.has_changed().unwrap_or_default() {
+                let known = members.borrow_and_update().clone();
+                self.backlog.lock().introduce(&known);
+            }
             let (next, is_overdue) = (self.backlog.lock().next(), self.backlog.overdue.load(Ordering::Relaxed));
             if self.backlog.is_closing.load(Ordering::Relaxed) {
                 let first = next.iter().map(|next| next.party).find(|party| self.here.shares.has_turn(*party));
@@ -287,6 +294,11 @@ impl Sync<'_> {
                 (party, ..) = select_all(turns) => party,
                 // another author's turn may come first
                 () = self.backlog.added.notified() => continue,
+                changed = members.changed() => {
+                    changed.map_err(|_| SyncError::Stopping)?;
+                    members.mark_changed();
+                    continue;
+                }
             };
             self.take(party, &next).await?;
         }

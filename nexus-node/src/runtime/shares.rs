@@ -21,6 +21,8 @@ const PER_WRITE: Duration = Duration::from_micros(60);
 /// whose callers write as much as ours falls behind, and what it wrote comes late (`nexus-hostile`, 1/60 to 1/10). The
 /// commit and the index come after that (by `perf record` two thirds of the whole).
 const IN_ANY_CASE: u32 = 16;
+/// The part that all strangers have together: 156 of their entries in a second.
+const STRANGERS_IN_ANY_CASE: u32 = 64;
 /// The longest pause after one turn beyond the share.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The turns of one party at the same time while others want work: one is verified, and one is in the engine.
@@ -56,6 +58,24 @@ impl Party {
         if members.get(&author).is_some() { Self::Author(author) } else { Self::Strangers }
     }
 
+    /// The share of a core in any case, as its reciprocal.
+    const fn in_any_case(self) -> u32 {
+        match self {
+            Self::Strangers => STRANGERS_IN_ANY_CASE,
+            Self::Callers | Self::Author(_) => IN_ANY_CASE,
+        }
+    }
+
+    /// Whether the two have equal shares.
+    fn is_beside(self, other: Self) -> bool {
+        matches!((self, other), (Self::Author(_), Self::Author(_)))
+    }
+
+    /// Whether this one waits for the other: authors for local callers, and strangers for everybody.
+    fn is_after(self, other: Self) -> bool {
+        self > other && !self.is_beside(other)
+    }
+
     /// The parties of some entries, with the work for each.
     pub(super) fn of_all<'a>(
         entries: impl IntoIterator<Item = &'a Entry>,
@@ -72,7 +92,8 @@ impl Party {
 /// Fair shares of the engine's work, so that one eager author cannot take all of it.
 ///
 /// An author waits while it is ahead of another one that waits, too. While local callers want work, it also waits until
-/// they had as much; some it has in any case. Without others it waits for nothing.
+/// they had as much; some it has in any case. Strangers have less than that, and the turns that nobody else wants: they
+/// bring nothing until somebody says who they are. Without others nobody waits.
 ///
 /// This is start-time fair queueing (Goyal, Vin and Cheng 1996) over fixed prices. Between two of their writes callers
 /// still count for a moment, as in anticipatory scheduling (Iyer and Druschel 2001): else entries of peers would fill
@@ -146,7 +167,8 @@ impl Parties {
     }
 
     fn look(&mut self, now: Instant) {
-        let wanting = self.all.values().filter(|served| served.wants_until(now).is_some());
+        let known = self.all.iter().filter(|(party, _)| **party != Party::Strangers).map(|(_, served)| served);
+        let wanting = known.filter(|served| served.wants_until(now).is_some());
         self.least = self.least.max(wanting.map(|served| served.work).min().unwrap_or_default());
     }
 
@@ -161,12 +183,13 @@ impl Parties {
             return Answer::Now;
         }
         let is_ahead = |other: Duration| work > other + AHEAD_MAX;
-        if turns >= TURNS_MAX || wanting.clone().any(|(party, other, _)| party != Party::Callers && is_ahead(other)) {
+        if turns >= TURNS_MAX || wanting.clone().any(|(other, work, _)| me.is_beside(other) && is_ahead(work)) {
             return Answer::Later(again);
         }
-        let callers = wanting.find(|(party, other, _)| *party == Party::Callers && is_ahead(*other));
+        let before =
+            wanting.find(|(other, work, _)| me.is_after(*other) && (me == Party::Strangers || is_ahead(*work)));
         let beyond_from = my.and_then(|my| my.beyond_from).filter(|from| *from > now);
-        match (callers, beyond_from) {
+        match (before, beyond_from) {
             (Some((_, _, until)), Some(from)) => Answer::Later(from.min(until).max(again)),
             _ => Answer::Now,
         }
@@ -174,14 +197,16 @@ impl Parties {
 
     /// Begins a turn, with the work for each party.
     fn begin(&mut self, parties: &BTreeMap<Party, Duration>, now: Instant) {
-        let callers = self.all.get(&Party::Callers).and_then(|callers| callers.wants_until(now));
         for (party, work) in parties {
+            let is_before =
+                |other: &Party, served: &Served| party.is_after(*other) && served.wants_until(now).is_some();
+            let others_are_before = self.all.iter().any(|(other, served)| is_before(other, served));
             let served = self.enter(*party, now);
             served.turns += 1;
             served.work += *work;
-            if callers.is_some() {
+            if others_are_before {
                 let from = served.beyond_from.map_or(now, |from| from.max(now));
-                served.beyond_from = Some((from + *work * IN_ANY_CASE).min(now + PAUSE_MAX));
+                served.beyond_from = Some((from + *work * party.in_any_case()).min(now + PAUSE_MAX));
             }
         }
         let most = self.all.values().map(|served| served.work).max().unwrap_or_default();
@@ -335,7 +360,7 @@ mod tests {
     #[test]
     fn authors_that_wait_have_equal_work_whatever_their_turns_take() {
         let mut table = Table::new();
-        let all = [(author(1), 8 * MS), (author(2), 3 * MS), (Party::Strangers, MS)];
+        let all = [(author(1), 8 * MS), (author(2), 3 * MS), (author(3), MS)];
         all.iter().for_each(|(party, _)| table.waits(*party));
         let mut work = BTreeMap::<Party, Duration>::new();
         for n in 0..3_000 {
@@ -379,6 +404,43 @@ mod tests {
             table.now += ANTICIPATED;
             assert!(table.has_turn(author(1)));
         }
+    }
+
+    /// promise: Bad input | Entries of strangers wait while others want work, and hold nobody up
+    #[test]
+    fn strangers_have_a_little_while_others_want_work_and_all_of_it_alone() {
+        for other in [author(1), Party::Callers] {
+            let mut table = Table::new();
+            table.waits(Party::Strangers);
+            let (begun, mut strangers) = (table.now, Duration::ZERO);
+            while table.now < begun + 60_000 * MS {
+                assert!(table.has_turn(other));
+                table.serve(other, 5 * MS);
+                if table.has_turn(Party::Strangers) {
+                    table.serve(Party::Strangers, 5 * MS);
+                    strangers += 5 * MS;
+                }
+            }
+            let share = (table.now - begun) / STRANGERS_IN_ANY_CASE;
+            assert!(strangers <= share + 10 * MS && strangers > share / 2, "{strangers:?} of {share:?}");
+            // once the others want nothing more
+            table.now += ANTICIPATED;
+            for _ in 0..1_000 {
+                assert!(table.has_turn(Party::Strangers));
+                table.serve(Party::Strangers, 5 * MS);
+            }
+        }
+    }
+
+    #[test]
+    fn an_author_that_comes_beside_strangers_is_owed_nothing_for_them() {
+        let mut table = Table::new();
+        table.waits(Party::Strangers);
+        table.waits(author(1));
+        table.serve(author(1), 100 * MS);
+        let before = table.parties.all[&author(1)].work;
+        table.waits(author(2));
+        assert_eq!(table.parties.all[&author(2)].work, before);
     }
 
     /// promise: Bad input | An author that writes a little all the time holds nobody up

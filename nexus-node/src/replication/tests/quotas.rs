@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nexus_crdt::sync_frame::Body;
-use nexus_crdt::{Core, Field, FrontierPart, Head, LogHead, Pin, Profile, Revocation, Target, Write};
+use nexus_crdt::sync_frame::{Body, EntriesFrame};
+use nexus_crdt::{Core, EntryFrame, Field, FrontierPart, Head, LogHead, Pin, Profile, Revocation, Target, Write};
 
 use super::*;
 
@@ -163,6 +163,29 @@ fn of_many_incarnations_some_are_taken_and_nobody_asks_for_the_rest() {
     net.peers[1].remember("from an honest member", None);
     net.talk(MINUTE);
     assert!(net.peers[0].memories().iter().any(|memory| memory.text == "from an honest member"));
+}
+
+/// promise: Bad input | Logs beyond an author's number are refused before they are verified, also while the first come
+#[test]
+fn logs_that_come_count_before_they_are_held() {
+    let mut peer = Peer::new(0);
+    peer.input(Input::Chain(chain(1)));
+    let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
+    let audience = audience.within(Quotas { incarnations: 8, ..Quotas::default() });
+    let snapshot = peer.store.snapshot().unwrap();
+    let mut session = SyncSession::open(audience, Duration::ZERO, &snapshot).unwrap();
+    let mut brings = |entries: &[Verified]| {
+        let entries = entries.iter().map(|entry| EntryFrame::new(entry)).collect();
+        let frame = SyncFrame { body: Some(Body::Entries(EntriesFrame { entries })) };
+        session.receive(frame, &snapshot).unwrap().entries.len()
+    };
+    let mut begun: Vec<Verified> = (0..6).map(|n| written(log(2, n), 2, 1).remove(0)).collect();
+    assert_eq!(brings(&begun), 6);
+    begun.extend((6..100).map(|n| written(log(2, n), 2, 1).remove(0)));
+    // the first ones come once more, as from a peer that sends them again
+    assert_eq!(brings(&begun), 8);
+    let next = entry(log(2, 0), 2, Some(&begun[0]), Kind::WRITES, memory("next"));
+    assert_eq!((brings(&[next]), brings(&written(log(3, 1), 3, 2))), (1, 2), "known logs and other authors go on");
 }
 
 /// promise: Bad input | A reader's entries are taken as far as they say who it is, and within its quota
