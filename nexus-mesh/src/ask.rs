@@ -249,7 +249,9 @@ where
             }
         }
     };
+    // a question is not handed over to a stream that is known to have ended
     tokio::select! {
+        biased;
         () = reading => {}
         () = writing => {}
         () = watching => {}

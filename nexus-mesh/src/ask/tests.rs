@@ -293,6 +293,19 @@ async fn a_question_that_never_left_is_told_from_one_whose_answer_is_missing() {
     };
     let (asked, ()) = futures::join!(asker.ask(peer(2), words("b"), WITHIN), reads);
     assert_eq!(asked, Err(AskError::Unreachable));
+    // it answered one, and closed before the next
+    for n in 3..20 {
+        let answers = async {
+            let (_, mut end) = openings.recv().await.unwrap();
+            let frame = read_frame(&mut end, FRAME_BYTES_MAX).await.unwrap().unwrap();
+            write_frame(&mut end, &frame).await.unwrap();
+            end
+        };
+        let (asked, end) = futures::join!(asker.ask(peer(n), words("c"), WITHIN), answers);
+        assert_eq!(asked.unwrap().words, "c");
+        drop(end);
+        assert_eq!(asker.ask(peer(n), words("d"), WITHIN).await, Err(AskError::NotAsked), "{n}");
+    }
     assert!(AskError::Unreachable.may_have_asked() && !AskError::NotAsked.may_have_asked());
 }
 

@@ -59,6 +59,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/spaces", false),
     ("GET", "/v1/spaces/x/pages", false),
     ("GET", "/v1/events", false),
+    ("GET", "/v1/outcomes/x", false),
     ("GET", "/v1/config", false),
     ("PATCH", "/v1/config", false),
     ("POST", "/v1/web", false),

@@ -185,6 +185,7 @@ enum Attempt {
 }
 
 /// The reason why a try did not commit a proposal.
+#[derive(Debug)]
 enum Failed {
     /// Another node leads; with its name, if it is known.
     Elsewhere(Option<Did>),
@@ -242,6 +243,7 @@ impl Coordinator {
                         Attempt::Failed { why, may_be_appended } => (why, may_be_appended),
                     };
                     if may_be_appended {
+                        tracing::debug!(leader = %leader.short(), failed = ?failed, "a proposal may be appended there");
                         // in the first of several groups: what began anew from its copy may have it
                         let first = appended.filter(|(of, _)| *of != group);
                         appended = first.or(Some((group, proposal.base)));
