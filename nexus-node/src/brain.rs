@@ -259,8 +259,9 @@ impl Brain {
     }
 
     /// Checks what a caller gave, and makes a core of it.
-    fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
-        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin } = memory;
+    fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
+        memory.without_secrets()?;
+        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin, secrets: _ } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
         let Origin { agent, source, .. } = said(origin);
@@ -311,8 +312,9 @@ impl Brain {
     ///
     /// # Errors
     /// As [`Brain::get`] and [`Brain::remember`].
-    pub async fn edit(&self, id: impl Into<MemoryRef>, patch: Patch) -> Result<Memory, NodeError> {
+    pub async fn edit(&self, id: impl Into<MemoryRef>, mut patch: Patch) -> Result<Memory, NodeError> {
         let id = id.into();
+        patch.without_secrets()?;
         let edit = Edit { values: patch.values(), origin: said(patch.origin) };
         edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
         if edit.values.is_empty() {

@@ -225,6 +225,7 @@ impl NodeError {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Ambiguous { .. } => "ambiguous",
+            Self::Invalid(InputError::Secret { .. }) => "secret_found",
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
             Self::Refused(AccessError::Full(_)) => "full",

@@ -280,7 +280,7 @@ pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
     Peer, PeerPath, Queue, RevokedMember, Status, Stopped, Warning,
 };
-pub use secrets::{Secret, SecretKind};
+pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 

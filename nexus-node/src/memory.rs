@@ -5,6 +5,7 @@
 //! | `read` | answers to questions about memories, from a committed state |
 //! | `id` | the id and other names of a memory |
 //! | `depth` | how deep its JSON is |
+//! | `secrets` | credentials in it: refused, masked or let through |
 //! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
@@ -13,6 +14,7 @@ pub(crate) mod depth;
 mod id;
 mod query;
 pub(crate) mod read;
+mod secrets;
 mod write;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ use serde_json::Value;
 
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
 pub use nexus_crdt::{AgentName, Origin, Source, Was};
+
+use crate::secrets::Secrets;
 
 /// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others
 /// [`DRIFT_MAX`] ahead, and their clocks differ from this one.
@@ -52,6 +56,8 @@ pub struct NewMemory {
     pub was: Option<Was>,
     /// Which program writes it, and on whose word; a program's own (`tool`) unless said otherwise.
     pub origin: Origin,
+    /// The way with credentials in it.
+    pub secrets: Secrets,
 }
 
 /// The reach of a write at the time of its acknowledgement.
@@ -173,6 +179,8 @@ pub struct Patch {
     pub meta: Option<BTreeMap<String, Value>>,
     /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
     pub origin: Origin,
+    /// The way with credentials in it.
+    pub secrets: Secrets,
 }
 
 impl Patch {

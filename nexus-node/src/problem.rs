@@ -21,6 +21,7 @@ pub const CODES: &[Code] = &[
     Code { name: "usage", status: 400, exit: 2 },
     Code { name: "malformed", status: 400, exit: 2 },
     Code { name: "invalid", status: 422, exit: 2 },
+    Code { name: "secret_found", status: 422, exit: 2 },
     Code { name: "wrong_type", status: 415, exit: 2 },
     Code { name: "too_large", status: 413, exit: 2 },
     Code { name: "ambiguous", status: 409, exit: 2 },
@@ -113,6 +114,10 @@ impl From<NodeError> for Problem {
     }
 }
 
+/// The way on from a credential. Tools cannot allow one.
+const SECRET_HINT: &str = "nothing was written: it would reach every machine of the mesh, and stay there. Leave it out, or \
+    name the place where it is kept; `--allow-secret` at the command line writes it all the same";
+
 /// The hint for an error of the node.
 fn hint(error: &NodeError) -> Option<&'static str> {
     match error {
@@ -164,6 +169,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
         NodeError::Invalid(InputError::Depth { .. }) => Some("write the deep part as a text of JSON"),
+        NodeError::Invalid(InputError::Secret { .. }) => Some(SECRET_HINT),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
         _ => None,

@@ -37,6 +37,7 @@ mod run;
 mod tests;
 mod token;
 mod value;
+mod way;
 mod words;
 
 use std::borrow::Cow;
@@ -45,6 +46,7 @@ use std::ops::Range;
 use aho_corasick::FindOverlappingIter;
 
 pub use kind::SecretKind;
+pub use way::{SecretPlace, Secrets};
 
 /// How often [`mask`] looks again at a text that it masked.
 const ROUNDS_MAX: usize = 4;
@@ -107,7 +109,7 @@ fn masked_once(text: &str) -> Option<String> {
     let (mut masked, mut end) = (String::with_capacity(text.len()), 0);
     for secret in secrets {
         masked.push_str(text.get(end..secret.range.start).unwrap_or_default());
-        masked.push_str(&format!("[{} removed]", secret.kind));
+        masked.push_str(&secret.kind.removed());
         end = secret.range.end;
     }
     masked.push_str(text.get(end..).unwrap_or_default());

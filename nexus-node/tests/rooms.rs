@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// to add one upward is not possible, since a room knows only those before it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("trace", &[]),
+    ("secrets", &[]),
     ("budget", &[]),
     ("store", &[]),
     ("datadir", &[]),
@@ -24,9 +25,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("failure", &["store", "ledger"]),
     ("engine", &["store", "ledger"]),
     ("replication", &["store", "ledger"]),
-    ("error", &["store", "datadir", "world", "formats", "ledger", "failure"]),
+    ("error", &["secrets", "store", "datadir", "world", "formats", "ledger", "failure"]),
     ("env", &["store", "world", "config", "ledger", "error"]),
-    ("memory", &["store", "ledger", "error"]),
+    ("memory", &["secrets", "store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
     (
         "runtime",
@@ -61,7 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("problem", &["store", "datadir", "error"]),
-    ("api", &["trace", "world", "error", "memory", "coordinator", "critical", "brain", "node", "problem"]),
+    ("api", &["trace", "secrets", "world", "error", "memory", "coordinator", "critical", "brain", "node", "problem"]),
     ("mcp", &["trace", "error", "memory", "brain", "node", "problem", "api"]),
     ("fuzzed", &["trace", "ledger", "memory", "search", "runtime"]),
 ];

@@ -13,6 +13,7 @@ use nexus_crdt::{AgentName, Origin, Source};
 
 use super::guard::Shown;
 use super::problem::Problem;
+use crate::secrets::Secrets;
 
 /// Header that the program sends with each request, so that a person's typing counts as the person's.
 pub const CLIENT: &str = "nexus-client";
@@ -32,12 +33,25 @@ impl Caller {
         Self { agent, most }
     }
 
-    fn of(shown: Option<Shown>, headers: &HeaderMap) -> Self {
+    pub(super) fn of(shown: Option<Shown>, headers: &HeaderMap) -> Self {
         let typed = headers.get(CLIENT).is_some_and(|client| client == COMMAND_LINE);
         match shown {
             // a browser's name tells nothing: its user types
             Some(Shown::Cookie) => Self::new(None, Source::User),
             _ => Self::new(user_agent(headers), if typed { Source::User } else { Source::Tool }),
+        }
+    }
+
+    /// The way with credentials in this caller's writes. Only a person may allow one.
+    ///
+    /// # Errors
+    /// `refused` for a program that allows one.
+    pub(crate) fn secrets(&self, allow: bool) -> Result<Secrets, Problem> {
+        match (allow, self.most) {
+            (false, _) => Ok(Secrets::Refuse),
+            (true, Source::User) => Ok(Secrets::Allow),
+            (true, _) => Err(Problem::new("refused", "only a person may allow a secret, and no program")
+                .hint("leave `allow_secret` out; `--allow-secret` at the command line allows one")),
         }
     }
 
@@ -105,6 +119,9 @@ mod tests {
             }
         }
         let caller = Caller::new(Some("curl".parse().unwrap()), Source::Tool);
+        assert_eq!(caller.secrets(true).unwrap_err().code, "refused");
+        assert_eq!(caller.secrets(false), Ok(Secrets::Refuse));
+        assert_eq!(Caller::new(None, Source::User).secrets(true), Ok(Secrets::Allow));
         assert_eq!(caller.origin(Some("a script"), None).unwrap().agent.unwrap().as_str(), "a script");
         assert_eq!(caller.origin(Some(""), None).unwrap_err().code, "invalid");
     }

@@ -8,10 +8,12 @@ use axum::extract::State;
 use futures::FutureExt;
 use nexus_identity::Did;
 
+use super::caller::Caller;
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
+use crate::secrets::Secrets;
 use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
 
 /// The default length of a page, in keys or records.
@@ -41,10 +43,13 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(api): State<Api>,
     critical: Critical,
+    caller: Caller,
     Path(key): Path,
     Json(mut put): Json<wire::KvPut>,
 ) -> Result<Answer<wire::KvWritten>, Problem> {
     let (value, expect) = put.values().map_err(|error| Problem::new("invalid", error))?;
+    let way = caller.secrets(put.allow_secret)?;
+    without_secrets(way, [(key.as_str(), Some(value.as_slice()))])?;
     let wire::KvPut { ttl, fence, absent, .. } = put;
     let options = PutOptions { ttl: ttl.map(|ttl| ttl.0), fence };
     if absent && expect.is_some() {
@@ -61,6 +66,20 @@ pub(super) async fn put(
         Ok(revision) => Ok(Answer(wire::KvWritten::new(key, Some(value), revision))),
         Err(error) => Err(unwritten(error, &key, fence.filter(|_| !compares))),
     }
+}
+
+/// Refuses credentials in keys and in values that are text. [`Critical`] itself takes any bytes.
+fn without_secrets<'a>(
+    way: Secrets,
+    written: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> Result<(), Problem> {
+    for (key, value) in written {
+        way.check("key", key).map_err(NodeError::from)?;
+        if let Some(text) = value.and_then(|value| std::str::from_utf8(value).ok()) {
+            way.check("value", text).map_err(NodeError::from)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn delete(
@@ -116,10 +135,13 @@ pub(super) async fn outcome(critical: Critical, Path(id): Path) -> Result<Answer
 pub(super) async fn txn(
     State(api): State<Api>,
     critical: Critical,
+    caller: Caller,
     Json(txn): Json<wire::KvTxn>,
 ) -> Result<Answer<wire::KvTxnDone>, Problem> {
+    let way = caller.secrets(txn.allow_secret)?;
     let (then, otherwise) = (txn.keys(true), txn.keys(false));
-    let txn = txn.try_into().map_err(|error: String| Problem::new("invalid", error))?;
+    let txn: crate::critical::Txn = txn.try_into().map_err(|error: String| Problem::new("invalid", error))?;
+    without_secrets(way, txn.written())?;
     let done = api.0.proposals.count(critical.txn(txn).await)?;
     let keys = if done.held { then } else { otherwise };
     let items = keys.into_iter().zip(done.items).map(|(key, item)| Some(wire::KvItem::new(key, item?))).collect();

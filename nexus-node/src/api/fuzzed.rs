@@ -19,6 +19,7 @@ use super::import;
 use super::trace::Trace;
 use super::wire;
 use crate::coordinator::Txn;
+use crate::secrets::Secrets;
 
 /// The moment of every reading.
 const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
@@ -50,7 +51,7 @@ fn same<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
 /// A line of an import.
 pub fn import_line(bytes: &[u8]) -> bool {
     let caller = Caller::new(None, Source::Import);
-    import::read(&caller, bytes, NOW).is_ok()
+    [Secrets::Refuse, Secrets::Mask, Secrets::Allow].map(|way| import::read(&caller, way, bytes, NOW).is_ok())[2]
 }
 
 /// The query of an address.

@@ -18,11 +18,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::caller::{Caller, user_agent};
-use super::extract::parse;
+use super::extract::{Parameters, parse};
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::{Brain, NewMemory};
+use crate::secrets::Secrets;
+use crate::{Brain, NewMemory, NodeError};
 
 /// The longest line, in bytes. A memory's text has at most 32 KiB.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -72,11 +73,15 @@ struct Line {
 
 /// A line that was read, before anything is written.
 pub(super) enum Reading {
-    Write(Box<NewMemory>),
+    Write {
+        memory: Box<NewMemory>,
+        /// Whether credentials in it were masked.
+        masked: bool,
+    },
     Expired,
 }
 
-pub(super) fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
+pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -96,7 +101,7 @@ pub(super) fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Read
         }
         (None, id) => key = key.or(id),
     }
-    Ok(Reading::Write(Box::new(NewMemory {
+    let mut memory = Box::new(NewMemory {
         text: line.text,
         space: line.space,
         kind: line.kind,
@@ -106,7 +111,10 @@ pub(super) fn read(caller: &Caller, bytes: &[u8], now: Timestamp) -> Result<Read
         ttl,
         was,
         origin: caller.origin(line.agent.as_deref(), None)?,
-    })))
+        secrets,
+    });
+    let masked = memory.without_secrets().map_err(NodeError::from)?;
+    Ok(Reading::Write { memory, masked })
 }
 
 /// The memory with exactly this id or former id. A shortened id does not count.
@@ -115,7 +123,10 @@ fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
     (memory.id.to_string() == id || memory.was.as_deref() == Some(id)).then_some(memory)
 }
 
-/// A line's number, and what it says.
+/// A line's number, and whether credentials in it were masked.
+type Number = (u64, bool);
+
+/// A line's number, and the memory in it.
 type Parsed = (u64, Result<Reading, Problem>);
 
 /// Reads lines from the body.
@@ -123,6 +134,7 @@ struct Lines {
     brain: Brain,
     /// On whose word all of it is written: the file's.
     caller: Caller,
+    secrets: Secrets,
     body: BodyDataStream,
     rest: Vec<u8>,
     /// The bytes of the rest in which no line ends.
@@ -138,9 +150,9 @@ impl Lines {
     /// The next lines; none at the end, or once the node stops: an unacknowledged line is not promised.
     async fn parsed(mut self) -> (Self, Vec<Parsed>) {
         let lines = self.lines().await;
-        let (caller, now) = (self.caller.clone(), self.brain.now());
+        let (caller, secrets, now) = (self.caller.clone(), self.secrets, self.brain.now());
         let parse = move |(line, bytes): (u64, Result<Vec<u8>, Problem>)| {
-            (line, bytes.and_then(|bytes| read(&caller, &bytes, now)))
+            (line, bytes.and_then(|bytes| read(&caller, secrets, &bytes, now)))
         };
         let parsed = self.brain.reading(move |_| Ok(lines.into_iter().map(parse).collect())).await;
         (self, parsed.unwrap_or_default())
@@ -212,7 +224,7 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         let former = |parsed: &Parsed| match &parsed.1 {
-            Ok(Reading::Write(memory)) => memory.was.as_ref().map(|was| was.id.clone()),
+            Ok(Reading::Write { memory, .. }) => memory.was.as_ref().map(|was| was.id.clone()),
             _ => None,
         };
         let mut known = self.held(lines.iter().filter_map(former).collect()).await;
@@ -228,16 +240,16 @@ impl Importer {
             }
             let (line, reading) = parsed;
             let answer = match (reading, id.and_then(|id| known.get(&id))) {
-                (Ok(Reading::Write(_)), Some(memory)) => Imported {
+                (Ok(Reading::Write { .. }), Some(memory)) => Imported {
                     line,
                     id: Some(memory.id.to_string()),
                     space: Some(memory.space.clone()),
                     known: true,
                     ..Imported::default()
                 },
-                (Ok(Reading::Write(memory)), None) => {
+                (Ok(Reading::Write { memory, masked }), None) => {
                     batch.push(*memory);
-                    numbers.push(line);
+                    numbers.push((line, masked));
                     continue;
                 }
                 (Ok(Reading::Expired), _) => Imported { line, expired: true, ..Imported::default() },
@@ -264,33 +276,34 @@ impl Importer {
         self.brain.reading(look).await.unwrap_or_default()
     }
 
-    async fn flush(&mut self, batch: &mut Vec<NewMemory>, numbers: &mut Vec<u64>, answers: &mut Vec<Imported>) {
+    async fn flush(&mut self, batch: &mut Vec<NewMemory>, numbers: &mut Vec<Number>, answers: &mut Vec<Imported>) {
         let (batch, numbers) = (std::mem::take(batch), std::mem::take(numbers));
         if batch.is_empty() {
             return;
         }
         if let Ok(written) = self.brain.remember_all(batch.clone()).await {
-            answers.extend(numbers.into_iter().zip(written).map(|(line, written)| acknowledged(line, written)));
+            answers.extend(numbers.into_iter().zip(written).map(|(number, written)| acknowledged(number, written)));
             return;
         }
         // One bad memory refuses its whole batch, so write them one by one.
-        for (line, memory) in numbers.into_iter().zip(batch) {
+        for (number, memory) in numbers.into_iter().zip(batch) {
             answers.push(match self.brain.remember(memory).await {
-                Ok(written) => acknowledged(line, written),
+                Ok(written) => acknowledged(number, written),
                 Err(error) => {
                     let problem = Problem::from(error);
                     // Every later line would fail, too.
                     self.broken |= status(&problem).is_server_error();
-                    Imported { line, error: Some(problem.into()), ..Imported::default() }
+                    Imported { line: number.0, error: Some(problem.into()), ..Imported::default() }
                 }
             });
         }
     }
 }
 
-fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
+fn acknowledged((line, masked): Number, written: crate::Remembered) -> Imported {
     Imported {
         line,
+        masked,
         id: Some(written.id.to_string()),
         space: Some(written.space),
         seq: Some(written.seq),
@@ -298,12 +311,26 @@ fn acknowledged(line: u64, written: crate::Remembered) -> Imported {
     }
 }
 
-pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn import(
+    brain: Brain,
+    caller: Caller,
+    mut parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let secrets = match parameters.one("secrets")?.as_deref() {
+        None | Some("refuse") => Secrets::Refuse,
+        Some("mask") => Secrets::Mask,
+        Some("allow") => caller.secrets(true)?,
+        Some(_) => return Err(Problem::new("invalid", "secrets is `refuse`, `mask` or `allow`")),
+    };
+    parameters.end()?;
     let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
     let (rest, searched, line) = (Vec::new(), 0, 0);
-    let lines = Lines { brain: brain.clone(), caller, body, rest, searched, line, skipping: false, ended: false };
+    let lines =
+        Lines { brain: brain.clone(), caller, secrets, body, rest, searched, line, skipping: false, ended: false };
     let (importer, next) = (Importer { brain, broken: false }, Box::pin(maybe_done(lines.parsed())));
-    streamed(
+    Ok(streamed(
         JSON_LINES,
         stream::unfold((importer, next), |(mut importer, mut next)| async move {
             if importer.broken {
@@ -325,5 +352,5 @@ pub(super) async fn import(brain: Brain, headers: HeaderMap, body: Body) -> Resp
             drop(write);
             Some((answers, (importer, next)))
         }),
-    )
+    ))
 }

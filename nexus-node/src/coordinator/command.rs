@@ -190,6 +190,15 @@ pub struct Txn {
 }
 
 impl Txn {
+    /// The keys that its steps write, with the values.
+    #[cfg(feature = "api")]
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.then.iter().chain(&self.otherwise).filter_map(|step| match step {
+            Step::Put(put) => Some((put.key.as_str(), Some(put.value.as_slice()))),
+            Step::Delete(_) | Step::Get(_) => None,
+        })
+    }
+
     /// A transaction without checks, which hold, and without steps.
     pub fn new() -> Self {
         Self::default()

@@ -1,6 +1,7 @@
 use nexus_identity::TicketError;
 
 use super::{OpaqueError, Quoted};
+use crate::secrets::{SecretKind, SecretPlace};
 
 /// The fault in a caller's input. Nothing changed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,6 +39,14 @@ pub enum InputError {
     Label {
         /// The kind of label.
         what: &'static str,
+    },
+    /// A text looks as if it has a credential. It would reach every machine of the mesh, and stay there.
+    #[error("this looks like a secret: {kind}, in {place}")]
+    Secret {
+        /// Its form.
+        kind: SecretKind,
+        /// Its place.
+        place: SecretPlace,
     },
     /// A text is no cursor.
     #[error("{} is not a cursor", Quoted(.0))]

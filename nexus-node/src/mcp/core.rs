@@ -117,7 +117,7 @@ impl Core {
         }
         let ttl = ttl.map(|ttl| ttl.0);
         let from = origin.source.map(Source::as_str);
-        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin };
+        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin, ..NewMemory::default() };
         let remembered = self.node.brain().remember(memory).await.map_err(refused)?;
         let mut answer = json!({
             "id": remembered.id.to_string(),

@@ -6,6 +6,7 @@ use nexus_crdt::{Origin, Was};
 use serde_json::Value;
 
 use super::{NewMemory, Patch};
+use crate::secrets::Secrets;
 
 impl NewMemory {
     /// A note with this text.
@@ -68,6 +69,13 @@ impl NewMemory {
         self.was = Some(was);
         self
     }
+
+    /// With this way for credentials in it.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
 }
 
 impl Patch {
@@ -101,6 +109,13 @@ impl Patch {
     #[must_use]
     pub fn meta(mut self, meta: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>) -> Self {
         self.meta = Some(meta.into_iter().map(|(key, value)| (key.into(), value.into())).collect());
+        self
+    }
+
+    /// With this way for credentials in it.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 }

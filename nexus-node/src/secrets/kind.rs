@@ -92,6 +92,13 @@ impl SecretKind {
     }
 }
 
+impl SecretKind {
+    /// The text in the place of a credential that was taken out.
+    pub(crate) fn removed(self) -> String {
+        format!("[{self} removed]")
+    }
+}
+
 impl fmt::Display for SecretKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

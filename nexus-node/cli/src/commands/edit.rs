@@ -14,12 +14,20 @@ pub(crate) struct Edit {
     /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
     #[arg(long)]
     source: Option<wire::Source>,
+    /// Write it although it looks like a secret: it reaches all machines of the mesh
+    #[arg(long)]
+    allow_secret: bool,
 }
 
 impl Edit {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
-        let patch = wire::Patch { text: Some(text(self.text)?), source: self.source, ..wire::Patch::default() };
+        let patch = wire::Patch {
+            text: Some(text(self.text)?),
+            source: self.source,
+            allow_secret: self.allow_secret,
+            ..wire::Patch::default()
+        };
         let memory: wire::Memory = client.patch(&format!("/v1/memories/{}", escape(&self.id)), &patch)?;
         session.printer.answer(&memory, || super::get::text(&memory, &session.printer))
     }

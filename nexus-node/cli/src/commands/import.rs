@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nexus_node::api::{Problem, wire};
 use serde_json::json;
 
@@ -20,6 +20,29 @@ pub(crate) struct Import {
     /// The file; `-` reads stdin
     #[arg(value_name = "FILE|-")]
     file: String,
+    /// Lines with what looks like a secret: refuse them, mask it, or allow it
+    #[arg(long, value_name = "WAY", default_value = "refuse")]
+    secrets: Ways,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Ways {
+    /// The line is refused, and told by its number
+    Refuse,
+    /// `[KIND removed]` is written in its place
+    Mask,
+    /// It is written like any other text
+    Allow,
+}
+
+impl Ways {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Mask => "mask",
+            Self::Allow => "allow",
+        }
+    }
 }
 
 #[derive(Default)]
@@ -28,6 +51,7 @@ struct Counts {
     known: u64,
     expired: u64,
     refused: u64,
+    masked: u64,
 }
 
 impl Import {
@@ -35,6 +59,7 @@ impl Import {
     /// lines.
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?.streaming();
+        let path = format!("/v1/import?secrets={}", self.secrets.as_str());
         let failed = |error: io::Error| Problem::new("invalid", format!("{}: {error}", self.file));
         let (mut source, length): (Box<dyn BufRead>, _) = if self.file == "-" {
             (Box::new(io::stdin().lock()), None)
@@ -62,7 +87,7 @@ impl Import {
             }
             asked = true;
             let bytes = chunk.len() as u64;
-            for answer in client.post_lines("/v1/import", chunk)? {
+            for answer in client.post_lines(&path, chunk)? {
                 let answer: wire::Imported = serde_json::from_str(&answer?)
                     .map_err(|error| Problem::new("failed", format!("an answer cannot be understood: {error}")))?;
                 counts.add(&answer, lines_before, session);
@@ -77,6 +102,7 @@ impl Import {
 
 impl Counts {
     fn add(&mut self, answer: &wire::Imported, lines_before: u64, session: &CliSession) {
+        self.masked += u64::from(answer.masked);
         match &answer.error {
             None if answer.known => self.known += 1,
             None if answer.expired => self.expired += 1,
@@ -91,7 +117,7 @@ impl Counts {
     }
 
     fn finish(&self, session: &CliSession) -> Result<(), Problem> {
-        let Self { imported, known, expired, refused } = *self;
+        let Self { imported, known, expired, refused, masked } = *self;
         if refused > 0 {
             let told =
                 if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
@@ -100,10 +126,11 @@ impl Counts {
             return Err(Problem::new("invalid", message)
                 .hint("mend those lines and import the file again: what is here already is not doubled"));
         }
-        let document = json!({ "imported": imported, "known": known, "expired": expired, "refused": refused });
+        let document =
+            json!({ "imported": imported, "known": known, "expired": expired, "refused": refused, "masked": masked });
         session.printer.answer(&document, || {
             let mut text = format!("imported {}", count(imported, "memory", "memories"));
-            for (number, what) in [(known, "here already"), (expired, "expired")] {
+            for (number, what) in [(known, "here already"), (expired, "expired"), (masked, "with secrets masked")] {
                 if number > 0 {
                     text.push_str(&format!(", {number} {what}"));
                 }

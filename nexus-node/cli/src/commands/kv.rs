@@ -77,6 +77,9 @@ pub(crate) enum Kv {
     Txn {
         /// The file; `-` reads stdin
         file: String,
+        /// Write values although they look like secrets: they reach all machines of the mesh
+        #[arg(long)]
+        allow_secret: bool,
     },
     /// Tell what became of a write or a lock whose end was unknown: done, refused, unknown or forgotten
     ///
@@ -116,6 +119,9 @@ pub(crate) struct WriteOptions {
     /// The lifetime of the key from its last write on
     #[arg(long, value_name = "TIME")]
     ttl: Option<wire::Span>,
+    /// Write it although it looks like a secret: it reaches all machines of the mesh
+    #[arg(long)]
+    allow_secret: bool,
 }
 
 impl Kv {
@@ -147,7 +153,7 @@ impl Kv {
                 written(&client.put(&path(&key), &put)?, printer)
             }
             Self::List { prefix } => list(&client, &prefix, printer),
-            Self::Txn { file } => txn(&client, &file, printer),
+            Self::Txn { file, allow_secret } => txn(&client, &file, allow_secret, printer),
             Self::Outcome { id } => outcome(&client, &id, printer),
             Self::Watch { prefix, after } => watch(&client, &prefix, after, printer),
         }
@@ -177,7 +183,12 @@ fn path(key: &str) -> String {
 
 /// The document of a value, with options. Bytes of a file that are text go as text.
 fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem> {
-    let put = wire::KvPut { ttl: options.ttl, fence: options.fence, ..wire::KvPut::default() };
+    let put = wire::KvPut {
+        ttl: options.ttl,
+        fence: options.fence,
+        allow_secret: options.allow_secret,
+        ..wire::KvPut::default()
+    };
     let Some(file) = given.file else {
         let value = text(given.value.unwrap_or_default());
         let hint = "`--file -` takes stdin byte for byte";
@@ -278,16 +289,17 @@ fn table(items: &[wire::KvItem], client: &Client, printer: &Printer) -> String {
     table.show(printer)
 }
 
-fn txn(client: &Client, file: &str, printer: &Printer) -> Result<(), Problem> {
+fn txn(client: &Client, file: &str, allow_secret: bool, printer: &Printer) -> Result<(), Problem> {
     let document = match file {
         "-" => text("-".to_owned())?,
         path => fs::read_to_string(path).map_err(|error| Problem::new("invalid", format!("{path}: {error}")))?,
     };
     let txn = serde_json::from_str(&document).and_then(serde_json::from_value::<serde_json::Map<_, _>>);
     let txn = txn.and_then(|members| serde_json::from_value::<wire::KvTxn>(members.into()));
-    let txn = txn.map_err(|error| {
+    let mut txn = txn.map_err(|error| {
         Problem::new("invalid", format!("{file}: {error}")).hint(format!("it looks like this: {TXN}"))
     })?;
+    txn.allow_secret |= allow_secret;
     let done: wire::KvTxnDone = client.post("/v1/kv", &txn)?;
     printer.answer(&done, || {
         let held = match done.held {

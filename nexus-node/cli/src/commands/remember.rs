@@ -33,6 +33,9 @@ pub(crate) struct Remember {
     /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
     #[arg(long)]
     source: Option<wire::Source>,
+    /// Write it although it looks like a secret: it reaches all machines of the mesh
+    #[arg(long)]
+    allow_secret: bool,
 }
 
 /// `k=v`, split at the first `=`.
@@ -56,6 +59,7 @@ impl Remember {
             id: self.id,
             ttl: self.ttl,
             source: self.source,
+            allow_secret: self.allow_secret,
             ..wire::NewMemory::default()
         };
         let remembered: wire::Remembered = client.post("/v1/memories", &memory)?;

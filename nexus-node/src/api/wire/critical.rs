@@ -123,6 +123,9 @@ pub struct KvPut {
     /// The key must not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
+    /// Write it although it looks like a secret. Only a person may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 impl KvPut {
@@ -203,6 +206,9 @@ pub struct KvTxn {
     /// The steps otherwise.
     #[serde(default, rename = "else", skip_serializing_if = "Vec::is_empty")]
     pub otherwise: Vec<KvStep>,
+    /// Write values although they look like secrets. Only a person may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 /// A condition on a key: one of `exists`, `value`, `value_base64` and `revision`.

@@ -230,15 +230,19 @@ pub struct NewMemory {
     /// The source: that of the connection, or a lower one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Write it although it looks like a secret. Only a person may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 impl NewMemory {
     /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
-        let Self { text, space, kind, tags, meta, id: key, ttl, agent, source } = self;
+        let Self { text, space, kind, tags, meta, id: key, ttl, agent, source, allow_secret } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
         let ttl = ttl.map(|ttl| ttl.0);
-        Ok(crate::NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin })
+        let secrets = caller.secrets(allow_secret)?;
+        Ok(crate::NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin, secrets })
     }
 }
 
@@ -308,14 +312,18 @@ pub struct Patch {
     /// The source: that of the connection, or a lower one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Write it although it looks like a secret. Only a person may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 impl Patch {
     /// The changes, with their caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::Patch, Problem> {
-        let Self { text, kind, tags, meta, agent, source } = self;
+        let Self { text, kind, tags, meta, agent, source, allow_secret } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
-        Ok(crate::Patch { text, kind, tags, meta, origin })
+        let secrets = caller.secrets(allow_secret)?;
+        Ok(crate::Patch { text, kind, tags, meta, origin, secrets })
     }
 }
 
