@@ -191,7 +191,7 @@ pub struct Txn {
 
 impl Txn {
     /// The keys that its steps write, with the values.
-    #[cfg(feature = "api")]
+    #[cfg(feature = "http")]
     pub(crate) fn written(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         self.then.iter().chain(&self.otherwise).filter_map(|step| match step {
             Step::Put(put) => Some((put.key.as_str(), Some(put.value.as_slice()))),

@@ -81,7 +81,7 @@ pub(crate) enum Kv {
         #[arg(long)]
         allow_secret: bool,
     },
-    /// Tell what became of a write or a lock whose end was unknown: done, refused, unknown or forgotten
+    /// Tell the end of a write or a lock that was unknown
     ///
     /// From then on it is certain: a request that did not happen until now never will. Ask the node that the request was
     /// made at.

@@ -350,6 +350,7 @@ pub(super) fn kv_txn() -> wire::KvTxn {
         }],
         then: vec![wire::KvStep::Put(set), wire::KvStep::Delete("deploy/old".into())],
         otherwise: vec![wire::KvStep::Get("deploy/target".into())],
+        allow_secret: false,
     }
 }
 
