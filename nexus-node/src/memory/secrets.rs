@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    /// promise: Memory | A text that looks like a secret is refused: kind and place, never the value
+    /// promise: Secrets | A text that looks like a secret is refused: kind and place, never the value
     #[test]
     fn a_memory_with_a_credential_is_refused_by_kind_and_place() {
         let at = |change: &dyn Fn(&mut NewMemory)| {
