@@ -14,7 +14,6 @@
 //! | `wire` | requests and answers between members, and their room |
 //! | `serve` | this node's answers to others |
 //! | `propose`, `query`, `read` | the questions of callers here, done wherever the leader is |
-//! | `request` | the ids of requests whose end nobody knew |
 //! | `govern` | a leader's duties; everybody's view of the others |
 //! | `seats` | the voters whose messages of Raft are taken, by an admin's word |
 //! | `certificate` | the snapshots that a copy takes, by the signatures of a majority of the seats |
@@ -65,13 +64,13 @@ mod query;
 mod raft;
 #[cfg(feature = "coordinators")]
 mod read;
-mod request;
 #[cfg(feature = "coordinators")]
 mod runtime;
 #[cfg(feature = "coordinators")]
 mod seats;
 #[cfg(feature = "coordinators")]
 mod serve;
+mod settled;
 mod state;
 #[cfg(feature = "coordinators")]
 #[cfg(test)]
@@ -92,11 +91,12 @@ pub use self::limits::{
 };
 pub use self::manage::Manage;
 pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};
-pub use self::request::{NotARequestId, RequestId, Settled};
+pub use self::settled::Settled;
 pub use self::state::{
     Action, CriticalChange, CriticalEvent, Deed, DeedResult, Full, Item, Lease, Lock, Malformed, Outcome, Refusal,
     Waiter,
 };
+pub use crate::request::{NotARequestId, RequestId};
 
 pub(crate) use self::part::Coordinator;
 #[cfg(feature = "coordinators")]

@@ -22,9 +22,9 @@ pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
 pub use self::stop::StopError;
-use crate::coordinator::RequestId;
 pub use crate::failure::OpaqueError;
 use crate::ledger::LedgerError;
+use crate::request::RequestId;
 use crate::store::StoreError;
 
 /// The kind of a looked-up name or id.

@@ -209,7 +209,7 @@
 //! | `coordinator` | critical state: a Raft group among members |
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
-//! | `secrets` | knowing a credential in a text |
+//! | `secrets`, `request` | knowing a credential in a text; the id of a critical request |
 //! | `store` | ordered tables of bytes on disk |
 //! | `datadir` | files of a node on a machine |
 
@@ -250,6 +250,7 @@ mod notices;
 #[cfg(feature = "http")]
 mod problem;
 mod replication;
+mod request;
 mod runtime;
 mod search;
 mod secrets;

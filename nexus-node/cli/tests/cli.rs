@@ -292,8 +292,8 @@ fn what_is_exported_is_imported_whole_and_only_once() {
     let exported = from.run(&["export"]).ok().stdout;
     std::fs::write(&file, &exported).unwrap();
     let file = file.to_str().unwrap();
-    assert_eq!(to.json(&["import", file]), json!({"imported": 2, "known": 0, "expired": 0, "refused": 0}));
-    assert_eq!(to.json(&["import", file]), json!({"imported": 0, "known": 2, "expired": 0, "refused": 0}));
+    assert_eq!(to.json(&["import", file]), json!({"imported": 2, "known": 0, "expired": 0, "refused": 0, "masked": 0}));
+    assert_eq!(to.json(&["import", file]), json!({"imported": 0, "known": 2, "expired": 0, "refused": 0, "masked": 0}));
     assert_eq!(from.json(&["import", file])["known"], 2);
     for line in exported.lines() {
         let old: Value = serde_json::from_str(line).unwrap();
@@ -322,6 +322,53 @@ fn bad_lines_of_an_import_are_told_by_number_and_the_rest_is_imported() {
     assert!(ran.stderr.contains("line 2:") && ran.stderr.contains("line 3:"), "{ran:?}");
     assert_eq!(home.json(&["list"])["items"].as_array().unwrap().len(), 2);
     assert_eq!(home.error(&["import", "/no/such/file"]).0, 5);
+}
+
+/// promise: Secrets | Commands, API and tools refuse a secret; a person may allow one, and an import may mask it
+#[test]
+fn a_secret_is_not_written_unless_a_person_insists() {
+    let home = Home::new();
+    let node = home.up();
+    // of the right form, and issued by nobody
+    let token = format!("ghp_{}", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8");
+    let text = format!("the deploy token is {token}");
+    let plain = home.json(&["remember", "the deploy token is in the vault"])["id"].as_str().unwrap().to_owned();
+    let refused: [&[&str]; 5] = [
+        &["remember", &text],
+        &["remember", "plain", "--meta", &format!("token={token}")],
+        &["edit", &plain, &text],
+        &["kv", "put", "deploy/token", &token],
+        &["kv", "cas", "deploy/token", "--absent", &token],
+    ];
+    for command in refused {
+        let (code, error) = home.error(command);
+        assert_eq!((code, &error["code"]), (2, &json!("secret_found")), "{command:?}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("GitHub token") && !error.to_string().contains(&token), "{error}");
+    }
+    assert_eq!(home.json(&["list"])["items"].as_array().unwrap().len(), 1);
+    // a program cannot allow it
+    let body = json!({ "text": text, "allow_secret": true }).to_string();
+    assert_eq!(node.http("POST", "/v1/memories", &body).problem(), "refused");
+    let body = json!({ "text": text }).to_string();
+    assert_eq!(node.http("POST", "/v1/memories", &body).problem(), "secret_found");
+    assert_eq!(node.http("POST", "/v1/import?secrets=allow", &body).problem(), "refused");
+    assert_eq!(node.http("POST", "/v1/import?secrets=some", &body).problem(), "invalid");
+    let txn = json!({ "then": [{ "put": { "key": "deploy/token", "value": token } }] }).to_string();
+    assert_eq!(node.http("POST", "/v1/kv", &txn).problem(), "secret_found");
+    // a person can
+    home.json(&["remember", &text, "--allow-secret"]);
+    assert_eq!(home.json(&["edit", &plain, &text, "--allow-secret"])["text"], text.as_str());
+    home.json(&["kv", "put", "deploy/token", &token, "--allow-secret"]);
+    // an import says which lines have one
+    let lines = format!("{body}\n{}\n", json!({ "text": "nothing of the kind" }));
+    let ran = home.run_with(&["import", "-", "--json"], lines.as_bytes());
+    assert!(ran.code == 2 && ran.stderr.contains("line 1: this looks like a secret"), "{ran:?}");
+    let import = |way: &str| home.run_with(&["import", "-", "--json", "--secrets", way], lines.as_bytes()).json();
+    assert_eq!(import("mask"), json!({"imported": 2, "known": 0, "expired": 0, "refused": 0, "masked": 1}));
+    let texts = home.run(&["export"]).ok().stdout;
+    assert!(texts.contains("the deploy token is [GitHub token removed]"), "{texts}");
+    assert_eq!(import("allow")["masked"], 0);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use tokio::sync::watch;
 
 use super::command::{Command, Group};
 use super::format::TooNew;
-use super::request::{RequestId, Settled};
+use super::settled::Settled;
 use super::state::Outcome;
 use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query};
 use crate::error::{NodeError, OpaqueError};
+use crate::request::RequestId;
 use crate::world::World;
 
 /// A part in the coordinators that cannot be.

@@ -20,11 +20,12 @@ use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::query::Query;
 use super::raft::Voter;
-use super::request::{RequestId, Settled};
+use super::settled::Settled;
 use super::state::{Full, Outcome, Refusal, reply_too_large};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
 use super::{AGAIN, ANSWER_WITHIN, Coordinator};
 use crate::error::{AccessError, InputError, NodeError, Resource, StopError};
+use crate::request::RequestId;
 use crate::world::random;
 
 /// Commands that wait to be proposed. When they are full, callers wait.
@@ -332,7 +333,8 @@ impl Coordinator {
             return Ok(Settled::Never);
         }
         let until = Instant::now() + ANSWER_WITHIN;
-        let RequestId { group, session, seq, base, place, .. } = *id;
+        let RequestId { group: of, session, seq, base, place, .. } = *id;
+        let group = Group { generation: of.0, id: of.1 };
         let mut hint = None;
         loop {
             if let Some((now, _)) = self.where_it_stands() {
@@ -407,7 +409,7 @@ impl Coordinator {
         match undelivered {
             Undelivered::NoQuorum => self.no_quorum(),
             Undelivered::Unknown { group, base } => {
-                let id = RequestId::new(&self.identity.me(), *group, session, seq, *base, place);
+                let id = RequestId::new(&self.identity.me(), (group.generation, group.id), session, seq, *base, place);
                 NodeError::OutcomeUnknown { id, missing: self.missing() }
             }
             Undelivered::NotRaised(format) => not_raised(*format),

@@ -7,9 +7,6 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::BASE32_NOPAD;
 use nexus_identity::Did;
 
-use super::command::Group;
-use super::state::Outcome;
-
 /// The beginning of each id's text.
 const PREFIX: &str = "nexus-";
 
@@ -19,14 +16,14 @@ const PREFIX: &str = "nexus-";
 /// can use it.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// The coordinators that it was sent to first.
-    pub(super) group: Group,
-    pub(super) session: u64,
-    pub(super) seq: u64,
+    /// The coordinators that it was sent to first: the number of groups before them, and their own random number.
+    pub(crate) group: (u32, u64),
+    pub(crate) session: u64,
+    pub(crate) seq: u64,
     /// The index that the proposal named.
-    pub(super) base: u64,
+    pub(crate) base: u64,
     /// The place among the commands of the proposal.
-    pub(super) place: u16,
+    pub(crate) place: u16,
     /// The part of a hash of all that and of the node, against mistyped and foreign ids.
     check: [u8; 3],
 }
@@ -37,13 +34,13 @@ pub struct RequestId {
 pub struct NotARequestId;
 
 impl RequestId {
-    pub(super) fn new(by: &Did, group: Group, session: u64, seq: u64, base: u64, place: u16) -> Self {
+    pub(crate) fn new(by: &Did, group: (u32, u64), session: u64, seq: u64, base: u64, place: u16) -> Self {
         let id = Self { group, session, seq, base, place, check: [0; 3] };
         Self { check: id.check(by), ..id }
     }
 
     /// Whether it is of a request of this node.
-    pub(super) fn is_of(&self, by: &Did) -> bool {
+    pub(crate) fn is_of(&self, by: &Did) -> bool {
         self.check == self.check(by)
     }
 
@@ -56,7 +53,8 @@ impl RequestId {
 
     /// Numbers without their leading zeros, so that the text is short.
     fn to_bytes(self) -> Vec<u8> {
-        let numbers = [u64::from(self.group.generation), self.group.id, self.session, self.seq, self.base];
+        let (generation, id) = self.group;
+        let numbers = [u64::from(generation), id, self.session, self.seq, self.base];
         let mut bytes = Vec::with_capacity(40);
         for number in numbers.into_iter().chain([u64::from(self.place)]) {
             let some = number.to_be_bytes();
@@ -80,8 +78,7 @@ impl RequestId {
         let generation = u32::try_from(number()?).ok()?;
         let (id, session, seq, base) = (number()?, number()?, number()?, number()?);
         let place = u16::try_from(number()?).ok()?;
-        let group = Group { generation, id };
-        Some(Self { group, session, seq, base, place, check: rest.try_into().ok()? })
+        Some(Self { group: (generation, id), session, seq, base, place, check: rest.try_into().ok()? })
     }
 }
 
@@ -101,17 +98,6 @@ impl FromStr for RequestId {
     }
 }
 
-/// The end of a request, once it is certain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It was answered so.
-    Answered(Outcome),
-    /// It did not happen, and never will.
-    Never,
-    /// Nobody knows any more: the answer was let go of, or the coordinators began anew since.
-    Forgotten,
-}
-
 #[cfg(test)]
 mod tests {
     use nexus_identity::Keypair;
@@ -124,7 +110,7 @@ mod tests {
         fn an_id_is_read_as_it_is_written_and_is_of_one_node(
             generation: u32, numbers: [u64; 4], place: u16, other: u8,
         ) {
-            let (by, group) = (Keypair::from_seed(&[1; 32]).did(), Group { generation, id: numbers[0] });
+            let (by, group) = (Keypair::from_seed(&[1; 32]).did(), (generation, numbers[0]));
             let id = RequestId::new(&by, group, numbers[1], numbers[2], numbers[3], place);
             let read: RequestId = id.to_string().parse().unwrap();
             prop_assert_eq!(read, id);
