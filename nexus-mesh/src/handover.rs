@@ -41,9 +41,10 @@ mod tests {
         assert!(kept.take_back() && !kept.hand_over() && kept.take_back());
         for _ in 0..100 {
             let both = Handover::default();
-            let other = both.clone();
-            let handed = std::thread::spawn(move || other.hand_over());
-            assert_ne!(both.take_back(), handed.join().unwrap());
+            std::thread::scope(|scope| {
+                let handed = scope.spawn(|| both.hand_over());
+                assert_ne!(both.take_back(), handed.join().unwrap());
+            });
         }
     }
 }
