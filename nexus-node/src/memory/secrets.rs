@@ -196,11 +196,11 @@ mod tests {
         let mut masked = memory(Secrets::Mask);
         masked.text = format!("use {}", token());
         masked.meta.insert("password".into(), json!("Zx9!kd82_mQp"));
-        assert_eq!(masked.without_secrets().unwrap(), true);
+        assert!(masked.without_secrets().unwrap());
         assert_eq!(masked.text, "use [GitHub token removed]");
         assert_eq!(masked.meta["of"], json!({ "deep": ["x", "[GitHub token removed]"] }));
         assert!(!masked.meta["password"].to_string().contains("Zx9"), "{:?}", masked.meta);
-        assert_eq!(masked.without_secrets().unwrap(), false, "it is not looked at again");
+        assert!(!masked.without_secrets().unwrap(), "it is not looked at again");
         let mut keyed = NewMemory { key: Some(token()), secrets: Secrets::Mask, ..NewMemory::default() };
         assert!(keyed.without_secrets().is_err());
         let mut allowed = memory(Secrets::Allow);
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!((allowed.without_secrets().unwrap(), allowed), (false, before));
         let mut plain =
             NewMemory { text: "nothing of the kind".into(), secrets: Secrets::Mask, ..NewMemory::default() };
-        assert_eq!(plain.without_secrets().unwrap(), false);
+        assert!(!plain.without_secrets().unwrap());
     }
 
     #[test]
@@ -220,6 +220,6 @@ mod tests {
             (masked.without_secrets().unwrap(), masked.tags),
             (true, Some(vec!["[GitHub token removed]".to_owned()]))
         );
-        assert_eq!(Patch { secrets: Secrets::Allow, ..patch }.without_secrets().unwrap(), false);
+        assert!(!Patch { secrets: Secrets::Allow, ..patch }.without_secrets().unwrap());
     }
 }
