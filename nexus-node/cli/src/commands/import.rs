@@ -51,6 +51,8 @@ struct Counts {
     known: u64,
     expired: u64,
     refused: u64,
+    /// Of those refused, lines with a secret.
+    secrets: u64,
     masked: u64,
 }
 
@@ -109,6 +111,7 @@ impl Counts {
             None => self.imported += 1,
             Some(error) => {
                 self.refused += 1;
+                self.secrets += u64::from(error.code == "secret_found");
                 if self.refused <= TOLD_MAX {
                     session.printer.warning(&format!("line {}: {}", answer.line + lines_before, error.message), None);
                 }
@@ -117,14 +120,18 @@ impl Counts {
     }
 
     fn finish(&self, session: &CliSession) -> Result<(), Problem> {
-        let Self { imported, known, expired, refused, masked } = *self;
+        let Self { imported, known, expired, refused, secrets, masked } = *self;
         if refused > 0 {
             let told =
                 if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
             let message =
                 format!("{} refused{told}; {imported} imported, {known} known", count(refused, "line", "lines"));
+            let hint = match secrets {
+                0 => "mend those lines and import them",
+                _ => "mend those lines and import them; `--secrets mask` takes secrets out of them",
+            };
             return Err(Problem::new("invalid", message)
-                .hint("mend those lines and import the file again: what is here already is not doubled"));
+                .hint(format!("{hint}. Lines of an export are not doubled, nor are those with an `id`")));
         }
         let document =
             json!({ "imported": imported, "known": known, "expired": expired, "refused": refused, "masked": masked });
