@@ -18,10 +18,11 @@ mod proof;
 mod session;
 mod signals;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use nexus_node::api::Problem;
 
 use self::commands::Cli;
@@ -54,9 +55,60 @@ fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let problem = Problem::new("usage", message).hint("`nexus-node --help` lists the commands");
+    let meant = meant(error);
+    if let Some(hint) = &meant {
+        // If this cannot be printed, there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "hint: {hint}");
+    }
+    let hint = meant.unwrap_or_else(|| "`nexus-node --help` lists the commands".to_owned());
+    let problem = Problem::new("usage", message).hint(hint);
     if json {
         Printer::new(true, false).problem_document(&problem);
     }
     ExitCode::from(problem.exit())
+}
+
+/// Words of other programs, and the commands that do that here: after the command before it, if there is one.
+const MEANT: &[(&str, &[&str], &str)] = &[
+    ("", &["search", "find", "query", "ask", "grep"], "recall"),
+    ("", &["ls", "show", "all", "memories"], "list"),
+    ("", &["delete", "rm", "remove", "del"], "forget"),
+    ("", &["add", "save", "store", "note", "write", "put"], "remember"),
+    ("", &["cat", "read", "view"], "get"),
+    ("", &["update", "change", "modify"], "edit"),
+    ("", &["start", "run", "serve", "daemon"], "up"),
+    ("", &["shutdown", "kill", "down", "quit", "exit"], "stop"),
+    ("", &["new", "create", "setup"], "init"),
+    ("", &["tail", "follow", "subscribe", "events"], "watch"),
+    ("", &["dump", "backup"], "export"),
+    ("", &["load"], "import"),
+    ("", &["log", "versions"], "history"),
+    ("", &["kick", "ban", "expel"], "revoke"),
+    ("", &["ticket", "token"], "invite"),
+    ("", &["users", "nodes", "devices"], "members"),
+    ("", &["health", "check", "diagnose"], "doctor"),
+    ("", &["settings", "set"], "config"),
+    ("", &["ui", "open", "dashboard"], "web"),
+    ("kv", &["set", "write", "add"], "kv put"),
+    ("kv", &["ls", "keys", "all"], "kv list"),
+    ("kv", &["rm", "del", "remove"], "kv delete"),
+    ("kv", &["read", "cat", "show"], "kv get"),
+    ("lock", &["take", "lock", "get"], "lock acquire"),
+    ("lock", &["unlock", "free", "drop"], "lock release"),
+    ("lock", &["ls", "show"], "lock list"),
+    ("space", &["new", "add", "make"], "space create"),
+    ("space", &["ls", "show"], "space list"),
+];
+
+/// A hint for a command of another program.
+fn meant(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let given: Vec<String> = std::env::args().skip(1).filter(|given| !given.starts_with('-')).collect();
+    let at = given.iter().position(|given| given == word)?;
+    // the word before it may be the value of a global flag
+    let before = at.checked_sub(1).and_then(|at| given.get(at)).map_or("", String::as_str);
+    let before = if MEANT.iter().any(|(group, ..)| *group == before) { before } else { "" };
+    let word = word.to_lowercase();
+    let (.., command) = MEANT.iter().find(|(group, words, _)| *group == before && words.contains(&word.as_str()))?;
+    Some(format!("`nexus-node {command}` does that here; `nexus-node {command} --help` tells how"))
 }

@@ -27,7 +27,7 @@ const NEED_A_NODE: &[&[&str]] = &[
     &["get", "x"],
     &["list"],
     &["edit", "x", "y"],
-    &["forget", "x"],
+    &["forget", "xxxxxxxx"],
     &["history", "x"],
     &["watch"],
     &["import", "-"],
@@ -181,7 +181,11 @@ fn every_answer_has_the_fields_of_the_contract() {
     let history = home.json(&["history", id]);
     has_fields(&history[0], &["version", "at", "by", "changed"]);
     assert_eq!(history.as_array().unwrap().len(), 2);
-    has_fields(&home.json(&["forget", id]), &["id"]);
+    let (code, error) = home.error(&["forget", &id[..7]]);
+    assert_eq!((code, &error["code"]), (2, &json!("invalid")), "{error}");
+    let forgotten = home.json(&["forget", id]);
+    has_fields(&forgotten, &["id", "forgotten", "text", "author"]);
+    assert_eq!((&forgotten["text"], &forgotten["author"]), (&edited["text"], &edited["author"]));
     assert_eq!(home.error(&["get", id]).0, 5);
 
     let space = home.json(&["space", "create", "ops"]);
@@ -322,6 +326,29 @@ fn bad_lines_of_an_import_are_told_by_number_and_the_rest_is_imported() {
     assert!(ran.stderr.contains("line 2:") && ran.stderr.contains("line 3:"), "{ran:?}");
     assert_eq!(home.json(&["list"])["items"].as_array().unwrap().len(), 2);
     assert_eq!(home.error(&["import", "/no/such/file"]).0, 5);
+}
+
+/// promise: Commands and API | A command of another program is answered with the one that does that here
+#[test]
+fn words_of_other_programs_are_answered_with_the_command_that_does_that() {
+    let home = Home::new();
+    let meant = |arguments: &[&str]| {
+        let ran = home.run(arguments);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        ran.stderr.lines().last().unwrap_or_default().to_owned()
+    };
+    for (given, command) in [
+        (&["search", "x"][..], "recall"),
+        (&["ls"], "list"),
+        (&["delete", "x"], "forget"),
+        (&["kv", "ls"], "kv list"),
+        (&["lock", "get", "x"], "lock acquire"),
+    ] {
+        assert!(meant(given).starts_with(&format!("hint: `nexus-node {command}` does that here")), "{given:?}");
+        let told = home.error(given).1;
+        assert!(told["hint"].as_str().unwrap().contains(&format!("`nexus-node {command}`")), "{told}");
+    }
+    assert!(!meant(&["no-such-thing"]).starts_with("hint: "));
 }
 
 /// promise: Secrets | Commands, API and tools refuse a secret; a person may allow one, and an import may mask it

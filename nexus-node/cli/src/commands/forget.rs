@@ -1,19 +1,57 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
+use serde::Serialize;
 
 use crate::client::escape;
+use crate::output::{first_line, sane};
 use crate::session::CliSession;
+
+/// The fewest characters of an id: a slip of the hand must not fit another memory.
+const ID_CHARS_MIN: usize = 8;
+/// The columns of the text that is shown.
+const COLUMNS: usize = 60;
 
 /// Remove a memory on all nodes, for good
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Its id
+    /// Its id, or at least 8 characters of it
     id: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// The memory that is gone.
+#[derive(Serialize)]
+struct Gone {
+    /// The id as it was given.
+    id: String,
+    forgotten: bool,
+    text: String,
+    author: String,
 }
 
 impl Forget {
+    /// Shows what it takes, and asks on a terminal.
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let forgotten: wire::Forgotten = session.client()?.delete(&format!("/v1/memories/{}", escape(&self.id)))?;
-        session.printer.answer(&forgotten, || format!("forgot {}", forgotten.id))
+        if self.id.chars().count() < ID_CHARS_MIN {
+            return Err(Problem::new("invalid", format!("an id has at least {ID_CHARS_MIN} characters here"))
+                .hint("`nexus-node list` shows the ids"));
+        }
+        let client = session.client()?;
+        let memory: wire::Memory = client.get(&format!("/v1/memories/{}", escape(&self.id)))?;
+        let by = memory.author_name.as_deref().unwrap_or(&memory.author);
+        let shown = format!("\"{}\" by {}", first_line(&memory.text, COLUMNS), sane(by));
+        if !self.yes && session.printer.asks() {
+            session.printer.confirm(&format!("{shown} goes on all nodes, whatever is edited elsewhere meanwhile."))?;
+        }
+        let forgotten: wire::Forgotten = client.delete(&format!("/v1/memories/{}", escape(&memory.id)))?;
+        let gone = Gone {
+            id: self.id,
+            forgotten: forgotten.forgotten,
+            text: memory.text.clone(),
+            author: memory.author.clone(),
+        };
+        session.printer.answer(&gone, || format!("forgot {}: {shown}", memory.id))
     }
 }
