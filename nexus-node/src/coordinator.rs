@@ -64,6 +64,7 @@ mod query;
 mod raft;
 #[cfg(feature = "coordinators")]
 mod read;
+mod requests;
 #[cfg(feature = "coordinators")]
 mod runtime;
 #[cfg(feature = "coordinators")]
@@ -102,6 +103,7 @@ pub(crate) use self::part::Coordinator;
 #[cfg(feature = "coordinators")]
 pub(crate) use self::part::{Handles, Origin};
 pub(crate) use self::query::{Answer, Content, Query};
+pub(crate) use self::requests::RequestKey;
 #[cfg(feature = "coordinators")]
 pub(crate) use self::seats::{SeatWish, WANTED_MAX as SEATS_MAX};
 #[cfg(feature = "coordinators")]

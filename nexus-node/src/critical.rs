@@ -30,8 +30,10 @@ pub use crate::coordinator::{
     Coordinators, CriticalChange, CriticalEvent, Deed, DeedResult, Item, Lease, Lock, Manage, Mode, NotARequestId,
     OldMember, Put, RequestId, Seat, SeatState, Step, Txn, Waiter,
 };
-use crate::coordinator::{Answer, Command, Content, Coordinator, Outcome, Query, Refusal, Settled, TTL_MS_MAX};
-use crate::error::{AccessError, ConflictError, NodeError, OpaqueError, Resource, StopError};
+use crate::coordinator::{
+    Answer, Command, Content, Coordinator, Outcome, Query, Refusal, RequestKey, Settled, TTL_MS_MAX,
+};
+use crate::error::{AccessError, ConflictError, InputError, NodeError, OpaqueError, Resource, StopError};
 
 /// The waits between two questions for the end of an acquisition. Each question takes some seconds, too.
 const AGAIN: [Duration; 128] = [Duration::from_millis(500); 128];
@@ -54,6 +56,7 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Critical {
     pub(crate) coordinator: Arc<Coordinator>,
+    request: Option<RequestKey>,
 }
 
 /// A right to a lock.
@@ -136,6 +139,47 @@ pub enum RequestOutcome {
 type Acquired = Result<(u64, Since), NodeError>;
 
 impl Critical {
+    pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self { coordinator, request: None }
+    }
+
+    /// A handle for one change that is done once, however often it is asked for: [`put`](Self::put),
+    /// [`cas`](Self::cas), [`delete`](Self::delete), [`txn`](Self::txn), [`acquire`](Self::acquire),
+    /// [`lock`](Self::lock) or [`steal`](Self::steal).
+    ///
+    /// The id is chosen by the caller, and shared by all callers of this node. The same change under the same id is
+    /// answered as the first time, also after a restart: with the same revision, the same refusal, or the same lease.
+    /// A node's last 1,024 answers are kept, for some 100,000 changes at most.
+    ///
+    /// A lock that is taken so is not given back when its caller goes away: it runs out by its lease's time, so that
+    /// its caller can ask again. Nor is an acquisition of unknown end withdrawn.
+    ///
+    /// ```no_run
+    /// # async fn example(critical: nexus_node::Critical) -> Result<(), nexus_node::NodeError> {
+    /// let once = critical.once("release-42")?;
+    /// let first = once.put("deploy/target", "blue", Default::default()).await?;
+    /// assert_eq!(once.put("deploy/target", "blue", Default::default()).await?, first);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for an id that is empty, longer than 255 bytes, or has control characters. The change
+    /// itself fails with [`ConflictError::OtherRequest`] if the id was given to another change, and with
+    /// [`NodeError::NotRaised`] while members run a version that does not know such ids.
+    pub fn once(&self, id: &str) -> Result<Self, NodeError> {
+        let key = RequestKey::of(id).ok_or(InputError::RequestId { max: RequestKey::ID_BYTES_MAX })?;
+        Ok(Self { coordinator: self.coordinator.clone(), request: Some(key) })
+    }
+
+    /// This handle for changes of its own.
+    fn anew(&self) -> Self {
+        Self::new(self.coordinator.clone())
+    }
+
+    async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
+        self.coordinator.propose(command, self.request).await
+    }
+
     /// A key, exact as of now.
     ///
     /// # Errors
@@ -210,7 +254,7 @@ impl Critical {
     /// # Errors
     /// As [`put`](Self::put). Checks that do not hold are no error.
     pub async fn txn(&self, txn: Txn) -> Result<TxnDone, NodeError> {
-        match self.coordinator.propose(Command::Txn(txn)).await? {
+        match self.propose(Command::Txn(txn)).await? {
             Outcome::Txn { held, revision, items } => Ok(TxnDone { held, revision, items }),
             other => Err(refused(other)),
         }
@@ -275,7 +319,7 @@ impl Critical {
     /// [`NodeError::NoQuorum`].
     pub async fn lock(&self, name: &str, options: LockOptions) -> Result<LockGuard, NodeError> {
         let (token, since) = self.acquire_since(name, options).await?;
-        Ok(LockGuard::keep(self.clone(), name.to_owned(), token, options.ttl, since))
+        Ok(LockGuard::keep(self.anew(), name.to_owned(), token, options.ttl, since))
     }
 
     /// Takes a lock without keeping it: the caller must renew it. If this future is dropped, neither the lock nor a
@@ -302,25 +346,34 @@ impl Critical {
         let LockOptions { ttl, wait } = options;
         let command = Command::Acquire { name: name.to_owned(), ttl_ms: ms(ttl), wait_ms: ms(wait) };
         let (before, until) = (Since::now(self.coordinator.world()), Instant::now() + wait);
-        let acquired = match self.coordinator.propose(command).await {
+        let proposed = self.propose(command).await;
+        // the rest are changes of their own
+        let (may_ask_again, this) = (self.request.is_some(), self.anew());
+        let acquired = match proposed {
+            // a lease that an earlier question began has an unknown beginning
+            Ok(Outcome::Granted { token }) if may_ask_again => this.begin_anew(name, token).await,
             Ok(Outcome::Granted { token }) => Ok((token, before)),
             Ok(Outcome::Waiting { waiter }) => {
                 tokio::select! {
-                    granted = self.wait_for_turn(name, waiter, until) => granted,
-                    () = tell.closed() => return self.leave_line(name, waiter).await,
+                    granted = this.wait_for_turn(name, waiter, until) => granted,
+                    () = tell.closed() => return this.leave_line(name, waiter, may_ask_again).await,
                 }
             }
             Ok(other) => Err(refused(other)),
             Err(error) => Err(error),
         };
         let unknown = if let Err(NodeError::OutcomeUnknown { id, .. }) = &acquired { Some(*id) } else { None };
-        if let Err(Ok((token, _))) = tell.send(acquired)
-            && let Err(error) = self.release(name, token).await
+        let untold = tell.send(acquired);
+        if may_ask_again {
+            return;
+        }
+        if let Err(Ok((token, _))) = untold
+            && let Err(error) = this.release(name, token).await
         {
             tracing::debug!(%error, "a lock that nobody waits for any more runs out by itself");
         }
         if let Some(id) = unknown {
-            self.give_back(name, &id).await;
+            this.give_back(name, &id).await;
         }
     }
 
@@ -333,7 +386,9 @@ impl Critical {
                     let _ = self.release(name, token).await;
                     return;
                 }
-                Ok(Settled::Answered(Outcome::Waiting { waiter })) => return self.leave_line(name, waiter).await,
+                Ok(Settled::Answered(Outcome::Waiting { waiter })) => {
+                    return self.leave_line(name, waiter, false).await;
+                }
                 Ok(_) => return,
                 Err(error) => tracing::debug!(%error, "not known yet whether a lock was taken"),
             }
@@ -343,16 +398,24 @@ impl Critical {
 
     async fn wait_for_turn(&self, name: &str, waiter: u64, until: Instant) -> Acquired {
         let token = self.wait_in_line(name, waiter, until).await?;
-        // its beginning is unknown here, so the lease is renewed from now on
-        let renewed = Since::now(self.coordinator.world());
-        self.renew(name, token, None).await?;
-        Ok((token, renewed))
+        self.begin_anew(name, token).await
     }
 
-    /// Gives up a place in line, or the lock if its turn came before.
-    async fn leave_line(&self, name: &str, waiter: u64) {
-        let left = match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await {
-            Ok(Outcome::Granted { token }) => self.release(name, token).await,
+    /// Renews a lease whose beginning is unknown here.
+    async fn begin_anew(&self, name: &str, token: u64) -> Acquired {
+        let renewed = Since::now(self.coordinator.world());
+        match self.renew(name, token, None).await {
+            Ok(()) => Ok((token, renewed)),
+            // it is over, whether somebody else has the lock now or not
+            Err(NodeError::NotFound { .. }) => Err(ConflictError::StaleToken { token }.into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives up a place in line, or the lock if its turn came before and nobody may ask for it again.
+    async fn leave_line(&self, name: &str, waiter: u64, may_ask_again: bool) {
+        let left = match self.propose(Command::Withdraw { name: name.to_owned(), waiter }).await {
+            Ok(Outcome::Granted { token }) if !may_ask_again => self.release(name, token).await,
             left => left.map(drop),
         };
         if let Err(error) = left {
@@ -371,7 +434,7 @@ impl Critical {
             }
             copy.moved(until).await;
         }
-        match self.coordinator.propose(Command::Withdraw { name: name.to_owned(), waiter }).await? {
+        match self.propose(Command::Withdraw { name: name.to_owned(), waiter }).await? {
             Outcome::Granted { token } => Ok(token),
             _ => Err(ConflictError::StillHeld { name: name.to_owned() }.into()),
         }
@@ -399,7 +462,11 @@ impl Critical {
     /// [`NodeError::NotFound`] if nobody holds it, [`NodeError::NoQuorum`].
     pub async fn steal(&self, name: &str, ttl: Duration) -> Result<Grant, NodeError> {
         let before = Instant::now();
-        match self.coordinator.propose(Command::Steal { name: name.to_owned(), ttl_ms: ms(ttl) }).await? {
+        match self.propose(Command::Steal { name: name.to_owned(), ttl_ms: ms(ttl) }).await? {
+            Outcome::Granted { token } if self.request.is_some() => {
+                let (_, since) = self.anew().begin_anew(name, token).await?;
+                Ok(Grant { token, lasts: ttl.saturating_sub(since.elapsed()) })
+            }
             Outcome::Granted { token } => Ok(Grant { token, lasts: ttl.saturating_sub(before.elapsed()) }),
             other => Err(refused(other)),
         }
@@ -504,7 +571,7 @@ impl Critical {
     }
 
     async fn done(&self, command: Command) -> Result<u64, NodeError> {
-        match self.coordinator.propose(command).await? {
+        match self.propose(command).await? {
             Outcome::Done { revision } => Ok(revision),
             other => Err(refused(other)),
         }
@@ -588,6 +655,7 @@ fn refused(outcome: Outcome) -> NodeError {
         Refusal::Held { holder, token } => ConflictError::Held { holder, token }.into(),
         Refusal::Full(full) => full.into(),
         Refusal::TooLate => AccessError::TooLate.into(),
+        Refusal::OtherRequest => ConflictError::OtherRequest.into(),
         refusal @ (Refusal::OtherGroup { .. } | Refusal::Malformed(_)) => {
             AccessError::Proposal(OpaqueError::new(refusal)).into()
         }

@@ -230,6 +230,7 @@ impl NodeError {
             Self::TooLarge { .. } => "too_large",
             Self::Refused(AccessError::Full(_)) => "full",
             Self::Refused(_) => "refused",
+            Self::Conflict(ConflictError::OtherRequest) => "other_request",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
             Self::OutcomeUnknown { .. } => "outcome_unknown",

@@ -174,7 +174,7 @@ impl Node {
     /// [`NodeError::Invalid`] if the node was made without a coordinator, or this build has none.
     pub fn critical(&self) -> Result<Critical, NodeError> {
         let none = if Coordinator::BUILT { InputError::NoCoordinator } else { InputError::CoordinatorsNotBuilt };
-        Ok(Critical { coordinator: self.0.coordinator.clone().ok_or(none)? })
+        Ok(Critical::new(self.0.coordinator.clone().ok_or(none)?))
     }
 
     /// Addresses that other nodes can dial: multiaddresses that end in `/p2p/…`.

@@ -1,7 +1,9 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
 use crate::datadir::DataDirError;
-use crate::error::{AccessError, COORDINATOR_HINT, ContactError, CriticalBound, InputError, NodeError, Resource};
+use crate::error::{
+    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, InputError, NodeError, Resource,
+};
 use crate::store::StoreError;
 
 /// A code with its HTTP status and exit code.
@@ -41,6 +43,7 @@ pub const CODES: &[Code] = &[
     // Not now.
     Code { name: "no_quorum", status: 503, exit: 6 },
     Code { name: "conflict", status: 409, exit: 7 },
+    Code { name: "other_request", status: 422, exit: 7 },
     Code { name: "in_use", status: 409, exit: 7 },
     Code { name: "full", status: 409, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
@@ -156,6 +159,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("nothing changed: try again once others have given locks back; `nexus-node lock list` shows them")
         }
         NodeError::Refused(AccessError::Full(_)) => Some("nothing changed: delete keys, or give locks back"),
+        NodeError::Conflict(ConflictError::OtherRequest) => {
+            Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
+        }
         NodeError::Coordinator(_) => Some(COORDINATOR_HINT),
         NodeError::NoQuorum { lost: true, .. } => Some(
             "these voters are no members any more: `nexus-node coordinator recover --i-understand` on an admin's node",
@@ -164,6 +170,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "nothing changed: critical writes and exact reads need a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),
         NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
+        NodeError::NotRaised { needs: 3.., .. } => Some(
+            "nothing was written; `nexus-node status` names the members to update, and until then leave the id out",
+        ),
         NodeError::NotRaised { .. } => Some(
             "nothing was written; `nexus-node status` names the members to update, and until then it can be written as text",
         ),

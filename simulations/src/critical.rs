@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, Seat};
+use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, RequestId, Seat};
 use nexus_node::internals::coordinator::Action as Deed;
 use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions, RequestOutcome};
 
@@ -82,20 +82,69 @@ enum End {
     Unknown,
 }
 
+/// A client that writes. Every other one gives its writes an id.
+struct Writer {
+    plain: Critical,
+    once: Option<Critical>,
+}
+
+impl Writer {
+    fn new(critical: &Critical, number: usize) -> Self {
+        let once = (number % 2 == 1).then(|| critical.once(&format!("operation {number}")).ok()).flatten();
+        Self { plain: critical.clone(), once }
+    }
+
+    /// Writes, without an id while critical state does not know ids yet.
+    async fn write(&mut self, change: &impl AsyncFn(&Critical) -> Result<u64, NodeError>) -> Result<u64, NodeError> {
+        if let Some(once) = &self.once {
+            match change(once).await {
+                Err(NodeError::NotRaised { .. }) => self.once = None,
+                done => return done,
+            }
+        }
+        change(&self.plain).await
+    }
+
+    /// The end of an unknown write, by the same request or by a question for its end.
+    async fn ask(&self, id: &RequestId, change: &impl AsyncFn(&Critical) -> Result<u64, NodeError>) -> Option<End> {
+        if let Some(once) = &self.once {
+            return match change(once).await {
+                Ok(revision) => Some(End::Done(Some(revision))),
+                Err(NodeError::Conflict(_) | NodeError::NotFound { .. }) => Some(End::Refused),
+                // this question was not heard, or its end is not known either
+                Err(NodeError::NoQuorum { .. } | NodeError::OutcomeUnknown { .. }) => None,
+                Err(_) => Some(End::Unknown),
+            };
+        }
+        Some(match self.plain.outcome(id).await {
+            Ok(RequestOutcome::Done { revision, .. }) => End::Done(revision),
+            Ok(RequestOutcome::Refused { why: Some(_) }) => End::Refused,
+            Ok(RequestOutcome::Refused { why: None }) => End::Never,
+            Ok(_) => End::Unknown,
+            Err(_) => return None,
+        })
+    }
+}
+
 impl End {
     /// The end of a write with this error. An unknown end is asked for until it is certain, or time is over.
-    async fn of(sim: &Sim, critical: &Critical, error: &NodeError) -> Self {
+    async fn of(
+        sim: &Sim,
+        writer: &Writer,
+        error: &NodeError,
+        change: &impl AsyncFn(&Critical) -> Result<u64, NodeError>,
+    ) -> Self {
         match error {
             NodeError::NoQuorum { .. } => Self::Never,
             NodeError::OutcomeUnknown { id, .. } => {
                 for _ in 0..ASKED_MAX {
-                    let end = match critical.outcome(id).await {
-                        Ok(RequestOutcome::Done { revision, .. }) => Self::Done(revision),
-                        Ok(RequestOutcome::Refused { why: Some(_) }) => Self::Refused,
-                        Ok(RequestOutcome::Refused { why: None }) => Self::Never,
-                        Ok(_) => return Self::Unknown,
-                        Err(_) => continue,
-                    };
+                    let Some(end) = writer.ask(id, change).await else { continue };
+                    if matches!(end, Self::Unknown) {
+                        return end;
+                    }
+                    if writer.once.is_some() {
+                        sim.network().fire("asked_again");
+                    }
                     sim.network().fire(if matches!(end, Self::Done(_)) {
                         "unknown_was_done"
                     } else {
@@ -159,6 +208,7 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
         }
         Saw::Answer
     };
+    let mut writer = Writer::new(critical, number);
     match op.kind {
         OpKind::KvGet => match critical.get(&key).await {
             Ok(item) => {
@@ -167,19 +217,22 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
             }
             Err(error) => saw(&error),
         },
-        OpKind::KvDelete => match critical.delete(&key, DeleteOptions::default()).await {
-            Ok(revision) => answered(Action::Delete(true), Some(revision)),
-            Err(NodeError::NotFound { .. }) => answered(Action::Delete(false), None),
-            Err(error) => {
-                match End::of(sim, critical, &error).await {
-                    End::Done(revision) => drop(answered(Action::Delete(true), revision)),
-                    End::Refused => drop(answered(Action::Delete(false), None)),
-                    End::Never => never(ledger),
-                    End::Unknown => {}
+        OpKind::KvDelete => {
+            let delete = async |critical: &Critical| critical.delete(&key, DeleteOptions::default()).await;
+            match writer.write(&delete).await {
+                Ok(revision) => answered(Action::Delete(true), Some(revision)),
+                Err(NodeError::NotFound { .. }) => answered(Action::Delete(false), None),
+                Err(error) => {
+                    match End::of(sim, &writer, &error, &delete).await {
+                        End::Done(revision) => drop(answered(Action::Delete(true), revision)),
+                        End::Refused => drop(answered(Action::Delete(false), None)),
+                        End::Never => never(ledger),
+                        End::Unknown => {}
+                    }
+                    saw(&error)
                 }
-                saw(&error)
             }
-        },
+        }
         OpKind::KvCas => {
             // expects this node's copy, which is stale at times
             let expect = critical.get_local(&key).ok().and_then(|local| local.item).map(|item| item.value);
@@ -192,11 +245,13 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
                     open.action = action(false);
                 }
             }
-            match critical.cas(&key, expect.as_deref(), &text, PutOptions::default()).await {
+            let cas =
+                async |critical: &Critical| critical.cas(&key, expect.as_deref(), &text, PutOptions::default()).await;
+            match writer.write(&cas).await {
                 Ok(revision) => answered(action(true), Some(revision)),
                 Err(NodeError::Conflict(_)) => answered(action(false), None),
                 Err(error) => {
-                    match End::of(sim, critical, &error).await {
+                    match End::of(sim, &writer, &error, &cas).await {
                         End::Done(revision) => drop(answered(action(true), revision)),
                         End::Refused => drop(answered(action(false), None)),
                         End::Never => never(ledger),
@@ -206,17 +261,20 @@ async fn ask(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, number: u
                 }
             }
         }
-        _ => match critical.put(&key, &text, PutOptions::default()).await {
-            Ok(revision) => answered(Action::Put(value), Some(revision)),
-            Err(error) => {
-                match End::of(sim, critical, &error).await {
-                    End::Done(revision) => drop(answered(Action::Put(value), revision)),
-                    End::Never => never(ledger),
-                    End::Refused | End::Unknown => {}
+        _ => {
+            let put = async |critical: &Critical| critical.put(&key, &text, PutOptions::default()).await;
+            match writer.write(&put).await {
+                Ok(revision) => answered(Action::Put(value), Some(revision)),
+                Err(error) => {
+                    match End::of(sim, &writer, &error, &put).await {
+                        End::Done(revision) => drop(answered(Action::Put(value), revision)),
+                        End::Never => never(ledger),
+                        End::Refused | End::Unknown => {}
+                    }
+                    saw(&error)
                 }
-                saw(&error)
             }
-        },
+        }
     }
 }
 

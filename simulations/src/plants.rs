@@ -153,6 +153,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("calls_unknown_refused", "coordinators", "coordinators", &["linearizable", "replayed"]),
     // The question for an end says that it never happens, and nothing keeps it from that.
     inside("settles_nothing", "coordinators", "coordinators", &["linearizable", "replayed"]),
+    // A request that was answered is not known when it is asked again.
+    inside("forgets_requests", "coordinators", "coordinators", &["linearizable", "replayed"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

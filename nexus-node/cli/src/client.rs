@@ -26,6 +26,8 @@ pub(crate) struct Client {
     base: String,
     token: String,
     directory: Option<PathBuf>,
+    /// The id of the request, for a change that is done once.
+    request: Option<String>,
 }
 
 impl fmt::Debug for Client {
@@ -37,12 +39,24 @@ impl fmt::Debug for Client {
 impl Client {
     pub(crate) fn new(base: &str, token: &str) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { agent: agent(token, Some(ANSWER_TIMEOUT)), base, token: token.to_owned(), directory: None }
+        Self {
+            agent: agent(token, Some(ANSWER_TIMEOUT)),
+            base,
+            token: token.to_owned(),
+            directory: None,
+            request: None,
+        }
     }
 
     /// Marks the client as one of this directory's node. Another node on the port is then recognised.
     pub(crate) fn of_directory(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Gives the next change an id. Asked again with the same id, it is answered as the first time.
+    pub(crate) fn once(mut self, request: Option<String>) -> Self {
+        self.request = request;
         self
     }
 
@@ -120,8 +134,9 @@ impl Client {
             .header("user-agent", concat!("nexus-node/", env!("CARGO_PKG_VERSION")))
             // typed by a person, as far as this program can tell
             .header(CLIENT, COMMAND_LINE);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+        let id = self.request.as_deref().map(|id| ("idempotency-key", id));
+        for (name, value) in headers.iter().copied().chain(id) {
+            request = request.header(name, value);
         }
         if !body.is_empty() {
             request = request.header("content-type", "application/json");

@@ -123,6 +123,75 @@ fn a_transaction_does_all_or_the_other_thing() {
     assert_eq!(home.run_with(&["kv", "txn", "-"], b"[]").code, 2);
 }
 
+/// promise: Keys and locks | A request that is asked again under its id is answered as the first time, and done once
+#[test]
+fn a_change_with_an_id_is_done_once_also_after_the_node_was_killed() {
+    let home = Home::new();
+    let node = home.up();
+    let create = &["kv", "cas", "k", "--absent", "v", "--request", "create-1"];
+    let first = home.json(create);
+    assert_eq!(home.json(create), first);
+    home.json(&["kv", "put", "k", "w"]);
+    assert_eq!(home.json(create), first, "the first answer, and no second write");
+    assert_eq!(home.json(&["kv", "get", "k"])["value"], "w");
+    let txn = br#"{"then": [{"put": {"key": "t", "value": "1"}}]}"#;
+    let done = home.run_with(&["kv", "txn", "-", "--request", "txn-1", "--json"], txn).json();
+    assert_eq!(home.run_with(&["kv", "txn", "-", "--request", "txn-1", "--json"], txn).json(), done);
+    let gone = home.json(&["kv", "delete", "t", "--request", "gone-1"]);
+    let lease = home.json(&["lock", "acquire", "l", "--ttl", "1h", "--request", "job-1"]);
+    node.kill_9();
+
+    let node = home.up();
+    assert_eq!(home.json(create), first);
+    assert_eq!(home.json(&["kv", "delete", "t", "--request", "gone-1"]), gone);
+    let again = home.json(&["lock", "acquire", "l", "--ttl", "1h", "--request", "job-1"]);
+    assert_eq!(again["token"], lease["token"], "the same lease");
+    assert_eq!(home.error(&["lock", "acquire", "l"]).0, 7);
+    let token = lease["token"].to_string();
+    home.json(&["lock", "release", "l", "--token", &token]);
+    let over = home.error(&["lock", "acquire", "l", "--ttl", "1h", "--request", "job-1"]);
+    assert_eq!((over.0, over.1["code"].as_str()), (7, Some("conflict")), "the lease is over, and is not taken anew");
+
+    // over HTTP the id may be in quotes
+    let (host, token) = (node.address(), format!("Bearer {}", node.token()));
+    let put = |id: &str| {
+        let headers = [("Host", host.as_str()), ("Authorization", token.as_str()), ("Idempotency-Key", id)];
+        node.raw("PUT", "/v1/kv/http", &headers, br#"{"value":"v"}"#)
+    };
+    let first = put("a-1").json();
+    assert_eq!(put("\"a-1\"").json(), first);
+    assert_ne!(put("a-2").json()["revision"], first["revision"]);
+}
+
+/// promise: Keys and locks | A request's id is good for one change: another change under it is refused
+#[test]
+fn an_id_is_good_for_one_change() {
+    let home = Home::new();
+    let node = home.up();
+    home.json(&["kv", "put", "k", "v", "--request", "one"]);
+    for other in [
+        &["kv", "put", "k", "w", "--request", "one"][..],
+        &["kv", "delete", "k", "--request", "one"],
+        &["lock", "acquire", "k", "--request", "one"],
+    ] {
+        let (code, error) = home.error(other);
+        assert_eq!((code, error["code"].as_str()), (7, Some("other_request")), "{error}");
+    }
+    assert_eq!(home.json(&["kv", "get", "k"])["value"], "v");
+    let long = "x".repeat(256);
+    for bad in ["", "two words", &long] {
+        assert_eq!(home.error(&["kv", "put", "k", "w", "--request", bad]).0, 2, "{bad}");
+    }
+    let (host, token) = (node.address(), format!("Bearer {}", node.token()));
+    let headers = |ids: &[&'static str]| {
+        let ids = ids.iter().map(|id| ("Idempotency-Key", *id));
+        [("Host", host.as_str()), ("Authorization", token.as_str())].into_iter().chain(ids).collect::<Vec<_>>()
+    };
+    for (ids, status) in [(&[""][..], 422), (&["a", "b"], 400)] {
+        assert_eq!(node.raw("PUT", "/v1/kv/k", &headers(ids), br#"{"value":"x"}"#).status, status, "{ids:?}");
+    }
+}
+
 /// promise: Keys and locks | Values are any bytes: `kv put --file` and `kv get` take and give them as they are, and documents have them as `value_base64`
 #[test]
 fn bytes_go_through_the_command_line_and_http_as_they_are() {

@@ -13,6 +13,7 @@ use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
+use crate::error::ConflictError;
 use crate::secrets::Secrets;
 use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
 
@@ -187,17 +188,21 @@ pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Proble
 pub(super) async fn acquire(
     State(api): State<Api>,
     node: Node,
+    critical: Critical,
     Path(name): Path,
     OptionalJson(acquire): OptionalJson<wire::Acquire>,
 ) -> Result<Answer<wire::Lease>, Problem> {
-    let critical = node.critical()?;
     let ttl = acquire.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
     let options = LockOptions { ttl, wait: acquire.wait.map_or(Duration::ZERO, |wait| wait.0) };
     // if the caller goes away, this is dropped, and so is its place in line
     let granted = critical.acquire(&name, options).await;
     match api.0.proposals.count(granted) {
         Ok(grant) => Ok(Answer(ours(&node, name, grant.token, grant.lasts))),
-        Err(NodeError::Conflict(_)) => Err(held(&node, &critical, &name).await),
+        Err(NodeError::Conflict(ConflictError::Held { .. } | ConflictError::StillHeld { .. })) => {
+            Err(held(&node, &critical, &name).await)
+        }
+        // a repeated request whose lease is over
+        Err(error @ NodeError::Conflict(ConflictError::StaleToken { .. })) => Err(not_ours(error, &name)),
         Err(error) => Err(error.into()),
     }
 }
@@ -234,11 +239,12 @@ pub(super) async fn release(
 pub(super) async fn steal(
     State(api): State<Api>,
     node: Node,
+    critical: Critical,
     Path(name): Path,
     OptionalJson(steal): OptionalJson<wire::Steal>,
 ) -> Result<Answer<wire::Lease>, Problem> {
     let ttl = steal.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
-    let stolen = node.critical()?.steal(&name, ttl).await;
+    let stolen = critical.steal(&name, ttl).await;
     let grant = api.0.proposals.count(stolen).map_err(|error| not_ours(error, &name))?;
     Ok(Answer(ours(&node, name, grant.token, grant.lasts)))
 }
@@ -268,6 +274,7 @@ fn no_key(key: &str) -> Problem {
 fn unwritten(error: NodeError, key: &str, fence: Option<u64>) -> Problem {
     match error {
         NodeError::NotFound { .. } => no_key(key),
+        error @ NodeError::Conflict(ConflictError::OtherRequest) => error.into(),
         NodeError::Conflict(why) => Problem::new("conflict", why.to_string()).hint(match fence {
             Some(_) => "the lease is over: take the lock again, look at what changed meanwhile, and use the new token",
             None => "nothing was written: read it again with `nexus-node kv get`, and decide anew",
@@ -281,6 +288,7 @@ fn not_ours(error: NodeError, name: &str) -> Problem {
     let list = "`nexus-node lock list` shows who holds what";
     match error {
         NodeError::NotFound { .. } => Problem::new("not_found", format!("nobody holds the lock {name}")).hint(list),
+        error @ NodeError::Conflict(ConflictError::OtherRequest) => error.into(),
         NodeError::Conflict(why) => Problem::new("conflict", why.to_string())
             .hint(format!("that lease is over; take it anew with `nexus-node lock acquire`, {list}")),
         error => error.into(),

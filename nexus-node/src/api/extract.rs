@@ -6,11 +6,12 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::Api;
+use super::guard::single;
 use super::problem::Problem;
 use crate::{Brain, Critical, Node};
 
@@ -172,7 +173,19 @@ impl FromRequestParts<Api> for Brain {
 impl FromRequestParts<Api> for Critical {
     type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        Ok(api.node()?.critical()?)
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let critical = api.node()?.critical()?;
+        match single(&parts.headers, &IDEMPOTENCY_KEY)? {
+            Some(id) => Ok(critical.once(quoted(id))?),
+            None => Ok(critical),
+        }
     }
+}
+
+/// The id of a request that is done once, however often it is asked for.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The text of a header that may be in quotes, as structured fields have it.
+fn quoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }

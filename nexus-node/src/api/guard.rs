@@ -182,7 +182,7 @@ impl std::fmt::Debug for Guard {
 }
 
 /// A header that may be there once only: two parties might each believe a different one.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {

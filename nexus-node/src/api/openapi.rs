@@ -154,8 +154,18 @@ impl About<'_> {
     }
 
     /// The method takes a query parameter.
-    pub(crate) fn query(mut self, name: &str, schema: Value, text: &str) -> Self {
-        let parameter = json!({ "name": name, "in": "query", "description": text, "schema": schema });
+    pub(crate) fn query(self, name: &str, schema: Value, text: &str) -> Self {
+        self.parameter(json!({ "name": name, "in": "query", "description": text, "schema": schema }))
+    }
+
+    /// The method is done once for each id that its caller gives, however often it is asked for.
+    pub(super) fn once(self) -> Self {
+        let text = "asked again with the same id, it is answered as the first time; 1 to 255 bytes, in quotes or not";
+        let schema = json!({ "type": "string" });
+        self.parameter(json!({ "name": "Idempotency-Key", "in": "header", "description": text, "schema": schema }))
+    }
+
+    fn parameter(mut self, parameter: Value) -> Self {
         match self.operation.entry("parameters").or_insert_with(|| Vec::<Value>::new().into()) {
             Value::Array(parameters) => parameters.push(parameter),
             other => *other = vec![parameter].into(),

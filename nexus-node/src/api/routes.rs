@@ -143,6 +143,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
                      ttl?, fence?}}`, `{delete: key}` or `{get: key}`. If all checks hold, `then` is done, else \
                      `else`; that they do not hold is no error.",
                 )
+                .once()
                 .takes(true, &example::kv_txn())
                 .gives(200, &example::kv_txn_done())
         })
@@ -155,6 +156,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
         .on(Method::PUT, "/v1/kv/{*key}", critical::put, |about| {
             about
                 .summary("Give a key a value; with `expect` or `absent` only if that is how it is")
+                .once()
                 .takes(true, &example::kv_put())
                 .gives(200, &example::kv_written())
         })
@@ -162,6 +164,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
             about
                 .summary("Take a key away")
                 .query("fence", json!({ "type": "integer", "minimum": 0 }), "a lock's token that must be good")
+                .once()
                 .gives(200, &example::kv_deleted())
         })
         .on(Method::GET, "/v1/outcomes/{id}", critical::outcome, |about| {
@@ -191,6 +194,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/locks/{name}/acquire", critical::acquire, |about| {
             about
                 .summary("Take a lock, or wait in line for it; whoever takes it renews it")
+                .once()
                 .takes(false, &example::acquire())
                 .gives(200, &example::lease())
         })
@@ -206,6 +210,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/locks/{name}/steal", critical::steal, |about| {
             about
                 .summary("Take a lock from whoever holds it; who did stays visible")
+                .once()
                 .takes(false, &example::steal())
                 .gives(200, &example::lease())
         })

@@ -11,7 +11,7 @@ use super::command::{Command, Group};
 use super::format::TooNew;
 use super::settled::Settled;
 use super::state::Outcome;
-use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query};
+use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query, RequestKey};
 use crate::error::{NodeError, OpaqueError};
 use crate::request::RequestId;
 use crate::world::World;
@@ -23,7 +23,7 @@ impl Coordinator {
     /// Whether this build has coordinators.
     pub(crate) const BUILT: bool = false;
 
-    pub(crate) async fn propose(&self, _: Command) -> Result<Outcome, NodeError> {
+    pub(crate) async fn propose(&self, _: Command, _: Option<RequestKey>) -> Result<Outcome, NodeError> {
         match self.0 {}
     }
 

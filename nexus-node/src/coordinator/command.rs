@@ -9,7 +9,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
 
 use super::format::{self, ReadError, TooNew};
-use super::limits;
+use super::limits::{self, FormError};
+use super::requests::{Request, RequestKey};
 
 /// One change of critical state.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,11 @@ impl Command {
             | Self::Raise(_)
             | Self::End(_) => false,
         }
+    }
+
+    /// Whether it is a caller's change, and not the leader's own work.
+    pub(super) const fn is_a_callers(&self) -> bool {
+        !matches!(self, Self::Expire(_) | Self::Raise(_) | Self::End(_))
     }
 
     /// The number of stored values that its outcome may show.
@@ -325,12 +331,37 @@ pub(super) struct Proposal {
     pub(super) at_ms: u64,
     /// The commands.
     pub(super) commands: Vec<Command>,
+    /// The keys of requests among the commands, in the order of their places. From [`format::REQUESTS`] on.
+    #[borsh(skip)]
+    pub(super) requests: Vec<Request>,
 }
 
 impl Proposal {
     /// Its canonical bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        format::encode_marked(self.format, self)
+        match self.format {
+            0..format::REQUESTS => format::encode_marked(self.format, self),
+            _ => format::encode_marked(self.format, &(self, &self.requests)),
+        }
+    }
+
+    /// The key of the request of a command, by its place.
+    pub(super) fn request_of(&self, place: usize) -> Option<RequestKey> {
+        let found = self.requests.binary_search_by_key(&place, |request| usize::from(request.place));
+        found.ok().and_then(|found| self.requests.get(found)).map(|request| request.key)
+    }
+
+    /// Checks the rules of form of its format.
+    ///
+    /// # Errors
+    /// The first [`FormError`].
+    pub(super) fn check(&self) -> Result<(), FormError> {
+        limits::check(self.format, &self.commands)?;
+        let rising = self.requests.is_sorted_by(|one, next| one.place < next.place);
+        let of_a_caller =
+            |request: &Request| self.commands.get(usize::from(request.place)).is_some_and(Command::is_a_callers);
+        let may = self.requests.is_empty() || self.format >= format::REQUESTS;
+        if may && rising && self.requests.iter().all(of_a_caller) { Ok(()) } else { Err(FormError::Requests) }
     }
 
     /// Reads bytes of a format that is not above `max`.
@@ -347,6 +378,7 @@ impl Proposal {
             base: BorshDeserialize::deserialize(from)?,
             at_ms: BorshDeserialize::deserialize(from)?,
             commands: Vec::new(),
+            requests: Vec::new(),
         };
         for _ in 0..u32::deserialize(from)? {
             let number = u8::deserialize(from)?;
@@ -358,6 +390,9 @@ impl Proposal {
                 return Err(ReadError::Malformed);
             }
             proposal.commands.push(command);
+        }
+        if format >= format::REQUESTS {
+            proposal.requests = BorshDeserialize::deserialize(from)?;
         }
         if rest.is_empty() { Ok(proposal) } else { Err(ReadError::Malformed) }
     }
@@ -429,7 +464,7 @@ pub(super) enum ProposalError {
     Signature(#[from] BadSignature),
     /// A command breaks a rule of form.
     #[error(transparent)]
-    Form(#[from] limits::FormError),
+    Form(#[from] FormError),
 }
 
 impl Signed {
@@ -437,7 +472,7 @@ impl Signed {
     pub(super) fn new(proposal: &Proposal, key: &Keypair) -> Self {
         let bytes = proposal.encode();
         let signature = key.sign(Domain::Proposal, &digest(&bytes));
-        let good = proposal.by == key.did() && limits::check(proposal.format, &proposal.commands).is_ok();
+        let good = proposal.by == key.did() && proposal.check().is_ok();
         Self { bytes, signature, checked: good.then(|| Arc::new(proposal.clone())) }
     }
 
@@ -451,7 +486,7 @@ impl Signed {
         }
         let proposal = Proposal::decode(&self.bytes, max)?;
         proposal.by.verify(Domain::Proposal, &digest(&self.bytes), &self.signature)?;
-        limits::check(proposal.format, &proposal.commands)?;
+        proposal.check()?;
         Ok(Arc::new(proposal))
     }
 
@@ -503,7 +538,18 @@ mod tests {
         let key = Keypair::from_seed(&[1; 32]);
         let (group, by) = (Group::default(), key.did());
         let commands = vec![Command::Raise(1)];
-        let proposal = Proposal { format: 1, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format: 1,
+            group,
+            by,
+            session: 1,
+            seq: 1,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+            requests: Vec::new(),
+        };
         let mut bytes = proposal.encode();
         assert_eq!(Proposal::decode(&bytes, 1), Ok(proposal));
         let place = bytes.len() - 3;
@@ -530,8 +576,18 @@ mod tests {
             for format in 0..=2 {
                 let (group, by) = (Group::default(), key.did());
                 let commands = vec![Command::Put(text.clone()), command.clone()];
-                let proposal =
-                    Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+                let proposal = Proposal {
+                    format,
+                    group,
+                    by,
+                    session: 1,
+                    seq: 1,
+                    answered: 0,
+                    base: 0,
+                    at_ms: 0,
+                    commands,
+                    requests: Vec::new(),
+                };
                 let read = Proposal::decode(&proposal.encode(), 2);
                 assert_eq!(read, if format < 2 { Err(ReadError::Malformed) } else { Ok(proposal.clone()) });
                 // the proposer's own machine takes no shortcut

@@ -148,6 +148,7 @@ mod tests {
             base: 0,
             at_ms: 0,
             commands,
+            requests: Vec::new(),
         };
         machine.apply(LogPlace { index: seq, leader: by }, &proposal);
     }
@@ -194,7 +195,7 @@ mod tests {
             for (seq, commands) in (1..).zip(steps) {
                 let group = machine.group();
                 let proposal =
-                    Proposal { format: 0, group, by, session: 1, seq, answered: 0, base: 0, at_ms: 0, commands };
+                    Proposal { format: 0, group, by, session: 1, seq, answered: 0, base: 0, at_ms: 0, commands, requests: Vec::new() };
                 let changes = machine.apply(LogPlace { index: seq, leader: by }, &proposal).changes;
                 let now = SECOND * u32::try_from(seq).unwrap();
                 by_changes.follow(now, &machine, Some(changes.iter()));

@@ -26,6 +26,9 @@ pub(super) const ENDS: u16 = 2;
 /// signs each snapshot.
 pub(super) const SEATS: u16 = 2;
 
+/// The first format whose proposals may have the keys of requests: asked again, they are answered as the first time.
+pub(super) const REQUESTS: u16 = 3;
+
 /// The bytes of a mark and its number.
 pub(super) const MARKED_BYTES: usize = MARK.len() + size_of::<u16>();
 

@@ -60,7 +60,18 @@ fn sample(format: u16) -> Machine {
 /// A proposal for the entry of this index.
 fn proposed(format: u16, by: Did, index: u64, commands: Vec<Command>) -> Proposal {
     let base = index.saturating_sub(1);
-    Proposal { format, group: GROUP, by, session: 7, seq: index, answered: base, base, at_ms: 1_000, commands }
+    Proposal {
+        format,
+        group: GROUP,
+        by,
+        session: 7,
+        seq: index,
+        answered: base,
+        base,
+        at_ms: 1_000,
+        commands,
+        requests: Vec::new(),
+    }
 }
 
 fn commands(format: u16) -> Vec<Command> {

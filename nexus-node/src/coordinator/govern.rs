@@ -196,7 +196,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
         }
         let due = deadlines.due(now);
         if !due.is_empty()
-            && let Err(error) = here.propose(Command::Expire(due)).await
+            && let Err(error) = here.propose(Command::Expire(due), None).await
         {
             tracing::debug!(%error, "what ran out of time stays for now");
         }
@@ -222,7 +222,7 @@ impl Coordinator {
             holders.into_iter().filter(|did| members.has_ended(did)).collect()
         };
         for member in former {
-            match self.propose(Command::End(member)).await {
+            match self.propose(Command::End(member), None).await {
                 Ok(_) => tracing::info!(member = self.name(&member), "what this former member held has ended"),
                 Err(error) => tracing::debug!(%error, "what a former member holds stays for now"),
             }
@@ -481,6 +481,7 @@ impl Coordinator {
             base: *running.applied.index().borrow(),
             at_ms: self.world.wall().as_ms(),
             commands: vec![Command::Raise(format)],
+            requests: Vec::new(),
         };
         let raised = running.submit(Signed::new(&proposal, &self.key), Instant::now() + CHANGE_MAX).await;
         let outcomes = raised.map_err(ManageError::NotDone)?;

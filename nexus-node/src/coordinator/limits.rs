@@ -65,7 +65,11 @@ pub(super) struct Limits {
     pub(super) kept_bytes: u64,
     /// Sessions kept for one member. The oldest goes.
     pub(super) sessions: usize,
-    /// Log entries within which a proposal counts, and for which a silent session is kept.
+    /// Answers to requests with an id that are kept for one member. The oldest goes.
+    pub(super) requests: usize,
+    /// Bytes of these answers.
+    pub(super) request_bytes: u64,
+    /// Log entries within which a proposal counts, and for which a silent session or a request is kept.
     pub(super) session_span: u64,
 }
 
@@ -90,10 +94,12 @@ const FIRST: Limits = Limits {
     answers: 1_024,
     kept_bytes: u64::MAX,
     sessions: usize::MAX,
+    requests: 0,
+    request_bytes: 0,
     session_span: 100_000,
 };
 
-/// The bounds from format 2 on.
+/// The bounds of format 2.
 const SECOND: Limits = Limits {
     item_bytes: 256,
     lock_bytes: 1_536,
@@ -107,11 +113,15 @@ const SECOND: Limits = Limits {
     ..FIRST
 };
 
+/// The bounds from format 3 on.
+const THIRD: Limits = Limits { requests: 1_024, request_bytes: 1_048_576, ..SECOND };
+
 /// The bounds of a format.
 pub(super) const fn of(format: u16) -> &'static Limits {
     match format {
         0 | 1 => &FIRST,
-        2.. => &SECOND,
+        2 => &SECOND,
+        3.. => &THIRD,
     }
 }
 
@@ -149,6 +159,9 @@ pub enum FormError {
         /// The longest, in milliseconds.
         max: u64,
     },
+    /// The keys of requests are out of order, or of no change of a caller.
+    #[error("keys of requests that this format does not have, or that are of no change")]
+    Requests,
     /// A command of another format than the proposal's, or a value that this format does not have.
     #[error("a command or a value that format {format} does not have")]
     Format {

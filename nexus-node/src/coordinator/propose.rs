@@ -20,6 +20,7 @@ use super::group::NotDone;
 use super::limits::{self, COMMANDS_MAX, FormError, KEY_BYTES_MAX, PROPOSAL_BYTES_MAX, RESERVED_PREFIX};
 use super::query::Query;
 use super::raft::Voter;
+use super::requests::{Request, RequestKey};
 use super::settled::Settled;
 use super::state::{Full, Outcome, Refusal, reply_too_large};
 use super::wire::{Body, Bytes, Envelope, Reason, Refused};
@@ -39,6 +40,7 @@ const BATCH_BYTES_MAX: usize = PROPOSAL_BYTES_MAX / 2;
 /// A command, and the receiver of its outcome.
 pub(super) struct PendingCommand {
     command: Command,
+    request: Option<RequestKey>,
     bytes: usize,
     /// The end of its time, if it goes alone: its outcome did not fit the answer to a batch.
     alone: Option<Instant>,
@@ -53,14 +55,14 @@ impl PendingCommand {
 }
 
 impl Coordinator {
-    /// Commits a command. Returns its outcome.
+    /// Commits a command. Returns its outcome; for a request that was asked before, its first one.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`] if no leader with a quorum took it in time: then it did not happen.
     /// [`NodeError::OutcomeUnknown`] if a leader may have taken it, and did not answer in time.
     /// [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its form, [`NodeError::Refused`] if this node may not
     /// write.
-    pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, NodeError> {
+    pub(crate) async fn propose(&self, command: Command, request: Option<RequestKey>) -> Result<Outcome, NodeError> {
         limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
         if bytes > BATCH_BYTES_MAX {
@@ -70,14 +72,17 @@ impl Coordinator {
             let ended = self.identity.members().has_ended(&self.identity.me());
             return Err(if ended { AccessError::Revoked } else { AccessError::CriticalReader }.into());
         }
-        if command.has_bytes()
-            && let Some(format) = self.format_without_bytes().await?
+        if let Some(need) = Need::of([&command], request.is_some())
+            && let Some(format) = self.format_without(need).await?
         {
-            return Err(not_raised(format));
+            return Err(need.not_raised(format));
         }
         let (answer, outcome) = oneshot::channel();
         let stopping = || NodeError::from(StopError::CriticalWrites);
-        self.proposals.send(PendingCommand { command, bytes, alone: None, answer }).await.map_err(|_| stopping())?;
+        self.proposals
+            .send(PendingCommand { command, request, bytes, alone: None, answer })
+            .await
+            .map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 }
@@ -126,7 +131,9 @@ pub(super) async fn run(here: Arc<Coordinator>, wanted: mpsc::Receiver<PendingCo
         let until = batch.iter().find_map(|one| one.alone).unwrap_or_else(|| Instant::now() + ANSWER_WITHIN);
         let commands: Vec<Command> = batch.iter().map(|one| one.command.clone()).collect();
         let (group, by, at_ms) = (Group::default(), here.identity.me(), here.world.wall().as_ms());
-        let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands };
+        let requests =
+            (0..).zip(&batch).filter_map(|(place, one)| Some(Request { place, key: one.request? })).collect();
+        let proposal = Proposal { format: 0, group, by, session, seq, answered, base: 0, at_ms, commands, requests };
         let (deliverer, numbers) = (here.clone(), numbers.clone());
         let deliver = async move {
             let delivered = deliverer.deliver(proposal, until).await;
@@ -167,12 +174,47 @@ enum Undelivered {
         group: Group,
         base: u64,
     },
-    /// The coordinators began anew, and their format has no such values.
-    NotRaised(u16),
+    /// The coordinators began anew, and their format lacks this.
+    NotRaised(Need, u16),
     Refused(String),
     /// The answer would have this many bytes.
     TooLarge(u64),
     Stopping,
+}
+
+/// Something of a later format in a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Values that are no text.
+    Bytes,
+    /// The ids of requests.
+    Requests,
+}
+
+impl Need {
+    /// The latest need of these commands.
+    fn of<'a>(commands: impl IntoIterator<Item = &'a Command>, has_requests: bool) -> Option<Self> {
+        if has_requests {
+            return Some(Self::Requests);
+        }
+        commands.into_iter().any(Command::has_bytes).then_some(Self::Bytes)
+    }
+
+    /// The first format that has it.
+    const fn format(self) -> u16 {
+        match self {
+            Self::Bytes => format::BYTES,
+            Self::Requests => format::REQUESTS,
+        }
+    }
+
+    fn not_raised(self, format: u16) -> NodeError {
+        let what = match self {
+            Self::Bytes => "values that are no text",
+            Self::Requests => "requests with an id",
+        };
+        NodeError::NotRaised { what, needs: self.format(), format }
+    }
 }
 
 /// The result of one try.
@@ -212,15 +254,15 @@ impl Coordinator {
     async fn deliver(&self, mut proposal: Proposal, until: Instant) -> Result<Vec<Outcome>, Undelivered> {
         let mut signed: Option<Signed> = None;
         let mut hint = None;
-        let has_bytes = proposal.commands.iter().any(Command::has_bytes);
+        let need = Need::of(&proposal.commands, !proposal.requests.is_empty());
         // where a leader may have appended it
         let mut appended = None;
         let ended = loop {
             if let Some((group, base)) = self.where_it_stands() {
                 if signed.is_none() || proposal.group != group {
                     (proposal.format, proposal.group, proposal.base) = (self.writes(group), group, base);
-                    if has_bytes && proposal.format < format::BYTES {
-                        break Undelivered::NotRaised(proposal.format);
+                    if let Some(need) = need.filter(|need| proposal.format < need.format()) {
+                        break Undelivered::NotRaised(need, proposal.format);
                     }
                     signed = Some(Signed::new(&proposal, &self.key));
                 }
@@ -342,8 +384,9 @@ impl Coordinator {
                     return Ok(Settled::Forgotten);
                 }
                 let at_ms = self.world.wall().as_ms();
-                let (format, commands) = (self.writes(group), Vec::new());
-                let proposal = Proposal { format, group, by, session, seq, answered: 0, base, at_ms, commands };
+                let (format, commands, requests) = (self.writes(group), Vec::new(), Vec::new());
+                let proposal =
+                    Proposal { format, group, by, session, seq, answered: 0, base, at_ms, commands, requests };
                 let signed = Signed::new(&proposal, &self.key);
                 if let Some(leader) = hint.take().or_else(|| self.leader()) {
                     match self.try_with(leader, group, signed, until).await {
@@ -393,15 +436,14 @@ impl Coordinator {
         }
     }
 
-    /// The format of critical state, if it has no values but texts. Asks the leader unless this node knows
-    /// better.
-    async fn format_without_bytes(&self) -> Result<Option<u16>, NodeError> {
+    /// The format of critical state, if it lacks this. Asks the leader unless this node knows better.
+    async fn format_without(&self, need: Need) -> Result<Option<u16>, NodeError> {
         let known = || self.where_it_stands().map_or(0, |(group, _)| self.writes(group));
-        if known() >= format::BYTES {
+        if known() >= need.format() {
             return Ok(None);
         }
         let raised = self.read(&Query::Revision).await?.raised.max(known());
-        Ok(Some(raised).filter(|raised| *raised < format::BYTES))
+        Ok(Some(raised).filter(|raised| *raised < need.format()))
     }
 
     /// The error for a command, by the session, the number of its proposal and its place there.
@@ -412,7 +454,7 @@ impl Coordinator {
                 let id = RequestId::new(&self.identity.me(), (group.generation, group.id), session, seq, *base, place);
                 NodeError::OutcomeUnknown { id, missing: self.missing() }
             }
-            Undelivered::NotRaised(format) => not_raised(*format),
+            Undelivered::NotRaised(need, format) => need.not_raised(*format),
             Undelivered::Refused(why) => AccessError::Leader { message: why.clone() }.into(),
             Undelivered::TooLarge(bytes) => reply_too_large(*bytes),
             Undelivered::Stopping => StopError::CriticalWrites.into(),
@@ -439,12 +481,9 @@ impl From<FormError> for NodeError {
             FormError::Name { what } => InputError::KeyName { what, max: KEY_BYTES_MAX }.into(),
             FormError::Time { what, ms, min, max } => InputError::Time { what, ms, min, max }.into(),
             FormError::Format { format } => InputError::CommandFormat { format }.into(),
+            FormError::Requests => InputError::RequestId { max: RequestKey::ID_BYTES_MAX }.into(),
         }
     }
-}
-
-fn not_raised(format: u16) -> NodeError {
-    NodeError::NotRaised { what: "values that are no text", needs: format::BYTES, format }
 }
 
 /// The refusal of a proposal as a whole.

@@ -536,7 +536,18 @@ mod tests {
         let put = Put::new("stolen", b"mine".to_vec());
         let commands = vec![Command::Raise(FORMAT_MAX), Command::Put(put)];
         let (by, format) = (key(1).did(), FORMAT_MAX);
-        let proposal = Proposal { format, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands };
+        let proposal = Proposal {
+            format,
+            group,
+            by,
+            session: 1,
+            seq: 1,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+            requests: Vec::new(),
+        };
         machine.apply(LogPlace { index: 9, leader: key(1).did() }, &proposal);
         let data = machine.encode();
         let checkpoint = Checkpoint::of(group, head, &data);
@@ -676,7 +687,18 @@ mod tests {
     /// A proposal of node 1 in format 0, without a command.
     fn empty_proposal(here: &Coordinator) -> Proposal {
         let (group, by, commands) = (here.running().unwrap().group, key(1).did(), Vec::new());
-        Proposal { format: 0, group, by, session: 1, seq: 1, answered: 0, base: 0, at_ms: 0, commands }
+        Proposal {
+            format: 0,
+            group,
+            by,
+            session: 1,
+            seq: 1,
+            answered: 0,
+            base: 0,
+            at_ms: 0,
+            commands,
+            requests: Vec::new(),
+        }
     }
 
     fn refused_as_too_large(outcome: &Result<Outcome, NodeError>) -> bool {
@@ -727,7 +749,7 @@ mod tests {
 
     async fn with_a_large_key(format: u16) -> Arc<Coordinator> {
         let here = coordinator_of(format).await;
-        here.propose(Command::Put(Put::new("a", vec![b'a'; VALUE_BYTES_MAX]))).await.unwrap();
+        here.propose(Command::Put(Put::new("a", vec![b'a'; VALUE_BYTES_MAX])), None).await.unwrap();
         here
     }
 
@@ -752,8 +774,8 @@ mod tests {
     async fn callers_whose_answers_do_not_fit_one_proposal_are_answered_apart() {
         for format in [0, FORMAT_MAX] {
             let here = with_a_large_key(format).await;
-            let asked = (0..20).map(|_| here.propose(reads(7)));
-            let too_large = here.propose(reads(9));
+            let asked = (0..20).map(|_| here.propose(reads(7), None));
+            let too_large = here.propose(reads(9), None);
             let (answered, too_large) = futures::join!(futures::future::join_all(asked), too_large);
             for outcome in answered {
                 assert!(

@@ -6,6 +6,7 @@
 mod audit;
 mod kv;
 mod locks;
+mod requests;
 mod sessions;
 mod zero;
 
@@ -22,6 +23,7 @@ pub use locks::{Lease, Lock, Waiter};
 
 use self::kv::Kv;
 use self::locks::Locks;
+use self::requests::Requests;
 use self::sessions::{Lookup, Sessions};
 use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn, is_bytes};
 use super::format::{self, ReadError, TooNew};
@@ -111,6 +113,9 @@ pub enum Refusal {
     /// There is no more room.
     #[error("there is no room for more: {0}")]
     Full(Full),
+    /// The request's id was given to another change before. From format 3 on.
+    #[error("a request of that id asked for something else")]
+    OtherRequest,
 }
 
 /// The reason why a proposal or a command does not count.
@@ -368,6 +373,9 @@ pub(crate) struct Machine {
     locks: Locks,
     sessions: Sessions,
     audit: Chain,
+    /// Only from format 3 on, behind the rest.
+    #[borsh(skip)]
+    requests: Requests,
 }
 
 /// Something with a limited time, and its length.
@@ -491,15 +499,33 @@ impl Machine {
         let mut applied = Applied::default();
         let Applied { outcomes, changes, deeds } = &mut applied;
         let mut shown = 0;
-        for command in &proposal.commands {
+        for (place, command) in proposal.commands.iter().enumerate() {
             let before = changes.len();
-            let outcome = self.run(at, proposal.by, command, shown, changes);
+            let request = proposal.request_of(place);
+            let asked = request.and_then(|key| self.requests.look_up(proposal.by, key, command));
+            let outcome = match asked {
+                Some(outcome) => self.fitting(shown, outcome),
+                None => {
+                    let outcome = self.run(at, proposal.by, command, shown, changes);
+                    audit::deeds(command, &outcome, &changes[before..], deeds);
+                    self.requests.follow(&changes[before..], &self.locks);
+                    if let Some(key) = request {
+                        self.requests.note(proposal.by, key, command, &outcome, at.index, limits::of(self.format));
+                    }
+                    outcome
+                }
+            };
             shown += outcome.shown();
-            audit::deeds(command, &outcome, &changes[before..], deeds);
             outcomes.push(outcome);
         }
         self.sessions.note(at.index, proposal, &applied.outcomes, self.limits());
+        self.requests.sweep(at.index, limits::of(self.format));
         applied
+    }
+
+    /// An outcome, or the refusal to show so much beside the values that are shown already.
+    fn fitting(&self, shown: u64, outcome: Outcome) -> Outcome {
+        self.limits().check_reply(shown + outcome.shown()).map_or_else(Outcome::Refused, |()| outcome)
     }
 
     /// Does a command. `shown` are the bytes that the commands before it show.
@@ -549,13 +575,7 @@ impl Machine {
         };
         let outcome = result.unwrap_or_else(Outcome::Refused);
         // a transaction was checked before it was done
-        match &outcome {
-            Outcome::Refused(_) => match limits.check_reply(shown + outcome.shown()) {
-                Ok(()) => outcome,
-                Err(full) => Outcome::Refused(full),
-            },
-            _ => outcome,
-        }
+        if matches!(outcome, Outcome::Refused(_)) { self.fitting(shown, outcome) } else { outcome }
     }
 
     /// Does a transaction at one revision, or nothing of it.
@@ -620,11 +640,13 @@ impl Machine {
             self.locks.expire(&name, self.group.generation, &mut tell);
         }
         self.sessions.end(member, index);
+        self.requests.end(member);
     }
 
-    /// The members with a lock, a place in line or a session.
+    /// The members with a lock, a place in line, a session or a request.
     pub(super) fn holders(&self) -> BTreeSet<Did> {
-        self.locks.holders().chain(self.sessions.sessions.keys().map(|(by, _)| by)).copied().collect()
+        let asked = self.sessions.sessions.keys().map(|(by, _)| by).chain(self.requests.askers());
+        self.locks.holders().chain(asked).copied().collect()
     }
 
     /// The bytes of the values that the answer to these commands would show now, at most.
@@ -708,7 +730,8 @@ impl Machine {
         match self.format {
             0 => zero::encode(self),
             1 => format::encode_marked(1, self),
-            format => format::encode_marked(format, &(self, &self.sessions.floors)),
+            2 => format::encode_marked(2, &(self, &self.sessions.floors)),
+            format => format::encode_marked(format, &(self, &self.sessions.floors, &self.requests)),
         }
     }
 
@@ -720,13 +743,19 @@ impl Machine {
         let mut machine = match format::split(bytes, max)? {
             (0, bytes) => zero::decode(bytes)?,
             (1, bytes) => Self { format: 1, ..borsh::from_slice(bytes)? },
-            (format, bytes) => {
+            (2, bytes) => {
                 let (mut machine, floors): (Self, _) = borsh::from_slice(bytes)?;
                 machine.sessions.floors = floors;
-                Self { format, ..machine }
+                Self { format: 2, ..machine }
+            }
+            (format, bytes) => {
+                let (mut machine, floors, requests): (Self, _, _) = borsh::from_slice(bytes)?;
+                machine.sessions.floors = floors;
+                Self { format, requests, ..machine }
             }
         };
         machine.sessions.count();
+        machine.requests.count();
         machine.kv.count();
         machine.locks.count();
         if !machine.is_sound() {

@@ -17,6 +17,7 @@ use super::query::{Answer, Content, Query};
 use super::raft::{
     Ballot, Entry, LogId, Membership, Position, Proposals, Seats, SnapshotHead, Voter, decode_entry, encode_entry,
 };
+use super::requests::{Request, RequestKey};
 use super::state::{
     Action, CriticalChange, CriticalEvent, Deed, DeedResult, Full, Item, Lease, Lock, LogPlace, Machine, Malformed,
     Outcome, Record, Refusal, Source, Waiter,
@@ -128,6 +129,7 @@ fn proposal(format: u16, commands: Vec<Command>) -> Proposal {
         base: 41,
         at_ms: 1_700_000_000_000,
         commands,
+        requests: Vec::new(),
     }
 }
 
@@ -137,15 +139,24 @@ fn proposals(format: u16) -> Section {
     // younger than the bytes of the others together, which stay
     let end = (format >= format::ENDS).then(|| ("end", vec![Command::End(did(2))]));
     let vectors = one.chain([("no command", Vec::new()), ("a command of each kind", all)]).chain(end);
-    let vector = |(name, commands)| {
-        let proposal = proposal(format, commands);
+    let mut all: Vec<(&str, Proposal)> = vectors.map(|(name, commands)| (name, proposal(format, commands))).collect();
+    if format >= format::REQUESTS {
+        let commands = vec![Command::Put(put("k", "v")), Command::Put(put("l", "v")), Command::Put(put("m", "v"))];
+        let requests = vec![request(0, "first"), request(2, "third")];
+        all.push(("requests with an id", Proposal { requests, ..proposal(format, commands) }));
+    }
+    let vector = |(name, proposal): (&str, Proposal)| {
         let signed = Signed::new(&proposal, &key(1));
         let read: Signed = borsh::from_slice(&encode(&signed)).unwrap();
         assert_eq!(*read.open(format).unwrap(), proposal, "{name}");
         let (bytes, digest) = (hex(&signed.bytes), hex(&signed.digest()));
         of_format(format, name, json!({ "bytes": bytes, "digest": digest, "signed": hex(&encode(&signed)) }))
     };
-    vectors.map(vector).collect()
+    all.into_iter().map(vector).collect()
+}
+
+fn request(place: u16, id: &str) -> Request {
+    Request { place, key: RequestKey::of(id).unwrap() }
 }
 
 fn voter(n: u8) -> Voter {
@@ -229,6 +240,15 @@ impl Story {
     }
 
     fn tell_answered(&mut self, n: u8, answered: u64, commands: Vec<Command>) -> Vec<Outcome> {
+        self.propose(n, answered, commands, Vec::new())
+    }
+
+    /// Applies a proposal with requests of member `n`.
+    fn ask(&mut self, n: u8, commands: Vec<Command>, requests: Vec<Request>) -> Vec<Outcome> {
+        self.propose(n, 0, commands, requests)
+    }
+
+    fn propose(&mut self, n: u8, answered: u64, commands: Vec<Command>, requests: Vec<Request>) -> Vec<Outcome> {
         self.index += 1;
         let seq = self.seqs.entry(n).or_default();
         *seq += 1;
@@ -239,6 +259,7 @@ impl Story {
             answered,
             base: self.index,
             at_ms: 1_700_000_000_000 + self.index,
+            requests,
             ..proposal(self.format, commands)
         };
         self.apply(&Signed::new(&proposal, &key(n)))
@@ -361,6 +382,19 @@ fn machines(format: u16) -> Section {
         ended.tell(1, vec![Command::End(did(2))]);
         vectors.push(("a member that ended", ended));
     }
+    if format >= format::REQUESTS {
+        // done, refused, and one that waited has the lock now
+        let mut asked = Story::new(format);
+        let acquire = || Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 10_000 };
+        asked.tell(1, vec![acquire()]);
+        asked.ask(2, vec![Command::Put(put("k", "v")), acquire()], vec![request(0, "write"), request(1, "lock")]);
+        asked.ask(3, vec![Command::Cas { expect: None, put: put("k", "w") }], vec![request(0, "write")]);
+        asked.tell(1, vec![Command::Release { name: lock(), token: (1 << 40) + 1 }]);
+        let again =
+            asked.ask(2, vec![acquire(), Command::Put(put("k", "x"))], vec![request(0, "lock"), request(1, "write")]);
+        assert!(matches!(again[..], [Outcome::Granted { .. }, Outcome::Refused(Refusal::OtherRequest)]), "{again:?}");
+        vectors.push(("requests with an id", asked));
+    }
     vectors.into_iter().map(|(name, story)| of_format(format, name, story.vector())).collect()
 }
 
@@ -466,6 +500,9 @@ fn outcomes(format: u16) -> Section {
             ("a transaction with bytes", Outcome::Txn { held: true, revision: 9, items: vec![found.clone()] }),
             ("another value of bytes", refused(Refusal::Mismatch { found })),
         ]);
+    }
+    if format >= format::REQUESTS {
+        all.push(("another request", refused(Refusal::OtherRequest)));
     }
     let vector = |(name, outcome): (_, Outcome)| {
         let bytes = Outcome::encode_all(format, std::slice::from_ref(&outcome));

@@ -35,6 +35,9 @@ pub enum ConflictError {
         /// The reason in the leader's words.
         reason: String,
     },
+    /// The request's id was given to another change before, on this node.
+    #[error("a request with this id asked for something else before")]
+    OtherRequest,
     /// A quorum answers, and nothing needs to be recovered.
     #[error("a quorum is there: nothing needs to be recovered")]
     QuorumThere,

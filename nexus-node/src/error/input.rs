@@ -86,6 +86,12 @@ pub enum InputError {
         /// The longest name, in bytes.
         max: usize,
     },
+    /// The id of a request is empty, too long, or has control characters.
+    #[error("a request's id must have 1 to {max} bytes and no control characters")]
+    RequestId {
+        /// The longest id, in bytes.
+        max: usize,
+    },
     /// A time is out of its range.
     #[error("{what} is {ms} ms, and must be {min} to {max} ms")]
     Time {

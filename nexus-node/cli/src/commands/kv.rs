@@ -51,6 +51,8 @@ pub(crate) enum Kv {
         /// Write only if this token of a lock is good at that moment
         #[arg(long, value_name = "TOKEN")]
         fence: Option<u64>,
+        #[command(flatten)]
+        once: Once,
     },
     /// Write a key if it is as expected
     Cas {
@@ -80,6 +82,8 @@ pub(crate) enum Kv {
         /// Write values although they look like secrets: they reach all machines of the mesh
         #[arg(long)]
         allow_secret: bool,
+        #[command(flatten)]
+        once: Once,
     },
     /// Tell the end of a write or a lock that was unknown
     ///
@@ -110,6 +114,24 @@ pub(crate) struct GivenValue {
     file: Option<PathBuf>,
 }
 
+/// The id of a request, by which it is done once.
+#[derive(Debug, Args)]
+pub(crate) struct Once {
+    /// An id of your choice for this change; asked again with it, this node answers as the first time
+    #[arg(long, value_name = "ID", value_parser = request_id)]
+    pub(crate) request: Option<String>,
+}
+
+/// An id that a header can carry.
+fn request_id(text: &str) -> Result<String, String> {
+    let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("an id has 1 to 255 letters, digits and signs, and no spaces".to_owned())
+    }
+}
+
 /// The options for writing a key.
 #[derive(Debug, Args)]
 pub(crate) struct WriteOptions {
@@ -122,6 +144,8 @@ pub(crate) struct WriteOptions {
     /// Write it although it looks like a secret: it reaches all machines of the mesh
     #[arg(long)]
     allow_secret: bool,
+    #[command(flatten)]
+    once: Once,
 }
 
 impl Kv {
@@ -139,21 +163,25 @@ impl Kv {
                 Ok(())
             }
             Self::Put { key, value, options } => {
-                let put = put(value, options)?;
-                written(&client.put(&path(&key), &put)?, printer)
+                let (put, request) = put(value, options)?;
+                written(&client.once(request).put(&path(&key), &put)?, printer)
             }
-            Self::Delete { key, fence } => {
+            Self::Delete { key, fence, once } => {
                 let fence = fence.map(|fence| fence.to_string());
-                let deleted: wire::KvWritten =
-                    client.delete(&format!("{}{}", path(&key), query(&[("fence", fence.as_deref())])))?;
+                let deleted: wire::KvWritten = client.once(once.request).delete(&format!(
+                    "{}{}",
+                    path(&key),
+                    query(&[("fence", fence.as_deref())])
+                ))?;
                 printer.answer(&deleted, || format!("deleted {}, revision {}", sane(&deleted.key), deleted.revision))
             }
             Self::Cas { key, expect, absent, value, options } => {
-                let put = wire::KvPut { expect, absent, ..put(value, options)? };
-                written(&client.put(&path(&key), &put)?, printer)
+                let (put, request) = put(value, options)?;
+                let put = wire::KvPut { expect, absent, ..put };
+                written(&client.once(request).put(&path(&key), &put)?, printer)
             }
             Self::List { prefix } => list(&client, &prefix, printer),
-            Self::Txn { file, allow_secret } => txn(&client, &file, allow_secret, printer),
+            Self::Txn { file, allow_secret, once } => txn(&client.once(once.request), &file, allow_secret, printer),
             Self::Outcome { id } => outcome(&client, &id, printer),
             Self::Watch { prefix, after } => watch(&client, &prefix, after, printer),
         }
@@ -167,7 +195,9 @@ fn outcome(client: &Client, id: &str, printer: &Printer) -> Result<(), Problem> 
         match answer.outcome {
             wire::OutcomeWord::Done => match (answer.revision, answer.token) {
                 (Some(revision), _) => format!("done, revision {revision}"),
-                (None, Some(token)) => format!("done: token {token}, which is given back since nobody knew it"),
+                (None, Some(token)) => {
+                    format!("done: token {token}, given back unless it was asked for with --request")
+                }
                 (None, None) => "done".to_owned(),
             },
             wire::OutcomeWord::Refused => format!("refused: {}", because("it did not happen, and never will")),
@@ -181,8 +211,9 @@ fn path(key: &str) -> String {
     format!("/v1/kv/{}", escape(key))
 }
 
-/// The document of a value, with options. Bytes of a file that are text go as text.
-fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem> {
+/// The document of a value, with options, and the id of the request. Bytes of a file that are text go as text.
+fn put(given: GivenValue, options: WriteOptions) -> Result<(wire::KvPut, Option<String>), Problem> {
+    let request = options.once.request;
     let put = wire::KvPut {
         ttl: options.ttl,
         fence: options.fence,
@@ -192,7 +223,7 @@ fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem>
     let Some(file) = given.file else {
         let value = text(given.value.unwrap_or_default());
         let hint = "`--file -` takes stdin byte for byte";
-        return Ok(wire::KvPut { value: Some(value.map_err(|problem| problem.hint(hint))?), ..put });
+        return Ok((wire::KvPut { value: Some(value.map_err(|problem| problem.hint(hint))?), ..put }, request));
     };
     let bytes = if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -201,10 +232,11 @@ fn put(given: GivenValue, options: WriteOptions) -> Result<wire::KvPut, Problem>
         fs::read(&file)
     };
     let bytes = bytes.map_err(|error| Problem::new("invalid", format!("{}: {error}", file.display())))?;
-    Ok(match String::from_utf8(bytes) {
+    let put = match String::from_utf8(bytes) {
         Ok(text) => wire::KvPut { value: Some(text), ..put },
         Err(bytes) => wire::KvPut { value_base64: Some(BASE64.encode(bytes.as_bytes())), ..put },
-    })
+    };
+    Ok((put, request))
 }
 
 /// Shows a value: text as a line, other bytes and those for a file as they are. A terminal gets nothing

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use nexus_node::api::{Problem, wire};
 
+use super::kv::Once;
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, sane, short_did};
 use crate::session::CliSession;
@@ -24,6 +25,8 @@ pub(crate) enum Lock {
         /// The longest wait in line for a held lock [default: no wait]
         #[arg(long, value_name = "TIME")]
         wait: Option<wire::Span>,
+        #[command(flatten)]
+        once: Once,
     },
     /// Start a lease's time anew
     Renew {
@@ -62,8 +65,9 @@ impl Lock {
         let printer = &session.printer;
         let path = |name: &str, verb: &str| format!("/v1/locks/{}/{verb}", escape(name));
         match self {
-            Self::Acquire { name, ttl, wait } => {
-                let client = client.patient(wait.map_or(Duration::ZERO, |wait| wait.0).saturating_add(GRACE));
+            Self::Acquire { name, ttl, wait, once } => {
+                let client =
+                    client.patient(wait.map_or(Duration::ZERO, |wait| wait.0).saturating_add(GRACE)).once(once.request);
                 let lease = client.post(&path(&name, "acquire"), &wire::Acquire { ttl: Some(ttl), wait })?;
                 taken(&lease, printer)
             }

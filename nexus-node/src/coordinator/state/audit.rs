@@ -167,6 +167,7 @@ impl Refusal {
             Self::Held { .. } => "held",
             Self::NoWaiter => "no_waiter",
             Self::Full(_) => "full",
+            Self::OtherRequest => "other_request",
         }
     }
 }

@@ -40,6 +40,7 @@ impl Log {
             base: self.index,
             at_ms: 0,
             commands: vec![command],
+            requests: Vec::new(),
         };
         self.apply(&proposal).remove(0)
     }
@@ -109,6 +110,7 @@ fn a_proposal_that_comes_again_is_answered_and_not_applied() {
         base: 0,
         at_ms: 0,
         commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
+        requests: Vec::new(),
     };
     let first = log.apply(&proposal);
     let changes = log.changes.len();
@@ -142,6 +144,7 @@ fn a_silent_session_is_let_go_of_only_when_nothing_of_it_can_count() {
         base,
         at_ms: 0,
         commands: vec![Command::Cas { expect: None, put: put("k", "v") }],
+        requests: Vec::new(),
     };
     log.index = 10;
     log.apply(&of(1, 10));
@@ -166,6 +169,7 @@ fn another_groups_proposals_do_not_count() {
         base: 0,
         at_ms: 0,
         commands: vec![Command::Put(put("k", "v"))],
+        requests: Vec::new(),
     };
     assert!(matches!(log.apply(&proposal)[..], [Outcome::Refused(Refusal::OtherGroup { .. })]));
     assert_eq!(log.machine.get("k"), None);
@@ -185,6 +189,7 @@ fn a_signature_that_does_not_hold_changes_nothing() {
         base: 0,
         at_ms: 0,
         commands: vec![Command::Put(put("k", "v"))],
+        requests: Vec::new(),
     };
     let signed = Signed::new(&proposal, &key);
     // a proposal from another node, which is not checked yet
@@ -210,7 +215,18 @@ fn a_signature_that_does_not_hold_changes_nothing() {
 /// A proposal of one command, in a format.
 fn in_format(format: u16, by: Did, seq: u64, command: Command) -> Proposal {
     let commands = vec![command];
-    Proposal { format, group: GROUP, by, session: 7, seq, answered: 0, base: 0, at_ms: 0, commands }
+    Proposal {
+        format,
+        group: GROUP,
+        by,
+        session: 7,
+        seq,
+        answered: 0,
+        base: 0,
+        at_ms: 0,
+        commands,
+        requests: Vec::new(),
+    }
 }
 
 #[test]
@@ -375,6 +391,7 @@ fn tokens_of_a_later_group_are_larger() {
         base: 0,
         at_ms: 0,
         commands: vec![acquire(0)],
+        requests: Vec::new(),
     };
     let applied = machine.apply(LogPlace { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) > before);
@@ -394,6 +411,7 @@ fn tokens_fit_what_json_numbers_carry() {
         base: 0,
         at_ms: 0,
         commands: vec![acquire(0)],
+        requests: Vec::new(),
     };
     let applied = machine.apply(LogPlace { index: 1, leader: LEADER }, &proposal);
     assert!(token(applied.outcomes[0].clone()) < 1 << 53);
@@ -522,6 +540,7 @@ fn who_did_what_is_one_chain_on_every_copy() {
             base: 0,
             at_ms: 1_000 + seq,
             commands,
+            requests: Vec::new(),
         };
         Signed::new(&proposal, &keys[who])
     };
@@ -594,6 +613,7 @@ fn what_the_line_passes_on_and_what_expires_is_noted_for_its_owner() {
         base: 0,
         at_ms: 0,
         commands: vec![release],
+        requests: Vec::new(),
     };
     let deeds = log.machine.apply(LogPlace { index: 9, leader: LEADER }, &proposal).deeds;
     assert_eq!(
@@ -622,6 +642,7 @@ fn of_a_proposal_and_the_question_for_its_end_the_first_one_counts() {
         base,
         at_ms: 0,
         commands,
+        requests: Vec::new(),
     };
     let write = |text: &str| vec![Command::Put(put("k", text))];
     let mut log = Log::new();

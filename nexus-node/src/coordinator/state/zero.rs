@@ -8,6 +8,7 @@ use std::io;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
+use super::requests::Requests;
 use super::sessions::{ProposalSession, Sessions};
 use super::{Full, Item, Machine, Malformed, Outcome, Refusal};
 use crate::coordinator::command::Group;
@@ -45,7 +46,7 @@ type Sessions0 = (BTreeMap<(Did, u64), Session0>, u64);
 
 /// A machine's bytes in format 0.
 pub(super) fn encode(machine: &Machine) -> Vec<u8> {
-    let Machine { format: _, group, revision, kv, locks, sessions, audit } = machine;
+    let Machine { format: _, group, revision, kv, locks, sessions, audit, requests: _ } = machine;
     let answers = |done: &BTreeMap<u64, Vec<Outcome>>| {
         done.iter().map(|(seq, outcomes)| (*seq, outcomes.iter().map(Outcome0::from).collect())).collect()
     };
@@ -66,7 +67,7 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Machine> {
     };
     let sessions = sessions.into_iter().map(|(of, one)| Ok((of, session(one)?))).collect::<io::Result<_>>()?;
     let sessions = Sessions { sessions, swept, floors: BTreeMap::new() };
-    Ok(Machine { format: 0, group, revision, kv, locks, sessions, audit })
+    Ok(Machine { format: 0, group, revision, kv, locks, sessions, audit, requests: Requests::default() })
 }
 
 /// Encodes a proposal's outcomes in format 0.
@@ -119,7 +120,8 @@ impl From<&Refusal> for Refusal0 {
             Refusal::OtherGroup { group, found } => {
                 Self::OtherGroup { group: group.to_string(), found: found.to_string() }
             }
-            Refusal::TooLate => Self::TooLate,
+            // no request of this format has an id
+            Refusal::TooLate | Refusal::OtherRequest => Self::TooLate,
             Refusal::Mismatch { found } => Self::Mismatch { found: found.clone() },
             Refusal::NoKey => Self::NoKey,
             Refusal::StaleToken { token } => Self::StaleToken { token: *token },

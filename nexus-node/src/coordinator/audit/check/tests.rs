@@ -31,6 +31,7 @@ pub(in crate::coordinator::audit) fn chain_of(same: usize, own: usize, value: &s
             base: 0,
             at_ms: 0,
             commands,
+            requests: Vec::new(),
         };
         machine.apply_signed(LogPlace { index: seq, leader: key.did() }, &Signed::new(&proposal, &key)).1
     });
