@@ -9,6 +9,7 @@ mod reading;
 mod recall;
 #[cfg(test)]
 mod tests;
+mod unforget;
 mod watch;
 
 use std::collections::VecDeque;
@@ -174,7 +175,7 @@ impl Brain {
     /// Writes a memory. It is on this node's disk when this returns.
     ///
     /// With a key that a live memory of the space has, that one is edited; if nothing differs,
-    /// the answer is the first one's.
+    /// the answer is the first one's. It keeps kind, tags and metadata that are not given.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space, [`NodeError::TooLarge`],
@@ -230,7 +231,8 @@ impl Brain {
             let missing = || NodeError::NotFound { what: Resource::Space, name: space.to_string() };
             let row = places.readable(space).ok_or_else(missing)?;
             spaces.push((places.shown_name(&space, row), row.rule(space)));
-            records.push(NewRecord { space, core: self.core(memory)? });
+            let keeps = memory.keeps();
+            records.push(NewRecord { space, core: self.core(memory)?, keeps });
         }
         match self.here().engine.run(Command::Remember(records)).await? {
             Outcome::Remembered(written) => {
@@ -254,6 +256,7 @@ impl Brain {
                 local: true,
                 replicated: self.here().sessions.replicas(&written.log, written.seq, may_read),
             },
+            replaced: written.replaced,
             duplicate_of: None,
         }
     }
@@ -261,7 +264,7 @@ impl Brain {
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
         memory.without_secrets()?;
-        let NewMemory { text, space: _, kind, tags, meta, key, ttl, was, origin, secrets: _ } = memory;
+        let NewMemory { text, kind, tags, meta, key, ttl, was, origin, .. } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
         let Origin { agent, source, .. } = said(origin);
@@ -281,6 +284,12 @@ impl Brain {
     /// As [`Brain::get`].
     pub fn get_blocking(&self, id: impl Into<MemoryRef>) -> Result<Memory, NodeError> {
         self.reader(&self.snapshot()?)?.get(id.into().as_str())
+    }
+
+    /// One memory by its id or a former one, and by no key of a caller.
+    #[cfg(feature = "http")]
+    pub(crate) fn get_by_id_blocking(&self, id: &str) -> Result<Memory, NodeError> {
+        self.reader(&self.snapshot()?)?.get_by_id(id)
     }
 
     /// [`Brain::key_of`] where the caller may wait for the disk.

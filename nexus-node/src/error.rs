@@ -33,6 +33,8 @@ use crate::store::StoreError;
 pub enum Resource {
     /// A memory.
     Memory,
+    /// A memory that was forgotten.
+    Forgotten,
     /// A space.
     Space,
     /// A member of the mesh.
@@ -54,6 +56,7 @@ impl Resource {
     const fn plural(self) -> &'static str {
         match self {
             Self::Memory => "memories",
+            Self::Forgotten => "forgotten memories",
             Self::Space => "spaces",
             Self::Member => "members",
             Self::Key => "keys",
@@ -81,6 +84,7 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Memory => "memory",
+            Self::Forgotten => "forgotten memory",
             Self::Space => "space",
             Self::Member => "member",
             Self::Key => "key",

@@ -48,7 +48,8 @@ pub struct NewMemory {
     pub tags: Vec<String>,
     /// Metadata by key.
     pub meta: BTreeMap<String, Value>,
-    /// A key of the caller's. A live memory of the space with this key is edited instead of doubled.
+    /// A key of the caller's. A live memory of the space with this key is edited instead of doubled: its text and its end
+    /// are replaced, and kind, tags and metadata if they are given.
     pub key: Option<String>,
     /// The lifetime from now on; `None` for no end.
     pub ttl: Option<Duration>,
@@ -58,6 +59,10 @@ pub struct NewMemory {
     pub origin: Origin,
     /// The way with credentials in it.
     pub secrets: Secrets,
+    /// Whether a live memory with its key loses its tags if none are given here.
+    pub no_tags: bool,
+    /// The fields in which a live memory with its key stays as it is, by name; `None` for those that are not given.
+    pub(crate) keeps: Option<Vec<&'static str>>,
 }
 
 /// The reach of a write at the time of its acknowledgement.
@@ -86,6 +91,8 @@ pub struct Remembered {
     pub created_at: Timestamp,
     /// The reach of the write.
     pub durability: Durability,
+    /// Whether it replaced other content of a live memory with its key.
+    pub replaced: bool,
     /// An older memory with nearly the same text, if there is one.
     pub duplicate_of: Option<MemoryId>,
 }

@@ -159,6 +159,12 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("nothing changed: try again once others have given locks back; `nexus-node lock list` shows them")
         }
         NodeError::Refused(AccessError::Full(_)) => Some("nothing changed: delete keys, or give locks back"),
+        NodeError::NotFound { what: Resource::Forgotten, .. } => {
+            Some("give the id that `forget` printed; a memory whose content was erased does not come back")
+        }
+        NodeError::Conflict(ConflictError::KeyTaken { .. }) => {
+            Some("nothing was written; forget that one first, or edit it")
+        }
         NodeError::Conflict(ConflictError::OtherRequest) => {
             Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
         }

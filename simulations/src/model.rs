@@ -494,7 +494,7 @@ impl<'a> Model<'a> {
             OpKind::Remember | OpKind::Keyed => {
                 let core =
                     |part: u64| Core { text: format!("{text} {part}"), kind: "note".to_owned(), ..Core::default() };
-                let records = (0..op.n.clamp(1, 8)).map(|part| NewRecord { space, core: core(part) }).collect();
+                let records = (0..op.n.clamp(1, 8)).map(|part| NewRecord::whole(space, core(part))).collect();
                 self.command(no, Command::Remember(records))?
             }
             OpKind::Edit | OpKind::Forget => {

@@ -46,7 +46,7 @@ fn begin() -> Result<Store, Box<dyn std::error::Error>> {
     store.commit(&[found(&genesis)])?;
     let mut engine = Engine::open(key(NODE), &store.snapshot()?)?;
     let core = |text: &str| nexus_crdt::Core { text: text.to_owned(), ..nexus_crdt::Core::default() };
-    let record = |text| NewRecord { space: SpaceId::default_of(&mesh), core: core(text) };
+    let record = |text| NewRecord::whole(SpaceId::default_of(&mesh), core(text));
     let admit =
         |n| Command::Admit { chain: chain(n), with: nexus_node::internals::store::Batch::new(), replaces: None };
     let commands = vec![(1, admit(NODE)), (2, admit(PEER)), (3, Command::Remember(vec![record("one"), record("two")]))];

@@ -52,6 +52,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/v1/memories/x", false),
     ("PATCH", "/v1/memories/x", false),
     ("DELETE", "/v1/memories/x", false),
+    ("POST", "/v1/memories/x/unforget", false),
     ("GET", "/v1/memories/x/history", false),
     ("GET", "/v1/export", false),
     ("POST", "/v1/import", false),

@@ -112,6 +112,9 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         was,
         origin: caller.origin(line.agent.as_deref(), None)?,
         secrets,
+        // the file says all of it
+        keeps: Some(Vec::new()),
+        ..NewMemory::default()
     });
     let masked = memory.without_secrets().map_err(NodeError::from)?;
     Ok(Reading::Write { memory, masked })
@@ -119,7 +122,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
 
 /// The memory with exactly this id or former id. A shortened id does not count.
 fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
-    let memory = brain.get_blocking(id).ok()?;
+    let memory = brain.get_by_id_blocking(id).ok()?;
     (memory.id.to_string() == id || memory.was.as_deref() == Some(id)).then_some(memory)
 }
 

@@ -10,7 +10,7 @@ use futures::stream;
 use serde::Deserialize;
 
 use super::caller::Caller;
-use super::extract::{Json, Parameters, Path, Query};
+use super::extract::{Json, OptionalJson, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::{Brain, ListQuery, NodeError, RecallQuery};
@@ -88,6 +88,16 @@ pub(super) async fn edit(
 pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {
     brain.forget(&id).await?;
     Ok(axum::Json(wire::Forgotten { id, forgotten: true }))
+}
+
+pub(super) async fn unforget(
+    brain: Brain,
+    caller: Caller,
+    Path(id): Path,
+    OptionalJson(unforget): OptionalJson<wire::Unforget>,
+) -> Result<axum::Json<wire::Memory>, Problem> {
+    let (origin, secrets) = (caller.origin(None, None)?, caller.secrets(unforget.allow_secret)?);
+    Ok(axum::Json(brain.unforget(&id, origin, secrets).await?.into()))
 }
 
 pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<Vec<wire::Revision>>, Problem> {

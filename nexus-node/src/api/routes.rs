@@ -73,6 +73,12 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .takes(true, &example::patch())
                 .gives(200, &example::memory())
         })
+        .on(Method::POST, "/v1/memories/{id}/unforget", memories::unforget, |about| {
+            about
+                .summary("Write a forgotten memory again, under a new id; its former one is in `was`")
+                .takes(false, &example::unforget())
+                .gives(200, &example::memory())
+        })
         .on(Method::DELETE, "/v1/memories/{id}", memories::forget, |about| {
             about.summary("Remove a memory everywhere").gives(200, &example::forgotten())
         })

@@ -16,6 +16,7 @@ const META_BYTES_MAX: usize = 8 * 1024;
 pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result<(), NodeError> {
     match (field, value) {
         (_, Value::Null) => Ok(()),
+        ("text", Value::String(text)) if text.trim().is_empty() => Err(InputError::NoText.into()),
         ("text", _) => bytes("text, as JSON,", value, text_bytes_max),
         ("meta", deep) if !depth::is_within(deep, depth::LEVELS_MAX) => {
             Err(InputError::Depth { what: "metadata", max: depth::LEVELS_MAX }.into())

@@ -126,10 +126,10 @@ impl Engine {
         }
         match command {
             Command::Remember(records) => self.remember(place, records, run, turn),
-            Command::Edit { record, edit } => self.edit(place, record, &edit, run, turn),
+            Command::Edit { record, edit } => Ok(self.edit(place, record, &edit, run, turn)?.0),
             Command::Forget(record) => {
                 let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
-                self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)
+                Ok(self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)?.0)
             }
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
             Command::Admit { chain, with, replaces } => {
@@ -239,14 +239,15 @@ impl Engine {
     ) -> Result<Answer, LedgerError> {
         let mut written = Vec::with_capacity(records.len());
         run.answers[place] = Answer::Remembered(vec![None; records.len()]);
-        for (slot, NewRecord { space, core }) in records.into_iter().enumerate() {
+        for (slot, NewRecord { space, core, keeps }) in records.into_iter().enumerate() {
             if let Some(key) = &core.key {
                 if run.pending.get(&space).is_some_and(|pending| pending.keys.contains(key)) {
                     self.seal(space, run, turn)?;
                 }
                 if let Some(record) = self.keyed(space, key, turn)? {
-                    self.write_again(place, record, &core, run, turn)?;
-                    written.push((slot, self.written(space, record, turn)?));
+                    let replaced = self.write_again(place, record, (&core, &keeps), run, turn)?;
+                    let there = self.written(space, record, turn)?;
+                    written.push((slot, there.map(|there| Written { replaced, ..there })));
                     continue;
                 }
             }
@@ -293,7 +294,8 @@ impl Engine {
         };
         let entry = read_entry(&turn.draft, eno)?.ok_or_else(|| rows::unreadable(Table::Entries))?;
         let log = LogId { space, ..entry.header().log() };
-        Ok(Some(Written { record, log, seq: entry.header().seq, created_at: row.hlc.time() }))
+        let (seq, created_at) = (entry.header().seq, row.hlc.time());
+        Ok(Some(Written { record, log, seq, created_at, replaced: false }))
     }
 
     /// Makes one entry of the pending writes of a space, and answers the commands in it.
@@ -308,7 +310,8 @@ impl Engine {
         let header = entry.header();
         for (place, slot, index) in pending.slots {
             let record = Dot { entry: entry.id(), index };
-            let written = Written { record, log: header.log(), seq: header.seq, created_at: header.hlc.time() };
+            let (log, seq, created_at) = (header.log(), header.seq, header.hlc.time());
+            let written = Written { record, log, seq, created_at, replaced: false };
             if let Answer::Remembered(slots) = &mut run.answers[place] {
                 slots[slot] = Some(written);
             }

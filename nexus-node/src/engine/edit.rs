@@ -16,21 +16,22 @@ const FORGOTTEN_TOGETHER_MAX: usize = 1_024;
 type LiveWrites = BTreeMap<Field, Replaced>;
 
 impl Engine {
-    /// Writes a keyed memory again: equal fields stay, different ones are edited.
+    /// Writes a keyed memory again: equal fields stay, different ones are edited. Returns whether any differs.
     pub(super) fn write_again(
         &mut self,
         place: usize,
         record: Dot,
-        core: &Core,
+        (core, keeps): (&Core, &[&str]),
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
-        let values = FIELDS.iter().filter(|field| field.editable).map(|field| (field.name, field.get(core)));
-        let edit = Edit { values: values.collect(), origin: core.origin() };
-        self.edit(place, record, &edit, run, turn).map(|_| ())
+    ) -> Result<bool, LedgerError> {
+        let edited = FIELDS.iter().filter(|field| field.editable && !keeps.contains(&field.name));
+        let values = edited.map(|field| (field.name, field.get(core))).collect();
+        Ok(self.edit(place, record, &Edit { values, origin: core.origin() }, run, turn)?.1)
     }
 
-    /// Edits a record and those that share its caller's key, as far as readers take them for one memory.
+    /// Edits a record and those that share its caller's key, as far as readers take them for one memory. Returns
+    /// whether anything differs, too.
     pub(super) fn edit(
         &mut self,
         place: usize,
@@ -38,8 +39,8 @@ impl Engine {
         edit: &Edit,
         run: &mut Commands,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, LedgerError> {
-        let answer = |outcome| Ok(Answer::Other(Some(outcome)));
+    ) -> Result<(Answer, bool), LedgerError> {
+        let answer = |outcome| Ok((Answer::Other(Some(outcome)), false));
         let Some((_, row)) = find_record(&turn.draft, record)? else {
             return answer(Outcome::NoRecord);
         };
@@ -62,14 +63,16 @@ impl Engine {
         if find_record(&turn.draft, record)?.is_none_or(|(_, row)| row.gone) {
             return answer(Outcome::NoRecord);
         }
+        let mut differs = false;
         for (record, core) in records {
             let (writes, by) = differing(&turn.draft, (row.space, record), &core, edit)?;
+            differs |= !writes.is_empty();
             for write in writes {
                 self.push_edit(space, write, by.as_ref(), (place, run), turn)?;
             }
         }
         let waits = run.pending.get(&space).is_some_and(|pending| pending.edits.contains(&place));
-        Ok(Answer::Other((!waits).then_some(Outcome::Done(None))))
+        Ok((Answer::Other((!waits).then_some(Outcome::Done(None))), differs))
     }
 
     /// Queues a write for the next entry. Adds the origin once per record.

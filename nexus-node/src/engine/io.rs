@@ -128,6 +128,15 @@ pub struct NewRecord {
     pub space: SpaceId,
     /// The content, with checked sizes.
     pub core: nexus_crdt::Core,
+    /// The names of the fields in which a live memory with its key stays as it is.
+    pub keeps: Vec<&'static str>,
+}
+
+impl NewRecord {
+    /// A memory whose every field counts, also where one with its key is there.
+    pub fn whole(space: SpaceId, core: nexus_crdt::Core) -> Self {
+        Self { space, core, keeps: Vec::new() }
+    }
 }
 
 /// An edit of a record.
@@ -150,6 +159,8 @@ pub struct Written {
     pub seq: u64,
     /// The time of creation.
     pub created_at: Timestamp,
+    /// Whether a live memory with its key had other content.
+    pub replaced: bool,
 }
 
 /// The outcome of a command.

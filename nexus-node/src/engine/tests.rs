@@ -174,7 +174,7 @@ impl Life<'_> {
             _ => {
                 let key = (self.dice.roll(3) == 0).then(|| format!("key {}", self.dice.roll(1 << 40)));
                 let core = Core { text: text.clone(), kind: "note".to_owned(), key, ..Core::default() };
-                let records = vec![NewRecord { space: SpaceId::default_of(&mesh()), core }];
+                let records = vec![NewRecord::whole(SpaceId::default_of(&mesh()), core)];
                 self.command(Command::Remember(records), Some(Promise::Remembered(text)));
             }
         }
@@ -389,7 +389,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     );
     for (n, jump) in jumps.into_iter().enumerate() {
         let core = Core { text: format!("{n}"), kind: "note".to_owned(), ..Core::default() };
-        let record = NewRecord { space: SpaceId::default_of(&mesh()), core };
+        let record = NewRecord::whole(SpaceId::default_of(&mesh()), core);
         let answers = write(n + 2, Input::Commands(vec![(0, Command::Remember(vec![record]))]), start_ms + jump);
         assert!(matches!(answers.as_slice(), [Outcome::Remembered(_)]), "{answers:?}");
     }

@@ -35,6 +35,20 @@ pub enum ConflictError {
         /// The reason in the leader's words.
         reason: String,
     },
+    /// A memory that is there cannot be brought back.
+    #[error("the memory {id} is not forgotten")]
+    NotForgotten {
+        /// Its id.
+        id: String,
+    },
+    /// Another memory has the key of the one that is to be brought back.
+    #[error("the memory {id} has the key {key} now")]
+    KeyTaken {
+        /// The other memory's id.
+        id: String,
+        /// The key.
+        key: String,
+    },
     /// The request's id was given to another change before, on this node.
     #[error("a request with this id asked for something else before")]
     OtherRequest,

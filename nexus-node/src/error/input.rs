@@ -15,6 +15,9 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// A memory has no text.
+    #[error("a memory has a text, and this one has none")]
+    NoText,
     /// A question has no words.
     #[error("the question has no words to look for")]
     NoWords,

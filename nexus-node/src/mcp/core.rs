@@ -105,6 +105,7 @@ impl Core {
 
     async fn remember(&self, memory: Remember) -> Result<Value, Refusal> {
         let Remember { text, kind, mut tags, meta, space, key, ttl, source } = memory;
+        let no_tags = tags.is_empty();
         if meta.contains_key(AGENT) {
             let message = "`agent` in the metadata is the node's: older ones keep the program's name there";
             return Err(Problem::new("invalid", message).hint("use another name"));
@@ -117,7 +118,9 @@ impl Core {
         }
         let ttl = ttl.map(|ttl| ttl.0);
         let from = origin.source.map(Source::as_str);
-        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin, ..NewMemory::default() };
+        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, origin, ..NewMemory::default() };
+        // the project's tag alone replaces no tags
+        let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
         let remembered = self.node.brain().remember(memory).await.map_err(refused)?;
         let mut answer = json!({
             "id": remembered.id.to_string(),
@@ -131,6 +134,9 @@ impl Core {
                 "replicated": remembered.durability.replicated,
             },
         });
+        if remembered.replaced {
+            answer["replaced"] = true.into();
+        }
         if let Some(of) = remembered.duplicate_of {
             answer["duplicate_of"] = of.to_string().into();
         }

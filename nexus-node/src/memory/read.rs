@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nexus_crdt::{Core, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
+use nexus_crdt::{ALL_LEAVES, Core, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
 
 use self::resolved::Record;
@@ -215,13 +215,16 @@ impl<'a> Reader<'a> {
         Resource::Member.the_one(name, named.map(|(did, _)| (*did, format!("{name} ({did})"))).collect())
     }
 
-    /// The record that an id (or the beginning of one, or a former one by this node's own word) names.
+    /// The record that an id names: the beginning of one, a former one by this node's own word, or a caller's key.
     pub(crate) fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
-        Ok(self.find(id)?.0)
+        Ok(self.find(id, true)?.0)
     }
 
     /// The record that an id names, and the memory that it is.
-    fn find(&self, id: &str) -> Result<(Dot, Memory), NodeError> {
+    ///
+    /// A key is anybody's choice, also one that looks like the id of another memory. So a whole id is never a key, and of
+    /// the beginning of an id and a key neither comes before the other.
+    fn find(&self, id: &str, by_key: bool) -> Result<(Dot, Memory), NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.chars().take(64).collect() };
         let mut found = Vec::new();
         if let Ok(prefix) = id.parse::<DotPrefix>() {
@@ -234,6 +237,14 @@ impl<'a> Reader<'a> {
             // anybody can claim to have had any id, so only this node's own word counts
             if let Some(dot) = ledger::record_that_was(self.view, id, &self.known.me)? {
                 found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
+            }
+        }
+        let is_whole = matches!(found.as_slice(), [(dot, ..)] if dot.to_string() == id);
+        if by_key && !is_whole && id.len() <= 256 {
+            for (dot, place, row) in self.with_key(id)? {
+                if found.iter().all(|(other, ..)| *other != dot) {
+                    found.push((dot, place, row));
+                }
             }
         }
         match found.as_slice() {
@@ -252,6 +263,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The memories with a caller's key: of each space the record that stands for it.
+    fn with_key(&self, key: &str) -> Result<Vec<(Dot, Place, RecordRow)>, NodeError> {
+        let mut found = Vec::new();
+        for space in self.space_numbers() {
+            if let Some(dot) = first_with_key(self.view, space, key)? {
+                found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
+            }
+            if found.len() >= CANDIDATES_MAX {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {
         let mut dots = Vec::new();
         self.view.try_scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, value| {
@@ -264,9 +289,51 @@ impl<'a> Reader<'a> {
         Ok(dots)
     }
 
+    /// A forgotten memory as it was, by its id or the beginning of one, with its caller's key.
+    pub(crate) fn forgotten(&self, id: &str) -> Result<(Memory, Option<String>), NodeError> {
+        let missing = || NodeError::NotFound { what: Resource::Forgotten, name: id.chars().take(64).collect() };
+        let prefix: DotPrefix = id.parse().map_err(|()| missing())?;
+        let mut found = Vec::new();
+        for (dot, eno) in self.entries_beginning_with(&prefix)? {
+            let place = Place { eno, index: dot.index };
+            let Some(row) = self.view.get(Table::Records, &rows::record_key(eno, dot.index))? else { continue };
+            let row: RecordRow = rows::decode(Table::Records, &row)?;
+            if row.gone && self.known.numbered(row.space).is_some() && !self.is_erased(dot)? {
+                found.push((dot, place, row));
+            }
+        }
+        let candidates = found.iter().map(|(found, ..)| (*found, found.to_string())).collect();
+        let chosen = Resource::Forgotten.the_one(id, candidates)?;
+        let (dot, place, row) = found.into_iter().find(|(dot, ..)| *dot == chosen).ok_or_else(missing)?;
+        self.as_it_was(self.record_in(dot, place, row)?)
+    }
+
+    /// Whether a record's content is known to be erased.
+    fn is_erased(&self, dot: Dot) -> Result<bool, NodeError> {
+        let erased = ledger::erased_leaves(self.view, dot.entry)?;
+        Ok(erased.iter().any(|leaf| *leaf == dot.index || *leaf == ALL_LEAVES))
+    }
+
+    /// The live memory with a caller's key in a space.
+    pub(crate) fn keyed(&self, space: &str, key: &str) -> Result<Option<Dot>, NodeError> {
+        let (_, row) = self.space(Some(space))?;
+        Ok(first_with_key(self.view, row.no, key)?)
+    }
+
+    /// The memory that this node wrote as a copy of another one.
+    pub(crate) fn copy_of(&self, id: &str) -> Result<Option<Memory>, NodeError> {
+        let Some(dot) = ledger::record_that_was(self.view, id, &self.known.me)? else { return Ok(None) };
+        self.memory(dot)
+    }
+
     /// One memory, by an id as [`Self::resolve`] takes it.
     pub(crate) fn get(&self, id: &str) -> Result<Memory, NodeError> {
-        Ok(self.find(id)?.1)
+        Ok(self.find(id, true)?.1)
+    }
+
+    /// One memory, by its id or a former one.
+    pub(crate) fn get_by_id(&self, id: &str) -> Result<Memory, NodeError> {
+        Ok(self.find(id, false)?.1)
     }
 
     /// A record in sight as a memory; those that share its caller's key are part of it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_crdt::{Origin, Was};
+use nexus_crdt::{Field, Origin, Was};
 use serde_json::Value;
 
 use super::{NewMemory, Patch};
@@ -42,10 +42,19 @@ impl NewMemory {
         self
     }
 
-    /// With a key of the caller's: a live memory of the space with that key is edited.
+    /// With a key of the caller's: a live memory of the space with that key is edited, and keeps kind, tags and metadata
+    /// that are not given.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Without tags, also where a live memory with its key has some.
+    #[must_use]
+    pub fn no_tags(mut self) -> Self {
+        self.tags.clear();
+        self.no_tags = true;
         self
     }
 
@@ -61,6 +70,17 @@ impl NewMemory {
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
+    }
+
+    /// The fields in which a live memory with its key stays as it is.
+    pub(crate) fn keeps(&self) -> Vec<&'static str> {
+        self.keeps.clone().unwrap_or_else(|| self.not_given(self.tags.is_empty() && !self.no_tags))
+    }
+
+    /// The fields that are not given, by name.
+    pub(crate) fn not_given(&self, no_tags: bool) -> Vec<&'static str> {
+        let missing = [(self.kind.is_none(), "kind"), (no_tags, "tags"), (self.meta.is_empty(), Field::META)];
+        missing.into_iter().filter_map(|(missing, name)| missing.then_some(name)).collect()
     }
 
     /// With its former id and author.

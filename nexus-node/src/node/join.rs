@@ -310,7 +310,7 @@ impl<'a> Transfer<'a> {
                 let mut records = Vec::with_capacity(chunk.len());
                 for memory in chunk {
                     let core = Core { was: Some(was(memory)), ..reader.core_of(&memory.id.to_string())? };
-                    records.push(NewRecord { space: to, core });
+                    records.push(NewRecord::whole(to, core));
                 }
                 self.run(Command::Remember(records))?;
             }

@@ -164,7 +164,7 @@ impl Peer {
     }
 
     pub(crate) fn create(&mut self, space: SpaceId, core: Core) -> Dot {
-        match self.command(Command::Remember(vec![NewRecord { space, core }])) {
+        match self.command(Command::Remember(vec![NewRecord::whole(space, core)])) {
             Outcome::Remembered(written) => written[0].record,
             other => panic!("{other:?}"),
         }

@@ -7,7 +7,7 @@ use crate::session::{CliSession, text};
 /// Change the text of a memory, or settle a conflict about it
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
-    /// Its id
+    /// Its id, or its key
     id: String,
     /// The new text; `-` reads stdin
     text: String,

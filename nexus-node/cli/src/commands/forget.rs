@@ -2,7 +2,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 use serde::Serialize;
 
-use crate::client::escape;
+use crate::client::{Client, escape};
 use crate::output::{first_line, sane};
 use crate::session::CliSession;
 
@@ -19,6 +19,12 @@ pub(crate) struct Forget {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Write it again, under a new id
+    #[arg(long)]
+    undo: bool,
+    /// With --undo: write it although it looks like a secret
+    #[arg(long, requires = "undo")]
+    allow_secret: bool,
 }
 
 /// The memory that is gone.
@@ -26,6 +32,17 @@ pub(crate) struct Forget {
 struct Gone {
     /// The id as it was given.
     id: String,
+    forgotten: bool,
+    text: String,
+    author: String,
+}
+
+/// The memory that is there again.
+#[derive(Serialize)]
+struct Back {
+    id: String,
+    /// The id before it was forgotten.
+    was: Option<String>,
     forgotten: bool,
     text: String,
     author: String,
@@ -39,6 +56,9 @@ impl Forget {
                 .hint("`nexus-node list` shows the ids"));
         }
         let client = session.client()?;
+        if self.undo {
+            return self.undo(&client, session);
+        }
         let memory: wire::Memory = client.get(&format!("/v1/memories/{}", escape(&self.id)))?;
         let by = memory.author_name.as_deref().unwrap_or(&memory.author);
         let shown = format!("\"{}\" by {}", first_line(&memory.text, COLUMNS), sane(by));
@@ -52,6 +72,22 @@ impl Forget {
             text: memory.text.clone(),
             author: memory.author.clone(),
         };
-        session.printer.answer(&gone, || format!("forgot {}: {shown}", memory.id))
+        session.printer.answer(&gone, || format!("forgot {}: {shown}", memory.id))?;
+        session.printer.note(&format!("`nexus-node forget --undo {}` writes it again", memory.id));
+        Ok(())
+    }
+
+    fn undo(&self, client: &Client, session: &CliSession) -> Result<(), Problem> {
+        let path = format!("/v1/memories/{}/unforget", escape(&self.id));
+        let memory: wire::Memory = client.post(&path, &wire::Unforget { allow_secret: self.allow_secret })?;
+        let back = Back {
+            id: memory.id.clone(),
+            was: memory.was.clone(),
+            forgotten: false,
+            text: memory.text.clone(),
+            author: memory.author.clone(),
+        };
+        let text = first_line(&memory.text, COLUMNS);
+        session.printer.answer(&back, || format!("wrote it again as {}: \"{text}\"", memory.id))
     }
 }

@@ -8,7 +8,7 @@ use crate::session::CliSession;
 /// Show one memory
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Its id, or its former id
+    /// Its id, its former id, or the key that it was given with --id
     id: String,
 }
 

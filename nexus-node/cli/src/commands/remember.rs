@@ -15,16 +15,19 @@ pub(crate) struct Remember {
     /// The space
     #[arg(long, default_value = "default")]
     space: String,
-    /// The kind
-    #[arg(long, default_value = "note")]
-    kind: String,
+    /// The kind [default: note, or as it was under the same key]
+    #[arg(long)]
+    kind: Option<String>,
     /// A tag; may be given several times
     #[arg(long = "tag", value_name = "T")]
     tags: Vec<String>,
+    /// Take the tags of the memory with this key away
+    #[arg(long, conflicts_with = "tags")]
+    no_tags: bool,
     /// Further data; may be given several times
     #[arg(long, value_name = "K=V", value_parser = pair)]
     meta: Vec<(String, String)>,
-    /// A key of your own. Writing with the same key again edits this memory
+    /// A key of your own. Writing with the same key again replaces the text, and keeps kind, tags and data
     #[arg(long, value_name = "KEY")]
     id: Option<String>,
     /// The lifetime [default: no end]
@@ -53,8 +56,9 @@ impl Remember {
         let memory = wire::NewMemory {
             text: text(self.text)?,
             space: Some(self.space),
-            kind: Some(self.kind),
+            kind: self.kind,
             tags: self.tags,
+            no_tags: self.no_tags,
             meta,
             id: self.id,
             ttl: self.ttl,
@@ -68,7 +72,13 @@ impl Remember {
             0 => "on this node".to_owned(),
             others => format!("on this node and {}", count(others as u64, "other", "others")),
         };
-        session.printer.note(&format!("remembered in {}, {others}", remembered.space));
+        match remembered.replaced {
+            true => {
+                let former = format!("`nexus-node history {}` tells what changed", remembered.id);
+                session.printer.note(&format!("replaced in {}, {others}; {former}", remembered.space));
+            }
+            false => session.printer.note(&format!("remembered in {}, {others}", remembered.space)),
+        }
         if let Some(same) = &remembered.duplicate_of {
             session.printer.note(&format!("another one says nearly the same: `nexus-node get {same}`"));
         }

@@ -215,10 +215,14 @@ pub struct NewMemory {
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Take the tags of a live memory with this key away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_tags: bool,
     /// Metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, Value>,
-    /// A key of the caller's. A live memory with this key is edited instead of doubled.
+    /// A key of the caller's. A live memory with this key is edited instead of doubled, and keeps kind, tags and metadata
+    /// that are not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The lifetime.
@@ -238,11 +242,27 @@ pub struct NewMemory {
 impl NewMemory {
     /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
-        let Self { text, space, kind, tags, meta, id: key, ttl, agent, source, allow_secret } = self;
+        let Self { text, space, kind, tags, no_tags, meta, id: key, ttl, agent, source, allow_secret } = self;
+        if no_tags && !tags.is_empty() {
+            return Err(Problem::new("invalid", "tags are given, and `no_tags` as well").hint("give one of them"));
+        }
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
         let ttl = ttl.map(|ttl| ttl.0);
         let secrets = caller.secrets(allow_secret)?;
-        Ok(crate::NewMemory { text, space, kind, tags, meta, key, ttl, was: None, origin, secrets })
+        let memory = crate::NewMemory {
+            text,
+            space,
+            kind,
+            tags,
+            no_tags,
+            meta,
+            key,
+            ttl,
+            origin,
+            secrets,
+            ..Default::default()
+        };
+        Ok(memory)
     }
 }
 
@@ -270,6 +290,9 @@ pub struct Remembered {
     pub created_at: String,
     /// The reach of the write.
     pub durability: Durability,
+    /// Whether it replaced other content of a live memory with its key.
+    #[serde(default)]
+    pub replaced: bool,
     /// The id of an older memory with nearly the same text.
     #[serde(default)]
     pub duplicate_of: Option<String>,
@@ -285,6 +308,7 @@ impl From<crate::Remembered> for Remembered {
             seq: remembered.seq,
             created_at: remembered.created_at.to_string(),
             durability: Durability { local, replicated },
+            replaced: remembered.replaced,
             duplicate_of: remembered.duplicate_of.map(|id| id.to_string()),
         }
     }
@@ -325,6 +349,15 @@ impl Patch {
         let secrets = caller.secrets(allow_secret)?;
         Ok(crate::Patch { text, kind, tags, meta, origin, secrets })
     }
+}
+
+/// A forgotten memory to write again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unforget {
+    /// Write it although it looks like a secret. Only a person may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 /// The answer to a forget.

@@ -132,8 +132,12 @@ impl Reader<'_> {
 
     /// A record as a memory, and the record that stands for it.
     pub(super) fn memory_of(&self, record: Record) -> Result<(Dot, Memory), NodeError> {
-        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts, more } =
-            self.resolved(record)?;
+        Ok(self.shown_as(self.resolved(record)?))
+    }
+
+    /// The memory that is shown, and the record that stands for it.
+    fn shown_as(&self, resolved: Resolved) -> (Dot, Memory) {
+        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts, more } = resolved;
         let memory = Memory {
             id: dot.into(),
             was: core.was.map(|was| was.id),
@@ -155,12 +159,29 @@ impl Reader<'_> {
             conflicts,
             more,
         };
-        Ok((dot, memory))
+        (dot, memory)
+    }
+
+    /// A forgotten record as it would be shown, by itself, and its caller's key.
+    pub(super) fn as_it_was(&self, record: Record) -> Result<(Memory, Option<String>), NodeError> {
+        let mut room = LiveRoom::new();
+        let (space, dot, key) = (record.row.space, record.dot, record.core.key.clone());
+        let (writes, more) = match live_within(self.view, space, dot, &mut room)? {
+            Some(writes) => (writes, false),
+            None => (lowest_of_fields(self.view, space, dot)?, true),
+        };
+        let parts = Parts { parts: vec![self.part(record, writes)?], more };
+        Ok((self.shown_as(self.shown_of(parts)?).1, key))
     }
 
     /// The values of a record that are shown.
     pub(super) fn resolved(&self, first: Record) -> Result<Resolved, NodeError> {
-        let Parts { mut parts, mut more } = self.parts_of(first)?;
+        let parts = self.parts_of(first)?;
+        self.shown_of(parts)
+    }
+
+    fn shown_of(&self, parts: Parts) -> Result<Resolved, NodeError> {
+        let Parts { mut parts, mut more } = parts;
         if let [part] = parts.as_slice()
             && part.live.is_empty()
             && !more

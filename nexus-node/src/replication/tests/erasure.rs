@@ -15,7 +15,7 @@ impl Peer {
         let record = |n: u16| {
             let text = if n == 17 { SECRET.to_owned() } else { format!("memory {n}") };
             let core = Core { text, kind: "note".to_owned(), ..Core::default() };
-            NewRecord { space: SpaceId::default_of(&mesh()), core }
+            NewRecord::whole(SpaceId::default_of(&mesh()), core)
         };
         match self.command(Command::Remember((0..40).map(record).collect())) {
             Outcome::Remembered(written) => {
