@@ -10,6 +10,7 @@ mod address;
 mod allocator;
 mod client;
 mod commands;
+mod help;
 mod holder;
 mod log;
 mod otlp;
@@ -21,7 +22,7 @@ mod signals;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use nexus_node::api::Problem;
 
@@ -30,7 +31,8 @@ use self::output::Printer;
 use self::session::CliSession;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let read = help::program().try_get_matches().and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -31,7 +31,12 @@ pub(crate) struct Printer {
     quiet: bool,
     colour: bool,
     colour_stderr: bool,
+    /// The call of this program for the same node, if it needs more than its name.
+    program: Option<String>,
 }
+
+/// The call of this program in texts of its own.
+const PROGRAM: &str = "`nexus-node ";
 
 impl Printer {
     /// A printer for documents (`--json`) or for people.
@@ -39,7 +44,29 @@ impl Printer {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let colour = wanted && !json && io::stdout().is_terminal();
-        Self { json, quiet, colour, colour_stderr: wanted && io::stderr().is_terminal() }
+        Self { json, quiet, colour, colour_stderr: wanted && io::stderr().is_terminal(), program: None }
+    }
+
+    /// With this call of the program in its hints, so that they are for the same node.
+    pub(crate) fn calls(mut self, program: Option<String>) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// A text of the program's own, with calls that are for the same node.
+    pub(crate) fn own(&self, text: &str) -> String {
+        match &self.program {
+            Some(program) => {
+                let mut parts = text.split(PROGRAM);
+                let first = parts.next().unwrap_or_default().to_owned();
+                parts.fold(first, |text, part| {
+                    // some name the directory themselves
+                    let program = if part.starts_with("--data-dir ") { "nexus-node" } else { program.as_str() };
+                    format!("{text}`{program} {part}")
+                })
+            }
+            None => text.to_owned(),
+        }
     }
 
     /// Whether it prints documents.
@@ -82,7 +109,7 @@ impl Printer {
     /// Prints a remark beside the answer, for people only.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            self.stderr(text);
+            self.stderr(&self.own(text));
         }
     }
 
@@ -90,7 +117,8 @@ impl Printer {
     pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane_lines(message)));
         if let Some(hint) = hint {
-            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane_lines(hint)));
+            let hint = self.own(&sane_lines(hint));
+            self.stderr(&format!("{} {hint}", self.paint_stderr(Style::Bold, "hint:")));
         }
     }
 
@@ -98,7 +126,8 @@ impl Printer {
     pub(crate) fn problem(&self, problem: &Problem) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane_lines(&problem.message)));
         if let Some(hint) = &problem.hint {
-            self.stderr(&format!("{} {}", self.paint_stderr(Style::Bold, "hint:"), sane_lines(hint)));
+            let hint = self.own(&sane_lines(hint));
+            self.stderr(&format!("{} {hint}", self.paint_stderr(Style::Bold, "hint:")));
         }
         if self.json {
             self.problem_document(problem);
@@ -107,7 +136,8 @@ impl Printer {
 
     /// Prints the last line of stderr with `--json`.
     pub(crate) fn problem_document(&self, problem: &Problem) {
-        let document = wire::ErrorDocument { error: problem.clone().into() };
+        let hint = problem.hint.as_deref().map(|hint| self.own(hint));
+        let document = wire::ErrorDocument { error: Problem { hint, ..problem.clone() }.into() };
         // Three texts can always be written as JSON.
         self.stderr(&serde_json::to_string(&document).unwrap_or_default());
     }
@@ -214,6 +244,11 @@ const fn is_unseen(c: char) -> bool {
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A text in one line: cut to a width on a terminal, whole in a pipe.
+pub(crate) fn in_a_line(text: &str, width: usize) -> String {
+    if io::stdout().is_terminal() { first_line(text, width) } else { sane(text.trim_end_matches(['\n', '\r'])) }
+}
+
 /// The first line of a text, cut to a width.
 pub(crate) fn first_line(text: &str, width: usize) -> String {
     let line = sane(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default());
@@ -223,6 +258,23 @@ pub(crate) fn first_line(text: &str, width: usize) -> String {
     } else {
         format!("{}…", line.chars().take(width.saturating_sub(1)).collect::<String>().trim_end())
     }
+}
+
+/// A text in lines that fit the terminal, each behind an indent; whole in a pipe.
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
+    let most = if io::stdout().is_terminal() { width().max(40) } else { usize::MAX };
+    let mut lines: Vec<String> = vec![indent.to_owned()];
+    for word in sane(text).split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        let begun = line.len() > indent.len();
+        if begun && line.chars().count().saturating_add(1 + word.chars().count()) > most {
+            lines.push(format!("{indent}{word}"));
+        } else {
+            line.push_str(if begun { " " } else { "" });
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 /// The width of the terminal; 100 columns without one.

@@ -28,7 +28,8 @@ pub(crate) struct CliSession {
 impl CliSession {
     pub(crate) fn new(global: Global) -> Self {
         let Global { data_dir, api, json, quiet, verbose } = global;
-        Self { printer: Printer::new(json, quiet), data_dir, api, quiet, verbose }
+        let program = data_dir.as_deref().and_then(with_data_dir);
+        Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, quiet, verbose }
     }
 
     /// The data directory, which need not exist.
@@ -90,11 +91,7 @@ impl CliSession {
 
     /// The command that calls this program for the same node.
     pub(crate) fn program(&self) -> String {
-        let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
-        match &self.data_dir {
-            Some(path) if given.as_ref() != Some(path) => format!("nexus-node --data-dir {}", quoted(path)),
-            _ => "nexus-node".to_owned(),
-        }
+        self.data_dir.as_deref().and_then(with_data_dir).unwrap_or_else(|| "nexus-node".to_owned())
     }
 
     /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
@@ -138,6 +135,12 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     let directories = directories::BaseDirs::new()?;
     let parent = directories.state_dir().unwrap_or_else(|| directories.data_local_dir());
     Some(parent.join("nexus-nodes"))
+}
+
+/// The command with a data directory, unless the environment names that one already.
+fn with_data_dir(path: &Path) -> Option<String> {
+    let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
+    (given.as_deref() != Some(path)).then(|| format!("nexus-node --data-dir {}", quoted(path)))
 }
 
 /// A path quoted for a shell.

@@ -28,6 +28,7 @@ const NEED_A_NODE: &[&[&str]] = &[
     &["list"],
     &["edit", "x", "y"],
     &["forget", "xxxxxxxx"],
+    &["forget", "--undo", "xxxxxxxx"],
     &["history", "x"],
     &["watch"],
     &["import", "-"],
@@ -610,4 +611,74 @@ fn people_get_plain_text_with_hints_and_no_escapes_off_a_terminal() {
     let written = home.run(&["remember", "x"]).ok();
     assert_eq!(written.stdout.lines().count(), 1, "the id alone: {written:?}");
     assert!(home.run(&["remember", "x", "--quiet"]).ok().stderr.is_empty());
+}
+
+/// promise: Commands and API | Hints are for the same node: they repeat `--data-dir`
+#[test]
+fn hints_repeat_the_data_directory() {
+    let home = Home::new();
+    let node = home.up();
+    let directory = home.path();
+    let directory = directory.to_str().unwrap();
+    // as a person gives it: by a flag, and not in the environment
+    let told = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        let ran = command.env_remove("NEXUS_DATA_DIR").args(["--data-dir", directory]).output().unwrap();
+        String::from_utf8(ran.stderr).unwrap() + &String::from_utf8(ran.stdout).unwrap()
+    };
+    let call = format!("`nexus-node --data-dir {directory} ");
+    assert!(told(&["get", "aaaaaaaaaaaa"]).contains(&format!("{call}list`")));
+    assert!(told(&["status"]).contains(&format!("next: {call}connect all`")));
+    let json = told(&["get", "aaaaaaaaaaaa", "--json"]);
+    assert!(json.contains(&format!("\"hint\":\"{call}list`")), "{json}");
+    drop(node);
+    let gone = told(&["status"]);
+    assert!(gone.contains(&format!("start a node: {call}up`")), "{gone}");
+    assert!(!gone.contains(&format!("{call}--data-dir")), "once: {gone}");
+}
+
+/// promise: Commands and API | `status` tells memories, bytes on disk, the last exchange and the next step
+#[test]
+fn status_answers_what_people_ask() {
+    let home = Home::new();
+    let node = home.up();
+    let status = home.json(&["status"]);
+    assert_eq!((&status["memories"], &status["last_sync"]), (&json!(0), &Value::Null));
+    assert!(status["disk_bytes"].as_u64().unwrap() > 10_000, "{status}");
+    assert!(status["next"].as_str().unwrap().contains("connect"), "{status}");
+    home.json(&["remember", "one"]);
+    let status = home.json(&["status"]);
+    assert_eq!(status["memories"], 1);
+    let text = home.run(&["status"]).ok().stdout;
+    for expected in [home.path().to_str().unwrap(), &node.text("api"), "on disk", "memories  1"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    drop(node);
+    let ((one, _first), (two, _second)) = pair();
+    let last = until("both exchanged something", || one.json(&["status"])["last_sync"].as_str().map(str::to_owned));
+    assert!(last.ends_with('Z'), "{last}");
+    two.json(&["offline"]);
+    assert!(two.json(&["status"])["next"].as_str().unwrap().contains("online"));
+}
+
+/// promise: Commands and API | Texts are whole in a pipe, and members have their names
+#[test]
+fn texts_are_whole_in_a_pipe_and_members_have_names() {
+    let home = Home::new();
+    let _node = home.up_with(&["--name", "laptop"]);
+    let long = format!("{} the end", "word ".repeat(60));
+    let id = home.json(&["remember", &long])["id"].as_str().unwrap().to_owned();
+    home.json(&["remember", "line one\nline two"]);
+    home.json(&["edit", &id, &long.replace("end", "finish")]);
+    let recalled = home.run(&["recall", "finish"]).ok().stdout;
+    assert!(recalled.lines().any(|line| line.ends_with("the finish")), "{recalled}");
+    assert!(home.run(&["recall", "two"]).ok().stdout.contains("line one\\u{a}line two"));
+    let listed = home.run(&["list"]).ok().stdout;
+    assert!(listed.lines().any(|line| line.ends_with("the finish")), "{listed}");
+    let history = home.run(&["history", &id]).ok().stdout;
+    assert!(history.contains("laptop") && history.contains("the end"), "{history}");
+    let shown = home.run(&["config", "show"]).ok().stdout;
+    assert!(shown.contains("heartbeat_ms = ") && shown.contains("(default)\n    "), "{shown}");
+    let settings = home.json(&["config", "show"]);
+    assert!(settings.as_array().unwrap().iter().all(|setting| !setting["about"].as_str().unwrap().is_empty()));
 }

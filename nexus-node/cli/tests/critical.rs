@@ -540,7 +540,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
-    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("2")));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("3")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;
@@ -722,4 +722,75 @@ fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
     assert_eq!((seen["voters"].as_array().unwrap().len(), &seen["generation"]), (1, &json!(1)), "{seen}");
     assert_eq!(one.0.json(&["kv", "get", "k"])["value"], "kept");
     one.0.json(&["kv", "put", "k", "again"]);
+}
+
+/// promise: Keys and locks | `lock run` holds and renews a lock while a command runs, gives it back, and exits as the command does
+#[cfg(unix)]
+#[test]
+fn a_command_runs_while_its_lock_is_held_and_renewed() {
+    let home = Home::new();
+    let node = home.up();
+    let out = home.beside("out");
+    let script = format!("printf '%s %s' \"$NEXUS_LOCK\" \"$NEXUS_LOCK_TOKEN\" > '{}'; exit 3", out.display());
+    assert_eq!(home.run(&["lock", "run", "deploy", "--", "sh", "-c", &script]).code, 3);
+    let told = std::fs::read_to_string(&out).unwrap();
+    let (name, token) = told.split_once(' ').unwrap();
+    assert_eq!((name, token.parse::<u64>().is_ok()), ("deploy", true), "{told}");
+    assert_eq!(home.json(&["lock", "list"]), json!([]), "it was given back");
+    let ran = home.run(&["lock", "run", "deploy", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(ran.code, 128 + 9, "{ran:?}");
+
+    // longer than the lease: until the renewals are seen
+    let go = home.beside("go");
+    let script = format!("until [ -e '{}' ]; do sleep 0.05; done", go.display());
+    let mut running =
+        home.command(&["lock", "run", "deploy", "--ttl", "1s", "--", "sh", "-c", &script]).spawn().unwrap();
+    until("it is renewed", || {
+        let kinds = good(&node, "GET", "/v1/watch?prefix=deploy&after=0", "");
+        let renewed = kinds["changes"].as_array()?.iter().filter(|change| change["kind"] == "lock_renewed").count();
+        (renewed >= 4).then_some(())
+    });
+    let other = home.run(&["lock", "run", "deploy", "--", "true"]);
+    assert_eq!(other.code, 7, "it is held: {other:?}");
+    std::fs::write(&go, "").unwrap();
+    assert!(running.wait().unwrap().success());
+    assert_eq!(home.json(&["lock", "list"]), json!([]));
+}
+
+/// promise: Keys and locks | A command of `lock run` is ended once its lease is lost
+#[cfg(unix)]
+#[test]
+fn a_command_is_ended_once_its_lease_is_lost() {
+    let home = Home::new();
+    let _node = home.up();
+    let ready = home.beside("ready");
+    // it does not listen to SIGTERM, and began another one that does not either
+    let script = format!("trap '' TERM; (trap '' TERM; sleep 600) & echo $! > '{}'; wait; sleep 600", ready.display());
+    let mut running = home.command(&["lock", "run", "deploy", "--ttl", "1s", "--", "sh", "-c", &script]);
+    let mut running = running.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let below = until("it began", || std::fs::read_to_string(&ready).ok()?.trim().parse::<i32>().ok());
+    home.json(&["lock", "steal", "deploy", "--ttl", "1h"]);
+    assert_eq!(running.wait().unwrap().code(), Some(7));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut running.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("is lost") && said.contains("hint:"), "{said}");
+    until("what it began is gone, too", || {
+        let pid = rustix::process::Pid::from_raw(below)?;
+        rustix::process::test_kill_process(pid).is_err().then_some(())
+    });
+    assert_eq!(home.json(&["lock", "list"])[0]["name"], "deploy", "the thief's lease stands");
+}
+
+/// promise: Bad input | A command of `lock run` that is not there, or none at all
+#[cfg(unix)]
+#[test]
+fn a_command_that_is_not_there_leaves_no_lock_behind() {
+    let home = Home::new();
+    let _node = home.up();
+    let ran = home.run(&["lock", "run", "deploy", "--", "no-such-command-here"]);
+    assert_eq!(ran.code, 127, "{ran:?}");
+    assert!(ran.stderr.contains("no-such-command-here") && ran.stderr.contains("given back"), "{ran:?}");
+    assert_eq!(home.run(&["lock", "run", "deploy", "--", "/"]).code, 126);
+    assert_eq!(home.json(&["lock", "list"]), json!([]));
+    assert_eq!(home.run(&["lock", "run", "deploy"]).code, 2);
 }

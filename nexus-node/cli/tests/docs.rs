@@ -302,7 +302,12 @@ fn every_command_and_flag_is_on_the_page() {
     let (home, page) = (Home::new(), page());
     let commands = |arguments: &[&str]| -> Vec<String> {
         let help = home.run(arguments).ok().stdout;
-        let listed = help.split("Commands:\n").nth(1).unwrap_or_default().lines().take_while(|line| !line.is_empty());
+        // the program's commands are in groups, each with a title; those of a command are below one
+        let commands = match help.split_once("\nOptions:") {
+            Some((groups, _)) if arguments.len() == 1 => groups.split_once("\n\n").map_or("", |(_, rest)| rest),
+            _ => help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default(),
+        };
+        let listed = commands.lines();
         let names = listed.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
         names.filter(|name| *name != "help").map(str::to_owned).collect()
     };

@@ -96,10 +96,9 @@ fn completions_and_the_manual_name_every_command() {
     let commands: Vec<String> = help
         .stdout
         .lines()
-        .skip_while(|line| !line.starts_with("Commands:"))
-        .skip(1)
-        .take_while(|line| line.starts_with("  "))
-        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .skip_while(|line| *line != "Memory:")
+        .take_while(|line| *line != "Options:")
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next().map(str::to_owned))
         .filter(|command| command != "help")
         .collect();
     assert!(commands.len() > 20, "{commands:?}");

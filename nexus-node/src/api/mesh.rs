@@ -52,7 +52,27 @@ pub(super) async fn ready(node: Node) -> Result<Answer<serde_json::Value>, Probl
 pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::Status> {
     let mut status = wire::Status::from(node.status().await);
     status.started_by = api.0.settings.started_by().map(str::to_owned);
+    let settings = api.0.settings.clone();
+    let brain = node.brain();
+    // a number that cannot be told now is left out
+    let counted = brain.reading(move |brain| Ok((brain.spaces_blocking()?, settings.disk_bytes()))).await.ok();
+    status.memories = counted.as_ref().map(|(spaces, _)| spaces.iter().map(|space| space.records).sum());
+    status.disk_bytes = counted.and_then(|(_, bytes)| bytes);
+    status.next = next(&status, node.members().len());
     Answer(status)
+}
+
+/// The next step for the person at a node: what is wrong first, then what a new one lacks.
+fn next(status: &wire::Status, members: usize) -> Option<String> {
+    let step = match status.warnings.iter().find_map(|warning| warning.hint.clone()) {
+        _ if status.offline => "`nexus-node online` connects this node again".to_owned(),
+        Some(hint) => hint,
+        None if status.membership != "member" => "`nexus-node export` writes what this node keeps".to_owned(),
+        None if status.memories == Some(0) => "`nexus-node connect all` gives your agents this memory".to_owned(),
+        None if members <= 1 => "`nexus-node invite` lets another machine in".to_owned(),
+        None => return None,
+    };
+    Some(step)
 }
 
 /// Ends the process, after the answer. Needs the token: the page shows a node, and does not end it.

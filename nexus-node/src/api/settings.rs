@@ -40,6 +40,11 @@ pub trait Settings: Send + Sync {
         None
     }
 
+    /// The size of the data directory's files, in bytes. Waits for the disk.
+    fn disk_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether the process sends the traces of requests to a collector.
     fn traces(&self) -> bool {
         false

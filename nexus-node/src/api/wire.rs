@@ -23,7 +23,7 @@ pub use self::critical::{
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, Listing, Memory, NewMemory, Patch, Remembered,
-    Revision, Source,
+    Revision, Source, Unforget,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
@@ -162,6 +162,18 @@ pub struct Status {
     pub behind: Vec<Behind>,
     /// Conditions that need attention.
     pub warnings: Vec<Warning>,
+    /// The number of memories that this node may read.
+    #[serde(default)]
+    pub memories: Option<u64>,
+    /// The size of the data directory's files, in bytes.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+    /// The time when a member last said what it has on its disk; null if none has since this node started.
+    #[serde(default)]
+    pub last_sync: Option<String>,
+    /// The next step for the person at this node; null if there is none.
+    #[serde(default)]
+    pub next: Option<String>,
     /// Resident memory, in bytes.
     pub rss_bytes: Option<u64>,
     /// The process id of the node.
@@ -416,6 +428,9 @@ pub struct Setting {
     pub origin: String,
     /// Whether a change takes effect at once.
     pub live: bool,
+    /// Its meaning.
+    #[serde(default)]
+    pub about: String,
 }
 
 /// The answer to one line of an import.

@@ -42,6 +42,8 @@ pub struct Status {
     pub behind: Vec<Behind>,
     /// Warnings for the user.
     pub warnings: Vec<Warning>,
+    /// The time when a member last said what it has on its disk, since this node started.
+    pub last_sync: Option<Timestamp>,
     /// Resident memory in bytes, if the platform reports it.
     pub rss_bytes: Option<u64>,
 }
@@ -280,6 +282,7 @@ impl Node {
             peers: peers.iter().filter(|peer| peer.state == PeerState::Up).count(),
             behind: behind.collect(),
             warnings,
+            last_sync: self.0.sessions.last(),
             rss_bytes: resident_bytes(),
         }
     }

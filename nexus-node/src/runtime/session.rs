@@ -221,7 +221,7 @@ impl Sync<'_> {
             let received = received.await?;
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
-                self.here.sessions.progress(self.peer, progress);
+                self.here.sessions.progress(self.peer, progress, self.here.world.wall());
             }
             // a peer that claims more of our own log than is here must show it first
             doubtful |= received.own_log_ahead.is_some();

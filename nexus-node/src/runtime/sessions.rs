@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::{Frontier, LogId, SpaceId, unnamed_spaces};
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 use nexus_mesh::Abilities;
 use tokio::sync::{Notify, watch};
 
@@ -15,6 +15,8 @@ pub(crate) struct Sessions {
     peers: Mutex<BTreeMap<Did, PeerSync>>,
     /// Whether a peer's frontier was compared with ours.
     compared: watch::Sender<bool>,
+    /// The time of the last acknowledgement of any peer.
+    last: Mutex<Option<Timestamp>>,
 }
 
 /// The most heads that are kept in the frontiers of all peers that are away. The frontier of the peer that is
@@ -123,7 +125,8 @@ impl Sessions {
     }
 
     /// Notes a peer's acknowledgement of durable entries.
-    pub(super) fn progress(&self, peer: Did, progress: Progress) {
+    pub(super) fn progress(&self, peer: Did, progress: Progress, now: Timestamp) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         self.with(peer, |sync| match progress {
             Progress::Whole(frontier) => sync.durable = Arc::new(frontier),
             Progress::Moved(heads) => {
@@ -155,6 +158,11 @@ impl Sessions {
     pub(crate) fn replicas(&self, log: &LogId, seq: u64, may_read: impl Fn(&Did) -> bool) -> usize {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         syncs.iter().filter(|(peer, sync)| sync.durable.covers(log, seq) && may_read(peer)).count()
+    }
+
+    /// The time when a peer last said what it has on its disk, since this node started.
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of peers with a live session.
@@ -207,7 +215,7 @@ mod tests {
         };
         for n in 1..=5 {
             sessions.opened(did(n), Abilities::first());
-            sessions.progress(did(n), Progress::Whole(frontier(AWAY_HEADS_MAX / 2)));
+            sessions.progress(did(n), Progress::Whole(frontier(AWAY_HEADS_MAX / 2)), Timestamp::from_ms(n.into()));
         }
         let heads = |n| sessions.of(did(n)).unwrap().0.len();
         assert!((1..=5).all(|n| heads(n) == AWAY_HEADS_MAX / 2), "all of them are here");

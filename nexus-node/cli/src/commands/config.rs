@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use clap::Subcommand;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Style, Table};
+use crate::output::{Printer, Style, sane, wrapped};
 use crate::session::CliSession;
 
 /// Settings of the node
@@ -27,18 +27,7 @@ impl Config {
             Self::Show => {
                 let settings: Vec<wire::Setting> = client.get("/v1/config")?;
                 session.printer.answer(&settings, || {
-                    let mut table = Table::new(["KEY", "VALUE", "ORIGIN", "TAKES EFFECT"]);
-                    for setting in &settings {
-                        let origin = if setting.origin == "default" { Style::Dim } else { Style::Bold };
-                        let live = if setting.live { "at once" } else { "at the next start" };
-                        table.row([
-                            (setting.key.clone(), None),
-                            (setting.value.to_string(), None),
-                            (setting.origin.clone(), Some(origin)),
-                            (live.to_owned(), Some(Style::Dim)),
-                        ]);
-                    }
-                    table.show(&session.printer)
+                    settings.iter().map(|setting| shown(setting, &session.printer)).collect::<Vec<_>>().join("\n")
                 })
             }
             Self::Set { key, value } => {
@@ -56,4 +45,16 @@ impl Config {
             }
         }
     }
+}
+
+/// A setting with its meaning.
+fn shown(setting: &wire::Setting, printer: &Printer) -> String {
+    let wire::Setting { key, value, origin, live, about } = setting;
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let style = if origin == "default" { Style::Dim } else { Style::Good };
+    let origin = if origin == "default" { "(default)".to_owned() } else { format!("({origin})") };
+    let head = format!("{} = {} {}", printer.paint(Style::Bold, key), sane(&value), printer.paint(style, &origin));
+    let start = if *live { "" } else { " A change takes effect at the next start." };
+    let lines = wrapped(&format!("{about}{start}"), "    ");
+    format!("{head}\n{}", printer.paint(Style::Dim, &lines))
 }

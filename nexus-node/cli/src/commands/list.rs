@@ -2,7 +2,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::query;
-use crate::output::{Printer, Style, Table, first_line, moment, short_did, width};
+use crate::output::{Printer, Style, Table, in_a_line, moment, short_did, width};
 use crate::session::CliSession;
 
 /// The letters of an id that the table shows. `get` takes any prefix that fits one memory only.
@@ -50,7 +50,7 @@ fn text(listing: &wire::Listing, printer: &Printer) -> String {
             (short_id(&memory.id), Some(Style::Bold)),
             (moment(&memory.created_at), None),
             (memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)), None),
-            (format!("{conflict}{}", first_line(&memory.text, rest)), None),
+            (format!("{conflict}{}", in_a_line(&memory.text, rest)), None),
         ]);
     }
     table.show(printer)

@@ -1,3 +1,5 @@
+mod run;
+
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -28,6 +30,7 @@ pub(crate) enum Lock {
         #[command(flatten)]
         once: Once,
     },
+    Run(run::Run),
     /// Start a lease's time anew
     Renew {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -63,7 +66,6 @@ impl Lock {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let printer = &session.printer;
-        let path = |name: &str, verb: &str| format!("/v1/locks/{}/{verb}", escape(name));
         match self {
             Self::Acquire { name, ttl, wait, once } => {
                 let client =
@@ -71,6 +73,7 @@ impl Lock {
                 let lease = client.post(&path(&name, "acquire"), &wire::Acquire { ttl: Some(ttl), wait })?;
                 taken(&lease, printer)
             }
+            Self::Run(run) => run.run(session, &client),
             Self::Renew { name, token, ttl } => {
                 let lease: wire::Lease = client.post(&path(&name, "renew"), &wire::Renew { token, ttl })?;
                 printer.answer(&lease, || format!("renewed {}: {}", sane(&lease.name), lasts(&lease)))
@@ -85,6 +88,11 @@ impl Lock {
             }
         }
     }
+}
+
+/// The route of an action on a lock.
+fn path(name: &str, verb: &str) -> String {
+    format!("/v1/locks/{}/{verb}", escape(name))
 }
 
 /// Prints a lease; with `-q` the token alone, for scripts.

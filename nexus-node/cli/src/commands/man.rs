@@ -1,7 +1,7 @@
-use clap::{Args, CommandFactory};
+use clap::Args;
 use nexus_node::api::Problem;
 
-use super::Cli;
+use crate::help;
 use crate::session::CliSession;
 
 /// Print the manual page, of the program or of a command
@@ -13,8 +13,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let mut program = Cli::command();
-        program.build();
+        let program = help::program();
         let page = match self.command {
             None => program,
             Some(name) => {

@@ -3,7 +3,7 @@ use nexus_node::api::{Problem, wire};
 
 use super::list::short_id;
 use crate::client::query;
-use crate::output::{Printer, Style, first_line, moment, sane, short_did, width};
+use crate::output::{Printer, Style, in_a_line, moment, sane, short_did, width};
 use crate::session::{CliSession, text};
 
 /// The header that tells of cut results.
@@ -81,7 +81,7 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
     for hit in hits {
         let memory = &hit.memory;
         let share = if best > 0.0 { hit.score / best * 100.0 } else { 0.0 };
-        lines.push(printer.paint(Style::Bold, &first_line(&memory.text, width().saturating_sub(2).max(20))));
+        lines.push(printer.paint(Style::Bold, &in_a_line(&memory.text, width().saturating_sub(2).max(20))));
         let mut about = vec![
             short_id(&memory.id),
             format!("{share:.0}%"),

@@ -1,7 +1,9 @@
+use std::path::Path;
+
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Printer, Style, count, sane, sane_lines, short_did, size, span};
+use crate::output::{Printer, Style, count, moment, sane, sane_lines, short_did, size, span};
 use crate::session::CliSession;
 
 /// Show this node and its mesh at a glance
@@ -10,12 +12,14 @@ pub(crate) struct Status;
 
 impl Status {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let status: wire::Status = session.client()?.get("/v1/status")?;
-        session.printer.answer(&status, || text(&status, &session.printer))
+        let client = session.client()?;
+        let status: wire::Status = client.get("/v1/status")?;
+        let directory = if session.elsewhere() { None } else { session.data_dir().ok() };
+        session.printer.answer(&status, || text(&status, client.base(), directory.as_deref(), &session.printer))
     }
 }
 
-fn text(status: &wire::Status, printer: &Printer) -> String {
+fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Printer) -> String {
     let mut lines = Vec::new();
     let mut line =
         |label: &str, text: String| lines.push(format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
@@ -36,19 +40,35 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
         let votes = status.voters_up.zip(status.voters);
         line("mode", format!("{}{}", super::coordinator::mode(mode, votes, printer), role.unwrap_or_default()));
     }
-    line("peers", format!("{} connected", status.peers));
+    if let Some(memories) = status.memories {
+        line("memories", memories.to_string());
+    }
+    let synced = status.last_sync.as_deref().map(|at| format!("; last exchange {} UTC", moment(at)));
+    line("peers", format!("{} connected{}", status.peers, synced.unwrap_or_default()));
     for behind in &status.behind {
         let name = behind.name.as_deref().map_or_else(|| short_did(&behind.did), sane);
         line("", format!("{name} lacks {}", count(behind.entries, "entry", "entries")));
     }
-    if let Some(bytes) = status.rss_bytes {
-        line("memory", size(bytes));
+    let disk = status.disk_bytes.map(|bytes| format!("{} on disk", size(bytes)));
+    let heap = status.rss_bytes.map(|bytes| format!("{} in memory", size(bytes)));
+    let sizes: Vec<String> = disk.into_iter().chain(heap).collect();
+    if !sizes.is_empty() {
+        line("takes", sizes.join(", "));
+    }
+    line("api", format!("{api}; `nexus-node web` prints the link to its page"));
+    if let Some(directory) = directory {
+        line("directory", sane(&directory.display().to_string()));
     }
     for warning in &status.warnings {
         lines.push(format!("{} {}", printer.paint(Style::Odd, "warning:"), sane_lines(&warning.message)));
         if let Some(hint) = &warning.hint {
-            lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), sane_lines(hint)));
+            lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), printer.own(&sane_lines(hint))));
         }
+    }
+    if status.warnings.is_empty()
+        && let Some(next) = &status.next
+    {
+        lines.push(format!("{} {}", printer.paint(Style::Bold, "next:"), printer.own(&sane_lines(next))));
     }
     lines.join("\n")
 }

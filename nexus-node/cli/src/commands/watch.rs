@@ -4,7 +4,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, query};
-use crate::output::short_did;
+use crate::output::{called, sane};
 use crate::session::CliSession;
 
 /// The wait before a starting node is asked again.
@@ -25,10 +25,13 @@ impl Watch {
     /// Prints changes. If the node ends the stream to start again in another mesh, this goes on after
     /// the last change. If the node is gone, the next request fails.
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let client = session.client()?.streaming();
+        let client = session.client()?;
+        // without names it is told all the same
+        let members: Vec<wire::Member> = client.get("/v1/members").unwrap_or_default();
+        let client = client.streaming();
         let mut cursor = self.from;
         loop {
-            match follow(&client, self.space.as_deref(), &mut cursor, session) {
+            match follow(&client, &members, self.space.as_deref(), &mut cursor, session) {
                 Err(problem) if problem.code == "starting" => std::thread::sleep(RETRY),
                 ended => ended?,
             }
@@ -38,6 +41,7 @@ impl Watch {
 
 fn follow(
     client: &Client,
+    members: &[wire::Member],
     space: Option<&str>,
     cursor: &mut Option<String>,
     session: &CliSession,
@@ -51,7 +55,7 @@ fn follow(
             .map_err(|error| Problem::new("failed", format!("an event cannot be understood: {error}")))?;
         session.printer.answer(&change, || {
             let wire::Change { kind, id, space, author, .. } = &change;
-            format!("{kind:<10}  {space}  {id}  by {}", short_did(author))
+            format!("{kind:<10}  {space}  {id}  by {}", sane(&called(members, author)))
         })?;
         *cursor = Some(change.cursor);
     }

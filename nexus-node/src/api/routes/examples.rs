@@ -102,12 +102,17 @@ pub(super) fn remembered() -> wire::Remembered {
         seq: 17,
         created_at: AT.into(),
         durability: wire::Durability { local: true, replicated: 2 },
+        replaced: false,
         duplicate_of: None,
     }
 }
 
 pub(super) fn patch() -> wire::Patch {
     wire::Patch { text: Some("the build needs clang".into()), ..wire::Patch::default() }
+}
+
+pub(super) fn unforget() -> wire::Unforget {
+    wire::Unforget::default()
 }
 
 pub(super) fn forgotten() -> wire::Forgotten {
@@ -187,6 +192,10 @@ pub(super) fn status() -> wire::Status {
         peers: 1,
         behind: vec![wire::Behind { did: OTHER.into(), name: Some("cloud".into()), entries: 3 }],
         warnings: Vec::new(),
+        memories: Some(61),
+        disk_bytes: Some(2_400_000),
+        last_sync: Some(AT.into()),
+        next: None,
         rss_bytes: Some(41_000_000),
         pid: Some(4_711),
         started_by: Some("up".into()),
@@ -294,7 +303,13 @@ pub(super) fn stopping() -> wire::Stopping {
 }
 
 pub(super) fn setting() -> wire::Setting {
-    wire::Setting { key: "log".into(), value: "info".into(), origin: "default".into(), live: true }
+    wire::Setting {
+        key: "log".into(),
+        value: "info".into(),
+        origin: "default".into(),
+        live: true,
+        about: "The filter of the log.".into(),
+    }
 }
 
 pub(super) fn settings() -> BTreeMap<String, Value> {

@@ -1,6 +1,6 @@
 //! The configuration of the running node. A change goes to the file, and for live keys takes effect at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use nexus_node::Node;
@@ -71,7 +71,14 @@ impl nexus_node::api::Settings for LiveSettings {
                 SettingOrigin::Env => "environment",
                 SettingOrigin::Flag => "flag",
             };
-            wire::Setting { key: row.key.to_owned(), value: row.value, origin: origin.to_owned(), live: row.live }
+            let about = config::Key::named(row.key).map(about).unwrap_or_default();
+            wire::Setting {
+                key: row.key.to_owned(),
+                value: row.value,
+                origin: origin.to_owned(),
+                live: row.live,
+                about,
+            }
         });
         rows.collect()
     }
@@ -104,6 +111,10 @@ impl nexus_node::api::Settings for LiveSettings {
         self.process.otlp.iter().flat_map(Otlp::counters).collect()
     }
 
+    fn disk_bytes(&self) -> Option<u64> {
+        Some(bytes_below(&self.directory))
+    }
+
     fn body_bytes_max(&self) -> usize {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).config().http_body_bytes_max.size()
     }
@@ -120,4 +131,20 @@ fn text(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// The meaning of a key, in a line.
+fn about(key: &config::Key) -> String {
+    key.doc.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The size of the files below a directory, in bytes. Files that come and go meanwhile count or do not.
+fn bytes_below(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let bytes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(data) if data.is_dir() => bytes_below(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }

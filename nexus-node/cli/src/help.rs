@@ -1,0 +1,485 @@
+//! The words of `--help` and of the manual: the commands in groups, examples, and global options once.
+
+use std::fmt::Write;
+
+use clap::{Command, CommandFactory};
+
+use crate::commands::Cli;
+
+/// The commands that people look for together, in the order of `--help`.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Memory",
+        &[
+            "remember", "recall", "get", "list", "edit", "forget", "history", "watch", "import", "export", "space",
+            "web",
+        ],
+    ),
+    (
+        "Mesh",
+        &[
+            "init", "join", "invite", "status", "peers", "members", "revoke", "leave", "key", "root", "offline",
+            "online",
+        ],
+    ),
+    ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
+    ("Agents", &["connect", "mcp"]),
+    ("This machine", &["up", "stop", "config", "doctor", "completions", "man"]),
+    ("The program itself", &["demo", "bench", "maelstrom"]),
+];
+
+/// An example of a command, and its effect.
+type Example = (&'static str, &'static str);
+
+/// Examples for each command, by its words. The test of this file reads each of them as the program would.
+const EXAMPLES: &[(&str, &[Example])] = &[
+    (
+        "remember",
+        &[
+            ("remember \"the build needs a C compiler\" --tag build", "a note with a tag"),
+            ("remember \"deploys go out on Mondays\" --id deploys", "under a key; the same key replaces it later"),
+            ("git log -1 | nexus-node remember - --kind commit", "from a pipe"),
+        ],
+    ),
+    (
+        "recall",
+        &[
+            ("recall \"how do we build\"", "memories with these words, best first"),
+            ("recall deploy --tag ops --since 7d --json", "of this week, with a tag, for a program"),
+        ],
+    ),
+    ("get", &[("get q5orcbux2qb5", "by the beginning of its id"), ("get deploys --json", "by its key, as a document")]),
+    ("list", &[("list --limit 20", "the newest 20"), ("list --space ops --json", "of one space, as a document")]),
+    (
+        "edit",
+        &[
+            ("edit deploys \"deploys go out on Tuesdays\"", "a new text, by its key"),
+            ("cat notes.md | nexus-node edit q5orcbux2qb5 -", "from a pipe"),
+        ],
+    ),
+    (
+        "forget",
+        &[
+            ("forget q5orcbux2qb5", "shows it, and asks on a terminal"),
+            ("forget --undo q5orcbux2qb5", "writes it again, under a new id"),
+        ],
+    ),
+    (
+        "history",
+        &[("history deploys", "each change, with its author"), ("history q5orcbux2qb5 --json", "as a document")],
+    ),
+    ("watch", &[("watch", "until Ctrl-C"), ("watch --space ops --json", "a document a line, for a program")]),
+    (
+        "import",
+        &[
+            ("import memories.jsonl", "what `export` wrote, or lines of `{\"text\": \"…\"}`"),
+            ("ssh other nexus-node export | nexus-node import - --secrets mask", "from another machine"),
+        ],
+    ),
+    (
+        "export",
+        &[
+            ("export > memories.jsonl", "all of them, one a line"),
+            ("export --space ops > ops.jsonl", "those of one space"),
+        ],
+    ),
+    ("space", &[("space create ops", "a part of its own"), ("space list", "the spaces, and their sizes")]),
+    ("space create", &[("space create ops", "then: `remember … --space ops`"), ("space create ops --json", "its id")]),
+    ("space list", &[("space list", "the spaces, and their sizes"), ("space list --json", "with readers and writers")]),
+    (
+        "space export",
+        &[
+            ("space export default --automerge pages", "one file a page"),
+            ("space export ops --automerge ops-pages --json", "and their number"),
+        ],
+    ),
+    ("web", &[("web", "a link for one browser"), ("web --open", "opens it at once")]),
+    (
+        "init",
+        &[
+            ("init --name laptop", "an identity, and a mesh of one"),
+            ("init --data-dir /srv/nexus --json", "in another place"),
+        ],
+    ),
+    (
+        "join",
+        &[
+            ("join nexus1… --name cloud", "with the line that `invite` printed"),
+            ("pbpaste | nexus-node join -", "keeps the ticket out of the list of processes"),
+        ],
+    ),
+    (
+        "invite",
+        &[
+            ("invite", "for one machine, within an hour"),
+            ("invite --role reader --uses 5 --ttl 1d", "for five that only read"),
+            ("invite --replace cloud", "for a new machine in the place of one that is gone"),
+        ],
+    ),
+    ("status", &[("status", "this node and its mesh at a glance"), ("status --json", "for a program")]),
+    ("peers", &[("peers", "which members are up, and which lag"), ("peers --json", "for a program")]),
+    ("members", &[("members", "who belongs, and by whose word"), ("members --revoked", "who does not any more")]),
+    (
+        "revoke",
+        &[
+            ("revoke laptop", "names who stays, and asks"),
+            ("revoke laptop --root root.key --yes", "with the mesh's root key"),
+        ],
+    ),
+    ("leave", &[("leave", "asks first"), ("leave --yes", "without a question")]),
+    (
+        "key",
+        &[("key rotate", "a new key for this node"), ("key rotate --root root.key", "where no admin's node is up")],
+    ),
+    (
+        "key rotate",
+        &[("key rotate", "an admin's node that is up signs it"), ("key rotate --root root.key", "where none is up")],
+    ),
+    (
+        "root",
+        &[
+            ("root export root.key", "to a safe place, sealed with a passphrase"),
+            ("root remove", "once the copy is safe"),
+        ],
+    ),
+    (
+        "root export",
+        &[
+            ("root export root.key", "asks for a passphrase on a terminal"),
+            ("root export /media/stick/root.key", "to a stick"),
+        ],
+    ),
+    ("root remove", &[("root remove", "from this machine"), ("root remove --json", "for a program")]),
+    (
+        "root import",
+        &[("root import root.key", "back to this machine"), ("root import root.key --json", "for a program")],
+    ),
+    ("offline", &[("offline", "no connections from now on"), ("offline --json", "for a program")]),
+    ("online", &[("online", "connections again"), ("online --json", "for a program")]),
+    ("kv", &[("kv put deploy/target blue", "decided by a quorum"), ("kv get deploy/target", "exact as of now")]),
+    ("kv get", &[("kv get deploy/target", "exact as of now"), ("kv get logo --file logo.png", "bytes into a file")]),
+    (
+        "kv put",
+        &[
+            ("kv put deploy/target blue --fence 42", "only while the lock of token 42 is held"),
+            ("kv put release 1.4 --request release-1.4", "done once, however often it is asked"),
+        ],
+    ),
+    (
+        "kv delete",
+        &[
+            ("kv delete deploy/target", "for all nodes"),
+            ("kv delete deploy/target --fence 42", "only while the lock of token 42 is held"),
+        ],
+    ),
+    (
+        "kv cas",
+        &[
+            ("kv cas deploy/target --expect blue green", "blue to green, or exit 7"),
+            ("kv cas leader --absent me --ttl 30s", "if nobody has it, for half a minute"),
+        ],
+    ),
+    ("kv list", &[("kv list deploy/", "the keys with this prefix"), ("kv list --json", "all, as a document")]),
+    (
+        "kv txn",
+        &[
+            ("kv txn change.json", "several steps at one revision, or none"),
+            ("jq -n '{then: [{delete: \"a\"}]}' | nexus-node kv txn -", "from a pipe"),
+        ],
+    ),
+    (
+        "kv outcome",
+        &[
+            ("kv outcome req-…", "with the id of an error `outcome_unknown`"),
+            ("kv outcome req-… --json", "for a script"),
+        ],
+    ),
+    (
+        "kv watch",
+        &[
+            ("kv watch deploy/", "changes below this prefix"),
+            ("kv watch \"\" --after 100 --json", "all changes after a revision"),
+        ],
+    ),
+    (
+        "lock",
+        &[("lock acquire deploy --ttl 5m", "a lease, and a token that proves it"), ("lock list", "who holds what")],
+    ),
+    (
+        "lock acquire",
+        &[
+            ("lock acquire deploy --ttl 5m --wait 1m", "waits a minute in line"),
+            ("lock acquire deploy --quiet", "prints the token alone"),
+        ],
+    ),
+    (
+        "lock run",
+        &[
+            ("lock run deploy -- ./deploy.sh", "held and renewed while it runs"),
+            ("lock run deploy --wait 10m -- make release", "waits for its turn first"),
+        ],
+    ),
+    (
+        "lock renew",
+        &[
+            ("lock renew deploy --token 42", "the whole time again"),
+            ("lock renew deploy --token 42 --ttl 10m", "and another time"),
+        ],
+    ),
+    (
+        "lock release",
+        &[
+            ("lock release deploy --token 42", "for the next in line"),
+            ("lock release deploy --token 42 --json", "for a script"),
+        ],
+    ),
+    ("lock list", &[("lock list", "who holds what, and who waits"), ("lock list --json", "for a program")]),
+    (
+        "lock steal",
+        &[
+            ("lock steal deploy", "its holder's token is worth nothing then"),
+            ("lock steal deploy --ttl 5m", "for five minutes"),
+        ],
+    ),
+    ("coordinator", &[("coordinator", "who votes, and who leads"), ("coordinator step-down", "lets another one lead")]),
+    (
+        "coordinator voters",
+        &[
+            ("coordinator voters add cloud", "by name or DID"),
+            ("coordinator voters remove laptop", "another one takes its place"),
+        ],
+    ),
+    (
+        "coordinator voters add",
+        &[("coordinator voters add cloud", "by name"), ("coordinator voters add cloud --json", "for a script")],
+    ),
+    (
+        "coordinator voters remove",
+        &[("coordinator voters remove laptop", "by name"), ("coordinator voters remove laptop --json", "for a script")],
+    ),
+    (
+        "coordinator step-down",
+        &[("coordinator step-down", "before an update of this node"), ("coordinator step-down --json", "for a script")],
+    ),
+    (
+        "coordinator recover",
+        &[
+            ("coordinator recover --i-understand", "after most voters are lost for good"),
+            ("coordinator recover --i-understand --json", "for a script"),
+        ],
+    ),
+    ("audit", &[("audit --since 1d", "the requests of a day"), ("audit verify", "checks all of it")]),
+    ("audit verify", &[("audit verify", "also against the other copies"), ("audit verify --json", "for a script")]),
+    (
+        "connect",
+        &[("connect claude", "in your own settings"), ("connect all --print", "shows what it would write, and where")],
+    ),
+    (
+        "mcp",
+        &[
+            ("mcp", "what `connect` has agents run"),
+            ("mcp --project blog --profile graph", "with the tools of a knowledge graph"),
+        ],
+    ),
+    (
+        "up",
+        &[
+            ("up --name laptop", "in the foreground, until Ctrl-C"),
+            ("up --api-addr 127.0.0.1:9000 --no-mdns", "with its API on another port"),
+        ],
+    ),
+    ("stop", &[("stop", "also a node that an agent started"), ("stop --json", "for a script")]),
+    (
+        "config",
+        &[("config show", "each setting, and its origin"), ("config set log debug", "at once, where that can be")],
+    ),
+    ("config show", &[("config show", "each setting with its meaning"), ("config show --json", "for a program")]),
+    (
+        "config set",
+        &[("config set log debug", "for more in the log"), ("config set heartbeat_ms 2000", "for a slow network")],
+    ),
+    ("doctor", &[("doctor", "faults, and how to mend each"), ("doctor --json", "for a program")]),
+    (
+        "completions",
+        &[
+            ("completions bash > /etc/bash_completion.d/nexus-node", "for all users"),
+            ("completions zsh > ~/.zfunc/_nexus-node", "for yourself"),
+        ],
+    ),
+    ("man", &[("man | man -l -", "the manual"), ("man remember | man -l -", "that of a command")]),
+    (
+        "demo",
+        &[
+            ("demo", "three nodes; keys cut, heal and kill them"),
+            ("demo --nodes 5 --exit", "prints its steps and ends"),
+        ],
+    ),
+    (
+        "bench",
+        &[
+            ("bench sync --seconds 10", "one figure, for ten seconds"),
+            ("bench recall --records 20000 --json", "for a program"),
+        ],
+    ),
+    (
+        "maelstrom",
+        &[
+            ("maelstrom lin-kv", "a node that Maelstrom starts"),
+            ("maelstrom broadcast", "the same for another workload"),
+        ],
+    ),
+];
+
+/// The columns between a command and its meaning.
+const GAP: usize = 2;
+
+/// The program's commands with all words of their help.
+pub(crate) fn program() -> Command {
+    let mut program = Cli::command();
+    program.build();
+    let grouped = grouped(&program);
+    let global: Vec<String> = program
+        .get_arguments()
+        .filter(|argument| argument.is_global_set())
+        .map(|one| one.get_id().to_string())
+        .collect();
+    let below: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in below {
+        program = program.mut_subcommand(&name, |command| told(command, &name, &global));
+    }
+    program.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{grouped}\nOptions:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// The commands in groups, each with its meaning.
+fn grouped(program: &Command) -> String {
+    let longest = program.get_subcommands().map(|command| command.get_name().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        // writing to a text cannot fail
+        let _ = writeln!(text, "{title}:");
+        for command in names.iter().filter_map(|name| program.find_subcommand(name)) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:width$}{about}", command.get_name(), width = longest + GAP);
+        }
+        text.push('\n');
+    }
+    text.trim_end_matches('\n').to_owned() + "\n"
+}
+
+/// A command with its examples, and without the global options.
+fn told(command: Command, path: &str, global: &[String]) -> Command {
+    let below: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut command = command.mut_args(|argument| {
+        let hides = global.iter().any(|name| argument.get_id() == name.as_str());
+        if hides { argument.hide(true) } else { argument }
+    });
+    for name in below {
+        let path = format!("{path} {name}");
+        command = command.mut_subcommand(&name, |command| told(command, &path, global));
+    }
+    let more = "Options for all commands, as --data-dir and --json: `nexus-node --help`";
+    match examples(path) {
+        Some(examples) => command.after_help(format!("Examples:\n{examples}\n{more}")),
+        None => command.after_help(more),
+    }
+}
+
+/// The examples of a command, a line each.
+fn examples(path: &str) -> Option<String> {
+    let (_, examples) = EXAMPLES.iter().find(|(command, _)| *command == path)?;
+    let lines: Vec<(String, &str)> = examples.iter().map(|(given, effect)| (whole(given), *effect)).collect();
+    let longest = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (line, effect) in lines {
+        let pad = longest.saturating_sub(line.chars().count()) + GAP;
+        // writing to a text cannot fail
+        let _ = writeln!(text, "  {line}{}# {effect}", " ".repeat(pad));
+    }
+    Some(text)
+}
+
+/// An example as it is typed.
+fn whole(given: &str) -> String {
+    if given.contains("nexus-node ") { given.to_owned() } else { format!("nexus-node {given}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The words of commands, and of commands below them.
+    fn paths(command: &Command, above: &str) -> Vec<String> {
+        let below = command.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
+        below
+            .flat_map(|command| {
+                let path = format!("{above} {}", command.get_name()).trim_start().to_owned();
+                let further = paths(command, &path);
+                std::iter::once(path).chain(further)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_command_is_in_one_group_and_has_two_examples() {
+        let program = program();
+        let all = paths(&program, "");
+        let top: BTreeSet<&str> = all.iter().map(String::as_str).filter(|path| !path.contains(' ')).collect();
+        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), top);
+        assert_eq!(listed.len(), top.len(), "a command is in two groups");
+        for path in &all {
+            let found = EXAMPLES.iter().filter(|(command, _)| command == path).map(|(_, examples)| examples.len());
+            assert!(found.sum::<usize>() >= 2, "{path} has no two examples");
+        }
+        for (path, _) in EXAMPLES {
+            assert!(all.iter().any(|known| known == path), "{path} is no command");
+        }
+    }
+
+    #[test]
+    fn each_example_is_read_by_the_program() {
+        for (path, examples) in EXAMPLES {
+            for (given, _) in *examples {
+                let line = whole(given);
+                let command = line.split("nexus-node ").last().unwrap();
+                let command = command.split(['|', '>']).next().unwrap();
+                let words = words(command);
+                let read =
+                    program().try_get_matches_from(std::iter::once("nexus-node".to_owned()).chain(words.clone()));
+                if let Err(error) = read {
+                    panic!("{line}: {error}");
+                }
+                let begins: Vec<&str> = path.split(' ').collect();
+                let first: Vec<&str> = begins.first().map_or(Vec::new(), |first| vec![*first]);
+                assert!(words.first().map(String::as_str) == first.first().copied(), "{line} is of another command");
+            }
+        }
+    }
+
+    /// Words as a shell reads them, with quotes.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+        for c in line.chars() {
+            match c {
+                '"' => (quoted, begun) = (!quoted, true),
+                ' ' if !quoted => {
+                    if std::mem::take(&mut begun) {
+                        words.push(std::mem::take(&mut word));
+                    }
+                }
+                c => {
+                    word.push(c);
+                    begun = true;
+                }
+            }
+        }
+        if begun {
+            words.push(word);
+        }
+        words
+    }
+}
