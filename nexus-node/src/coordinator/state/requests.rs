@@ -111,7 +111,8 @@ impl Requests {
 
     /// Drops those that nobody asks for any more.
     pub(super) fn sweep(&mut self, index: u64, limits: &Limits) {
-        if index < self.swept.saturating_add(limits.session_span / 8) {
+        // earlier formats keep nothing of this, so nothing of it may change
+        if limits.requests == 0 || index < self.swept.saturating_add(limits.session_span / 8) {
             return;
         }
         self.swept = index;

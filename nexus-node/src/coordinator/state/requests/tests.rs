@@ -183,6 +183,16 @@ fn requests_end_with_their_member_and_with_their_time() {
     assert_eq!(story.machine.requests, Requests { swept: story.index, ..Requests::default() });
 }
 
+/// A copy that restarted before the raise, and one that did not, must be one state after it.
+#[test]
+fn before_their_format_nothing_of_requests_changes() {
+    let mut story = Story::new(REQUESTS - 1);
+    story.index += 50_000;
+    story.apply(REQUESTS - 1, Did::from_bytes([1; 32]), vec![put("k", "v")], Vec::new());
+    assert_eq!(story.machine.requests, Requests::default());
+    assert_eq!(Machine::decode(&story.machine.encode(), FORMAT_MAX), Ok(story.machine.clone()));
+}
+
 #[test]
 fn earlier_formats_have_no_requests() {
     let request = Request { place: 0, key: RequestKey::of("a").unwrap() };
