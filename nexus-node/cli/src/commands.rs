@@ -13,6 +13,7 @@ mod export;
 mod forget;
 mod get;
 mod history;
+mod hook;
 mod import;
 mod init;
 mod invite;
@@ -120,6 +121,8 @@ pub(crate) enum CliCommand {
     Root(root::Root),
     Connect(connect::Connect),
     Mcp(mcp::Mcp),
+    #[command(subcommand)]
+    Hook(hook::Hook),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Maelstrom(maelstrom::Maelstrom),
@@ -164,6 +167,7 @@ impl CliCommand {
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
+            Self::Hook(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
             Self::Maelstrom(command) => command.run(session),
