@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod coordinator;
 mod demo;
+mod disconnect;
 mod doctor;
 mod edit;
 mod export;
@@ -120,6 +121,7 @@ pub(crate) enum CliCommand {
     #[command(subcommand)]
     Root(root::Root),
     Connect(connect::Connect),
+    Disconnect(disconnect::Disconnect),
     Mcp(mcp::Mcp),
     #[command(subcommand)]
     Hook(hook::Hook),
@@ -166,6 +168,7 @@ impl CliCommand {
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
+            Self::Disconnect(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
             Self::Hook(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
