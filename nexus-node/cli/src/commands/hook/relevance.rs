@@ -44,7 +44,7 @@ pub(super) fn question(prompt: &str) -> Option<String> {
     let mut seen = BTreeSet::new();
     let tokens = prompt[..end].split(|c: char| !c.is_alphanumeric());
     let words = tokens.map(str::to_lowercase).filter(|word| {
-        let tells = !(word.is_ascii() && word.len() < 2) && !word.is_empty() && word.len() <= WORD_BYTES_MAX;
+        let tells = !(word.is_ascii() && word.len() < 2) && word.len() <= WORD_BYTES_MAX;
         tells && !empty.contains(word.as_str()) && seen.insert(word.clone())
     });
     let words: Vec<String> = words.take(WORDS_MAX).collect();
