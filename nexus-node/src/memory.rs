@@ -301,6 +301,8 @@ pub struct Hit {
     pub score: f64,
     /// The reason for this result, in one sentence.
     pub why: String,
+    /// The different words of the question that it has, as the question spells them.
+    pub matched: Vec<String>,
 }
 
 /// The result of a recall.

@@ -99,6 +99,16 @@ impl Client {
         read(self.run(Method::POST, path, &[], json(document)?)?)
     }
 
+    /// The same, with further headers.
+    pub(crate) fn post_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
+        read(self.run(Method::POST, path, headers, json(document)?)?)
+    }
+
     pub(crate) fn put<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
         read(self.run(Method::PUT, path, &[], json(document)?)?)
     }
@@ -130,10 +140,12 @@ impl Client {
             .method(&method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.token))
-            .header("accept", "application/json")
             .header("user-agent", concat!("nexus-node/", env!("CARGO_PKG_VERSION")))
             // typed by a person, as far as this program can tell
             .header(CLIENT, COMMAND_LINE);
+        if !headers.iter().any(|(name, _)| *name == "accept") {
+            request = request.header("accept", "application/json");
+        }
         let id = self.request.as_deref().map(|id| ("idempotency-key", id));
         for (name, value) in headers.iter().copied().chain(id) {
             request = request.header(name, value);

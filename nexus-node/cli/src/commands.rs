@@ -7,12 +7,14 @@ mod config;
 mod connect;
 mod coordinator;
 mod demo;
+mod disconnect;
 mod doctor;
 mod edit;
 mod export;
 mod forget;
 mod get;
 mod history;
+mod hook;
 mod import;
 mod init;
 mod invite;
@@ -119,7 +121,10 @@ pub(crate) enum CliCommand {
     #[command(subcommand)]
     Root(root::Root),
     Connect(connect::Connect),
+    Disconnect(disconnect::Disconnect),
     Mcp(mcp::Mcp),
+    #[command(subcommand)]
+    Hook(hook::Hook),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Maelstrom(maelstrom::Maelstrom),
@@ -163,7 +168,9 @@ impl CliCommand {
             Self::Config(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
+            Self::Disconnect(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
+            Self::Hook(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
             Self::Maelstrom(command) => command.run(session),

@@ -23,7 +23,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
-    ("Agents", &["connect", "mcp"]),
+    ("Agents", &["connect", "disconnect", "hook", "mcp"]),
     ("This machine", &["up", "stop", "config", "doctor", "completions", "man"]),
     ("The program itself", &["demo", "bench", "maelstrom"]),
 ];
@@ -273,6 +273,25 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "connect",
         &[("connect claude", "in your own settings"), ("connect all --print", "shows what it would write, and where")],
+    ),
+    (
+        "disconnect",
+        &[
+            ("disconnect claude", "the entry and the hooks"),
+            ("disconnect all --print", "shows what it would take out, and where"),
+        ],
+    ),
+    ("hook", &[("hook prompt", "what Claude Code calls before a prompt"), ("hook session-start", "and at a start")]),
+    (
+        "hook session-start",
+        &[("hook session-start", "prints the brief"), ("hook session-start --project blog", "of a project")],
+    ),
+    (
+        "hook prompt",
+        &[
+            ("echo '{\"prompt\": \"which staging port?\"}' | nexus-node hook prompt", "as an agent's program does"),
+            ("hook prompt --project blog", "without memories of other projects"),
+        ],
     ),
     (
         "mcp",

@@ -1,7 +1,7 @@
 //! The common ground of every command: the printer, the data directory, the client of the node.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
@@ -140,14 +140,17 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 /// The command with a data directory, unless the environment names that one already.
 fn with_data_dir(path: &Path) -> Option<String> {
     let given = std::env::var_os("NEXUS_DATA_DIR").map(PathBuf::from);
-    (given.as_deref() != Some(path)).then(|| format!("nexus-node --data-dir {}", quoted(path)))
+    (given.as_deref() != Some(path)).then(|| format!("nexus-node --data-dir {}", quoted(&path.display().to_string())))
 }
 
-/// A path quoted for a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
+/// A word quoted for a shell.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/\\._-~:".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The problem of an error of the data directory.

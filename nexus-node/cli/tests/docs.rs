@@ -152,6 +152,7 @@ impl World {
         command
             .current_dir(&home)
             .env("HOME", &home)
+            .env_remove("CLAUDE_CONFIG_DIR")
             .env("NEXUS_MDNS", "false")
             .env("NEXUS_API_ADDR", "127.0.0.1:0")
             .env("NEXUS_LISTEN", "/ip4/127.0.0.1/udp/0/quic-v1,/ip4/127.0.0.1/tcp/0");

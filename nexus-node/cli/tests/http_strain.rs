@@ -103,7 +103,7 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
 fn texts_of_any_kind_come_back_as_they_were() {
     let home = Home::new();
     let node = home.up();
-    for text in ["\u{0}\u{1}\u{7f}\u{9b}", "\u{202e}abc\u{202c}", "👩‍👩‍👧 é e\u{301}", "\u{feff}x", "\r\n\t", "</script>"]
+    for text in ["\u{0}\u{1}\u{7f}\u{9b}", "\u{202e}abc\u{202c}", "👩‍👩‍👧 é e\u{301}", "\u{feff}x", "\r\n\tx", "</script>"]
     {
         let body = serde_json::json!({ "text": text }).to_string();
         let written = node.http("POST", "/v1/memories", &body).json();

@@ -563,6 +563,22 @@ fn answers_are_bounded_and_go_on_where_they_ended() {
     assert!(cut.to_string().len() < 2_000, "{cut}");
 }
 
+/// promise: Agents | `remember` names an older memory that says nearly the same
+#[test]
+fn a_memory_that_says_nearly_the_same_is_named() {
+    let home = Home::new();
+    let node = home.up();
+    let client = Http::to(&node, "/mcp", NEW);
+    let text = "the release build needs a C compiler and about ten minutes on two cores";
+    let first = client.tool("remember", json!({ "text": text }));
+    assert!(first.get("duplicate_of").is_none(), "{first}");
+    let again = "The release build needs a C compiler, and about ten minutes on two cores!";
+    let second = client.tool("remember", json!({ "text": again }));
+    assert_eq!(second["duplicate_of"], first["id"], "{second}");
+    let other = client.tool("remember", json!({ "text": "the staging database is restored at four in the morning" }));
+    assert!(other.get("duplicate_of").is_none(), "{other}");
+}
+
 /// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn what_does_not_fit_is_refused_in_words() {
@@ -607,6 +623,11 @@ fn what_does_not_fit_is_refused_in_words() {
         let text = client.refused(tool, arguments.clone());
         assert!(!text.is_empty() && text.len() < 600, "{tool} {arguments}: {text}");
     }
+    // the argument at fault is named
+    let tags = client.refused("remember", json!({ "text": "x", "tags": "infra" }));
+    assert!(tags.contains("tags: expected a list of texts, got the text \"infra\""), "{tags}");
+    let since = client.refused("recall", json!({ "query": "x", "since": "yesterday" }));
+    assert!(since.contains("since: \"yesterday\"") && since.contains("7d"), "{since}");
     // unicode and control characters are kept as they are
     let odd = "tab\t nul\u{0} bell\u{7} ünïcödé 🦀 \u{202e}right\u{2028} to left";
     let written = client.tool("remember", json!({ "text": odd }));

@@ -146,7 +146,8 @@ fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, n
     let score = relevance * counted(coverage, COVERAGE_SHARE) * recency * source;
     let age = (!ahead(memory.updated_at)).then(|| now.since(memory.updated_at));
     let why = why(&memory, &matched, wanted.len(), age, me);
-    Hit { memory, score, why }
+    let matched = matched.into_iter().map(str::to_owned).collect();
+    Hit { memory, score, why, matched }
 }
 
 /// The factor of a score whose `share` depends on something of which only this part is there.
@@ -271,7 +272,7 @@ mod tests {
                 let source = if own { OWN_WEIGHT } else { 1.0 };
                 let score = f64::from(found.score) * counted(f64::from(words) / 4.0, COVERAGE_SHARE);
                 let score = score * recency(found.stamp, now) * source;
-                Ok(there.then(|| Hit { memory: memory(found.place.eno, found.stamp), score, why: String::new() }))
+                Ok(there.then(|| Hit { memory: memory(found.place.eno, found.stamp), score, why: String::new(), matched: Vec::new() }))
             };
             let everything: Vec<Hit> = all.iter().filter_map(|found| hit(found).unwrap()).collect();
             let (more, mut everything) = (everything.len() > limit, sorted(everything));

@@ -3,7 +3,6 @@
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, CustomRequest, ErrorCode, PaginatedRequestParams};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::NodeError;
@@ -44,12 +43,6 @@ fn refusal(problem: &Problem) -> CallToolResult {
     result.structured_content =
         Some(json!({ "error": { "code": problem.code, "message": problem.message, "hint": problem.hint } }));
     result
-}
-
-/// The arguments of a tool. A wrong shape is told to the model, which can mend it.
-pub(super) fn arguments<T: DeserializeOwned>(given: Option<rmcp::model::JsonObject>) -> Result<T, Refusal> {
-    serde_json::from_value(Value::Object(given.unwrap_or_default()))
-        .map_err(|error| Problem::new("invalid", format!("the arguments do not fit: {error}")))
 }
 
 /// The error for an unknown tool.

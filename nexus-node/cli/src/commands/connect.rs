@@ -1,21 +1,30 @@
-//! Adds the node to other programs: an entry in the file in which each looks for MCP servers.
+//! Adds the node to other programs: an entry in the file in which each looks for MCP servers, and hooks where it
+//! has some.
 
-mod file;
+mod call;
+pub(super) mod entry;
+pub(super) mod file;
+mod former;
+pub(super) mod hooks;
 mod jsonc;
-mod target;
+pub(super) mod target;
+mod toml;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
-use self::file::Written;
-use self::target::{Format, Program, Scope, Target};
+use self::call::Call;
+use self::file::{Plan, Written};
+use self::target::{ProgramChoice, Scope, Target};
 use crate::session::CliSession;
 
 /// The server's name in those files.
-const NAME: &str = "nexus";
+pub(super) const NAME: &str = "nexus";
+/// The hint for a file that cannot be read.
+const MEND: &str = "nothing was changed; mend it, or add the entry by hand: --print shows it";
 
 /// Give an agent's program access to the memory
 #[derive(Debug, Args)]
@@ -23,6 +32,9 @@ pub(crate) struct Connect {
     /// The program; `all` takes those on this machine
     #[arg(value_enum, required = true)]
     program: ProgramChoice,
+    /// Have the program also call `nexus-node hook` by itself
+    #[arg(long)]
+    hooks: bool,
     /// Show the entry and its file, and write nothing
     #[arg(long)]
     print: bool,
@@ -31,198 +43,163 @@ pub(crate) struct Connect {
     scope: Scope,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ProgramChoice {
-    Claude,
-    Codex,
-    Cursor,
-    Vscode,
-    Gemini,
-    All,
-}
-
-impl ProgramChoice {
-    fn programs(self) -> Vec<Program> {
-        match self {
-            Self::Claude => vec![Program::Claude],
-            Self::Codex => vec![Program::Codex],
-            Self::Cursor => vec![Program::Cursor],
-            Self::Vscode => vec![Program::Vscode],
-            Self::Gemini => vec![Program::Gemini],
-            Self::All => Program::ALL.to_vec(),
-        }
-    }
-}
-
 impl Connect {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let here = std::env::current_dir();
-        let here = here.map_err(|error| Problem::new("failed", format!("the current directory: {error}")))?;
-        let all = matches!(self.program, ProgramChoice::All);
-        let targets = self.program.programs().into_iter().map(|program| Target::of(program, self.scope, &here));
-        let mut targets = targets.collect::<Result<Vec<_>, _>>()?;
+        let here = here()?;
+        let all = self.program == ProgramChoice::All;
+        let mut targets = self.program.targets(self.scope, &here)?;
         if all {
-            let titles = |found: bool| -> Vec<&str> {
-                let those = targets.iter().filter(|target| target.is_here() == found);
-                those.map(|target| target.program.title()).collect()
-            };
-            let (found, missing) = (titles(true).join(", "), titles(false).join(", "));
-            if found.is_empty() {
-                let none = format!("no program that could be connected was found on this machine: {missing}");
-                return Err(Problem::new("not_found", none).hint("name one: `nexus-node connect claude`"));
-            }
-            session.printer.note(&format!("found: {found}"));
-            if !missing.is_empty() {
-                session.printer.note(&format!("not on this machine, and left alone: {missing}"));
-            }
-            targets.retain(Target::is_here);
+            found(&mut targets, session)?;
         }
-        let mut done: Vec<Value> = Vec::new();
-        for target in &targets {
-            done.push(self.connect(target, session, &here)?);
+        if self.hooks {
+            hooked(&targets, all, session)?;
         }
-        if all {
-            return session.printer.answer(&done, || done.iter().map(line).collect::<Vec<_>>().join("\n"));
+        let call = Call::of(self.scope, session, &here)?;
+        // Every file is read before the first one is written.
+        let connections = targets.iter().map(|target| self.connection(target, &call));
+        let connections = connections.collect::<Result<Vec<_>, _>>()?;
+        for need in &call.needs {
+            session.printer.note(need);
         }
-        let done = done.remove(0);
-        session.printer.answer(&done, || line(&done))
+        let done = connections.into_iter().map(|connection| connection.make(session));
+        let done = done.collect::<Result<Vec<_>, _>>()?;
+        answer(session, all, done, |document| line(document, ["wrote", "says so already"]))
     }
 
-    fn connect(&self, target: &Target, session: &CliSession, here: &Path) -> Result<Value, Problem> {
-        let entry = entry(target, session, here)?;
-        let (text, snippet) = match target.format {
-            Format::Json { servers } => {
-                let snippet = json!({ servers: { NAME: entry } });
-                let change = |text: &str| jsonc::set(text, &[servers, NAME], &entry);
-                (Box::new(change) as Box<dyn Fn(&str) -> Result<String, String>>, pretty(&snippet))
-            }
-            Format::Toml => {
-                let change = {
-                    let entry = entry.clone();
-                    move |text: &str| set_toml(text, &entry)
-                };
-                let snippet = set_toml("", &entry).map_err(|error| Problem::new("internal", error))?;
-                (Box::new(change) as Box<dyn Fn(&str) -> Result<String, String>>, snippet)
-            }
-        };
+    /// Works out what is to be written. `--print` reads no file, so it helps beside one that cannot be read.
+    fn connection<'a>(&self, target: &'a Target, call: &Call) -> Result<Connection<'a>, Problem> {
+        let entry = entry::of(target, call);
         let mut document = json!({
             "client": target.program.name(),
             "path": target.path,
             "scope": self.scope.name(),
             "name": NAME,
             "entry": entry,
+            "needs": call.needs,
             "changed": false,
             "backup": null,
         });
-        if self.print {
-            document["text"] = snippet.trim_end().into();
-            return Ok(document);
+        let internal = |error| Problem::new("internal", error);
+        let hooks = target.hooks.as_ref().filter(|_| self.hooks).map(|path| (path, hooks::of(call)));
+        if let Some((path, _)) = &hooks {
+            document["hooks"] = json!({ "path": path, "changed": false, "backup": null });
         }
-        let Written { changed, backup } = file::change(&target.path, &text)?;
-        document["changed"] = changed.into();
-        document["backup"] = serde_json::to_value(backup).unwrap_or_default();
+        if self.print {
+            document["text"] = entry::put(target.format, "", &entry).map_err(internal)?.trim_end().into();
+            if let Some((_, commands)) = &hooks {
+                document["hooks"]["text"] = hooks::put("", commands).map_err(internal)?.trim_end().into();
+            }
+            return Ok(Connection { target, plan: None, hooks: None, document });
+        }
+        let plan = Plan::of(&target.path, MEND, |file| entry::put(target.format, file.text, &entry).map(Some))?;
+        let hooks =
+            hooks.map(|(path, commands)| Plan::of(path, MEND, |file| hooks::put(file.text, &commands).map(Some)));
+        Ok(Connection { target, plan: Some(plan), hooks: hooks.transpose()?, document })
+    }
+}
+
+/// The changes that connect one program, still to be made.
+struct Connection<'a> {
+    target: &'a Target,
+    plan: Option<Plan>,
+    hooks: Option<Plan>,
+    document: Value,
+}
+
+impl Connection<'_> {
+    fn make(self, session: &CliSession) -> Result<Value, Problem> {
+        let mut document = self.document;
+        let mut changed = false;
+        if let Some(plan) = self.plan {
+            changed |= noted(&mut document, plan.write()?);
+        }
+        if let Some(hooks) = self.hooks {
+            changed |= noted(&mut document["hooks"], hooks.write()?);
+        }
         if changed {
-            session.printer.note(&format!("restart {} to see the tools", target.program.title()));
+            session.printer.note(&format!("restart {} to see the tools", self.target.program.title()));
         }
         Ok(document)
     }
 }
 
-/// The result, for people.
-fn line(document: &Value) -> String {
-    let text = |key: &str| document[key].as_str().unwrap_or_default();
-    if document["text"].is_string() {
-        return format!("# {}\n{}", text("path"), text("text"));
-    }
-    match (document["changed"].as_bool(), document["backup"].as_str()) {
-        (Some(true), Some(backup)) => format!("{}: wrote {} (before: {backup})", text("client"), text("path")),
-        (Some(true), None) => format!("{}: wrote {}", text("client"), text("path")),
-        _ => format!("{}: {} says so already", text("client"), text("path")),
-    }
+/// The directory of the project.
+pub(super) fn here() -> Result<PathBuf, Problem> {
+    std::env::current_dir().map_err(|error| Problem::new("failed", format!("the current directory: {error}")))
 }
 
-/// The entry that starts the server from a program.
-fn entry(target: &Target, session: &CliSession, here: &Path) -> Result<Value, Problem> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?;
-    let mut arguments = vec!["mcp".to_owned()];
-    if session.elsewhere() {
-        return Err(Problem::new("usage", "the server starts the node of a data directory, --api names another one")
-            .hint("leave --api and NEXUS_API out"));
+/// Keeps the programs on this machine, and says which these are.
+fn found(targets: &mut Vec<Target>, session: &CliSession) -> Result<(), Problem> {
+    let titles = |found: bool| -> Vec<&str> {
+        let those = targets.iter().filter(|target| target.is_here() == found);
+        those.map(|target| target.program.title()).collect()
+    };
+    let (found, missing) = (titles(true).join(", "), titles(false).join(", "));
+    if found.is_empty() {
+        let none = format!("no program that could be connected was found on this machine: {missing}");
+        return Err(Problem::new("not_found", none).hint("name one: `nexus-node connect claude`"));
     }
-    let directory = session.data_dir()?;
-    if crate::session::default_data_dir().as_ref() != Some(&directory) {
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        arguments.extend(["--data-dir".to_owned(), directory.display().to_string()]);
+    session.printer.note(&format!("found: {found}"));
+    if !missing.is_empty() {
+        session.printer.note(&format!("not on this machine, and left alone: {missing}"));
     }
-    if target.scope == Scope::Project
-        && let Some(project) = here.file_name()
-    {
-        arguments.extend(["--project".to_owned(), project.to_string_lossy().into_owned()]);
-    }
-    let mut entry = json!({ "command": command(&program, target.scope), "args": arguments });
-    if target.names_type {
-        entry["type"] = "stdio".into();
-    }
-    Ok(entry)
+    targets.retain(Target::is_here);
+    Ok(())
 }
 
-/// The program in an entry. A file that others read has the program's name, if a shell finds it. A
-/// person's own file has the path, since not every program starts with a shell's PATH.
-fn command(program: &Path, scope: Scope) -> String {
-    let name = program.file_name().unwrap_or_default();
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        let first = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
-        first.and_then(|file| file.canonicalize().ok()) == program.canonicalize().ok()
-    });
-    if scope == Scope::Project && found { name.to_string_lossy().into_owned() } else { program.display().to_string() }
+/// Refuses a program without known hooks; among all programs it goes without them.
+fn hooked(targets: &[Target], all: bool, session: &CliSession) -> Result<(), Problem> {
+    let without = targets.iter().filter(|target| target.hooks.is_none());
+    let without = without.map(|target| target.program.title()).collect::<Vec<_>>().join(", ");
+    if without.is_empty() {
+        return Ok(());
+    }
+    let message = format!("no hooks are known of {without}");
+    if all {
+        session.printer.note(&format!("{message}: the tools work without them"));
+        return Ok(());
+    }
+    let hint = "leave --hooks out: the tools work without them, and README.md has a line for the agent's instructions";
+    Err(Problem::new("usage", message).hint(hint))
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+/// Puts the result of a change into a document; says whether there was a change.
+pub(super) fn noted(document: &mut Value, written: Written) -> bool {
+    document["changed"] = written.changed.into();
+    document["backup"] = serde_json::to_value(written.backup).unwrap_or_default();
+    written.changed
 }
 
-/// Sets `[mcp_servers.nexus]`. The rest of that table stays.
-fn set_toml(text: &str, entry: &Value) -> Result<String, String> {
-    let mut document: toml_edit::DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
-    let mut implicit = toml_edit::Table::new();
-    implicit.set_implicit(true);
-    let servers = document.entry("mcp_servers").or_insert(toml_edit::Item::Table(implicit));
-    let servers = servers.as_table_like_mut().ok_or("mcp_servers is not a table")?;
-    let server = servers.entry(NAME).or_insert(toml_edit::table());
-    let server = server.as_table_like_mut().ok_or("mcp_servers.nexus is not a table")?;
-    let command = entry["command"].as_str().unwrap_or_default();
-    let arguments: toml_edit::Array =
-        entry["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if server.get("command").and_then(toml_edit::Item::as_str) != Some(command) {
-        server.insert("command", toml_edit::value(command));
+/// Prints the documents: a list for `all`, else the one.
+pub(super) fn answer(
+    session: &CliSession,
+    all: bool,
+    mut done: Vec<Value>,
+    line: impl Fn(&Value) -> String,
+) -> Result<(), Problem> {
+    if all {
+        return session.printer.answer(&done, || done.iter().map(&line).collect::<Vec<_>>().join("\n"));
     }
-    let same = server
-        .get("args")
-        .and_then(toml_edit::Item::as_array)
-        .is_some_and(|known| known.iter().map(|value| value.as_str()).eq(arguments.iter().map(|value| value.as_str())));
-    if !same {
-        server.insert("args", toml_edit::value(arguments));
-    }
-    Ok(document.to_string())
+    let done = done.pop().unwrap_or_default();
+    session.printer.answer(&done, || line(&done))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn toml_keeps_what_else_is_there_and_changes_once() {
-        let entry = json!({ "command": "/bin/nexus-node", "args": ["mcp"] });
-        let before = "# mine\nmodel = \"o\"\n\n[mcp_servers.other] # stays\ncommand = \"x\"\n";
-        let once = set_toml(before, &entry).unwrap();
-        assert!(once.starts_with(before), "{once}");
-        assert!(once.contains("[mcp_servers.nexus]\ncommand = \"/bin/nexus-node\"\nargs = [\"mcp\"]\n"), "{once}");
-        assert_eq!(set_toml(&once, &entry).unwrap(), once);
-        let tuned = once.replace("args = [\"mcp\"]", "args = [\"mcp\", \"--old\"]\nstartup_timeout_sec = 60");
-        let again = set_toml(&tuned, &entry).unwrap();
-        assert!(again.contains("args = [\"mcp\"]\nstartup_timeout_sec = 60"), "{again}");
-        assert!(set_toml("mcp_servers = 1", &entry).is_err());
-        assert!(set_toml("= broken", &entry).is_err());
-    }
+/// The result, for people: a line for each file, or with `--print` its text. The words are for a file that was
+/// changed, and for one that was not.
+pub(super) fn line(document: &Value, [changed, unchanged]: [&str; 2]) -> String {
+    let client = document["client"].as_str().unwrap_or_default();
+    let file = |file: &Value| {
+        let text = |key: &str| file[key].as_str().unwrap_or_default();
+        if file["text"].is_string() {
+            return format!("# {}\n{}", text("path"), text("text"));
+        }
+        match (file["changed"].as_bool(), file["backup"].as_str()) {
+            (Some(true), Some(backup)) => format!("{client}: {changed} {} (before: {backup})", text("path")),
+            (Some(true), None) => format!("{client}: {changed} {}", text("path")),
+            _ => format!("{client}: {} {unchanged}", text("path")),
+        }
+    };
+    let mut lines = vec![file(document)];
+    lines.extend(document.get("hooks").map(file));
+    lines.join("\n")
 }

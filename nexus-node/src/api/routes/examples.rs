@@ -78,7 +78,8 @@ fn field_origin() -> wire::FieldOrigin {
 
 pub(super) fn hit() -> wire::Hit {
     let memory = wire::Memory { conflicts: BTreeMap::new(), ..memory() };
-    wire::Hit { memory, score: 1.62, why: "It has “compiler”, and this instance wrote it 2 hours ago.".into() }
+    let why = "It has “compiler”, and this instance wrote it 2 hours ago.".into();
+    wire::Hit { memory, score: 1.62, why, matched: vec!["compiler".into()] }
 }
 
 pub(super) fn exported() -> wire::Exported {

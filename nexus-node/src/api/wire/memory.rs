@@ -394,11 +394,14 @@ pub struct Hit {
     pub score: f64,
     /// The reason for this result, in one sentence.
     pub why: String,
+    /// The different words of the question that it has, as the question spells them.
+    #[serde(default)]
+    pub matched: Vec<String>,
 }
 
 impl From<crate::Hit> for Hit {
     fn from(hit: crate::Hit) -> Self {
-        Self { memory: hit.memory.into(), score: hit.score, why: hit.why }
+        Self { memory: hit.memory.into(), score: hit.score, why: hit.why, matched: hit.matched }
     }
 }
 

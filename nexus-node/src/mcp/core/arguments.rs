@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rmcp::model::JsonObject;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::misfit;
 
 use crate::api::wire;
 use crate::mcp::answer::{Budget, Refusal};
@@ -16,6 +20,19 @@ const LIMIT_MAX: usize = 100;
 const TOKENS_DEFAULT: usize = 4_000;
 const TOKENS_MIN: usize = 100;
 const TOKENS_MAX: usize = 100_000;
+
+/// The arguments of a tool. Each one that does not fit is named to the model, which can mend it.
+pub(super) fn arguments<T: DeserializeOwned>(tool: &str, given: Option<JsonObject>) -> Result<T, Refusal> {
+    let given = given.unwrap_or_default();
+    decode(given.clone()).map_err(|error| {
+        let alone = |name: &str, value: &Value| decode::<T>([(name.to_owned(), value.clone())].into_iter().collect());
+        misfit::problem(tool, &given, |name, value| alone(name, value).err(), &error)
+    })
+}
+
+fn decode<T: DeserializeOwned>(given: JsonObject) -> Result<T, serde_json::Error> {
+    serde_json::from_value(Value::Object(given))
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

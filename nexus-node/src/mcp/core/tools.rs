@@ -128,7 +128,7 @@ mod tests {
     /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
     #[test]
     fn descriptions_take_little_of_a_model_s_attention() {
-        let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::INSTRUCTIONS.len();
+        let chars = serde_json::to_string(all()).unwrap().chars().count() + super::super::instructions().len();
         // No tokenizer needs more than a token for three characters of English and JSON.
         assert!(chars / 3 <= 2_500, "{} tokens", chars / 3);
     }

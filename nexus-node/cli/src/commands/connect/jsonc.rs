@@ -1,67 +1,135 @@
-//! JSON with comments: sets one value and keeps every other byte.
+//! JSON with comments: changes one place and keeps every other byte.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// A step down into a document.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+/// The value of a document, without its comments. An empty text is an empty object.
+pub(super) fn value(text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() { Ok(Value::Object(Map::new())) } else { Ok(parse(text)?.value(text)) }
+}
 
 /// Sets the value at a path of names, and creates missing objects on the way.
 pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, String> {
     if text.trim().is_empty() {
         return Ok(format!("{}\n", wrapped(path, value, 0)));
     }
-    let mut reader = Reader { text, at: 0 };
-    reader.skip()?;
-    let root = reader.object()?;
-    reader.skip()?;
-    if reader.at < text.len() {
-        return Err(reader.expected("the end"));
-    }
-    set_in(text, &root, path, value, 1)
-}
-
-fn set_in(text: &str, object: &Object, path: &[&str], value: &Value, depth: usize) -> Result<String, String> {
-    let (Some((name, rest)), mut known) = (path.split_first(), object.members.iter().rev()) else {
-        return Ok(text.to_owned());
-    };
-    let Some(member) = known.find(|member| member.name == *name) else {
-        return Ok(insert(text, object, name, &wrapped(rest, value, depth), depth));
-    };
-    let held = &text[member.start..member.end];
-    if rest.is_empty() {
-        if serde_json::from_str::<Value>(held).ok().as_ref() == Some(value) {
-            return Ok(text.to_owned());
+    let root = parse(text)?;
+    let mut node = &root;
+    for (above, name) in path.iter().enumerate() {
+        let Body::Object(members) = &node.body else {
+            let owner = path.get(above.saturating_sub(1)).unwrap_or(name);
+            return Err(format!("{owner}: {}", expected(text, node.start, "'{'")));
+        };
+        let depth = above + 1;
+        match members.iter().rev().find(|member| member.name == *name) {
+            Some(member) => node = &member.node,
+            None => {
+                let member = format!("{}: {}", Value::from(*name), wrapped(&path[depth..], value, depth));
+                return Ok(insert(text, node, &member, depth));
+            }
         }
-        return Ok(format!("{}{}{}", &text[..member.start], pretty(value, depth), &text[member.end..]));
     }
-    let mut reader = Reader { text, at: member.start };
-    let inner = reader.object().map_err(|error| format!("{name}: {error}"))?;
-    set_in(text, &inner, rest, value, depth + 1)
+    if node.value(text) == *value {
+        return Ok(text.to_owned());
+    }
+    Ok(format!("{}{}{}", &text[..node.start], pretty(value, path.len()), &text[node.end..]))
 }
 
-/// Adds a member at the end of an object.
-fn insert(text: &str, object: &Object, name: &str, value: &str, depth: usize) -> String {
+/// Puts a text in the place of another one. Without that place, nothing changes.
+pub(super) fn replace(text: &str, steps: &[Step<'_>], by: &str) -> Result<String, String> {
+    let root = parse(text)?;
+    let Some(node) = root.at(steps) else { return Ok(text.to_owned()) };
+    Ok(format!("{}{}{}", &text[..node.start], Value::from(by), &text[node.end..]))
+}
+
+/// Adds a value at the end of the list at a path, and creates what is missing.
+pub(super) fn append(text: &str, path: &[&str], value: &Value) -> Result<String, String> {
+    let list = |value: &Value| Value::Array(vec![value.clone()]);
+    if text.trim().is_empty() {
+        return set(text, path, &list(value));
+    }
+    let root = parse(text)?;
+    let steps: Vec<Step<'_>> = path.iter().copied().map(Step::Name).collect();
+    match root.at(&steps) {
+        None => set(text, path, &list(value)),
+        Some(node) if matches!(node.body, Body::List(_)) => {
+            let depth = path.len() + 1;
+            Ok(insert(text, node, &pretty(value, depth), depth))
+        }
+        Some(node) => Err(format!("{}: {}", path.join("."), expected(text, node.start, "'['"))),
+    }
+}
+
+/// Takes a member or an element out, with its line if it has one of its own. Comments beside it stay. Without that
+/// place, nothing changes.
+pub(super) fn take(text: &str, steps: &[Step<'_>]) -> Result<String, String> {
+    let root = parse(text)?;
+    let Some((last, above)) = steps.split_last() else { return Ok(text.to_owned()) };
+    let Some(container) = root.at(above) else { return Ok(text.to_owned()) };
+    let Some(index) = container.index_of(*last) else { return Ok(text.to_owned()) };
+    let (open, close) = (container.start + 1, container.end - 1);
+    let child = &container.children()[index];
+    let end = child.comma.map_or(child.node.end, |comma| comma + 1);
+    // A last one leaves no comma behind.
+    let before = index.checked_sub(1).and_then(|index| container.children()[index].comma);
+    let spare = before.filter(|_| child.comma.is_none() && index + 1 == container.children().len());
+    let rest = &text[end..close];
+    let line_rest = rest.find('\n').map(|at| rest[..at].strip_suffix('\r').unwrap_or(&rest[..at]));
+    let line = text[open..child.from].rfind('\n').map(|at| open + at);
+    let indent = line.map(|line| &text[line + 1..child.from]);
+    let (from, to) = match (line, indent, line_rest) {
+        (Some(line), Some(indent), Some(line_rest)) if indent.trim().is_empty() && line_rest.trim().is_empty() => {
+            let line = if text[..line].ends_with('\r') { line - 1 } else { line };
+            (line, end + line_rest.len())
+        }
+        _ => {
+            let next = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+            // The space between two on one line goes; a comment there stays.
+            let from = spare.map(|comma| comma + 1).filter(|after| text[*after..child.from].trim().is_empty());
+            (from.unwrap_or(child.from), if spare.is_some() { end } else { end + next })
+        }
+    };
+    let inside = match spare {
+        Some(comma) => format!("{}{}{}", &text[open..comma], &text[comma + 1..from], &text[to..close]),
+        None => format!("{}{}", &text[open..from], &text[to..close]),
+    };
+    let inside = if inside.trim().is_empty() { "" } else { &inside };
+    let after = format!("{}{inside}{}", &text[..open], &text[close..]);
+    parse(&after).map(|_| after)
+}
+
+/// Adds a child at the end of an object or a list.
+fn insert(text: &str, container: &Node, child: &str, depth: usize) -> String {
+    let (open, close) = (container.start + 1, container.end - 1);
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let member = format!("{}: {value}", Value::from(name));
     let indent = "  ".repeat(depth);
-    match object.members.last() {
+    match container.children().last() {
         None => {
-            let (front, back) = (&text[..object.open], text[object.open..object.close].trim_end());
-            let rest = &text[object.close..];
+            let (front, back) = (&text[..open], text[open..close].trim_end());
+            let rest = &text[close..];
             let outer = "  ".repeat(depth - 1);
-            format!("{front}{back}{line_end}{indent}{member}{line_end}{outer}{rest}")
+            format!("{front}{back}{line_end}{indent}{child}{line_end}{outer}{rest}")
         }
         Some(last) => {
-            // After the last member: on a line of its own if that one has its own, with the same indent.
-            let line = text[..last.name_start].rfind('\n').map_or(0, |at| at + 1);
-            let before = &text[line..last.name_start];
-            let own_line = before.trim().is_empty() && line > object.open;
+            // After the last child: on a line of its own if that one has its own, with the same indent.
+            let line = text[..last.from].rfind('\n').map_or(0, |at| at + 1);
+            let before = &text[line..last.from];
+            let own_line = before.trim().is_empty() && line > open;
             let separator = if own_line { format!("{line_end}{before}") } else { " ".to_owned() };
             let (end, comma) = match last.comma {
                 Some(comma) => (comma + 1, ""),
-                None => (last.end, ","),
+                None => (last.node.end, ","),
             };
-            // A comment after the last member stays after it.
-            let said = if own_line { comment_behind(&text[end..object.close]) } else { 0 };
+            // A comment after the last child stays after it.
+            let said = if own_line { comment_behind(&text[end..close]) } else { 0 };
             let (remark, rest) = text[end..].split_at(said);
-            format!("{}{comma}{remark}{separator}{member}{rest}", &text[..end])
+            format!("{}{comma}{remark}{separator}{child}{rest}", &text[..end])
         }
     }
 }
@@ -87,21 +155,77 @@ fn pretty(value: &Value, depth: usize) -> String {
     text.replace('\n', &format!("\n{}", "  ".repeat(depth)))
 }
 
-/// An object in a text: the places of its braces and its members.
-struct Object {
-    /// The place after the opening brace.
-    open: usize,
-    /// The place of the closing brace.
-    close: usize,
-    members: Vec<Member>,
-}
-
-struct Member {
-    name: String,
-    name_start: usize,
+/// A value in a text, with its place.
+struct Node {
     start: usize,
     end: usize,
+    body: Body,
+}
+
+enum Body {
+    Object(Vec<Child>),
+    List(Vec<Child>),
+    Plain,
+}
+
+/// A member of an object or an element of a list, which has no name.
+struct Child {
+    name: String,
+    from: usize,
+    node: Node,
     comma: Option<usize>,
+}
+
+impl Node {
+    fn children(&self) -> &[Child] {
+        match &self.body {
+            Body::Object(children) | Body::List(children) => children,
+            Body::Plain => &[],
+        }
+    }
+
+    fn index_of(&self, step: Step<'_>) -> Option<usize> {
+        match (&self.body, step) {
+            (Body::Object(members), Step::Name(name)) => members.iter().rposition(|member| member.name == name),
+            (Body::List(elements), Step::Index(index)) => (index < elements.len()).then_some(index),
+            _ => None,
+        }
+    }
+
+    fn at(&self, steps: &[Step<'_>]) -> Option<&Self> {
+        steps.iter().try_fold(self, |node, step| Some(&node.children()[node.index_of(*step)?].node))
+    }
+
+    fn value(&self, text: &str) -> Value {
+        match &self.body {
+            Body::Object(members) => {
+                members.iter().map(|member| (member.name.clone(), member.node.value(text))).collect()
+            }
+            Body::List(elements) => elements.iter().map(|element| element.node.value(text)).collect(),
+            // The reader has taken it as a value before.
+            Body::Plain => serde_json::from_str(&text[self.start..self.end]).unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads a text, whose value is an object.
+fn parse(text: &str) -> Result<Node, String> {
+    let mut reader = Reader { text, at: 0 };
+    reader.skip()?;
+    if !reader.rest().starts_with('{') {
+        return Err(reader.expected("'{'"));
+    }
+    let root = reader.value(0)?;
+    reader.skip()?;
+    if reader.at < text.len() {
+        return Err(reader.expected("the end"));
+    }
+    Ok(root)
+}
+
+fn expected(text: &str, at: usize, what: &str) -> String {
+    let line = text[..at].matches('\n').count() + 1;
+    format!("line {line}: {what} was expected")
 }
 
 /// The deepest nesting of values.
@@ -118,8 +242,7 @@ impl<'a> Reader<'a> {
     }
 
     fn expected(&self, what: &str) -> String {
-        let line = self.text[..self.at].matches('\n').count() + 1;
-        format!("line {line}: {what} was expected")
+        expected(self.text, self.at, what)
     }
 
     /// Skips white space and comments.
@@ -147,46 +270,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn object(&mut self) -> Result<Object, String> {
-        self.object_at(0)
-    }
-
-    fn object_at(&mut self, depth: usize) -> Result<Object, String> {
-        self.take('{')?;
-        let mut object = Object { open: self.at, close: self.at, members: Vec::new() };
-        loop {
-            self.skip()?;
-            if self.rest().starts_with('}') {
-                object.close = self.at;
-                self.at += 1;
-                return Ok(object);
-            }
-            if object.members.last().is_some_and(|member| member.comma.is_none()) {
-                return Err(self.expected("','"));
-            }
-            let name_start = self.at;
-            let name = self.string()?;
-            self.skip()?;
-            self.take(':')?;
-            self.skip()?;
-            let start = self.at;
-            self.value(depth + 1)?;
-            let end = self.at;
-            self.skip()?;
-            let comma = self.rest().starts_with(',').then_some(self.at);
-            self.at += usize::from(comma.is_some());
-            object.members.push(Member { name, name_start, start, end, comma });
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<(), String> {
+    fn value(&mut self, depth: usize) -> Result<Node, String> {
         if depth > DEPTH_MAX {
             return Err(self.expected("less nesting"));
         }
-        match self.rest().chars().next() {
-            Some('{') => self.object_at(depth).map(drop),
-            Some('[') => self.array(depth),
-            Some('"') => self.string().map(drop),
+        let start = self.at;
+        let body = match self.rest().chars().next() {
+            Some('{') => Body::Object(self.children(depth, '}')?),
+            Some('[') => Body::List(self.children(depth, ']')?),
+            Some('"') => self.string().map(|_| Body::Plain)?,
             _ => {
                 let length = self.rest().find([',', ']', '}', ' ', '\t', '\r', '\n', '/']).unwrap_or(self.rest().len());
                 let word = &self.rest()[..length];
@@ -194,27 +286,37 @@ impl<'a> Reader<'a> {
                     return Err(self.expected("a value"));
                 }
                 self.at += length;
-                Ok(())
+                Body::Plain
             }
-        }
+        };
+        Ok(Node { start, end: self.at, body })
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), String> {
-        self.take('[')?;
-        let mut may_go_on = true;
+    /// The members of an object or the elements of a list, from its opening to its closing bracket.
+    fn children(&mut self, depth: usize, close: char) -> Result<Vec<Child>, String> {
+        self.at += 1;
+        let mut children: Vec<Child> = Vec::new();
         loop {
             self.skip()?;
-            if self.rest().starts_with(']') {
+            if self.rest().starts_with(close) {
                 self.at += 1;
-                return Ok(());
+                return Ok(children);
             }
-            if !may_go_on {
+            if children.last().is_some_and(|child| child.comma.is_none()) {
                 return Err(self.expected("','"));
             }
-            self.value(depth + 1)?;
+            let (from, mut name) = (self.at, String::new());
+            if close == '}' {
+                name = self.string()?;
+                self.skip()?;
+                self.take(':')?;
+                self.skip()?;
+            }
+            let node = self.value(depth + 1)?;
             self.skip()?;
-            may_go_on = self.rest().starts_with(',');
-            self.at += usize::from(may_go_on);
+            let comma = self.rest().starts_with(',').then_some(self.at);
+            self.at += usize::from(comma.is_some());
+            children.push(Child { name, from, node, comma });
         }
     }
 
@@ -291,5 +393,65 @@ mod tests {
             assert!(set(text, PATH, &entry()).is_err(), "{text}");
         }
         assert!(set(&format!("{{\"a\":{}", "[".repeat(10_000)), PATH, &entry()).is_err());
+    }
+
+    fn steps<'a>(names: &[&'a str]) -> Vec<Step<'a>> {
+        names.iter().copied().map(Step::Name).collect()
+    }
+
+    #[track_caller]
+    fn takes(before: &str, after: &str) {
+        assert_eq!(take(before, &steps(PATH)).unwrap(), after);
+        assert_eq!(take(after, &steps(PATH)).unwrap(), after, "twice is once");
+    }
+
+    #[test]
+    fn the_entry_is_taken_and_every_other_byte_stays() {
+        for (rest, after) in [
+            ("\n    \"a\": 1", "\n    \"a\": 1"),
+            ("\n    \"a\": 1 // mine", "\n    \"a\": 1 // mine"),
+            ("\n    \"a\": 1 /* mine */", "\n    \"a\": 1 /* mine */"),
+        ] {
+            let before = format!("{{ // top\n  \"mcpServers\": {{{rest}\n  }}, // end\n  \"x\": [1,2]\n}}");
+            let with = set(&before, PATH, &entry()).unwrap();
+            takes(&with, &before.replace(rest, after));
+        }
+        // in the middle, with a comment behind it, which stays
+        takes(
+            "{\"mcpServers\": {\r\n  \"a\": 1,\r\n  \"nexus\": { \"x\": 1 },\r\n  \"b\": 2\r\n}}",
+            "{\"mcpServers\": {\r\n  \"a\": 1,\r\n  \"b\": 2\r\n}}",
+        );
+        takes(
+            "{\"mcpServers\": {\n  \"a\": 1, // a\n  \"nexus\": {}, // n\n  \"b\": 2\n}}",
+            "{\"mcpServers\": {\n  \"a\": 1, // a\n  // n\n  \"b\": 2\n}}",
+        );
+        takes("{\"mcpServers\":{\"nexus\":1, \"b\":2}}", "{\"mcpServers\":{\"b\":2}}");
+        takes("{\"mcpServers\":{\"a\":1, \"nexus\":1}}", "{\"mcpServers\":{\"a\":1}}");
+        takes("{\"mcpServers\":{\"a\":1, /* n */ \"nexus\":1}}", "{\"mcpServers\":{\"a\":1 /* n */ }}");
+        takes("{ \"mcpServers\": { \"nexus\": 1 } }", "{ \"mcpServers\": {} }");
+        takes("{\"mcpServers\": {\n  // none of mine\n  \"nexus\": 1\n}}", "{\"mcpServers\": {\n  // none of mine\n}}");
+        takes("{\"a\": 1}", "{\"a\": 1}");
+        takes("{\"mcpServers\": [\"nexus\"]}", "{\"mcpServers\": [\"nexus\"]}");
+        let list = "{\"l\": [1, /* two */ 2, 3]}";
+        let without = |index| take(list, &[Step::Name("l"), Step::Index(index)]).unwrap();
+        assert_eq!([without(0), without(3)], ["{\"l\": [/* two */ 2, 3]}", list]);
+        assert_eq!(value(&without(2)).unwrap(), json!({ "l": [1, 2] }));
+        assert!(take("{", &steps(PATH)).is_err());
+    }
+
+    #[test]
+    fn a_list_grows_at_its_end_and_is_made_where_it_is_missing() {
+        let path = &["hooks", "Start"];
+        for text in
+            ["", "{}", "{\"hooks\": {}}", "{\"hooks\": {\"Start\": []}}", "{\"hooks\": {\"Start\": [ // none\n]}}"]
+        {
+            let once = append(text, path, &json!({ "a": 1 })).unwrap();
+            let twice = append(&once, path, &json!({ "b": 2 })).unwrap();
+            assert_eq!(value(&twice).unwrap(), json!({ "hooks": { "Start": [{ "a": 1 }, { "b": 2 }] } }), "{twice}");
+        }
+        assert!(append("{\"hooks\": {\"Start\": 1}}", path, &json!(1)).is_err());
+        assert!(append("{\"hooks\": 1}", path, &json!(1)).is_err());
+        let other = replace("{\"a\": [{\"b\": 1} /* c */]}", &[Step::Name("a"), Step::Index(0), Step::Name("b")], "x");
+        assert_eq!(other.unwrap(), "{\"a\": [{\"b\": \"x\"} /* c */]}");
     }
 }

@@ -6,9 +6,35 @@ use clap::ValueEnum;
 use directories::BaseDirs;
 use nexus_node::api::Problem;
 
+/// The programs that a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::commands) enum ProgramChoice {
+    Claude,
+    Codex,
+    Cursor,
+    Vscode,
+    Gemini,
+    All,
+}
+
+impl ProgramChoice {
+    /// Their places for a person, or for the project in this directory.
+    pub(in crate::commands) fn targets(self, scope: Scope, here: &Path) -> Result<Vec<Target>, Problem> {
+        let programs = match self {
+            Self::Claude => vec![Program::Claude],
+            Self::Codex => vec![Program::Codex],
+            Self::Cursor => vec![Program::Cursor],
+            Self::Vscode => vec![Program::Vscode],
+            Self::Gemini => vec![Program::Gemini],
+            Self::All => Program::ALL.to_vec(),
+        };
+        programs.into_iter().map(|program| Target::of(program, scope, here)).collect()
+    }
+}
+
 /// A program that runs agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub(in crate::commands) enum Program {
     Claude,
     Codex,
     Cursor,
@@ -18,13 +44,13 @@ pub(super) enum Program {
 
 /// The reach of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scope {
+pub(in crate::commands) enum Scope {
     User,
     Project,
 }
 
 impl Scope {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::commands) fn name(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Project => "project",
@@ -34,7 +60,7 @@ impl Scope {
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::commands) enum Format {
     /// JSON, with or without comments; the servers are under this name.
     Json { servers: &'static str },
     /// TOML; the servers are tables under `mcp_servers`.
@@ -43,21 +69,23 @@ pub(super) enum Format {
 
 /// The place of an entry.
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) program: Program,
-    pub(super) scope: Scope,
-    pub(super) path: PathBuf,
-    pub(super) format: Format,
+pub(in crate::commands) struct Target {
+    pub(in crate::commands) program: Program,
+    pub(in crate::commands) path: PathBuf,
+    pub(in crate::commands) format: Format,
+    /// The file for hooks, where the program is known to have some.
+    pub(in crate::commands) hooks: Option<PathBuf>,
     /// Whether an entry names its type `stdio`.
-    pub(super) names_type: bool,
+    pub(in crate::commands) names_type: bool,
     /// A path that exists if the program is installed.
     sign: PathBuf,
 }
 
 impl Program {
-    pub(super) const ALL: [Self; 5] = [Self::Claude, Self::Codex, Self::Cursor, Self::Vscode, Self::Gemini];
+    pub(in crate::commands) const ALL: [Self; 5] =
+        [Self::Claude, Self::Codex, Self::Cursor, Self::Vscode, Self::Gemini];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::commands) fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
             Self::Codex => "codex",
@@ -75,7 +103,7 @@ impl Program {
         }
     }
 
-    pub(super) fn title(self) -> &'static str {
+    pub(in crate::commands) fn title(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
             Self::Codex => "Codex",
@@ -87,7 +115,7 @@ impl Program {
 }
 
 impl Target {
-    pub(super) fn of(program: Program, scope: Scope, here: &Path) -> Result<Self, Problem> {
+    pub(in crate::commands) fn of(program: Program, scope: Scope, here: &Path) -> Result<Self, Problem> {
         let base = BaseDirs::new().ok_or_else(|| Problem::new("failed", "this account has no home directory"))?;
         let home = base.home_dir();
         let set = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -116,12 +144,16 @@ impl Target {
             Scope::User => user,
             Scope::Project => here.join(project),
         };
+        let hooks = (program == Program::Claude).then(|| match scope {
+            Scope::User => set("CLAUDE_CONFIG_DIR").unwrap_or_else(|| home.join(".claude")).join("settings.json"),
+            Scope::Project => here.join(".claude/settings.json"),
+        });
         let names_type = matches!(program, Program::Claude | Program::Cursor | Program::Vscode);
-        Ok(Self { program, scope, path, format, names_type, sign })
+        Ok(Self { program, path, format, hooks, names_type, sign })
     }
 
     /// Whether the program seems to be on this machine: its files are here, or a shell would find it.
-    pub(super) fn is_here(&self) -> bool {
+    pub(in crate::commands) fn is_here(&self) -> bool {
         let name = self.program.command();
         let found = |path: std::ffi::OsString| {
             std::env::split_paths(&path).any(|directory| {

@@ -1,0 +1,64 @@
+//! The document that an agent's program gives to its hooks on stdin.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The longest document that is read, in bytes.
+const INPUT_BYTES_MAX: u64 = 1 << 20;
+
+/// The parts of the document that are of use here.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct HookInput {
+    pub(super) prompt: Option<String>,
+    cwd: Option<String>,
+}
+
+impl HookInput {
+    /// The name of the session's directory.
+    pub(super) fn directory(&self) -> Option<String> {
+        let name = Path::new(self.cwd.as_deref()?).file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    }
+}
+
+/// Reads stdin. A missing or broken document is an empty one: a person may try a hook by hand.
+pub(super) fn read(timeout: Duration) -> HookInput {
+    if io::stdin().is_terminal() {
+        return HookInput::default();
+    }
+    let (sender, input) = mpsc::sync_channel(1);
+    // A program that keeps stdin open must not hold the hook.
+    std::thread::spawn(move || sender.send(parse(io::stdin().lock())));
+    input.recv_timeout(timeout).unwrap_or_default()
+}
+
+/// Reads up to the end of the document, which need not be the end of the stream.
+fn parse(stream: impl Read) -> HookInput {
+    let mut reader = serde_json::Deserializer::from_reader(io::BufReader::new(stream.take(INPUT_BYTES_MAX)));
+    let document = Value::deserialize(&mut reader).unwrap_or_default();
+    let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+    HookInput { prompt: text("prompt"), cwd: text("cwd") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_read_and_anything_else_is_an_empty_one() {
+        let read = parse(&br#"{"session_id":"x","prompt":"hello","cwd":"/a/b c"} more"#[..]);
+        assert_eq!((read.prompt.as_deref(), read.directory().as_deref()), (Some("hello"), Some("b c")));
+        let deep = "[".repeat(100_000);
+        for odd in ["", "{", "[]", "null", "{\"prompt\": 1}", "\u{0}", &deep] {
+            assert_eq!(parse(odd.as_bytes()), HookInput::default(), "{odd:.10}");
+        }
+        let long = format!("{{\"prompt\": \"{}\"}}", "x".repeat(2 << 20));
+        assert_eq!(parse(long.as_bytes()), HookInput::default());
+        assert_eq!(parse(&br#"{"cwd":"/"}"#[..]).directory(), None);
+    }
+}
