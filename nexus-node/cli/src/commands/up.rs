@@ -3,7 +3,7 @@ mod door;
 mod settings;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use self::settings::{LiveSettings, Process};
 use crate::client::Client;
+use crate::log::LogFile;
 use crate::otlp::Otlp;
 use crate::output::{sane, span};
 use crate::session::{CliSession, config_problem, data_dir_problem, state_dir};
@@ -55,6 +56,9 @@ pub(crate) struct Up {
     /// The command that starts this, for a person who finds it running
     #[arg(long, hide = true, value_enum, default_value_t = Starter::Up)]
     started_by: Starter,
+    /// Log into this file, and bound it
+    #[arg(long, hide = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
     /// Stop when stdin closes, to end with the process that started this
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -85,7 +89,8 @@ impl Up {
         crate::log::parse(settings.config().log.as_str())?;
         let config = settings.config();
         let otlp = config.otlp_endpoint.as_ref().map(|endpoint| Otlp::new(endpoint.as_str()));
-        let log = session.log_and_trace(config.log.as_str(), config.log_format, otlp.as_ref());
+        let file = self.log_file.as_deref().map(log_file).transpose()?;
+        let log = session.log_and_trace(config.log.as_str(), config.log_format, file, otlp.as_ref());
         for variable in settings.ignored() {
             tracing::info!(%variable, "this variable means nothing to the node");
         }
@@ -121,6 +126,15 @@ impl Up {
         flags.extend(self.labels.iter().map(|label| ("labels", label.clone())));
         flags
     }
+}
+
+/// The file of the log. Panics, which go to stderr, keep to its bound, too.
+fn log_file(path: &Path) -> Result<LogFile, Problem> {
+    let file = LogFile::open(path).map_err(|error| {
+        Problem::new("failed", format!("{} cannot be written: {error}", path.display())).hint("is the disk full?")
+    })?;
+    file.bound_panics();
+    Ok(file)
 }
 
 /// Raises the limit of open files. A connection counts as one, and the default limit is low.
