@@ -31,6 +31,7 @@ mod recall;
 mod remember;
 mod revoke;
 mod root;
+mod service;
 mod space;
 mod status;
 mod stop;
@@ -120,6 +121,8 @@ pub(crate) enum CliCommand {
     Root(root::Root),
     Connect(connect::Connect),
     Mcp(mcp::Mcp),
+    #[command(subcommand)]
+    Service(service::Service),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Maelstrom(maelstrom::Maelstrom),
@@ -164,6 +167,7 @@ impl CliCommand {
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
+            Self::Service(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
             Self::Maelstrom(command) => command.run(session),

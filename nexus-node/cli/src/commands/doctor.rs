@@ -1,4 +1,4 @@
-mod drive;
+pub(super) mod drive;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -27,8 +27,10 @@ fn text(status: &wire::Status, printer: &Printer) -> String {
         (membership, _) => printer.paint(Style::Bad, membership),
     };
     line("state", format!("{state}, up {}, version {}", span(status.uptime_s), status.version));
-    if status.started_by.as_deref() == Some("mcp") {
-        line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned());
+    match status.started_by.as_deref() {
+        Some("mcp") => line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned()),
+        Some("service") => line("", "a service; `nexus-node service status` tells of it".to_owned()),
+        _ => {}
     }
     if let Some(mode) = &status.mode {
         let role = status.role.as_deref().map(|role| format!("; this node is a {role}"));

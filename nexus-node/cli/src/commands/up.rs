@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nexus_identity::Name;
-use nexus_node::api::{Api, Problem, wire};
+use nexus_node::api::{Api, Problem};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::{Node, Stopped};
@@ -17,16 +17,13 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::settings::{LiveSettings, Process};
-use crate::client::Client;
+use crate::holder;
 use crate::log::LogFile;
 use crate::otlp::Otlp;
-use crate::output::{sane, span};
 use crate::session::{CliSession, config_problem, data_dir_problem, state_dir};
 
 /// The longest end of a stopping node.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for the name of a node that has the directory.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Run the node
 #[derive(Debug, Args)]
@@ -69,6 +66,7 @@ pub(crate) struct Up {
 enum Starter {
     Up,
     Mcp,
+    Service,
 }
 
 impl Starter {
@@ -76,6 +74,7 @@ impl Starter {
         match self {
             Self::Up => "up",
             Self::Mcp => "mcp",
+            Self::Service => "service",
         }
     }
 }
@@ -159,27 +158,11 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
 
 /// The problem of a directory in use; if its node answers, with that node's name.
 fn held(error: DataDirError, session: &CliSession) -> Problem {
-    let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
-    let Some(node) = answering(path) else { return data_dir_problem(error) };
-    let pid = node.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-    let by = match node.started_by.as_deref() {
-        Some("mcp") => " in the background by `nexus-node mcp`, for an agent,",
-        Some("up") => " with `nexus-node up`",
-        _ => "",
-    };
-    let (name, since) = (sane(&node.name), span(node.uptime_s));
-    let message = format!("the node of {} runs already: {name}{pid}, started{by} {since} ago", path.display());
+    let Some(message) = holder::of_directory(&error) else { return data_dir_problem(error) };
     let program = session.program();
     Problem::new("in_use", message).hint(format!(
         "use it as it is: `{program} status`, `{program} web`; or end it with `{program} stop`, and start it here"
     ))
-}
-
-/// The node on a directory, if it answers soon.
-fn answering(directory: &Path) -> Option<wire::Status> {
-    let url = DataDir::api_url_in(directory).ok()??;
-    let token = DataDir::api_token_in(directory).ok()??;
-    Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
 }
 
 /// Runs the node until it is told to stop. A node that joins another mesh stops, and starts again on
