@@ -75,6 +75,12 @@ impl Person {
         let ran = self.run(&all);
         (ran.code, ran.error())
     }
+
+    /// The row of a check, if `doctor` has one.
+    fn check(&self, name: &str) -> Option<Value> {
+        let checks: Value = serde_json::from_str(&self.run(&["doctor", "--json"]).stdout).unwrap();
+        checks.as_array().unwrap().iter().find(|check| check["check"] == name).cloned()
+    }
 }
 
 /// promise: Commands and API | A service's file is written once, replaced if it differs, and removed without the data
@@ -353,4 +359,24 @@ fn the_node_of_a_service_comes_back_after_kill_9_with_its_memories() {
     person.json(&["stop"]);
     let ended = node.0.wait().unwrap();
     assert!(!supervisor.starts_again(ended), "{ended:?}");
+}
+
+/// promise: Commands and API | `doctor` says if a node that agents use is no service
+#[test]
+fn doctor_tells_of_a_node_that_agents_use_and_that_is_no_service() {
+    let person = Person::new();
+    person.json(&["init"]);
+    assert_eq!(person.check("service"), None, "nobody uses it yet");
+    for program in ["claude", "codex"] {
+        person.json(&["connect", program]);
+    }
+    let row = person.check("service").unwrap();
+    assert_eq!((&row["level"], &row["fix"]), (&json!("warning"), &json!("`nexus-node service install`")), "{row}");
+    assert!(row["detail"].as_str().unwrap().contains("(Claude Code, Codex)"), "{row}");
+    assert_eq!(person.run(&["doctor"]).code, 0, "it is no fault");
+    // a service of another directory does not help
+    person.json(&["service", "install", "--data-dir", person.home.beside("other").to_str().unwrap()]);
+    assert_eq!(person.check("service").unwrap()["level"], "warning");
+    person.json(&["service", "install"]);
+    assert_eq!(person.check("service").unwrap()["level"], "ok");
 }

@@ -1,6 +1,7 @@
 //! Adds the node to other programs: an entry in the file in which each looks for MCP servers.
 
 mod file;
+mod found;
 mod jsonc;
 mod target;
 
@@ -11,6 +12,7 @@ use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
 use self::file::Written;
+pub(super) use self::found::using;
 use self::target::{Format, Program, Scope, Target};
 use crate::session::CliSession;
 

@@ -356,6 +356,14 @@ fn installed(document: &Value, platform: Platform) -> String {
     lines.join("\n")
 }
 
+/// The file of the service that starts the node of a directory, if one is installed.
+pub(super) fn of(data_dir: &Path) -> Option<PathBuf> {
+    let data_dir = directory::absolute(data_dir).ok()?;
+    let platform = Platform::here();
+    let places = [Scope::User, Scope::System].into_iter().filter_map(|scope| place(platform, scope).ok());
+    places.into_iter().find(|place| place.starts(&data_dir)).map(|place| place.path)
+}
+
 fn status(scope: Scope, session: &CliSession) -> Result<(), Problem> {
     let platform = Platform::here();
     let place = place(platform, scope)?;

@@ -17,6 +17,19 @@ pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, St
     set_in(text, &root, path, value, 1)
 }
 
+/// The text of the value at a path of names.
+pub(super) fn held<'a>(text: &'a str, path: &[&str]) -> Result<Option<&'a str>, String> {
+    let mut range = 0..text.len();
+    for name in path {
+        let mut reader = Reader { text: &text[..range.end], at: range.start };
+        reader.skip()?;
+        let object = reader.object()?;
+        let Some(member) = object.members.iter().rev().find(|member| member.name == *name) else { return Ok(None) };
+        range = member.start..member.end;
+    }
+    Ok(Some(&text[range]))
+}
+
 fn set_in(text: &str, object: &Object, path: &[&str], value: &Value, depth: usize) -> Result<String, String> {
     let (Some((name, rest)), mut known) = (path.split_first(), object.members.iter().rev()) else {
         return Ok(text.to_owned());
