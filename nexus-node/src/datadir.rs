@@ -12,6 +12,7 @@
 //! | `api-url` | one line: the last address of the API |
 //! | `ports` | the ports in use last time |
 //! | `lock` | held by the running node; contains its process id |
+//! | `mcp-node.log`, `mcp-node.log.1` | the log of a node that an agent started, and the one before |
 //!
 //! The directory has mode 0700, its files 0600. Every file is written beside its place, synced and
 //! renamed, so none is ever half there. Reading and refusing change nothing.
@@ -55,6 +56,8 @@ const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
 const PORTS: &str = "ports";
 const LOCK: &str = "lock";
+const AGENT_LOG: &str = "mcp-node.log";
+const AGENT_LOG_OLD: &str = "mcp-node.log.1";
 
 /// Names that a directory without a node may hold: settings made beforehand, files of the file system,
 /// and remains of an interrupted start.
@@ -232,6 +235,11 @@ impl DataDir {
         path.join(CONFIG)
     }
 
+    /// The path of the log of a node that an agent started in a directory. The one before is beside it, with `.1`.
+    pub fn agent_log_path(path: &Path) -> PathBuf {
+        path.join(AGENT_LOG)
+    }
+
     /// The mesh's root key, if it is still here.
     ///
     /// # Errors
@@ -394,8 +402,8 @@ impl DataDir {
 
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
-        let names = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
-        let files = names.iter().map(|name| self.path.join(name));
+        let kept = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
+        let files = kept.iter().chain(&[AGENT_LOG, AGENT_LOG_OLD]).map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }
 

@@ -33,6 +33,7 @@ mod recall;
 mod remember;
 mod revoke;
 mod root;
+mod service;
 mod space;
 mod status;
 mod stop;
@@ -125,6 +126,8 @@ pub(crate) enum CliCommand {
     Mcp(mcp::Mcp),
     #[command(subcommand)]
     Hook(hook::Hook),
+    #[command(subcommand)]
+    Service(service::Service),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Maelstrom(maelstrom::Maelstrom),
@@ -171,6 +174,7 @@ impl CliCommand {
             Self::Disconnect(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
             Self::Hook(command) => command.run(session),
+            Self::Service(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Bench(command) => command.run(session),
             Self::Maelstrom(command) => command.run(session),

@@ -24,7 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
-    ("This machine", &["up", "stop", "config", "doctor", "completions", "man"]),
+    ("This machine", &["up", "stop", "service", "config", "doctor", "completions", "man"]),
     ("The program itself", &["demo", "bench", "maelstrom"]),
 ];
 
@@ -308,6 +308,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("stop", &[("stop", "also a node that an agent started"), ("stop --json", "for a script")]),
+    (
+        "service",
+        &[("service install", "the system starts the node from now on"), ("service status", "and whether it runs")],
+    ),
+    (
+        "service install",
+        &[
+            ("service install", "for this account"),
+            ("service install --print --for macos", "shows the file for another system"),
+        ],
+    ),
+    ("service status", &[("service status", "as the system sees it"), ("service status --json", "for a program")]),
+    ("service remove", &[("service remove", "the data stays"), ("service remove --system", "that of the machine")]),
     (
         "config",
         &[("config show", "each setting, and its origin"), ("config set log debug", "at once, where that can be")],

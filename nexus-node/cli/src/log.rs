@@ -1,14 +1,18 @@
-//! Logs: to stderr, with a filter that can change while the program runs.
+//! Logs: to stderr or to a file, with a filter that can change while the program runs.
+
+mod file;
 
 use std::io::{self, IsTerminal};
 
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
 use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+pub(crate) use self::file::LogFile;
 use crate::otlp::{self, Otlp};
 
 /// The handle to the log's filter.
@@ -20,14 +24,22 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Starts logging. Spans go to `otlp`, too, whatever the log shows.
-    pub(crate) fn start(filter: &str, fixed: bool, format: LogFormat, otlp: Option<&Otlp>) -> Self {
+    /// Starts logging, to stderr without a file. Spans go to `otlp`, too, whatever the log shows.
+    pub(crate) fn start(
+        filter: &str,
+        fixed: bool,
+        format: LogFormat,
+        file: Option<LogFile>,
+        otlp: Option<&Otlp>,
+    ) -> Self {
         let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
         let (filter, handle) = reload::Layer::new(filter);
-        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let plain = file.is_some() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = !plain && io::stderr().is_terminal();
+        let writer = file.map_or_else(|| BoxMakeWriter::new(io::stderr), BoxMakeWriter::new);
         let lines = match format {
-            LogFormat::Text => fmt::layer().with_writer(io::stderr).with_ansi(colour).boxed(),
-            LogFormat::Json => fmt::layer().with_writer(io::stderr).json().boxed(),
+            LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colour).boxed(),
+            LogFormat::Json => fmt::layer().with_writer(writer).json().boxed(),
         };
         // A second subscriber is refused; the first one stays.
         let lines = lines.with_filter(filter);

@@ -91,6 +91,7 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("", &["health", "check", "diagnose"], "doctor"),
     ("", &["settings", "set"], "config"),
     ("", &["ui", "open", "dashboard"], "web"),
+    ("", &["autostart", "systemd", "launchd", "boot"], "service install"),
     ("kv", &["set", "write", "add"], "kv put"),
     ("kv", &["ls", "keys", "all"], "kv list"),
     ("kv", &["rm", "del", "remove"], "kv delete"),
@@ -100,6 +101,9 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("lock", &["ls", "show"], "lock list"),
     ("space", &["new", "add", "make"], "space create"),
     ("space", &["ls", "show"], "space list"),
+    ("service", &["add", "create", "enable", "start"], "service install"),
+    ("service", &["delete", "rm", "uninstall", "disable"], "service remove"),
+    ("service", &["show"], "service status"),
 ];
 
 /// A hint for a command of another program.

@@ -1,7 +1,7 @@
 //! The common ground of every command: the printer, the data directory, the client of the node.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_node::api::Problem;
@@ -11,7 +11,7 @@ use nexus_node::internals::datadir::DataDir;
 use crate::address::ApiAddress;
 use crate::client::Client;
 use crate::commands::Global;
-use crate::log::Log;
+use crate::log::{Log, LogFile};
 use crate::otlp::Otlp;
 use crate::output::Printer;
 
@@ -96,11 +96,17 @@ impl CliSession {
 
     /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
     pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
-        self.log_and_trace(filter, format, None)
+        self.log_and_trace(filter, format, None, None)
     }
 
-    /// The same, and sends spans to a collector.
-    pub(crate) fn log_and_trace(&self, filter: &str, format: LogFormat, otlp: Option<&Otlp>) -> Log {
+    /// The same, into a file if there is one, and sends spans to a collector.
+    pub(crate) fn log_and_trace(
+        &self,
+        filter: &str,
+        format: LogFormat,
+        file: Option<LogFile>,
+        otlp: Option<&Otlp>,
+    ) -> Log {
         let fixed = match (std::env::var("RUST_LOG").ok(), self.quiet, self.verbose) {
             (Some(filter), ..) => Some(filter),
             (None, true, _) => Some("error".to_owned()),
@@ -111,7 +117,7 @@ impl CliSession {
             (None, false, 2) => Some("debug,nexus_mesh=trace,nexus_node=trace".to_owned()),
             (None, false, _) => Some("trace".to_owned()),
         };
-        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, otlp)
+        Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, file, otlp)
     }
 
     /// The runtime for commands that run a node in this process.

@@ -137,7 +137,7 @@ impl World {
             None => (None, example.command.as_str()),
         };
         let background = command.strip_suffix(" &");
-        let home = self.homes.entry(example.machine.clone()).or_insert_with(Home::new).beside("");
+        let home = self.homes.entry(example.machine.clone()).or_insert_with(Home::on_disk).beside("");
         let words: Vec<String> = self
             .words(background.unwrap_or(command))
             .into_iter()

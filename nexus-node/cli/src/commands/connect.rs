@@ -5,6 +5,7 @@ mod call;
 pub(super) mod entry;
 pub(super) mod file;
 mod former;
+mod found;
 pub(super) mod hooks;
 mod jsonc;
 pub(super) mod target;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use self::call::Call;
 use self::file::{Plan, Written};
+pub(super) use self::found::using;
 use self::target::{ProgramChoice, Scope, Target};
 use crate::session::CliSession;
 

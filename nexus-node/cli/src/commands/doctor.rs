@@ -1,4 +1,4 @@
-mod drive;
+pub(super) mod drive;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -70,6 +70,7 @@ impl Doctor {
         checks.push(api(&path, session, &status));
         checks.extend(ports(status.is_ok()));
         checks.push(root_key(&path));
+        checks.extend(service(&path));
         if let Ok(status) = &status {
             checks.push(versions(status));
             checks.extend(status.warnings.iter().map(|warning| {
@@ -251,6 +252,24 @@ fn root_key(path: &Path) -> Check {
         }
         _ => Check::good("root key", "not on this machine"),
     }
+}
+
+/// A node that agents use is missed after a reboot. Any other may be started by hand.
+fn service(path: &Path) -> Option<Check> {
+    if let Some(file) = super::service::of(path) {
+        return Some(Check::good("service", format!("{} starts the node with this machine", file.display())));
+    }
+    let path = std::path::absolute(path).ok()?;
+    let default = crate::session::default_data_dir().as_ref() == Some(&path);
+    let programs = super::connect::using(&path, default);
+    if programs.is_empty() {
+        return None;
+    }
+    let detail = format!(
+        "agents use this node ({}), and nothing starts it after a reboot until one of them needs it",
+        programs.join(", ")
+    );
+    Some(Check::warning("service", detail, "`nexus-node service install`"))
 }
 
 fn versions(status: &wire::Status) -> Check {

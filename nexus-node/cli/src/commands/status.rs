@@ -31,8 +31,10 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
         (membership, _) => printer.paint(Style::Bad, membership),
     };
     line("state", format!("{state}, up {}, version {}", span(status.uptime_s), status.version));
-    if status.started_by.as_deref() == Some("mcp") {
-        line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned());
+    match status.started_by.as_deref() {
+        Some("mcp") => line("", "in the background, started for an agent; `nexus-node stop` ends it".to_owned()),
+        Some("service") => line("", "a service; `nexus-node service status` tells of it".to_owned()),
+        _ => {}
     }
     if let Some(mode) = &status.mode {
         let role = status.role.as_deref().map(|role| format!("; this node is a {role}"));

@@ -33,8 +33,14 @@ impl Stop {
         }
         let document = json!({ "stopped": true, "did": status.did, "name": status.name, "pid": stopping.pid });
         session.printer.answer(&document, || format!("stopped {} (process {})", sane(&status.name), stopping.pid))?;
-        if status.started_by.as_deref() == Some("mcp") {
-            session.printer.note("an agent that needs it starts it again");
+        match status.started_by.as_deref() {
+            Some("mcp") => session.printer.note("an agent that needs it starts it again"),
+            Some("service") => {
+                session
+                    .printer
+                    .note("its service starts it with the machine; `nexus-node service install` starts it now");
+            }
+            _ => {}
         }
         Ok(())
     }

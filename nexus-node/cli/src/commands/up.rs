@@ -3,13 +3,13 @@ mod door;
 mod settings;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nexus_identity::Name;
-use nexus_node::api::{Api, Problem, wire};
+use nexus_node::api::{Api, Problem};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::{Node, Stopped};
@@ -17,15 +17,13 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::settings::{LiveSettings, Process};
-use crate::client::Client;
+use crate::holder;
+use crate::log::LogFile;
 use crate::otlp::Otlp;
-use crate::output::{sane, span};
 use crate::session::{CliSession, config_problem, data_dir_problem, state_dir};
 
 /// The longest end of a stopping node.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for the name of a node that has the directory.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Run the node
 #[derive(Debug, Args)]
@@ -55,6 +53,9 @@ pub(crate) struct Up {
     /// The command that starts this, for a person who finds it running
     #[arg(long, hide = true, value_enum, default_value_t = Starter::Up)]
     started_by: Starter,
+    /// Log into this file, and bound it
+    #[arg(long, hide = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
     /// Stop when stdin closes, to end with the process that started this
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -65,6 +66,7 @@ pub(crate) struct Up {
 enum Starter {
     Up,
     Mcp,
+    Service,
 }
 
 impl Starter {
@@ -72,6 +74,7 @@ impl Starter {
         match self {
             Self::Up => "up",
             Self::Mcp => "mcp",
+            Self::Service => "service",
         }
     }
 }
@@ -85,7 +88,8 @@ impl Up {
         crate::log::parse(settings.config().log.as_str())?;
         let config = settings.config();
         let otlp = config.otlp_endpoint.as_ref().map(|endpoint| Otlp::new(endpoint.as_str()));
-        let log = session.log_and_trace(config.log.as_str(), config.log_format, otlp.as_ref());
+        let file = self.log_file.as_deref().map(log_file).transpose()?;
+        let log = session.log_and_trace(config.log.as_str(), config.log_format, file, otlp.as_ref());
         for variable in settings.ignored() {
             tracing::info!(%variable, "this variable means nothing to the node");
         }
@@ -123,6 +127,15 @@ impl Up {
     }
 }
 
+/// The file of the log. Panics, which go to stderr, keep to its bound, too.
+fn log_file(path: &Path) -> Result<LogFile, Problem> {
+    let file = LogFile::open(path).map_err(|error| {
+        Problem::new("failed", format!("{} cannot be written: {error}", path.display())).hint("is the disk full?")
+    })?;
+    file.bound_panics();
+    Ok(file)
+}
+
 /// Raises the limit of open files. A connection counts as one, and the default limit is low.
 fn allow_many_files() {
     #[cfg(unix)]
@@ -145,27 +158,11 @@ fn open(directory: &Path, name: Option<Name>) -> Result<DataDir, Problem> {
 
 /// The problem of a directory in use; if its node answers, with that node's name.
 fn held(error: DataDirError, session: &CliSession) -> Problem {
-    let DataDirError::InUse { path, .. } = &error else { return data_dir_problem(error) };
-    let Some(node) = answering(path) else { return data_dir_problem(error) };
-    let pid = node.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-    let by = match node.started_by.as_deref() {
-        Some("mcp") => " in the background by `nexus-node mcp`, for an agent,",
-        Some("up") => " with `nexus-node up`",
-        _ => "",
-    };
-    let (name, since) = (sane(&node.name), span(node.uptime_s));
-    let message = format!("the node of {} runs already: {name}{pid}, started{by} {since} ago", path.display());
+    let Some(message) = holder::of_directory(&error) else { return data_dir_problem(error) };
     let program = session.program();
     Problem::new("in_use", message).hint(format!(
         "use it as it is: `{program} status`, `{program} web`; or end it with `{program} stop`, and start it here"
     ))
-}
-
-/// The node on a directory, if it answers soon.
-fn answering(directory: &Path) -> Option<wire::Status> {
-    let url = DataDir::api_url_in(directory).ok()??;
-    let token = DataDir::api_token_in(directory).ok()??;
-    Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
 }
 
 /// Runs the node until it is told to stop. A node that joins another mesh stops, and starts again on

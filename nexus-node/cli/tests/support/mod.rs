@@ -29,6 +29,11 @@ impl Home {
         Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new(), program: PROGRAM.into() }
     }
 
+    /// On the disk that the programs are built on: a service refuses file systems in memory.
+    pub fn on_disk() -> Self {
+        Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(), ..Self::new() }
+    }
+
     /// Sets the program of every command from now on: that of another version.
     pub fn set_program(&mut self, program: &Path) {
         self.program = program.to_owned();
@@ -57,7 +62,9 @@ impl Home {
             command.env_remove(variable);
         }
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("NEXUS_DATA_DIR", self.path());
-        command.env("XDG_STATE_HOME", self.beside("state"));
+        command.env("XDG_STATE_HOME", self.beside("state")).env("XDG_CONFIG_HOME", self.beside("config"));
+        // without these, nothing finds the service manager of the person who runs the tests
+        command.env_remove("XDG_RUNTIME_DIR").env_remove("DBUS_SESSION_BUS_ADDRESS");
         command.envs(self.environment.iter().copied());
         command.args(arguments).stdin(Stdio::null());
         command

@@ -11,8 +11,7 @@ const UNRELIABLE: [&str; 11] =
 pub(super) fn kind(path: &Path) -> Check {
     let fix = "move it to a disk of this machine, with --data-dir";
     let Some(path) = existing(path) else { return Check::good("drive", "cannot be told") };
-    let kind = std::fs::read_to_string("/proc/mounts").ok().and_then(|mounts| file_system(&mounts, &path));
-    match kind {
+    match kind_of(&path) {
         Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
             Check::warning("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
         }
@@ -22,6 +21,12 @@ pub(super) fn kind(path: &Path) -> Check {
         Some(kind) => Check::good("drive", kind),
         None => Check::good("drive", "this platform does not tell"),
     }
+}
+
+/// The type of the file system on which a path is, or would be.
+pub(in crate::commands) fn kind_of(path: &Path) -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
+    file_system(&mounts, &existing(path)?)
 }
 
 /// Whether a path is a Windows drive under WSL, `/mnt/c/…`.

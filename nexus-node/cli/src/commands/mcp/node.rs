@@ -1,6 +1,5 @@
 //! The node behind the server: its address, and its start.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,16 +11,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::wire::{self, Answer, Failure, Request};
+use crate::log::LogFile;
 use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
 
 /// The longest start of a node.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time between two tries to reach it meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// The log of nodes started here, in the data directory.
-const LOG: &str = "mcp-node.log";
-/// The size from which the log begins anew. The old one stays beside it.
-const LOG_BYTES_MAX: u64 = 4 << 20;
 
 /// The node's address, as far as it is known.
 pub(super) struct Home {
@@ -114,7 +110,7 @@ impl Home {
             }
             let lost = ended.is_some() && !in_use;
             if lost || Instant::now() > end {
-                let log = path.join(LOG);
+                let log = DataDir::agent_log_path(path);
                 let message = format!("the node in {} could not be started", path.display());
                 return Err(no_node(&message).hint(format!("{} says why", log.display())));
             }
@@ -136,36 +132,22 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
         }
     }
     let failed = |what: &str, error: std::io::Error| Problem::new("failed", format!("{what}: {error}"));
-    let path = directory.join(LOG);
-    if std::fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-        let _ = std::fs::rename(&path, directory.join(format!("{LOG}.1")));
-    }
-    let log = open_log(&path).map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
+    let path = DataDir::agent_log_path(directory);
+    let log = LogFile::open(&path).and_then(|log| log.stderr());
+    let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
     let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
     let mut command = Command::new(program);
     command
         .arg("--data-dir")
         .arg(directory)
-        .args(["up", "--started-by", "mcp"])
+        .args(["up", "--started-by", "mcp", "--log-file"])
+        .arg(&path)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
     command.env_remove("NEXUS_API");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))
-}
-
-/// Opens the log for its owner alone: it names peers and addresses.
-fn open_log(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let log = options.open(path)?;
-    // one of an earlier version may be open to others
-    #[cfg(unix)]
-    log.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(log)
 }
 
 /// Detaches the node, so that a signal to this program, such as Ctrl-C, does not end it.
