@@ -36,7 +36,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("coordinator", &["request", "budget", "store", "world", "failure", "identity", "formats", "config", "error"]),
     ("critical", &["world", "error", "coordinator"]),
-    ("brain", &["store", "world", "identity", "config", "ledger", "engine", "error", "memory", "search", "runtime"]),
+    (
+        "brain",
+        &[
+            "secrets", "store", "world", "identity", "config", "ledger", "engine", "error", "memory", "search",
+            "runtime",
+        ],
+    ),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
