@@ -476,11 +476,14 @@ async fn who_claims_that_our_own_log_is_ahead_must_show_it() {
     }
     let mut line = stage.rogue.line(stage.node.did()).await;
     assert_eq!(ours(&line.hear_frontier().await, &stage.node), before, "a claim is no proof");
+    drop(line);
     // an entry with our own signature: another store has our key
     let log = LogId { incarnation: Incarnation([0; 8]), ..WORLD.log(0) };
     let elsewhere = WORLD.entry(log, None, Kind::WRITES, payload(vec![create("written elsewhere")]), 0);
-    line.entries([&*elsewhere]).await.unwrap();
     eventually("a new incarnation", || async {
+        // a stream takes the place of the one before, with all that was not read of it
+        let mut line = stage.rogue.line(stage.node.did()).await;
+        line.entries([&*elsewhere]).await.unwrap();
         stage.node.brain().remember(NewMemory::note("one more")).await.unwrap();
         let mut line = stage.rogue.line(stage.node.did()).await;
         ours(&line.hear_frontier().await, &stage.node).len() == 2

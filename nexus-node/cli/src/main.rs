@@ -53,11 +53,17 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let _ = error.print();
+    let meant = meant(error);
+    match &meant {
+        // the nearest spelling says less than the meaning
+        Some(_) => {
+            let _ = writeln!(std::io::stderr(), "{}", error.render().to_string().lines().next().unwrap_or_default());
+        }
+        None => drop(error.print()),
+    }
     let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let meant = meant(error);
     if let Some(hint) = &meant {
         // If this cannot be printed, there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "hint: {hint}");

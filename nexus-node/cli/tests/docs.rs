@@ -330,3 +330,35 @@ fn every_command_and_flag_is_on_the_page() {
         }
     }
 }
+
+/// The text of every source file below a directory.
+fn sources(directory: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// promise: Commands and API | The page about cuts of the network names a test or a scenario that there is
+#[test]
+fn each_test_that_the_page_about_cuts_names_is_there() {
+    let page = file("docs/partitions.md");
+    let root = std::path::PathBuf::from(format!("{}/../..", env!("CARGO_MANIFEST_DIR")));
+    let mut text = String::new();
+    for directory in ["nexus-crdt", "nexus-mesh", "nexus-node", "simulations"] {
+        sources(&root.join(directory), &mut text);
+    }
+    let quoted: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    let tests: Vec<&str> = quoted.iter().copied().filter(|name| name.matches('_').count() >= 3).collect();
+    assert!(tests.len() > 20, "{tests:?}");
+    for test in tests {
+        assert!(text.contains(&format!("fn {test}(")), "{test}");
+    }
+    for scenario in page.split("cenario `").skip(1).filter_map(|rest| rest.split('`').next()) {
+        assert!(root.join(format!("simulations/scenarios/{scenario}.toml")).exists(), "{scenario}");
+    }
+}

@@ -71,6 +71,8 @@ fn a_memory_is_found_by_its_key() {
     assert_eq!(home.json(&["edit", "deploys", "never"])["text"], "never");
     assert_eq!(home.json(&["history", "deploys"]).as_array().unwrap().len(), 2);
     assert_eq!(home.error(&["get", "deploy"]).0, 5, "a key is whole");
+    home.json(&["remember", "short-lived", "--id", "k"]);
+    assert_eq!(home.json(&["forget", "k", "--yes"])["text"], "short-lived");
 
     let other = id(&home.json(&["remember", "another"]));
     let beginning = &other[..8];

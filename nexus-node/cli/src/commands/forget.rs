@@ -8,13 +8,15 @@ use crate::session::CliSession;
 
 /// The fewest characters of an id: a slip of the hand must not fit another memory.
 const ID_CHARS_MIN: usize = 8;
+/// The fewest letters that are the beginning of an id at all.
+const LETTERS_MIN: usize = 4;
 /// The columns of the text that is shown.
 const COLUMNS: usize = 60;
 
 /// Remove a memory on all nodes, for good
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Its id, or at least 8 characters of it
+    /// Its id, at least 8 characters of it, or its key
     id: String,
     /// Do not ask
     #[arg(long)]
@@ -51,15 +53,23 @@ struct Back {
 impl Forget {
     /// Shows what it takes, and asks on a terminal.
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        if self.id.chars().count() < ID_CHARS_MIN {
-            return Err(Problem::new("invalid", format!("an id has at least {ID_CHARS_MIN} characters here"))
-                .hint("`nexus-node list` shows the ids"));
+        let short = self.id.chars().count() < ID_CHARS_MIN;
+        let too_short = || {
+            let problem = Problem::new("invalid", format!("an id has at least {ID_CHARS_MIN} characters here"));
+            Err(problem.hint("`nexus-node list` shows the ids"))
+        };
+        if short && self.undo {
+            return too_short();
         }
         let client = session.client()?;
         if self.undo {
             return self.undo(&client, session);
         }
         let memory: wire::Memory = client.get(&format!("/v1/memories/{}", escape(&self.id)))?;
+        // a key is whole, however short it is
+        if short && self.id.len() >= LETTERS_MIN && memory.id.starts_with(&self.id.to_lowercase()) {
+            return too_short();
+        }
         let by = memory.author_name.as_deref().unwrap_or(&memory.author);
         let shown = format!("\"{}\" by {}", first_line(&memory.text, COLUMNS), sane(by));
         if !self.yes && session.printer.asks() {
