@@ -67,7 +67,7 @@ pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::proof::{Challenge, Unproven};
-pub use self::settings::{Counter, Settings};
+pub use self::settings::{Counter, DiskUse, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 

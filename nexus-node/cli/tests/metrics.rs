@@ -61,8 +61,13 @@ fn requests_are_counted_by_route_method_and_status() {
     assert_eq!(values["nexus_ready"], 1.0);
     assert_eq!(values["nexus_http_requests_in_flight"], 1.0, "this one");
     assert!(!node.http("GET", "/metrics", "").body.contains(&id), "ids are no labels");
+    assert!(values["nexus_disk_bytes"] > 1e4);
+    #[cfg(unix)]
+    assert!(values["nexus_disk_free_bytes"] > 0.0);
     #[cfg(target_os = "linux")]
     assert!(values["process_resident_memory_bytes"] > 1e6);
+    #[cfg(target_os = "linux")]
+    assert!(values["process_open_fds"] > 3.0 && values["process_max_fds"] > values["process_open_fds"]);
     assert_eq!(node.raw("GET", "/metrics", &[("Host", &node.address())], b"").problem(), "unauthorized");
 }
 

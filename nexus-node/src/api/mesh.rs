@@ -55,11 +55,21 @@ pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::S
     let settings = api.0.settings.clone();
     let brain = node.brain();
     // a number that cannot be told now is left out
-    let counted = brain.reading(move |brain| Ok((brain.spaces_blocking()?, settings.disk_bytes()))).await.ok();
+    let counted = brain.reading(move |brain| Ok((brain.spaces_blocking()?, settings.disk()))).await.ok();
     status.memories = counted.as_ref().map(|(spaces, _)| spaces.iter().map(|space| space.records).sum());
-    status.disk_bytes = counted.and_then(|(_, bytes)| bytes);
+    let disk = counted.and_then(|(_, disk)| disk);
+    status.disk_bytes = disk.map(|disk| disk.used);
+    status.warnings.extend(disk.and_then(|disk| disk.low()).map(low_disk));
     status.next = next(&status, node.members().len());
     Answer(status)
+}
+
+fn low_disk(free: u64) -> wire::Warning {
+    wire::Warning {
+        code: "low_disk".to_owned(),
+        message: format!("the disk of the data directory has {} MB left", free / 1_000_000),
+        hint: Some("make room: a node that cannot write stops".to_owned()),
+    }
 }
 
 /// The next step for the person at a node: what is wrong first, then what a new one lacks.

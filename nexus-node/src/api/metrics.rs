@@ -186,6 +186,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         text.family(counter.name, "counter", counter.help);
         text.value("", &[], counter.value);
     }
+    of_machine(&mut text, &api).await;
     match api.node() {
         Ok(node) => of_node(&mut text, &node).await?,
         Err(_) => text.one("nexus_ready", "Whether the node answers.", 0),
@@ -219,6 +220,25 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
 
 /// A metric's name, its help text, and its reading.
 type Family<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
+/// The disk and the open files of the process.
+async fn of_machine(text: &mut Text, api: &Api) {
+    let settings = api.0.settings.clone();
+    let disk = match api.node() {
+        Ok(node) => node.brain().reading(move |_| Ok(settings.disk())).await.ok().flatten(),
+        Err(_) => None,
+    };
+    if let Some(disk) = disk {
+        text.one("nexus_disk_bytes", "The size of the data directory's files.", disk.used);
+        if let Some(free) = disk.free {
+            text.one("nexus_disk_free_bytes", "The free bytes of its disk.", free);
+        }
+    }
+    if let Some((open, most)) = api.0.settings.open_files() {
+        text.one("process_open_fds", "The open files and connections of the process.", open);
+        text.one("process_max_fds", "The most that it may have.", most);
+    }
+}
 
 fn of_process(text: &mut Text, status: &Status) {
     text.family("nexus_info", "gauge", "This node.");

@@ -21,6 +21,33 @@ pub struct Counter {
     pub value: u64,
 }
 
+/// The disk below a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// The size of the directory's files, in bytes.
+    pub used: u64,
+    /// The bytes that are free; `None` where the platform does not tell.
+    pub free: Option<u64>,
+    /// The size of the whole disk, in bytes.
+    pub total: Option<u64>,
+}
+
+/// The free bytes below which a disk is low whatever its size.
+const LOW_BYTES: u64 = 1 << 30;
+/// The free bytes from which on no disk is low.
+const AMPLE_BYTES: u64 = 10 << 30;
+/// The part of a disk below which it is low, as a divisor.
+const LOW_PART: u64 = 10;
+
+impl DiskUse {
+    /// The free bytes, if they are few: below 1 GiB, or below a tenth of the disk and 10 GiB.
+    pub fn low(&self) -> Option<u64> {
+        let free = self.free?;
+        let part = self.total.is_some_and(|total| free < total / LOW_PART);
+        (free < LOW_BYTES || part && free < AMPLE_BYTES).then_some(free)
+    }
+}
+
 /// The process around the API, above all its configuration.
 pub trait Settings: Send + Sync {
     /// Each value with its origin.
@@ -40,8 +67,13 @@ pub trait Settings: Send + Sync {
         None
     }
 
-    /// The size of the data directory's files, in bytes. Waits for the disk.
-    fn disk_bytes(&self) -> Option<u64> {
+    /// The disk below the data directory. Waits for it.
+    fn disk(&self) -> Option<DiskUse> {
+        None
+    }
+
+    /// The files and connections that the process has open, and the most that it may have.
+    fn open_files(&self) -> Option<(u64, u64)> {
         None
     }
 
@@ -70,4 +102,19 @@ pub(super) async fn change(
     }
     let changed = |setting: &wire::Setting| changes.contains_key(&setting.key);
     Ok(Answer(api.0.settings.show().into_iter().filter(changed).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_low_by_its_bytes_and_by_its_part() {
+        const GIB: u64 = 1 << 30;
+        let low = |free: u64, total: u64| DiskUse { used: 0, free: Some(free), total: Some(total) }.low().is_some();
+        assert!(low(GIB - 1, 2 * GIB) && low(GIB - 1, 2_000 * GIB));
+        assert!(low(3 * GIB, 40 * GIB) && !low(4 * GIB, 40 * GIB));
+        assert!(low(9 * GIB, 2_000 * GIB) && !low(10 * GIB, 2_000 * GIB), "much is not little");
+        assert_eq!(DiskUse { used: 9, free: None, total: None }.low(), None);
+    }
 }

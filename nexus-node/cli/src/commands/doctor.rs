@@ -147,7 +147,7 @@ fn permissions(path: &Path) -> Check {
 }
 
 fn disk(path: &Path) -> Check {
-    match drive::free_bytes(path) {
+    match drive::space(path).map(|space| space.free) {
         Some(free) if free < FREE_BYTES_MIN => {
             Check::bad("disk", format!("only {} are free", size(free)), "make room; a node that cannot write stops")
         }

@@ -48,12 +48,20 @@ fn file_system(mounts: &str, path: &Path) -> Option<String> {
     fits.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
 }
 
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+/// The bytes of a disk.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::commands) struct Space {
+    pub(in crate::commands) free: u64,
+    pub(in crate::commands) total: u64,
+}
+
+pub(in crate::commands) fn space(path: &Path) -> Option<Space> {
     let path = existing(path)?;
     #[cfg(unix)]
     {
         let disk = rustix::fs::statvfs(&path).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Space { free: bytes(disk.f_bavail), total: bytes(disk.f_blocks) })
     }
     #[cfg(not(unix))]
     {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use nexus_node::Node;
-use nexus_node::api::{Counter, Problem, wire};
+use nexus_node::api::{Counter, DiskUse, Problem, wire};
 use nexus_node::config::{self, Config, SettingOrigin, Settings};
 use serde_json::Value;
 
+use crate::commands::doctor::drive;
 use crate::log::Log;
 use crate::otlp::Otlp;
 use crate::session::config_problem;
@@ -111,8 +112,14 @@ impl nexus_node::api::Settings for LiveSettings {
         self.process.otlp.iter().flat_map(Otlp::counters).collect()
     }
 
-    fn disk_bytes(&self) -> Option<u64> {
-        Some(bytes_below(&self.directory))
+    fn disk(&self) -> Option<DiskUse> {
+        let space = drive::space(&self.directory);
+        let (free, total) = space.map_or((None, None), |space| (Some(space.free), Some(space.total)));
+        Some(DiskUse { used: bytes_below(&self.directory), free, total })
+    }
+
+    fn open_files(&self) -> Option<(u64, u64)> {
+        open_files()
     }
 
     fn body_bytes_max(&self) -> usize {
@@ -136,6 +143,20 @@ fn text(value: &Value) -> String {
 /// The meaning of a key, in a line.
 fn about(key: &config::Key) -> String {
     key.doc.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The open files of this process, and the most that it may have.
+#[cfg(target_os = "linux")]
+fn open_files() -> Option<(u64, u64)> {
+    // the directory itself is open meanwhile
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    Some((u64::try_from(open).ok()?, most))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_files() -> Option<(u64, u64)> {
+    None
 }
 
 /// The size of the files below a directory, in bytes. Files that come and go meanwhile count or do not.
