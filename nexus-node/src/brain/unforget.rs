@@ -9,7 +9,7 @@ use crate::secrets::Secrets;
 /// A memory to bring back.
 enum Forgotten {
     /// It is there again, as this copy.
-    Back(Memory),
+    Back(Box<Memory>),
     /// It is to be written, with its caller's key.
     Gone(Box<Memory>, Option<String>),
 }
@@ -31,7 +31,7 @@ impl Brain {
         let (asked, now) = (id.clone(), self.here().world.wall());
         let found = self.reading(move |brain| brain.forgotten(asked.as_str(), now)).await?;
         let (memory, key) = match found {
-            Forgotten::Back(memory) => return Ok(memory),
+            Forgotten::Back(memory) => return Ok(*memory),
             Forgotten::Gone(memory, key) => (memory, key),
         };
         let was = Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms());
@@ -65,7 +65,7 @@ impl Brain {
             found => found?,
         };
         if let Some(copy) = reader.copy_of(&memory.id.to_string())? {
-            return Ok(Forgotten::Back(copy));
+            return Ok(Forgotten::Back(Box::new(copy)));
         }
         if memory.expires_at.is_some_and(|end| end <= now) {
             return Err(NodeError::NotFound { what: Resource::Forgotten, name: id.to_owned() });
