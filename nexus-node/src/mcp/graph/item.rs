@@ -66,11 +66,14 @@ impl Item {
         let key = self.key(project);
         let (kind, text, parts) = match self {
             Self::Entity { name, kind } => (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)]),
-            Self::Relation(Relation { from, to, relation_type }) => (
-                RELATION,
-                format!("{from} {relation_type} {to}"),
-                vec![("from", from), ("to", to), ("type", relation_type)],
-            ),
+            Self::Relation(Relation { from, to, relation_type }) => {
+                let mut text = format!("{from} {relation_type} {to}");
+                if text.trim().is_empty() {
+                    // the reference server takes blank names, and a memory has a text
+                    text = format!("{from:?} {relation_type:?} {to:?}");
+                }
+                (RELATION, text, vec![("from", from), ("to", to), ("type", relation_type)])
+            }
             Self::Observation { entity, content } => {
                 (OBSERVATION, format!("{entity}: {content}"), vec![("entity", entity)])
             }
@@ -98,5 +101,19 @@ impl Item {
         }
         let hash = BASE32_NOPAD.encode(&hasher.finalize().as_bytes()[..20]).to_ascii_lowercase();
         format!("graph:{kind}:{hash}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relation_of_blank_names_has_a_text_all_the_same() {
+        for blank in ["", " ", "\u{3000}"] {
+            let relation = Relation { from: blank.to_owned(), to: String::new(), relation_type: blank.to_owned() };
+            let memory = Item::Relation(relation).into_memory("", &Origin::default());
+            assert!(!memory.text.trim().is_empty(), "{blank:?}");
+        }
     }
 }
